@@ -1,0 +1,4 @@
+"""The shared trainer: one loop, phases, segments, stages. It knows no model (tests/test_architecture.py holds this).
+
+This file imports nothing, so that ``train.py --help`` and configuration errors answer without loading torch.
+"""

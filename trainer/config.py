@@ -1,0 +1,136 @@
+"""The trainer's configuration: dataclasses are the only place of defaults. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Precision(Enum):
+    auto = "auto"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    fp32 = "fp32"
+
+
+class DeviceKind(Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Strategy(Enum):
+    auto = "auto"
+    none = "none"
+    flat = "flat"
+    ddp = "ddp"
+
+
+class OptimizerKind(Enum):
+    adam = "adam"
+    adamw = "adamw"
+    sgd = "sgd"
+
+
+class ScheduleKind(Enum):
+    constant = "constant"
+    linear = "linear"  # constant, then straight down to `final`
+    cosine = "cosine"  # constant, then a half cosine down to `final`
+    step = "step"  # multiplied by `gamma` at each milestone
+
+
+OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
+
+
+@dataclass
+class OptimizerConfig:
+    """One phase's optimiser."""
+
+    kind: OptimizerKind = OptimizerKind.adam
+    lr: float = 2e-4
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+    momentum: float = 0.9  # sgd
+    weight_decay: float = 0.0  # on tensors of two and more dimensions only
+    every: int = 1  # update on steps divisible by this
+    clip: float | None = None  # largest total gradient norm
+
+
+@dataclass
+class ScheduleConfig:
+    """Learning-rate factor as a pure function of progress (0..1), the same for every phase."""
+
+    kind: ScheduleKind = ScheduleKind.constant
+    warmup: float = 0.0  # share of the run over which the rate rises from 0
+    decay_start: float = 0.5  # share of the run at which decay begins
+    final: float = 0.0  # factor at the end
+    milestones: list[float] = field(default_factory=list)  # shares of the run, for `step`
+    gamma: float = 0.1
+
+
+@dataclass
+class StageConfig:
+    """One row of the curriculum. Starts are samples (int >= 1) or shares of the run (0 <= float < 1)."""
+
+    start: float = 0.0
+    resolution: list[int] | None = None  # [H, W]; None: the run's resolution divided by `downscale`
+    downscale: int = 1
+    frames: int = 1  # length of a clip
+    batch_size: int = 1  # samples per batch over all processes
+    accumulate: int = 1  # micro-batches per process
+    trainable: list[str] = field(default_factory=lambda: ["*"])  # network names (fnmatch) that train
+
+
+@dataclass
+class LoggerConfig:
+    tensorboard: bool = True
+    videos: bool = True  # pictures and videos into TensorBoard as well as samples/
+
+
+@dataclass
+class TrainerConfig:
+    """The loop. `*_every` count steps (segment updates)."""
+
+    max_steps: int | None = None  # one of max_steps and max_samples ends the run
+    max_samples: int | None = None
+    max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
+    log_every: int = 20
+    eval_every: int | None = None  # None: at the end only; 0: never
+    visuals_every: int | None = None  # None: with every evaluation; 0: never
+    checkpoint_every: int = 1000
+    keep: int = 2  # newest checkpoints kept
+    eval_samples: int | None = None  # None: the whole validation split
+    precision: Precision = Precision.auto
+    device: DeviceKind = DeviceKind.auto
+    strategy: Strategy = Strategy.auto
+    compile: bool = False
+    deterministic: bool = False
+    channels_last: bool = False
+    tf32: bool = True
+    threads: int | None = None  # None: torch's own choice
+    dry_run: bool = False
+    preflight: bool | None = None  # one step of the largest stage first; None: on CUDA only
+    resume: str = "auto"  # auto | never | a checkpoint directory
+    replay: str | None = None  # a nonfinite/step-N directory: run that one step again and stop
+    ema: float | None = 0.999  # decay per step, ramped up as min(ema, (1 + step) / (10 + step)); None: no EMA
+    on_nonfinite: OnNonFinite = OnNonFinite["raise"]
+    nonfinite_budget: int = 10  # steps that may be skipped in a row
+    profile: bool = False  # a torch profiler trace of a few steps in the run directory
+
+
+@dataclass
+class RunConfig:
+    """What every run has. A task's own root schema inherits from this and types the untyped groups."""
+
+    task: str = ""  # which package trains: vid2vid, vit
+    name: str = "default"
+    seed: int = 0
+    resolution: list[int] = field(default_factory=lambda: [128, 256])  # [H, W], the final one
+    model: Any = None
+    data: Any = None
+    optim: dict[str, OptimizerConfig] = field(default_factory=dict)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    curriculum: Any = None
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)

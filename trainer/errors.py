@@ -1,0 +1,32 @@
+"""Errors that a user can mend: shown as one message, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used. The message names the value, the file or key, and the remedy."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be run. Holds every problem found, not only the first.
+
+    Args:
+        problems: one line each, naming key, value and remedy.
+    """
+
+    def __init__(self, problems: list[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        head = "the configuration has a problem" if len(self.problems) == 1 else "the configuration has problems"
+        super().__init__(head + ":\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+
+class DataError(UserError):
+    """A file or folder of the user's data that cannot be read or does not fit; names the file."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or weights file that is missing, damaged, or of another architecture; says what differs."""
+
+
+class NonFiniteError(UserError):
+    """A loss or gradient became NaN or infinite; raised before any weight changed. Names the replayable dump."""

@@ -1,0 +1,193 @@
+"""What a task tells the trainer, and what the trainer tells a task. This file is the whole interface.
+
+One step, in words: the trainer splits a batch into ``accumulate`` micro-batches and walks ``task.segments`` of all of
+them side by side. For each segment, for each phase that is due: for each micro-batch ``task.losses`` and backward into
+that phase's parameters only; synchronise gradients; unscale; clip; check finite; step. Then EMA, and ``step += 1``.
+After the last segment of the batch ``samples_seen`` advances; only there are evaluation, checkpoints, stage changes and
+preemption looked at.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from trainer.config import StageConfig
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One thing to update: a name (its key in ``optim``), the networks it trains, how often.
+
+    Attributes:
+        name: key of its optimiser in the configuration.
+        modules: names among ``Task.networks()`` whose parameters it updates.
+        every: it is due on steps divisible by this.
+        clip: largest total gradient norm; None does not clip.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    every: int = 1
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the coarse-to-fine curriculum, resolved: starts are samples, resolutions are pixels.
+
+    Attributes:
+        index, name: position in the table and its key there.
+        start: ``samples_seen`` at which it begins.
+        resolution: (height, width) in pixels.
+        frames: length of a clip; 1 where there is no time.
+        batch_size: samples of one batch over all processes.
+        accumulate: micro-batches that each process splits its share into.
+        trainable: network name patterns (fnmatch) that train in this stage; others keep their weights.
+        config: the row as configured, with the task's own columns.
+    """
+
+    index: int
+    name: str
+    start: int
+    resolution: tuple[int, int]
+    frames: int
+    batch_size: int
+    accumulate: int
+    trainable: tuple[str, ...]
+    config: StageConfig
+
+
+class Segment:
+    """One optimiser step's worth of a (micro-)batch.
+
+    Args:
+        data: tensors and whatever else the task needs; read by ``segment["name"]``.
+    """
+
+    def __init__(self, **data: Any) -> None:
+        self.data = data
+        self._shared: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    def once(self, key: str, compute: Callable[[], T]) -> T:
+        """``compute()`` at the first call, the same object afterwards: work that several phases share."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
+
+
+@dataclass
+class StepContext:
+    """All that a task sees of the trainer.
+
+    Attributes:
+        step, samples_seen: the trainer's two counters.
+        stage: the current row of the curriculum.
+        progress: share of the run that is done, 0..1.
+        device: where tensors live.
+        amp: ``with ctx.amp():`` is the run's autocast; losses are computed outside it, in fp32.
+        generator: random numbers of this step, from (seed, rank, step), on ``device``.
+        log: ``ctx.log("mask_mean", tensor)`` adds a scalar to this step's record without waiting for the device.
+        should_stop: True once the run was asked to stop (signal); long evaluations poll it.
+        rank, world: process number and count.
+    """
+
+    step: int
+    samples_seen: int
+    stage: Stage
+    progress: float
+    device: torch.device
+    amp: Callable[[], AbstractContextManager[Any]]
+    generator: torch.Generator
+    log: Callable[[str, Tensor], None] = field(default=lambda name, value: None)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+    rank: int = 0
+    world: int = 1
+
+
+class SampleDataset(Protocol):
+    """What ``Task.dataset`` returns: a map-style data set whose randomness comes in from outside."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Sample ``index`` with its augmentation drawn from ``rng`` (made from (seed, epoch, index))."""
+        ...
+
+
+class Task(ABC):
+    """A model with its data and losses. Subclass, implement the five abstract methods; the rest has defaults."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """All trained networks by name, built for the whole curriculum. The same objects at every call."""
+
+    @abstractmethod
+    def phases(self, stage: Stage) -> tuple[Phase, ...]:
+        """What is updated in this stage, in the order of updating."""
+
+    @abstractmethod
+    def dataset(self, split: str, stage: Stage) -> SampleDataset:
+        """``train``, ``val`` or ``test`` data for a stage."""
+
+    @abstractmethod
+    def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        """Weighted scalar losses (mean over the segment's samples) whose sum the phase minimises."""
+
+    @abstractmethod
+    def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+        """Metrics as (weighted sum, weight) over this process's share of ``loader``; the trainer divides.
+
+        Called with EMA weights in place and networks in eval mode. Each batch has ``weight`` (B,): 0 marks padding.
+        """
+
+    def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
+        """Pieces of a micro-batch (on the device), one optimiser step each. Default: all of it, once."""
+        yield Segment(**batch)
+
+    def segments_per_batch(self, stage: Stage) -> int:
+        """How many segments ``segments`` yields in a stage; must be the same for every batch of the stage."""
+        return 1
+
+    def frozen(self) -> dict[str, nn.Module]:
+        """Networks that are used but never trained nor saved (a perceptual network, a teacher)."""
+        return {}
+
+    def on_stage(self, stage: Stage) -> None:
+        """Called before the first batch of a stage, also after resuming into it."""
+
+    def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
+        """Pictures (H, W, 3) and videos (T, H, W, 3), uint8, to be looked at. EMA weights are in place."""
+        return {}
+
+    def meta(self) -> dict[str, Any]:
+        """Plain data that must travel with the weights (input normalisation, class names)."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Further state of the task: tensors and plain data. Networks are saved by the trainer."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Counterpart of ``state_dict``."""
+
+    def shard_blocks(self) -> list[nn.Module]:
+        """Modules that a sharding strategy wraps one by one."""
+        return []
+
+    def frames_per_sample(self, stage: Stage) -> int:
+        """Frames in one sample, for the throughput line."""
+        return stage.frames

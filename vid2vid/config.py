@@ -1,0 +1,161 @@
+"""vid2vid's configuration: dataclasses are the only place of defaults. Importing this loads no torch.
+
+Letters as in the paper: L past frames (`past_frames`), K frames seen by D_V (`video_discriminator_frames`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from trainer.config import RunConfig, StageConfig
+
+PHASES = ("g", "d_image", "d_video")
+
+
+class SourceKind(Enum):
+    labels = "labels"  # class ids, one-hot, with an instance-edge channel on request
+    image = "image"  # any picture as condition: edges, sketches, RGB label colours
+
+
+class Norm(Enum):
+    instance = "instance"  # affine: what the originals' batch norm over one frame computes
+    instance_plain = "instance_plain"  # not affine
+    none = "none"
+
+
+class Foreground(Enum):
+    off = "off"
+    override = "override"  # the released code: inside the mask the foreground network's image, no warp
+    paper = "paper"  # eq. 9
+
+
+class FirstFrame(Enum):
+    model = "model"  # the network's own path without previous frames
+    real = "real"
+    image = "image"
+    zeros = "zeros"
+
+
+class Gan(Enum):
+    lsgan = "lsgan"
+    hinge = "hinge"
+    non_saturating = "non_saturating"
+
+
+class DataKind(Enum):
+    street = "street"
+    folders = "folders"
+    cityscapes = "cityscapes"
+    video = "video"
+
+
+class LabelFormat(Enum):
+    ids = "ids"
+    rgb = "rgb"
+
+
+class FlowMethod(Enum):
+    exact = "exact"  # known by construction (street)
+    dis = "dis"
+    farneback = "farneback"
+    raft = "raft"
+    precomputed = "precomputed"
+    none = "none"
+
+
+OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnBadFile["raise"]
+
+
+@dataclass
+class ModelConfig:
+    source: SourceKind = SourceKind.labels
+    num_labels: int = 35
+    label_ids: list[int] | None = None  # only these ids get a channel (in this order); None: 0..num_labels-1
+    instance_edges: bool = True
+    source_channels: int = 3  # for source=image
+    past_frames: int = 2
+    ngf: int = 32
+    downsamplings: int = 3
+    blocks: int = 9
+    local_blocks: int = 3
+    scales: int = 1
+    norm: Norm = Norm.instance
+    flow: bool = True
+    flow_multiplier: float = 20.0
+    flow_init: float = 1.0  # initial weights of the flow head are multiplied by this
+    mask_bias: float = 0.0  # initial bias of the mask head (before the sigmoid)
+    foreground: Foreground = Foreground.off
+    foreground_labels: list[int] = field(default_factory=lambda: list(range(24, 34)))
+    first_frame: FirstFrame = FirstFrame.model
+    backprop_frames: int = 1  # frames through which gradients flow back in time; 1: history is detached
+    checkpointing: bool = False  # recompute activations of each frame in the backward pass
+    ndf: int = 64
+    discriminator_scales: int = 2
+    discriminator_layers: int = 3
+    image_discriminator: bool = True
+    video_discriminator: bool = True
+    video_discriminator_frames: int = 3
+    temporal_scales: int = 3
+    gan: Gan = Gan.lsgan
+    lambda_gan: float = 1.0
+    lambda_gan_video: float = 1.0
+    lambda_feature: float = 10.0
+    lambda_feature_video: float = 10.0
+    lambda_perceptual: float = 10.0
+    lambda_flow: float = 10.0
+    lambda_flow_warp: float = 10.0
+    lambda_output_warp: float = 10.0
+    lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
+    lambda_l1: float = 0.0
+    perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: loss off
+    weights: str | None = None  # start from these generator and discriminator weights (a run, or safetensors)
+
+
+@dataclass
+class DataConfig:
+    kind: DataKind = DataKind.street
+    root: str | None = None
+    val_root: str | None = None  # None: the last `val_share` of the sequences of root
+    val_share: float = 0.1
+    labels_dir: str = "labels"
+    images_dir: str = "images"
+    instances_dir: str | None = None
+    labels: LabelFormat = LabelFormat.ids
+    ignore_label: int | None = 255  # this id belongs to no class
+    workers: int = 2
+    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])  # random size relative to covering the crop
+    flip: float = 0.5  # probability
+    frame_step: int = 1  # largest distance between consecutive frames of a clip, drawn per clip
+    on_bad_file: OnBadFile = OnBadFile["raise"]
+    flow: FlowMethod = FlowMethod.dis
+    flow_weights: str | None = None  # RAFT: a local file, or "torchvision" to download
+    flow_dir: str | None = None  # precomputed: folder beside images_dir with one file per frame
+    flow_cache: str | None = ".cache/flow"  # None: computed anew each time
+    edge_low: int = 60  # Canny thresholds for data=video
+    edge_high: int = 160
+    clips: int = 64  # street: scenes in the training split
+    val_clips: int = 8
+    val_frames: int = 24  # length of evaluation clips
+    supersample: int = 1  # street: anti-aliasing, NxN rays per pixel
+
+
+@dataclass
+class Vid2VidStage(StageConfig):
+    frames: int = 6
+    segment_frames: int = 3  # frames generated between two updates
+    scales: int | None = None  # generator scales in use; None: all
+    discriminator_scales: int | None = None  # image and video discriminator scales in use, coarsest first
+
+
+@dataclass
+class CurriculumConfig:
+    stages: dict[str, Vid2VidStage] = field(default_factory=dict)  # by name; none: one stage of defaults
+
+
+@dataclass
+class Vid2VidConfig(RunConfig):
+    task: str = "vid2vid"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
