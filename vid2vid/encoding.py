@@ -127,17 +127,22 @@ class SourceEncoder:
     def _lookup(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Per 16-bit id: its channel (or IGNORED, UNKNOWN), and 1.0 where it is foreground."""
         if device not in self._tables:
-            channel = torch.full((IDS,), UNKNOWN, dtype=torch.int64)
-            foreground = torch.zeros(IDS)
-            for position, label in enumerate(self.ids):
-                channel[label & (IDS - 1)] = position
-            for label in self.model.foreground_labels:
-                foreground[label & (IDS - 1)] = 1.0
-            if self.data.ignore_label is not None:
-                channel[self.data.ignore_label & (IDS - 1)] = IGNORED
-                foreground[self.data.ignore_label & (IDS - 1)] = 0.0
-            self._tables[device] = channel.to(device), foreground.to(device)
+            with torch.inference_mode(False):  # kept for training too, whoever asks first
+                channel, foreground = self._build_tables()
+                self._tables[device] = (channel.to(device), foreground.to(device))
         return self._tables[device]
+
+    def _build_tables(self) -> tuple[Tensor, Tensor]:
+        channel = torch.full((IDS,), UNKNOWN, dtype=torch.int64)
+        foreground = torch.zeros(IDS)
+        for position, label in enumerate(self.ids):
+            channel[label & (IDS - 1)] = position
+        for label in self.model.foreground_labels:
+            foreground[label & (IDS - 1)] = 1.0
+        if self.data.ignore_label is not None:
+            channel[self.data.ignore_label & (IDS - 1)] = IGNORED
+            foreground[self.data.ignore_label & (IDS - 1)] = 0.0
+        return channel, foreground
 
     def _check(self, labels: Tensor, channel: Tensor) -> None:
         self._checked = True
