@@ -1,0 +1,58 @@
+"""Being asked to stop: a signal sets a flag, and the loop saves and leaves at the next batch boundary.
+
+Handlers do nothing but set the flag: input, output or collectives inside a handler can deadlock or tear a file that the
+interrupted code was writing.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")  # SIGUSR1: what Slurm sends ahead of the time limit (--signal=USR1@90)
+
+
+class StopFlag:
+    """Context manager that turns SIGTERM, SIGUSR1 and the first SIGINT into ``requested = True``.
+
+    A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on entering are put
+    back on leaving. Outside the main thread, where Python allows no handlers, the flag works without signals.
+
+    Attributes:
+        requested: whether the process was asked to stop. May also be set by hand (a time limit).
+        signal_name: which signal asked, for the message; None when none did.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.signal_name: str | None = None
+        self._interrupted = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopFlag:
+        if threading.current_thread() is threading.main_thread():
+            for name in _NAMES:
+                number = getattr(signal, name, None)  # SIGUSR1 exists on POSIX only
+                if number is not None:
+                    self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            # None: a handler that was not installed from Python and cannot be put back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._previous.clear()
+
+    def __call__(self) -> bool:
+        """``requested``, for passing the flag where a function is wanted."""
+        return self.requested
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+        self.requested = True
+        self.signal_name = signal.Signals(number).name
