@@ -1,0 +1,392 @@
+"""Data in an order that is a function of one integer, the position ``samples_seen``.
+
+Position p belongs to epoch p // n; within it the order is a permutation drawn from (seed, epoch). A global batch at
+position p holds the samples at p .. p + batch_size * world - 1, and process r takes its contiguous share. So the order
+is the same for any number of processes and workers, and starting anywhere needs no state and skips nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from trainer.errors import DataError, UserError
+from trainer.seeding import epoch_permutation, sample_rng
+from trainer.task import SampleDataset
+
+_log = logging.getLogger(__name__)
+
+_Key = tuple[int, int, float | None]  # epoch, index, weight (evaluation only)
+
+
+class GlobalOrder:
+    """The endless sequence of (epoch, index): ``order[p]`` for any position p >= 0.
+
+    Args:
+        n: samples of the data set.
+        seed: the run's seed.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n, self.seed = n, seed
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        epoch, place = divmod(position, self.n)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, epoch_permutation(self.seed, epoch, self.n)
+        return epoch, int(self._order[place])
+
+
+class TrainSampler:
+    """Batches of keys for one process, without end, from a position on. Iterating again starts there again.
+
+    Args:
+        n: samples of the data set.
+        seed: the run's seed.
+        samples_seen: global position of the first batch.
+        batch_size: samples per batch in this process.
+        rank, world: number of this process, and how many there are.
+    """
+
+    def __init__(self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int) -> None:
+        self.n, self.seed, self.start = n, seed, samples_seen
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+
+    def __iter__(self) -> Iterator[list[_Key]]:
+        order = GlobalOrder(self.n, self.seed)
+        first = self.start + self.rank * self.batch_size
+        while True:
+            yield [(*order[position], None) for position in range(first, first + self.batch_size)]
+            first += self.batch_size * self.world
+
+
+class EvalSampler:
+    """Every sample once, in a fixed order, in the same number of equally large batches on every process.
+
+    The last batches are filled up with samples of weight 0, which metrics leave out: ranks with unequal numbers of
+    batches would wait for each other for ever, and counting a repeated sample twice would falsify the mean.
+
+    Args:
+        n: samples of the data set.
+        batch_size: samples per batch and process; less when there are not so many samples.
+        rank, world: number of this process, and how many there are.
+        limit: evaluate only so many samples, spread evenly over the data set; None takes all.
+    """
+
+    def __init__(self, n: int, *, batch_size: int, rank: int, world: int, limit: int | None = None) -> None:
+        count = n if limit is None else min(n, limit)
+        self.indices = [i * n // count for i in range(count)]
+        self.batch_size = min(batch_size, -(-count // world))
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[list[_Key]]:
+        for batch in range(len(self)):
+            first = (batch * self.world + self.rank) * self.batch_size
+            positions = range(first, first + self.batch_size)
+            yield [
+                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0) for p in positions
+            ]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A user's error on its way from a worker: the DataLoader would turn the exception into a traceback in a string."""
+
+    kind: type[UserError]
+    message: str
+
+    @staticmethod
+    def of(error: UserError) -> _Failure:
+        return _Failure(type(error), str(error))
+
+    def error(self) -> UserError:
+        error = self.kind.__new__(self.kind)  # past __init__: the message is already complete
+        Exception.__init__(error, self.message)
+        return error
+
+
+class _Seeded(Dataset):
+    """Map (epoch, index, weight) to a sample with its own random stream."""
+
+    def __init__(self, dataset: SampleDataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, key: _Key) -> dict[str, Any] | _Failure:
+        epoch, index, weight = key
+        try:
+            sample = self.dataset.sample(index, sample_rng(self.seed, epoch, index))
+        except UserError as error:
+            return _Failure.of(error)
+        return sample if weight is None else {**sample, "weight": np.float32(weight)}
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack samples into a batch: arrays, tensors and numbers get a first dimension B, all else becomes a list.
+
+    Raises:
+        DataError: samples differ in their keys, or a key's values in shape or type.
+    """
+    first = samples[0]
+    for sample in samples[1:]:
+        if sample.keys() != first.keys():
+            odd = sorted(sample.keys() ^ first.keys())
+            raise DataError(
+                f"samples of one batch must have the same entries, but {_name(first)} and {_name(sample)} "
+                f"differ in {', '.join(odd)}: check that every sequence has the same kinds of files"
+            )
+    return {key: _stack(key, [sample[key] for sample in samples], samples) for key in first}
+
+
+def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) -> Any:
+    if isinstance(values[0], Mapping):
+        return collate(values)
+    if not isinstance(values[0], Tensor | np.ndarray | np.generic | int | float):
+        return values
+    try:
+        tensors = [torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v) for v in values]
+    except (TypeError, RuntimeError) as error:
+        raise DataError(f"entry '{key}' of {_name(samples[0])} cannot become a tensor: {error}") from error
+    for tensor, sample in zip(tensors[1:], samples[1:], strict=True):
+        if tensor.shape != tensors[0].shape or tensor.dtype != tensors[0].dtype:
+            raise DataError(
+                f"samples of one batch must agree, but '{key}' is {_describe(tensors[0])} in {_name(samples[0])} and "
+                f"{_describe(tensor)} in {_name(sample)}: resize or crop to one size, or use a batch size of 1"
+            )
+    return default_collate(tensors)  # stacks into shared memory inside a worker: one copy less
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{'x'.join(map(str, tensor.shape)) or 'a number'} ({str(tensor.dtype).removeprefix('torch.')})"
+
+
+def _name(sample: Mapping[str, Any]) -> str:
+    return f"sample '{sample['name']}'" if isinstance(sample.get("name"), str) else "a sample without a name"
+
+
+def _collate_or_failure(samples: list[Any]) -> dict[str, Any] | _Failure:
+    for sample in samples:
+        if isinstance(sample, _Failure):
+            return sample
+    try:
+        return collate(samples)
+    except UserError as error:
+        return _Failure.of(error)
+
+
+def _init_worker(worker: int) -> None:
+    """One thread per worker, and no dying of signals that were meant for the training process.
+
+    Ctrl-C and schedulers signal the whole process group. The training process only notes it and goes on to the next
+    batch boundary, for which it still needs its workers. They end when it tells them to or when it is gone; a second
+    SIGTERM (what multiprocessing sends at exit) ends one that hangs.
+    """
+    torch.set_num_threads(1)
+    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"  # for a data set that imports cv2 only later
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def worker_failure(error: BaseException, workers: int) -> DataError | None:
+    """The readable form of PyTorch's errors about dead data workers; None for any other error.
+
+    PyTorch raises these from a SIGCHLD handler, so they may surface anywhere in the training process, not only while
+    it waits for data.
+    """
+    text = str(error)
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in text:
+        return None
+    if "shared memory" in text or "Bus error" in text:
+        return DataError(
+            f"a data worker ran out of shared memory (/dev/shm). Give the container more (docker run --shm-size=8g) "
+            f"or lower data.workers (now {workers}; 0 needs no shared memory)"
+        )
+    if "exited unexpectedly" in text or "killed by signal" in text:
+        return DataError(
+            f"a data worker died ({text.splitlines()[0].strip()}); mostly this means that memory ran out. "
+            f"Lower data.workers (now {workers}), the batch size or the resolution; "
+            "data.workers=0 reads in the main process and shows the cause if it is another one"
+        )
+    return None
+
+
+class Loader:
+    """Batches of one process as dicts, on the CPU. Errors of the user's data arrive as the UserError they are.
+
+    ``len`` is the number of batches where that is finite.
+    """
+
+    def __init__(
+        self, dataset: SampleDataset, sampler: Any, *, seed: int, workers: int, pin: bool, persistent: bool
+    ) -> None:
+        if len(dataset) == 0:
+            raise DataError("the data set is empty: check data.root and that clips are long enough for the stage")
+        self.workers = workers
+        self.sampler = sampler
+        # a generator of its own: making an iterator draws a base seed, which must not move the run's global stream
+        self._loader = DataLoader(
+            _Seeded(dataset, seed),
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=_collate_or_failure,
+            pin_memory=pin,
+            worker_init_fn=_init_worker,
+            persistent_workers=persistent and workers > 0,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                readable = worker_failure(error, self.workers)
+                if readable is None:
+                    raise
+                raise readable from error
+            if isinstance(batch, _Failure):
+                raise batch.error()
+            yield batch
+
+
+def make_loader(
+    dataset: SampleDataset,
+    *,
+    seed: int,
+    samples_seen: int,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+) -> Loader:
+    """Endless training batches in the global order.
+
+    Args:
+        dataset: where samples come from.
+        seed: the run's seed.
+        samples_seen: global position at which to begin.
+        batch_size: samples per batch in this process; the global batch is ``batch_size * world``.
+        rank, world: number of this process, and how many there are.
+        workers: processes that read; 0 reads here. The data do not depend on it.
+        device: host memory is pinned when this is a CUDA device.
+
+    Raises:
+        DataError: the data set is empty; while iterating, whatever UserError a sample raises.
+    """
+    n = max(1, len(dataset))
+    sampler = TrainSampler(
+        n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world
+    )
+    pin = torch.device(device).type == "cuda"
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, persistent=True)
+
+
+def make_eval_loader(
+    dataset: SampleDataset,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    seed: int = 0,
+    limit: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Loader:
+    """Evaluation batches in a fixed order; ``weight`` (B,) float32 is 1 for a sample and 0 for padding.
+
+    Every process gets the same number of equally large batches, and the weights of all processes sum to the number of
+    samples evaluated. Arguments as for ``make_loader``; see ``EvalSampler`` for ``limit``.
+    """
+    n = max(1, len(dataset))
+    sampler = EvalSampler(n, batch_size=batch_size, rank=rank, world=world, limit=limit)
+    pin = torch.device(device).type == "cuda"
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, persistent=False)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move all tensors of a batch (dicts and lists of them), without waiting where memory is pinned."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+
+class DevicePrefetcher:
+    """Batches on the device. On CUDA the next one is copied by a side stream while the current one is in use.
+
+    Attributes:
+        wait_s: host seconds spent waiting for the loader, over all iterations so far.
+    """
+
+    def __init__(self, loader: Any, device: torch.device | str) -> None:
+        self.loader, self.device = loader, torch.device(device)
+        self.wait_s = 0.0
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        batches = iter(self.loader)
+        if self._stream is None:
+            while (batch := self._next(batches)) is not None:
+                yield to_device(batch, self.device)
+            return
+        ahead = self._copy(self._next(batches))
+        while ahead is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+            _record_stream(ahead, torch.cuda.current_stream(self.device))
+            current, ahead = ahead, self._copy(self._next(batches))
+            yield current
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        begin = time.perf_counter()
+        batch = next(batches, None)
+        self.wait_s += time.perf_counter() - begin
+        return batch
+
+    def _copy(self, batch: Any) -> Any:
+        if batch is None:
+            return None
+        with torch.cuda.stream(self._stream):
+            return to_device(batch, self.device)
+
+
+def _record_stream(batch: Any, stream: torch.cuda.Stream) -> None:
+    """Tell the allocator that memory made on the side stream is read on ``stream``, so it is not reused too early."""
+    if isinstance(batch, Tensor):
+        batch.record_stream(stream)
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            _record_stream(value, stream)
+    elif isinstance(batch, list | tuple):
+        for value in batch:
+            _record_stream(value, stream)
