@@ -1,0 +1,118 @@
+"""D_I and D_V: multi-scale PatchGAN discriminators on frames and on windows of frames with flow (spec 3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vid2vid.config import Norm
+from vid2vid.networks.blocks import initialise, make_norm, pool
+
+SLOPE = 0.2
+
+
+class PatchLayer(nn.Module):
+    """4x4 convolution with zero padding 2, norm (not in the outer layers), leaky ReLU (not in the last)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, last: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 4, stride, padding=2)
+        self.norm = make_norm(norm, outputs)
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return x if self.last else F.leaky_relu(x, SLOPE, inplace=True)
+
+
+class PatchDiscriminator(nn.Module):
+    """One PatchGAN: ``layers`` halvings, one layer of stride 1, one prediction layer; at most 512 channels.
+
+    ``forward`` returns the outputs of all ``layers + 2`` layers; the last one is the prediction (N, 1, h, w), not
+    squashed.
+    """
+
+    def __init__(self, channels: int, width: int, layers: int, norm: Norm) -> None:
+        super().__init__()
+        parts = [PatchLayer(channels, width, 2, Norm.none)]
+        for index in range(1, layers + 1):
+            inputs, width = width, min(512, width * 2)
+            parts.append(PatchLayer(inputs, width, 2 if index < layers else 1, norm))
+        parts.append(PatchLayer(width, 1, 1, Norm.none, last=True))
+        self.layers = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """``scales`` PatchGANs on an average-pooled pyramid of the same input.
+
+    Args:
+        channels: of the input: labels and edge and frame for D_I, 3K + 2(K-1) for D_V.
+        ndf: width of the finest one's first layer; each coarser one is twice as wide, up to 64.
+        scales: how many. ``scale0`` sees the coarsest input.
+        layers: halvings in each.
+        norm: norm layer.
+    """
+
+    def __init__(self, channels: int, ndf: int, scales: int = 2, layers: int = 3, norm: Norm = Norm.instance) -> None:
+        super().__init__()
+        self.scales = scales
+        for index in range(scales):
+            width = min(64, ndf * 2 ** (scales - 1 - index))
+            self.add_module(f"scale{index}", PatchDiscriminator(channels, width, layers, norm))
+        initialise(self)
+
+    def forward(self, x: Tensor, scales: int | None = None) -> list[list[Tensor]]:
+        """Features of every layer of every scale in use, the finest input first.
+
+        Args:
+            x: (N, channels, H, W) at the finest resolution in use.
+            scales: use only this many, the coarsest; None: all.
+
+        Raises:
+            ValueError: for a number of scales that it does not have.
+        """
+        active = self.scales if scales is None else scales
+        if not 1 <= active <= self.scales:
+            raise ValueError(f"scales={active}, but the discriminator has {self.scales}")
+        out = []
+        for index in reversed(range(active)):
+            out.append(self.get_submodule(f"scale{index}")(x))
+            if index:
+                x = pool(x)
+        return out
+
+
+class VideoDiscriminators(nn.ModuleList):
+    """D_V: one multi-scale discriminator per temporal scale, on K frames and the K-1 flows between them.
+
+    Args:
+        frames: K.
+        ndf, scales, layers, norm: see ``MultiscaleDiscriminator``.
+        temporal_scales: how many frame spacings: 1, K, K^2...
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        ndf: int,
+        scales: int = 2,
+        layers: int = 3,
+        norm: Norm = Norm.instance,
+        temporal_scales: int = 3,
+    ) -> None:
+        channels = 3 * frames + 2 * (frames - 1)
+        super().__init__(
+            MultiscaleDiscriminator(channels, ndf, scales, layers, norm) for _ in range(temporal_scales)
+        )
+        self.frames = frames
+
+    def forward(self, windows: Tensor, temporal_scale: int, scales: int | None = None) -> list[list[Tensor]]:
+        """Features as of ``MultiscaleDiscriminator`` for windows (N, 3K + 2(K-1), H, W) of one temporal scale."""
+        return self[temporal_scale](windows, scales)

@@ -1,0 +1,115 @@
+"""The parts of the generator, named as in the paper: W (flow), M (mask), H (hallucination) and the foreground's H_F."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vid2vid.config import Norm
+from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer
+
+
+class Encoder(nn.Module):
+    """7x7 convolution, ``downs`` halvings that double the channels, ``blocks`` residual blocks.
+
+    (N, inputs, H, W) -> (N, width * 2**downs, H / 2**downs, W / 2**downs).
+    """
+
+    def __init__(self, inputs: int, width: int, downs: int, blocks: int, norm: Norm) -> None:
+        super().__init__()
+        layers = [ConvLayer(inputs, width, norm, kernel=7)]
+        layers += [ConvLayer(width * 2**i, width * 2 ** (i + 1), norm, stride=2) for i in range(downs)]
+        self.layers = nn.ModuleList(layers)
+        self.blocks = nn.ModuleList(ResBlock(width * 2**downs, norm) for _ in range(blocks))
+
+    def forward(self, x: Tensor, channels: Tensor | None = None) -> Tensor:
+        """``channels``: see ``ConvLayer.forward``."""
+        for index, layer in enumerate(self.layers):
+            x = layer(x, channels) if index == 0 else layer(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Trunk(nn.Module):
+    """``blocks`` residual blocks, then ``ups`` doublings of the resolution that halve the channels down to ``width``."""
+
+    def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ResBlock(width * 2**ups, norm) for _ in range(blocks))
+        self.ups = nn.ModuleList(UpLayer(width * 2 ** (i + 1), width * 2**i, norm) for i in reversed(range(ups)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        for up in self.ups:
+            x = up(x)
+        return x
+
+
+class Head(nn.Module):
+    """7x7 convolution over reflection padding, without activation: (N, width, H, W) -> (N, outputs, H, W)."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, outputs, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (3, 3, 3, 3), mode="reflect"))
+
+
+class Hallucination(nn.Module):
+    """H: the image made anew. Returns it, (N, 3, H, W) in [-1, 1], and the features that a finer scale takes."""
+
+    def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
+        super().__init__()
+        self.trunk = Trunk(width, ups, blocks, norm)
+        self.head = Head(width, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.trunk(x)
+        return torch.tanh(self.head(features).float()), features
+
+
+class FlowMask(nn.Module):
+    """W and M, which share everything but their output layer.
+
+    Args:
+        multiplier: pixels per unit of the flow head.
+
+    Returns (of ``forward``):
+        flow (N, 2, H, W) in pixels, mask (N, 1, H, W) in [0, 1] (1: hallucinate, 0: warp), and the features that a
+        finer scale takes.
+    """
+
+    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, multiplier: float) -> None:
+        super().__init__()
+        self.multiplier = multiplier
+        self.trunk = Trunk(width, ups, blocks, norm)
+        self.flow = Head(width, 2)
+        self.mask = Head(width, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.trunk(x)
+        # One convolution for both heads: they read the same features.
+        weight = torch.cat((self.flow.conv.weight, self.mask.conv.weight))
+        bias = torch.cat([head.conv.bias for head in (self.flow, self.mask) if head.conv.bias is not None])
+        out = F.conv2d(F.pad(features, (3, 3, 3, 3), mode="reflect"), weight, bias).float()
+        return out[:, :2] * self.multiplier, torch.sigmoid(out[:, 2:]), features
+
+
+class Foreground(nn.Module):
+    """H_F: the foreground's image from labels alone (eq. 9), so it runs for all frames at once."""
+
+    def __init__(self, inputs: int, width: int, downs: int, blocks: int, norm: Norm) -> None:
+        super().__init__()
+        self.encoder = Encoder(inputs, width, downs, 0, norm)
+        self.trunk = Trunk(width, downs, blocks, norm)
+        self.head = Head(width, 3)
+
+    def forward(self, x: Tensor, coarser: Tensor | None, channels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Image (N, 3, H, W) in [-1, 1] and features; ``coarser``: the next coarser scale's features."""
+        x = self.encoder(x, channels)
+        features = self.trunk(x if coarser is None else x + coarser)
+        return torch.tanh(self.head(features).float()), features
