@@ -1,0 +1,89 @@
+"""Data of vid2vid: clips for training (`build_dataset`) and frame-by-frame sequences for generation (`open_source`).
+
+A sample is a dict of numpy arrays (T frames of H x W pixels):
+    labels (T, H, W) int16 class ids, or with model.source=image: source (T, C, H, W) uint8
+    instances (T, H, W) int32, where the data has them and model.instance_edges is on
+    images (T, 3, H, W) uint8 RGB
+    flow (T, 2, H, W) float16 pixels, backward: x_t -> x_{t-1}, channel 0 = x; entry 0 is zero; absent with flow=none
+    confidence (T, 1, H, W) uint8, 1 where the flow can be trusted; entry 0 is zero; absent with flow=none
+    name: sequence and first frame
+Every kind of data is imported when it is asked for, so that none pays for another's libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vid2vid.config import DataKind, Vid2VidConfig
+
+if TYPE_CHECKING:
+    from trainer.task import SampleDataset
+
+SPLITS = ("train", "val", "test")
+
+
+class Sequence(Protocol):
+    """Frames for generation, one dict of single frames at a time: labels (H, W) or source (C, H, W), and, where known,
+    instances (H, W) and image (3, H, W). Memory does not grow with the length."""
+
+    name: str
+    fps: float
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+
+
+def build_dataset(
+    config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int
+) -> SampleDataset:
+    """Clips of ``frames`` frames at ``resolution`` (height, width) in pixels.
+
+    Args:
+        split: ``train`` draws augmentation; ``val`` and ``test`` are deterministic and not augmented.
+
+    Raises:
+        ValueError: unknown split.
+        ConfigError, DataError: the data cannot be read or do not suffice; names key, file and remedy.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
+    match config.data.kind:
+        case DataKind.street:
+            from vid2vid.data.street import StreetDataset
+
+            return StreetDataset(config, split, resolution, frames)
+        case DataKind.video:
+            from vid2vid.data.video import VideoDataset
+
+            return VideoDataset(config, split, resolution, frames)
+        case DataKind.folders | DataKind.cityscapes:
+            from vid2vid.data.folders import FolderDataset
+
+            return FolderDataset(config, split, resolution, frames)
+
+
+def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:
+    """Sequences to generate from, resized and cropped to ``config.resolution``.
+
+    Args:
+        source: "street" (held-out scenes of the procedural world, split ``test``), a video file or folder of them for
+            data.kind=video, else a folder of labels.
+        frames: length of each street sequence (it has no end of its own); None: data.val_frames.
+
+    Raises:
+        DataError: nothing usable at that path.
+    """
+    if str(source) == "street":
+        from vid2vid.data.street import open_street
+
+        return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
+    if config.data.kind is DataKind.video:
+        from vid2vid.data.video import open_video
+
+        return open_video(source, config)
+    from vid2vid.data.folders import open_folder
+
+    return open_folder(source, config)
