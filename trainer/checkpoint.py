@@ -1,0 +1,397 @@
+"""Checkpoints: directories written beside, flushed, then renamed, so that none is ever found half written.
+
+``checkpoints/step-XXXXXXXX/`` holds
+
+- ``state/``: the exact training state, tensors by ``torch.distributed.checkpoint`` (trainer/state_io.py);
+- ``weights.safetensors``, ``ema.safetensors``: networks under their canonical names, for use and exchange;
+- ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files; written last.
+
+``checkpoints/latest`` is a text file with the name of the newest one. Nothing here is read by an unrestricted unpickler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trainer.errors import CheckpointError, ConfigError
+from trainer.state_io import load_state, save_state, tensor_bytes
+
+_log = logging.getLogger(__name__)
+
+WEIGHTS, EMA, META, STATE = "weights.safetensors", "ema.safetensors", "meta.json", "state"
+_NAME = re.compile(r"step-(\d{8,})(\.old)?")  # .old: see Checkpoints._publish
+_SPARE_BYTES = 1 << 20  # file system overhead of a few files and directories
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    In a run of several processes all of them construct it and call ``save`` and ``load`` together; rank 0 writes
+    everything but the other ranks' own shards of the state.
+
+    Args:
+        run_dir: the run directory.
+        keep: how many of the newest checkpoints stay; at least 1.
+    """
+
+    def __init__(self, run_dir: Path, keep: int = 2) -> None:
+        if keep < 1:
+            raise ConfigError(f"trainer.keep={keep}: at least one checkpoint must be kept")
+        self.folder = Path(run_dir) / "checkpoints"
+        self.keep = keep
+
+    def save(
+        self,
+        step: int,
+        state: dict[str, Any],
+        weights: Mapping[str, Tensor],
+        ema: Mapping[str, Tensor] | None,
+        meta: Mapping[str, Any],
+    ) -> Path:
+        """Write a checkpoint, point ``latest`` at it, then remove older ones beyond ``keep``.
+
+        Args:
+            step: its number.
+            state: nested dicts, lists and tuples of tensors, numbers, strings, bools and None; comes back bitwise.
+            weights, ema: networks under canonical names; whole tensors, needed on rank 0 only.
+            meta: plain data that JSON can hold.
+
+        Raises:
+            CheckpointError: on all ranks, when writing fails (no space left, no permission). The previous checkpoints
+                are untouched and nothing half written stays behind.
+        """
+        final = self.folder / f"step-{step:08d}"
+        temporary = self.folder / f"{final.name}.tmp"
+        needed = tensor_bytes(state) + sum(t.numel() * t.element_size() for t in [*weights.values()])
+        needed += sum(t.numel() * t.element_size() for t in (ema or {}).values()) + _SPARE_BYTES
+
+        def prepare() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
+            free = shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            temporary.mkdir()
+
+        def finish() -> None:
+            save_weights(temporary / WEIGHTS, weights)
+            if ema is not None:
+                save_weights(temporary / EMA, ema)
+            files = {str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()}
+            content = json.dumps({**meta, "step": step, "files": files}, indent=1)
+            _write_text(temporary / META, content)
+            _sync_folder(temporary / STATE)
+            _sync_folder(temporary)
+            self._publish(temporary, final)
+
+        try:
+            _together(prepare)
+            save_state(temporary / STATE, state)
+            _together(finish)
+        except Exception as error:
+            if _rank() == 0:
+                shutil.rmtree(temporary, ignore_errors=True)
+            cause = _os_error(error)
+            if cause is None:
+                raise
+            raise CheckpointError(self._explain(cause, final, needed)) from error
+        if _rank() == 0:
+            self._retain(final)
+        return final
+
+    def latest(self) -> Path | None:
+        """The checkpoint to resume from: the one ``latest`` names, or else the newest; damaged ones do not count."""
+        found = self._complete()
+        try:
+            named = self.folder / (self.folder / "latest").read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            named = None
+        if named in found:
+            return named
+        if named is not None and found:
+            _log.warning("%s is damaged or missing; using %s", named, found[0].name)
+        return found[0] if found else None
+
+    def load(
+        self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read (state, meta) of a checkpoint directory.
+
+        Args:
+            path: what ``latest`` or ``save`` returned, or any checkpoint directory.
+            template: where given, a state of the same structure whose tensors say where and how sharded to load.
+            map_location: device of the tensors without a template.
+
+        Raises:
+            CheckpointError: the directory is missing, unfinished or damaged.
+        """
+        path = Path(path)
+        reason = _damage(path)
+        if reason:
+            raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
+        return load_state(path / STATE, template, map_location), read_meta(path)
+
+    def _complete(self) -> list[Path]:
+        """Undamaged checkpoints, newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))]
+        return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
+
+    def _publish(self, temporary: Path, final: Path) -> None:
+        """Give a flushed directory its final name. One of the same step steps aside as ``.old`` until that is done."""
+        old = final.with_name(final.name + ".old")
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            final.rename(old)
+        temporary.rename(final)
+        _sync_folder(self.folder)
+        pointer = self.folder / "latest.tmp"
+        _write_text(pointer, final.name + "\n")
+        os.replace(pointer, self.folder / "latest")
+        _sync_folder(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _retain(self, newest: Path) -> None:
+        """Remove all but ``keep`` checkpoints. Later steps than the one just written belong to a past that was left
+        by resuming from an earlier checkpoint, so they go first; a damaged directory never counts as kept."""
+        found = self._complete()
+        number = int(newest.name.removeprefix("step-"))
+        found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
+        for path in found[self.keep :]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _remove_unfinished(self) -> None:
+        for path in self.folder.glob("step-*.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _explain(self, error: OSError, final: Path, needed: int) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(self.folder if self.folder.exists() else self.folder.parent).free
+            kept = self.latest()
+            return (
+                f"no space left for {final}: a checkpoint needs {_mib(needed)}, {_mib(free)} are free. "
+                f"{f'{kept.name} is still there' if kept else 'No earlier checkpoint exists'}. "
+                "Free some space (or lower trainer.keep, or choose another disk by name=) and start the same command again"
+            )
+        return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors and flush them to the disk."""
+    from safetensors.torch import save_file
+
+    seen: set[int] = set()
+    whole: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        # safetensors refuses tensors that share memory (tied weights, slices of one buffer)
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.numel() * tensor.element_size():
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        whole[name] = tensor
+    save_file(whole, path, metadata={"format": "pt"})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and meta from wherever they are, on the CPU.
+
+    Args:
+        path: a run directory, a checkpoint directory, a ``.safetensors`` file, or a ``.pth``/``.pt`` state dict
+            (read with ``weights_only=True``; one level of ``state_dict``, ``model`` or ``params`` is looked into).
+        ema: prefer the averaged weights where a checkpoint has them.
+
+    Returns:
+        Tensors by name, and the checkpoint's meta data (empty for files without any).
+
+    Raises:
+        CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain tensors.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: give a run directory, a checkpoint or a weights file")
+    if path.is_dir():
+        if not (path / META).exists():
+            found = Checkpoints(path).latest()
+            if found is None:
+                raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
+            path = found
+        reason = _damage(path)
+        if reason:
+            raise CheckpointError(f"cannot read weights from {path}: {reason}")
+        file = path / EMA if ema and (path / EMA).exists() else path / WEIGHTS
+        return _read_safetensors(file), read_meta(path)
+    if path.suffix == ".safetensors":
+        near = path.parent / META
+        return _read_safetensors(path), (read_meta(path.parent) if near.exists() else {})
+    return _read_pth(path), {}
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """``meta.json`` of a checkpoint directory, without the list of files."""
+    try:
+        meta = json.loads((Path(path) / META).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {Path(path) / META}: {error}") from error
+    meta.pop("files", None)
+    return meta
+
+
+def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint") -> None:
+    """Check that names and shapes agree.
+
+    Args:
+        expected: of the network, found: of the file; name to shape or to tensor.
+        what: how the message calls the file.
+
+    Raises:
+        CheckpointError: with the counts and the first few of what is missing, unexpected and of another shape.
+    """
+    want, have = ({name: tuple(getattr(v, "shape", v)) for name, v in d.items()} for d in (expected, found))
+    missing = [name for name in want if name not in have]
+    unexpected = [name for name in have if name not in want]
+    differing = [
+        f"{name} (here {_shape(want[name])}, there {_shape(have[name])})"
+        for name in want
+        if name in have and want[name] != have[name]
+    ]
+    if not (missing or unexpected or differing):
+        return
+    lines = [f"{what} is of another architecture:"]
+    for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", differing)):
+        if names:
+            more = f", and {len(names) - 4} more" if len(names) > 4 else ""
+            lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
+    lines.append("Use the model settings it was trained with (config.yaml of its run), or another name= to start anew")
+    raise CheckpointError("\n".join(lines))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error}): fetch or save it again") from error
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
+        raise CheckpointError(
+            f"{path} cannot be loaded safely ({str(error).splitlines()[0][:200]}): give a state dict of plain tensors "
+            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled objects are never executed"
+        ) from error
+    for key in ("state_dict", "model", "params"):
+        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
+            data = data[key]
+            break
+    if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
+        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
+    return {str(name): tensor for name, tensor in data.items()}
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint directory; None when it is complete."""
+    if not path.is_dir():
+        return "there is no such directory"
+    try:
+        files = json.loads((path / META).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{META} is missing or damaged ({type(error).__name__})"
+    for name, size in files.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes instead of {size}"
+    return None
+
+
+def _together(action: Callable[[], None]) -> None:
+    """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return action()
+    outcome: list[Any] = [None]
+    if dist.get_rank() == 0:
+        try:
+            action()
+        except Exception as error:
+            outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}")]
+            dist.broadcast_object_list(outcome)
+            raise
+    dist.broadcast_object_list(outcome)
+    if outcome[0] is not None:
+        number, text = outcome[0]
+        raise OSError(number, text) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """The OSError behind an exception of torch or safetensors, where there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return seen
+        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
+            inner = _os_error(failure[0])
+            if inner is not None:
+                return inner
+        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
+        if match:
+            number = int(next(filter(None, match.groups())))
+            return OSError(number, os.strerror(number))
+        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # Windows opens no directories
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-").removesuffix(".old"))
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

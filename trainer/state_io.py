@@ -1,0 +1,191 @@
+"""The exact training state on disk: tensors by torch.distributed.checkpoint (DCP), the rest as JSON.
+
+DCP alone would put numbers and strings through pickle, and would read its own ``.metadata`` with an unrestricted
+``pickle.load``: opening somebody's checkpoint could run their code. So only tensors go through DCP (whose reader loads
+each with ``weights_only=True``), everything else is ``tree.json``, and ``.metadata`` is read by an unpickler that knows
+nothing but DCP's own record types. Both formats are exact: JSON numbers are written by ``repr``, which round-trips.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pathlib
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint import metadata as dcp_metadata
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+
+from trainer.errors import CheckpointError
+
+TREE = "tree.json"
+_TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
+
+
+def save_state(folder: Path, state: Any) -> None:
+    """Write a state into a new folder and flush it. All ranks call this together, with the same structure.
+
+    Args:
+        folder: created; on a file system that all ranks see.
+        state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and None.
+
+    Raises:
+        TypeError: something else is in the state; names its place.
+        OSError, CheckpointException: writing failed.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _split(state, "", tensors)
+    alone = not (dist.is_available() and dist.is_initialized())
+    folder.mkdir(parents=True, exist_ok=True)
+    if tensors:
+        writer = dcp.FileSystemWriter(folder, sync_files=True, overwrite=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*assuming the intent is to save in a single process.*")
+            dcp.save(dict(tensors), storage_writer=writer, no_dist=alone)
+    if alone or dist.get_rank() == 0:
+        with (folder / TREE).open("w") as file:
+            json.dump(tree, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def load_state(folder: Path, template: Any = None, map_location: torch.device | str = "cpu") -> Any:
+    """Read what ``save_state`` wrote. All ranks call this together.
+
+    Args:
+        folder: where it was written; by any number of processes.
+        template: a state of the same structure; its tensors are filled in place, sharded ones with their own shard.
+            Entries that the template lacks are loaded whole.
+        map_location: device of the tensors that no template tells.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or a template's tensor has another shape.
+    """
+    alone = not (dist.is_available() and dist.is_initialized())
+    try:
+        tree = json.loads((folder / TREE).read_text())
+        wanted = _references(tree)
+        reader = _Reader(folder)
+        records = reader.read_metadata().state_dict_metadata if wanted else {}
+        known: dict[str, Tensor] = {}
+        if template is not None:
+            _split(template, "", known)
+        targets: dict[str, Any] = {}
+        for name in wanted:
+            record = records[name]
+            if not isinstance(record, TensorStorageMetadata):
+                raise CheckpointError(f"{folder}: '{name}' is no tensor; the checkpoint was not written by this program")
+            if name in known and known[name].shape != record.size:
+                raise CheckpointError(
+                    f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint, {tuple(known[name].shape)} here: "
+                    "resume with the configuration that the run was started with"
+                )
+            empty = torch.empty(record.size, dtype=record.properties.dtype, device=map_location)
+            targets[name] = known.get(name, empty)
+        if wanted:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")
+                dcp.load(targets, storage_reader=reader, no_dist=alone)
+    except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, dcp.CheckpointException) as error:
+        raise CheckpointError(f"{folder} is damaged ({type(error).__name__}: {error}): use another checkpoint") from error
+    return _join(tree, targets)
+
+
+def tensor_bytes(state: Any) -> int:
+    """Bytes of all tensors in a state, as far as this process holds them."""
+    tensors: dict[str, Tensor] = {}
+    _split(state, "", tensors)
+    return sum(_local(tensor).numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _local(tensor: Tensor) -> Tensor:
+    to_local = getattr(tensor, "to_local", None)  # DTensor
+    return to_local() if to_local is not None else tensor
+
+
+def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """The JSON form of a state; tensors move to ``tensors`` under their path and leave a reference."""
+    if isinstance(value, Tensor):
+        name, copies = path or "/", 2
+        while name in tensors:  # {"a/b": t, "a": {"b": u}}
+            name, copies = f"{path}#{copies}", copies + 1
+        tensors[name] = value.detach()
+        return {_TENSOR: name}
+    if isinstance(value, Mapping):
+        entries = [(key, _split(item, f"{path}/{key}".lstrip("/"), tensors)) for key, item in value.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in entries):
+            return dict(entries)
+        return {_DICT: [[_split(key, path, tensors), item] for key, item in entries]}
+    if isinstance(value, list | tuple):
+        items = [_split(item, f"{path}/{i}".lstrip("/"), tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {_TUPLE: items}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise TypeError(
+        f"a checkpoint holds tensors and plain data only, but '{path}' is {type(value).__module__}."
+        f"{type(value).__qualname__}: convert it in state_dict()"
+    )
+
+
+def _join(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(tree, list):
+        return [_join(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if _TENSOR in tree:
+        return tensors[tree[_TENSOR]]
+    if _TUPLE in tree:
+        return tuple(_join(item, tensors) for item in tree[_TUPLE])
+    if _DICT in tree:
+        return {_join(key, tensors): _join(item, tensors) for key, item in tree[_DICT]}
+    return {key: _join(item, tensors) for key, item in tree.items()}
+
+
+def _references(tree: Any) -> list[str]:
+    if isinstance(tree, dict):
+        if _TENSOR in tree:
+            return [tree[_TENSOR]]
+        return [name for item in tree.values() for name in _references(item)]
+    return [name for item in tree for name in _references(item)] if isinstance(tree, list) else []
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Finds DCP's record classes, tensor types and paths, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == dcp_metadata.__name__:
+            found = getattr(dcp_metadata, name, None)
+            if inspect.isclass(found) and found.__module__ == module:
+                return found
+        elif (module, name) == ("torch.distributed.checkpoint.filesystem", "_StorageInfo"):
+            return super().find_class(module, name)
+        elif module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)):
+            return getattr(torch, name)
+        elif (module, name) == ("torch.serialization", "_get_layout"):
+            return super().find_class(module, name)
+        elif module in ("pathlib", "pathlib._local") and name in ("Path", "PosixPath", "WindowsPath"):
+            return pathlib.PurePath  # only the folder it was written to; not used
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint's metadata")
+
+
+class _Reader(dcp.FileSystemReader):
+    """DCP's reader with the restricted unpickler."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        with (Path(self.path) / ".metadata").open("rb") as file:
+            metadata = _MetadataUnpickler(file).load()
+        if not isinstance(metadata, Metadata):
+            raise pickle.UnpicklingError("the metadata file holds something else")
+        if metadata.storage_meta is None:
+            metadata.storage_meta = StorageMeta()
+        metadata.storage_meta.load_id = self.load_id
+        return metadata
