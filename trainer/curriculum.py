@@ -1,0 +1,253 @@
+"""The coarse-to-fine table: which stage a position in the data belongs to, and where the run ends.
+
+Everything is a pure function of ``samples_seen``. A run that is limited in steps still has its shares (stage starts,
+schedules) counted in samples: ``resolve`` finds the number of samples after which the steps are used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trainer.config import RunConfig, StageConfig
+from trainer.errors import ConfigError
+from trainer.task import Stage
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """The resolved table.
+
+    Attributes:
+        stages: rows in order of their starts; the first starts at 0.
+        total_samples: ``samples_seen`` at which the run ends.
+        total_steps: ``step`` at which it ends.
+    """
+
+    stages: tuple[Stage, ...]
+    total_samples: int
+    total_steps: int
+
+    def at(self, samples_seen: int) -> Stage:
+        """The stage in force at a position; the last one for every position beyond its start."""
+        return _lookup(self.stages, samples_seen)
+
+    def progress(self, samples_seen: int) -> float:
+        """Share of the run that is done, 0..1; exactly 1 at its end."""
+        return min(samples_seen / self.total_samples, 1.0)
+
+    def largest(self) -> Stage:
+        """The stage whose micro-batch has most pixels: the one that needs most memory."""
+
+        def pixels(stage: Stage) -> float:
+            height, width = stage.resolution
+            return height * width * stage.frames * stage.batch_size / stage.accumulate
+
+        return max(self.stages, key=pixels)
+
+    def table(self) -> list[list[str]]:
+        """Heading and one row a stage, as text."""
+        rows = [["stage", "starts at", "share", "resolution", "frames", "batch", "accumulate", "trainable"]]
+        for stage in self.stages:
+            share = f"{self.progress(stage.start):.0%}"
+            size = f"{stage.resolution[0]}x{stage.resolution[1]}"
+            counts = [str(stage.frames), str(stage.batch_size), str(stage.accumulate)]
+            rows.append([stage.name, str(stage.start), share, size, *counts, " ".join(stage.trainable)])
+        return rows
+
+
+def describe_change(old: Stage | None, new: Stage) -> str:
+    """One line on what a stage changes: everything for the first, otherwise only what differs."""
+    names = ("resolution", "frames", "batch_size", "accumulate", "trainable")
+    if old is None:
+        changes = [f"{name} {_show(getattr(new, name))}" for name in names]
+    else:
+        changes = [
+            f"{name} {_show(getattr(old, name))} -> {_show(getattr(new, name))}"
+            for name in names
+            if getattr(old, name) != getattr(new, name)
+        ]
+        changes += _own_columns(old.config, new.config)
+    return f"stage {new.name}: " + (", ".join(changes) or "nothing changes but its name")
+
+
+def _own_columns(old: StageConfig, new: StageConfig) -> list[str]:
+    """Changes in the columns that the task added to the table."""
+    shared = set(StageConfig.__dataclass_fields__)
+    own = [name for name in vars(new) if name not in shared and getattr(old, name, None) != getattr(new, name)]
+    return [f"{name} {_show(getattr(old, name, None))} -> {_show(getattr(new, name))}" for name in own]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+    return str(value)
+
+
+def rows(config: RunConfig) -> dict[str, StageConfig]:
+    """The configured table by name; a task without one has a single row of defaults."""
+    stages = getattr(config.curriculum, "stages", None)
+    return dict(stages) if stages else {"all": StageConfig()}
+
+
+def problems(config: RunConfig, world: int = 1) -> list[str]:
+    """What is wrong with the table and the run's length, one line each. Needs neither torch nor the task."""
+    found = _length_problems(config)
+    table = rows(config)
+    named = getattr(config.curriculum, "stages", None) or {}
+    for name, row in table.items():
+        key = f"curriculum.stages.{name}" if named else "curriculum"
+        if row.downscale < 1:
+            found.append(f"{key}.downscale={row.downscale}: must be at least 1")
+        elif row.resolution is None and any(side % row.downscale for side in config.resolution):
+            found.append(
+                f"{key}.downscale={row.downscale} does not divide resolution={list(config.resolution)}: "
+                f"choose another, or give {key}.resolution"
+            )
+        if row.resolution is not None and (len(row.resolution) != 2 or min(row.resolution) < 1):
+            found.append(f"{key}.resolution={list(row.resolution)}: needs two positive numbers [height, width]")
+        for column in ("frames", "batch_size", "accumulate"):
+            if getattr(row, column) < 1:
+                found.append(f"{key}.{column}={getattr(row, column)}: must be at least 1")
+        share = world * max(row.accumulate, 1)
+        if row.batch_size >= 1 and row.batch_size % share:
+            found.append(
+                f"{key}.batch_size={row.batch_size} cannot be split over {world} process(es) times "
+                f"accumulate={row.accumulate}: it must be divisible by {share}"
+            )
+        if not row.trainable:
+            found.append(f"{key}.trainable=[]: nothing would train; name networks, or ['*'] for all")
+        start = row.start
+        if start < 0 or (start >= 1 and start != int(start)):
+            found.append(f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)")
+    found += _order_problems(table)
+    return found
+
+
+def _length_problems(config: RunConfig) -> list[str]:
+    found, trainer = [], config.trainer
+    if trainer.max_steps is None and trainer.max_samples is None:
+        found.append("trainer.max_steps and trainer.max_samples are both null: give one, it ends the run")
+    for name in ("max_steps", "max_samples", "max_minutes"):
+        value = getattr(trainer, name)
+        if value is not None and value <= 0:
+            found.append(f"trainer.{name}={value}: must be positive")
+    for name in ("log_every", "checkpoint_every", "keep"):
+        if getattr(trainer, name) < 1:
+            found.append(f"trainer.{name}={getattr(trainer, name)}: must be at least 1")
+    for name in ("eval_every", "visuals_every"):
+        value = getattr(trainer, name)
+        if value is not None and value < 0:
+            found.append(f"trainer.{name}={value}: must not be negative (0: never, null: the default)")
+    if trainer.ema is not None and not 0.0 <= trainer.ema < 1.0:
+        found.append(f"trainer.ema={trainer.ema}: must lie in [0, 1), or null for no average")
+    if trainer.nonfinite_budget < 0:
+        found.append(f"trainer.nonfinite_budget={trainer.nonfinite_budget}: must not be negative")
+    if len(config.resolution) != 2 or min(config.resolution) < 1:
+        found.append(f"resolution={list(config.resolution)}: needs two positive numbers [height, width]")
+    return found
+
+
+def _order_problems(table: dict[str, StageConfig]) -> list[str]:
+    """Starts must begin at 0 and rise, within the shares and within the whole samples."""
+    found = []
+    names = list(table)
+    if table[names[0]].start != 0:
+        found.append(f"curriculum.stages.{names[0]}.start={table[names[0]].start}: the first stage must start at 0")
+    for before, after in zip(names, names[1:], strict=False):
+        a, b = table[before].start, table[after].start
+        same_unit = (a < 1) == (b < 1) or a == 0
+        if same_unit and b <= a:
+            found.append(f"curriculum.stages.{after}.start={b} is not after that of '{before}' ({a})")
+    return found
+
+
+def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage], int]) -> Curriculum:
+    """The curriculum of a run.
+
+    Args:
+        config: the run; its ``curriculum.stages``, ``resolution``, ``trainer.max_steps`` and ``max_samples`` are read.
+        world: number of processes.
+        segments_per_batch: ``Task.segments_per_batch``: steps that one batch of a stage takes.
+
+    Raises:
+        ConfigError: listing every problem of table and run length.
+    """
+    found = problems(config, world)
+    if found:
+        raise ConfigError(found)
+    by_samples, by_steps = config.trainer.max_samples, config.trainer.max_steps
+
+    def stages_for(total: int) -> tuple[Stage, ...]:
+        return _stages(config, total)
+
+    def steps_for(total: int) -> int:
+        return _walk(stages_for(total), segments_per_batch, max_samples=total)[1]
+
+    total = by_samples
+    if by_steps is not None and (by_samples is None or steps_for(by_samples) > by_steps):
+        total = _least(lambda candidate: steps_for(candidate) >= by_steps, limit=by_samples)
+    assert total is not None
+    stages = stages_for(total)
+    late = [s for before, s in zip(stages, stages[1:], strict=False) if s.start <= before.start]
+    late += [stage for stage in stages[1:] if stage.start >= total]
+    if late:
+        raise ConfigError(
+            [
+                f"curriculum.stages.{s.name}.start={s.config.start} means sample {s.start}: it must come after the "
+                f"stage before it and before the end of the run (sample {total}); lengthen the run or move the stage"
+                for s in dict.fromkeys(late)
+            ]
+        )
+    total_samples, total_steps = _walk(stages, segments_per_batch, max_samples=by_samples, max_steps=by_steps)
+    return Curriculum(stages, total_samples, total_steps)
+
+
+def _stages(config: RunConfig, total: int) -> tuple[Stage, ...]:
+    """The rows with starts in samples of a run of ``total`` samples."""
+    result = []
+    for index, (name, row) in enumerate(rows(config).items()):
+        height, width = row.resolution or [side // row.downscale for side in config.resolution]
+        start = int(row.start) if row.start >= 1 else round(row.start * total)
+        stage = Stage(
+            index, name, start, (height, width), row.frames, row.batch_size, row.accumulate, tuple(row.trainable), row
+        )
+        result.append(stage)
+    return tuple(result)
+
+
+def _lookup(stages: Sequence[Stage], samples_seen: int) -> Stage:
+    return next(stage for stage in reversed(stages) if stage.start <= samples_seen or stage.index == 0)
+
+
+def _walk(
+    stages: Sequence[Stage],
+    segments_per_batch: Callable[[Stage], int],
+    max_samples: int | None = None,
+    max_steps: int | None = None,
+) -> tuple[int, int]:
+    """(samples, steps) at the first batch boundary at which a limit is reached, without walking batch by batch."""
+    samples = steps = 0
+    while (max_samples is None or samples < max_samples) and (max_steps is None or steps < max_steps):
+        stage = _lookup(stages, samples)
+        per_batch = segments_per_batch(stage)
+        later = [other.start for other in stages if other.start > samples]
+        ends = [-(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None]
+        if max_steps is not None:
+            ends.append(-(-(max_steps - steps) // per_batch))
+        batches = max(min(ends), 1)
+        samples += batches * stage.batch_size
+        steps += batches * per_batch
+    return samples, steps
+
+
+def _least(reached: Callable[[int], bool], limit: int | None) -> int:
+    """The least positive number that satisfies a condition which, once true, stays true (up to rounding)."""
+    high = 1
+    while not reached(high):
+        high *= 2
+    low = high // 2  # not reached, or 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high if limit is None else min(high, limit)
