@@ -90,7 +90,11 @@ class Checkpoints:
             save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
                 save_weights(temporary / EMA, ema)
-            files = {str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()}
+            files = {
+                str(p.relative_to(temporary)): p.stat().st_size
+                for p in sorted(temporary.rglob("*"))
+                if p.is_file()
+            }
             content = json.dumps({**meta, "step": step, "files": files}, indent=1)
             _write_text(temporary / META, content)
             _sync_folder(temporary / STATE)
@@ -141,14 +145,18 @@ class Checkpoints:
         path = Path(path)
         reason = _damage(path)
         if reason:
-            raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
+            raise CheckpointError(
+                f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH"
+            )
         return load_state(path / STATE, template, map_location), read_meta(path)
 
     def _complete(self) -> list[Path]:
         """Undamaged checkpoints, newest first."""
         if not self.folder.is_dir():
             return []
-        found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))]
+        found = [
+            (int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))
+        ]
         return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
@@ -230,7 +238,9 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         if not (path / META).exists():
             found = Checkpoints(path).latest()
             if found is None:
-                raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
+                raise CheckpointError(
+                    f"{path} holds no finished checkpoint: train first, or give a weights file"
+                )
             path = found
         reason = _damage(path)
         if reason:
@@ -253,7 +263,9 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint") -> None:
+def compare_architecture(
+    expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint"
+) -> None:
     """Check that names and shapes agree.
 
     Args:
@@ -278,7 +290,9 @@ def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], 
         if names:
             more = f", and {len(names) - 4} more" if len(names) > 4 else ""
             lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
-    lines.append("Use the model settings it was trained with (config.yaml of its run), or another name= to start anew")
+    lines.append(
+        "Use the model settings it was trained with (config.yaml of its run), or another name= to start anew"
+    )
     raise CheckpointError("\n".join(lines))
 
 
@@ -289,7 +303,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file ({error}): fetch or save it again") from error
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}): fetch or save it again"
+        ) from error
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
@@ -305,8 +321,14 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             data = data[key]
             break
     if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
-        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
-        raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
+        what = (
+            f"a dict of {', '.join(map(str, list(data)[:5]))}"
+            if isinstance(data, Mapping)
+            else type(data).__name__
+        )
+        raise CheckpointError(
+            f"{path} holds no state dict but {what}: give a file that maps names to tensors"
+        )
     return {str(name): tensor for name, tensor in data.items()}
 
 
@@ -351,15 +373,21 @@ def _os_error(error: BaseException) -> OSError | None:
     while seen is not None:
         if isinstance(seen, OSError):
             return seen
-        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
+        for failure in getattr(
+            seen, "failures", {}
+        ).values():  # CheckpointException: rank -> (error, traceback)
             inner = _os_error(failure[0])
             if inner is not None:
                 return inner
-        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
+        match = re.search(
+            r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen)
+        )  # Rust's, through safetensors
         if match:
             number = int(next(filter(None, match.groups())))
             return OSError(number, os.strerror(number))
-        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
+        if "unexpected pos" in str(seen) or "file write failed" in str(
+            seen
+        ):  # torch's zip writer on a full disk
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen = seen.__cause__ or seen.__context__
     return None

@@ -60,7 +60,9 @@ class TrainSampler:
         rank, world: number of this process, and how many there are.
     """
 
-    def __init__(self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int) -> None:
+    def __init__(
+        self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int
+    ) -> None:
         self.n, self.seed, self.start = n, seed, samples_seen
         self.batch_size, self.rank, self.world = batch_size, rank, world
 
@@ -99,7 +101,8 @@ class EvalSampler:
             first = (batch * self.world + self.rank) * self.batch_size
             positions = range(first, first + self.batch_size)
             yield [
-                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0) for p in positions
+                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0)
+                for p in positions
             ]
 
 
@@ -158,7 +161,9 @@ def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) ->
     if not isinstance(values[0], Tensor | np.ndarray | np.generic | int | float):
         return values
     try:
-        tensors = [torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v) for v in values]
+        tensors = [
+            torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v) for v in values
+        ]
     except (TypeError, RuntimeError) as error:
         raise DataError(f"entry '{key}' of {_name(samples[0])} cannot become a tensor: {error}") from error
     for tensor, sample in zip(tensors[1:], samples[1:], strict=True):
@@ -238,7 +243,9 @@ class Loader:
         self, dataset: SampleDataset, sampler: Any, *, seed: int, workers: int, pin: bool, persistent: bool
     ) -> None:
         if len(dataset) == 0:
-            raise DataError("the data set is empty: check data.root and that clips are long enough for the stage")
+            raise DataError(
+                "the data set is empty: check data.root and that clips are long enough for the stage"
+            )
         self.workers = workers
         self.sampler = sampler
         # a generator of its own: making an iterator draws a base seed, which must not move the run's global stream

@@ -61,7 +61,9 @@ class VideoWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._temporary), "w")
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot write a video to {self.path} ({error}); give a writable path ending in .mp4")
+            raise DataError(
+                f"cannot write a video to {self.path} ({error}); give a writable path ending in .mp4"
+            )
         stream = self._container.add_stream(
             "libx264", rate=self._fps, options={"crf": "18", "preset": "veryfast"}
         )

@@ -11,7 +11,11 @@ import threading
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")  # SIGUSR1: what Slurm sends ahead of the time limit (--signal=USR1@90)
+_NAMES = (
+    "SIGTERM",
+    "SIGUSR1",
+    "SIGINT",
+)  # SIGUSR1: what Slurm sends ahead of the time limit (--signal=USR1@90)
 
 
 class StopFlag:

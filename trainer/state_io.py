@@ -49,7 +49,9 @@ def save_state(folder: Path, state: Any) -> None:
     if tensors:
         writer = dcp.FileSystemWriter(folder, sync_files=True, overwrite=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*assuming the intent is to save in a single process.*")
+            warnings.filterwarnings(
+                "ignore", message=".*assuming the intent is to save in a single process.*"
+            )
             dcp.save(dict(tensors), storage_writer=writer, no_dist=alone)
     if alone or dist.get_rank() == 0:
         with (folder / TREE).open("w") as file:
@@ -83,7 +85,9 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
         for name in wanted:
             record = records[name]
             if not isinstance(record, TensorStorageMetadata):
-                raise CheckpointError(f"{folder}: '{name}' is no tensor; the checkpoint was not written by this program")
+                raise CheckpointError(
+                    f"{folder}: '{name}' is no tensor; the checkpoint was not written by this program"
+                )
             if name in known and known[name].shape != record.size:
                 raise CheckpointError(
                     f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint, {tuple(known[name].shape)} here: "
@@ -93,10 +97,21 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
             targets[name] = known.get(name, empty)
         if wanted:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")
+                warnings.filterwarnings(
+                    "ignore", message=".*assuming the intent is to load in a single process.*"
+                )
                 dcp.load(targets, storage_reader=reader, no_dist=alone)
-    except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, dcp.CheckpointException) as error:
-        raise CheckpointError(f"{folder} is damaged ({type(error).__name__}: {error}): use another checkpoint") from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        pickle.UnpicklingError,
+        dcp.CheckpointException,
+    ) as error:
+        raise CheckpointError(
+            f"{folder} is damaged ({type(error).__name__}: {error}): use another checkpoint"
+        ) from error
     return _join(tree, targets)
 
 

@@ -1,0 +1,316 @@
+"""What a run tells: the console, ``train.log``, ``metrics.jsonl``, TensorBoard and ``samples/``.
+
+A run that was killed and resumed leaves the same ``metrics.jsonl`` as an undisturbed one but for times, provided that
+the record of a step is written before the checkpoint of that step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trainer.media import gif_bytes, write_png, write_video
+
+_log = logging.getLogger(__name__)
+
+PLAIN_PROGRESS_S = 30.0  # seconds between two progress lines where there is no terminal
+
+
+class RunLogger:
+    """Writes the run directory (all but checkpoints) and talks to the console. Silent where rank is not 0.
+
+    Args:
+        run_dir: created with ``config.yaml``, ``train.log``, ``metrics.jsonl``, ``samples/`` and ``tensorboard/``.
+        config_yaml: the resolved configuration.
+        rank: number of this process.
+        tensorboard: whether scalars go to TensorBoard too.
+        resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
+            0 starts a new run.
+        videos: whether pictures and videos go to TensorBoard too.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        config_yaml: str,
+        rank: int = 0,
+        tensorboard: bool = True,
+        resume_step: int = 0,
+        *,
+        videos: bool = True,
+    ) -> None:
+        self.run_dir, self.active = Path(run_dir), rank == 0
+        self._tensorboard, self._videos, self._resume_step = tensorboard, videos, resume_step
+        self._writer: Any = None
+        self._bar: Any = None
+        self._began: tuple[float, int] | None = None
+        self._last_plain = -math.inf
+        if not self.active:
+            return
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        _replace(self.run_dir / "config.yaml", config_yaml)
+        (self.run_dir / "samples").mkdir(exist_ok=True)
+        metrics = self.run_dir / "metrics.jsonl"
+        repair_metrics(metrics, resume_step)
+        self._metrics = metrics.open("a", encoding="utf-8")
+        # everything that goes through `logging` lands in train.log as well; the console is the command's business
+        self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logging.getLogger().addHandler(self._file)
+
+    def __enter__(self) -> RunLogger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def scalars(self, record: Mapping[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``, at once visible to others, and the numbers to TensorBoard.
+
+        Args:
+            record: ``step`` and what was measured; numbers, strings, one-element tensors, or dicts of them. NaN and
+                infinity become null, since JSON has no name for them.
+        """
+        if not self.active:
+            return
+        plain = _plain(record)
+        self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
+        self._metrics.flush()
+        writer = self._summary_writer()
+        if writer is not None:
+            for tag, value in _flat(plain):
+                if tag != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                    writer.add_scalar(tag, value, plain["step"])
+            writer.flush()  # a killed run must not lose curves that its checkpoint has already passed
+
+    def text(self, line: str) -> None:
+        """Show a line on the console, above the bar where there is one, and keep it in ``train.log``."""
+        if not self.active:
+            return
+        self._console(line)
+        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
+
+    def visuals(self, pictures: Mapping[str, Tensor], step: int, fps: float = 10.0) -> None:
+        """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as H.264 mp4 into ``samples/``.
+
+        TensorBoard gets the picture, or a GIF as an image summary (``SummaryWriter.add_video`` writes nothing without
+        an old moviepy, and does not say so).
+        """
+        if not self.active:
+            return
+        writer = self._summary_writer() if self._videos else None
+        for name, data in pictures.items():
+            stem = self.run_dir / "samples" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{step:08d}"
+            if data.ndim == 3:
+                write_png(stem.with_name(stem.name + ".png"), data)
+                if writer is not None:
+                    writer.add_image(name, data.cpu().numpy(), step, dataformats="HWC")
+            else:
+                write_video(stem.with_name(stem.name + ".mp4"), data, fps)
+                if writer is not None:
+                    _add_gif(writer, name, data, step, fps)
+        if writer is not None:
+            writer.flush()
+
+    def progress(
+        self, step: int, total_samples: int | None, samples_seen: int, rate: float | None = None
+    ) -> None:
+        """Show how far the run is: a bar on a terminal, else a line now and then; with the time left.
+
+        Args:
+            step, samples_seen: the trainer's counters.
+            total_samples: ``samples_seen`` at the end; None where that is not known.
+            rate: samples per second; None measures it since the first call.
+        """
+        if not self.active:
+            return
+        now = time.monotonic()
+        if self._began is None:
+            self._began = (now, samples_seen)
+        if rate is None and now > self._began[0]:
+            rate = (samples_seen - self._began[1]) / (now - self._began[0])
+        left = (total_samples - samples_seen) / rate if total_samples is not None and rate else None
+        if sys.stderr.isatty():
+            self._show_bar(step, total_samples, samples_seen, rate, left)
+        elif now - self._last_plain >= PLAIN_PROGRESS_S or samples_seen == total_samples:
+            if not math.isinf(self._last_plain) or samples_seen == total_samples:
+                share = f"{100 * samples_seen / total_samples:.0f} % " if total_samples else ""
+                pace = f", {rate:.3g} samples/s" if rate else ""
+                until = f", ETA {format_time(left)}" if left is not None else ""
+                self.text(f"{share}step {step}, {samples_seen} samples{pace}{until}")
+            self._last_plain = now
+
+    def flush(self) -> None:
+        """Bring everything to the disk; call before a checkpoint."""
+        if self.active:
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
+            if self._writer is not None:
+                self._writer.flush()
+
+    def close(self) -> None:
+        """End the bar and close all files. May be called twice."""
+        if not self.active:
+            return
+        self.active = False
+        if self._bar is not None:
+            self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._metrics.close()
+        logging.getLogger().removeHandler(self._file)
+        self._file.close()
+
+    def _console(self, line: str) -> None:
+        if self._bar is not None:
+            from tqdm import tqdm
+
+            tqdm.write(line, file=sys.stdout)
+        else:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    def _show_bar(
+        self, step: int, total: int | None, seen: int, rate: float | None, left: float | None
+    ) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} samples [{elapsed}{postfix}]"
+            self._bar = tqdm(
+                total=total,
+                initial=seen,
+                dynamic_ncols=True,
+                leave=False,
+                bar_format=layout if total else None,
+            )
+        pace = f"step {step}" + (f", {rate:.3g} samples/s" if rate else "")
+        self._bar.set_postfix_str(
+            pace + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False
+        )
+        self._bar.update(seen - self._bar.n)
+
+    def _summary_writer(self) -> Any:
+        """TensorBoard's writer, opened at first use because importing it takes a second or two."""
+        if self._writer is None and self._tensorboard:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            # purge_step hides what an earlier, killed process wrote beyond the checkpoint: curves do not overlap
+            purge = self._resume_step + 1 if self._resume_step else 0
+            self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge)
+        return self._writer
+
+
+def repair_metrics(path: Path, step: int) -> None:
+    """Drop from a metrics file what a resumed run will write again: records beyond ``step`` and torn lines.
+
+    ``step`` 0 means a new run, and empties the file. The file is replaced as a whole, so being killed here is harmless.
+    """
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # SIGKILL in the middle of a write
+        if step > 0 and isinstance(record, dict) and record.get("step", 0) <= step:
+            kept.append(line + b"\n")
+    content = b"".join(kept)
+    if content != path.read_bytes():
+        _replace(path, content.decode("utf-8"))
+
+
+def format_line(record: Mapping[str, Any]) -> str:
+    """One compact console line of a training record; what the record lacks is left out.
+
+    Args:
+        record: ``step``, ``samples_seen``, ``stage``; ``losses`` and ``lr`` (dicts of numbers, or one number);
+            ``samples_per_s``, ``frames_per_s``; ``data_wait`` (share of the time, 0..1); ``memory`` (GiB);
+            ``eta_s`` (seconds).
+    """
+    parts = [f"step {record['step']}"]
+    if record.get("stage") is not None:
+        parts.append(str(record["stage"]))
+    losses = record.get("losses")
+    if isinstance(losses, Mapping):
+        parts.append(" ".join(f"{name} {_short(value)}" for name, value in losses.items()))
+    rates = record.get("lr")
+    if rates is not None:
+        values = list(rates.values()) if isinstance(rates, Mapping) else [rates]
+        different = dict.fromkeys(f"{float(value):.1e}" for value in values)
+        parts.append("lr " + "/".join(different))
+    for key, unit in (("samples_per_s", "samples/s"), ("frames_per_s", "frames/s")):
+        if record.get(key) is not None:
+            parts.append(f"{_short(record[key])} {unit}")
+    if record.get("data_wait") is not None:
+        parts.append(f"data wait {100 * float(record['data_wait']):.0f} %")
+    if record.get("memory") is not None:
+        parts.append(f"{float(record['memory']):.2f} GiB")
+    if record.get("eta_s") is not None:
+        parts.append(f"ETA {format_time(float(record['eta_s']))}")
+    return " | ".join(part for part in parts if part)
+
+
+def format_time(seconds: float) -> str:
+    """Seconds as ``45 s``, ``3:07``, ``2:05:09`` or ``3 d 04:00:00``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, whole = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours:02d}:{minutes:02d}:{whole:02d}"
+    return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.4g}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Tensor) or hasattr(value, "item"):  # one-element tensors and numpy numbers
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
+
+
+def _add_gif(writer: Any, name: str, frames: Tensor, step: int, fps: float) -> None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    height, width = frames.shape[1:3]
+    image = Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=gif_bytes(frames, fps)
+    )
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
