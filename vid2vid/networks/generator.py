@@ -111,7 +111,7 @@ class ScaleGenerator(nn.Module):
             x = x + self.past(past.flatten(1, 2))
         image, features = self.hallucination(x if coarser is None else x + coarser.features)
         region, foreground = encoded.region, encoded.foreground
-        merged = image if region is None or foreground is None else torch.lerp(image, foreground, region)
+        merged = image if region is None or foreground is None else foreground * region + image * (1 - region)
         if self.flow is None or past is None or not usable:
             return _Frame(merged, merged, None, None, features, None)
         if coarser is not None and coarser.flow_features is not None:
@@ -119,11 +119,11 @@ class ScaleGenerator(nn.Module):
         flow, mask, flow_features = self.flow(x)
         warped = warp(past[:, -1], flow)
         if region is None or foreground is None:
-            composed = torch.lerp(warped, image, mask)  # eq. 4
+            composed = image * mask + warped * (1 - mask)  # eq. 4
         elif self.kind is ForegroundKind.override:
-            composed = torch.lerp(torch.lerp(warped, image, mask), foreground, region)
+            composed = foreground * region + (image * mask + warped * (1 - mask)) * (1 - region)
         else:
-            composed = torch.lerp(warped, merged, mask)  # eq. 9
+            composed = merged * mask + warped * (1 - mask)  # eq. 9
         return _Frame(composed, merged, flow, mask, features, flow_features)
 
 

@@ -27,10 +27,10 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):
         image, flow = image.to(dtype), flow.to(dtype)
         height, width = flow.shape[2:]
-        x = torch.arange(width, device=flow.device, dtype=dtype)
-        y = torch.arange(height, device=flow.device, dtype=dtype)[:, None]
         # align_corners=True: -1 and 1 are the centres of the first and the last pixel.
-        grid_x = (x + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
-        grid_y = (y + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
+        x = torch.linspace(-1, 1, width, device=flow.device, dtype=dtype)
+        y = torch.linspace(-1, 1, height, device=flow.device, dtype=dtype)[:, None]
+        grid_x = x + flow[:, 0] / (max(width - 1, 1) / 2)
+        grid_y = y + flow[:, 1] / (max(height - 1, 1) / 2)
         grid = torch.stack((grid_x, grid_y), dim=-1)
         return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)

@@ -1,0 +1,107 @@
+"""vid2vid's losses as pure functions of tensors: unweighted, in fp32 (Wang et al. 2018, eqs. 5-8; spec 4).
+
+Images are (..., 3, H, W) in [-1, 1], flows (..., 2, H, W) in pixels, backward (x_t -> x_{t-1}); confidences
+(..., 1, H, W) are 1 where the reference flow is trusted. "Masked" means that both sides are multiplied by the confidence
+and the mean still runs over all pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vid2vid.config import Gan
+from vid2vid.networks.warp import warp
+
+Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, per layer; the last is the prediction
+
+
+def gan_generator(fake: Features, kind: Gan = Gan.lsgan) -> Tensor:
+    """What the generator minimises of eqs. 6 and 7 on predictions of generated input; summed over scales."""
+    total = torch.zeros((), device=fake[0][-1].device)
+    for features in fake:
+        prediction = features[-1].float()
+        if kind is Gan.lsgan:
+            total = total + (prediction - 1).square().mean()
+        elif kind is Gan.hinge:
+            total = total - prediction.mean()
+        else:
+            total = total + F.softplus(-prediction).mean()
+    return total
+
+
+def gan_discriminator(real: Features, fake: Features, kind: Gan = Gan.lsgan) -> tuple[Tensor, Tensor]:
+    """The discriminator's two halves of eqs. 6 and 7, each summed over scales; it minimises 0.5 * (real + fake)."""
+    device = real[0][-1].device
+    on_real, on_fake = torch.zeros((), device=device), torch.zeros((), device=device)
+    for real_features, fake_features in zip(real, fake, strict=True):
+        r, f = real_features[-1].float(), fake_features[-1].float()
+        if kind is Gan.lsgan:
+            on_real, on_fake = on_real + (r - 1).square().mean(), on_fake + f.square().mean()
+        elif kind is Gan.hinge:
+            on_real, on_fake = on_real + F.relu(1 - r).mean(), on_fake + F.relu(1 + f).mean()
+        else:
+            on_real, on_fake = on_real + F.softplus(-r).mean(), on_fake + F.softplus(f).mean()
+    return on_real, on_fake
+
+
+def feature_matching(fake: Features, real: Features) -> Tensor:
+    """L1 between the discriminator's features of generated and (detached) real input, the prediction left out.
+
+    Each layer counts 4 / (layers + 1), where ``layers + 1`` is the number of layers before the prediction, and the
+    scales are averaged (spec 3.5).
+    """
+    total = torch.zeros((), device=fake[0][0].device)
+    for fake_features, real_features in zip(fake, real, strict=True):
+        weight = 4 / (len(fake_features) - 1) / len(fake)
+        for f, r in zip(fake_features[:-1], real_features[:-1], strict=True):
+            total = total + weight * F.l1_loss(f.float(), r.detach().float())
+    return total
+
+
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference."""
+    return F.l1_loss(a.float(), b.float())
+
+
+def masked_l1(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """Mean over *all* pixels and channels of |a * mask - b * mask|; the mask broadcasts."""
+    return ((a.float() - b.float()) * mask.float()).abs().mean()
+
+
+def flow(predicted: Tensor, reference: Tensor, confidence: Tensor, scales: int = 1) -> Tensor:
+    """Eq. 8, first term: masked L1 between flows in pixels, divided by ``2**(scales - 1)``.
+
+    Args:
+        scales: generator scales in use; flows grow with the resolution.
+    """
+    return masked_l1(predicted, reference, confidence) / 2 ** (scales - 1)
+
+
+def flow_warp(predicted: Tensor, previous: Tensor, current: Tensor, confidence: Tensor) -> Tensor:
+    """Eq. 8, second term: masked L1 between the real frame and the *real* previous one warped by the predicted flow."""
+    return masked_l1(_warp(previous, predicted), current, confidence)
+
+
+def output_warp(generated: Tensor, previous: Tensor, reference: Tensor, confidence: Tensor) -> Tensor:
+    """Masked L1 between a generated frame and the previous generated one warped by the reference flow.
+
+    Not in the paper's equations but in the released code (spec 0.7). No gradient reaches the previous frame.
+    """
+    with torch.no_grad():
+        target = _warp(previous, reference)
+    return masked_l1(generated, target, confidence)
+
+
+def mask(predicted: Tensor, confidence: Tensor) -> Tensor:
+    """Mean of the mask where the reference flow is trusted: rather warp than hallucinate there (term W)."""
+    return masked_l1(predicted, torch.zeros_like(predicted), confidence)
+
+
+def _warp(image: Tensor, by: Tensor) -> Tensor:
+    """``warp`` with any number of leading dimensions."""
+    lead = image.shape[:-3]
+    return warp(image.flatten(0, -4), by.flatten(0, -4)).unflatten(0, lead)

@@ -1,0 +1,101 @@
+"""Windows of K frames for the video discriminators, at spacings 1, K, K^2... (spec 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FLOW_SCALE = 20.0  # flows are divided by this before a discriminator sees them
+
+LongFlow = Callable[[int, int], Tensor]
+"""``long_flow(current, previous)``: flow (B, 2, H, W) in pixels from frame ``current`` of the buffer to ``previous``."""
+
+
+@dataclass
+class TemporalWindows:
+    """The windows of one temporal scale, those of one clip together, newest first; N of them.
+
+    Attributes:
+        real, fake: (N, K, 3, H, W) frames, oldest first.
+        flow: (N, K-1, 2, H, W) flow in pixels of the real frames: entry i from frame i+1 back to frame i.
+    """
+
+    real: Tensor
+    fake: Tensor
+    flow: Tensor
+
+    def real_input(self) -> Tensor:
+        """(N, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them."""
+        return self._input(self.real)
+
+    def fake_input(self) -> Tensor:
+        """The same of the generated frames, with the same flows."""
+        return self._input(self.fake)
+
+    def _input(self, frames: Tensor) -> Tensor:
+        flow = (self.flow / FLOW_SCALE).flatten(1, 2)
+        return torch.cat((frames.flatten(1, 2), flow.to(frames.dtype)), dim=1)
+
+
+def window_frames(frames: int, scale: int) -> int:
+    """How many frames a window of ``frames`` frames at temporal scale ``scale`` spans, both ends included."""
+    return frames**scale * (frames - 1) + 1
+
+
+def buffer_frames(frames: int, scales: int) -> int:
+    """How many past frames must be kept so that the next new frame completes a window at every scale."""
+    return window_frames(frames, scales - 1) - 1
+
+
+def temporal_windows(
+    real: Tensor,
+    fake: Tensor,
+    flow: Tensor,
+    new: int,
+    frames: int,
+    scale: int,
+    long_flow: LongFlow | None = None,
+) -> TemporalWindows | None:
+    """Builds one temporal scale's windows from buffers of past and new frames.
+
+    Going back from the newest frame, a window ends at every K-th frame as long as it fits into the buffer, at most as
+    far back as the new frames reach.
+
+    Args:
+        real, fake: (B, N, 3, H, W), oldest first; the caller detaches past generated frames.
+        flow: (B, N, 2, H, W): entry i is the reference flow in pixels from real frame i to real frame i-1.
+        new: how many frames at the end are new.
+        frames: K.
+        scale: temporal scale s; frames of a window are K**s apart.
+        long_flow: flow between frames that are further apart than one; needed where s >= 1.
+
+    Returns:
+        The windows, or None where the buffer is too short for one.
+
+    Raises:
+        ValueError: when ``long_flow`` is missing.
+    """
+    spacing = frames**scale
+    span = spacing * (frames - 1)
+    last = real.shape[1] - 1
+    ends = range(last, last - min(real.shape[1] - span, new), -frames)
+    if len(ends) == 0:
+        return None
+    if spacing > 1 and long_flow is None:
+        raise ValueError(f"temporal scale {scale} needs flow between frames {spacing} apart, but no long_flow was given")
+    windows = [list(range(end - span, end + 1, spacing)) for end in ends]
+
+    def between(current: int, previous: int) -> Tensor:
+        if current - previous == 1 or long_flow is None:
+            return flow[:, current]
+        return long_flow(current, previous)
+
+    flows = [torch.stack([between(b, a) for a, b in zip(w, w[1:], strict=False)], dim=1) for w in windows]
+    return TemporalWindows(
+        real=torch.cat([real[:, w] for w in windows]),
+        fake=torch.cat([fake[:, w] for w in windows]),
+        flow=torch.cat(flows),
+    )
