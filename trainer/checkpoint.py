@@ -4,9 +4,11 @@
 
 - ``state/``: the exact training state, tensors by ``torch.distributed.checkpoint`` (trainer/state_io.py);
 - ``weights.safetensors``, ``ema.safetensors``: networks under their canonical names, for use and exchange;
-- ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files; written last.
+- ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files;
+  written last.
 
-``checkpoints/latest`` is a text file with the name of the newest one. Nothing here is read by an unrestricted unpickler.
+``checkpoints/latest`` is a text file with the name of the newest one. Nothing here is read by an unrestricted
+unpickler.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ _SPARE_BYTES = 1 << 20  # file system overhead of a few files and directories
 class Checkpoints:
     """The checkpoints of one run.
 
-    In a run of several processes all of them construct it and call ``save`` and ``load`` together; rank 0 writes
-    everything but the other ranks' own shards of the state.
+    In a run of several processes all of them construct it and call ``save`` and ``load`` together; rank 0
+    writes everything but the other ranks' own shards of the state.
 
     Args:
         run_dir: the run directory.
@@ -65,13 +67,14 @@ class Checkpoints:
 
         Args:
             step: its number.
-            state: nested dicts, lists and tuples of tensors, numbers, strings, bools and None; comes back bitwise.
+            state: nested dicts, lists and tuples of tensors, numbers, strings, bools and None; comes back
+                bitwise.
             weights, ema: networks under canonical names; whole tensors, needed on rank 0 only.
             meta: plain data that JSON can hold.
 
         Raises:
-            CheckpointError: on all ranks, when writing fails (no space left, no permission). The previous checkpoints
-                are untouched and nothing half written stays behind.
+            CheckpointError: on all ranks, when writing fails (no space left, no permission). The previous
+                checkpoints are untouched and nothing half written stays behind.
         """
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f"{final.name}.tmp"
@@ -117,7 +120,7 @@ class Checkpoints:
         return final
 
     def latest(self) -> Path | None:
-        """The checkpoint to resume from: the one ``latest`` names, or else the newest; damaged ones do not count."""
+        """The checkpoint to resume from: what ``latest`` names, or else the newest; damaged ones do not count."""
         found = self._complete()
         try:
             named = self.folder / (self.folder / "latest").read_text().strip()
@@ -136,7 +139,8 @@ class Checkpoints:
 
         Args:
             path: what ``latest`` or ``save`` returned, or any checkpoint directory.
-            template: where given, a state of the same structure whose tensors say where and how sharded to load.
+            template: where given, a state of the same structure whose tensors say where and how sharded to
+                load.
             map_location: device of the tensors without a template.
 
         Raises:
@@ -160,7 +164,7 @@ class Checkpoints:
         return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
-        """Give a flushed directory its final name. One of the same step steps aside as ``.old`` until that is done."""
+        """Give a flushed directory its final name. One of the same step waits as ``.old`` until that is done."""
         old = final.with_name(final.name + ".old")
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -174,8 +178,11 @@ class Checkpoints:
         shutil.rmtree(old, ignore_errors=True)
 
     def _retain(self, newest: Path) -> None:
-        """Remove all but ``keep`` checkpoints. Later steps than the one just written belong to a past that was left
-        by resuming from an earlier checkpoint, so they go first; a damaged directory never counts as kept."""
+        """Remove all but ``keep`` checkpoints.
+
+        Later steps than the one just written belong to a past that was left by resuming from an earlier
+        checkpoint, so they go first. A damaged directory never counts as kept.
+        """
         found = self._complete()
         number = int(newest.name.removeprefix("step-"))
         found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
@@ -193,7 +200,8 @@ class Checkpoints:
             return (
                 f"no space left for {final}: a checkpoint needs {_mib(needed)}, {_mib(free)} are free. "
                 f"{f'{kept.name} is still there' if kept else 'No earlier checkpoint exists'}. "
-                "Free some space (or lower trainer.keep, or choose another disk by name=) and start the same command again"
+                "Free some space (or lower trainer.keep, or choose another disk by name=) and start the same command "
+                "again"
             )
         return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
 
@@ -221,15 +229,17 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
     """Weights and meta from wherever they are, on the CPU.
 
     Args:
-        path: a run directory, a checkpoint directory, a ``.safetensors`` file, or a ``.pth``/``.pt`` state dict
-            (read with ``weights_only=True``; one level of ``state_dict``, ``model`` or ``params`` is looked into).
+        path: a run directory, a checkpoint directory, a ``.safetensors`` file, or a ``.pth``/``.pt`` state
+            dict (read with ``weights_only=True``; one level of ``state_dict``, ``model`` or ``params`` is
+            looked into).
         ema: prefer the averaged weights where a checkpoint has them.
 
     Returns:
         Tensors by name, and the checkpoint's meta data (empty for files without any).
 
     Raises:
-        CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain tensors.
+        CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain
+            tensors.
     """
     path = Path(path)
     if not path.exists():
@@ -273,7 +283,8 @@ def compare_architecture(
         what: how the message calls the file.
 
     Raises:
-        CheckpointError: with the counts and the first few of what is missing, unexpected and of another shape.
+        CheckpointError: with the counts and the first few of what is missing, unexpected and of another
+            shape.
     """
     want, have = ({name: tuple(getattr(v, "shape", v)) for name, v in d.items()} for d in (expected, found))
     missing = [name for name in want if name not in have]
@@ -313,8 +324,8 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
-            f"{path} cannot be loaded safely ({str(error).splitlines()[0][:200]}): give a state dict of plain tensors "
-            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled objects are never executed"
+            f"{path} cannot be loaded safely ({_first_line(error)}): give a state dict of plain tensors "
+            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
         ) from error
     for key in ("state_dict", "model", "params"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
@@ -415,6 +426,10 @@ def _rank() -> int:
 
 def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-").removesuffix(".old"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _mib(count: int) -> str:

@@ -1,8 +1,7 @@
-"""Data in an order that is a function of one integer, the position ``samples_seen``.
+"""Loaders: samples with their own random streams, collated into batches, moved to the device ahead of their use.
 
-Position p belongs to epoch p // n; within it the order is a permutation drawn from (seed, epoch). A global batch at
-position p holds the samples at p .. p + batch_size * world - 1, and process r takes its contiguous share. So the order
-is the same for any number of processes and workers, and starting anywhere needs no state and skips nothing.
+The order comes from trainer/sampler.py; a sample's randomness from (seed, epoch, index). So batches depend
+neither on the number of workers nor, as a whole, on the number of processes.
 """
 
 from __future__ import annotations
@@ -22,93 +21,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from trainer.errors import DataError, UserError
-from trainer.seeding import epoch_permutation, sample_rng
+from trainer.sampler import EvalSampler, Key, TrainSampler
+from trainer.seeding import sample_rng
 from trainer.task import SampleDataset
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[int, int, float | None]  # epoch, index, weight (evaluation only)
-
-
-class GlobalOrder:
-    """The endless sequence of (epoch, index): ``order[p]`` for any position p >= 0.
-
-    Args:
-        n: samples of the data set.
-        seed: the run's seed.
-    """
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed = n, seed
-        self._epoch, self._order = -1, np.empty(0, np.int64)
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self.n)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, epoch_permutation(self.seed, epoch, self.n)
-        return epoch, int(self._order[place])
-
-
-class TrainSampler:
-    """Batches of keys for one process, without end, from a position on. Iterating again starts there again.
-
-    Args:
-        n: samples of the data set.
-        seed: the run's seed.
-        samples_seen: global position of the first batch.
-        batch_size: samples per batch in this process.
-        rank, world: number of this process, and how many there are.
-    """
-
-    def __init__(
-        self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int
-    ) -> None:
-        self.n, self.seed, self.start = n, seed, samples_seen
-        self.batch_size, self.rank, self.world = batch_size, rank, world
-
-    def __iter__(self) -> Iterator[list[_Key]]:
-        order = GlobalOrder(self.n, self.seed)
-        first = self.start + self.rank * self.batch_size
-        while True:
-            yield [(*order[position], None) for position in range(first, first + self.batch_size)]
-            first += self.batch_size * self.world
-
-
-class EvalSampler:
-    """Every sample once, in a fixed order, in the same number of equally large batches on every process.
-
-    The last batches are filled up with samples of weight 0, which metrics leave out: ranks with unequal numbers of
-    batches would wait for each other for ever, and counting a repeated sample twice would falsify the mean.
-
-    Args:
-        n: samples of the data set.
-        batch_size: samples per batch and process; less when there are not so many samples.
-        rank, world: number of this process, and how many there are.
-        limit: evaluate only so many samples, spread evenly over the data set; None takes all.
-    """
-
-    def __init__(self, n: int, *, batch_size: int, rank: int, world: int, limit: int | None = None) -> None:
-        count = n if limit is None else min(n, limit)
-        self.indices = [i * n // count for i in range(count)]
-        self.batch_size = min(batch_size, -(-count // world))
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return -(-len(self.indices) // (self.batch_size * self.world))
-
-    def __iter__(self) -> Iterator[list[_Key]]:
-        for batch in range(len(self)):
-            first = (batch * self.world + self.rank) * self.batch_size
-            positions = range(first, first + self.batch_size)
-            yield [
-                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0)
-                for p in positions
-            ]
-
 
 @dataclass(frozen=True)
 class _Failure:
-    """A user's error on its way from a worker: the DataLoader would turn the exception into a traceback in a string."""
+    """A user's error on its way from a worker: the DataLoader would turn an exception into a long traceback."""
 
     kind: type[UserError]
     message: str
@@ -129,7 +51,7 @@ class _Seeded(Dataset):
     def __init__(self, dataset: SampleDataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
 
-    def __getitem__(self, key: _Key) -> dict[str, Any] | _Failure:
+    def __getitem__(self, key: Key) -> dict[str, Any] | _Failure:
         epoch, index, weight = key
         try:
             sample = self.dataset.sample(index, sample_rng(self.seed, epoch, index))
@@ -139,7 +61,7 @@ class _Seeded(Dataset):
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stack samples into a batch: arrays, tensors and numbers get a first dimension B, all else becomes a list.
+    """Stack samples into a batch: arrays, tensors and numbers get a first dimension B, others become lists.
 
     Raises:
         DataError: samples differ in their keys, or a key's values in shape or type.
@@ -169,8 +91,9 @@ def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) ->
     for tensor, sample in zip(tensors[1:], samples[1:], strict=True):
         if tensor.shape != tensors[0].shape or tensor.dtype != tensors[0].dtype:
             raise DataError(
-                f"samples of one batch must agree, but '{key}' is {_describe(tensors[0])} in {_name(samples[0])} and "
-                f"{_describe(tensor)} in {_name(sample)}: resize or crop to one size, or use a batch size of 1"
+                f"samples of one batch must agree, but '{key}' is {_describe(tensors[0])} in {_name(samples[0])} "
+                f"and {_describe(tensor)} in {_name(sample)}: resize or crop to one size, or use a batch size of "
+                "1"
             )
     return default_collate(tensors)  # stacks into shared memory inside a worker: one copy less
 
@@ -196,9 +119,9 @@ def _collate_or_failure(samples: list[Any]) -> dict[str, Any] | _Failure:
 def _init_worker(worker: int) -> None:
     """One thread per worker, and no dying of signals that were meant for the training process.
 
-    Ctrl-C and schedulers signal the whole process group. The training process only notes it and goes on to the next
-    batch boundary, for which it still needs its workers. They end when it tells them to or when it is gone; a second
-    SIGTERM (what multiprocessing sends at exit) ends one that hangs.
+    Ctrl-C and schedulers signal the whole process group. The training process only notes it and goes on to
+    the next batch boundary, for which it still needs its workers. They end when it tells them to or when it
+    is gone; a second SIGTERM (what multiprocessing sends at exit) ends one that hangs.
     """
     torch.set_num_threads(1)
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"  # for a data set that imports cv2 only later
@@ -213,16 +136,16 @@ def _init_worker(worker: int) -> None:
 def worker_failure(error: BaseException, workers: int) -> DataError | None:
     """The readable form of PyTorch's errors about dead data workers; None for any other error.
 
-    PyTorch raises these from a SIGCHLD handler, so they may surface anywhere in the training process, not only while
-    it waits for data.
+    PyTorch raises these from a SIGCHLD handler, so they may surface anywhere in the training process, not
+    only while it waits for data.
     """
     text = str(error)
     if not isinstance(error, RuntimeError) or "DataLoader worker" not in text:
         return None
     if "shared memory" in text or "Bus error" in text:
         return DataError(
-            f"a data worker ran out of shared memory (/dev/shm). Give the container more (docker run --shm-size=8g) "
-            f"or lower data.workers (now {workers}; 0 needs no shared memory)"
+            "a data worker ran out of shared memory (/dev/shm). Give the container more "
+            f"(docker run --shm-size=8g) or lower data.workers (now {workers}; 0 needs no shared memory)"
         )
     if "exited unexpectedly" in text or "killed by signal" in text:
         return DataError(
@@ -234,7 +157,7 @@ def worker_failure(error: BaseException, workers: int) -> DataError | None:
 
 
 class Loader:
-    """Batches of one process as dicts, on the CPU. Errors of the user's data arrive as the UserError they are.
+    """Batches of one process as dicts, on the CPU. Errors in the user's data arrive as UserErrors.
 
     ``len`` is the number of batches where that is finite.
     """
@@ -248,7 +171,8 @@ class Loader:
             )
         self.workers = workers
         self.sampler = sampler
-        # a generator of its own: making an iterator draws a base seed, which must not move the run's global stream
+        # a generator of its own: making an iterator draws a base seed, which must not move the run's global
+        # stream
         self._loader = DataLoader(
             _Seeded(dataset, seed),
             batch_sampler=sampler,
@@ -326,8 +250,8 @@ def make_eval_loader(
 ) -> Loader:
     """Evaluation batches in a fixed order; ``weight`` (B,) float32 is 1 for a sample and 0 for padding.
 
-    Every process gets the same number of equally large batches, and the weights of all processes sum to the number of
-    samples evaluated. Arguments as for ``make_loader``; see ``EvalSampler`` for ``limit``.
+    Every process gets the same number of equally large batches, and the weights of all processes sum to the
+    number of samples evaluated. Arguments as for ``make_loader``; see ``EvalSampler`` for ``limit``.
     """
     n = max(1, len(dataset))
     sampler = EvalSampler(n, batch_size=batch_size, rank=rank, world=world, limit=limit)
@@ -388,7 +312,7 @@ class DevicePrefetcher:
 
 
 def _record_stream(batch: Any, stream: torch.cuda.Stream) -> None:
-    """Tell the allocator that memory made on the side stream is read on ``stream``, so it is not reused too early."""
+    """Tell the allocator that ``stream`` reads memory of the side stream, so it is not reused too early."""
     if isinstance(batch, Tensor):
         batch.record_stream(stream)
     elif isinstance(batch, Mapping):

@@ -1,7 +1,7 @@
 """What a run tells: the console, ``train.log``, ``metrics.jsonl``, TensorBoard and ``samples/``.
 
-A run that was killed and resumed leaves the same ``metrics.jsonl`` as an undisturbed one but for times, provided that
-the record of a step is written before the checkpoint of that step.
+A run that was killed and resumed leaves the same ``metrics.jsonl`` as an undisturbed one but for times,
+provided that the record of a step is written before the checkpoint of that step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class RunLogger:
     """Writes the run directory (all but checkpoints) and talks to the console. Silent where rank is not 0.
 
     Args:
-        run_dir: created with ``config.yaml``, ``train.log``, ``metrics.jsonl``, ``samples/`` and ``tensorboard/``.
+        run_dir: created with ``config.yaml``, ``train.log``, ``metrics.jsonl``, ``samples/`` and
+            ``tensorboard/``.
         config_yaml: the resolved configuration.
         rank: number of this process.
         tensorboard: whether scalars go to TensorBoard too.
@@ -63,7 +64,8 @@ class RunLogger:
         metrics = self.run_dir / "metrics.jsonl"
         repair_metrics(metrics, resume_step)
         self._metrics = metrics.open("a", encoding="utf-8")
-        # everything that goes through `logging` lands in train.log as well; the console is the command's business
+        # everything that goes through `logging` lands in train.log as well; the console is the command's
+        # business
         self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logging.getLogger().addHandler(self._file)
@@ -78,8 +80,8 @@ class RunLogger:
         """Append one line to ``metrics.jsonl``, at once visible to others, and the numbers to TensorBoard.
 
         Args:
-            record: ``step`` and what was measured; numbers, strings, one-element tensors, or dicts of them. NaN and
-                infinity become null, since JSON has no name for them.
+            record: ``step`` and what was measured; numbers, strings, one-element tensors, or dicts of them.
+                NaN and infinity become null, since JSON has no name for them.
         """
         if not self.active:
             return
@@ -101,10 +103,10 @@ class RunLogger:
         self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
 
     def visuals(self, pictures: Mapping[str, Tensor], step: int, fps: float = 10.0) -> None:
-        """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as H.264 mp4 into ``samples/``.
+        """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as mp4 into ``samples/``.
 
-        TensorBoard gets the picture, or a GIF as an image summary (``SummaryWriter.add_video`` writes nothing without
-        an old moviepy, and does not say so).
+        TensorBoard gets the picture, or a GIF as an image summary (``SummaryWriter.add_video`` writes nothing
+        without an old moviepy, and does not say so).
         """
         if not self.active:
             return
@@ -205,7 +207,8 @@ class RunLogger:
         if self._writer is None and self._tensorboard:
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            # purge_step hides what an earlier, killed process wrote beyond the checkpoint: curves do not overlap
+            # purge_step hides what an earlier, killed process wrote beyond the checkpoint: curves do not
+            # overlap
             purge = self._resume_step + 1 if self._resume_step else 0
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge)
         return self._writer
@@ -214,7 +217,8 @@ class RunLogger:
 def repair_metrics(path: Path, step: int) -> None:
     """Drop from a metrics file what a resumed run will write again: records beyond ``step`` and torn lines.
 
-    ``step`` 0 means a new run, and empties the file. The file is replaced as a whole, so being killed here is harmless.
+    ``step`` 0 means a new run, and empties the file. The file is replaced as a whole, so being killed here is
+    harmless.
     """
     if not path.exists():
         return
@@ -235,9 +239,9 @@ def format_line(record: Mapping[str, Any]) -> str:
     """One compact console line of a training record; what the record lacks is left out.
 
     Args:
-        record: ``step``, ``samples_seen``, ``stage``; ``losses`` and ``lr`` (dicts of numbers, or one number);
-            ``samples_per_s``, ``frames_per_s``; ``data_wait`` (share of the time, 0..1); ``memory`` (GiB);
-            ``eta_s`` (seconds).
+        record: ``step``, ``samples_seen``, ``stage``; ``losses`` and ``lr`` (dicts of numbers, or one
+            number); ``samples_per_s``, ``frames_per_s``; ``data_wait`` (share of the time, 0..1); ``memory``
+            (GiB); ``eta_s`` (seconds).
     """
     parts = [f"step {record['step']}"]
     if record.get("stage") is not None:
@@ -298,7 +302,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _add_gif(writer: Any, name: str, frames: Tensor, step: int, fps: float) -> None:
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     height, width = frames.shape[1:3]
     image = Summary.Image(

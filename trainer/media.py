@@ -1,4 +1,4 @@
-"""Pictures and videos on disk: PNG, GIF and H.264 mp4. Nothing half written is ever found under its final name.
+"""Pictures and videos on disk: PNG, GIF and H.264 mp4. Nothing half written has its final name.
 
 Frames are uint8 RGB, (H, W, 3), as numpy arrays or tensors.
 """
@@ -35,8 +35,8 @@ def _partial(path: Path) -> Path:
 class VideoWriter:
     """Streams frames into an H.264 file (yuv420p, crf 18, preset veryfast), holding one frame at a time.
 
-    Written under a temporary name and renamed when the ``with`` block ends without an exception; otherwise removed.
-    H.264 in yuv420p needs even sizes: an odd one is padded by repeating the last row or column.
+    Written under a temporary name and renamed when the ``with`` block ends without an exception; otherwise
+    removed. H.264 in yuv420p needs even sizes: an odd one is padded by repeating the last row or column.
 
     Args:
         path: the file; the suffix picks the container (.mp4).
@@ -44,7 +44,8 @@ class VideoWriter:
         size: (height, width) of the frames, in pixels.
 
     Raises:
-        DataError: the container is unknown, the folder cannot be written, or the block ends without any frame.
+        DataError: the container is unknown, the folder cannot be written, or the block ends without any
+            frame.
     """
 
     def __init__(self, path: Path | str, fps: float, size: tuple[int, int]) -> None:
@@ -63,7 +64,7 @@ class VideoWriter:
         except (OSError, ValueError) as error:
             raise DataError(
                 f"cannot write a video to {self.path} ({error}); give a writable path ending in .mp4"
-            )
+            ) from error
         stream = self._container.add_stream(
             "libx264", rate=self._fps, options={"crf": "18", "preset": "veryfast"}
         )
@@ -125,8 +126,8 @@ def gif_bytes(
 ) -> bytes:
     """A looping GIF of frames, uint8 (T, H, W, 3).
 
-    GIFs grow fast (3 MB for 30 frames of 256x512), so wider frames are scaled down to ``max_width`` and only the first
-    ``max_frames`` are kept.
+    GIFs grow fast (3 MB for 30 frames of 256x512), so wider frames are scaled down to ``max_width`` and only
+    the first ``max_frames`` are kept.
     """
     array = _array(frames, (4,))[:max_frames]
     pictures = [Image.fromarray(frame) for frame in array]

@@ -1,7 +1,7 @@
 """Being asked to stop: a signal sets a flag, and the loop saves and leaves at the next batch boundary.
 
-Handlers do nothing but set the flag: input, output or collectives inside a handler can deadlock or tear a file that the
-interrupted code was writing.
+Handlers do nothing but set the flag: input, output or collectives inside a handler can deadlock or tear a
+file that the interrupted code was writing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _NAMES = (
 class StopFlag:
     """Context manager that turns SIGTERM, SIGUSR1 and the first SIGINT into ``requested = True``.
 
-    A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on entering are put
-    back on leaving. Outside the main thread, where Python allows no handlers, the flag works without signals.
+    A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on
+    entering are put back on leaving. Outside the main thread, where Python allows no handlers, the flag works
+    without signals.
 
     Attributes:
         requested: whether the process was asked to stop. May also be set by hand (a time limit).

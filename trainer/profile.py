@@ -12,11 +12,11 @@ _log = logging.getLogger(__name__)
 
 
 class StepProfiler:
-    """Context manager around the loop; ``step()`` is called after each training step and costs nothing when disabled.
+    """Context manager around the loop; ``step()`` ends a training step and costs nothing when disabled.
 
-    Skips ``wait`` steps, warms up for ``warmup``, records ``active``, then writes ``profile/trace-rank<r>.json`` (for
-    chrome://tracing or Perfetto) and ``profile/summary-rank<r>.txt`` (operators by total time), once per run. A run
-    that ends before it got so far writes what it recorded.
+    Skips ``wait`` steps, warms up for ``warmup``, records ``active``, then writes
+    ``profile/trace-rank<r>.json`` (for chrome://tracing or Perfetto) and ``profile/summary-rank<r>.txt``
+    (operators by total time), once per run. A run that ends before it got so far writes what it recorded.
 
     Args:
         run_dir: the run directory.

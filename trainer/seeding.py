@@ -29,7 +29,8 @@ def seed_step(seed: int, rank: int, step: int, device: torch.device | str) -> to
         device: where the returned generator lives.
 
     Returns:
-        A generator of its own on ``device``: what is drawn from it does not depend on draws from the global streams.
+        A generator of its own on ``device``: what is drawn from it does not depend on draws from the global
+        streams.
     """
     words = _sequence(seed, _STEP, rank, step).generate_state(4, np.uint64).tolist()
     torch.manual_seed(words[0])

@@ -1,9 +1,10 @@
 """The exact training state on disk: tensors by torch.distributed.checkpoint (DCP), the rest as JSON.
 
-DCP alone would put numbers and strings through pickle, and would read its own ``.metadata`` with an unrestricted
-``pickle.load``: opening somebody's checkpoint could run their code. So only tensors go through DCP (whose reader loads
-each with ``weights_only=True``), everything else is ``tree.json``, and ``.metadata`` is read by an unpickler that knows
-nothing but DCP's own record types. Both formats are exact: JSON numbers are written by ``repr``, which round-trips.
+DCP alone would put numbers and strings through pickle, and would read its own ``.metadata`` with an
+unrestricted ``pickle.load``: opening somebody's checkpoint could run their code. So only tensors go through
+DCP (whose reader loads each with ``weights_only=True``), everything else is ``tree.json``, and ``.metadata``
+is read by an unpickler that knows nothing but DCP's own record types. Both formats are exact: JSON numbers
+are written by ``repr``, which round-trips.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint import metadata as dcp_metadata
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from trainer.errors import CheckpointError
 
@@ -36,7 +40,8 @@ def save_state(folder: Path, state: Any) -> None:
 
     Args:
         folder: created; on a file system that all ranks see.
-        state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and None.
+        state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and
+            None.
 
     Raises:
         TypeError: something else is in the state; names its place.
@@ -47,12 +52,12 @@ def save_state(folder: Path, state: Any) -> None:
     alone = not (dist.is_available() and dist.is_initialized())
     folder.mkdir(parents=True, exist_ok=True)
     if tensors:
-        writer = dcp.FileSystemWriter(folder, sync_files=True, overwrite=True)
+        writer = FileSystemWriter(folder, sync_files=True, overwrite=True)
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message=".*assuming the intent is to save in a single process.*"
             )
-            dcp.save(dict(tensors), storage_writer=writer, no_dist=alone)
+            save(dict(tensors), storage_writer=writer, no_dist=alone)
     if alone or dist.get_rank() == 0:
         with (folder / TREE).open("w") as file:
             json.dump(tree, file)
@@ -65,8 +70,8 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
 
     Args:
         folder: where it was written; by any number of processes.
-        template: a state of the same structure; its tensors are filled in place, sharded ones with their own shard.
-            Entries that the template lacks are loaded whole.
+        template: a state of the same structure; its tensors are filled in place, sharded ones with their own
+            shard. Entries that the template lacks are loaded whole.
         map_location: device of the tensors that no template tells.
 
     Raises:
@@ -90,7 +95,8 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
                 )
             if name in known and known[name].shape != record.size:
                 raise CheckpointError(
-                    f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint, {tuple(known[name].shape)} here: "
+                    f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint and "
+                    f"{tuple(known[name].shape)} here: "
                     "resume with the configuration that the run was started with"
                 )
             empty = torch.empty(record.size, dtype=record.properties.dtype, device=map_location)
@@ -100,14 +106,14 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
                 warnings.filterwarnings(
                     "ignore", message=".*assuming the intent is to load in a single process.*"
                 )
-                dcp.load(targets, storage_reader=reader, no_dist=alone)
+                load(targets, storage_reader=reader, no_dist=alone)
     except (
         OSError,
         ValueError,
         KeyError,
         EOFError,
         pickle.UnpicklingError,
-        dcp.CheckpointException,
+        CheckpointException,
     ) as error:
         raise CheckpointError(
             f"{folder} is damaged ({type(error).__name__}: {error}): use another checkpoint"
@@ -192,7 +198,7 @@ class _MetadataUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint's metadata")
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     """DCP's reader with the restricted unpickler."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
