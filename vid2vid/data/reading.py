@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,13 @@ from trainer.errors import DataError
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LABEL_EXTENSIONS = (".png",)
+
+
+class BadFileError(DataError):
+    """A file that cannot be read or decoded: what `data.on_bad_file=skip` passes over."""
+
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
-_INT16_MAX = 32767
 # Greyscale PNGs of 2 and 4 bits are stretched to 0..255 by Pillow; the id is the stretched value over this.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
@@ -48,9 +54,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise BadFileError(f"{path}: cannot be read ({error.strerror}).") from error
     if not data:
-        raise DataError(f"{path}: the file is empty (0 bytes). Replace it, or set data.on_bad_file=skip.")
+        raise BadFileError(f"{path}: the file is empty (0 bytes). Replace it, or set data.on_bad_file=skip.")
     return data
 
 
@@ -84,9 +90,9 @@ def decode_grey(data: bytes, path: Path) -> Tensor:
 
 
 def decode_labels(data: bytes, path: Path) -> Tensor:
-    """A label map as ids, int16 (H, W): 8- or 16-bit grey, palette index (not its colour), or three equal channels.
+    """A label map as ids, int32 (H, W): 8- or 16-bit grey, palette index (not its colour), or three equal channels.
 
-    Raises DataError for a coloured picture (it holds no ids) and for ids above 32767.
+    Raises DataError for a coloured picture: it holds no ids.
     """
     ids = _with_pillow(data, path, _to_ids)
     if ids.ndim == 3:
@@ -96,12 +102,7 @@ def decode_labels(data: bytes, path: Path) -> Tensor:
                 "Convert colours to ids, or set data.labels=rgb and model.source=image to use them as they are."
             )
         ids = ids[..., 0]
-    if int(ids.max()) > _INT16_MAX:
-        raise DataError(
-            f"{path}: label id {int(ids.max())} is above {_INT16_MAX}. If this is an instance map "
-            "(class * 1000 + number), name its folder in data.instances_dir."
-        )
-    return ids.to(torch.int16)
+    return ids
 
 
 def decode_instances(data: bytes, path: Path) -> Tensor:
@@ -112,43 +113,59 @@ def decode_instances(data: bytes, path: Path) -> Tensor:
     return ids
 
 
-def check_label_ids(
-    ids: Tensor, path: Path, num_labels: int, ignore: int | None, label_ids: Iterable[int] | None
-) -> None:
-    """Raise DataError, naming the file and the ids, unless every id is a class, listed in `label_ids`, or ignored."""
-    unknown = unknown_ids(ids, num_labels, ignore, label_ids)
-    if not unknown:
-        return
-    shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-    word = "id" if len(unknown) == 1 else "ids"
-    raise DataError(
-        f"{path}: label {word} {shown} out of range: model.num_labels={num_labels} allows 0..{num_labels - 1}"
-        f"{'' if ignore is None else f' and the ignored id {ignore}'}. {_remedy(unknown, num_labels)}"
-    )
+@dataclass(frozen=True)
+class LabelRange:
+    """Which label ids may occur.
 
+    Attributes:
+        num_labels: ids 0..num_labels-1 may, unless `label_ids` lists them one by one.
+        label_ids: the ids that have a channel (`model.label_ids`), or None.
+        ignore: the id that stands for no class (`data.ignore_label`), or None.
+    """
 
-def unknown_ids(ids: Tensor, num_labels: int, ignore: int | None, label_ids: Iterable[int] | None) -> list[int]:
-    """Ids of a map that are neither classes 0..num_labels-1, nor in `label_ids`, nor ignored; ascending."""
-    outside = ids[(ids >= num_labels) | (ids < 0)]
-    if ignore is not None:
-        outside = outside[outside != ignore]
-    if outside.numel() == 0:
-        return []
-    return sorted(set(outside.unique().tolist()) - set(label_ids or ()))
+    num_labels: int
+    label_ids: tuple[int, ...] | None = None
+    ignore: int | None = None
 
+    def unknown(self, ids: Tensor) -> list[int]:
+        """The ids of a map that may not occur, ascending."""
+        if self.label_ids is None:
+            outside = ids[(ids >= self.num_labels) | (ids < 0)]
+            if outside.numel() == 0:
+                return []
+        else:
+            outside = ids
+        return sorted(set(outside.unique().tolist()) - set(self.label_ids or ()) - {self.ignore})
 
-def _remedy(unknown: list[int], num_labels: int) -> str:
-    largest = unknown[-1]
-    if largest >= 1000:
-        return "These look like instance ids (class * 1000 + number): put such maps under data.instances_dir."
-    if num_labels in (19, 20) and largest <= 33:
-        return (
-            "These look like Cityscapes labelIds (0..33) where trainIds (0..18) are expected: "
-            "set model.num_labels=35, or convert the maps to trainIds."
-        )
-    if largest == 255:
-        return "255 usually marks pixels without a class: set data.ignore_label=255."
-    return f"Set model.num_labels={largest + 1}, or data.ignore_label to the id that stands for no class."
+    def check(self, ids: Tensor, path: Path) -> None:
+        """Raise DataError, naming the file and the ids, when there are ids that may not occur."""
+        unknown = self.unknown(ids)
+        if not unknown:
+            return
+        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        if self.label_ids is None:
+            allowed = f"model.num_labels={self.num_labels} allows 0..{self.num_labels - 1}"
+        else:
+            allowed = f"model.label_ids allows {', '.join(map(str, self.label_ids))}"
+        ignored = "" if self.ignore is None else f" and the ignored id {self.ignore}"
+        word = "id" if len(unknown) == 1 else "ids"
+        raise DataError(f"{path}: label {word} {shown} out of range: {allowed}{ignored}. {self.remedy(unknown)}")
+
+    def remedy(self, unknown: list[int]) -> str:
+        """What to do about ids that may not occur."""
+        largest = unknown[-1]
+        if largest >= 1000:
+            return "These look like instance ids (class * 1000 + number): put such maps under data.instances_dir."
+        if self.label_ids is None and self.num_labels in (19, 20) and largest <= 33:
+            return (
+                "These look like Cityscapes labelIds (0..33) where trainIds (0..18) are expected: "
+                "set model.num_labels=35, or convert the maps to trainIds."
+            )
+        if unknown == [255]:
+            return "255 usually marks pixels without a class: set data.ignore_label=255."
+        if self.label_ids is not None:
+            return "Add them to model.label_ids, or remap them in the data."
+        return f"Set model.num_labels={largest + 1}, or data.ignore_label to the id that stands for no class."
 
 
 def _with_pillow(data: bytes, path: Path, convert: Callable[[Image.Image], Tensor]) -> Tensor:
@@ -159,11 +176,11 @@ def _with_pillow(data: bytes, path: Path, convert: Callable[[Image.Image], Tenso
         raise _corrupt(path, error) from error
 
 
-def _corrupt(path: Path, error: Exception) -> DataError:
+def _corrupt(path: Path, error: Exception) -> BadFileError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "not a picture in a known format"
-    return DataError(
+    return BadFileError(
         f"{path}: cannot be decoded, the file is damaged or not a picture ({reason}). "
         "Replace it, or set data.on_bad_file=skip."
     )

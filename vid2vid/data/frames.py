@@ -1,0 +1,186 @@
+"""What a data set on disk is made of: sequences of frames, decoded one at a time, and how they become streams.
+
+Folders and video files each implement `FrameSequence`; everything after decoding is shared (`clips.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer.errors import ConfigError, DataError
+from vid2vid.config import LabelFormat, OnBadFile, SourceKind, Vid2VidConfig
+from vid2vid.data.augment import Crop, centre_crop
+from vid2vid.data.reading import BadFileError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RawFrame:
+    """One decoded frame at its own size.
+
+    Attributes:
+        name: file (and frame number), for messages.
+        key: of its picture's content, for the flow cache.
+        size: (h, w).
+        image: uint8 (3, h, w), or None.
+        labels: int32 (h, w), or None.
+        source: uint8 (C, h, w), or None.
+        instances: int32 (h, w), or None.
+        flow_base: path of its precomputed flow file without extension, or None.
+        edges: thresholds of Canny edges that are its source, computed after cropping; None: `source` is given.
+    """
+
+    name: str
+    key: str
+    size: tuple[int, int]
+    image: Tensor | None = None
+    labels: Tensor | None = None
+    source: Tensor | None = None
+    instances: Tensor | None = None
+    flow_base: Path | None = None
+    edges: tuple[int, int] | None = None
+
+    def pixels(self) -> Tensor:
+        """The picture; raises DataError where there is none."""
+        if self.image is None:
+            raise DataError(f"{self.name}: has no picture to train on")
+        return self.image
+
+    def cropped(self, crop: Crop) -> dict[str, Tensor]:
+        """`image`, `labels` (int16, wrapped above 32767), `instances`, `source` of the crop, as far as there are."""
+        if crop.source != self.size:
+            raise DataError(
+                f"{self.name}: frame of {self.size[0]}x{self.size[1]} (HxW) in a sequence of "
+                f"{crop.source[0]}x{crop.source[1]} frames; a sequence has one size: resize or separate them"
+            )
+        out: dict[str, Tensor] = {}
+        if self.image is not None:
+            out["image"] = crop.image(self.image)
+        if self.labels is not None:
+            out["labels"] = crop.ids(self.labels).to(torch.int16)
+        if self.instances is not None:
+            out["instances"] = crop.ids(self.instances)
+        if self.edges is not None:
+            out["source"] = canny(out["image"], *self.edges)
+        elif self.source is not None:
+            out["source"] = crop.image(self.source)
+        return out
+
+
+class FrameSequence(ABC):
+    """Frames in the order of time, without gaps.
+
+    Attributes:
+        name: shown in messages and samples.
+        group: what a split into training and validation must keep together.
+        fps: frames per second, as far as known.
+    """
+
+    name: str
+    group: str
+    fps: float
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def frame_name(self, index: int) -> str:
+        """Name of one frame within the sequence."""
+
+    @abstractmethod
+    def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
+        """Decode frames, ascending, one at a time.
+
+        Args:
+            indices: ascending.
+            skip: leave out frames that cannot be decoded (logged) in place of raising.
+        Raises:
+            BadFileError: names the file.
+        """
+
+    @abstractmethod
+    def part(self, start: int, stop: int) -> FrameSequence:
+        """The frames [start, stop) as a sequence of the same name and group."""
+
+
+class Stream:
+    """One sequence for generation: iterates over dicts of single frames, holding one frame at a time.
+
+    Each dict has `labels` int16 (H, W) or `source` uint8 (C, H, W), and where known `instances` int32 (H, W) and
+    `image` uint8 (3, H, W), centre-cropped to the resolution.
+
+    Args:
+        sequence: what to read.
+        resolution: (H, W).
+        skip: pass over frames that cannot be decoded.
+    """
+
+    def __init__(self, sequence: FrameSequence, resolution: tuple[int, int], skip: bool) -> None:
+        self.sequence, self.resolution, self.skip = sequence, resolution, skip
+        self.name, self.fps = sequence.name, sequence.fps
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        crop: Crop | None = None
+        for frame in self.sequence.read(range(len(self.sequence)), self.skip):
+            crop = crop or centre_crop(frame.size, self.resolution)
+            yield frame.cropped(crop)
+
+
+def streams(sequences: list[FrameSequence], config: Vid2VidConfig) -> list[Stream]:
+    """A stream per sequence at the resolution of the configuration."""
+    height, width = config.resolution
+    skip = config.data.on_bad_file is OnBadFile["skip"]
+    return [Stream(sequence, (height, width), skip) for sequence in sequences]
+
+
+def canny(image: Tensor, low: int, high: int) -> Tensor:
+    """Edges of a picture after a slight blur (Gaussian, sigma 1): uint8 (3, H, W) to 0/255 uint8 (1, H, W).
+
+    Args:
+        image: RGB.
+        low, high: Canny's hysteresis thresholds (`data.edge_low`, `data.edge_high`).
+    """
+    import cv2
+
+    if torch.utils.data.get_worker_info() is not None:
+        cv2.setNumThreads(0)  # a forked worker must not wait for a thread pool that its parent owned
+    grey = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2GRAY)
+    return torch.from_numpy(cv2.Canny(cv2.GaussianBlur(grey, (5, 5), 1.0), low, high))[None]
+
+
+def wants_source(config: Vid2VidConfig) -> bool:
+    """True when pictures are the condition, False when label ids are.
+
+    Raises:
+        ConfigError: RGB label maps with a model that takes ids, or a count of channels that no picture has.
+    """
+    if config.model.source is SourceKind.labels:
+        if config.data.labels is LabelFormat.rgb:
+            raise ConfigError(
+                "data.labels=rgb gives pictures, but model.source=labels takes ids: set model.source=image "
+                "(and model.source_channels=3), or data.labels=ids"
+            )
+        return False
+    if config.model.source_channels not in (1, 3):
+        raise ConfigError(
+            f"model.source_channels={config.model.source_channels}: pictures have 3 channels, or 1 read as grey"
+        )
+    return True
+
+
+def skip_bad(error: BadFileError, skip: bool) -> None:
+    """Log a file that is passed over, or raise its error."""
+    if not skip:
+        raise error
+    logger.warning("skipped (data.on_bad_file=skip): %s", error)
