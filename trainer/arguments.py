@@ -1,0 +1,146 @@
+"""``key=value`` arguments of scripts, typed by a dataclass: the same syntax and errors as ``train.py``, without Hydra."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from enum import Enum
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trainer.config import RunConfig
+from trainer.configuration import (
+    unwrap,
+    field_types,
+    schema_keys,
+    show,
+    to_dataclass,
+    type_problem,
+    unknown_key,
+)
+from trainer.errors import ConfigError
+from trainer.help import field_comments
+
+T = TypeVar("T")
+
+OVERRIDES = "overrides"
+"""A field of this name (``list[str]``) takes the ``key=value`` arguments that belong to a run's configuration."""
+
+
+def parse_args(schema: type[T], argv: Sequence[str] | None = None) -> T:
+    """Arguments as an object of ``schema``.
+
+    A field without a default, or with ``omegaconf.MISSING``, must be given. Fields may be dataclasses themselves
+    (``video.fps=10``). ``--help`` prints the fields with their comments and exits.
+
+    Args:
+        schema: a dataclass; the comment on a field's line explains it.
+        argv: default ``sys.argv[1:]``.
+
+    Raises:
+        ConfigError: unknown keys, missing keys and wrong types, all together.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(words):
+        sys.stdout.write(usage(schema) + "\n")
+        raise SystemExit(0)
+    required, known = _required(schema), list(schema_keys(schema))
+    given: dict[str, Any] = {}
+    passed_on: list[str] = []
+    problems: list[str] = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key.startswith("-"):
+            hint = key.lstrip("-").replace("-", "_")
+            problems.append(
+                f"'{word}' is not of the form key=value" + (f"; try {hint}={text or '...'}" if hint else "")
+            )
+        elif key in known:
+            value = _parse(schema, key, text)
+            problem = type_problem(schema, key, value)
+            if problem is not None:
+                problems.append(problem)
+            _put(given, key, value)
+        elif OVERRIDES in field_types(schema) and _belongs_to_run(key):
+            passed_on.append(word)
+        else:
+            problems.append(unknown_key(key, [name for name in known if name != OVERRIDES]))
+    comments = field_comments(schema)
+    for name in required:
+        if name not in given:
+            problems.append(f"{name}=... is missing" + (f": {comments[name]}" if comments.get(name) else ""))
+    if problems:
+        raise ConfigError(problems)
+    if OVERRIDES in field_types(schema):
+        given[OVERRIDES] = passed_on
+    return to_dataclass(schema, given)
+
+
+def usage(schema: type) -> str:
+    """What ``--help`` of a script prints: its docstring, then one line per argument."""
+    module = inspect.getmodule(schema)
+    about = inspect.cleandoc((module.__doc__ if module else None) or schema.__doc__ or "")
+    comments, required = field_comments(schema), _required(schema)
+    lines = [about, "", "arguments (key=value)"]
+    for item in fields(schema):  # type: ignore[arg-type]
+        if item.name == OVERRIDES:
+            continue
+        text = f"  {item.name}=" + ("... (required)" if item.name in required else show(_default(item)))
+        lines.append(f"{text:<32}{comments.get(item.name, '')}{_choices(field_types(schema)[item.name])}".rstrip())
+    if OVERRIDES in field_types(schema):
+        lines.append("  key=value                     changes to the run's configuration, as for train.py")
+    return "\n".join(lines)
+
+
+def _required(schema: type) -> list[str]:
+    return [item.name for item in fields(schema) if _default(item) == "???"]  # type: ignore[arg-type]
+
+
+def _default(item: Any) -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else "???"
+
+
+def _choices(kind: Any) -> str:
+    inner = unwrap(kind)[0]
+    if isinstance(inner, type) and issubclass(inner, Enum):
+        return f" ({' | '.join(item.name for item in inner)})"
+    return ""
+
+
+def _belongs_to_run(key: str) -> bool:
+    return key.lstrip("+~").split(".")[0] in {item.name for item in fields(RunConfig)}
+
+
+def _parse(schema: type, key: str, text: str) -> Any:
+    """The value of ``key=text``: text fields as typed, the rest as YAML."""
+    kind: Any = schema
+    optional = False
+    for part in key.split("."):
+        kind, optional = unwrap(field_types(kind)[part])
+    if optional and text in ("null", "None", ""):
+        return None
+    if kind is str or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return text
+    return parse_value(text)
+
+
+def parse_value(text: str) -> Any:
+    """Text as YAML with OmegaConf's numbers (1e-4 is a number); what is no YAML stays text."""
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index, call-overload]
+    except (yaml.YAMLError, OmegaConfBaseException):
+        return text
+
+
+def _put(container: dict[str, Any], key: str, value: Any) -> None:
+    *groups, last = key.split(".")
+    for name in groups:
+        container = container.setdefault(name, {})
+    container[last] = value

@@ -1,0 +1,259 @@
+"""The command line: ``train.py``'s entry with Hydra underneath, and what every script shares.
+
+A user's mistake ends with one message on stderr and exit code 2; a traceback means a bug of ours. Loads no torch
+before a configuration is complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from trainer.arguments import parse_args
+from trainer.config import RunConfig
+from trainer.configuration import Schemas, check_resume, did_you_mean, load_yaml, resolve
+from trainer.errors import ConfigError, UserError
+from trainer.help import help_text
+
+__all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
+
+log = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+ROOT = "train"  # configs/train.yaml
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One task as ``train.py`` names it.
+
+    Attributes:
+        schema: root dataclass of its configuration.
+        problems: cross-field checks: one line per problem, none when the configuration can be run.
+        build: makes the task from the configuration; imports what is heavy.
+    """
+
+    schema: type[RunConfig]
+    problems: Callable[[Any], list[str]]
+    build: Callable[[Any], Any]
+
+
+def main(tasks: Mapping[str, TaskEntry]) -> None:
+    """``train.py``: compose, check, build, train.
+
+    Args:
+        tasks: by the name that a configuration's ``task`` key has.
+
+    Raises:
+        UserError: anything that the user can mend (``guarded`` shows it).
+    """
+    argv = sys.argv[1:]
+    schemas = register({name: entry.schema for name, entry in tasks.items()})
+    if {"-h", "--help"} & set(argv):
+        overrides = [word for word in argv if not word.startswith("-")]
+        composed = compose(overrides, schemas) if _chooses_model(overrides) else None
+        sys.stdout.write(help_text(CONFIGS, composed) + "\n")
+        return
+    failures: list[Exception] = []
+    sweep = bool({"-m", "--multirun"} & set(argv))
+
+    def job(composed: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        run_dir = _from_here(Path(HydraConfig.get().runtime.output_dir))
+        try:
+            config = resolve(composed, schemas)
+            return run(config, tasks[config.task], run_dir)
+        except Exception as error:
+            if sweep:
+                raise
+            failures.append(error)  # Hydra would put a line of its own before it
+            return None
+        finally:
+            _remove_empty(run_dir)
+
+    _run_hydra(job, argv, schemas, sweep)
+    if failures:
+        raise failures[0]
+
+
+def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> dict[str, float] | None:
+    """Check a configuration across its fields, build the task and train it in ``run_dir``.
+
+    Raises:
+        ConfigError: with all problems found.
+        CheckpointError: ``run_dir`` belongs to another model.
+    """
+    problems = entry.problems(config)
+    if problems:
+        raise ConfigError(problems)
+    changed = check_resume(config, run_dir)
+
+    import torch
+
+    from trainer.loop import Trainer
+
+    torch.manual_seed(config.seed)  # the same first weights in every process
+    trainer = Trainer(config, entry.build(config), run_dir)
+    for line in changed:
+        log.warning("going on with a changed configuration: %s", line)
+    return trainer.dry_run() if config.trainer.dry_run else trainer.fit()
+
+
+def register(schemas: Schemas) -> Schemas:
+    """Put the tasks' schemas where a model's YAML finds them (``- /schema@_global_: NAME``)."""
+    from hydra.core.config_store import ConfigStore
+
+    for name, schema in schemas.items():
+        ConfigStore.instance().store(group="schema", name=name, node=schema, package="_global_")
+    return schemas
+
+
+def compose(overrides: Sequence[str], schemas: Schemas) -> Any:
+    """The configuration that ``train.py OVERRIDES`` would run with.
+
+    Raises:
+        ConfigError: as on the command line.
+    """
+    return resolve(compose_raw(overrides, schemas), schemas)
+
+
+def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
+    """Hydra's composition alone; its errors in our words."""
+    from trainer.overrides import ERRORS, explain, hydra_compose
+
+    register(schemas)
+    try:
+        return hydra_compose(overrides, CONFIGS, ROOT)
+    except ERRORS as error:
+        raise explain(error, overrides, CONFIGS, ROOT, schemas) from error
+
+
+def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = ()) -> Any:
+    """The configuration of a finished or running run, from its ``config.yaml``.
+
+    Args:
+        run_dir: such as ``runs/demo``.
+        schemas: task name to root dataclass.
+        overrides: ``key=value`` changes; ``data=NAME`` and other groups start that group from its YAML anew.
+
+    Raises:
+        UserError: no such run; a similar one is suggested.
+        ConfigError: the file does not fit the schema, or an override is wrong.
+    """
+    run_dir = Path(run_dir)
+    stored = run_dir / "config.yaml"
+    if not stored.is_file():
+        beside = sorted(str(path.parent) for path in run_dir.parent.glob("*/config.yaml"))
+        have = f"; {run_dir.parent} has: {', '.join(beside)}" if beside else f"; {run_dir.parent} holds no runs"
+        raise UserError(
+            f"run={run_dir}: no config.yaml there, so it is no run{did_you_mean(str(run_dir), beside) or have}"
+        )
+    try:
+        config = resolve(load_yaml(stored), schemas)
+    except ConfigError as error:
+        raise ConfigError([f"{stored}: {problem}" for problem in error.problems]) from error
+    if not overrides:
+        return config
+    from trainer.overrides import apply_overrides
+
+    return apply_overrides(config, overrides, CONFIGS, schemas)
+
+
+def guarded(function: Callable[[], Any]) -> Callable[[], None]:
+    """Wrap a script's ``main``: a user's mistake or a full disk is one message and exit code 2, Ctrl-C is 130."""
+
+    @wraps(function)
+    def wrapper() -> None:
+        try:
+            function()
+        except UserError as error:
+            if not (isinstance(error, ConfigError) and int(os.environ.get("RANK", "0")) > 0):  # every rank found it
+                sys.stderr.write(f"error: {user_message(error)}\n")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            sys.exit(130)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = f" while writing {error.filename}" if error.filename else ""
+            sys.stderr.write(
+                f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
+                "(trainer.keep=1 keeps fewer checkpoints) and give the same command again\n"
+            )
+            sys.exit(2)
+
+    return wrapper
+
+
+def user_message(error: UserError) -> str:
+    """The message, without the traceback that a loader's worker process wraps around it."""
+    text = str(error)
+    if "Original Traceback" in text:
+        parts = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)
+        text = parts[-1]
+    return text.strip()
+
+
+def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas, sweep: bool) -> None:
+    import hydra
+
+    from trainer.overrides import ERRORS, explain
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+    extra = [_name_by_what_is_swept(argv)] if sweep else []
+    before = sys.argv
+    sys.argv = [before[0], *argv, *extra]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=ROOT)(job)()
+    except ERRORS as error:
+        words = [word for word in argv if not word.startswith("-")]
+        raise explain(error, words, CONFIGS, ROOT, schemas) from error
+    finally:
+        sys.argv = before
+
+
+def _name_by_what_is_swept(argv: Sequence[str]) -> str:
+    """An override that leaves what is the same in all jobs of a sweep out of the names of their folders."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    fixed = []
+    for word in argv:
+        if word.startswith("-"):
+            continue
+        with suppress(HydraException):  # a wrong one is reported by the composition
+            override = OverridesParser.create().parse_override(word)
+            if not override.is_sweep_override():
+                fixed.append(override.key_or_group)
+    return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"
+
+
+def _chooses_model(overrides: Sequence[str]) -> bool:
+    return any(word.startswith(("model=", "experiment=")) for word in overrides)
+
+
+def _from_here(path: Path) -> Path:
+    """Relative to the working directory where it lies below it: shorter in every message."""
+    with suppress(ValueError):
+        return path.relative_to(Path.cwd())
+    return path
+
+
+def _remove_empty(run_dir: Path) -> None:
+    """Hydra makes the run directory before anything is checked; an empty one goes away again."""
+    with suppress(OSError):
+        run_dir.rmdir()
+        if not run_dir.is_absolute():
+            for parent in list(run_dir.parents)[:-1]:
+                parent.rmdir()

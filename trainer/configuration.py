@@ -1,0 +1,363 @@
+"""From composed configuration to typed dataclasses: unknown keys with suggestions, wrong types, all in one message.
+
+The dataclasses (``trainer/config.py`` and each task's ``config.py``) are the schema; this module reads them. Loads no
+torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trainer.config import RunConfig
+from trainer.errors import CheckpointError, ConfigError, UserError
+
+Schemas = Mapping[str, type[RunConfig]]
+
+_NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+# What a schema allows
+
+
+def field_types(schema: type) -> dict[str, Any]:
+    """Field name to type of a dataclass, with the text of annotations turned into types."""
+    hints = get_type_hints(schema)
+    return {item.name: hints[item.name] for item in fields(schema)}
+
+
+def unwrap(kind: Any) -> tuple[Any, bool]:
+    """(the type without None, whether None is allowed)."""
+    if get_origin(kind) in (Union, types.UnionType):
+        inner = [part for part in get_args(kind) if part is not type(None)]
+        return (inner[0] if len(inner) == 1 else Any), len(inner) < len(get_args(kind))
+    return kind, kind is Any
+
+
+def entries(kind: Any) -> Any | None:
+    """The dataclass of a mapping's values when ``kind`` is ``dict[str, Dataclass]``."""
+    if get_origin(kind) is dict:
+        value = get_args(kind)[1]
+        return value if is_dataclass(value) else None
+    return None
+
+
+def locate(schema: type, key: str) -> Any | None:
+    """The type that a dotted key has in a schema, or None where the schema has no such key.
+
+    Names inside a mapping (``optim.NAME.lr``) are free: any is accepted here.
+    """
+    kind: Any = schema
+    for part in key.split("."):
+        kind = unwrap(kind)[0]
+        if kind is Any:
+            return Any
+        if is_dataclass(kind):
+            kind = field_types(kind).get(part)  # type: ignore[arg-type]
+        else:
+            kind = entries(kind)
+        if kind is None:
+            return None
+    return kind
+
+
+def schema_keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """Every dotted key of a schema, groups included; what stands in a mapping is left out (its names are free)."""
+    for name, kind in field_types(schema).items():
+        yield prefix + name
+        inner = unwrap(kind)[0]
+        if is_dataclass(inner):
+            yield from schema_keys(inner, f"{prefix}{name}.")  # type: ignore[arg-type]
+
+
+def flatten(container: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as ``{"a.b": value}``; lists and empty mappings are values."""
+    flat: dict[str, Any] = {}
+    for name, value in container.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def with_groups(keys: Iterable[str]) -> list[str]:
+    """Dotted keys and all that stands before their dots, each once, in order."""
+    found: dict[str, None] = {}
+    for key in keys:
+        parts = key.split(".")
+        for end in range(1, len(parts) + 1):
+            found[".".join(parts[:end])] = None
+    return list(found)
+
+
+# Messages
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest choice, or nothing."""
+    close = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def suggest_key(key: str, known: Iterable[str]) -> str | None:
+    """The known dotted key that was probably meant, or None.
+
+    In this order: a key beside it (``trainer.max_stps``), the same last part elsewhere (``max_steps``, ``model.lr``),
+    a similar last part elsewhere, a similar key altogether (``trianer.max_steps``).
+    """
+    known = list(known)
+    group, _, last = key.rpartition(".")
+    beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == group]
+    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.7)
+    if close:
+        return f"{group}.{close[0]}" if group else close[0]
+    same = [name for name in known if name.rpartition(".")[2] == last]
+    if same:
+        return max(same, key=lambda name: (difflib.SequenceMatcher(None, name, key).ratio(), -len(name)))
+    whole = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    if whole:
+        return whole[0]
+    lasts = difflib.get_close_matches(last, {name.rpartition(".")[2] for name in known}, n=1, cutoff=0.75)
+    if lasts:
+        return min((name for name in known if name.rpartition(".")[2] == lasts[0]), key=len)
+    return None
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The problem line for a key that does not exist."""
+    known = list(known)
+    close = suggest_key(key, known)
+    if close is not None:
+        return f"unknown key '{key}'; did you mean '{close}'?"
+    group = key.rpartition(".")[0]
+    while group and not any(name.startswith(group + ".") for name in known):
+        group = group.rpartition(".")[0]
+    prefix = group + "." if group else ""
+    names = sorted({name[len(prefix) :].split(".")[0] for name in known if name.startswith(prefix)})
+    return f"unknown key '{key}'; {f'{group} has' if group else 'there are'}: {', '.join(names)}"
+
+
+def show(value: Any) -> str:
+    """A value as a user would type it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(show(item) for item in value) + "]"
+    return str(value.name if isinstance(value, Enum) else value)
+
+
+def type_problem(schema: type, key: str, value: Any) -> str | None:
+    """What is wrong with ``key=value`` as a value of that type, or None. The key must exist in the schema."""
+    kind = locate(schema, key)
+    inner, optional = unwrap(kind)
+    if inner is Any or (value is None and optional):
+        return None
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        return None  # an interpolation, judged once it is resolved
+    if isinstance(inner, type) and issubclass(inner, Enum):
+        names = [item.name for item in inner]
+        if isinstance(value, inner) or (isinstance(value, str) and value in names):
+            return None
+        return f"{key}={show(value)} is not one of: {', '.join(names)}{did_you_mean(show(value), names)}"
+    if is_dataclass(inner) or get_origin(inner) is dict:
+        return None if isinstance(value, Mapping) else f"{key}={show(value)}: {key} holds further keys, not one value"
+    if inner is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return None  # a name like 2024 is text
+    if inner is float and isinstance(value, bool):
+        return f"{key}={show(value)}: must be a number"  # OmegaConf would read true as 1.0
+    if isinstance(value, float) and inner is int and value.is_integer():
+        return None
+    try:
+        OmegaConf.merge(OmegaConf.structured(_holder(inner, optional)), {"value": value})
+    except OmegaConfBaseException:
+        return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
+    return None
+
+
+def _holder(kind: Any, optional: bool) -> type:
+    from dataclasses import make_dataclass
+
+    return make_dataclass("Holder", [("value", kind | None if optional else kind, "???")])
+
+
+def _noun(kind: Any) -> str:
+    if get_origin(kind) is list:
+        item = {int: "whole numbers", float: "numbers", str: "texts"}.get(get_args(kind)[0], "values")
+        return f"a list of {item}, like [{'a,b' if item == 'texts' else '1,2'}]"
+    return _NOUNS.get(kind, f"of type {getattr(kind, '__name__', kind)}")
+
+
+# Containers to dataclasses
+
+
+def find_problems(schema: type, container: Mapping[str, Any], prefix: str = "", root: type | None = None) -> list[str]:
+    """All unknown keys and wrong types of plain nested data, one line each."""
+    root = schema if root is None else root
+    types_here = field_types(schema)
+    problems = []
+    for name, value in container.items():
+        key = f"{prefix}{name}"
+        if name not in types_here:
+            problems.append(unknown_key(key, schema_keys(root)))
+            continue
+        kind = unwrap(types_here[name])[0]
+        entry = entries(kind)
+        if is_dataclass(kind) and isinstance(value, Mapping):
+            problems += find_problems(kind, value, f"{key}.", root)  # type: ignore[arg-type]
+        elif entry is not None and isinstance(value, Mapping):
+            for label, row in value.items():
+                if isinstance(row, Mapping):
+                    problems += _row_problems(entry, row, f"{key}.{label}.")
+                else:
+                    problems.append(f"{key}.{label}={show(row)}: {key}.{label} holds further keys, not one value")
+        else:
+            problem = type_problem(root, key, value)
+            if problem is not None:
+                problems.append(problem)
+    return problems
+
+
+def _row_problems(schema: type, row: Mapping[str, Any], prefix: str) -> list[str]:
+    """``find_problems`` inside a mapping's entry, whose keys are unknown to ``schema_keys``."""
+    problems = []
+    for name, value in row.items():
+        if locate(schema, str(name)) is None:
+            problems.append(unknown_key(prefix + str(name), [prefix + known for known in schema_keys(schema)]))
+        else:
+            problem = type_problem(schema, str(name), value)
+            if problem is not None:
+                problems.append(prefix + problem.replace(f": {name} holds", f": {prefix}{name} holds"))
+    return problems
+
+
+def to_dataclass(schema: type, container: Mapping[str, Any]) -> Any:
+    """Plain nested data as an object of the schema.
+
+    Raises:
+        ConfigError: with every unknown key and wrong type.
+    """
+    problems = find_problems(schema, container)
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), _integers(schema, container)))
+    except OmegaConfBaseException as error:  # what find_problems does not know, in OmegaConf's words
+        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+
+
+def _integers(schema: type, container: Mapping[str, Any]) -> dict[str, Any]:
+    """1e5 for a whole number is 100000: YAML reads it as a float."""
+    plain: dict[str, Any] = {}
+    for name, value in container.items():
+        kind = unwrap(field_types(schema).get(name, Any))[0]
+        entry = entries(kind)
+        if isinstance(value, Mapping) and is_dataclass(kind):
+            value = _integers(kind, value)  # type: ignore[arg-type]
+        elif isinstance(value, Mapping) and entry is not None:
+            value = {label: _integers(entry, row) for label, row in value.items()}
+        elif kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        plain[name] = value
+    return plain
+
+
+def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:
+    """A composed configuration as the root dataclass of its ``task``.
+
+    Args:
+        composed: Hydra's result without its ``hydra`` node, or a run's ``config.yaml``.
+        schemas: task name to root dataclass.
+
+    Raises:
+        ConfigError: unknown task, unknown keys (also those that came in by ``+key=value``), wrong types; all together.
+    """
+    if isinstance(composed, DictConfig):
+        try:
+            container: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    else:
+        container = dict(composed)
+    task = str(container.get("task", ""))
+    if task not in schemas:
+        raise ConfigError(f"task={task or 'null'} is not one of: {', '.join(schemas)}{did_you_mean(task, schemas)}")
+    return to_dataclass(schemas[task], container)
+
+
+def plain(config: Any) -> Any:
+    """A configuration object as nested dicts, lists, numbers and text, enums by name: what YAML and JSON can hold."""
+    if is_dataclass(config) and not isinstance(config, type):
+        return {item.name: plain(getattr(config, item.name)) for item in fields(config)}
+    if isinstance(config, Enum):
+        return config.name
+    if isinstance(config, Mapping):
+        return {str(name): plain(value) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [plain(item) for item in config]
+    return config
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain data; nothing in it is executed.
+
+    Raises:
+        UserError: the file is missing or is no YAML mapping.
+    """
+    import yaml
+
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: holds no configuration (a mapping of keys to values is expected)")
+    return {str(name): value for name, value in loaded.items()}
+
+
+def config_diff(before: Any, after: Any) -> list[str]:
+    """One line per key whose value differs: ``model.ngf: 32 -> 24``. Dataclass objects or plain nested data."""
+    old, new = flatten(plain(before)), flatten(plain(after))
+    absent = object()
+    lines = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        was, now = old.get(key, absent), new.get(key, absent)
+        if was != now:
+            lines.append(f"{key}: {'(absent)' if was is absent else show(was)} -> "
+                         f"{'(absent)' if now is absent else show(now)}")  # fmt: skip
+    return lines
+
+
+def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
+    """Whether the run in ``run_dir`` can be gone on with under ``config``.
+
+    Returns:
+        Differences outside ``model`` that are worth a warning, one line each.
+
+    Raises:
+        CheckpointError: the run there is of another task or has another ``model`` configuration; lists the keys.
+    """
+    stored = run_dir / "config.yaml"
+    if config.trainer.resume == "never" or not stored.is_file() or not (run_dir / "checkpoints" / "latest").exists():
+        return []
+    changed = config_diff(load_yaml(stored), config)
+    model = [line for line in changed if line.split(":")[0] == "task" or line.startswith("model.")]
+    if model:
+        raise CheckpointError(
+            f"{run_dir} holds checkpoints of another model:\n"
+            + "\n".join(f"  - {line}" for line in model)
+            + "\nchoose another name=..., or go back to the stored values, or start over with trainer.resume=never"
+        )
+    return [line for line in changed if not line.startswith(("trainer.", "logger.", "name:"))]
