@@ -30,6 +30,9 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import load_state, save_state, tensor_bytes
+from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
+
+__all__ = ["Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ class Checkpoints:
         return final
 
     def latest(self) -> Path | None:
-        """The checkpoint to resume from: what ``latest`` names, or else the newest; damaged ones do not count."""
+        """The checkpoint to resume from: what ``latest`` names, else the newest undamaged."""
         found = self._complete()
         try:
             named = self.folder / (self.folder / "latest").read_text().strip()
@@ -164,7 +167,7 @@ class Checkpoints:
         return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
-        """Give a flushed directory its final name. One of the same step waits as ``.old`` until that is done."""
+        """Give a flushed directory its final name. One of the same step waits as ``.old`` meanwhile."""
         old = final.with_name(final.name + ".old")
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -200,29 +203,9 @@ class Checkpoints:
             return (
                 f"no space left for {final}: a checkpoint needs {_mib(needed)}, {_mib(free)} are free. "
                 f"{f'{kept.name} is still there' if kept else 'No earlier checkpoint exists'}. "
-                "Free some space (or lower trainer.keep, or choose another disk by name=) and start the same command "
-                "again"
+                "Free some space, or lower trainer.keep, then start the same command again"
             )
         return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
-
-
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors and flush them to the disk."""
-    from safetensors.torch import save_file
-
-    seen: set[int] = set()
-    whole: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        tensor = tensor.detach().cpu().contiguous()
-        storage = tensor.untyped_storage()
-        # safetensors refuses tensors that share memory (tied weights, slices of one buffer)
-        if storage.data_ptr() in seen or storage.nbytes() != tensor.numel() * tensor.element_size():
-            tensor = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
-        whole[name] = tensor
-    save_file(whole, path, metadata={"format": "pt"})
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -256,11 +239,11 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         if reason:
             raise CheckpointError(f"cannot read weights from {path}: {reason}")
         file = path / EMA if ema and (path / EMA).exists() else path / WEIGHTS
-        return _read_safetensors(file), read_meta(path)
+        return read_safetensors(file), read_meta(path)
     if path.suffix == ".safetensors":
         near = path.parent / META
-        return _read_safetensors(path), (read_meta(path.parent) if near.exists() else {})
-    return _read_pth(path), {}
+        return read_safetensors(path), (read_meta(path.parent) if near.exists() else {})
+    return read_pth(path), {}
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -271,76 +254,6 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {Path(path) / META}: {error}") from error
     meta.pop("files", None)
     return meta
-
-
-def compare_architecture(
-    expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint"
-) -> None:
-    """Check that names and shapes agree.
-
-    Args:
-        expected: of the network, found: of the file; name to shape or to tensor.
-        what: how the message calls the file.
-
-    Raises:
-        CheckpointError: with the counts and the first few of what is missing, unexpected and of another
-            shape.
-    """
-    want, have = ({name: tuple(getattr(v, "shape", v)) for name, v in d.items()} for d in (expected, found))
-    missing = [name for name in want if name not in have]
-    unexpected = [name for name in have if name not in want]
-    differing = [
-        f"{name} (here {_shape(want[name])}, there {_shape(have[name])})"
-        for name in want
-        if name in have and want[name] != have[name]
-    ]
-    if not (missing or unexpected or differing):
-        return
-    lines = [f"{what} is of another architecture:"]
-    for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", differing)):
-        if names:
-            more = f", and {len(names) - 4} more" if len(names) > 4 else ""
-            lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
-    lines.append(
-        "Use the model settings it was trained with (config.yaml of its run), or another name= to start anew"
-    )
-    raise CheckpointError("\n".join(lines))
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}): fetch or save it again"
-        ) from error
-
-
-def _read_pth(path: Path) -> dict[str, Tensor]:
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
-        raise CheckpointError(
-            f"{path} cannot be loaded safely ({_first_line(error)}): give a state dict of plain tensors "
-            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
-        ) from error
-    for key in ("state_dict", "model", "params"):
-        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            data = data[key]
-            break
-    if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
-        what = (
-            f"a dict of {', '.join(map(str, list(data)[:5]))}"
-            if isinstance(data, Mapping)
-            else type(data).__name__
-        )
-        raise CheckpointError(
-            f"{path} holds no state dict but {what}: give a file that maps names to tensors"
-        )
-    return {str(name): tensor for name, tensor in data.items()}
 
 
 def _damage(path: Path) -> str | None:
@@ -428,13 +341,5 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-").removesuffix(".old"))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"

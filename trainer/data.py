@@ -1,4 +1,4 @@
-"""Loaders: samples with their own random streams, collated into batches, moved to the device ahead of their use.
+"""Loaders: samples with their own random streams, batches of them, moved to the device ahead of use.
 
 The order comes from trainer/sampler.py; a sample's randomness from (seed, epoch, index). So batches depend
 neither on the number of workers nor, as a whole, on the number of processes.
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Failure:
-    """A user's error on its way from a worker: the DataLoader would turn an exception into a long traceback."""
+    """A user's error on its way from a worker: the DataLoader would make a traceback of it."""
 
     kind: type[UserError]
     message: str
@@ -61,7 +61,7 @@ class _Seeded(Dataset):
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stack samples into a batch: arrays, tensors and numbers get a first dimension B, others become lists.
+    """Stack samples into a batch: arrays, tensors and numbers get a first dimension B, others form lists.
 
     Raises:
         DataError: samples differ in their keys, or a key's values in shape or type.
@@ -83,17 +83,19 @@ def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) ->
     if not isinstance(values[0], Tensor | np.ndarray | np.generic | int | float):
         return values
     try:
+        # torch reads neither negative strides nor, without a warning, read-only memory
         tensors = [
-            torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v) for v in values
+            torch.as_tensor(np.require(v, requirements=["C", "W"]) if isinstance(v, np.ndarray) else v)
+            for v in values
         ]
     except (TypeError, RuntimeError) as error:
         raise DataError(f"entry '{key}' of {_name(samples[0])} cannot become a tensor: {error}") from error
     for tensor, sample in zip(tensors[1:], samples[1:], strict=True):
         if tensor.shape != tensors[0].shape or tensor.dtype != tensors[0].dtype:
             raise DataError(
-                f"samples of one batch must agree, but '{key}' is {_describe(tensors[0])} in {_name(samples[0])} "
-                f"and {_describe(tensor)} in {_name(sample)}: resize or crop to one size, or use a batch size of "
-                "1"
+                f"samples of one batch must agree, but '{key}' is {_describe(tensors[0])} in "
+                f"{_name(samples[0])} and {_describe(tensor)} in {_name(sample)}: resize or crop to one size, "
+                "or use a batch size of 1"
             )
     return default_collate(tensors)  # stacks into shared memory inside a worker: one copy less
 

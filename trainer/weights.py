@@ -1,0 +1,110 @@
+"""Weights on disk: safetensors and ``.pth`` state dicts, and how two architectures differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.errors import CheckpointError
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors and flush them to the disk."""
+    from safetensors.torch import save_file
+
+    seen: set[int] = set()
+    whole: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        # safetensors refuses tensors that share memory (tied weights, slices of one buffer)
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.numel() * tensor.element_size():
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        whole[name] = tensor
+    save_file(whole, path, metadata={"format": "pt"})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}): fetch or save it again"
+        ) from error
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
+        raise CheckpointError(
+            f"{path} cannot be loaded safely ({_first_line(error)}): give a state dict of plain tensors "
+            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
+        ) from error
+    for key in ("state_dict", "model", "params"):
+        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
+            data = data[key]
+            break
+    if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
+        what = (
+            f"a dict of {', '.join(map(str, list(data)[:5]))}"
+            if isinstance(data, Mapping)
+            else type(data).__name__
+        )
+        raise CheckpointError(
+            f"{path} holds no state dict but {what}: give a file that maps names to tensors"
+        )
+    return {str(name): tensor for name, tensor in data.items()}
+
+
+def compare_architecture(
+    expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint"
+) -> None:
+    """Check that names and shapes agree.
+
+    Args:
+        expected: of the network, found: of the file; name to shape or to tensor.
+        what: how the message calls the file.
+
+    Raises:
+        CheckpointError: with the counts and the first few of what is missing, unexpected and of another
+            shape.
+    """
+    want, have = ({name: tuple(getattr(v, "shape", v)) for name, v in d.items()} for d in (expected, found))
+    missing = [name for name in want if name not in have]
+    unexpected = [name for name in have if name not in want]
+    differing = [
+        f"{name} (here {_shape(want[name])}, there {_shape(have[name])})"
+        for name in want
+        if name in have and want[name] != have[name]
+    ]
+    if not (missing or unexpected or differing):
+        return
+    lines = [f"{what} is of another architecture:"]
+    for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", differing)):
+        if names:
+            more = f", and {len(names) - 4} more" if len(names) > 4 else ""
+            lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
+    lines.append(
+        "Use the model settings it was trained with (config.yaml of its run), or another name= to start anew"
+    )
+    raise CheckpointError("\n".join(lines))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
