@@ -1,0 +1,357 @@
+"""vid2vid as a task of the shared trainer: follow one batch from label ids to three losses.
+
+A batch of clips is cut into segments of a few frames. The generator walks a segment frame by frame; its newest frames,
+detached, are the past of the next segment. The phases ``g``, ``d_image`` and ``d_video`` share that one forward pass,
+and each discriminator sees real and generated frames in one call that serves its own loss and the generator's.
+
+Shapes: B clips, T frames of a segment, C source channels, H x W pixels, L past frames, K frames seen by D_V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
+from vid2vid import losses
+from vid2vid.config import FirstFrame, FlowMethod, Foreground, SourceKind, Vid2VidConfig, Vid2VidStage
+from vid2vid.data import build_dataset
+from vid2vid.encoding import SourceEncoder, images_to_float
+from vid2vid.evaluation import evaluate_clips
+from vid2vid.flow import compose
+from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.networks.sharing import SharedDiscriminator
+from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows
+from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.visuals import clip_visuals
+
+
+class Vid2VidTask(Task):
+    """The sequential generator with its image and video discriminators.
+
+    Args:
+        config: the run's configuration. Weights are drawn from torch's global random stream: seed it before.
+
+    Raises:
+        ConfigError: for a model that cannot be built.
+        CheckpointError: for weights (``model.weights``, ``model.perceptual_weights``) that are missing or do not fit.
+    """
+
+    def __init__(self, config: Vid2VidConfig) -> None:
+        self.config = config
+        model = config.model
+        self.encoder = SourceEncoder(model, config.data)
+        self.generator = Generator(model, self.encoder.channels)
+        self._networks: dict[str, nn.Module] = {"generator": self.generator}
+        sizes = (model.ndf, model.discriminator_scales, model.discriminator_layers, model.norm)
+        self.d_image: MultiscaleDiscriminator | None = None
+        if model.image_discriminator:
+            self.d_image = MultiscaleDiscriminator(self.encoder.channels + 3, *sizes)
+            self._networks["d_image"] = self.d_image
+        self.d_video: VideoDiscriminators | None = None
+        if model.video_discriminator:
+            frames = model.video_discriminator_frames
+            self.d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
+            self._networks["d_video"] = self.d_video
+        self.perceptual: Perceptual | None = None
+        if model.lambda_perceptual > 0:
+            self.perceptual = build_perceptual(model.perceptual_weights)
+        self.stage: Vid2VidStage | None = None
+        # Real context frames before the first generated one.
+        self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
+
+    # What the trainer asks for
+
+    def networks(self) -> dict[str, nn.Module]:
+        return self._networks
+
+    def frozen(self) -> dict[str, nn.Module]:
+        return {} if self.perceptual is None else {"perceptual": self.perceptual}
+
+    def phases(self, stage: Stage) -> tuple[Phase, ...]:
+        modules = {"g": "generator", "d_image": "d_image", "d_video": "d_video"}
+        optim = self.config.optim
+        return tuple(
+            Phase(name, (module,), optim[name].every, optim[name].clip)
+            for name, module in modules.items()
+            if module in self._networks
+        )
+
+    def dataset(self, split: str, stage: Stage) -> SampleDataset:
+        return build_dataset(self.config, split, stage.resolution, stage.frames + self.context)
+
+    def segments_per_batch(self, stage: Stage) -> int:
+        return -(-stage.frames // self._row(stage).segment_frames)
+
+    def frames_per_sample(self, stage: Stage) -> int:
+        return stage.frames
+
+    def meta(self) -> dict[str, Any]:
+        return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
+
+    def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
+        """Cuts clips into segments and carries the detached past (eq. 3) from one to the next.
+
+        Args:
+            batch: see ``vid2vid.data.build_dataset``, collated.
+        """
+        row = self._row(ctx.stage)
+        past = self._first_past(batch, row)
+        # Generated frames as the video discriminators' history; real context frames count as generated.
+        made = images_to_float(batch["images"][:, : self.context]) if self.context else None
+        for start in range(self.context, self.context + ctx.stage.frames, row.segment_frames):
+            stop = min(start + row.segment_frames, self.context + ctx.stage.frames)
+            segment = self._cut(batch, start, stop, past, made)
+            yield segment
+            out = self._generate(segment, ctx)
+            past = out.past or None
+            if self.d_video is not None:
+                newest = out.frames.detach()
+                made = newest if made is None else torch.cat([made, newest], dim=1)
+                made = made[:, -self._history() :]
+
+    def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        if phase == "g":
+            return self._generator_losses(segment, ctx)
+        if phase == "d_image":
+            shared = [self._judge_frames(segment, ctx)]
+        else:
+            shared = [judged for judged in self._judge_windows(segment, ctx) if judged is not None]
+        return self._discriminator_losses(phase, shared, ctx)
+
+    def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+        return evaluate_clips(
+            self.generator,
+            self.encoder,
+            loader,
+            device=ctx.device,
+            amp=ctx.amp,
+            first_frame=self.config.model.first_frame,
+            scales=self._row(ctx.stage).scales,
+            should_stop=ctx.should_stop,
+        )
+
+    def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
+        return clip_visuals(self.generator, self.encoder, loader, ctx, self.config, self._row(ctx.stage).scales)
+
+    # From a clip to a segment
+
+    def _row(self, stage: Stage) -> Vid2VidStage:
+        assert isinstance(stage.config, Vid2VidStage)
+        return stage.config
+
+    def _history(self) -> int:
+        model = self.config.model
+        return buffer_frames(model.video_discriminator_frames, model.temporal_scales)
+
+    def _first_past(self, batch: dict[str, Any], row: Vid2VidStage) -> list[Tensor] | None:
+        """The history of a clip's first generated frame (spec 2)."""
+        model = self.config.model
+        if model.past_frames == 0 or model.first_frame is FirstFrame.model:
+            return None
+        images = images_to_float(batch["images"][:, :1])
+        if model.first_frame is FirstFrame.real:
+            images = images_to_float(batch["images"][:, : model.past_frames])
+        else:
+            images = images.expand(-1, model.past_frames, -1, -1, -1)
+            if model.first_frame is FirstFrame.zeros:
+                images = torch.zeros_like(images)
+        return self.generator.past_from_images(images, scales=row.scales)
+
+    def _cut(
+        self, batch: dict[str, Any], start: int, stop: int, past: list[Tensor] | None, made: Tensor | None
+    ) -> Segment:
+        """Frames ``start .. stop`` of a clip, inflated from bytes to what the networks see."""
+        model, device = self.config.model, batch["images"].device
+        # Before the clip's first frame its labels are repeated, as when generating.
+        window = torch.arange(start - model.past_frames, stop, device=device).clamp_(min=0)
+        ids = {name: batch[name][:, window] for name in ("labels", "instances", "source") if name in batch}
+        now = {name: x[:, model.past_frames :] for name, x in ids.items()}
+        real = images_to_float(batch["images"][:, max(0, start - self._history()) : stop])
+        frames = stop - start
+        previous = images_to_float(batch["images"][:, max(0, start - 1) : stop - 1])
+        if start == 0:  # no frame before the first; its confidence is 0
+            previous = torch.cat([torch.zeros_like(real[:, :1]), previous], dim=1)
+        data: dict[str, Any] = {
+            "source": self.encoder.encode(ids),
+            "foreground": self.encoder.foreground_mask(now),
+            "real": real[:, -frames:],
+            "real_previous": previous,
+            "past": past,
+            "first": start == 0 and model.first_frame is not FirstFrame.image,
+        }
+        if "flow" in batch:
+            data["flow"] = batch["flow"][:, start:stop].float()
+            data["confidence"] = batch["confidence"][:, start:stop].float()
+        if self.d_video is not None:
+            data["real_buffer"], data["made_buffer"] = real, made
+            data["flow_buffer"] = batch["flow"][:, stop - real.shape[1] : stop].float() if "flow" in batch else None
+        return Segment(**data)
+
+    # Forward passes, each made once a segment
+
+    def _generate(self, segment: Segment, ctx: StepContext) -> GeneratorOutput:
+        def run() -> GeneratorOutput:
+            with ctx.amp():
+                out = self.generator(
+                    segment["source"],
+                    past=segment["past"],
+                    foreground=segment["foreground"],
+                    scales=self._row(ctx.stage).scales,
+                    first=segment["first"],
+                )
+            out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
+            return out
+
+        return segment.once("generated", run)
+
+    def _fakes(self, out: GeneratorOutput) -> list[Tensor]:
+        """The composed frames, and the hallucination where it is something else."""
+        return [out.frames] if out.flow is None else [out.frames, out.hallucination]
+
+    def _judge_frames(self, segment: Segment, ctx: StepContext) -> SharedDiscriminator:
+        """D_I on (labels, frame): real, composed, hallucination; every frame of the segment."""
+        assert self.d_image is not None
+        judge, scales = self.d_image, self._row(ctx.stage).discriminator_scales
+
+        def run() -> SharedDiscriminator:
+            labels = segment["source"][:, self.config.model.past_frames :]
+
+            def pair(frames: Tensor) -> Tensor:
+                return torch.cat([labels, frames], dim=2).flatten(0, 1)
+
+            with ctx.amp():
+                return SharedDiscriminator(
+                    lambda x: judge(x, scales),
+                    segment["real"],
+                    self._fakes(self._generate(segment, ctx)),
+                    prepare=pair,
+                )
+
+        return segment.once("d_image", run)
+
+    def _judge_windows(self, segment: Segment, ctx: StepContext) -> list[SharedDiscriminator | None]:
+        """D_V per temporal scale on windows of K frames; None where the clip is still too short for one."""
+        assert self.d_video is not None
+        judges, scales = self.d_video, self._row(ctx.stage).discriminator_scales
+
+        def run() -> list[SharedDiscriminator | None]:
+            out = self._generate(segment, ctx)
+            judged: list[SharedDiscriminator | None] = []
+            for scale in range(self.config.model.temporal_scales):
+                windows = self._windows(segment, out.frames, scale)
+                if windows is None:
+                    judged.append(None)
+                    continue
+                with ctx.amp():
+                    judged.append(
+                        SharedDiscriminator(
+                            lambda x, s=scale: judges(x, s, scales), windows.real_input(), [windows.fake_input()]
+                        )
+                    )
+            return judged
+
+        return segment.once("d_video", run)
+
+    def _windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
+        real, made, flow = segment["real_buffer"], segment["made_buffer"], segment["flow_buffer"]
+        fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
+        if flow is None:
+            flow = torch.zeros_like(real[:, :, :2])
+
+        def long_flow(current: int, previous: int) -> Tensor:
+            total = flow[:, current]
+            for t in range(current - 1, previous, -1):
+                total = compose(total, flow[:, t])
+            return total
+
+        model = self.config.model
+        new, k = frames.shape[1], model.video_discriminator_frames
+        return temporal_windows(real, fake, flow, new, k, scale, long_flow)
+
+    # Losses
+
+    def _generator_losses(self, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        """Eq. 5 for F with the terms of spec 4.2, each with its weight."""
+        model = self.config.model
+        out = self._generate(segment, ctx)
+        fakes, real = self._fakes(out), segment["real"]
+        total: dict[str, Tensor] = {}
+        if self.d_image is not None:
+            judged = self._judge_frames(segment, ctx)
+            total |= self._fool(judged, "image", model.lambda_gan, model.lambda_feature)
+        if self.d_video is not None:
+            for scale, judged in enumerate(self._judge_windows(segment, ctx)):
+                name = f"video{scale}"
+                if judged is None:  # the clip is too short yet; zeros keep the record's columns
+                    total |= {f"g_{name}": real.new_zeros(()), f"feature_{name}": real.new_zeros(())}
+                else:
+                    total |= self._fool(judged, name, model.lambda_gan_video, model.lambda_feature_video)
+        if self.perceptual is not None:
+            with ctx.amp():
+                features = self.perceptual.features(real.flatten(0, 1))
+                terms = [self.perceptual.distance(fake.flatten(0, 1), features) for fake in fakes]
+            total["perceptual"] = model.lambda_perceptual * torch.stack(terms).sum()
+        if model.lambda_l1 > 0:
+            total["l1"] = model.lambda_l1 * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
+        if "flow" in segment.data:
+            total |= self._motion_losses(segment, out, ctx)
+        with torch.no_grad():
+            ctx.log("l1_pixels", (out.frames - real).abs().mean() / 2)
+            if out.mask is not None:
+                ctx.log("mask_mean", out.mask.float().mean())
+        return total
+
+    def _fool(self, judged: SharedDiscriminator, name: str, gan: float, feature: float) -> dict[str, Tensor]:
+        kind = self.config.model.gan
+
+        def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
+            return {
+                f"g_{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
+                f"feature_{name}": feature
+                * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
+            }
+
+        return judged.generator_losses(objective)
+
+    def _motion_losses(self, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
+        """Eq. 8 and the released code's further terms on flow, warp and mask."""
+        model = self.config.model
+        reference, confidence = segment["flow"], segment["confidence"]
+        terms: dict[str, Tensor] = {}
+        if out.flow is not None and out.mask is not None:
+            predicted = out.flow.float()
+            scales = self._row(ctx.stage).scales or model.scales
+            terms["flow"] = model.lambda_flow * losses.flow(predicted, reference, confidence, scales)
+            real, previous = segment["real"], segment["real_previous"]
+            terms["flow_warp"] = model.lambda_flow_warp * losses.flow_warp(predicted, previous, real, confidence)
+            terms["mask"] = model.lambda_mask * losses.mask(out.mask, confidence)
+        if model.lambda_output_warp > 0 and model.past_frames > 0:
+            past = segment["past"]
+            before = torch.zeros_like(out.frames[:, :1]) if past is None else past[-1][:, -1:].float()
+            previous = torch.cat([before, out.frames[:, :-1].detach()], dim=1)
+            terms["output_warp"] = model.lambda_output_warp * losses.output_warp(
+                out.frames, previous, reference, confidence
+            )
+        return terms
+
+    def _discriminator_losses(
+        self, phase: str, shared: list[SharedDiscriminator], ctx: StepContext
+    ) -> dict[str, Tensor]:
+        """Half the sum of both terms, over composed and raw frames and over temporal scales (spec 3.6)."""
+        on_real: list[Tensor] = []
+        on_fake: list[Tensor] = []
+        for judged in shared:
+            for fake in judged.fakes:
+                real_term, fake_term = losses.gan_discriminator(judged.real, fake, self.config.model.gan)
+                on_real.append(real_term)
+                on_fake.append(fake_term)
+        if not on_real:  # no window yet: nothing to learn from
+            return {}
+        return {
+            f"{phase}_real": 0.5 * torch.stack(on_real).sum(),
+            f"{phase}_fake": 0.5 * torch.stack(on_fake).sum(),
+        }

@@ -1,0 +1,66 @@
+"""What people would rather look at: the condition, the real and the generated video side by side; contact sheets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.media import label_panel
+from trainer.task import StepContext
+from vid2vid.config import Vid2VidConfig
+from vid2vid.data.palette import colorize
+from vid2vid.encoding import SourceEncoder, float_to_images
+from vid2vid.evaluation import generate_clip
+from vid2vid.networks import Generator
+
+
+def condition_pictures(batch: dict[str, Tensor]) -> Tensor:
+    """The condition as pictures: labels in palette colours, or the source itself.
+
+    Args:
+        batch: ``labels`` (..., H, W) ids, or ``source`` (..., C, H, W) uint8.
+
+    Returns:
+        (..., H, W, 3) uint8.
+    """
+    if "labels" in batch:
+        return torch.from_numpy(colorize(batch["labels"].cpu().numpy())).movedim(-3, -1)
+    source = batch["source"].cpu()
+    if source.shape[-3] >= 3:
+        return source[..., :3, :, :].movedim(-3, -1)
+    return source[..., :1, :, :].movedim(-3, -1).expand(*source.shape[:-3], *source.shape[-2:], 3).contiguous()
+
+
+def comparison(condition: Tensor, real: Tensor, generated: Tensor, what: str = "label") -> Tensor:
+    """Condition | real | generated under captions; all (T, H, W, 3) uint8, back as (T, H + caption, 3W, 3)."""
+    return label_panel([condition, real, generated], [what, "real", "generated"])
+
+
+def contact_sheet(panels: Tensor, count: int = 6) -> Tensor:
+    """``count`` evenly spaced frames of a video (T, H, W, 3), one under the other: (count * H, W, 3)."""
+    picked = torch.linspace(0, len(panels) - 1, min(count, len(panels))).round().long()
+    return torch.cat(list(panels[picked]))
+
+
+def clip_visuals(
+    generator: Generator,
+    encoder: SourceEncoder,
+    loader: Any,
+    ctx: StepContext,
+    config: Vid2VidConfig,
+    scales: int | None,
+) -> dict[str, Tensor]:
+    """The first held-out clip: ``video`` (T, H, W, 3) and ``contact_sheet`` (H, W, 3), generated freely."""
+    batch = next(iter(loader))
+    clip = {k: v[:1].to(ctx.device) for k, v in batch.items() if isinstance(v, Tensor)}
+    made = generate_clip(
+        generator, encoder, clip, amp=ctx.amp, first_frame=config.model.first_frame, scales=scales
+    )
+    generated = float_to_images(made["frames"][0]).movedim(1, -1).cpu()
+    real = clip["images"][0].movedim(1, -1).cpu()
+    one = {k: v[0] for k, v in clip.items() if k in ("labels", "source")}
+    what = "label" if "labels" in one else "source"
+    video = comparison(condition_pictures(one), real, generated, what)
+    return {"video": video, "contact_sheet": contact_sheet(video)}
