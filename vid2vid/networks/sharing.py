@@ -1,9 +1,10 @@
-"""One discriminator pass that serves two losses: its own and the generator's.
+"""One discriminator forward for both of its uses in a GAN step.
 
-Both are evaluated at the same weights (the generator steps first and does not touch the discriminator), so passing every
-frame once is the same mathematics as passing it detached for one loss and attached for the other. The generated frames
-enter as detached leaves; the generator's gradient with respect to them is computed at once and handed on by a surrogate
-whose gradient it is.
+A step needs D on real and on generated input twice: for the generator's loss, whose gradient goes into the frames, and
+for the discriminator's own, whose gradient goes into its weights. As the weights do not change in between (the
+generator's phase does not touch them), both losses can read the same features. ``SharedDiscriminator`` runs D once, on
+leaves cut from the generator's graph; the gradient of the generator's loss at those leaves is taken at once and handed
+to the generator as a linear stand-in loss; the discriminator's loss then goes backward through what is kept.
 """
 
 from __future__ import annotations
@@ -13,60 +14,80 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Features = list[list[Tensor]]
-Objective = Callable[[Features, list[Features]], dict[str, Tensor]]
+from vid2vid.losses import Features
+
+Score = Callable[[Sequence[Features], Features], dict[str, Tensor]]
+"""``score(features of each generated input, features of the real input) -> weighted losses``"""
 
 
 class SharedDiscriminator:
-    """Real and generated frames through a discriminator in one concatenated call.
+    """The features of one discriminator call on real input and on several generated ones.
+
+    Use within one step::
+
+        shared = SharedDiscriminator(d, real_input, [composed_input, raw_input])
+        losses_g = shared.generator_losses(score_g)        # adds to the generator's loss; backward as usual
+        losses_d = shared.discriminator_losses(score_d)    # backward reaches D's weights only
+
+    The gradients are those of separate forwards: the same mathematics with a third of the forward passes.
 
     Args:
-        discriminate: input (N, C, H, W) to features per scale and layer; its parameters require gradients.
-        real: real frames, any shape that ``prepare`` takes.
-        fakes: generated frames of the same shape, attached to the generator's graph.
-        prepare: frames to discriminator input; differentiable.
-
-    Attributes:
-        real: features of the real frames.
-        fakes: features of each of ``fakes``.
+        discriminator: called once as ``discriminator(x)`` on the concatenated batch; returns features.
+        real: (N, C, H, W).
+        fakes: generated inputs like it, attached to the generator's graph.
     """
 
     def __init__(
         self,
-        discriminate: Callable[[Tensor], Features],
+        discriminator: Callable[[Tensor], list[list[Tensor]]],
         real: Tensor,
         fakes: Sequence[Tensor],
-        prepare: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> None:
         self._attached = list(fakes)
-        self._leaves = [fake.detach().requires_grad_(torch.is_grad_enabled()) for fake in fakes]
-        inputs = [prepare(x) for x in (real, *self._leaves)]
-        features = discriminate(torch.cat(inputs))
-        count = inputs[0].shape[0]
+        self._leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
+        features = discriminator(torch.cat([real.detach(), *self._leaves]))
+        sizes = [real.shape[0], *(x.shape[0] for x in fakes)]
+        parts: list[Features] = [
+            [[layer.split(sizes)[i] for layer in scale] for scale in features] for i in range(len(sizes))
+        ]
+        self.real: Features = parts[0]
+        self.fakes: list[Features] = parts[1:]
 
-        def part(index: int) -> Features:
-            return [[layer[index * count : (index + 1) * count] for layer in scale] for scale in features]
-
-        self.real = part(0)
-        self.fakes = [part(index) for index in range(1, len(inputs))]
-
-    def generator_losses(self, objective: Objective, scale: float = 1.0) -> dict[str, Tensor]:
-        """The generator's losses on this pass, with gradients that reach the generator and not the discriminator.
+    def generator_losses(self, score: Score) -> dict[str, Tensor]:
+        """The generator's losses, with their values, whose gradients reach the generator and not the discriminator.
 
         Args:
-            objective: features of real frames and of each of the fakes to named scalar losses.
-            scale: what the loss will be multiplied by before backward (fp16), to keep small gradients in range.
-
-        Returns:
-            The same losses by name. Their values are right one by one; their gradient is right for their sum.
+            score: makes weighted scalar losses from the features; their sum is differentiated.
         """
-        losses = objective(self.real, self.fakes)
-        total = torch.stack(list(losses.values())).sum()
-        # The graph is kept: the discriminator's own loss goes back through it afterwards.
-        gradients = torch.autograd.grad(total * scale, self._leaves, retain_graph=True)
-        surrogate = total.new_zeros(())
-        for frames, gradient in zip(self._attached, gradients, strict=True):
-            surrogate = surrogate + (frames * (gradient / scale)).sum()
-        first, *rest = losses
-        carried = {first: losses[first].detach() + (surrogate - surrogate.detach())}
-        return carried | {name: losses[name].detach() for name in rest}
+        values = score(self.fakes, self.real)
+        live = [leaf for leaf in self._leaves if leaf.requires_grad]
+        if not live:
+            return {name: value.detach() for name, value in values.items()}
+        total = torch.stack([value for value in values.values()]).sum()
+        grads = torch.autograd.grad(total, live, retain_graph=True)
+        surrogate = torch.zeros((), device=total.device)
+        attached = [x for x, leaf in zip(self._attached, self._leaves, strict=True) if leaf.requires_grad]
+        for x, grad in zip(attached, grads, strict=True):
+            surrogate = surrogate + _Injected.apply(x, grad)
+        out = {name: value.detach() for name, value in values.items()}
+        first = next(iter(out))
+        out[first] = out[first] + surrogate
+        return out
+
+    def discriminator_losses(self, score: Score) -> dict[str, Tensor]:
+        """The discriminator's losses on the same features. Their backward also reaches the leaves, and stops there."""
+        return score(self.fakes, self.real)
+
+
+class _Injected(torch.autograd.Function):
+    """Zero in the forward pass, a given gradient in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, grad: Tensor) -> Tensor:
+        ctx.save_for_backward(grad)
+        return torch.zeros((), device=x.device)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        return grad * grads[0].to(grad.dtype), None

@@ -1,0 +1,135 @@
+"""The perceptual loss: L1 between VGG-19 features (spec 4.4), from a local weights file or torchvision's download."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # at relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
+WIDEST = 1024  # wider images are halved until they are not
+
+# VGG-19 up to relu5_1: channels of its 3x3 convolutions, "M" a 2x2 max-pool. Indices of torchvision's ``features``.
+_LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M", 512)
+_TAPS = (1, 6, 11, 20, 29)
+
+
+class Perceptual(nn.Module):
+    """Frozen VGG-19 up to relu5_1, under torchvision's parameter names (``features.N.weight``).
+
+    Images are (N, 3, H, W) in [-1, 1] and go in as they are, without ImageNet's mean and deviation, as in the
+    original. Its parameters never require gradients; gradients reach the images.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for item in _LAYERS:
+            if isinstance(item, int):
+                layers += [nn.Conv2d(channels, item, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = item
+            else:
+                layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features at the five taps, of images halved while they are wider than 1024."""
+        while images.shape[-1] > WIDEST:
+            images = F.avg_pool2d(images, 2, stride=2, count_include_pad=False)
+        taps = []
+        for index, layer in enumerate(self.features):
+            images = layer(images)
+            if index in _TAPS:
+                taps.append(images)
+                # The next layer is a convolution or a pool; neither works in place, so the tap stays as it is.
+        return taps
+
+    @torch.no_grad()
+    def real_features(self, images: Tensor) -> list[Tensor]:
+        """Features to compare with: computed once for all generated versions of the same frames."""
+        return self(images)
+
+
+def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Sum over the taps of weight times mean absolute difference; no gradient reaches ``real``."""
+    total = torch.zeros((), device=fake[0].device)
+    for weight, f, r in zip(WEIGHTS, fake, real, strict=True):
+        total = total + weight * F.l1_loss(f.float(), r.detach().float())
+    return total
+
+
+def load_perceptual(weights: str | None) -> Perceptual | None:
+    """The network for ``model.perceptual_weights``.
+
+    Args:
+        weights: a file with torchvision's VGG-19 state dict (.pth or .safetensors), "torchvision" to let torchvision
+            download it, or None.
+
+    Returns:
+        The network, or None where no weights are configured: the loss is then off, and the log says so.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or another network's; or the download failed.
+    """
+    if weights is None:
+        log.info("model.perceptual_weights is not set: training without the perceptual loss")
+        return None
+    state = _download() if weights == "torchvision" else _read(Path(weights))
+    network = Perceptual()
+    wanted = network.state_dict()
+    picked = {name: state[name] for name in wanted if name in state}
+    wrong = [
+        f"{name} {tuple(picked[name].shape) if name in picked else 'missing'}, expected {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name not in picked or picked[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(
+            f"model.perceptual_weights={weights} is not torchvision's VGG-19: {'; '.join(wrong[:3])}{more}"
+        )
+    network.load_state_dict(picked)
+    return network
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"model.perceptual_weights={path}: no such file. Give torchvision's vgg19 file (vgg19-dcbb9e9d.pth), "
+            '"torchvision" to download it, or null to train without the perceptual loss'
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Both readers raise a dozen kinds of errors for what is not their format.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"model.perceptual_weights={path} cannot be read: {reason}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"model.perceptual_weights={path} is not a state dict")
+    return state
+
+
+def _download() -> dict[str, Tensor]:
+    from torchvision.models import VGG19_Weights
+
+    try:
+        return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+    except OSError as error:
+        raise CheckpointError(
+            f'model.perceptual_weights=torchvision: the download failed ({error}). Give a local file instead, or null'
+        ) from error
