@@ -1,0 +1,197 @@
+"""data=street: a procedural street seen from a driving car, with labels, instances, exact flow and occlusion.
+
+Nothing is read from disk: frame k of clip c of a split is a function of (seed, split, c, k), at any resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import ConfigError
+from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
+from vid2vid.data import street_scene as S
+from vid2vid.data.palette import colorize
+from vid2vid.data.street_render import Buffer, View, backward_flow, rasterise, shade
+from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
+
+START_FRAMES = 600  # training clips begin within this many frames of a scene's start
+
+
+class StreetWorld:
+    """One endless street.
+
+    Args:
+        seed, clip, split: identify the scene; scenes of different splits, clips or seeds share nothing but the textures.
+        detailed: also poles, traffic signs and terrain (ids 17, 20, 22).
+
+    Raises:
+        ValueError: unknown split.
+    """
+
+    fps = FPS
+
+    def __init__(self, seed: int, clip: int, split: str, detailed: bool = False) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
+        self.scene = StreetScene(seed, split, clip, detailed)
+        self.name = f"street-{split}-{seed}-{clip:04d}"
+
+    def render(
+        self,
+        frame: int,
+        resolution: tuple[int, int],
+        supersample: int = 1,
+        view: View | None = None,
+        previous: Buffer | None = None,
+    ) -> dict[str, Any]:
+        """One frame at (H, W) = ``resolution``.
+
+        Returns:
+            labels (H, W) int16, instances (H, W) int32 (class * 1000 + number for cars and people, else the class),
+            image (3, H, W) uint8, depth (H, W) float32 in metres along the optical axis, buffer (for ``previous``);
+            given ``previous``, the buffer of another frame at the same resolution: flow (2, H, W) float32 pixels to that
+            frame and confidence (1, H, W) uint8.
+        """
+        view = view or View.of(*resolution)
+        time = frame / FPS
+        buffer = rasterise(self.scene, time, view)
+        fine = buffer if supersample == 1 else rasterise(self.scene, time, view.refined(supersample))
+        pixels = shade(fine, self.scene.haze)
+        if supersample > 1:
+            height, width = resolution
+            pixels = pixels.reshape(3, height, supersample, width, supersample).mean((2, 4))
+        np.clip(pixels, 0, 255, out=pixels)
+        pixels += 0.5
+        ids = buffer.rows[:, [S.LABEL, S.INSTANCE]]
+        frame_data = {
+            "labels": ids[:, 0].astype(np.int16).take(buffer.surface),
+            "instances": ids[:, 1].astype(np.int32).take(buffer.surface),
+            "image": pixels.astype(np.uint8),
+            "depth": (1 / buffer.near).reshape(resolution),
+            "buffer": buffer,
+        }
+        if previous is not None:
+            flow, trusted = backward_flow(self.scene, buffer, previous)
+            frame_data["flow"], frame_data["confidence"] = flow, trusted.astype(np.uint8)[None]
+        return frame_data
+
+    def render_clip(
+        self,
+        start: int,
+        frames: int,
+        step: int,
+        resolution: tuple[int, int],
+        supersample: int = 1,
+        view: View | None = None,
+    ) -> dict[str, Any]:
+        """Frames start, start + step, ... as a sample (see `vid2vid.data`): labels, instances, images, flow, confidence."""
+        height, width = resolution
+        sample: dict[str, Any] = {
+            "labels": np.empty((frames, height, width), np.int16),
+            "instances": np.empty((frames, height, width), np.int32),
+            "images": np.empty((frames, 3, height, width), np.uint8),
+            "flow": np.zeros((frames, 2, height, width), np.float16),
+            "confidence": np.zeros((frames, 1, height, width), np.uint8),
+            "name": f"{self.name}/{start:06d}",
+        }
+        previous = None
+        for k in range(frames):
+            one = self.render(start + k * step, resolution, supersample, view, previous)
+            sample["labels"][k], sample["instances"][k], sample["images"][k] = (
+                one[name] for name in ("labels", "instances", "image")
+            )
+            if previous is not None:
+                # a point seen now that left the frame long ago may be far away: keep it finite in half precision
+                sample["flow"][k] = np.clip(one["flow"], -30000, 30000)
+                sample["confidence"][k] = one["confidence"]
+            previous = one["buffer"]
+        return sample
+
+
+class StreetDataset:
+    """Clips of the street world; `SampleDataset` of the trainer.
+
+    ``train`` has data.clips scenes and draws start frame, frame step, flip, zoom and crop; ``val`` and ``test`` have
+    data.val_clips scenes, shown from frame 0 without augmentation.
+
+    Raises:
+        ConfigError: a data.flow that the street cannot serve.
+    """
+
+    def __init__(self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> None:
+        if config.data.flow not in (FlowMethod.exact, FlowMethod.none):
+            raise ConfigError(
+                f"data.flow={config.data.flow.value}: data=street knows its flow; use data.flow=exact or none"
+            )
+        self.config, self.split, self.frames = config, split, frames
+        self.resolution = (int(resolution[0]), int(resolution[1]))
+
+    def __len__(self) -> int:
+        return self.config.data.clips if self.split == "train" else self.config.data.val_clips
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Clip of scene ``index``, (T, ...) arrays as described in `vid2vid.data`."""
+        data = self.config.data
+        world = StreetWorld(self.config.seed, index, self.split)
+        start, step, flip, view = 0, 1, False, None
+        if self.split == "train":
+            start = int(rng.integers(START_FRAMES))
+            step = int(rng.integers(1, data.frame_step + 1))
+            flip = bool(rng.random() < data.flip)
+            zoom = max(1.0, float(rng.uniform(*data.scale)))
+            view = View.of(*self.resolution, zoom, (float(rng.random()), float(rng.random())))
+        sample = world.render_clip(start, self.frames, step, self.resolution, data.supersample, view)
+        if flip:
+            sample = mirror(sample)
+        return _as_configured(sample, self.config)
+
+
+def mirror(sample: dict[str, Any]) -> dict[str, Any]:
+    """The clip seen in a mirror: columns reversed, horizontal flow negated."""
+    mirrored = {
+        key: np.ascontiguousarray(value[..., ::-1]) if isinstance(value, np.ndarray) else value
+        for key, value in sample.items()
+    }
+    mirrored["flow"][:, 0] *= -1
+    return mirrored
+
+
+def _as_configured(sample: dict[str, Any], config: Vid2VidConfig) -> dict[str, Any]:
+    """Leave out what the configuration does not use; with model.source=image the labels become coloured pictures."""
+    if config.data.flow is FlowMethod.none:
+        for key in ("flow", "confidence"):
+            sample.pop(key, None)
+    if config.model.source is SourceKind.image:
+        sample["source"] = colorize(sample.pop("labels"))
+        sample.pop("instances", None)
+    elif not config.model.instance_edges:
+        sample.pop("instances", None)
+    return sample
+
+
+class StreetSequence:
+    """Frames of one street for generation, rendered as they are asked for."""
+
+    fps = float(FPS)
+
+    def __init__(self, config: Vid2VidConfig, split: str, clip: int, frames: int) -> None:
+        self.config, self.frames = config, frames
+        self.world = StreetWorld(config.seed, clip, split)
+        self.name = self.world.name
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        height, width = self.config.resolution
+        for k in range(self.frames):
+            one = self.world.render(k, (height, width), self.config.data.supersample)
+            yield _as_configured({key: one[key] for key in ("labels", "instances", "image")}, self.config)
+
+
+def open_street(config: Vid2VidConfig, split: str, clip: int, frames: int | None = None) -> StreetSequence:
+    """Scene ``clip`` of a split at config.resolution; ``frames`` of them, data.val_frames by default."""
+    return StreetSequence(config, split, clip, config.data.val_frames if frames is None else frames)
