@@ -23,10 +23,10 @@ _TAPS = (1, 6, 11, 20, 29)
 
 
 class Perceptual(nn.Module):
-    """Frozen VGG-19 up to relu5_1, under torchvision's parameter names (``features.N.weight``).
+    """Frozen VGG-19 up to relu5_1.
 
     Images are (N, 3, H, W) in [-1, 1] and go in as they are, without ImageNet's mean and deviation, as in the
-    original. Its parameters never require gradients; gradients reach the images.
+    original. Its parameters never require gradients; gradients reach the generated images.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Perceptual(nn.Module):
                 channels = item
             else:
                 layers.append(nn.MaxPool2d(2, 2))
-        self.features = nn.Sequential(*layers)
+        self.layers = nn.ModuleList(layers)
         self.requires_grad_(False)
         self.eval()
 
@@ -48,28 +48,26 @@ class Perceptual(nn.Module):
         while images.shape[-1] > WIDEST:
             images = F.avg_pool2d(images, 2, stride=2, count_include_pad=False)
         taps = []
-        for index, layer in enumerate(self.features):
+        for index, layer in enumerate(self.layers):
             images = layer(images)
             if index in _TAPS:
-                taps.append(images)
-                # The next layer is a convolution or a pool; neither works in place, so the tap stays as it is.
+                taps.append(images)  # what follows, a convolution or a pool, does not work in place
         return taps
 
     @torch.no_grad()
-    def real_features(self, images: Tensor) -> list[Tensor]:
-        """Features to compare with: computed once for all generated versions of the same frames."""
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Features of real images, to compare several generated versions with."""
         return self(images)
 
+    def distance(self, images: Tensor, real: Sequence[Tensor]) -> Tensor:
+        """Sum over the taps of weight times mean absolute difference to ``real``, what ``features`` returned."""
+        total = torch.zeros((), device=images.device)
+        for weight, f, r in zip(WEIGHTS, self(images), real, strict=True):
+            total = total + weight * F.l1_loss(f.float(), r.detach().float())
+        return total
 
-def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Sum over the taps of weight times mean absolute difference; no gradient reaches ``real``."""
-    total = torch.zeros((), device=fake[0].device)
-    for weight, f, r in zip(WEIGHTS, fake, real, strict=True):
-        total = total + weight * F.l1_loss(f.float(), r.detach().float())
-    return total
 
-
-def load_perceptual(weights: str | None) -> Perceptual | None:
+def build_perceptual(weights: str | None) -> Perceptual | None:
     """The network for ``model.perceptual_weights``.
 
     Args:
@@ -87,10 +85,11 @@ def load_perceptual(weights: str | None) -> Perceptual | None:
         return None
     state = _download() if weights == "torchvision" else _read(Path(weights))
     network = Perceptual()
+    state = {name.replace("features.", "layers.", 1): tensor for name, tensor in state.items()}
     wanted = network.state_dict()
     picked = {name: state[name] for name in wanted if name in state}
     wrong = [
-        f"{name} {tuple(picked[name].shape) if name in picked else 'missing'}, expected {tuple(tensor.shape)}"
+        f"{name.replace('layers.', 'features.')} {tuple(picked[name].shape) if name in picked else 'missing'}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
         if name not in picked or picked[name].shape != tensor.shape
     ]

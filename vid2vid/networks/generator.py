@@ -331,7 +331,7 @@ def _present_channels(source: Tensor) -> Tensor | None:
     """
     if source.device.type != "cpu" or torch.compiler.is_compiling():
         return None
-    present = source.detach().amax(dim=(0, 1, 3, 4)).ne(0).nonzero().flatten()
+    present = source.detach().ne(0).any(dim=0).any(dim=0).flatten(1).any(dim=1).nonzero().flatten()
     absent = source.shape[2] - len(present)
     return present if len(present) > 0 and absent >= 16 else None
 

@@ -16,25 +16,30 @@ from torch import Tensor
 
 from vid2vid.losses import Features
 
-Score = Callable[[Sequence[Features], Features], dict[str, Tensor]]
-"""``score(features of each generated input, features of the real input) -> weighted losses``"""
+Objective = Callable[[Features, list[Features]], dict[str, Tensor]]
+"""``objective(features of the real input, those of each generated input) -> weighted scalar losses``"""
 
 
 class SharedDiscriminator:
     """The features of one discriminator call on real input and on several generated ones.
 
-    Use within one step::
+    Within one step::
 
-        shared = SharedDiscriminator(d, real_input, [composed_input, raw_input])
-        losses_g = shared.generator_losses(score_g)        # adds to the generator's loss; backward as usual
-        losses_d = shared.discriminator_losses(score_d)    # backward reaches D's weights only
+        shared = SharedDiscriminator(d, real, [composed, raw], prepare=lambda x: torch.cat([labels, x], 1))
+        g_losses = shared.generator_losses(objective)  # backward reaches the generator, never D's weights
+        d_losses = gan_discriminator(shared.real, fake) for fake in shared.fakes  # backward reaches D's weights
 
     The gradients are those of separate forwards: the same mathematics with a third of the forward passes.
 
     Args:
-        discriminator: called once as ``discriminator(x)`` on the concatenated batch; returns features.
-        real: (N, C, H, W).
-        fakes: generated inputs like it, attached to the generator's graph.
+        discriminator: called once, on the concatenated batch; returns features.
+        real: real input.
+        fakes: generated inputs of the same shape, attached to the generator's graph.
+        prepare: what makes the discriminator's input of each of them, such as adding the labels; default: nothing.
+
+    Attributes:
+        real: features of the real input.
+        fakes: features of each generated input. No gradient goes from here into the generator.
     """
 
     def __init__(
@@ -42,41 +47,39 @@ class SharedDiscriminator:
         discriminator: Callable[[Tensor], list[list[Tensor]]],
         real: Tensor,
         fakes: Sequence[Tensor],
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self._attached = list(fakes)
-        self._leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
-        features = discriminator(torch.cat([real.detach(), *self._leaves]))
-        sizes = [real.shape[0], *(x.shape[0] for x in fakes)]
-        parts: list[Features] = [
-            [[layer.split(sizes)[i] for layer in scale] for scale in features] for i in range(len(sizes))
-        ]
-        self.real: Features = parts[0]
-        self.fakes: list[Features] = parts[1:]
+        self._attached = [x for x in fakes if x.requires_grad]
+        leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
+        self._leaves = [x for x in leaves if x.requires_grad]
+        inputs = [real.detach(), *leaves]
+        if prepare is not None:
+            inputs = [prepare(x) for x in inputs]
+        features = discriminator(torch.cat(inputs))
+        sizes = [x.shape[0] for x in inputs]
+        split = [[layer.split(sizes) for layer in scale] for scale in features]
+        parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]
+        self.real, self.fakes = parts[0], parts[1:]
 
-    def generator_losses(self, score: Score) -> dict[str, Tensor]:
-        """The generator's losses, with their values, whose gradients reach the generator and not the discriminator.
+    def generator_losses(self, objective: Objective) -> dict[str, Tensor]:
+        """The generator's losses by name, with their values.
+
+        The gradient of their sum at the generated inputs is taken here; it travels with the first of the returned
+        losses, so that the sum's gradient in the generator is right, while single ones' are not.
 
         Args:
-            score: makes weighted scalar losses from the features; their sum is differentiated.
+            objective: makes the weighted scalar losses from the features.
         """
-        values = score(self.fakes, self.real)
-        live = [leaf for leaf in self._leaves if leaf.requires_grad]
-        if not live:
-            return {name: value.detach() for name, value in values.items()}
-        total = torch.stack([value for value in values.values()]).sum()
-        grads = torch.autograd.grad(total, live, retain_graph=True)
-        surrogate = torch.zeros((), device=total.device)
-        attached = [x for x, leaf in zip(self._attached, self._leaves, strict=True) if leaf.requires_grad]
-        for x, grad in zip(attached, grads, strict=True):
-            surrogate = surrogate + _Injected.apply(x, grad)
+        values = objective(self.real, self.fakes)
         out = {name: value.detach() for name, value in values.items()}
-        first = next(iter(out))
-        out[first] = out[first] + surrogate
+        if self._leaves:
+            total = torch.stack(list(values.values())).sum()
+            # The graph is kept for the discriminator's own loss.
+            grads = torch.autograd.grad(total, self._leaves, retain_graph=True)
+            first = next(iter(out))
+            for x, grad in zip(self._attached, grads, strict=True):
+                out[first] = out[first] + _Injected.apply(x, grad)
         return out
-
-    def discriminator_losses(self, score: Score) -> dict[str, Tensor]:
-        """The discriminator's losses on the same features. Their backward also reaches the leaves, and stops there."""
-        return score(self.fakes, self.real)
 
 
 class _Injected(torch.autograd.Function):
