@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError
 from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
@@ -46,19 +46,15 @@ def generate_clip(
 
     Args:
         batch: as a data set's samples, collated, on the generator's device: ``labels`` (B, T, H, W) or ``source``
-            (B, T, C, H, W), optionally ``instances``; ``images`` (B, T, 3, H, W) uint8 for ``first_frame=real``.
-        first_frame: ``real`` takes the first L frames from the images; ``zeros`` starts from mid-grey.
+            (B, T, C, H, W), optionally ``instances``; ``images`` (B, T, 3, H, W) uint8 unless ``first_frame=model``.
+        first_frame: ``real`` takes the first L frames from the images; ``image`` takes the first one for the picture
+            that a user would give, as training does; ``zeros`` starts from mid-grey; ``model`` from nothing.
 
     Returns:
         ``frames`` and ``hallucination`` (B, T, 3, H, W) in [-1, 1]; ``flow`` (B, T, 2, H, W) and ``mask``
         (B, T, 1, H, W) where the generator has them. With ``first_frame=real`` the first L entries of ``frames`` are
         the real ones and the others begin after them.
-
-    Raises:
-        ConfigError: ``first_frame=image``, which needs a picture: that is for generating, not for evaluation.
     """
-    if first_frame is FirstFrame.image:
-        raise ConfigError("first_frame=image cannot be evaluated: no picture belongs to a held-out clip; use model")
     condition = {k: batch[k] for k in ("labels", "instances", "source") if k in batch}
     length = next(iter(condition.values())).shape[1]
     context = encoder.model.past_frames
@@ -70,10 +66,10 @@ def generate_clip(
         begin = context
         if length > context:
             past = generator.past_from_images(real, scales=scales)
-    elif context and first_frame is FirstFrame.zeros:
-        shape = next(iter(condition.values())).shape
-        grey = torch.zeros((shape[0], context, 3, *shape[-2:]), device=next(iter(condition.values())).device)
-        past = generator.past_from_images(grey, scales=scales)
+    elif context and first_frame is not FirstFrame.model:
+        image = images_to_float(batch["images"][:, :1])
+        image = torch.zeros_like(image) if first_frame is FirstFrame.zeros else image
+        past = generator.past_from_images(image.expand(-1, context, -1, -1, -1), scales=scales)
     for start in range(begin, length, segment):
         stop = min(start + segment, length)
         # The first label map stands in for those before the clip.
@@ -85,7 +81,7 @@ def generate_clip(
                 past=past,
                 foreground=encoder.foreground_mask({k: v[:, start:stop] for k, v in condition.items()}),
                 scales=scales,
-                first=start == 0,
+                first=start == 0 and first_frame is not FirstFrame.image,
             )
         past = output.past if context else None
         for name, values in pieces.items():

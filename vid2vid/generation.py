@@ -1,0 +1,279 @@
+"""From a stream of label maps to a video on disk, one frame in memory at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.errors import ConfigError, DataError
+from trainer.media import VideoWriter, label_panel, write_png
+from vid2vid.config import FirstFrame, ModelConfig, SourceKind
+from vid2vid.data import Sequence
+from vid2vid.loading import LoadedRun
+from vid2vid.rollout import Rollout
+from vid2vid.visuals import condition_pictures
+
+_log = logging.getLogger(__name__)
+
+CITYSCAPES_LABELS = (34, 35)  # numbers of labels with which ids are taken for Cityscapes labelIds
+CITYSCAPES_THINGS = range(24, 34)  # classes whose objects have an instance id each
+
+Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written.
+
+    Attributes:
+        video: the H.264 file.
+        frames: its length.
+        size: (height, width) of its pictures, in pixels.
+        fps: its frame rate.
+        seconds: time it took, writing included.
+        pictures: the folder of PNG frames, if they were asked for.
+    """
+
+    video: Path
+    frames: int
+    size: tuple[int, int]
+    fps: float
+    seconds: float
+    pictures: Path | None
+
+
+class Relabel:
+    """Changes classes of label maps, and their instances so that the edges stay those of the new scene.
+
+    With instance ids, a region (building, road) has one id for all its pixels and an object (car 3) one of its own. What
+    turns into a region class takes that region's id: its edges towards its own new class vanish. What turns into an
+    object class keeps its outline. Which classes are regions is known for Cityscapes ids; with others, former regions
+    count as regions and former objects stay objects.
+
+    Args:
+        mapping: old id -> new id, all at once: 11:21,21:11 swaps.
+        model: whose label channels the new ids must have.
+
+    Attributes:
+        unseen: old ids that have not occurred so far.
+
+    Raises:
+        ConfigError: a new id without a channel, or a model without labels.
+    """
+
+    def __init__(self, mapping: Mapping[int, int], model: ModelConfig) -> None:
+        if model.source is not SourceKind.labels:
+            raise ConfigError("remap changes labels, but this run has model.source=image; leave remap out")
+        known = model.label_ids if model.label_ids is not None else range(model.num_labels)
+        missing = sorted({new for new in mapping.values() if new not in known})
+        if missing:
+            raise ConfigError(
+                f"remap to {', '.join(map(str, missing))}: this model knows the labels {_ranges(known)} only"
+            )
+        self.mapping = dict(mapping)
+        self.unseen = set(mapping)
+        self._cityscapes = model.num_labels in CITYSCAPES_LABELS
+
+    def __call__(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """A frame (``labels`` (H, W), optionally ``instances`` (H, W)) with classes changed; the input stays as it is."""
+        old = torch.as_tensor(frame["labels"])
+        labels = old.clone()
+        ids = frame.get("instances")
+        instances = None if ids is None else torch.as_tensor(ids).clone()
+        for before, after in self.mapping.items():
+            hit = old == before
+            labels[hit] = after
+            if before in self.unseen and bool(hit.any()):
+                self.unseen.discard(before)
+            if instances is None:
+                continue
+            if self._cityscapes:
+                if after not in CITYSCAPES_THINGS:
+                    instances[hit] = after
+            else:
+                instances[hit & (torch.as_tensor(ids) == before)] = after
+        return frame | {"labels": labels} | ({} if instances is None else {"instances": instances})
+
+
+def parse_remap(text: str) -> dict[int, int]:
+    """``11:21,26:24`` as {11: 21, 26: 24}.
+
+    Raises:
+        ConfigError: what cannot be read, or an id that is changed twice.
+    """
+    mapping: dict[int, int] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        before, colon, after = part.partition(":")
+        try:
+            pair = int(before), int(after)
+        except ValueError:
+            pair = None
+        if pair is None or not colon:
+            raise ConfigError(f"remap={text}: '{part}' is not OLD:NEW, such as 11:21 (buildings to vegetation)")
+        if pair[0] in mapping:
+            raise ConfigError(f"remap={text}: {pair[0]} is changed twice; give each old label once")
+        mapping[pair[0]] = pair[1]
+    if not mapping:
+        raise ConfigError("remap is empty; give OLD:NEW pairs such as remap=11:21,26:24")
+    return mapping
+
+
+def pick_sequence(sequences: Iterable[Sequence], clip: int, source: str) -> Sequence:
+    """Number ``clip`` of a source's sequences; says so when there are others.
+
+    Raises:
+        DataError: there is no such number.
+    """
+    found = list(islice(sequences, clip + 2))
+    if clip < 0 or len(found) <= clip:
+        raise DataError(
+            f"clip={clip}: source={source} has {len(found)} sequence(s), numbered from 0; choose one of them"
+        )
+    if len(found) > clip + 1 or clip:
+        _log.info("sequence %d of the source (%s); clip=N chooses another", clip, found[clip].name)
+    return found[clip]
+
+
+def read_first_image(path: Path, resolution: tuple[int, int]) -> Tensor:
+    """A picture for ``first_frame=image``, cropped and resized as frames are: (3, H, W) uint8.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    from vid2vid.data.augment import centre_crop
+    from vid2vid.data.reading import decode_image, read_bytes
+
+    image = decode_image(read_bytes(path), path)
+    return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
+
+
+def generate_video(
+    run: LoadedRun,
+    sequence: Sequence,
+    out: Path,
+    *,
+    frames: int | None = None,
+    first_frame: FirstFrame | None = None,
+    image: Tensor | None = None,
+    relabel: Relabel | None = None,
+    compare: bool = False,
+    png: bool = False,
+    fps: float | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Generated:
+    """Generate a sequence into an H.264 video. Nothing half written is found under a final name, whatever happens.
+
+    Args:
+        run: the generator.
+        sequence: frames of labels, at the run's resolution.
+        out: the video (.mp4).
+        frames: at most so many; None: all that the sequence has.
+        first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
+        image: (3, H, W) uint8 for ``first_frame=image``.
+        relabel: changes classes before anything sees them.
+        compare: the source, the real frame (where there is one) and the generated one side by side, with captions.
+        png: also write each generated frame, losslessly, into the folder ``<out without suffix>_frames``.
+        fps: frame rate; None: the sequence's own.
+        progress: called after each frame.
+
+    Raises:
+        DataError: the sequence is empty or lacks what ``first_frame=real`` needs; the place cannot be written.
+        ConfigError: options that do not go together.
+    """
+    if frames is not None and frames < 1:
+        raise ConfigError(f"frames={frames}: must be at least 1")
+    rate = sequence.fps if fps is None else fps
+    if not 0 < rate <= 1000:
+        raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
+    chosen = first_frame if first_frame is not None else run.config.model.first_frame
+    rollout = Rollout(run.generator, run.encoder, run.device, run.amp, chosen, image, run.scales)
+    total = frames if frames is None or _length(sequence) is None else min(frames, _length(sequence) or 0)
+    total = _length(sequence) if total is None else total
+    out, begin, done, size = Path(out), time.perf_counter(), 0, (0, 0)
+    with ExitStack() as stack:
+        writer: VideoWriter | None = None
+        pictures = stack.enter_context(_PictureFolder(out)) if png else None
+        for frame in islice(iter(sequence), frames):
+            frame = relabel(frame) if relabel else frame
+            generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
+            shown = _side_by_side(frame, generated, run) if compare else generated
+            if writer is None:
+                size = (shown.shape[0], shown.shape[1])
+                writer = stack.enter_context(VideoWriter(out, rate, size))
+            writer.write(shown)
+            if pictures is not None:
+                pictures.write(generated)
+            done += 1
+            progress(done, total)
+        if writer is None:
+            raise DataError(f"the sequence {sequence.name} has no frames, so there is nothing to generate from")
+    if frames is not None and done < frames:
+        _log.warning("the sequence ended after %d of the %d frames asked for", done, frames)
+    if relabel is not None and relabel.unseen:
+        _log.warning("remap: no pixel had label %s", ", ".join(map(str, sorted(relabel.unseen))))
+    folder = pictures.path if pictures is not None else None
+    return Generated(out, done, size, rate, time.perf_counter() - begin, folder)
+
+
+class _PictureFolder:
+    """Numbered PNGs that appear under their folder's name all at once, when the block ends well."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out.with_name(out.stem + "_frames")
+        self._partial = out.with_name(f".{out.stem}_frames.{os.getpid()}.partial")
+        self._count = 0
+
+    def __enter__(self) -> _PictureFolder:
+        if self.path.exists() and (not self.path.is_dir() or any(p.suffix != ".png" for p in self.path.iterdir())):
+            raise DataError(f"{self.path} is in the way and holds other things than frames; give another out=")
+        try:
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(f"cannot write frames beside {self.path} ({error}); give another out=") from error
+        return self
+
+    def write(self, image: Tensor) -> None:
+        write_png(self._partial / f"{self._count:06d}.png", image)
+        self._count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is None:
+            shutil.rmtree(self.path, ignore_errors=True)  # of an earlier run with the same out=
+            self._partial.rename(self.path)
+        else:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def _side_by_side(frame: Mapping[str, Any], generated: Tensor, run: LoadedRun) -> Tensor:
+    """(H + caption, n W, 3) uint8 on the host."""
+    condition = {name: torch.as_tensor(frame[name]) for name in ("labels", "source") if name in frame}
+    columns = {"label" if "labels" in condition else "source": condition_pictures(condition)}
+    if frame.get("image") is not None:
+        columns["real"] = torch.as_tensor(frame["image"]).permute(1, 2, 0)
+    columns["generated"] = generated
+    return label_panel(list(columns.values()), list(columns))
+
+
+def _length(sequence: Sequence) -> int | None:
+    """How many frames a sequence has, where it knows."""
+    try:
+        return len(sequence)
+    except TypeError:
+        return None
+
+
+def _ranges(ids: Iterable[int]) -> str:
+    if isinstance(ids, range):
+        return f"{ids.start}..{ids.stop - 1}"
+    return ", ".join(map(str, ids))

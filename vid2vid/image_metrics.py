@@ -1,0 +1,143 @@
+"""FID and LPIPS, whose networks are theirs: from the extra [eval] and local weights files, or not at all.
+
+A random network under a standard name would look like a result, and a download would make an evaluation depend on the
+network being up; so each metric is measured with the file it is defined by, or it is absent and a line says what is
+missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.errors import CheckpointError
+from trainer.weights import compare_architecture, read_pth
+from vid2vid.encoding import images_to_float
+from vid2vid.evaluation import ImageMetric
+
+EXTRA = "pip install -e '.[eval]'"
+INCEPTION_FILE = (
+    "pt_inception-2015-12-05-6726825d.pth"  # the original TensorFlow network, of the torch-fidelity project
+)
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # torchvision's ImageNet weights
+CHUNK = 16  # pictures per call of a network
+
+
+class FrechetInception:
+    """Fréchet Inception distance (Heusel et al. 2017) between all real and all generated frames, by torchmetrics.
+
+    Args:
+        weights: the file ``pt_inception-2015-12-05-6726825d.pth``.
+        device: where to compute.
+
+    Raises:
+        CheckpointError: the file is missing or is another network's.
+    """
+
+    name = "fid"
+
+    def __init__(self, weights: Path, device: torch.device) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        _exists(weights, INCEPTION_FILE)
+        read_pth(weights)  # torch-fidelity unpickles without restriction: look first whether there are only tensors
+        try:
+            self._fid = FrechetInceptionDistance(feature=2048, feature_extractor_weights_path=str(weights)).to(device)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{weights} does not hold FID's Inception network ({str(error).splitlines()[0]}); "
+                f"give the file {INCEPTION_FILE}"
+            ) from error
+
+    def update(self, generated: Tensor, real: Tensor) -> None:
+        """Add frames, both (T, 3, H, W) uint8."""
+        for fake_part, real_part in zip(generated.split(CHUNK), real.split(CHUNK), strict=True):
+            self._fid.update(real_part, real=True)
+            self._fid.update(fake_part, real=False)
+
+    def compute(self) -> float:
+        return float(self._fid.compute())
+
+
+class PerceptualSimilarity:
+    """LPIPS v0.1 with AlexNet (Zhang et al. 2018), averaged over frames.
+
+    Args:
+        weights: torchvision's ``alexnet-owt-7be5be79.pth``; the linear layers come with torchmetrics.
+        device: where to compute.
+
+    Raises:
+        CheckpointError: the file is missing or is another network's.
+    """
+
+    name = "lpips"
+
+    def __init__(self, weights: Path, device: torch.device) -> None:
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        _exists(weights, ALEXNET_FILE)
+        with warnings.catch_warnings():  # torchvision's remark that the network is untrained, which is about to change
+            warnings.simplefilter("ignore")
+            network: Any = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
+        # The backbone's parts are called slice1.0, slice2.3, ... after their places in torchvision's `features`.
+        own = network.net.state_dict()
+        found = {k: v for k, v in read_pth(weights).items() if k.startswith("features.")}
+        renamed = {name: "features." + name.partition(".")[2] for name in own}
+        compare_architecture({renamed[name]: own[name] for name in own}, found, str(weights))
+        network.net.load_state_dict({name: found[renamed[name]] for name in own})
+        self._network = network.to(device).eval()
+        self._sum, self._count = torch.zeros((), dtype=torch.float64, device=device), 0
+
+    @torch.inference_mode()
+    def update(self, generated: Tensor, real: Tensor) -> None:
+        """Add frames, both (T, 3, H, W) uint8."""
+        for fake_part, real_part in zip(generated.split(CHUNK), real.split(CHUNK), strict=True):
+            distances = self._network(images_to_float(fake_part), images_to_float(real_part))
+            self._sum += distances.double().sum()
+            self._count += len(fake_part)
+
+    def compute(self) -> float:
+        return self._sum.item() / self._count
+
+
+def build_image_metrics(
+    inception_weights: str | None, lpips_weights: str | None, device: torch.device
+) -> tuple[list[ImageMetric], list[str]]:
+    """The metrics for which everything is at hand.
+
+    Args:
+        inception_weights, lpips_weights: local files, or None.
+        device: where to compute.
+
+    Returns:
+        The metrics, and one line for each that is absent, naming what it lacks.
+
+    Raises:
+        CheckpointError: a file that was named is missing or wrong.
+    """
+    installed = {name: importlib.util.find_spec(name) is not None for name in ("torchmetrics", "torch_fidelity")}
+    metrics: list[ImageMetric] = []
+    absent: list[str] = []
+    if inception_weights is None:
+        absent.append(f"FID is not measured: give inception_weights=PATH of the file {INCEPTION_FILE}")
+    elif not all(installed.values()):
+        absent.append(f"FID is not measured: it needs the extra [eval]: {EXTRA}")
+    else:
+        metrics.append(FrechetInception(Path(inception_weights), device))
+    if lpips_weights is None:
+        absent.append(f"LPIPS is not measured: give lpips_weights=PATH of the file {ALEXNET_FILE} (torchvision's)")
+    elif not installed["torchmetrics"]:
+        absent.append(f"LPIPS is not measured: it needs the extra [eval]: {EXTRA}")
+    else:
+        metrics.append(PerceptualSimilarity(Path(lpips_weights), device))
+    return metrics, absent
+
+
+def _exists(path: Path, file: str) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; give the path of the file {file}")

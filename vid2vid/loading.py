@@ -1,0 +1,145 @@
+"""A trained generator out of a run directory, ready to generate with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.checkpoint import EMA, Checkpoints, load_weights
+from trainer.errors import CheckpointError, ConfigError
+from trainer.parallel import pick_device
+from trainer.precision import PrecisionPolicy, resolve_precision
+from trainer.weights import compare_architecture
+from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.encoding import SourceEncoder
+from vid2vid.networks import Generator
+
+PREFIX = "generator."  # the generator's name among the task's networks
+
+
+@dataclass
+class LoadedRun:
+    """A generator with everything that it must be used with.
+
+    Attributes:
+        config: of the run; its ``resolution`` is that of the stage the checkpoint was written in.
+        generator: in eval mode, on ``device``, its parameters without gradients.
+        encoder: makes its input.
+        device, amp: where and in which precision the run asks to compute.
+        scales: generator scales in use at that stage, coarsest first; None: all.
+        checkpoint: where the weights came from.
+        averaged: whether they are the averaged (EMA) ones.
+        step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
+    """
+
+    config: Vid2VidConfig
+    generator: Generator
+    encoder: SourceEncoder
+    device: torch.device
+    amp: Callable[[], AbstractContextManager[Any]]
+    scales: int | None
+    checkpoint: Path
+    averaged: bool
+    step: int
+    samples_seen: int
+
+    @property
+    def weights_line(self) -> str:
+        """One line for the user: which weights these are."""
+        what = "averaged (EMA) weights" if self.averaged else "raw weights, for there are no averaged (EMA) ones"
+        return f"{what} of {self.checkpoint}, step {self.step}"
+
+
+def load_generator(
+    config: Vid2VidConfig, run_dir: Path, checkpoint: str | None = None, resolution: list[int] | None = None
+) -> LoadedRun:
+    """Build the generator of a run and load its weights, every one of them.
+
+    Args:
+        config: of the run (``trainer.cli.load_run``). Left unchanged.
+        run_dir: such as ``runs/demo``.
+        checkpoint: one of the run's checkpoints by name, or the path of a checkpoint or weights file; None: the newest.
+        resolution: [height, width] to work at; None: that of the stage the checkpoint was written in.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or its generator is another one (says what differs).
+        ConfigError: the device cannot be used, or the network cannot halve the resolution as often as it must.
+    """
+    path = find_checkpoint(run_dir, checkpoint)
+    weights, meta = load_weights(path)
+    weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
+    encoder = SourceEncoder(config.model, config.data)
+    generator = Generator(config.model, encoder.channels)
+    compare_architecture(generator.state_dict(), weights, f"the generator in {path}")
+    generator.load_state_dict(weights)
+    row = _stage(config, meta)
+    device, amp = _compute(config)
+    height, width = resolution or (row.resolution if row else None) or config.resolution
+    if row and not resolution and not row.resolution:
+        height, width = height // row.downscale, width // row.downscale
+    _check_resolution(config, row, height, width)
+    return LoadedRun(
+        config=replace(config, resolution=[height, width]),
+        generator=generator.to(device).eval().requires_grad_(False),
+        encoder=encoder,
+        device=device,
+        amp=amp,
+        scales=row.scales if row else None,
+        checkpoint=path,
+        averaged=(path / EMA).exists() if path.is_dir() else path.name == EMA,
+        step=int(meta.get("step", 0)),
+        samples_seen=int(meta.get("samples_seen", 0)),
+    )
+
+
+def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
+    """Where the weights are: the run's newest checkpoint, one of its own by name, or any path.
+
+    Raises:
+        CheckpointError: nothing there; lists the checkpoints that the run has.
+    """
+    checkpoints = Checkpoints(run_dir)
+    if checkpoint is None:
+        path = checkpoints.latest()
+        if path is None:
+            raise CheckpointError(
+                f"{run_dir} holds no finished checkpoint yet; train until trainer.checkpoint_every, or give checkpoint=PATH"
+            )
+        return path
+    for path in (checkpoints.folder / checkpoint, Path(checkpoint)):
+        if path.exists():
+            return path
+    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
+    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")
+
+
+def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:
+    """The row of the curriculum a checkpoint was written in; the last one for bare weights; None without a table."""
+    table = config.curriculum.stages
+    name = meta.get("stage")
+    if name in table:
+        return table[name]
+    return list(table.values())[-1] if table else None
+
+
+def _check_resolution(config: Vid2VidConfig, row: Vid2VidStage | None, height: int, width: int) -> None:
+    scales = (row.scales if row else None) or config.model.scales
+    divisor = 2 ** (config.model.downsamplings + scales - 1)
+    if height % divisor or width % divisor:
+        raise ConfigError(
+            f"resolution=[{height},{width}]: this generator halves the picture {config.model.downsamplings + scales - 1} "
+            f"times, so height and width must be divisible by {divisor}; "
+            f"try [{max(1, round(height / divisor)) * divisor},{max(1, round(width / divisor)) * divisor}]"
+        )
+
+
+def _compute(config: Vid2VidConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
+    """Device and autocast that the run's ``trainer`` group asks for."""
+    device = pick_device(config.trainer.device)
+    precision, _ = resolve_precision(config.trainer.precision, device)
+    return device, PrecisionPolicy(precision, device, ()).amp

@@ -1,0 +1,153 @@
+"""Evaluation of a run from its directory: which clips, the table of figures, ``eval.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.data import make_eval_loader
+from trainer.errors import ConfigError
+from vid2vid.config import FirstFrame
+from vid2vid.data import build_dataset
+from vid2vid.evaluation import ImageMetric, evaluate_clips
+from vid2vid.loading import LoadedRun
+
+# metric: (what it is, the real video's value: a number, another metric's name, or None)
+_ROWS: dict[str, tuple[str, float | str | None]] = {
+    "psnr": ("PSNR [dB]", None),
+    "ssim": ("SSIM", 1.0),
+    "l1": ("L1 (pixels 0..1)", 0.0),
+    "warp_error": ("temporal warping error", "warp_error_real"),
+    "sharpness": ("sharpness, last frame", 1.0),
+    "sharpness_all": ("sharpness, all frames", 1.0),
+    "mask_mean": ("share of hallucination", None),
+    "fid": ("FID", 0.0),
+    "lpips": ("LPIPS", 0.0),
+    "frames_per_s": ("frames/s", None),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a run.
+
+    Attributes:
+        values: metric -> number; metrics that could not be measured are absent.
+        clips, frames: how many clips, and frames in all, were generated.
+        start: how the clips began, in words.
+    """
+
+    values: dict[str, float]
+    clips: int
+    frames: int
+    start: str
+
+
+def evaluate_run(
+    run: LoadedRun,
+    *,
+    split: str = "val",
+    clips: int | None = None,
+    frames: int | None = None,
+    first_frame: FirstFrame | None = None,
+    image_metrics: Sequence[ImageMetric] = (),
+    wrap: Callable[[Any], Iterable[dict[str, Any]]] = lambda loader: loader,
+) -> Evaluation:
+    """Generate a split's clips and measure them.
+
+    Args:
+        run: see ``load_generator``.
+        split: ``val``, ``test`` or ``train``.
+        clips: at most so many; None: all.
+        frames: length of the clips; None: ``data.val_frames``.
+        first_frame: None: the run's own ``model.first_frame``.
+        image_metrics: FID, LPIPS (`vid2vid.image_metrics`).
+        wrap: around the loader, to show progress.
+
+    Raises:
+        ConfigError, DataError: arguments or data that cannot be used.
+    """
+    for name, value in (("clips", clips), ("frames", frames)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value}: must be at least 1")
+    config = deepcopy(run.config)
+    config.data.val_frames = frames if frames is not None else config.data.val_frames
+    start = first_frame if first_frame is not None else config.model.first_frame
+    height, width = config.resolution
+    dataset = build_dataset(config, split, (height, width), config.data.val_frames)
+    # One by one: the clips of footage may differ in length.
+    loader = make_eval_loader(
+        dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device
+    )
+    counted = _Counted(wrap(loader))
+    pairs = evaluate_clips(
+        run.generator,
+        run.encoder,
+        counted,
+        device=run.device,
+        amp=run.amp,
+        first_frame=start,
+        scales=run.scales,
+        image_metrics=image_metrics,
+    )
+    values = {name: total / weight for name, (total, weight) in pairs.items() if weight}
+    values |= {metric.name: metric.compute() for metric in image_metrics}
+    words = {
+        FirstFrame.model: "generated freely from no real frame",
+        FirstFrame.zeros: "generated freely from mid-grey frames",
+        FirstFrame.real: f"generated after {config.model.past_frames} real frames",
+        FirstFrame.image: "generated from the first real frame as picture",
+    }
+    return Evaluation(values, counted.clips, counted.frames, words[start])
+
+
+def format_table(result: Evaluation) -> str:
+    """Figures as text, the generated and the real video side by side."""
+    lines = [
+        f"{result.clips} clips, {result.frames} frames, {result.start}",
+        f"{'':<26}{'generated':>12}{'real':>12}",
+    ]
+    for name, (title, real) in _ROWS.items():
+        if name not in result.values:
+            continue
+        other = result.values.get(real) if isinstance(real, str) else real
+        lines.append(f"{title:<26}{_number(result.values[name]):>12}{'' if other is None else _number(other):>12}")
+    return "\n".join(lines)
+
+
+def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
+    """Write ``eval.json``: metric -> number, with ``step`` and ``samples_seen``; whole or not at all."""
+    record = {"step": run.step, "samples_seen": run.samples_seen}
+    record |= {name: value for name, value in result.values.items() if math.isfinite(value)}
+    path = run_dir / "eval.json"
+    temporary = path.with_name(f".eval.{os.getpid()}.json")
+    try:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+class _Counted:
+    """Counts the clips and frames that pass through."""
+
+    def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
+        self._batches, self.clips, self.frames = batches, 0, 0
+
+    def __iter__(self) -> Any:
+        for batch in self._batches:
+            if "images" in batch:
+                self.clips += batch["images"].shape[0]
+                self.frames += batch["images"].shape[0] * batch["images"].shape[1]
+            yield batch
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
