@@ -221,8 +221,6 @@ def _opencv(first: np.ndarray, second: np.ndarray, method: FlowMethod) -> Tensor
     """Flow float32 (2, H, W): first(p) = second(p + flow(p))."""
     import cv2
 
-    if torch.utils.data.get_worker_info() is not None:
-        cv2.setNumThreads(0)  # a forked worker must not wait for a thread pool that its parent owned
     if method is FlowMethod.farneback:
         start = np.zeros((*first.shape, 2), np.float32)
         flow = cv2.calcOpticalFlowFarneback(first, second, start, 0.5, 6, 21, 5, 7, 1.5, 0)

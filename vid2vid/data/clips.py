@@ -30,8 +30,8 @@ class ClipDataset:
     A sample has `images` uint8 (T, 3, H, W), `labels` int16 (T, H, W) or `source` uint8 (T, C, H, W), where known
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
     and `name`. Training clips start anywhere, with one random frame step, scale, crop and flip for all their frames;
-    the sequences are drawn in proportion to their lengths. Validation clips are fixed: windows of `data.val_frames`
-    (or of the whole sequence, where that is shorter), centre-cropped.
+    the sequences are drawn in proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of
+    `data.val_frames` frames (or of the longest sequence, where that is shorter).
 
     Args:
         config: the run's.
@@ -60,9 +60,11 @@ class ClipDataset:
         self.config, self.data = config, config.data
         self.training = split == "train"
         self.resolution = resolution
-        self.frames = frames
         self.reference = ReferenceFlow(config.data, resolution)
-        shortest = frames if self.training else _SHORTEST_VALIDATION
+        longest = max((len(s) for s in sequences), default=0)
+        # Clips of validation have one length, so that they can be batched.
+        shortest = frames if self.training else max(_SHORTEST_VALIDATION, min(config.data.val_frames, longest))
+        self.frames = shortest
         self.sequences = long_enough(sequences, shortest, split)
         self.windows = self._windows()
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
@@ -89,18 +91,16 @@ class ClipDataset:
             index = int(rng.integers(len(self))) if self.training else (index + 1) % len(self)
         raise DataError(f"{_ATTEMPTS} clips in a row have files that cannot be read; the last: {last}")
 
-    def _windows(self) -> list[tuple[int, int, int]]:
-        """Validation clips as (sequence, start, length)."""
-        windows = []
-        for number, sequence in enumerate(self.sequences):
-            length = min(self.data.val_frames, len(sequence))
-            windows += [(number, start, length) for start in range(0, len(sequence) - length + 1, length)]
-        return windows
+    def _windows(self) -> list[tuple[int, int]]:
+        """Validation clips as (sequence, start): side by side."""
+        lengths = [len(sequence) for sequence in self.sequences]
+        step = self.frames
+        return [(number, start) for number, n in enumerate(lengths) for start in range(0, n - step + 1, step)]
 
     def _cut(self, index: int, rng: np.random.Generator) -> tuple[FrameSequence, list[int]]:
         if not self.training:
-            number, start, length = self.windows[index]
-            return self.sequences[number], list(range(start, start + length))
+            number, start = self.windows[index]
+            return self.sequences[number], list(range(start, start + self.frames))
         sequence = self.sequences[bisect_right(self._ends, index)]
         longest_step = (len(sequence) - 1) // (self.frames - 1) if self.frames > 1 else 1
         step = int(rng.integers(1, max(1, min(self.data.frame_step, longest_step)) + 1))
@@ -126,8 +126,7 @@ class ClipDataset:
                 flow.add(raw)
         assert crop is not None
         sample: dict[str, Any] = {
-            "images" if key == "image" else key: torch.stack([frame[key] for frame in frames])
-            for key in frames[0]
+            "images" if key == "image" else key: torch.stack([frame[key] for frame in frames]) for key in frames[0]
         }
         if flow is not None:
             sample["flow"], sample["confidence"] = flow.finish(sample["images"], crop)
@@ -157,7 +156,9 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str) -> list
     return kept
 
 
-def split_sequences(sequences: list[FrameSequence], split: str, config: Vid2VidConfig, frames: int) -> list[FrameSequence]:
+def split_sequences(
+    sequences: list[FrameSequence], split: str, config: Vid2VidConfig, frames: int
+) -> list[FrameSequence]:
     """The part of the sequences that a split uses, when there is no `data.val_root`.
 
     Validation has the last `data.val_share` of the sequences. Of a single one it has the last frames; where that

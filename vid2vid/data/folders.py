@@ -147,9 +147,7 @@ def sequences_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[F
     return split_sequences(scan_folder(root, config), split, config, frames)
 
 
-def scan_folder(
-    root: Path, config: Vid2VidConfig, subset: str = "", need_images: bool = True
-) -> list[FrameSequence]:
+def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images: bool = True) -> list[FrameSequence]:
     """All sequences below a root; what does not match is logged.
 
     Args:
@@ -205,7 +203,9 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
     """
     root = Path(path)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Give a folder of label maps, or one that holds {config.data.labels_dir}/.")
+        raise DataError(
+            f"{root}: no such folder. Give a folder of label maps, or one that holds {config.data.labels_dir}/."
+        )
     cityscapes = config.data.kind is DataKind.cityscapes
     labels = (root / config.data.labels_dir).is_dir()
     if labels or (cityscapes and _cityscapes_folder(root, config.data.labels_dir, "labels", _CITYSCAPES_LABELS)):
@@ -241,5 +241,3 @@ def _cityscapes_folder(root: Path, name: str, default: str, usual: tuple[str, ..
     """`root/name`; where that is not there and the name was left at its default, the first of the usual ones."""
     names = (name, *usual) if name == default else (name,)
     return next((root / n for n in names if (root / n).is_dir()), None)
-
-

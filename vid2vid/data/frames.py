@@ -153,8 +153,6 @@ def canny(image: Tensor, low: int, high: int) -> Tensor:
     """
     import cv2
 
-    if torch.utils.data.get_worker_info() is not None:
-        cv2.setNumThreads(0)  # a forked worker must not wait for a thread pool that its parent owned
     grey = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2GRAY)
     return torch.from_numpy(cv2.Canny(cv2.GaussianBlur(grey, (5, 5), 1.0), low, high))[None]
 

@@ -146,7 +146,9 @@ def _match_frames(
     for kind, keys_without in lacking.items():
         if keys_without:
             have = f"; {kind} are named e.g. {next(iter(here[kind].values())).name}" if not any(runs) else ""
-            found.notes.append(f"{name}: {len(keys_without)} frames dropped without {kind} ({shown(keys_without)}){have}")
+            found.notes.append(
+                f"{name}: {len(keys_without)} frames dropped without {kind} ({shown(keys_without)}){have}"
+            )
     found.runs += [(name, run) for run in runs if run]
 
 

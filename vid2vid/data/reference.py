@@ -31,9 +31,7 @@ class ReferenceFlow:
         ConfigError: a method that this data cannot have.
     """
 
-    def __init__(
-        self, data: DataConfig, resolution: tuple[int, int], device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, data: DataConfig, resolution: tuple[int, int], device: torch.device | str = "cpu") -> None:
         if data.flow is FlowMethod.exact:
             raise ConfigError(
                 f"data.flow=exact is known for data=street only, not for {data.kind.value}; use data.flow=dis"
