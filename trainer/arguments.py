@@ -1,4 +1,4 @@
-"""``key=value`` arguments of scripts, typed by a dataclass: the same syntax and errors as ``train.py``, without Hydra."""
+"""``key=value`` arguments of scripts, typed by a dataclass: syntax and errors as of ``train.py``, without Hydra."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import RunConfig
 from trainer.configuration import (
-    unwrap,
     field_types,
     schema_keys,
     show,
     to_dataclass,
     type_problem,
     unknown_key,
+    unwrap,
 )
 from trainer.errors import ConfigError
 from trainer.help import field_comments

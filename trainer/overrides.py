@@ -161,10 +161,9 @@ def _key_problems(
     if "/" in key or "@" in key:
         return [f"unknown group '{key}'{did_you_mean(key, known_groups)}"]
     if key not in known:
-        fitting = any(locate(schema, key) is not None for schema in schemas)
-        new_entry = fitting and (override.is_add() or override.is_force_add())
-        partly = fitting and len(schemas) > 1  # names in a mapping are not known before the model is
-        return [] if new_entry or partly else [unknown_key(key, [*known, *known_groups])]
+        # Names in a mapping are not known before the model is; where it is, Hydra adds none (+optim.NAME=...).
+        unsure = len(schemas) > 1 and any(locate(schema, key) is not None for schema in schemas)
+        return [] if unsure else [unknown_key(key, [*known, *known_groups])]
     problems = []
     for schema in schemas:
         if locate(schema, key) is not None:
@@ -189,4 +188,4 @@ def _in_our_words(error: Exception, configs: Path, known: Sequence[str]) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause is not error:
         lines += [str(cause).splitlines()[0].strip()]
     text = " ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
-    return f"{text}: {unknown_key(key, known)}" if key and key not in known else text
+    return f"{text}: {unknown_key(key, known)}" if "." in key and key not in known else text

@@ -1,0 +1,96 @@
+"""Checks across fields that every task needs; a task's ``validate.py`` adds its own. Loads no torch.
+
+Each problem is one line that names the key, the value and the remedy; all are found in one go.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer import curriculum, schedules
+from trainer.config import DeviceKind, OptimizerConfig, Precision, RunConfig, Strategy, TrainerConfig
+from trainer.configuration import did_you_mean, show
+
+_NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
+
+
+def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
+    """What is wrong with the parts of a configuration that the trainer reads.
+
+    Args:
+        config: typed, but not yet checked across its fields.
+        phases: names of the task's phases, each of which needs an optimiser.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    found = []
+    if not _NAME.fullmatch(config.name) or ".." in config.name.split("/"):
+        found.append(
+            f"name={show(config.name)}: the run's folder below runs/; use letters, digits and - _ . = , + only"
+        )
+    found += curriculum.problems(config, world)
+    found += schedules.problems(config.schedule)
+    found += optimizer_problems(config.optim, phases)
+    found += _trainer_problems(config.trainer, world)
+    return found
+
+
+def optimizer_problems(optim: dict[str, OptimizerConfig], phases: Sequence[str]) -> list[str]:
+    """Keys of ``optim`` against the phases, and each optimiser's numbers."""
+    found = []
+    for name in optim:
+        if name not in phases:
+            found.append(f"optim.{name}: there is no phase of this name{did_you_mean(name, phases) or ';'} "
+                         f"phases: {', '.join(phases)}")  # fmt: skip
+    for name in phases:
+        if name not in optim:
+            found.append(f"optim.{name} is missing: every phase ({', '.join(phases)}) needs an optimiser")
+    for name, row in optim.items():
+        key = f"optim.{name}"
+        for column in ("lr", "eps"):
+            found += at_least(f"{key}.{column}", getattr(row, column), 0.0, exclusive=True)
+        for column in ("weight_decay", "momentum"):
+            found += at_least(f"{key}.{column}", getattr(row, column), 0.0)
+        found += at_least(f"{key}.every", row.every, 1)
+        found += at_least(f"{key}.clip", row.clip, 0.0, exclusive=True)
+        if len(row.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in row.betas):
+            found.append(f"{key}.betas={show(row.betas)}: needs two numbers in [0, 1), for example [0.5,0.999]")
+    return found
+
+
+def at_least(key: str, value: float | None, lowest: float, exclusive: bool = False) -> list[str]:
+    """A problem when a number (None is allowed) lies below its lowest value."""
+    if value is None or (value > lowest if exclusive else value >= lowest):
+        return []
+    return [f"{key}={show(value)}: must be {'more than' if exclusive else 'at least'} {show(lowest)}"]
+
+
+def existing(key: str, path: str | None, needed_by: str | None = None, allowed: Sequence[str] = ()) -> list[str]:
+    """A problem when a path does not exist, or is not given though ``needed_by`` says that it is needed."""
+    if path is None:
+        return [f"{key} is not set: {needed_by}"] if needed_by else []
+    if path in allowed or Path(path).expanduser().exists():
+        return []
+    choices = f" (or one of: {', '.join(allowed)})" if allowed else ""
+    return [f"{key}={path}: there is no such file or folder{choices}; seen from {Path.cwd()}"]
+
+
+def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
+    found = at_least("trainer.eval_samples", trainer.eval_samples, 1) + at_least("trainer.threads", trainer.threads, 1)
+    if trainer.resume not in ("auto", "never") and not Path(trainer.resume).is_dir():
+        near = did_you_mean(trainer.resume, ("auto", "never"))
+        found.append(
+            f"trainer.resume={trainer.resume}: no such checkpoint folder{near or ';'} "
+            "give auto, never, or a folder like runs/NAME/checkpoints/step-00001000"
+        )
+    if trainer.replay is not None and not Path(trainer.replay).is_dir():
+        found.append(
+            f"trainer.replay={trainer.replay}: no such folder; give one like runs/NAME/nonfinite/step-00001000"
+        )
+    if trainer.precision is Precision.fp16 and trainer.device is DeviceKind.cpu:
+        found.append("trainer.precision=fp16 needs a GPU, but trainer.device=cpu; use bf16, fp32 or auto")
+    if world > 1 and trainer.strategy is Strategy.none:
+        found.append(f"trainer.strategy=none, but {world} processes run; use auto, flat or ddp")
+    return found
