@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,8 +123,7 @@ def _init_worker(worker: int) -> None:
     """One thread per worker, and no dying of signals that were meant for the training process.
 
     Ctrl-C and schedulers signal the whole process group. The training process only notes it and goes on to
-    the next batch boundary, for which it still needs its workers. They end when it tells them to or when it
-    is gone; a second SIGTERM (what multiprocessing sends at exit) ends one that hangs.
+    the next batch boundary, for which it still needs its workers: they end when it says so or when it is gone.
     """
     torch.set_num_threads(1)
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"  # for a data set that imports cv2 only later
@@ -132,7 +132,16 @@ def _init_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "sigwaitinfo"):  # Linux; a handler would not see who sent the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey_parent(parent: int) -> None:
+    """End this worker at a SIGTERM of the training process (multiprocessing sends one at exit), no other's."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def worker_failure(error: BaseException, workers: int) -> DataError | None:
@@ -142,7 +151,11 @@ def worker_failure(error: BaseException, workers: int) -> DataError | None:
     only while it waits for data.
     """
     text = str(error)
-    if not isinstance(error, RuntimeError) or "DataLoader worker" not in text:
+    if text.startswith("Caught "):  # raised by the data set, in a worker that lives
+        return None
+    if isinstance(error, ConnectionError | EOFError):  # died while handing over a batch
+        text = f"DataLoader worker killed by signal: {text or type(error).__name__}"
+    elif not isinstance(error, RuntimeError) or "DataLoader worker" not in text:
         return None
     if "shared memory" in text or "Bus error" in text:
         return DataError(
@@ -164,17 +177,14 @@ class Loader:
     ``len`` is the number of batches where that is finite.
     """
 
-    def __init__(
-        self, dataset: SampleDataset, sampler: Any, *, seed: int, workers: int, pin: bool, persistent: bool
-    ) -> None:
+    def __init__(self, dataset: SampleDataset, sampler: Any, *, seed: int, workers: int, pin: bool) -> None:
         if len(dataset) == 0:
-            raise DataError(
-                "the data set is empty: check data.root and that clips are long enough for the stage"
-            )
+            raise DataError("the data set is empty: check data.root and that clips are long enough for the stage")
         self.workers = workers
         self.sampler = sampler
-        # a generator of its own: making an iterator draws a base seed, which must not move the run's global
-        # stream
+        self._running: list[Any] = []
+        # A generator of its own: making an iterator draws a base seed, which must not move the run's global
+        # stream. Workers live as long as the iteration, which is endless in training.
         self._loader = DataLoader(
             _Seeded(dataset, seed),
             batch_sampler=sampler,
@@ -182,7 +192,6 @@ class Loader:
             collate_fn=_collate_or_failure,
             pin_memory=pin,
             worker_init_fn=_init_worker,
-            persistent_workers=persistent and workers > 0,
             generator=torch.Generator().manual_seed(0),
         )
 
@@ -191,19 +200,36 @@ class Loader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                readable = worker_failure(error, self.workers)
-                if readable is None:
-                    raise
-                raise readable from error
-            if isinstance(batch, _Failure):
-                raise batch.error()
-            yield batch
+        self._running.append(batches)
+        try:
+            while (batch := self._next(batches)) is not None:
+                yield batch
+        finally:
+            self._stop(batches)
+
+    def close(self) -> None:
+        """End the workers of all iterations now. Otherwise they end with their iterator, or with the process."""
+        while self._running:
+            self._stop(self._running[-1])
+
+    def _next(self, batches: Iterator[Any]) -> dict[str, Any] | None:
+        try:
+            batch = next(batches, None)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            readable = worker_failure(error, self.workers) if self.workers else None
+            if readable is None:
+                raise
+            raise readable from error
+        if isinstance(batch, _Failure):
+            raise batch.error()
+        return batch
+
+    def _stop(self, batches: Any) -> None:
+        """Left to the garbage collector, an iterator in a cycle (a traceback makes one) takes 5 s per worker."""
+        if batches in self._running:
+            self._running.remove(batches)
+            if self.workers:
+                batches._shutdown_workers()
 
 
 def make_loader(
@@ -236,7 +262,7 @@ def make_loader(
         n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world
     )
     pin = torch.device(device).type == "cuda"
-    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, persistent=True)
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin)
 
 
 def make_eval_loader(
@@ -258,7 +284,7 @@ def make_eval_loader(
     n = max(1, len(dataset))
     sampler = EvalSampler(n, batch_size=batch_size, rank=rank, world=world, limit=limit)
     pin = torch.device(device).type == "cuda"
-    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, persistent=False)
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainer.errors import ConfigError
 from trainer.seeding import epoch_permutation
 
 Key = tuple[int, int, float | None]  # epoch, index, weight (evaluation only)
@@ -76,6 +77,8 @@ class EvalSampler:
     """
 
     def __init__(self, n: int, *, batch_size: int, rank: int, world: int, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ConfigError(f"trainer.eval_samples={limit}: give at least 1, or null for the whole split")
         count = n if limit is None else min(n, limit)
         self.indices = [i * n // count for i in range(count)]
         self.batch_size = min(batch_size, -(-count // world))
