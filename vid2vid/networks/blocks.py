@@ -98,6 +98,11 @@ class ResBlock(nn.Module):
         return x + self.norm2(self.conv2(F.pad(h, (1, 1, 1, 1), mode="reflect")))
 
 
+def full(x: Tensor) -> Tensor:
+    """``x`` in at least fp32: images, flows and masks are never kept in half precision."""
+    return x if x.dtype is torch.float64 else x.float()
+
+
 def pool(x: Tensor) -> Tensor:
     """The next coarser level of an image pyramid: 3x3 average, stride 2, the border not counted as zeros."""
     return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)

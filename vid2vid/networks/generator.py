@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from trainer.errors import ConfigError
 from vid2vid.config import Foreground as ForegroundKind
 from vid2vid.config import ModelConfig
-from vid2vid.networks.blocks import initialise, pyramid
+from vid2vid.networks.blocks import full, initialise, pyramid
 from vid2vid.networks.subnets import Encoder, FlowMask, Foreground, Hallucination
 from vid2vid.networks.warp import warp
 
@@ -196,7 +196,7 @@ class Generator(nn.Module):
         sources = pyramid(source, active)
         regions = pyramid(foreground, active) if foreground is not None and self.has_foreground else [None] * active
         channels = _present_channels(source)
-        history = None if past is None or self.past_frames == 0 else [x.float() for x in past]
+        history = None if past is None or self.past_frames == 0 else [full(x) for x in past]
         usable = history is not None and not first
 
         batched = not self.checkpointing and _batching_pays(source)
@@ -247,7 +247,7 @@ class Generator(nn.Module):
             item = _Encoded(part.labels(stack, stacked))
             if part.foreground is not None and region is not None:
                 item.foreground, features = part.foreground(stack, features, stacked)
-                item.region = region[:, start : start + frames].flatten(0, 1).float()
+                item.region = region[:, start : start + frames].flatten(0, 1)
             out.append(item)
         return out
 

@@ -74,11 +74,13 @@ class SharedDiscriminator:
         out = {name: value.detach() for name, value in values.items()}
         if self._leaves:
             total = torch.stack(list(values.values())).sum()
+            # In fp16 the trainer's scaler acts only after this, so small gradients are kept from vanishing here.
+            scale = 2.0**12 if self.real[0][0].dtype is torch.float16 else 1.0
             # The graph is kept for the discriminator's own loss.
-            grads = torch.autograd.grad(total, self._leaves, retain_graph=True)
+            grads = torch.autograd.grad(total * scale, self._leaves, retain_graph=True)
             first = next(iter(out))
             for x, grad in zip(self._attached, grads, strict=True):
-                out[first] = out[first] + _Injected.apply(x, grad)
+                out[first] = out[first] + _Injected.apply(x, grad / scale)
         return out
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer
+from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer, full
 
 
 class Encoder(nn.Module):
@@ -69,7 +69,7 @@ class Hallucination(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(x)
-        return torch.tanh(self.head(features).float()), features
+        return torch.tanh(full(self.head(features))), features
 
 
 class FlowMask(nn.Module):
@@ -95,7 +95,8 @@ class FlowMask(nn.Module):
         # One convolution for both heads: they read the same features.
         weight = torch.cat((self.flow.conv.weight, self.mask.conv.weight))
         bias = torch.cat([head.conv.bias for head in (self.flow, self.mask) if head.conv.bias is not None])
-        out = F.conv2d(F.pad(features, (3, 3, 3, 3), mode="reflect"), weight, bias).float()
+        out = F.conv2d(F.pad(features, (3, 3, 3, 3), mode="reflect"), weight, bias)
+        out = full(out)
         return out[:, :2] * self.multiplier, torch.sigmoid(out[:, 2:]), features
 
 
@@ -112,4 +113,4 @@ class Foreground(nn.Module):
         """Image (N, 3, H, W) in [-1, 1] and features; ``coarser``: the next coarser scale's features."""
         x = self.encoder(x, channels)
         features = self.trunk(x if coarser is None else x + coarser)
-        return torch.tanh(self.head(features).float()), features
+        return torch.tanh(full(self.head(features))), features
