@@ -14,7 +14,7 @@ from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
 from vid2vid.data import street_scene as S
 from vid2vid.data.palette import colorize
-from vid2vid.data.street_render import Buffer, View, backward_flow, rasterise, shade
+from vid2vid.data.street_render import Picture, View, compose, draw
 from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
 
 START_FRAMES = 600  # training clips begin within this many frames of a scene's start
@@ -45,38 +45,39 @@ class StreetWorld:
         resolution: tuple[int, int],
         supersample: int = 1,
         view: View | None = None,
-        previous: Buffer | None = None,
+        previous: Picture | None = None,
     ) -> dict[str, Any]:
         """One frame at (H, W) = ``resolution``.
 
         Returns:
             labels (H, W) int16, instances (H, W) int32 (class * 1000 + number for cars and people, else the class),
-            image (3, H, W) uint8, depth (H, W) float32 in metres along the optical axis, buffer (for ``previous``);
-            given ``previous``, the buffer of another frame at the same resolution: flow (2, H, W) float32 pixels to that
+            image (3, H, W) uint8, depth (H, W) float32 in metres along the optical axis, picture (for ``previous``);
+            given ``previous``, the picture of another frame at the same resolution: flow (2, H, W) float32 pixels to that
             frame and confidence (1, H, W) uint8.
         """
         view = view or View.of(*resolution)
         time = frame / FPS
-        buffer = rasterise(self.scene, time, view)
-        fine = buffer if supersample == 1 else rasterise(self.scene, time, view.refined(supersample))
-        pixels = shade(fine, self.scene.haze)
-        if supersample > 1:
+        now = compose(self.scene, time, view)
+        picture = draw(now, supersample == 1, previous)
+        pixels = picture.image
+        if pixels is None:
+            fine = draw(compose(self.scene, time, view.refined(supersample)))
+            assert fine.image is not None
             height, width = resolution
-            pixels = pixels.reshape(3, height, supersample, width, supersample).mean((2, 4))
+            pixels = fine.image.reshape(3, height, supersample, width, supersample).mean((2, 4))
         np.clip(pixels, 0, 255, out=pixels)
         pixels += 0.5
-        ids = buffer.rows[:, [S.LABEL, S.INSTANCE]]
-        frame_data = {
-            "labels": ids[:, 0].astype(np.int16).take(buffer.surface),
-            "instances": ids[:, 1].astype(np.int32).take(buffer.surface),
-            "image": pixels.astype(np.uint8),
-            "depth": (1 / buffer.near).reshape(resolution),
-            "buffer": buffer,
+        result: dict[str, Any] = {
+            "labels": now.rows[:, S.LABEL].astype(np.int16).take(picture.surface).reshape(resolution),
+            "instances": now.rows[:, S.INSTANCE].astype(np.int32).take(picture.surface).reshape(resolution),
+            "image": pixels.astype(np.uint8).reshape(3, *resolution),
+            "depth": (1 / picture.near).reshape(resolution),
+            "picture": picture,
         }
-        if previous is not None:
-            flow, trusted = backward_flow(self.scene, buffer, previous)
-            frame_data["flow"], frame_data["confidence"] = flow, trusted.astype(np.uint8)[None]
-        return frame_data
+        if picture.flow is not None and picture.trusted is not None:
+            result["flow"] = picture.flow.reshape(2, *resolution)
+            result["confidence"] = picture.trusted.astype(np.uint8).reshape(1, *resolution)
+        return result
 
     def render_clip(
         self,
@@ -107,7 +108,7 @@ class StreetWorld:
                 # a point seen now that left the frame long ago may be far away: keep it finite in half precision
                 sample["flow"][k] = np.clip(one["flow"], -30000, 30000)
                 sample["confidence"][k] = one["confidence"]
-            previous = one["buffer"]
+            previous = one["picture"]
         return sample
 
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from vid2vid.data import street_scene as scene_columns
 from vid2vid.data.street_scene import CAMERA_HEIGHT, StreetScene
-from vid2vid.data.street_textures import LEVELS, SIZE, atlas, decimation
+from vid2vid.data.street_textures import CUTOUT_LEVELS, LEVELS, SIZE, atlas, decimation
 
 S = scene_columns
 HAZE_METRES = 120.0  # distance at which half of the light is haze
+STRIP_PIXELS = 8192
 
 
 class View(NamedTuple):
@@ -47,24 +48,47 @@ class View(NamedTuple):
                     self.u0 * factor + middle, self.v0 * factor + middle)  # fmt: skip
 
 
-class Buffer(NamedTuple):
-    """What is visible at each pixel of a frame.
+class Frame(NamedTuple):
+    """One moment from one view, before drawing: what is in front of the camera, in painter's order.
 
     Attributes:
-        surface: (H, W) intp, row in the tables below.
-        inverse: (9, H * W) float32, inv(P) of the visible surface, row-major.
-        near: (H * W,) float32, inverse depth in 1 / m.
-        rows: (n, COLUMNS) the surfaces in painter's order; `matrix` (n, 3, 3) their inv(P).
-        projection: (n, 3, 3) their P.
+        rows: (n, COLUMNS) surfaces; row 0 is the sky.
+        matrix: (n, 3, 3) float64 their inv(P); `table` (9, n) float32 the same.
+        left, right: (4, n, 2) float32, see `_edges`.
+        cutout_level: (n,) int, resolution of the opacity that suits their size in the picture.
     """
 
-    view: View
+    scene: StreetScene
     time: float
-    surface: np.ndarray
-    inverse: np.ndarray
-    near: np.ndarray
+    view: View
     rows: np.ndarray
     matrix: np.ndarray
+    table: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    cutout_level: np.ndarray
+
+
+class Picture(NamedTuple):
+    """What is visible at each pixel of a drawn frame, flat (H * W,).
+
+    Attributes:
+        surface: intp, row of ``frame.rows``.
+        near: float32, inverse depth in 1 / m.
+        key: int32, identity of the rigid thing that the surface belongs to.
+        image: (3, H * W) float32 RGB 0..255, or None.
+        flow: (2, H * W) float32 pixels, x first, to where the point was in the previous frame, or None.
+        trusted: bool, the point was inside the previous frame and all four pixels around it showed the same thing at
+            its depth; or None.
+    """
+
+    frame: Frame
+    surface: np.ndarray
+    near: np.ndarray
+    key: np.ndarray
+    image: np.ndarray | None
+    flow: np.ndarray | None
+    trusted: np.ndarray | None
 
 
 def project(rows: np.ndarray, scene: StreetScene, t: float, view: View) -> np.ndarray:
@@ -105,202 +129,265 @@ def invert(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return adjugate.T.reshape(-1, 3, 3), determinant
 
 
-def rasterise(scene: StreetScene, t: float, view: View) -> Buffer:
-    """Visible surface, texture mapping and inverse depth of every pixel."""
-    height, width = view.height, view.width
+def compose(scene: StreetScene, t: float, view: View) -> Frame:
+    """Surfaces that face the camera at time ``t``, sorted from far to near."""
     rows = scene.surfaces(t)
     p = project(rows, scene, t, view)
     inverse, determinant = invert(p)
-    corner, e1, e2 = p[:, 2, 2], p[:, 2, 0], p[:, 2, 1]
-    farthest = corner + np.maximum(e1, 0) + np.maximum(e2, 0)
-    left, right, first, last, start, stop = _spans(inverse, height, width)
-    seen = (determinant < 0) & (farthest > 0.2) & (first < last)
-    rank = rows[:, S.BAND] * 1e5 - (rows[:, S.DEPTH] + travel(rows, scene, t) - scene.camera(t)[1])
-    order = np.flatnonzero(seen)
-    order = order[np.argsort(rank[order], kind="stable")]
-    rows, inverse = rows[order], inverse[order]
-    surface = np.zeros((height, width), np.intp)
-    _paint(surface, rows, inverse, left[order], right[order], first[order], last[order], start[order], stop[order])
+    nearest = p[:, 2, 2] + np.maximum(p[:, 2, 0], 0) + np.maximum(p[:, 2, 1], 0)
+    order = np.flatnonzero((determinant < 0) & (nearest > 0.2))
+    ahead = rows[:, S.DEPTH] + travel(rows, scene, t) - scene.camera(t)[1]
+    rank = rows[order, S.BAND] * 1e5 - ahead[order]
+    order = order[np.argsort(rank, kind="stable")]
+    inverse = inverse[order]
     table = np.ascontiguousarray(inverse.reshape(-1, 9).T, np.float32)
-    per_pixel = table.take(surface.reshape(-1), axis=1)
-    u, v = _pixels(height, width)
-    near = per_pixel[6] * u + per_pixel[7] * v
-    near += per_pixel[8]
-    return Buffer(view, t, surface, per_pixel, near, rows, inverse)
+    rows, p = rows[order], p[order]
+    # pixels that the height of an upright thing takes at its corner: v z of the edge, over the corner's z
+    rise = np.abs(p[:, 1, 1] / np.maximum(p[:, 2, 2], 0.2))
+    level = np.clip(np.log2(SIZE / np.maximum(rise, 1)), 0, CUTOUT_LEVELS - 1).astype(np.intp)
+    return Frame(scene, t, view, rows, inverse, table, *_edges(inverse, view.width), level)
 
 
-_PIXELS: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+def draw(frame: Frame, image: bool = True, previous: Picture | None = None) -> Picture:
+    """Visible surface and depth of every pixel; its colour when ``image``; its flow when ``previous`` is given.
+
+    The picture is drawn in strips of rows, whose temporary arrays stay in the processor's cache.
+    """
+    height, width = frame.view.height, frame.view.width
+    count = height * width
+    surface, near, key = np.empty(count, np.intp), np.empty(count, np.float32), np.empty(count, np.int32)
+    colors = np.empty((3, count), np.float32) if image else None
+    flow = np.empty((2, count), np.float32) if previous else None
+    trusted = np.empty(count, bool) if previous else None
+    keys = frame.rows[:, S.KEY].astype(np.int32)
+    shader = _Shader(frame) if image else None
+    back = _way_back(frame, previous) if previous else None
+    lines = max(1, STRIP_PIXELS // width)
+    columns = np.arange(width, dtype=np.float32)
+    for top in range(0, height, lines):
+        bottom = min(height, top + lines)
+        part = slice(top * width, bottom * width)
+        v = np.repeat(np.arange(top, bottom, dtype=np.float32), width)
+        u = np.tile(columns, bottom - top)
+        surface[part] = index = _paint(frame, top, bottom)
+        near[part] = inverse_depth = _linear(frame.table[6:9], index, u, v)
+        key[part] = own = keys.take(index)
+        if shader is not None and colors is not None:
+            shader.shade(index, u, v, inverse_depth, colors[:, part])
+        if previous is not None and back is not None and flow is not None and trusted is not None:
+            trusted[part] = _trace(back, previous, index, u, v, inverse_depth, own, flow[:, part])
+    return Picture(frame, surface, near, key, colors, flow, trusted)
 
 
-def _pixels(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat float32 column and row of every pixel; remembered for the last few sizes."""
-    if (height, width) not in _PIXELS:
-        if len(_PIXELS) > 8:
-            _PIXELS.clear()
-        v, u = np.mgrid[:height, :width].astype(np.float32).reshape(2, -1)
-        _PIXELS[height, width] = u, v
-    return _PIXELS[height, width]
+def _linear(table: np.ndarray, index: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """table[0] u + table[1] v + table[2] of each pixel's surface."""
+    value = table[0].take(index)
+    value *= u
+    other = table[1].take(index)
+    other *= v
+    value += other
+    value += table[2].take(index)
+    return value
 
 
-def _spans(inverse: np.ndarray, height: int, width: int) -> tuple[np.ndarray, ...]:
-    """Which columns [left, right) of each row (n, H) a surface covers, and its bounding box.
+def _edges(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds on the columns that each surface covers, as lines over the rows: (4, n, 2) float32 tilt and start, from
+    the left and from the right.
 
     a, 1 - a, b and 1 - b, each over the depth, are linear in the pixel and must be >= 0 (their sum shows that the depth
-    is positive too): each bounds the columns of a row from the left or from the right.
+    is positive too): each bounds the columns of a row from one side, and from the other the frame does.
     """
-    a, b, w = inverse[:, 0], inverse[:, 1], inverse[:, 2]
-    edges = np.stack([a, w - a, b, w - b], 1)  # (n, 4, 3)
-    slope = edges[..., 0]
+    a, b, w = matrix[:, 0], matrix[:, 1], matrix[:, 2]
+    edges = np.stack([a, w - a, b, w - b])
+    slope = edges[..., :1]
     slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
-    v = np.arange(height, dtype=np.float32)
-    bound = (-edges[..., 1] / slope).astype(np.float32)[..., None] * v
-    bound += (-edges[..., 2] / slope).astype(np.float32)[..., None]
-    from_left = (slope > 0)[..., None]
-    left = np.where(from_left, bound, np.float32(0)).max(1)
-    right = np.where(from_left, np.float32(width), bound).min(1)
-    left = np.ceil(np.clip(left, 0, width)).astype(np.int16)
-    right = np.ceil(np.clip(right, 0, width)).astype(np.int16)
-    covered = right > left
-    first = covered.argmax(1)
-    last = np.where(covered.any(1), height - covered[:, ::-1].argmax(1), 0)
-    start = np.where(covered, left, width).min(1)
-    stop = np.where(covered, right, 0).max(1)
-    return left, right, first, last, start, stop
+    lines = edges[..., 1:] / -slope
+    return (
+        np.where(slope > 0, lines, (0, 0)).astype(np.float32),
+        np.where(slope > 0, (0, width), lines).astype(np.float32),
+    )
 
 
-def _paint(
-    surface: np.ndarray, rows: np.ndarray, inverse: np.ndarray, left: np.ndarray, right: np.ndarray,
-    first: np.ndarray, last: np.ndarray, start: np.ndarray, stop: np.ndarray,
-) -> None:  # fmt: skip
-    """Write each surface's index where it is, in order; cut-outs only where their texture is solid."""
-    columns = np.arange(surface.shape[1], dtype=np.int16)
-    lines = np.arange(surface.shape[0], dtype=np.float32)
-    columns_f = columns.astype(np.float32)
-    left_of, extent = left[..., None], (right - left).view(np.uint16)[..., None]
-    materials = rows[:, S.MATERIAL].astype(int).tolist()
-    cutouts = atlas().cutouts
-    scale = rows[:, S.TEXTURE]
-    boxes = zip(first.tolist(), last.tolist(), start.tolist(), stop.tolist(), strict=True)
-    for k, (r0, r1, c0, c1) in enumerate(boxes):
-        inside = (columns[c0:c1] - left_of[k, r0:r1]).view(np.uint16) < extent[k, r0:r1]
-        masks = cutouts[materials[k]]
-        if masks is not None:
-            level = max(0, min(len(masks) - 1, (SIZE // max(1, r1 - r0)).bit_length() - 1))
-            mask = masks[level]
-            size = len(mask)
-            h, (sa, sb, oa, ob) = inverse[k], (scale[k] * (size / SIZE)).tolist()
-            (h00, h01, h02), (h10, h11, h12), (h20, h21, h22) = h.tolist()
-            x, y = columns_f[c0:c1], lines[r0:r1, None]
-            if abs(h20) * surface.shape[1] + abs(h21) * surface.shape[0] < 1e-4 * abs(h22):  # faces the camera
-                ia = ((x * h00 + h02) * (sa / h22) + oa).astype(np.intp) % size
-                ib = ((y * h11 + h12) * (sb / h22) + ob).astype(np.intp) % size
-            else:
-                depth = 1 / (x * h20 + (y * h21 + h22))
-                ia = ((x * h00 + (y * h01 + h02)) * sa * depth + oa).astype(np.intp) & (size - 1)
-                ib = ((x * h10 + (y * h11 + h12)) * sb * depth + ob).astype(np.intp) & (size - 1)
-            inside &= mask[ib, ia]
-        np.copyto(surface[r0:r1, c0:c1], k, where=inside)
+def _spans(frame: Frame, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+    """First column and number of columns, (n, bottom - top) int32, that each surface covers in each row."""
+    width = frame.view.width
+    v = np.arange(top, bottom, dtype=np.float32)
+    left = np.zeros((len(frame.rows), len(v)), np.float32)
+    right = np.full_like(left, width)
+    line = np.empty_like(left)
+    for target, limit, lines in ((left, np.maximum, frame.left), (right, np.minimum, frame.right)):
+        for edge in lines:
+            np.multiply(edge[:, :1], v, out=line)
+            line += edge[:, 1:]
+            limit(target, line, out=target)
+    np.minimum(left, width, out=left)
+    np.maximum(right, 0, out=right)
+    first = np.ceil(left, out=left).astype(np.int32)
+    extent = np.ceil(right, out=right).astype(np.int32)
+    extent -= first
+    return first, np.maximum(extent, 0, out=extent)
 
 
-def shade(buffer: Buffer, haze: tuple[float, float, float]) -> np.ndarray:
-    """(3, H, W) float32 RGB in 0..255: filtered texture, mixed colours, haze with distance."""
+def _paint(frame: Frame, top: int, bottom: int) -> np.ndarray:
+    """(pixels of the rows,) intp, the last surface at each pixel; cut-outs count only where their texture is solid.
+
+    All spans of all surfaces become one list of pixels in painter's order, written at once: of several values for one
+    pixel numpy keeps the last. Pixels of surface 0, the sky, are not listed, for all start with it.
+    """
+    rows, table, width = frame.rows, frame.table, frame.view.width
+    count = (bottom - top) * width
+    left, extent = _spans(frame, top, bottom)
+    extent[0] = 0
+    surfaces, lines = np.nonzero(extent)
+    start, lengths = left[surfaces, lines], extent[surfaces, lines]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    start += lines.astype(np.int32) * np.int32(width)
+    pixels = np.repeat(start - (ends - lengths).astype(np.int32), lengths)
+    pixels += np.arange(total, dtype=np.int32)
+    index = np.repeat(surfaces, lengths)
     textures = atlas()
-    rows, index = buffer.rows, buffer.surface.reshape(-1)
-    u, v = _pixels(buffer.view.height, buffer.view.width)
-    depth = 1 / buffer.near
-    coordinates, footprints = [], []
-    scale = rows[:, S.TEXTURE].astype(np.float32)
-    for axis in range(2):
-        hu, hv, h1 = buffer.inverse[3 * axis : 3 * axis + 3]
-        size = scale[:, axis].take(index)
-        position = hu * u + hv * v
-        position += h1
-        position *= depth  # 0..1 along the edge
-        across = hu - position * buffer.inverse[6]
-        down = hv - position * buffer.inverse[7]
-        pixel = np.maximum(np.abs(across), np.abs(down))
-        pixel *= depth
-        pixel *= np.abs(size)
-        level = (pixel.view(np.int32) >> 23) - 126  # 1 + floor(log2), from the float's exponent
-        footprints.append(np.clip(level, 0, LEVELS - 1))
-        position *= size
-        position += scale[:, 2 + axis].take(index)
-        coordinates.append(np.floor(position).astype(np.int32) & (SIZE - 1))
-    (ia, ib), (la, lb) = coordinates, footprints
-    material = rows[:, S.MATERIAL].astype(np.int32).take(index)
-    shift_a, shift_b = _DECIMATION[la], _DECIMATION[lb]
-    ib >>= shift_b
-    ib *= _STRIDE[la]
-    ib += ia >> shift_a
-    material *= LEVELS * LEVELS
-    material += la * LEVELS + lb
-    ib += textures.base[material]
-    texel = textures.texels[ib].view(np.uint8).reshape(-1, 4)
-    second, third, brightness = texel[:, 0].astype(np.float32), texel[:, 1].astype(np.float32), texel[:, 2]
-    light = brightness * np.float32(1 / 128)
-    far = np.float32(1 / HAZE_METRES**2) * rows[:, S.HAZE].astype(np.float32)
-    clear = buffer.near * buffer.near
-    clear /= clear + far.take(index)
-    image = np.empty((3, len(index)), np.float32)
-    light *= clear
-    clear -= 1
-    for channel in range(3):
-        first = rows[:, S.COLOR1.start + channel].astype(np.float32)
-        to_second = (rows[:, S.COLOR2.start + channel] - first).astype(np.float32) / 255
-        to_third = (rows[:, S.COLOR3.start + channel] - first).astype(np.float32) / 255
-        color = to_second.take(index) * second
-        color += to_third.take(index) * third
-        color += first.take(index)
-        color *= light
-        color -= np.float32(haze[channel]) * clear
-        image[channel] = color
-    return image.reshape(3, buffer.view.height, buffer.view.width)
+    level = frame.cutout_level
+    base = textures.cutout_base[rows[:, S.MATERIAL].astype(np.intp), level]
+    cut = np.flatnonzero((base >= 0).take(index))
+    which = index.take(cut)
+    at = pixels.take(cut)
+    v, u = (part.astype(np.float32) for part in np.divmod(at, np.int32(width)))
+    v += top
+    scale = (rows[:, S.TEXTURE].T / 2.0**level).astype(np.float32)
+    depth = 1 / _linear(table[6:9], which, u, v)
+    size = (SIZE >> level).astype(np.int32)
+    wrap = (size - 1).take(which)
+    offset = base.take(which)
+    for axis, stride in ((0, None), (1, size)):
+        place = _linear(table[3 * axis : 3 * axis + 3], which, u, v)
+        place *= depth
+        place *= scale[axis].take(which)
+        place += scale[2 + axis].take(which)
+        texel = place.astype(np.int32)
+        texel &= wrap
+        if stride is not None:
+            texel *= stride.take(which)
+        offset += texel
+    clear = np.flatnonzero(~textures.solid.take(offset))
+    pixels[cut.take(clear)] = count  # a place beyond the frame
+    surface = np.zeros(count + 1, np.intp)
+    surface[pixels] = index
+    return surface[:-1]
+
+
+class _Shader:
+    """Colours of a frame's pixels: filtered texture, three mixed colours, haze with distance."""
+
+    def __init__(self, frame: Frame) -> None:
+        rows = frame.rows
+        self.table = frame.table
+        self.texture = np.ascontiguousarray(rows[:, S.TEXTURE].T, np.float32)
+        self.level_base = rows[:, S.MATERIAL].astype(np.intp) * (LEVELS * LEVELS)
+        self.haze = frame.scene.haze
+        self.haze_scale = (rows[:, S.HAZE] / HAZE_METRES**2).astype(np.float32)
+        first = rows[:, S.COLOR1]
+        mixes = (first, (rows[:, S.COLOR2] - first) / 255, (rows[:, S.COLOR3] - first) / 255)
+        self.first, self.second, self.third = (np.ascontiguousarray(mix.T, np.float32) for mix in mixes)
+
+    def _locate(
+        self, axis: int, index: np.ndarray, u: np.ndarray, v: np.ndarray, depth: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Texel along one axis and the blur level that suits a pixel's footprint there, both int32."""
+        h = self.table[3 * axis : 3 * axis + 3]
+        size = self.texture[axis].take(index)
+        hu, hv = h[0].take(index), h[1].take(index)
+        place = hu * u
+        place += hv * v
+        place += h[2].take(index)
+        place *= depth  # 0..1 along the edge; its derivatives by the pixel follow
+        hu -= place * self.table[6].take(index)
+        hv -= place * self.table[7].take(index)
+        footprint = np.maximum(np.abs(hu, out=hu), np.abs(hv, out=hv), out=hu)
+        footprint *= depth
+        footprint *= np.abs(size)
+        level = footprint.view(np.int32) >> 23  # 1 + floor(log2), from the float's exponent
+        level -= 126
+        np.minimum(np.maximum(level, 0, out=level), LEVELS - 1, out=level)
+        place *= size
+        place += self.texture[2 + axis].take(index)
+        texel = np.floor(place, out=place).astype(np.int32)
+        texel &= SIZE - 1
+        return texel, level
+
+    def shade(self, index: np.ndarray, u: np.ndarray, v: np.ndarray, near: np.ndarray, out: np.ndarray) -> None:
+        """Write RGB 0..255 into ``out`` (3, N) for N pixels with surface, column, row and inverse depth given."""
+        textures = atlas()
+        depth = 1 / near
+        (ia, la), (ib, lb) = (self._locate(axis, index, u, v, depth) for axis in range(2))
+        ib >>= _DECIMATION.take(lb)
+        ib *= _STRIDE.take(la)
+        ia >>= _DECIMATION.take(la)
+        ib += ia
+        la *= LEVELS
+        la += lb
+        ib += textures.base.take(self.level_base.take(index) + la)
+        texel = textures.texels.take(ib).view(np.uint8).reshape(-1, 4)
+        second, third, light = (texel[:, channel].astype(np.float32) for channel in range(3))
+        light *= np.float32(1 / 128)
+        clear = near * near
+        haze = self.haze_scale.take(index)
+        haze += clear
+        clear /= haze
+        light *= clear
+        clear -= 1
+        for channel in range(3):
+            color = self.second[channel].take(index)
+            color *= second
+            other = self.third[channel].take(index)
+            other *= third
+            color += other
+            color += self.first[channel].take(index)
+            color *= light
+            np.multiply(clear, np.float32(self.haze[channel]), out=other)
+            np.subtract(color, other, out=out[channel])
 
 
 _DECIMATION = np.array([decimation(level) for level in range(LEVELS)], np.int32)
 _STRIDE = SIZE >> _DECIMATION
 
 
-def backward_flow(scene: StreetScene, now: Buffer, before: Buffer) -> tuple[np.ndarray, np.ndarray]:
-    """Where each visible point was in the previous frame, and whether it was visible there.
-
-    Returns:
-        flow (2, H, W) float32 in pixels, x first; trusted (H, W) bool: the point was inside the previous frame, and
-        all four pixels around it showed the same object at its depth.
-    """
-    height, width = now.view.height, now.view.width
-    index = now.surface.reshape(-1)
-    u, v = _pixels(height, width)
-    back = project(now.rows, scene, before.time, before.view) @ now.matrix
-    h = np.ascontiguousarray(back.reshape(-1, 9).T, np.float32).take(index, axis=1)
-    depth = h[6] * u + h[7] * v  # times the previous depth over this one's
-    depth += h[8]
-    depth = np.maximum(depth, 1e-3)
-    x = h[0] * u + h[1] * v
-    x += h[2]
-    x /= depth
-    y = h[3] * u + h[4] * v
-    y += h[5]
-    y /= depth
-    flow = np.stack([x - u, y - v]).reshape(2, height, width)
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    left = np.clip(x, 0, width - 2).astype(np.intp)
-    top = np.clip(y, 0, height - 2).astype(np.intp)
-    top *= width - 1
-    top += left
-    key, near = _blocks(before)
-    same = key.take(top) == now.rows[:, S.KEY].astype(np.int64).take(index)
-    expected = now.near / depth
-    close = np.abs(near.take(top) - expected) < 0.1 * expected
-    return flow, (inside & same & close).reshape(height, width)
+def _way_back(frame: Frame, previous: Picture) -> np.ndarray:
+    """(9, n) float32: the homography from this frame's pixels to the previous frame's, of each surface."""
+    before = previous.frame
+    back = project(frame.rows, frame.scene, before.time, before.view) @ frame.matrix
+    return np.ascontiguousarray(back.reshape(-1, 9).T, np.float32)
 
 
-def _blocks(buffer: Buffer) -> tuple[np.ndarray, np.ndarray]:
-    """For each 2 x 2 block of pixels its object's key, or -1 where it shows several, and the mean inverse depth."""
-    height, width = buffer.view.height, buffer.view.width
-    keys = buffer.rows[:, S.KEY].astype(np.int64).take(buffer.surface)
-    near = buffer.near.reshape(height, width)
-    corner = keys[:-1, :-1]
-    alone = (corner == keys[1:, :-1]) & (corner == keys[:-1, 1:]) & (corner == keys[1:, 1:])
-    mean = (near[:-1, :-1] + near[1:, :-1] + near[:-1, 1:] + near[1:, 1:]) * np.float32(0.25)
-    return np.where(alone, corner, -1).reshape(-1), mean.reshape(-1)
+def _trace(
+    back: np.ndarray, previous: Picture, index: np.ndarray, u: np.ndarray, v: np.ndarray, near: np.ndarray,
+    key: np.ndarray, flow: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Write the backward flow of N pixels into ``flow`` (2, N); True (N,) where it can be trusted."""
+    height, width = previous.frame.view.height, previous.frame.view.width
+    ratio = np.maximum(_linear(back[6:9], index, u, v), np.float32(1e-3))  # previous depth over this one's
+    x = _linear(back[0:3], index, u, v)
+    x /= ratio
+    y = _linear(back[3:6], index, u, v)
+    y /= ratio
+    np.subtract(x, u, out=flow[0])
+    np.subtract(y, v, out=flow[1])
+    trusted = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    corner = np.clip(y, 0, height - 2, out=y).astype(np.intp)
+    corner *= width
+    corner += np.clip(x, 0, width - 2, out=x).astype(np.intp)
+    far_corner = corner + (width + 1)
+    expected = near / ratio
+    gap = previous.near.take(corner)
+    gap += previous.near.take(far_corner)
+    gap *= np.float32(0.5)
+    gap -= expected
+    expected *= np.float32(0.1)
+    trusted &= np.abs(gap, out=gap) < expected
+    trusted &= previous.key.take(corner) == key
+    trusted &= previous.key.take(far_corner) == key
+    corner += 1
+    trusted &= previous.key.take(corner) == key
+    far_corner -= 1
+    trusted &= previous.key.take(far_corner) == key
+    return trusted

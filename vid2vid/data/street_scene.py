@@ -273,7 +273,7 @@ class StreetScene:
 
     def _segment(self, index: int) -> np.ndarray:
         rng = self._rng(1, index)
-        build = _Builder(rng, (index & 0xFFFFF) << 12, self.sun)
+        build = _Builder(rng, ((index & 0xFFF) << 12) + 1, self.sun)
         z0, z1 = index * SEGMENT, (index + 1) * SEGMENT
         crossing = index % 4 == self.root[2] % 4 and rng.random() < 0.75
         cross0, cross1 = z0 + 8, z0 + 17
@@ -333,7 +333,7 @@ class StreetScene:
     def _walker(self, stream: int, slot: int) -> np.ndarray:
         side, way, speed, density = self.people[stream]
         rng = self._rng(2, stream, slot)
-        build = _Builder(rng, (stream + 1 << 40) + ((slot & 0xFFFFF) << 6), self.sun)
+        build = _Builder(rng, ((stream + 1) << 24) + ((slot & 0xFFFF) << 7), self.sun)
         build.speed = speed
         if rng.random() < density:
             x = side * (8.5 if way > 0 else 7.6) + rng.uniform(-0.25, 0.25)
@@ -345,7 +345,7 @@ class StreetScene:
 
     def _driver(self, slot: int) -> np.ndarray:
         rng = self._rng(3, slot)
-        build = _Builder(rng, (9 << 40) + ((slot & 0xFFFFF) << 6), self.sun)
+        build = _Builder(rng, (9 << 24) + ((slot & 0xFFFF) << 7), self.sun)
         build.speed, density = self.oncoming
         if rng.random() < density:
             build.car(-1.7, 22.0 * slot + rng.uniform(0, 8), False, TRAFFIC, 600 + slot % 300)
@@ -354,7 +354,7 @@ class StreetScene:
     def _fixed(self) -> np.ndarray:
         """Sky and skyline, which travel with the camera, and the leading car."""
         rng = self._rng(4)
-        build = _Builder(rng, 10 << 40, self.sun)
+        build = _Builder(rng, 10 << 24, self.sun)
         build.follow = 1.0
         blue, cloud = _jitter(rng, (112, 158, 208), 0.05), _jitter(rng, (238, 238, 238), 0.03)
         offset = rng.uniform(0, 128)

@@ -16,6 +16,7 @@ import numpy as np
 
 SIZE = 128
 LEVELS = 8
+CUTOUT_LEVELS = 6
 
 
 class Material(IntEnum):
@@ -69,12 +70,14 @@ class Atlas(NamedTuple):
     Attributes:
         texels: (n,) uint32, four channels per word.
         base: (materials * LEVELS * LEVELS,) int32, offset of a level pair (along a, along b) in `texels`.
-        cutouts: per material None or its opacity at halving sizes, bool (128 >> l, 128 >> l), row = b.
+        solid: (n,) bool, opacity of the cut-outs at halving sizes, (128 >> l) x (128 >> l), row = b.
+        cutout_base: (materials, CUTOUT_LEVELS) int32, offset of a level in `solid`; -1 for materials without holes.
     """
 
     texels: np.ndarray
     base: np.ndarray
-    cutouts: list[list[np.ndarray] | None]
+    solid: np.ndarray
+    cutout_base: np.ndarray
 
 
 def decimation(level: int) -> int:
@@ -440,11 +443,14 @@ def atlas() -> Atlas:
             base[:, la, lb] = offset + size * np.arange(count)
             pieces.append(words.reshape(-1))
             offset += size * count
-    cutouts: list[list[np.ndarray] | None] = [None] * count
+    solid, cutout_base, count_solid = [], np.full((count, CUTOUT_LEVELS), -1, np.int32), 0
     for material in CUTOUTS:
-        opacity, levels = full[material, ..., 3], []
-        while len(opacity) >= 4:
-            levels.append(opacity >= 127.5)
+        opacity = full[material, ..., 3]
+        for level in range(CUTOUT_LEVELS):
+            cutout_base[material, level] = count_solid
+            solid.append((opacity >= 127.5).reshape(-1))
+            count_solid += opacity.size
             opacity = opacity.reshape(len(opacity) // 2, 2, -1, 2).mean((1, 3))
-        cutouts[material] = levels
-    return Atlas(np.concatenate(pieces), base.reshape(-1).astype(np.int32), cutouts)
+    return Atlas(
+        np.concatenate(pieces), base.reshape(-1).astype(np.int32), np.concatenate(solid), cutout_base
+    )
