@@ -74,13 +74,17 @@ def describe_change(old: Stage | None, new: Stage) -> str:
 def _own_columns(old: StageConfig, new: StageConfig) -> list[str]:
     """Changes in the columns that the task added to the table."""
     shared = set(StageConfig.__dataclass_fields__)
-    own = [name for name in vars(new) if name not in shared and getattr(old, name, None) != getattr(new, name)]
+    own = [
+        name for name in vars(new) if name not in shared and getattr(old, name, None) != getattr(new, name)
+    ]
     return [f"{name} {_show(getattr(old, name, None))} -> {_show(getattr(new, name))}" for name in own]
 
 
 def _show(value: object) -> str:
     if isinstance(value, tuple):
-        return "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+        return (
+            "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+        )
     return str(value)
 
 
@@ -105,7 +109,9 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
                 f"choose another, or give {key}.resolution"
             )
         if row.resolution is not None and (len(row.resolution) != 2 or min(row.resolution) < 1):
-            found.append(f"{key}.resolution={list(row.resolution)}: needs two positive numbers [height, width]")
+            found.append(
+                f"{key}.resolution={list(row.resolution)}: needs two positive numbers [height, width]"
+            )
         for column in ("frames", "batch_size", "accumulate"):
             if getattr(row, column) < 1:
                 found.append(f"{key}.{column}={getattr(row, column)}: must be at least 1")
@@ -119,7 +125,9 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
             found.append(f"{key}.trainable=[]: nothing would train; name networks, or ['*'] for all")
         start = row.start
         if start < 0 or (start >= 1 and start != int(start)):
-            found.append(f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)")
+            found.append(
+                f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)"
+            )
     found += _order_problems(table)
     return found
 
@@ -153,7 +161,9 @@ def _order_problems(table: dict[str, StageConfig]) -> list[str]:
     found = []
     names = list(table)
     if table[names[0]].start != 0:
-        found.append(f"curriculum.stages.{names[0]}.start={table[names[0]].start}: the first stage must start at 0")
+        found.append(
+            f"curriculum.stages.{names[0]}.start={table[names[0]].start}: the first stage must start at 0"
+        )
     for before, after in zip(names, names[1:], strict=False):
         a, b = table[before].start, table[after].start
         same_unit = (a < 1) == (b < 1) or a == 0
@@ -210,7 +220,15 @@ def _stages(config: RunConfig, total: int) -> tuple[Stage, ...]:
         height, width = row.resolution or [side // row.downscale for side in config.resolution]
         start = int(row.start) if row.start >= 1 else round(row.start * total)
         stage = Stage(
-            index, name, start, (height, width), row.frames, row.batch_size, row.accumulate, tuple(row.trainable), row
+            index,
+            name,
+            start,
+            (height, width),
+            row.frames,
+            row.batch_size,
+            row.accumulate,
+            tuple(row.trainable),
+            row,
         )
         result.append(stage)
     return tuple(result)
@@ -232,7 +250,9 @@ def _walk(
         stage = _lookup(stages, samples)
         per_batch = segments_per_batch(stage)
         later = [other.start for other in stages if other.start > samples]
-        ends = [-(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None]
+        ends = [
+            -(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None
+        ]
         if max_steps is not None:
             ends.append(-(-(max_steps - steps) // per_batch))
         batches = max(min(ends), 1)

@@ -22,21 +22,19 @@ class EMA:
 
     def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
         self.decay = decay
-        self._parameters: dict[str, Tensor] = {}
-        self._buffers: dict[str, Tensor] = {}
-        for network, module in networks.items():
-            self._parameters.update({f"{network}.{name}": p.data for name, p in module.named_parameters()})
-            self._buffers.update({f"{network}.{name}": b for name, b in _saved_buffers(module).items()})
         self._networks = networks
-        self._average = {name: value.detach().clone() for name, value in self._live().items()}
+        parameters, buffers = self._live()
+        self._average = {name: value.detach().clone() for name, value in (parameters | buffers).items()}
 
-    def _live(self) -> dict[str, Tensor]:
-        """The networks' present tensors by name; looked up anew, since modules may have exchanged them."""
-        live: dict[str, Tensor] = {}
+    def _live(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The networks' parameters and saved buffers by name; looked up anew, since modules may exchange them."""
+        parameters: dict[str, Tensor] = {}
+        buffers: dict[str, Tensor] = {}
         for network, module in self._networks.items():
-            live.update({f"{network}.{name}": p for name, p in module.named_parameters()})
-            live.update({f"{network}.{name}": b for name, b in _saved_buffers(module).items()})
-        return live
+            saved = module.state_dict(keep_vars=True)  # leaves non-persistent buffers out
+            parameters |= {f"{network}.{name}": p for name, p in module.named_parameters()}
+            buffers |= {f"{network}.{name}": b for name, b in module.named_buffers() if name in saved}
+        return parameters, buffers
 
     def decay_at(self, step: int) -> float:
         """The decay used after step number ``step`` (from 0)."""
@@ -45,16 +43,11 @@ class EMA:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Moves the averages towards the weights as they are after step number ``step``."""
-        live = self._live()
-        averaged = [name for name in live if name in self._parameters]
-        copied = [name for name in live if name in self._buffers]
-        torch._foreach_lerp_(
-            [self._average[name] for name in averaged],
-            [live[name].data for name in averaged],
-            1.0 - self.decay_at(step),
-        )
-        if copied:
-            torch._foreach_copy_([self._average[name] for name in copied], [live[name] for name in copied])
+        parameters, buffers = self._live()
+        averages = [self._average[name] for name in parameters]
+        torch._foreach_lerp_(averages, [p.data for p in parameters.values()], 1.0 - self.decay_at(step))
+        if buffers:
+            torch._foreach_copy_([self._average[name] for name in buffers], list(buffers.values()))
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
@@ -69,7 +62,8 @@ class EMA:
             self._exchange()
 
     def _exchange(self) -> None:
-        for name, tensor in self._live().items():
+        parameters, buffers = self._live()
+        for name, tensor in (parameters | buffers).items():
             tensor.data, self._average[name] = self._average[name], tensor.data
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -83,14 +77,11 @@ class EMA:
         Raises:
             CheckpointError: names differ from the networks'.
         """
-        missing, surplus = sorted(self._average.keys() - state.keys()), sorted(state.keys() - self._average.keys())
+        missing, surplus = (
+            sorted(self._average.keys() - state.keys()),
+            sorted(state.keys() - self._average.keys()),
+        )
         if missing or surplus:
             raise CheckpointError(f"EMA weights do not fit: missing {missing[:5]}, unknown {surplus[:5]}")
         for name, value in state.items():
             self._average[name].copy_(value)
-
-
-def _saved_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Buffers that belong to the state (non-persistent ones can be computed again and are left alone)."""
-    saved = module.state_dict(keep_vars=True).keys()
-    return {name: buffer for name, buffer in module.named_buffers() if name in saved}

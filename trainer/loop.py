@@ -1,0 +1,243 @@
+"""The loop: ``Trainer.fit`` is a run, ``Trainer.train_step`` is a step; everything else serves the two.
+
+State at batch boundaries is two integers: ``step`` (segment updates) and ``samples_seen`` (position in the data).
+Learning rates, the stage and the sampler's position are functions of ``samples_seen``, the random streams of a step are
+functions of (seed, rank, step). That is what makes resuming exact.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer import rehearsal, state
+from trainer.logs import format_line
+from trainer.meter import peak_memory
+from trainer.runtime import Runtime
+from trainer.splitting import split_batch
+from trainer.task import Segment, StepContext
+
+
+class Trainer(Runtime):
+    """One run of one task.
+
+    Args:
+        config: the whole run.
+        task: the task, or a function that builds it (called once, with all random streams seeded from ``config.seed``).
+        run_dir: where everything is written, from ``fit`` on.
+        changed: differences to the configuration that the run was started with, to be told.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+
+    # A run
+
+    def fit(self) -> dict[str, float]:
+        """Trains from where the run stands to its end.
+
+        Returns:
+            The metrics of the last evaluation; empty where there was none.
+
+        Raises:
+            NonFiniteError: a loss or gradient became NaN or infinite.
+            UserError: data, checkpoints or settings that cannot be used.
+        """
+        with self.session():
+            if self.settings.replay is not None:
+                return rehearsal.replay(self, Path(self.settings.replay))
+            if self.finished and self.done_file.exists():
+                self.logger.text(
+                    f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*"
+                )
+                return self.metrics
+            self.done_file.unlink(missing_ok=True)
+            if rehearsal.wanted(self):
+                rehearsal.preflight(self)
+            if self.step and self.at_boundary():  # an evaluation may have been due when the run was stopped
+                return self.metrics
+            while not self.finished:
+                stage = self.curriculum.at(self.samples_seen)
+                if self.stage is not stage:
+                    self.enter(stage)
+                self.train_batch(self.next_batch())
+                if self.at_boundary():
+                    self.logger.text(f"stopped at step {self.step}; the same command goes on from here")
+                    return self.metrics
+            self.finish()
+        return self.metrics
+
+    def train_batch(self, batch: dict[str, Any]) -> None:
+        """All segments of a batch, one step each.
+
+        Args:
+            batch: this process's share, on the device.
+        """
+        assert self.stage is not None
+        ctx, stage = self.context(), self.stage
+        self.set_rates()
+        parts = split_batch(batch, stage.accumulate)
+        expected = self.task.segments_per_batch(stage)
+        done = 0
+        for segments in zip(*(self.task.segments(part, ctx) for part in parts), strict=True):
+            self.train_step(segments, ctx)
+            done += 1
+            self.speed.add(*(x / expected for x in (stage.batch_size, self.frames_per_batch(stage))))
+            if self.step % self.settings.log_every == 0:
+                self.log(self.samples_seen + stage.batch_size * done // expected)
+            self.profiler.step()
+            self.advance(ctx)
+        if done != expected:
+            raise RuntimeError(
+                f"stage {stage.name}: segments() yielded {done}, segments_per_batch() says {expected}"
+            )
+        self.samples_seen += stage.batch_size
+
+    def train_step(self, segments: Sequence[Segment], ctx: StepContext) -> None:
+        """One step: every phase that is due, on one segment of every micro-batch.
+
+        Args:
+            segments: one per micro-batch.
+            ctx: of this step.
+        """
+        due = [phase for phase in self.active if ctx.step % self.every(phase) == 0]
+        self.guard.begin(segments, ctx, [phase.name for phase in due])
+        for phase in due:
+            optimizer, parameters = self.optimizers[phase.name], self.trained[phase.name]
+            optimizer.zero_grad(set_to_none=True)
+            for index, segment in enumerate(segments):
+                with self.parallel.micro_batch(last=index == len(segments) - 1):
+                    losses = self.task.losses(phase.name, segment, ctx)
+                    loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
+                    self.guard.watch(loss)
+                    if loss.requires_grad:  # else the phase has nothing to learn from this segment
+                        scaled = self.precision.scale(phase.name, loss / len(segments))
+                        self.parallel.backward(scaled, list(parameters.values()))
+                for name, value in losses.items():
+                    self.window.add(f"{phase.name}/{name}", value)
+            self.parallel.synchronize(list(parameters.values()))
+            bad = self.guard.agree()
+            if phase is not due[-1]:
+                self.guard.remember(phase.name, parameters)
+            used = [p for p in parameters.values() if p.grad is not None]
+            if used:
+                norm, bad = self.precision.step(phase.name, optimizer, used, self.clip(phase), bad)
+                self.window.add(f"{phase.name}/grad_norm", norm)
+            optimizer.zero_grad(set_to_none=True)
+            if self.guard.after_phase(bad):
+                break
+        self.guard.end()
+        if self.ema is not None:
+            self.ema.update(ctx.step)
+        self.step += 1
+
+    def at_boundary(self) -> bool:
+        """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""
+        self.speed.pause()
+        if self.crossed(self.settings.eval_every, self.evaluated):
+            self.evaluate()
+        minutes = (time.monotonic() - self.began) / 60
+        late = self.settings.max_minutes is not None and minutes >= self.settings.max_minutes
+        stopping = self.parallel.any(self.stop.requested or late)
+        if (stopping and self.saved != self.step) or self.crossed(self.settings.checkpoint_every, self.saved):
+            self.save()
+        return stopping
+
+    def finish(self) -> None:
+        """Last evaluation, last checkpoint, ``done.json``; leaves the last undone when asked to stop meanwhile."""
+        if self.evaluated != self.step and self.settings.eval_every != 0:
+            self.evaluate()
+            self.save()
+        elif self.saved != self.step:
+            self.save()
+        if self.settings.eval_every != 0 and self.evaluated != self.step:
+            return
+        if self.parallel.is_main:
+            state.write_json(
+                self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen}
+            )
+        self.logger.text(f"done: step {self.step}, {self.samples_seen} samples, {self.run_dir}")
+
+    # Evaluation and records
+
+    def evaluate(self) -> dict[str, float] | None:
+        """Metrics of the current stage's validation data with EMA weights, into ``eval.json``.
+
+        Returns:
+            None when the run was asked to stop meanwhile; the evaluation is then due again.
+        """
+        stage = self.stage or self.enter(self.curriculum.stages[self.stage_index])
+        self.guard.settle()
+        self.parallel.broadcast(b for module in self.networks.values() for b in module.buffers())
+        with self.evaluation_mode():
+            dataset, ctx = self.task.dataset("val", stage), self.context()
+            ctx.log = lambda name, value: (
+                None
+            )  # the record of training steps is none of evaluation's business
+            loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
+            sums = self.task.evaluate(loader, ctx)
+            if self.parallel.any(self.stop.requested):
+                return None
+            self.metrics = self.parallel.mean(sums)
+            if self.visuals_due():
+                self.pictured = self.step
+                if self.parallel.is_main:
+                    loader = self.evaluation_loader(dataset, stage, 0, 1)
+                    self.logger.visuals(self.task.visuals(loader, ctx), self.step)
+        self.evaluated = self.step
+        record = {
+            "step": self.step,
+            "samples_seen": self.samples_seen,
+            "stage": stage.name,
+            "eval": self.metrics,
+        }
+        self.logger.scalars(record)
+        if self.parallel.is_main:
+            counters = {"step": self.step, "samples_seen": self.samples_seen}
+            state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters})
+        self.logger.text(
+            f"evaluation at step {self.step}: " + ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
+        )
+        return self.metrics
+
+    def log(self, samples: int) -> None:
+        """One record of the steps since the last one; the only place where training waits for the device."""
+        assert self.stage is not None
+        means = self.window.take(self.parallel)
+        rates = self.speed.take()
+        progress = self.curriculum.progress(self.samples_seen)
+        record: dict[str, Any] = {
+            "step": self.step,
+            "samples_seen": samples,
+            "stage": self.stage.name,
+            "progress": progress,
+            "losses": means,
+            "lr": {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()},
+            **rates,
+            "memory": peak_memory(self.device),
+            "eta_s": (self.curriculum.total_samples - samples) / max(rates["samples_per_s"], 1e-9),
+        }
+        if self.guard.skipped:
+            record["skipped"] = self.guard.skipped
+        self.logger.scalars(record)
+        self.logger.text(format_line(record))
+        self.logger.progress(self.step, self.curriculum.total_samples, samples, rates["samples_per_s"])
+
+    def save(self) -> None:
+        """A checkpoint of this boundary."""
+        self.guard.settle()
+        self.logger.flush()
+        state.save_checkpoint(self)
+        self.saved = self.step
+
+    def dry_run(self) -> str:
+        """Shows configuration, parameters and stages, and returns the text. Writes nothing."""
+        return rehearsal.write_dry_run(self)
+
+    def preflight(self) -> None:
+        """Tries the largest stage; see ``rehearsal.preflight``. Needs ``session``."""
+        rehearsal.preflight(self)

@@ -1,0 +1,325 @@
+"""What happens when a loss or a gradient becomes NaN or infinite: nothing to the weights, and a dump to replay.
+
+The verdict is a tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need not
+wait for it. From the bad loss on no weight changes any more: neither in this segment nor, when the run is to end, in any
+later one. On CUDA the host reads the verdict a little later, when a copy of it has arrived by itself; until then it keeps
+the segment, so that the dump holds exactly what was computed with. On the CPU it reads it at once.
+
+Phases that had already stepped in the same segment are taken back: their weights before the step are remembered until
+the segment is known to be good, so the dump, and the networks in memory, are as they were when the segment began.
+
+fp16 overflows are not meant here: the gradient scaler skips and counts them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.config import OnNonFinite, TrainerConfig
+from trainer.errors import CheckpointError, NonFiniteError
+from trainer.parallel import Parallel
+from trainer.task import Segment, StepContext
+
+_log = logging.getLogger(__name__)
+
+LAG = 2  # segments whose verdict may be outstanding before the host waits for the oldest
+DUMP = "nonfinite"
+
+
+@dataclass
+class _Record:
+    """A segment whose verdict is not known yet."""
+
+    step: int
+    samples_seen: int
+    stage: str
+    phases: list[str]
+    data: list[dict[str, Any]]
+    streams: dict[str, Any]
+    verdict: Tensor | None = None
+    arrived: Any = None
+
+
+@dataclass
+class Dump:
+    """A dumped segment as ``load_dump`` reads it back.
+
+    Attributes:
+        step, samples_seen, stage, rank: where it happened.
+        phases: the due ones in order; ``failed`` is the first bad one.
+        segments: one per micro-batch.
+        weights: of all networks before the segment, by canonical name.
+        stepped: for phases before ``failed``, their weights after their step.
+        streams: state of all random streams before the first loss.
+    """
+
+    step: int
+    samples_seen: int
+    stage: str
+    rank: int
+    phases: list[str]
+    failed: str
+    segments: list[Segment]
+    weights: dict[str, Tensor]
+    stepped: dict[str, dict[str, Tensor]]
+    streams: dict[str, Any] = field(default_factory=dict)
+
+
+class NonFiniteGuard:
+    """Watches one run.
+
+    Args:
+        config: ``on_nonfinite`` and ``nonfinite_budget``.
+        run_dir: dumps go to ``run_dir/nonfinite/step-N/``.
+        parallel: for agreement between processes.
+        networks: the trained networks by name.
+        plain_config: the run's configuration as plain data, put beside the dump.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        run_dir: Path,
+        parallel: Parallel,
+        networks: dict[str, nn.Module],
+        plain_config: dict[str, Any],
+    ) -> None:
+        self.budget = config.nonfinite_budget if config.on_nonfinite is OnNonFinite["skip"] else 0
+        self.folder = run_dir / DUMP
+        self.parallel, self.networks, self.plain_config = parallel, networks, plain_config
+        self.waits = parallel.device.type == "cpu"
+        self.skipped = 0  # segments left out so far
+        device = parallel.device
+        self.bad = torch.zeros((), device=device)  # of this segment
+        self._failed = torch.full((), -1.0, device=device)  # number of its first bad phase
+        self._streak = torch.zeros((), device=device)  # bad segments in a row
+        self._tripped = torch.zeros((), device=device)  # 1 once the budget is exceeded, for ever
+        self._before: dict[str, dict[str, Tensor]] = {}
+        self._pending: list[_Record] = []
+        self._phase = 0
+
+    def reset(self) -> None:
+        """Another stage: verdicts are awaited, and other parameters may train."""
+        self.settle()
+        self._before.clear()
+
+    def begin(self, segments: Sequence[Segment], ctx: StepContext, phases: list[str]) -> None:
+        """A segment starts; nothing has been drawn from the random streams by its losses yet."""
+        data = [segment.data for segment in segments]
+        streams = streams_state(ctx.generator)
+        self._pending.append(_Record(ctx.step, ctx.samples_seen, ctx.stage.name, phases, data, streams))
+        self.bad = self._tripped.clone()
+        self._failed = torch.full_like(self._failed, -1.0)
+        self._phase = 0
+
+    def watch(self, loss: Tensor) -> None:
+        """Looks at a loss of the current phase."""
+        self.bad = torch.maximum(self.bad, (~torch.isfinite(loss.detach())).to(self.bad.dtype))
+
+    def agree(self) -> Tensor:
+        """The verdict on the losses over all processes: 1 where the phase must not step."""
+        self.bad = self.parallel.any_on_device(self.bad)
+        return self.bad
+
+    @torch.no_grad()
+    def remember(self, phase: str, parameters: dict[str, nn.Parameter]) -> None:
+        """Keeps a phase's weights before its step, unless an earlier verdict means that older ones are wanted."""
+        if phase not in self._before:
+            self._before[phase] = {name: p.detach().clone() for name, p in parameters.items()}
+            return
+        kept = [self._before[phase][name] for name in parameters]
+        live = [p.data for p in parameters.values()]
+        if self.waits:
+            torch._foreach_copy_(kept, live)
+        else:  # kept * tripped + live * (1 - tripped), exact for 0 and 1, without asking the device
+            torch._foreach_mul_(kept, self._tripped)
+            torch._foreach_add_(kept, torch._foreach_mul(live, 1.0 - self._tripped))
+
+    def after_phase(self, bad: Tensor) -> bool:
+        """Takes the verdict with the gradients in it. True when the rest of the segment is known to be void."""
+        first = (bad > 0) & (self._failed < 0)
+        self._failed = torch.where(first, float(self._phase), self._failed)
+        self.bad = bad
+        self._phase += 1
+        return self.waits and bool(bad)
+
+    def end(self) -> None:
+        """A segment is through.
+
+        Raises:
+            NonFiniteError: it, or one whose verdict has arrived meanwhile, was bad and the budget is exceeded.
+        """
+        self._streak = torch.where(self.bad > 0, self._streak + 1.0, 0.0)
+        self._tripped = torch.maximum(self._tripped, (self._streak > self.budget).to(self._tripped.dtype))
+        record = self._pending[-1]
+        verdict = torch.stack([self.bad, self._failed, self._tripped])
+        if self.waits:
+            record.verdict = verdict
+        else:
+            record.verdict = torch.empty_like(verdict, device="cpu", pin_memory=True)
+            record.verdict.copy_(verdict, non_blocking=True)
+            record.arrived = torch.cuda.Event()
+            record.arrived.record()
+        while self._pending and (len(self._pending) > LAG or _has_arrived(self._pending[0])):
+            self._judge(self._pending.pop(0))
+
+    def settle(self) -> None:
+        """Waits for all outstanding verdicts: before anything is saved or evaluated.
+
+        Raises:
+            NonFiniteError: as ``end``.
+        """
+        while self._pending:
+            self._judge(self._pending.pop(0))
+
+    def _judge(self, record: _Record) -> None:
+        if record.arrived is not None:
+            record.arrived.synchronize()
+        assert record.verdict is not None
+        bad, failed, tripped = record.verdict.tolist()
+        if not bad:
+            return
+        phase = record.phases[int(failed)]
+        if not tripped:
+            self.skipped += 1
+            _log.warning(
+                "step %d: a loss or gradient of phase '%s' is not finite; skipped", record.step, phase
+            )
+            return
+        path = self._dump(record, int(failed))
+        row = f" after {self.budget} skipped ones in a row" if self.budget else ""
+        raise NonFiniteError(
+            f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of phase "
+            f"'{phase}' is not finite. No weight was changed. Batch, weights and random state are in {path}; the same "
+            f"command with trainer.replay={path} runs that step again and names the loss and the parameters. Remedies: "
+            "a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
+        )
+
+    @torch.no_grad()
+    def _dump(self, record: _Record, failed: int) -> Path:
+        """Takes phases that had stepped back, and writes all that a replay needs."""
+        path = self.folder / f"step-{record.step}"
+        stepped: dict[str, dict[str, Tensor]] = {}
+        live = {
+            f"{n}.{name}": p for n, module in self.networks.items() for name, p in module.named_parameters()
+        }
+        for phase in record.phases[:failed]:
+            stepped[phase] = {name: live[name].detach().clone() for name in self._before[phase]}
+        for phase in reversed(
+            record.phases[:failed]
+        ):  # reversed: a parameter of two phases ends as it was first
+            for name, value in self._before[phase].items():
+                live[name].copy_(value)
+        path.mkdir(parents=True, exist_ok=True)
+        content = {
+            "step": record.step,
+            "samples_seen": record.samples_seen,
+            "stage": record.stage,
+            "rank": self.parallel.rank,
+            "phases": record.phases,
+            "failed": record.phases[failed],
+            "data": plain_tensors(record.data),
+            "weights": plain_tensors(network_tensors(self.networks)),
+            "stepped": plain_tensors(stepped),
+            "streams": record.streams,
+        }
+        torch.save(content, path / f"rank{self.parallel.rank}.pt")
+        if self.parallel.is_main:
+            about = {k: content[k] for k in ("step", "samples_seen", "stage", "failed")}
+            (path / "config.json").write_text(json.dumps(about | {"config": self.plain_config}, indent=1))
+        return path
+
+
+def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
+    """Reads a dump directory back.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    file = path / f"rank{rank}.pt"
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, with as "
+            "many processes as it had"
+        ) from None
+    except Exception as error:  # torch raises many types here
+        raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
+    data = content.pop("data")
+    return Dump(**content, segments=[Segment(**_to(part, device)) for part in data])
+
+
+def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Parameters and saved buffers of all networks by canonical name, ``network.parameter``; not copied."""
+    return {
+        f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()
+    }
+
+
+def streams_state(generator: torch.Generator) -> dict[str, Any]:
+    """The state of every random stream of this process, as tensors and plain data."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    state: dict[str, Any] = {
+        "generator": generator.get_state(),
+        "torch": torch.get_rng_state(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss],
+        "random": _listed(random.getstate()),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_streams(state: Mapping[str, Any], generator: torch.Generator) -> None:
+    """Counterpart of ``streams_state``; the device's own streams only where the device is of the same kind."""
+    torch.set_rng_state(state["torch"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, words, gauss_next = state["random"]
+    random.setstate((version, tuple(words), gauss_next))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+    if (generator.device.type == "cuda") == ("cuda" in state):
+        generator.set_state(state["generator"])
+
+
+def plain_tensors(value: Any) -> Any:
+    """Nested data with detached CPU copies of its tensors; what is neither data nor tensor becomes its ``repr``."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, Mapping):
+        return {str(key): plain_tensors(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain_tensors(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _to(item, device) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to(item, device) for item in value)
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _has_arrived(record: _Record) -> bool:
+    return record.verdict is not None and (record.arrived is None or record.arrived.query())

@@ -1,0 +1,249 @@
+"""Processes: who they are, how they agree, and how a phase's gradients become the mean over all of them.
+
+Launched by torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``); nccl on CUDA, gloo on CPUs. Strategies:
+
+- ``none``: one process.
+- ``flat``: after a phase's last backward its gradients are packed into buckets and all-reduced. It asks nothing of the
+  forward passes, so phases may run networks several times, share passes, and train changing sets of parameters.
+- ``ddp``: DistributedDataParallel, which overlaps communication with the backward pass; for tasks with one phase whose
+  networks run forward once per loss.
+
+Host-side agreement (stop requests, which gradients exist) goes through a gloo group of its own, so that it never waits
+for the device.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainer.config import DeviceKind, Strategy
+from trainer.errors import ConfigError
+
+BUCKET_BYTES = 32 * 2**20
+
+
+def pick_device(kind: DeviceKind) -> torch.device:
+    """The device of this process: ``LOCAL_RANK``'s card, or the CPU.
+
+    Raises:
+        ConfigError: CUDA was asked for and is not there.
+    """
+    if kind is DeviceKind.cpu or (kind is DeviceKind.auto and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.device=cuda: torch finds no CUDA device here; use trainer.device=auto or cpu"
+        )
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= torch.cuda.device_count():
+        raise ConfigError(
+            f"LOCAL_RANK={local}, but this machine has {torch.cuda.device_count()} CUDA device(s): "
+            "lower torchrun --nproc-per-node"
+        )
+    return torch.device("cuda", local)
+
+
+class Parallel:
+    """This process among the others. With one process every method is trivial.
+
+    Args:
+        strategy: as configured; ``auto`` is ``none`` for one process and ``flat`` otherwise.
+        device: of this process.
+
+    Attributes:
+        rank, world: number of this process and how many there are.
+        strategy: the strategy in use.
+
+    Raises:
+        ConfigError: ``none`` with several processes.
+    """
+
+    def __init__(self, strategy: Strategy, device: torch.device) -> None:
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = device
+        if strategy is Strategy.none and self.world > 1:
+            raise ConfigError(
+                f"trainer.strategy=none with {self.world} processes: each would train alone; use auto, flat or ddp"
+            )
+        self.strategy = strategy
+        if self.world == 1:
+            self.strategy = Strategy.none
+        elif strategy is Strategy.auto:
+            self.strategy = Strategy.flat
+        self._host: Any = None
+        self._owns_group = False
+        self._ddp: dict[nn.Module, tuple[nn.parallel.DistributedDataParallel, Callable[..., Any]]] = {}
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def start(self) -> None:
+        """Joins the process group; returns once all processes are there."""
+        if self.world == 1 or self._host is not None:
+            return
+        if not dist.is_initialized():
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
+                dist.init_process_group("nccl", device_id=self.device)
+            else:
+                dist.init_process_group("gloo")
+            self._owns_group = True
+        self._host = dist.new_group(backend="gloo")
+
+    def close(self, clean: bool = True) -> None:
+        """Leaves the group. After a failure nothing is awaited: the others may be stuck waiting for this process."""
+        if self._owns_group and clean and dist.is_initialized():
+            dist.destroy_process_group()
+        self._host, self._owns_group = None, False
+
+    # Agreement between hosts
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all must call it."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor([int(flag)])
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=self._host)
+        return bool(value.item())
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's plain value, by rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value, group=self._host)
+        return values
+
+    def mean(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """Weighted means over all processes of (weighted sum, weight), summed in rank order; weight 0 is left out."""
+        total: dict[str, tuple[float, float]] = {}
+        for part in self.gather({name: (float(s), float(w)) for name, (s, w) in sums.items()}):
+            for name, (value, weight) in part.items():
+                before = total.get(name, (0.0, 0.0))
+                total[name] = (before[0] + value, before[1] + weight)
+        return {name: value / weight for name, (value, weight) in total.items() if weight}
+
+    # Tensors
+
+    @torch.no_grad()
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Everyone gets rank 0's values."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.data, src=0)
+
+    def any_on_device(self, flag: Tensor) -> Tensor:
+        """The largest value of a device scalar over all processes, without waiting for it."""
+        if self.world > 1:
+            dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return flag
+
+    # Gradients
+
+    @contextmanager
+    def micro_batch(self, last: bool) -> Iterator[None]:
+        """Around forward and backward of a micro-batch; ``ddp`` communicates in the last one only."""
+        for ddp, _ in self._ddp.values():
+            ddp.require_backward_grad_sync = last
+        yield
+
+    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+        """Accumulates gradients in ``parameters`` and in nothing else."""
+        if self._ddp:
+            loss.backward()  # one phase only, so there are no other parameters; DDP's hooks need the plain call
+        else:
+            torch.autograd.backward(loss, inputs=parameters)
+
+    @torch.no_grad()
+    def synchronize(self, parameters: list[nn.Parameter]) -> None:
+        """Replaces gradients by their mean over all processes (``flat``; ``ddp`` has done it already).
+
+        A parameter without gradient in some process counts as zero there; without any, it stays without.
+        """
+        if self.strategy is not Strategy.flat:
+            return
+        present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
+        dist.all_reduce(present, dist.ReduceOp.MAX, group=self._host)
+        used = [p for p, some in zip(parameters, present.tolist(), strict=True) if some]
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        pending = []
+        for bucket in _buckets([p.grad for p in used if p.grad is not None]):
+            flat = torch.cat([grad.reshape(-1) for grad in bucket])
+            pending.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+        for bucket, flat, work in pending:
+            if work is not None:
+                work.wait()
+            flat /= self.world
+            parts = flat.split([grad.numel() for grad in bucket])
+            torch._foreach_copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
+
+    def wrap(self, networks: Iterable[nn.Module]) -> None:
+        """Puts DDP into the networks' ``forward`` (strategy ``ddp``); called again when other parameters train.
+
+        The modules stay what they are, so the task and the names of the weights do not notice.
+        """
+        if self.strategy is not Strategy.ddp:
+            return
+        self.unwrap()
+        for module in networks:
+            if not any(p.requires_grad for p in module.parameters()):
+                continue
+            inner = _Forward(module)
+            devices = [self.device] if self.device.type == "cuda" else None
+            ddp = nn.parallel.DistributedDataParallel(inner, device_ids=devices, broadcast_buffers=False)
+            self._ddp[module] = (ddp, inner.original)
+            module.forward = _through(ddp, inner.original)
+
+    def unwrap(self) -> None:
+        """Undoes ``wrap``."""
+        for module in self._ddp:
+            del module.forward  # the instance's attribute; the class's method shows again
+        self._ddp.clear()
+
+
+class _Forward(nn.Module):
+    """A module's own forward as a module of its own, for DDP to wrap without calling the replaced one."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.original = module.forward
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.original(*args, **kwargs)
+
+
+def _through(ddp: nn.Module, original: Callable[..., Any]) -> Callable[..., Any]:
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        # Evaluation need not be in step on all processes, and has no gradients to reduce.
+        return ddp(*args, **kwargs) if torch.is_grad_enabled() else original(*args, **kwargs)
+
+    return forward
+
+
+def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Groups of one type and at most ``BUCKET_BYTES`` (a larger tensor is a group of its own), in a fixed order."""
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    for group in groups.values():
+        bucket: list[Tensor] = []
+        size = 0
+        for tensor in group:
+            if bucket and size + tensor.nbytes > BUCKET_BYTES:
+                yield bucket
+                bucket, size = [], 0
+            bucket.append(tensor)
+            size += tensor.nbytes
+        yield bucket

@@ -1,0 +1,151 @@
+"""Numeric precision: which autocast, one gradient scaler per phase, one way to take an optimiser step.
+
+Decision: with fp16 every phase has a ``GradScaler`` of its own, because an overflow in one phase's gradients says
+nothing about another's, and must not halve its scale. An overflow skips the phase's step and is never retried; the
+scaler is always updated after a step. bf16 and fp32 need no scaling.
+
+The finite check costs one norm per phase and no waiting: the optimiser is told by a tensor on the device whether to
+leave everything as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from trainer.config import Precision
+from trainer.errors import ConfigError
+
+_DTYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16, Precision.fp32: torch.float32}
+_CPU_BF16 = ("amx_bf16", "avx512_bf16")
+
+
+def resolve_precision(
+    asked: Precision, device: torch.device, cpu_info: Path = Path("/proc/cpuinfo")
+) -> tuple[Precision, str]:
+    """The precision to use, and why, in words.
+
+    Args:
+        asked: ``auto`` means bf16 where the device has instructions for it, else fp32.
+        cpu_info: where a CPU's features are read.
+
+    Raises:
+        ConfigError: bf16 on a CUDA device without it.
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+        if asked is Precision.bf16 and not supported:
+            raise ConfigError(f"trainer.precision=bf16: {name} cannot; use trainer.precision=fp16 or fp32")
+        if asked is Precision.auto:
+            return (Precision.bf16 if supported else Precision.fp32), f"auto: {name}"
+        return asked, f"as asked, on {name}"
+    if asked is not Precision.auto:
+        return asked, "as asked, on the CPU"
+    feature = next((name for name in _CPU_BF16 if name in _cpu_features(cpu_info)), None)
+    if feature is None:
+        return Precision.fp32, "auto: the CPU has no bf16 instructions"
+    return Precision.bf16, f"auto: the CPU has {feature}"
+
+
+def _cpu_features(cpu_info: Path) -> set[str]:
+    """The words of the first ``flags`` line; empty where there is no such file."""
+    try:
+        lines = cpu_info.read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+
+
+class PrecisionPolicy:
+    """Autocast and scaling of one run.
+
+    Args:
+        precision: not ``auto``; see ``resolve_precision``.
+        device: where the networks live.
+        phases: names that get a scaler.
+        init_scale: first scale of fp16 losses.
+    """
+
+    def __init__(
+        self, precision: Precision, device: torch.device, phases: Iterable[str], init_scale: float = 2.0**16
+    ) -> None:
+        self.precision = precision
+        self.device = device
+        self.dtype = _DTYPES[precision]
+        scaling = precision is Precision.fp16
+        self.scalers = {
+            name: torch.amp.GradScaler(device.type, init_scale=init_scale, enabled=scaling) for name in phases
+        }
+
+    def amp(self) -> AbstractContextManager[Any]:
+        """The run's autocast, for ``with``."""
+        # `enabled` has to be a bool: autocast refuses the integers that configurations may hold.
+        return torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=bool(self.precision is not Precision.fp32)
+        )
+
+    def scale(self, phase: str, loss: Tensor) -> Tensor:
+        """The loss as backward should see it."""
+        return self.scalers[phase].scale(loss)
+
+    def step(
+        self,
+        phase: str,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        clip: float | None,
+        bad: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Unscale, clip, check, step, update: the only way weights change.
+
+        Args:
+            phase: whose scaler.
+            optimizer: a fused one (it leaves everything as it is when ``found_inf`` is set).
+            parameters: those of its parameters that have gradients (scaled ones).
+            clip: largest total norm.
+            bad: device scalar, 1 where the step must not happen.
+
+        Returns:
+            The gradients' total norm before clipping, and ``bad`` with the verdict on the gradients included. In fp16 an
+            overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
+        """
+        scaler = self.scalers[phase]
+        grads = [p.grad for p in parameters if p.grad is not None]
+        if scaler.is_enabled():
+            # The scaler looks for infinities in the gradients alone, so that is how it has to be told.
+            torch._foreach_mul_(grads, torch.where(bad > 0, float("nan"), 1.0))
+        scaler.unscale_(optimizer)
+        norm = get_total_norm(grads, foreach=True)
+        broken = ~torch.isfinite(norm)
+        if scaler.is_enabled():
+            broken = broken & (self._scale_tensor(scaler) <= 1.0)
+        bad = torch.maximum(bad, broken.to(bad.dtype))
+        if clip is not None:
+            clip_grads_with_norm_(parameters, clip, norm, foreach=True)
+        if scaler.is_enabled():
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            optimizer.found_inf = bad  # type: ignore[attr-defined]
+            optimizer.step()
+        return norm, bad
+
+    def _scale_tensor(self, scaler: torch.amp.GradScaler) -> Tensor:
+        return scaler.scale(torch.ones((), device=self.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scalers' states by phase; empty dicts unless fp16."""
+        return {name: scaler.state_dict() for name, scaler in self.scalers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Counterpart of ``state_dict``; phases whose state was saved under another precision start anew."""
+        for name, scaler in self.scalers.items():
+            if scaler.is_enabled() and state.get(name):
+                scaler.load_state_dict(state[name])

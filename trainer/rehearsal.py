@@ -1,0 +1,187 @@
+"""What a run can be asked to do besides training: tell what it would do, try its largest stage, repeat a bad step."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError, NonFiniteError
+from trainer.meter import peak_memory
+from trainer.nonfinite import load_dump, restore_streams
+from trainer.splitting import split_batch
+from trainer.state import Snapshot, load_networks
+
+if TYPE_CHECKING:
+    from trainer.loop import Trainer
+
+PREFLIGHT_STEPS = 2  # the second one of a clip carries what the first left behind
+
+
+def describe(trainer: Trainer) -> str:
+    """The dry run's text: the run in a line, a row per network and part with exact counts, the stages."""
+    table = trainer.curriculum
+    parts = [headline(trainer), "", "networks (parameters)"]
+    parts += _aligned(_parameter_rows(trainer.networks), right={1})
+    frozen = trainer.task.frozen()
+    if frozen:
+        parts += ["", "frozen (parameters)", *_aligned(_parameter_rows(frozen), right={1})]
+    parts += ["", "stages", *_aligned(table.table(), right={1, 2, 4, 5, 6})]
+    parts += ["", "phases"]
+    rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
+    for name, phase in trainer.phases.items():
+        config = trainer.config.optim[name]
+        clip = trainer.clip(phase)
+        count = f"{sum(p.numel() for p in trainer.parameters[name].values()):,}"
+        every = str(trainer.every(phase))
+        rows.append(
+            [name, config.kind.name, f"{config.lr:g}", every, "-" if clip is None else f"{clip:g}", count]
+        )
+    parts += _aligned(rows, right={2, 3, 4, 5})
+    return "\n".join(parts) + "\n"
+
+
+def headline(trainer: Trainer) -> str:
+    """The run in two lines: what, how long, where, how exactly."""
+    config, table, parallel = trainer.config, trainer.curriculum, trainer.parallel
+    processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
+    precision = f"{trainer.precision.precision.name} ({trainer.precision_reason})"
+    compiled = ", compiled" if config.trainer.compile else ""
+    return (
+        f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
+        f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"
+        f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){compiled}"
+    )
+
+
+def _parameter_rows(networks: dict[str, nn.Module]) -> list[list[str]]:
+    rows = []
+    for name, module in networks.items():
+        rows.append([name, f"{sum(p.numel() for p in module.parameters()):,}"])
+        for child, part in module.named_children():
+            count = sum(p.numel() for p in part.parameters())
+            if count:
+                rows.append([f"  {name}.{child}", f"{count:,}"])
+    return rows
+
+
+def _aligned(rows: list[list[str]], right: set[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def cell(index: int, text: str) -> str:
+        return text.rjust(widths[index]) if index in right else text.ljust(widths[index])
+
+    return ["  " + "  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]
+
+
+def write_dry_run(trainer: Trainer) -> str:
+    """Shows ``describe`` on the console (rank 0) and returns it; nothing is written to disk."""
+    text = describe(trainer)
+    if trainer.parallel.is_main:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return text
+
+
+def wanted(trainer: Trainer) -> bool:
+    """Whether a preflight comes first: on CUDA unless told otherwise, and only before the first step."""
+    asked = trainer.settings.preflight
+    return trainer.step == 0 and (trainer.device.type == "cuda" if asked is None else asked)
+
+
+def preflight(trainer: Trainer) -> None:
+    """One or two real steps of the largest stage, after which everything is as before, bitwise.
+
+    Raises:
+        ConfigError: the device's memory does not suffice.
+    """
+    stage = trainer.curriculum.largest()
+    before = Snapshot(trainer)
+    if trainer.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trainer.device)
+    trainer.enter(stage, announce=False)
+    try:
+        trainer.samples_seen = stage.start
+        trainer.set_rates()
+        ctx = trainer.context()
+        parts = split_batch(trainer.next_batch(), stage.accumulate)
+        for segments in islice(
+            zip(*(trainer.task.segments(part, ctx) for part in parts), strict=True), PREFLIGHT_STEPS
+        ):
+            trainer.train_step(segments, ctx)
+            trainer.advance(ctx)
+        trainer.guard.settle()
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"curriculum.stages.{stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, {stage.frames} frames, "
+            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {trainer.device} has: "
+            "raise accumulate, or lower batch_size, frames or the resolution"
+        ) from error
+    finally:
+        trainer.leave()
+    peak = peak_memory(trainer.device)
+    before.restore(trainer)
+    if trainer.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(trainer.device)
+    trainer.logger.text(
+        f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB"
+    )
+
+
+def replay(trainer: Trainer, path: Path) -> dict[str, float]:
+    """Computes a dumped segment again and names what is not finite in it; no weight is trained.
+
+    Raises:
+        NonFiniteError: it happened again, with losses and parameters.
+        CheckpointError: no such dump, or one of another architecture.
+    """
+    dump = load_dump(path, trainer.parallel.rank, trainer.device)
+    load_networks(trainer, dump.weights, str(path))
+    stage = next((s for s in trainer.curriculum.stages if s.name == dump.stage), None)
+    if stage is None:
+        raise ConfigError(f"trainer.replay={path}: its stage '{dump.stage}' is not in this curriculum")
+    trainer.enter(stage)
+    trainer.step, trainer.samples_seen = dump.step, dump.samples_seen
+    ctx = trainer.context()
+    restore_streams(dump.streams, ctx.generator)
+    for name in dump.phases:
+        parameters = trainer.trained[name]
+        losses: dict[str, Tensor] = {}
+        for parameter in parameters.values():
+            parameter.grad = None
+        for segment in dump.segments:
+            losses = trainer.task.losses(name, segment, ctx)
+            loss = torch.stack([value.reshape(()) for value in losses.values()]).sum() / len(dump.segments)
+            if loss.requires_grad:
+                torch.autograd.backward(loss, inputs=list(parameters.values()))
+            if not all(bool(torch.isfinite(value).all()) for value in losses.values()):
+                break
+        values = ", ".join(f"{key} {value.item():.6g}" for key, value in losses.items())
+        trainer.logger.text(f"replay of step {dump.step}, phase {name}: {values}")
+        broken = [
+            n for n, p in parameters.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())
+        ]
+        for parameter in parameters.values():
+            parameter.grad = None
+        if broken or not all(bool(torch.isfinite(value).all()) for value in losses.values()):
+            gradients = f"; gradients not finite: {', '.join(broken[:8])}" if broken else ""
+            more = f" and {len(broken) - 8} more" if len(broken) > 8 else ""
+            raise NonFiniteError(
+                f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}{more}"
+            )
+        _take_over(parameters, dump.stepped.get(name, {}))
+    trainer.logger.text(f"replay of {path}: everything was finite this time")
+    return {}
+
+
+@torch.no_grad()
+def _take_over(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    """The weights as they were after this phase's step, for the phases after it."""
+    for name, value in values.items():
+        if name in parameters:
+            parameters[name].copy_(value)

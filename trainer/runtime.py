@@ -1,0 +1,271 @@
+"""The parts of a run and the changes between its batches: what the loop stands on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from trainer import curriculum, optim, rehearsal, schedules, setup, state
+from trainer.checkpoint import Checkpoints
+from trainer.config import RunConfig
+from trainer.configuration import plain
+from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
+from trainer.ema import EMA
+from trainer.logs import RunLogger
+from trainer.meter import Speed, Window
+from trainer.nonfinite import NonFiniteGuard
+from trainer.preempt import StopFlag
+from trainer.profile import StepProfiler
+from trainer.seeding import seed_step
+from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
+
+
+class Runtime:
+    """Everything of a run but its order of events. Arguments and errors: see ``trainer.loop.Trainer``."""
+
+    def __init__(
+        self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
+    ) -> None:
+        self.config, self.settings, self.run_dir, self.changed = (
+            config,
+            config.trainer,
+            Path(run_dir),
+            list(changed),
+        )
+        self.parallel, self.device = setup.prepare_process(config)
+        self.task = setup.build_task(config, task)
+        self.networks = setup.place_networks(config, self.task, self.device)
+        self.curriculum = curriculum.resolve(config, self.parallel.world, self.task.segments_per_batch)
+        self.phases = setup.all_phases(config, self.task, self.curriculum)
+        self.parameters = setup.phase_parameters(self.networks, self.phases)
+        self.precision, self.precision_reason = setup.build_precision(config, self.device, self.phases)
+        self.optimizers = {n: optim.build_optimizer(p, config.optim[n]) for n, p in self.parameters.items()}
+        self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
+        self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
+        self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
+        self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
+        self.step = self.samples_seen = 0
+        self.evaluated = self.pictured = self.saved = (
+            0  # steps of the last evaluation, visuals and checkpoint
+        )
+        self.metrics: dict[str, float] = {}  # of the last evaluation
+        self.stage: Stage | None = None  # entered
+        self.stage_index = 0  # of the last batch
+        self.active: list[Phase] = []  # phases with something to train in this stage
+        self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
+        self.began = time.monotonic()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Processes joined, signals caught, the run directory open, the run where its checkpoint left it."""
+        clean = False
+        try:
+            with self.stop:
+                self.parallel.start()
+                self.parallel.broadcast(
+                    t for m in self.networks.values() for t in (*m.parameters(), *m.buffers())
+                )
+                path = self.checkpoint_to_resume()
+                resume_step = 0 if path is None else int(self.checkpoints.load(path)[1]["step"])
+                text, logger = OmegaConf.to_yaml(OmegaConf.create(plain(self.config))), self.config.logger
+                with (
+                    RunLogger(
+                        self.run_dir,
+                        text,
+                        self.parallel.rank,
+                        logger.tensorboard,
+                        resume_step,
+                        videos=logger.videos,
+                    ) as self.logger,
+                    StepProfiler(
+                        self.run_dir,
+                        enabled=self.settings.profile,
+                        device=self.device,
+                        rank=self.parallel.rank,
+                    ) as self.profiler,
+                ):
+                    self.logger.text(rehearsal.headline(self))
+                    self.resume(path)
+                    yield
+                    self.leave()
+            clean = True
+        except RuntimeError as error:
+            readable = worker_failure(error, self.workers)
+            if readable is None:
+                raise
+            raise readable from error
+        finally:
+            self.parallel.close(clean)
+
+    def checkpoint_to_resume(self) -> Path | None:
+        """The checkpoint that ``trainer.resume`` means; None to start anew."""
+        if self.settings.resume == "never" or self.settings.replay is not None:
+            return None
+        return self.checkpoints.latest() if self.settings.resume == "auto" else Path(self.settings.resume)
+
+    def resume(self, path: Path | None) -> None:
+        """Goes to where a checkpoint left the run, and says so."""
+        if path is None:
+            if self.ema is not None:
+                self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
+            return
+        state.load_checkpoint(self, path)
+        self.saved = self.step
+        self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
+        for line in self.changed:
+            self.logger.text(f"changed since the run began: {line}")
+
+    def enter(self, stage: Stage, announce: bool = True) -> Stage:
+        """Makes a stage the current one: what trains, the task's own changes, the compiler's cache, the data."""
+        self.leave()
+        if announce:
+            self.logger.text(
+                curriculum.describe_change(self.stage, stage) + f" (from sample {self.samples_seen})"
+            )
+        self.guard.reset()
+        self.task.on_stage(stage)
+        names = (
+            f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters()
+        )
+        trainable = optim.trainable_names(names, stage.trainable)
+        for network, module in self.networks.items():
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(f"{network}.{name}" in trainable)
+        phases = self.task.phases(stage)
+        self.trained = {
+            phase.name: {name: p for name, p in self.parameters[phase.name].items() if name in trainable}
+            for phase in phases
+        }
+        self.active = [phase for phase in phases if self.trained[phase.name]]
+        self.parallel.wrap(self.networks.values())
+        if self.settings.compile:
+            torch._dynamo.reset()  # shapes change with the stage; one graph per stage
+        self.stage, self.stage_index = stage, stage.index
+        return stage
+
+    def leave(self) -> None:
+        """Ends the current stage's data workers."""
+        self.stage = None
+        self.prefetcher: DevicePrefetcher | None = None
+        self.batches: Iterator[dict[str, Any]] | None = None
+
+    def next_batch(self) -> dict[str, Any]:
+        """This process's share of the batch at ``samples_seen``, on the device."""
+        assert self.stage is not None
+        if self.batches is None or self.prefetcher is None:
+            loader = make_loader(
+                self.task.dataset("train", self.stage),
+                seed=self.config.seed,
+                samples_seen=self.samples_seen,
+                batch_size=self.stage.batch_size // self.parallel.world,
+                rank=self.parallel.rank,
+                world=self.parallel.world,
+                workers=self.workers,
+                device=self.device,
+            )
+            self.prefetcher = DevicePrefetcher(loader, self.device)
+            self.batches = iter(self.prefetcher)
+        self.speed.resume()
+        before = self.prefetcher.wait_s
+        batch = next(self.batches)
+        self.speed.add_wait(self.prefetcher.wait_s - before)
+        return batch
+
+    def evaluation_loader(
+        self, dataset: SampleDataset, stage: Stage, rank: int, world: int
+    ) -> DevicePrefetcher:
+        """Batches on the device over the validation samples of one process."""
+        loader = make_eval_loader(
+            dataset,
+            batch_size=max(stage.batch_size // self.parallel.world, 1),
+            rank=rank,
+            world=world,
+            workers=self.workers,
+            seed=self.config.seed,
+            limit=self.settings.eval_samples,
+            device=self.device,
+        )
+        return DevicePrefetcher(loader, self.device)
+
+    def context(self) -> StepContext:
+        """What the task sees of this moment; seeds the random streams of the step."""
+        assert self.stage is not None
+        return StepContext(
+            step=self.step,
+            samples_seen=self.samples_seen,
+            stage=self.stage,
+            progress=self.curriculum.progress(self.samples_seen),
+            device=self.device,
+            amp=self.precision.amp,
+            generator=seed_step(self.config.seed, self.parallel.rank, self.step, self.device),
+            log=self.window.add,
+            should_stop=lambda: self.stop.requested,
+            rank=self.parallel.rank,
+            world=self.parallel.world,
+        )
+
+    def advance(self, ctx: StepContext) -> None:
+        """Turns a step's context into that of the next segment."""
+        ctx.step = self.step
+        ctx.generator = seed_step(self.config.seed, self.parallel.rank, self.step, self.device)
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """EMA weights in place, modules in eval mode, no gradients; everything as before afterwards."""
+        modules = [part for module in self.networks.values() for part in module.modules()]
+        training = [module.training for module in modules]
+        for module in modules:
+            module.training = False
+        try:
+            with torch.no_grad(), nullcontext() if self.ema is None else self.ema.swapped():
+                yield
+        finally:
+            for module, before in zip(modules, training, strict=True):
+                module.training = before
+
+    def set_rates(self) -> None:
+        """Every optimiser's rate, from the position in the run alone."""
+        factor = schedules.factor(self.config.schedule, self.curriculum.progress(self.samples_seen))
+        for name, optimizer in self.optimizers.items():
+            optim.set_rate(optimizer, self.config.optim[name].lr * factor)
+
+    def every(self, phase: Phase) -> int:
+        """On which steps a phase is due: those that task and configuration agree on."""
+        return math.lcm(phase.every, self.config.optim[phase.name].every)
+
+    def clip(self, phase: Phase) -> float | None:
+        """The smaller of the task's and the configuration's largest gradient norm."""
+        limits = [c for c in (phase.clip, self.config.optim[phase.name].clip) if c is not None]
+        return min(limits, default=None)
+
+    def crossed(self, every: int | None, last: int) -> bool:
+        """Whether a multiple of ``every`` steps was passed since step ``last``."""
+        return bool(every) and self.step // every > last // every
+
+    def visuals_due(self) -> bool:
+        """With every evaluation unless ``visuals_every`` says otherwise; at the end always, unless it says never."""
+        every = self.settings.visuals_every
+        return every is None or (every > 0 and (self.finished or self.crossed(every, self.pictured)))
+
+    def frames_per_batch(self, stage: Stage) -> int:
+        return stage.batch_size * self.task.frames_per_sample(stage)
+
+    @property
+    def finished(self) -> bool:
+        return self.samples_seen >= self.curriculum.total_samples
+
+    @property
+    def done_file(self) -> Path:
+        return self.run_dir / "done.json"
+
+    @property
+    def workers(self) -> int:
+        """Data worker processes: ``data.workers`` where the task's data has such a key."""
+        return int(getattr(self.config.data, "workers", 0) or 0)

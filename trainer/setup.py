@@ -1,0 +1,120 @@
+"""From a configuration to the parts of a run. Each function is called once, by ``Trainer``'s constructor."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer import curriculum, optim, schedules
+from trainer.config import RunConfig, Strategy
+from trainer.curriculum import Curriculum
+from trainer.errors import ConfigError
+from trainer.parallel import Parallel, pick_device
+from trainer.precision import PrecisionPolicy, resolve_precision
+from trainer.task import Phase, Task
+
+
+def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
+    """Checks what can be checked without the task, and sets what torch keeps per process.
+
+    Raises:
+        ConfigError: all problems of run length, curriculum and schedule.
+    """
+    settings = config.trainer
+    device = pick_device(settings.device)
+    parallel = Parallel(settings.strategy, device)
+    problems = curriculum.problems(config, parallel.world) + schedules.problems(config.schedule)
+    if problems:
+        raise ConfigError(problems)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    if settings.deterministic:
+        # cuBLAS reads this when it starts. Operations without a deterministic form (the backward pass of grid_sample
+        # on CUDA) warn by name; an error would rule the mode out for every model that warps.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = settings.tf32
+        torch.backends.cudnn.benchmark = not settings.deterministic  # shapes are fixed within a stage
+    return parallel, device
+
+
+def build_task(config: RunConfig, task: Task | Callable[[], Task]) -> Task:
+    """The task itself, or what its builder returns with all random streams seeded."""
+    if isinstance(task, Task):
+        return task
+    torch.manual_seed(config.seed)
+    random.seed(config.seed)
+    np.random.seed(config.seed & 0xFFFFFFFF)
+    return task()
+
+
+def place_networks(config: RunConfig, task: Task, device: torch.device) -> dict[str, nn.Module]:
+    """The task's networks on the device, ready to train; its frozen ones on the device and frozen."""
+    networks = task.networks()
+    layout = torch.channels_last if config.trainer.channels_last else torch.preserve_format
+    for module in networks.values():
+        module.to(device, memory_format=layout).train()
+        if config.trainer.compile:
+            module.compile(dynamic=False)  # in place: names stay what they are
+    for module in task.frozen().values():
+        module.to(device, memory_format=layout).eval().requires_grad_(False)
+    return networks
+
+
+def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Phase]:
+    """Every phase of any stage by name.
+
+    Raises:
+        ConfigError: optimisers, ``trainable`` patterns or the strategy do not fit the task.
+    """
+    phases: dict[str, Phase] = {}
+    for stage in table.stages:
+        for phase in task.phases(stage):
+            known = phases.setdefault(phase.name, phase)
+            if known.modules != phase.modules:
+                raise ValueError(
+                    f"phase {phase.name} trains {known.modules} in one stage and {phase.modules} in another"
+                )
+    problems = optim.problems(config.optim, set(phases))
+    names = [f"{n}.{name}" for n, module in task.networks().items() for name, _ in module.named_parameters()]
+    for stage in table.stages:
+        for pattern in stage.trainable:
+            if not optim.trainable_names(names, [pattern]):
+                networks = ", ".join(task.networks())
+                problems.append(
+                    f"curriculum.stages.{stage.name}.trainable: '{pattern}' names no parameter; networks: {networks}; "
+                    "parts of them are named like 'network.part' or 'network.part.*'"
+                )
+    if config.trainer.strategy is Strategy.ddp and len(phases) > 1:
+        problems.append(
+            f"trainer.strategy=ddp: the task has {len(phases)} phases ({', '.join(phases)}), whose several forward "
+            "passes DDP's hooks mishandle; use trainer.strategy=flat"
+        )
+    if problems:
+        raise ConfigError(problems)
+    return phases
+
+
+def phase_parameters(
+    networks: Mapping[str, nn.Module], phases: Mapping[str, Phase]
+) -> dict[str, dict[str, nn.Parameter]]:
+    """All parameters of each phase by canonical name, whether they train in a stage or not."""
+    return {
+        phase.name: {f"{n}.{name}": p for n in phase.modules for name, p in networks[n].named_parameters()}
+        for phase in phases.values()
+    }
+
+
+def build_precision(
+    config: RunConfig, device: torch.device, phases: Mapping[str, Phase]
+) -> tuple[PrecisionPolicy, str]:
+    """The precision policy, and why it is the one."""
+    precision, reason = resolve_precision(config.trainer.precision, device)
+    return PrecisionPolicy(precision, device, phases), reason

@@ -1,0 +1,141 @@
+"""What a run consists of at a batch boundary, into and out of checkpoints and memory."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import EMA as EMA_FILE
+from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
+from trainer.configuration import plain
+from trainer.errors import CheckpointError
+from trainer.nonfinite import network_tensors
+from trainer.optim import load_optimizer_state, optimizer_state
+
+if TYPE_CHECKING:
+    from trainer.loop import Trainer
+
+_COUNTERS = ("step", "samples_seen", "evaluated", "pictured")
+
+
+def capture(trainer: Trainer) -> dict[str, Any]:
+    """Everything but the weights and their averages: tensors (not copied) and plain data."""
+    return {
+        **{name: getattr(trainer, name) for name in _COUNTERS},
+        "stage": trainer.stage_index,
+        "metrics": dict(trainer.metrics),
+        "optimizers": {
+            name: optimizer_state(optimizer, trainer.parameters[name])
+            for name, optimizer in trainer.optimizers.items()
+        },
+        "scalers": trainer.precision.state_dict(),
+        "window": trainer.window.state_dict(),
+        "skipped": trainer.guard.skipped,
+        "task": trainer.task.state_dict(),
+    }
+
+
+def apply(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Counterpart of ``capture``.
+
+    Raises:
+        CheckpointError: the state is of another task or version.
+    """
+    missing = [name for name in (*_COUNTERS, "optimizers", "scalers", "window", "task") if name not in state]
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint's state lacks {', '.join(missing)}: it was not written by this trainer"
+        )
+    for name in _COUNTERS:
+        setattr(trainer, name, int(state[name]))
+    trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
+    trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
+    for name, optimizer in trainer.optimizers.items():
+        load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
+    trainer.precision.load_state_dict(state["scalers"])
+    trainer.window.load_state_dict(state["window"], trainer.parallel)
+    trainer.guard.skipped = int(state["skipped"])
+    trainer.task.load_state_dict(state["task"])
+
+
+@torch.no_grad()
+def load_networks(trainer: Trainer, weights: Mapping[str, Tensor], what: str) -> None:
+    """Copies weights into the networks.
+
+    Raises:
+        CheckpointError: names or shapes differ; says which.
+    """
+    live = network_tensors(trainer.networks)
+    compare_architecture(live, weights, what)
+    for name, value in weights.items():
+        live[name].copy_(value)
+
+
+def load_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Puts a run where a checkpoint left it.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another architecture.
+    """
+    state, _ = trainer.checkpoints.load(path)
+    load_networks(trainer, load_weights(path / WEIGHTS)[0], str(path))
+    apply(trainer, state)
+    if trainer.ema is not None:
+        averaged = path / EMA_FILE if (path / EMA_FILE).exists() else path / WEIGHTS
+        trainer.ema.load_state_dict(load_weights(averaged)[0])
+        if averaged.name == WEIGHTS:
+            trainer.logger.text(
+                f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
+            )
+
+
+def save_checkpoint(trainer: Trainer) -> None:
+    """Writes a checkpoint of this moment; all processes together.
+
+    Raises:
+        CheckpointError: it cannot be written; earlier ones are whole.
+    """
+    trainer.parallel.broadcast(b for module in trainer.networks.values() for b in module.buffers())
+    trainer.window.gather(trainer.parallel)
+    stage = trainer.curriculum.stages[trainer.stage_index]
+    meta = {
+        "config": plain(trainer.config),
+        "samples_seen": trainer.samples_seen,
+        "stage": stage.name,
+        "resolution": list(stage.resolution),
+        "torch": torch.__version__,
+        "task": trainer.task.meta(),
+    }
+    ema = None if trainer.ema is None else trainer.ema.state_dict()
+    trainer.checkpoints.save(trainer.step, capture(trainer), network_tensors(trainer.networks), ema, meta)
+
+
+class Snapshot:
+    """A copy in memory of a run's whole state, to go back to bitwise."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._state = copy.deepcopy(capture(trainer))
+        self._weights = {name: t.detach().clone() for name, t in network_tensors(trainer.networks).items()}
+        self._ema = None
+        if trainer.ema is not None:
+            self._ema = {name: t.clone() for name, t in trainer.ema.state_dict().items()}
+
+    def restore(self, trainer: Trainer) -> None:
+        load_networks(trainer, self._weights, "the copy in memory")
+        apply(trainer, self._state)
+        if trainer.ema is not None and self._ema is not None:
+            trainer.ema.load_state_dict(self._ema)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes a small file as a whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    os.replace(temporary, path)
