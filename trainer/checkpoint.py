@@ -29,7 +29,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
-from trainer.state_io import load_state, save_state, tensor_bytes
+from trainer.state_io import TREE, load_state, save_tensors, tensor_bytes
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 
 __all__ = ["Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
@@ -93,13 +93,12 @@ class Checkpoints:
             temporary.mkdir()
 
         def finish() -> None:
+            _write_text(temporary / STATE / TREE, tree)
             save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
                 save_weights(temporary / EMA, ema)
             files = {
-                str(p.relative_to(temporary)): p.stat().st_size
-                for p in sorted(temporary.rglob("*"))
-                if p.is_file()
+                str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()
             }
             content = json.dumps({**meta, "step": step, "files": files}, indent=1)
             _write_text(temporary / META, content)
@@ -109,7 +108,7 @@ class Checkpoints:
 
         try:
             _together(prepare)
-            save_state(temporary / STATE, state)
+            tree = save_tensors(temporary / STATE, state)
             _together(finish)
         except Exception as error:
             if _rank() == 0:
@@ -152,18 +151,14 @@ class Checkpoints:
         path = Path(path)
         reason = _damage(path)
         if reason:
-            raise CheckpointError(
-                f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH"
-            )
+            raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
         return load_state(path / STATE, template, map_location), read_meta(path)
 
     def _complete(self) -> list[Path]:
         """Undamaged checkpoints, newest first."""
         if not self.folder.is_dir():
             return []
-        found = [
-            (int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))
-        ]
+        found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))]
         return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
@@ -231,9 +226,7 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         if not (path / META).exists():
             found = Checkpoints(path).latest()
             if found is None:
-                raise CheckpointError(
-                    f"{path} holds no finished checkpoint: train first, or give a weights file"
-                )
+                raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
             path = found
         reason = _damage(path)
         if reason:
@@ -297,21 +290,15 @@ def _os_error(error: BaseException) -> OSError | None:
     while seen is not None:
         if isinstance(seen, OSError):
             return seen
-        for failure in getattr(
-            seen, "failures", {}
-        ).values():  # CheckpointException: rank -> (error, traceback)
+        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
             inner = _os_error(failure[0])
             if inner is not None:
                 return inner
-        match = re.search(
-            r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen)
-        )  # Rust's, through safetensors
+        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
         if match:
             number = int(next(filter(None, match.groups())))
             return OSError(number, os.strerror(number))
-        if "unexpected pos" in str(seen) or "file write failed" in str(
-            seen
-        ):  # torch's zip writer on a full disk
+        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen = seen.__cause__ or seen.__context__
     return None

@@ -86,8 +86,7 @@ def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) ->
     try:
         # torch reads neither negative strides nor, without a warning, read-only memory
         tensors = [
-            torch.as_tensor(np.require(v, requirements=["C", "W"]) if isinstance(v, np.ndarray) else v)
-            for v in values
+            torch.as_tensor(np.require(v, requirements=["C", "W"]) if isinstance(v, np.ndarray) else v) for v in values
         ]
     except (TypeError, RuntimeError) as error:
         raise DataError(f"entry '{key}' of {_name(samples[0])} cannot become a tensor: {error}") from error
@@ -258,9 +257,7 @@ def make_loader(
         DataError: the data set is empty; while iterating, whatever UserError a sample raises.
     """
     n = max(1, len(dataset))
-    sampler = TrainSampler(
-        n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world
-    )
+    sampler = TrainSampler(n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world)
     pin = torch.device(device).type == "cuda"
     return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin)
 

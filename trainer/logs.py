@@ -124,9 +124,7 @@ class RunLogger:
         if writer is not None:
             writer.flush()
 
-    def progress(
-        self, step: int, total_samples: int | None, samples_seen: int, rate: float | None = None
-    ) -> None:
+    def progress(self, step: int, total_samples: int | None, samples_seen: int, rate: float | None = None) -> None:
         """Show how far the run is: a bar on a terminal, else a line now and then; with the time left.
 
         Args:
@@ -182,9 +180,7 @@ class RunLogger:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
-    def _show_bar(
-        self, step: int, total: int | None, seen: int, rate: float | None, left: float | None
-    ) -> None:
+    def _show_bar(self, step: int, total: int | None, seen: int, rate: float | None, left: float | None) -> None:
         if self._bar is None:
             from tqdm import tqdm
 
@@ -197,9 +193,7 @@ class RunLogger:
                 bar_format=layout if total else None,
             )
         pace = f"step {step}" + (f", {rate:.3g} samples/s" if rate else "")
-        self._bar.set_postfix_str(
-            pace + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False
-        )
+        self._bar.set_postfix_str(pace + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False)
         self._bar.update(seen - self._bar.n)
 
     def _summary_writer(self) -> Any:
@@ -305,9 +299,7 @@ def _add_gif(writer: Any, name: str, frames: Tensor, step: int, fps: float) -> N
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     height, width = frames.shape[1:3]
-    image = Summary.Image(
-        height=height, width=width, colorspace=3, encoded_image_string=gif_bytes(frames, fps)
-    )
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif_bytes(frames, fps))
     writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
 

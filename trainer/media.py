@@ -65,9 +65,7 @@ class VideoWriter:
             raise DataError(
                 f"cannot write a video to {self.path} ({error}); give a writable path ending in .mp4"
             ) from error
-        stream = self._container.add_stream(
-            "libx264", rate=self._fps, options={"crf": "18", "preset": "veryfast"}
-        )
+        stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": "18", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         self._stream = stream
         return self
@@ -121,9 +119,7 @@ def write_png(path: Path | str, image: Tensor | np.ndarray) -> None:
             temporary.unlink()
 
 
-def gif_bytes(
-    frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, max_frames: int = 64
-) -> bytes:
+def gif_bytes(frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, max_frames: int = 64) -> bytes:
     """A looping GIF of frames, uint8 (T, H, W, 3).
 
     GIFs grow fast (3 MB for 30 frames of 256x512), so wider frames are scaled down to ``max_width`` and only

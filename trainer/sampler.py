@@ -48,9 +48,7 @@ class TrainSampler:
         rank, world: number of this process, and how many there are.
     """
 
-    def __init__(
-        self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int
-    ) -> None:
+    def __init__(self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int) -> None:
         self.n, self.seed, self.start = n, seed, samples_seen
         self.batch_size, self.rank, self.world = batch_size, rank, world
 
@@ -92,6 +90,5 @@ class EvalSampler:
             first = (batch * self.world + self.rank) * self.batch_size
             positions = range(first, first + self.batch_size)
             yield [
-                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0)
-                for p in positions
+                (0, self.indices[p], 1.0) if p < len(self.indices) else (0, self.indices[-1], 0.0) for p in positions
             ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
+import logging
 import pathlib
 import pickle
 import warnings
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint import logger as dcp_logger
 from torch.distributed.checkpoint import metadata as dcp_metadata
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
@@ -31,21 +32,27 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from trainer.errors import CheckpointError
 
+# DCP reports failures at ERROR level with a traceback; the exception says it once, and enough
+getattr(dcp_logger, "_dcp_logger", logging.getLogger("torch.distributed.checkpoint")).propagate = False
+
 TREE = "tree.json"
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
 
-def save_state(folder: Path, state: Any) -> None:
-    """Write a state into a new folder and flush it. All ranks call this together, with the same structure.
+def save_tensors(folder: Path, state: Any) -> str:
+    """Write and flush the tensors of a state into a new folder. All ranks call this together, with the same structure.
 
     Args:
         folder: created; on a file system that all ranks see.
-        state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and
-            None.
+        state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and None.
+
+    Returns:
+        The rest as JSON, which belongs into the folder under the name ``TREE``. One rank writes it, where the caller
+        can tell the others of a failure.
 
     Raises:
         TypeError: something else is in the state; names its place.
-        OSError, CheckpointException: writing failed.
+        OSError, CheckpointException: writing failed; on all ranks.
     """
     tensors: dict[str, Tensor] = {}
     tree = _split(state, "", tensors)
@@ -54,19 +61,13 @@ def save_state(folder: Path, state: Any) -> None:
     if tensors:
         writer = FileSystemWriter(folder, sync_files=True, overwrite=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*assuming the intent is to save in a single process.*"
-            )
+            warnings.filterwarnings("ignore", message=".*assuming the intent is to save in a single process.*")
             save(dict(tensors), storage_writer=writer, no_dist=alone)
-    if alone or dist.get_rank() == 0:
-        with (folder / TREE).open("w") as file:
-            json.dump(tree, file)
-            file.flush()
-            os.fsync(file.fileno())
+    return json.dumps(tree)
 
 
 def load_state(folder: Path, template: Any = None, map_location: torch.device | str = "cpu") -> Any:
-    """Read what ``save_state`` wrote. All ranks call this together.
+    """Read what ``save_tensors`` wrote, with its tree. All ranks call this together.
 
     Args:
         folder: where it was written; by any number of processes.
@@ -103,9 +104,7 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
             targets[name] = known.get(name, empty)
         if wanted:
             with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", message=".*assuming the intent is to load in a single process.*"
-                )
+                warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")
                 load(targets, storage_reader=reader, no_dist=alone)
     except (
         OSError,

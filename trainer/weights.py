@@ -39,9 +39,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}): fetch or save it again"
-        ) from error
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error}): fetch or save it again") from error
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
@@ -57,20 +55,12 @@ def read_pth(path: Path) -> dict[str, Tensor]:
             data = data[key]
             break
     if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
-        what = (
-            f"a dict of {', '.join(map(str, list(data)[:5]))}"
-            if isinstance(data, Mapping)
-            else type(data).__name__
-        )
-        raise CheckpointError(
-            f"{path} holds no state dict but {what}: give a file that maps names to tensors"
-        )
+        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
     return {str(name): tensor for name, tensor in data.items()}
 
 
-def compare_architecture(
-    expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint"
-) -> None:
+def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint") -> None:
     """Check that names and shapes agree.
 
     Args:
@@ -96,9 +86,7 @@ def compare_architecture(
         if names:
             more = f", and {len(names) - 4} more" if len(names) > 4 else ""
             lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
-    lines.append(
-        "Use the model settings it was trained with (config.yaml of its run), or another name= to start anew"
-    )
+    lines.append("Use the model settings it was trained with (config.yaml of its run), or another name= to start anew")
     raise CheckpointError("\n".join(lines))
 
 

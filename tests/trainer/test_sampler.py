@@ -15,11 +15,7 @@ seeds = st.integers(-(2**63), 2**64 - 1)
 def global_order(n, seed, start, batch, world, batches):
     """(epoch, index) in global order as all processes together see it."""
     ranks = [
-        list(
-            islice(
-                TrainSampler(n, seed=seed, samples_seen=start, batch_size=batch, rank=rank, world=world), batches
-            )
-        )
+        list(islice(TrainSampler(n, seed=seed, samples_seen=start, batch_size=batch, rank=rank, world=world), batches))
         for rank in range(world)
     ]
     return [key[:2] for step in range(batches) for rank in range(world) for key in ranks[rank][step]]
@@ -65,15 +61,15 @@ def test_seeds_and_epochs_give_different_orders():
 
 
 @settings(deadline=None, max_examples=100)
-@given(
-    n=sizes, batch=st.integers(1, 9), world=st.integers(1, 4), limit=st.none() | st.integers(1, 50)
-)
+@given(n=sizes, batch=st.integers(1, 9), world=st.integers(1, 4), limit=st.none() | st.integers(1, 50))
 def test_evaluation_counts_every_sample_once(n, batch, world, limit):
     ranks = [list(EvalSampler(n, batch_size=batch, rank=r, world=world, limit=limit)) for r in range(world)]
     count = n if limit is None else min(n, limit)
     assert len({len(batches) for batches in ranks}) == 1, "ranks with unequal batches hang"
     assert len({len(b) for batches in ranks for b in batches}) == 1
-    assert all(len(EvalSampler(n, batch_size=batch, rank=r, world=world, limit=limit)) == len(ranks[r]) for r in range(world))
+    assert all(
+        len(EvalSampler(n, batch_size=batch, rank=r, world=world, limit=limit)) == len(ranks[r]) for r in range(world)
+    )
     keys = [key for batches in ranks for b in batches for key in b]
     assert sum(weight for *_, weight in keys) == count
     real = [index for _, index, weight in keys if weight == 1]
