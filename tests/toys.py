@@ -112,6 +112,7 @@ class Walker(nn.Module):
         super().__init__()
         self.coarse = nn.Linear(4, 4)
         self.fine = nn.Linear(4, 4)
+        self.mean: Tensor
         self.register_buffer("mean", torch.zeros(4))
 
     def forward(self, x: Tensor, past: Tensor) -> Tensor:
@@ -242,7 +243,8 @@ def main(arguments: list[str]) -> None:
     from trainer.loop import Trainer
 
     run_dir, name, workers, *settings = arguments
-    config = toy_config(name, workers=int(workers), **{k: int(v) for k, v in (s.split("=") for s in settings)})
+    numbers: dict[str, Any] = {key: int(value) for key, value in (s.split("=") for s in settings)}
+    config = toy_config(name, workers=int(workers), **numbers)
     task = build_toy(config)
     delay = float(os.environ.get("TOY_DELAY", "0"))
     original = task.losses

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
@@ -74,17 +75,13 @@ def describe_change(old: Stage | None, new: Stage) -> str:
 def _own_columns(old: StageConfig, new: StageConfig) -> list[str]:
     """Changes in the columns that the task added to the table."""
     shared = set(StageConfig.__dataclass_fields__)
-    own = [
-        name for name in vars(new) if name not in shared and getattr(old, name, None) != getattr(new, name)
-    ]
+    own = [name for name in vars(new) if name not in shared and getattr(old, name, None) != getattr(new, name)]
     return [f"{name} {_show(getattr(old, name, None))} -> {_show(getattr(new, name))}" for name in own]
 
 
 def _show(value: object) -> str:
     if isinstance(value, tuple):
-        return (
-            "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
-        )
+        return "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
     return str(value)
 
 
@@ -109,9 +106,7 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
                 f"choose another, or give {key}.resolution"
             )
         if row.resolution is not None and (len(row.resolution) != 2 or min(row.resolution) < 1):
-            found.append(
-                f"{key}.resolution={list(row.resolution)}: needs two positive numbers [height, width]"
-            )
+            found.append(f"{key}.resolution={list(row.resolution)}: needs two positive numbers [height, width]")
         for column in ("frames", "batch_size", "accumulate"):
             if getattr(row, column) < 1:
                 found.append(f"{key}.{column}={getattr(row, column)}: must be at least 1")
@@ -125,9 +120,7 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
             found.append(f"{key}.trainable=[]: nothing would train; name networks, or ['*'] for all")
         start = row.start
         if start < 0 or (start >= 1 and start != int(start)):
-            found.append(
-                f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)"
-            )
+            found.append(f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)")
     found += _order_problems(table)
     return found
 
@@ -161,10 +154,8 @@ def _order_problems(table: dict[str, StageConfig]) -> list[str]:
     found = []
     names = list(table)
     if table[names[0]].start != 0:
-        found.append(
-            f"curriculum.stages.{names[0]}.start={table[names[0]].start}: the first stage must start at 0"
-        )
-    for before, after in zip(names, names[1:], strict=False):
+        found.append(f"curriculum.stages.{names[0]}.start={table[names[0]].start}: the first stage must start at 0")
+    for before, after in pairwise(names):
         a, b = table[before].start, table[after].start
         same_unit = (a < 1) == (b < 1) or a == 0
         if same_unit and b <= a:
@@ -199,7 +190,7 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
         total = _least(lambda candidate: steps_for(candidate) >= by_steps, limit=by_samples)
     assert total is not None
     stages = stages_for(total)
-    late = [s for before, s in zip(stages, stages[1:], strict=False) if s.start <= before.start]
+    late = [s for before, s in pairwise(stages) if s.start <= before.start]
     late += [stage for stage in stages[1:] if stage.start >= total]
     if late:
         raise ConfigError(
@@ -250,9 +241,7 @@ def _walk(
         stage = _lookup(stages, samples)
         per_batch = segments_per_batch(stage)
         later = [other.start for other in stages if other.start > samples]
-        ends = [
-            -(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None
-        ]
+        ends = [-(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None]
         if max_steps is not None:
             ends.append(-(-(max_steps - steps) // per_batch))
         batches = max(min(ends), 1)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from trainer import foreach
 from trainer.errors import CheckpointError
 
 
@@ -45,9 +46,9 @@ class EMA:
         """Moves the averages towards the weights as they are after step number ``step``."""
         parameters, buffers = self._live()
         averages = [self._average[name] for name in parameters]
-        torch._foreach_lerp_(averages, [p.data for p in parameters.values()], 1.0 - self.decay_at(step))
+        foreach.lerp_(averages, [p.data for p in parameters.values()], 1.0 - self.decay_at(step))
         if buffers:
-            torch._foreach_copy_([self._average[name] for name in buffers], list(buffers.values()))
+            foreach.copy_([self._average[name] for name in buffers], list(buffers.values()))
 
     @contextmanager
     def swapped(self) -> Iterator[None]:

@@ -51,9 +51,7 @@ class Trainer(Runtime):
             if self.settings.replay is not None:
                 return rehearsal.replay(self, Path(self.settings.replay))
             if self.finished and self.done_file.exists():
-                self.logger.text(
-                    f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*"
-                )
+                self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*")
                 return self.metrics
             self.done_file.unlink(missing_ok=True)
             if rehearsal.wanted(self):
@@ -92,9 +90,7 @@ class Trainer(Runtime):
             self.profiler.step()
             self.advance(ctx)
         if done != expected:
-            raise RuntimeError(
-                f"stage {stage.name}: segments() yielded {done}, segments_per_batch() says {expected}"
-            )
+            raise RuntimeError(f"stage {stage.name}: segments() yielded {done}, segments_per_batch() says {expected}")
         self.samples_seen += stage.batch_size
 
     def train_step(self, segments: Sequence[Segment], ctx: StepContext) -> None:
@@ -109,6 +105,7 @@ class Trainer(Runtime):
         for phase in due:
             optimizer, parameters = self.optimizers[phase.name], self.trained[phase.name]
             optimizer.zero_grad(set_to_none=True)
+            ctx.loss_scale = self.precision.loss_scale(phase.name)
             for index, segment in enumerate(segments):
                 with self.parallel.micro_batch(last=index == len(segments) - 1):
                     losses = self.task.losses(phase.name, segment, ctx)
@@ -157,9 +154,7 @@ class Trainer(Runtime):
         if self.settings.eval_every != 0 and self.evaluated != self.step:
             return
         if self.parallel.is_main:
-            state.write_json(
-                self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen}
-            )
+            state.write_json(self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen})
         self.logger.text(f"done: step {self.step}, {self.samples_seen} samples, {self.run_dir}")
 
     # Evaluation and records
@@ -175,9 +170,7 @@ class Trainer(Runtime):
         self.parallel.broadcast(b for module in self.networks.values() for b in module.buffers())
         with self.evaluation_mode():
             dataset, ctx = self.task.dataset("val", stage), self.context()
-            ctx.log = lambda name, value: (
-                None
-            )  # the record of training steps is none of evaluation's business
+            ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
             loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
             sums = self.task.evaluate(loader, ctx)
             if self.parallel.any(self.stop.requested):

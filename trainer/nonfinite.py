@@ -1,9 +1,9 @@
 """What happens when a loss or a gradient becomes NaN or infinite: nothing to the weights, and a dump to replay.
 
-The verdict is a tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need not
-wait for it. From the bad loss on no weight changes any more: neither in this segment nor, when the run is to end, in any
-later one. On CUDA the host reads the verdict a little later, when a copy of it has arrived by itself; until then it keeps
-the segment, so that the dump holds exactly what was computed with. On the CPU it reads it at once.
+The verdict is a tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need
+not wait for it. From the bad loss on no weight changes any more: neither in this segment nor, when the run is to end,
+in any later one. On CUDA the host reads the verdict a little later, when a copy of it has arrived by itself; until then
+it keeps the segment, so that the dump holds exactly what was computed with. On the CPU it reads it at once.
 
 Phases that had already stepped in the same segment are taken back: their weights before the step are remembered until
 the segment is known to be good, so the dump, and the networks in memory, are as they were when the segment began.
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer import foreach
 from trainer.config import OnNonFinite, TrainerConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.parallel import Parallel
@@ -140,10 +141,10 @@ class NonFiniteGuard:
         kept = [self._before[phase][name] for name in parameters]
         live = [p.data for p in parameters.values()]
         if self.waits:
-            torch._foreach_copy_(kept, live)
+            foreach.copy_(kept, live)
         else:  # kept * tripped + live * (1 - tripped), exact for 0 and 1, without asking the device
-            torch._foreach_mul_(kept, self._tripped)
-            torch._foreach_add_(kept, torch._foreach_mul(live, 1.0 - self._tripped))
+            foreach.mul_(kept, self._tripped)
+            foreach.add_(kept, foreach.mul(live, 1.0 - self._tripped))
 
     def after_phase(self, bad: Tensor) -> bool:
         """Takes the verdict with the gradients in it. True when the rest of the segment is known to be void."""
@@ -192,16 +193,14 @@ class NonFiniteGuard:
         phase = record.phases[int(failed)]
         if not tripped:
             self.skipped += 1
-            _log.warning(
-                "step %d: a loss or gradient of phase '%s' is not finite; skipped", record.step, phase
-            )
+            _log.warning("step %d: a loss or gradient of phase '%s' is not finite; skipped", record.step, phase)
             return
         path = self._dump(record, int(failed))
         row = f" after {self.budget} skipped ones in a row" if self.budget else ""
         raise NonFiniteError(
-            f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of phase "
-            f"'{phase}' is not finite. No weight was changed. Batch, weights and random state are in {path}; the same "
-            f"command with trainer.replay={path} runs that step again and names the loss and the parameters. Remedies: "
+            f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of "
+            f"phase '{phase}' is not finite. No weight was changed. Batch, weights and random state are in {path}; "
+            f"the same command with trainer.replay={path} runs that step again and names the loss and the parameters. Remedies: "
             "a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
         )
 
@@ -210,14 +209,10 @@ class NonFiniteGuard:
         """Takes phases that had stepped back, and writes all that a replay needs."""
         path = self.folder / f"step-{record.step}"
         stepped: dict[str, dict[str, Tensor]] = {}
-        live = {
-            f"{n}.{name}": p for n, module in self.networks.items() for name, p in module.named_parameters()
-        }
+        live = {f"{n}.{name}": p for n, module in self.networks.items() for name, p in module.named_parameters()}
         for phase in record.phases[:failed]:
             stepped[phase] = {name: live[name].detach().clone() for name in self._before[phase]}
-        for phase in reversed(
-            record.phases[:failed]
-        ):  # reversed: a parameter of two phases ends as it was first
+        for phase in reversed(record.phases[:failed]):  # reversed: a parameter of two phases ends as it was first
             for name, value in self._before[phase].items():
                 live[name].copy_(value)
         path.mkdir(parents=True, exist_ok=True)
@@ -251,8 +246,8 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
-            f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, with as "
-            "many processes as it had"
+            f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, "
+            "with as many processes as it had"
         ) from None
     except Exception as error:  # torch raises many types here
         raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
@@ -262,9 +257,7 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Parameters and saved buffers of all networks by canonical name, ``network.parameter``; not copied."""
-    return {
-        f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()
-    }
+    return {f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()}
 
 
 def streams_state(generator: torch.Generator) -> dict[str, Any]:

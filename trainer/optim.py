@@ -87,27 +87,3 @@ def trainable_names(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
     """The parameter names that any pattern means."""
     patterns = tuple(patterns)
     return {name for name in names if any(matches(name, pattern) for pattern in patterns)}
-
-
-def problems(optim: dict[str, OptimizerConfig], phases: set[str]) -> list[str]:
-    """What is wrong with the ``optim`` group for a task with these phases, one line each."""
-    found = [
-        f"optim.{name} is missing: the task updates the phase '{name}'; add it (optim=... or +optim.{name}.lr=...)"
-        for name in sorted(phases - optim.keys())
-    ]
-    for name, config in sorted(optim.items()):
-        if not config.lr >= 0.0:
-            found.append(f"optim.{name}.lr={config.lr}: must not be negative")
-        if len(config.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in config.betas):
-            found.append(f"optim.{name}.betas={list(config.betas)}: needs two numbers in [0, 1)")
-        if config.eps <= 0.0:
-            found.append(f"optim.{name}.eps={config.eps}: must be positive")
-        if config.weight_decay < 0.0:
-            found.append(f"optim.{name}.weight_decay={config.weight_decay}: must not be negative")
-        if not 0.0 <= config.momentum < 1.0:
-            found.append(f"optim.{name}.momentum={config.momentum}: must lie in [0, 1)")
-        if config.every < 1:
-            found.append(f"optim.{name}.every={config.every}: must be at least 1")
-        if config.clip is not None and config.clip <= 0.0:
-            found.append(f"optim.{name}.clip={config.clip}: must be positive, or null for no clipping")
-    return found

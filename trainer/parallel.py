@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainer import foreach
 from trainer.config import DeviceKind, Strategy
 from trainer.errors import ConfigError
 
@@ -38,9 +39,7 @@ def pick_device(kind: DeviceKind) -> torch.device:
     if kind is DeviceKind.cpu or (kind is DeviceKind.auto and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError(
-            "trainer.device=cuda: torch finds no CUDA device here; use trainer.device=auto or cpu"
-        )
+        raise ConfigError("trainer.device=cuda: torch finds no CUDA device here; use trainer.device=auto or cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= torch.cuda.device_count():
         raise ConfigError(
@@ -186,7 +185,7 @@ class Parallel:
                 work.wait()
             flat /= self.world
             parts = flat.split([grad.numel() for grad in bucket])
-            torch._foreach_copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
+            foreach.copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
 
     def wrap(self, networks: Iterable[nn.Module]) -> None:
         """Puts DDP into the networks' ``forward`` (strategy ``ddp``); called again when other parameters train.

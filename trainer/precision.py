@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from trainer import foreach
 from trainer.config import Precision
 from trainer.errors import ConfigError
 
@@ -87,9 +88,7 @@ class PrecisionPolicy:
     def amp(self) -> AbstractContextManager[Any]:
         """The run's autocast, for ``with``."""
         # `enabled` has to be a bool: autocast refuses the integers that configurations may hold.
-        return torch.autocast(
-            self.device.type, dtype=self.dtype, enabled=bool(self.precision is not Precision.fp32)
-        )
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=bool(self.precision is not Precision.fp32))
 
     def scale(self, phase: str, loss: Tensor) -> Tensor:
         """The loss as backward should see it."""
@@ -113,19 +112,19 @@ class PrecisionPolicy:
             bad: device scalar, 1 where the step must not happen.
 
         Returns:
-            The gradients' total norm before clipping, and ``bad`` with the verdict on the gradients included. In fp16 an
-            overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
+            The gradients' total norm before clipping, and ``bad`` with the verdict on the gradients included. In fp16
+            an overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
         """
         scaler = self.scalers[phase]
         grads = [p.grad for p in parameters if p.grad is not None]
         if scaler.is_enabled():
             # The scaler looks for infinities in the gradients alone, so that is how it has to be told.
-            torch._foreach_mul_(grads, torch.where(bad > 0, float("nan"), 1.0))
+            foreach.mul_(grads, torch.where(bad > 0, float("nan"), 1.0))
         scaler.unscale_(optimizer)
         norm = get_total_norm(grads, foreach=True)
         broken = ~torch.isfinite(norm)
         if scaler.is_enabled():
-            broken = broken & (self._scale_tensor(scaler) <= 1.0)
+            broken = broken & (self.loss_scale(phase) <= 1.0)
         bad = torch.maximum(bad, broken.to(bad.dtype))
         if clip is not None:
             clip_grads_with_norm_(parameters, clip, norm, foreach=True)
@@ -137,8 +136,10 @@ class PrecisionPolicy:
             optimizer.step()
         return norm, bad
 
-    def _scale_tensor(self, scaler: torch.amp.GradScaler) -> Tensor:
-        return scaler.scale(torch.ones((), device=self.device))
+    def loss_scale(self, phase: str) -> Tensor | float:
+        """What ``scale`` multiplies by, on the device; 1.0 unless fp16."""
+        scaler = self.scalers[phase]
+        return scaler.scale(torch.ones((), device=self.device)) if scaler.is_enabled() else 1.0
 
     def state_dict(self) -> dict[str, Any]:
         """The scalers' states by phase; empty dicts unless fp16."""

@@ -18,11 +18,12 @@ from trainer.state import Snapshot, load_networks
 
 if TYPE_CHECKING:
     from trainer.loop import Trainer
+    from trainer.runtime import Runtime
 
 PREFLIGHT_STEPS = 2  # the second one of a clip carries what the first left behind
 
 
-def describe(trainer: Trainer) -> str:
+def describe(trainer: Runtime) -> str:
     """The dry run's text: the run in a line, a row per network and part with exact counts, the stages."""
     table = trainer.curriculum
     parts = [headline(trainer), "", "networks (parameters)"]
@@ -38,14 +39,12 @@ def describe(trainer: Trainer) -> str:
         clip = trainer.clip(phase)
         count = f"{sum(p.numel() for p in trainer.parameters[name].values()):,}"
         every = str(trainer.every(phase))
-        rows.append(
-            [name, config.kind.name, f"{config.lr:g}", every, "-" if clip is None else f"{clip:g}", count]
-        )
+        rows.append([name, config.kind.name, f"{config.lr:g}", every, "-" if clip is None else f"{clip:g}", count])
     parts += _aligned(rows, right={2, 3, 4, 5})
     return "\n".join(parts) + "\n"
 
 
-def headline(trainer: Trainer) -> str:
+def headline(trainer: Runtime) -> str:
     """The run in two lines: what, how long, where, how exactly."""
     config, table, parallel = trainer.config, trainer.curriculum, trainer.parallel
     processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
@@ -78,7 +77,7 @@ def _aligned(rows: list[list[str]], right: set[int]) -> list[str]:
     return ["  " + "  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]
 
 
-def write_dry_run(trainer: Trainer) -> str:
+def write_dry_run(trainer: Runtime) -> str:
     """Shows ``describe`` on the console (rank 0) and returns it; nothing is written to disk."""
     text = describe(trainer)
     if trainer.parallel.is_main:
@@ -87,7 +86,7 @@ def write_dry_run(trainer: Trainer) -> str:
     return text
 
 
-def wanted(trainer: Trainer) -> bool:
+def wanted(trainer: Runtime) -> bool:
     """Whether a preflight comes first: on CUDA unless told otherwise, and only before the first step."""
     asked = trainer.settings.preflight
     return trainer.step == 0 and (trainer.device.type == "cuda" if asked is None else asked)
@@ -118,8 +117,8 @@ def preflight(trainer: Trainer) -> None:
     except torch.OutOfMemoryError as error:
         raise ConfigError(
             f"curriculum.stages.{stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, {stage.frames} frames, "
-            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {trainer.device} has: "
-            "raise accumulate, or lower batch_size, frames or the resolution"
+            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {trainer.device} "
+            "has: raise accumulate, or lower batch_size, frames or the resolution"
         ) from error
     finally:
         trainer.leave()
@@ -128,12 +127,10 @@ def preflight(trainer: Trainer) -> None:
     if trainer.device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(trainer.device)
-    trainer.logger.text(
-        f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB"
-    )
+    trainer.logger.text(f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB")
 
 
-def replay(trainer: Trainer, path: Path) -> dict[str, float]:
+def replay(trainer: Runtime, path: Path) -> dict[str, float]:
     """Computes a dumped segment again and names what is not finite in it; no weight is trained.
 
     Raises:
@@ -163,17 +160,13 @@ def replay(trainer: Trainer, path: Path) -> dict[str, float]:
                 break
         values = ", ".join(f"{key} {value.item():.6g}" for key, value in losses.items())
         trainer.logger.text(f"replay of step {dump.step}, phase {name}: {values}")
-        broken = [
-            n for n, p in parameters.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())
-        ]
+        broken = [n for n, p in parameters.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
         for parameter in parameters.values():
             parameter.grad = None
         if broken or not all(bool(torch.isfinite(value).all()) for value in losses.values()):
             gradients = f"; gradients not finite: {', '.join(broken[:8])}" if broken else ""
             more = f" and {len(broken) - 8} more" if len(broken) > 8 else ""
-            raise NonFiniteError(
-                f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}{more}"
-            )
+            raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}{more}")
         _take_over(parameters, dump.stepped.get(name, {}))
     trainer.logger.text(f"replay of {path}: everything was finite this time")
     return {}

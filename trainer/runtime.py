@@ -52,9 +52,7 @@ class Runtime:
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
         self.step = self.samples_seen = 0
-        self.evaluated = self.pictured = self.saved = (
-            0  # steps of the last evaluation, visuals and checkpoint
-        )
+        self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
         self.metrics: dict[str, float] = {}  # of the last evaluation
         self.stage: Stage | None = None  # entered
         self.stage_index = 0  # of the last batch
@@ -69,9 +67,7 @@ class Runtime:
         try:
             with self.stop:
                 self.parallel.start()
-                self.parallel.broadcast(
-                    t for m in self.networks.values() for t in (*m.parameters(), *m.buffers())
-                )
+                self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
                 path = self.checkpoint_to_resume()
                 resume_step = 0 if path is None else int(self.checkpoints.load(path)[1]["step"])
                 text, logger = OmegaConf.to_yaml(OmegaConf.create(plain(self.config))), self.config.logger
@@ -126,14 +122,10 @@ class Runtime:
         """Makes a stage the current one: what trains, the task's own changes, the compiler's cache, the data."""
         self.leave()
         if announce:
-            self.logger.text(
-                curriculum.describe_change(self.stage, stage) + f" (from sample {self.samples_seen})"
-            )
+            self.logger.text(curriculum.describe_change(self.stage, stage) + f" (from sample {self.samples_seen})")
         self.guard.reset()
         self.task.on_stage(stage)
-        names = (
-            f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters()
-        )
+        names = (f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters())
         trainable = optim.trainable_names(names, stage.trainable)
         for network, module in self.networks.items():
             for name, parameter in module.named_parameters():
@@ -178,9 +170,7 @@ class Runtime:
         self.speed.add_wait(self.prefetcher.wait_s - before)
         return batch
 
-    def evaluation_loader(
-        self, dataset: SampleDataset, stage: Stage, rank: int, world: int
-    ) -> DevicePrefetcher:
+    def evaluation_loader(self, dataset: SampleDataset, stage: Stage, rank: int, world: int) -> DevicePrefetcher:
         """Batches on the device over the validation samples of one process."""
         loader = make_eval_loader(
             dataset,

@@ -44,18 +44,14 @@ def problems(schedule: ScheduleConfig) -> list[str]:
     for name in ("warmup", "decay_start", "final", "gamma"):
         value = getattr(schedule, name)
         if not 0.0 <= value <= 1.0:
-            found.append(
-                f"schedule.{name}={value}: must lie between 0 and 1 (a share of the run, or a factor)"
-            )
+            found.append(f"schedule.{name}={value}: must lie between 0 and 1 (a share of the run, or a factor)")
     decays = schedule.kind in (ScheduleKind.linear, ScheduleKind.cosine)
     if decays and schedule.warmup > schedule.decay_start:
         found.append(
             f"schedule.warmup={schedule.warmup} ends after schedule.decay_start={schedule.decay_start}: "
             "shorten the warm-up or start the decay later"
         )
-    if schedule.milestones != sorted(schedule.milestones) or any(
-        not 0.0 < m < 1.0 for m in schedule.milestones
-    ):
+    if schedule.milestones != sorted(schedule.milestones) or any(not 0.0 < m < 1.0 for m in schedule.milestones):
         found.append(
             f"schedule.milestones={list(schedule.milestones)}: must be rising shares of the run between 0 and 1"
         )

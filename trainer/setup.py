@@ -17,6 +17,7 @@ from trainer.errors import ConfigError
 from trainer.parallel import Parallel, pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.task import Phase, Task
+from trainer.validation import optimizer_problems
 
 
 def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
@@ -58,14 +59,20 @@ def build_task(config: RunConfig, task: Task | Callable[[], Task]) -> Task:
 def place_networks(config: RunConfig, task: Task, device: torch.device) -> dict[str, nn.Module]:
     """The task's networks on the device, ready to train; its frozen ones on the device and frozen."""
     networks = task.networks()
-    layout = torch.channels_last if config.trainer.channels_last else torch.preserve_format
     for module in networks.values():
-        module.to(device, memory_format=layout).train()
+        _place(module, config, device).train()
         if config.trainer.compile:
             module.compile(dynamic=False)  # in place: names stay what they are
     for module in task.frozen().values():
-        module.to(device, memory_format=layout).eval().requires_grad_(False)
+        _place(module, config, device).eval().requires_grad_(False)
     return networks
+
+
+def _place(module: nn.Module, config: RunConfig, device: torch.device) -> nn.Module:
+    module.to(device)
+    if config.trainer.channels_last:
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return module
 
 
 def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Phase]:
@@ -82,7 +89,7 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
                 raise ValueError(
                     f"phase {phase.name} trains {known.modules} in one stage and {phase.modules} in another"
                 )
-    problems = optim.problems(config.optim, set(phases))
+    problems = optimizer_problems(config.optim, list(phases))
     names = [f"{n}.{name}" for n, module in task.networks().items() for name, _ in module.named_parameters()]
     for stage in table.stages:
         for pattern in stage.trainable:

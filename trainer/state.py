@@ -20,20 +20,19 @@ from trainer.nonfinite import network_tensors
 from trainer.optim import load_optimizer_state, optimizer_state
 
 if TYPE_CHECKING:
-    from trainer.loop import Trainer
+    from trainer.runtime import Runtime
 
 _COUNTERS = ("step", "samples_seen", "evaluated", "pictured")
 
 
-def capture(trainer: Trainer) -> dict[str, Any]:
+def capture(trainer: Runtime) -> dict[str, Any]:
     """Everything but the weights and their averages: tensors (not copied) and plain data."""
     return {
         **{name: getattr(trainer, name) for name in _COUNTERS},
         "stage": trainer.stage_index,
         "metrics": dict(trainer.metrics),
         "optimizers": {
-            name: optimizer_state(optimizer, trainer.parameters[name])
-            for name, optimizer in trainer.optimizers.items()
+            name: optimizer_state(optimizer, trainer.parameters[name]) for name, optimizer in trainer.optimizers.items()
         },
         "scalers": trainer.precision.state_dict(),
         "window": trainer.window.state_dict(),
@@ -42,7 +41,7 @@ def capture(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def apply(trainer: Trainer, state: Mapping[str, Any]) -> None:
+def apply(trainer: Runtime, state: Mapping[str, Any]) -> None:
     """Counterpart of ``capture``.
 
     Raises:
@@ -50,9 +49,7 @@ def apply(trainer: Trainer, state: Mapping[str, Any]) -> None:
     """
     missing = [name for name in (*_COUNTERS, "optimizers", "scalers", "window", "task") if name not in state]
     if missing:
-        raise CheckpointError(
-            f"the checkpoint's state lacks {', '.join(missing)}: it was not written by this trainer"
-        )
+        raise CheckpointError(f"the checkpoint's state lacks {', '.join(missing)}: it was not written by this trainer")
     for name in _COUNTERS:
         setattr(trainer, name, int(state[name]))
     trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
@@ -66,7 +63,7 @@ def apply(trainer: Trainer, state: Mapping[str, Any]) -> None:
 
 
 @torch.no_grad()
-def load_networks(trainer: Trainer, weights: Mapping[str, Tensor], what: str) -> None:
+def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) -> None:
     """Copies weights into the networks.
 
     Raises:
@@ -78,7 +75,7 @@ def load_networks(trainer: Trainer, weights: Mapping[str, Tensor], what: str) ->
         live[name].copy_(value)
 
 
-def load_checkpoint(trainer: Trainer, path: Path) -> None:
+def load_checkpoint(trainer: Runtime, path: Path) -> None:
     """Puts a run where a checkpoint left it.
 
     Raises:
@@ -96,7 +93,7 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
             )
 
 
-def save_checkpoint(trainer: Trainer) -> None:
+def save_checkpoint(trainer: Runtime) -> None:
     """Writes a checkpoint of this moment; all processes together.
 
     Raises:
@@ -120,14 +117,14 @@ def save_checkpoint(trainer: Trainer) -> None:
 class Snapshot:
     """A copy in memory of a run's whole state, to go back to bitwise."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Runtime) -> None:
         self._state = copy.deepcopy(capture(trainer))
         self._weights = {name: t.detach().clone() for name, t in network_tensors(trainer.networks).items()}
         self._ema = None
         if trainer.ema is not None:
             self._ema = {name: t.clone() for name, t in trainer.ema.state_dict().items()}
 
-    def restore(self, trainer: Trainer) -> None:
+    def restore(self, trainer: Runtime) -> None:
         load_networks(trainer, self._weights, "the copy in memory")
         apply(trainer, self._state)
         if trainer.ema is not None and self._ema is not None:

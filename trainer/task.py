@@ -103,6 +103,8 @@ class StepContext:
         log: ``ctx.log("mask_mean", tensor)`` adds a scalar to this step's record without waiting for the device.
         should_stop: True once the run was asked to stop (signal); long evaluations poll it.
         rank, world: process number and count.
+        loss_scale: what fp16 multiplies the current phase's loss by before backward, else 1; for a task that takes
+            gradients of its own.
     """
 
     step: int
@@ -116,6 +118,7 @@ class StepContext:
     should_stop: Callable[[], bool] = field(default=lambda: False)
     rank: int = 0
     world: int = 1
+    loss_scale: Tensor | float = 1.0
 
 
 class SampleDataset(Protocol):

@@ -1,0 +1,15 @@
+"""torch's multi-tensor operations: one kernel for a whole list, in place.
+
+Their names begin with an underscore, but they are what torch's own optimisers and gradient clipping are made of. They
+are collected here so that the rest of the trainer does not depend on where they live.
+"""
+
+from __future__ import annotations
+
+import torch
+
+add_ = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
+copy_ = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
+lerp_ = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+mul = torch._foreach_mul  # pyright: ignore[reportPrivateImportUsage]
+mul_ = torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
