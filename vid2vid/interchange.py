@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.checkpoint import load_weights
 from trainer.errors import CheckpointError
+from trainer.weights import read_pth, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -185,10 +187,9 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
 
 
 def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The ``model.*`` keys that our flat state dict shows (as far as it shows them).
+    """The ``model.*`` keys that our flat state dict shows, as far as it shows them.
 
-    The number of frames cannot be told from the number of channels alone; ``past_frames`` comes from the previous-image
-    encoder, and ``frame_channels`` is what remains for one source frame.
+    Of the source only the number of channels of one frame can be told (``source_channels``: classes and edge).
     """
     out: dict[str, Any] = {}
     g0 = {name.removeprefix("generator.scale0."): x for name, x in weights.items() if name.startswith("generator.scale0.")}
@@ -203,14 +204,15 @@ def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
             out["local_blocks"] = _count(weights, r"generator\.scale1\.hallucination\.trunk\.blocks\.(\d+)\.")
         out["past_frames"] = 0 if past is None else past.shape[1] // 3
         out["flow"] = "flow.flow.conv.weight" in g0
-        out["foreground"] = "foreground.head.conv.weight" in g0
+        out["foreground"] = "override" if "foreground.head.conv.weight" in g0 else "off"
         out["norm"] = "instance" if "labels.layers.0.norm.weight" in g0 else "instance_plain"
-        out["frame_channels"] = first.shape[1] // (out["past_frames"] + 1)
+        out["source_channels"] = first.shape[1] // (out["past_frames"] + 1)
     if "d_image.scale0.layers.0.conv.weight" in weights:
         out["discriminator_scales"] = _count(weights, r"d_image\.scale(\d+)\.")
         finest = weights[f"d_image.scale{out['discriminator_scales'] - 1}.layers.0.conv.weight"]
         out["ndf"] = finest.shape[0]
-    out["temporal_scales"] = _count(weights, r"d_video\.(\d+)\.")
+    if temporal := _count(weights, r"d_video\.(\d+)\."):
+        out["temporal_scales"] = temporal
     return out
 
 
@@ -234,30 +236,52 @@ def read_originals(path: str | Path) -> States:
     label = "latest" if "latest" in files else sorted(files)[-1]
     if len(files) > 1:
         log.info("%s holds %s; taking %r", path, ", ".join(sorted(files)), label)
-    return {network: _read(file) for network, file in sorted(files[label].items())}
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises UnpicklingError, RuntimeError, EOFError, KeyError... for what is not a plain state dict.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{file} cannot be read as a plain PyTorch state dict: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise CheckpointError(f"{file} is not a state dict of tensors (a mapping from names to tensors)")
-    return {str(name): tensor for name, tensor in state.items()}
+    return {network: read_pth(file) for network, file in sorted(files[label].items())}
 
 
 def write_originals(folder: str | Path, states: Mapping[str, Mapping[str, Tensor]], label: str = "latest") -> list[Path]:
     """Writes ``<label>_net_<network>.pth`` for every network and returns the paths."""
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"dst={folder} is a file: the originals' format is a folder with one file per network")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for network, state in states.items():
         path = folder / f"{label}_net_{network}.pth"
         partial = path.with_suffix(".tmp")
-        torch.save({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+        torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, partial)
         partial.replace(path)
         paths.append(path)
     return paths
+
+
+def convert(src: str | Path, dst: str | Path) -> list[str]:
+    """Converts in the direction that ``src`` shows.
+
+    Args:
+        src: the originals' folder or one of their files; or ours: a run, a checkpoint, a weights file.
+        dst: a ``.safetensors`` file for ours, a folder for the originals'.
+
+    Returns:
+        Lines that tell what was written.
+
+    Raises:
+        CheckpointError: ``src`` cannot be read or holds other networks, or ``dst`` does not fit the direction.
+    """
+    src, dst = Path(src), Path(dst)
+    if not src.exists():
+        raise CheckpointError(f"src={src} does not exist")
+    theirs = bool(_FILE.match(src.name)) if src.is_file() else any(_FILE.match(file.name) for file in src.iterdir())
+    if not theirs:
+        weights, _ = load_weights(src)
+        return [f"wrote {path}" for path in write_originals(dst, to_originals(weights))]
+    if dst.suffix != ".safetensors":
+        raise CheckpointError(f"dst={dst}: {src} holds the originals' networks; dst must end in .safetensors")
+    weights = from_originals(read_originals(src))
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    partial = dst.with_name(dst.name + ".tmp")
+    save_weights(partial, weights)
+    partial.replace(dst)
+    total = sum(tensor.numel() for tensor in weights.values())
+    seen = " ".join(f"model.{key}={value}" for key, value in infer_model(weights).items())
+    return [f"wrote {dst}: {len(weights)} tensors, {total:,} values", f"these weights fit {seen}"]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
+from trainer.weights import read_pth, read_safetensors
 
 log = logging.getLogger(__name__)
 
@@ -108,19 +109,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"model.perceptual_weights={path}: no such file. Give torchvision's vgg19 file (vgg19-dcbb9e9d.pth), "
             '"torchvision" to download it, or null to train without the perceptual loss'
         )
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Both readers raise a dozen kinds of errors for what is not their format.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"model.perceptual_weights={path} cannot be read: {reason}") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"model.perceptual_weights={path} is not a state dict")
-    return state
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
 
 
 def _download() -> dict[str, Tensor]:

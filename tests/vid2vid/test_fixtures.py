@@ -136,8 +136,8 @@ def test_names_there_and_back(name):
     model = fixture.model
     assert seen["ngf"] == model.ngf and seen["blocks"] == model.blocks and seen["scales"] == model.scales
     assert seen["downsamplings"] == model.downsamplings and seen["past_frames"] == PAST
-    assert seen["foreground"] == (model.foreground is not Foreground.off) and seen["norm"] == model.norm.name
-    assert seen["frame_channels"] == CLASSES + 1
+    assert seen["foreground"] == model.foreground.name and seen["norm"] == model.norm.name
+    assert seen["source_channels"] == CLASSES + 1
 
 
 def test_discriminator_features():
