@@ -2,7 +2,7 @@
 
 import logging
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -134,16 +134,15 @@ def test_pickled_code_is_never_executed(tmp_path):
     assert not Path("/tmp/vivid-executed").exists()
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, monkeypatch, capsys):
     write_originals(tmp_path / "theirs", to_originals(our_weights()))
 
     def run(*words):
-        command = [sys.executable, str(ROOT / "scripts" / "convert.py"), *words]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        monkeypatch.setattr(sys, "argv", ["convert.py", *words])
+        runpy.run_path(str(ROOT / "scripts" / "convert.py"), run_name="__main__")
 
-    done = run("src=theirs", "dst=ours.safetensors", "format=vid2vid")
-    assert done.returncode == 0, done.stderr
-    assert "ours.safetensors" in done.stdout
-    failed = run("src=nowhere", "dst=x.safetensors", "format=vid2vid")
-    assert failed.returncode == 2 and "nowhere does not exist" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    run(f"src={tmp_path / 'theirs'}", f"dst={tmp_path / 'ours.safetensors'}", "format=vid2vid")
+    assert "ours.safetensors" in capsys.readouterr().out and (tmp_path / "ours.safetensors").exists()
+    with pytest.raises(SystemExit) as end:
+        run(f"src={tmp_path / 'nowhere'}", "dst=x.safetensors", "format=vid2vid")
+    assert end.value.code == 2 and "nowhere does not exist" in capsys.readouterr().err
