@@ -82,10 +82,8 @@ def main() -> None:
             fps=arguments.fps,
             progress=progress,
         )
-    rate = made.frames / made.seconds
-    print(
-        f"{made.video}: {made.frames} frames of {made.size[1]}x{made.size[0]} at {made.fps:g} fps ({rate:.1f} frames/s)"
-    )
+    size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
+    print(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
     if made.pictures is not None:
         print(f"{made.pictures}: {made.frames} pictures")
 

@@ -46,7 +46,7 @@ def instance_edges(ids: Tensor) -> Tensor:
 
 
 def prepend_context(source: Tensor, frames: int) -> Tensor:
-    """``frames`` copies of the first frame before it: the context of a sequence's start. (B, T, ...) -> (B, T+L, ...)."""
+    """L = ``frames`` copies of the first frame before it, a sequence's context: (B, T, ...) -> (B, T+L, ...)."""
     return torch.cat([source[:, :1].expand(-1, frames, *source.shape[2:]), source], dim=1)
 
 
@@ -93,9 +93,14 @@ class SourceEncoder:
             (B, T, channels, H, W): 0 or 1 for labels and edges; [-1, 1] for images.
 
         Raises:
-            DataError: an id that has no channel and is not the ignore label. Looked for in every batch on a CPU; on
-                other devices in the first only, where it costs one wait for the device.
+            DataError: the batch has not the kind of source that the model takes; or an id has no channel and is not the
+                ignore label, which is looked for in every batch on a CPU, on other devices in the first only, where it
+                costs one wait for the device.
         """
+        wanted = "labels" if self.labels else "source"
+        if wanted not in batch:
+            there = "pictures" if self.labels else "label maps"
+            raise DataError(f"the model has model.source={self.model.source.value}, but this source gives {there}")
         if not self.labels:
             source = batch["source"]
             if source.shape[2] != self.channels:

@@ -56,10 +56,10 @@ class Generated:
 class Relabel:
     """Changes classes of label maps, and their instances so that the edges stay those of the new scene.
 
-    With instance ids, a region (building, road) has one id for all its pixels and an object (car 3) one of its own. What
-    turns into a region class takes that region's id: its edges towards its own new class vanish. What turns into an
-    object class keeps its outline. Which classes are regions is known for Cityscapes ids; with others, former regions
-    count as regions and former objects stay objects.
+    A region (building, road) has its class for an instance id, an object (car 3) an id of its own. What turns into a
+    region class takes that region's id: its edges towards its own new class vanish. What turns into an object class
+    keeps its outline. Which classes are regions is known for Cityscapes ids; with others, former regions count as
+    regions and former objects stay objects.
 
     Args:
         mapping: old id -> new id, all at once: 11:21,21:11 swaps.
@@ -86,7 +86,7 @@ class Relabel:
         self._cityscapes = model.num_labels in CITYSCAPES_LABELS
 
     def __call__(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """A frame (``labels`` (H, W), optionally ``instances`` (H, W)) with classes changed; the input stays as it is."""
+        """A frame (``labels`` (H, W), optionally ``instances`` (H, W)) with its classes changed, as a new dict."""
         old = torch.as_tensor(frame["labels"])
         labels = old.clone()
         ids = frame.get("instances")

@@ -21,9 +21,7 @@ from vid2vid.encoding import images_to_float
 from vid2vid.evaluation import ImageMetric
 
 EXTRA = "pip install -e '.[eval]'"
-INCEPTION_FILE = (
-    "pt_inception-2015-12-05-6726825d.pth"  # the original TensorFlow network, of the torch-fidelity project
-)
+INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"  # TensorFlow's network, published by torch-fidelity
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # torchvision's ImageNet weights
 CHUNK = 16  # pictures per call of a network
 
@@ -42,7 +40,7 @@ class FrechetInception:
     name = "fid"
 
     def __init__(self, weights: Path, device: torch.device) -> None:
-        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.fid import FrechetInceptionDistance  # pyright: ignore[reportMissingImports]
 
         _exists(weights, INCEPTION_FILE)
         read_pth(weights)  # torch-fidelity unpickles without restriction: look first whether there are only tensors
@@ -78,7 +76,7 @@ class PerceptualSimilarity:
     name = "lpips"
 
     def __init__(self, weights: Path, device: torch.device) -> None:
-        from torchmetrics.functional.image.lpips import _LPIPS
+        from torchmetrics.functional.image.lpips import _LPIPS  # pyright: ignore[reportMissingImports]
 
         _exists(weights, ALEXNET_FILE)
         with warnings.catch_warnings():  # torchvision's remark that the network is untrained, which is about to change

@@ -108,7 +108,7 @@ def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
         path = checkpoints.latest()
         if path is None:
             raise CheckpointError(
-                f"{run_dir} holds no finished checkpoint yet; train until trainer.checkpoint_every, or give checkpoint=PATH"
+                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
             )
         return path
     for path in (checkpoints.folder / checkpoint, Path(checkpoint)):
@@ -129,12 +129,13 @@ def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:
 
 def _check_resolution(config: Vid2VidConfig, row: Vid2VidStage | None, height: int, width: int) -> None:
     scales = (row.scales if row else None) or config.model.scales
-    divisor = 2 ** (config.model.downsamplings + scales - 1)
+    halvings = config.model.downsamplings + scales - 1
+    divisor = 2**halvings
     if height % divisor or width % divisor:
+        near = [max(1, round(side / divisor)) * divisor for side in (height, width)]
         raise ConfigError(
-            f"resolution=[{height},{width}]: this generator halves the picture {config.model.downsamplings + scales - 1} "
-            f"times, so height and width must be divisible by {divisor}; "
-            f"try [{max(1, round(height / divisor)) * divisor},{max(1, round(width / divisor)) * divisor}]"
+            f"resolution=[{height},{width}]: this generator halves the picture {halvings} times, so height and width "
+            f"must be divisible by {divisor}; try [{near[0]},{near[1]}]"
         )
 
 

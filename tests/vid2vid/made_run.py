@@ -1,0 +1,44 @@
+"""A run directory with an untrained generator, as the trainer would leave one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+
+from trainer.checkpoint import Checkpoints
+from trainer.config import DeviceKind, Precision
+from trainer.configuration import plain
+from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
+from vid2vid.encoding import SourceEncoder
+from vid2vid.networks import Generator
+
+
+def street_config(resolution: tuple[int, int] = (32, 64)) -> Vid2VidConfig:
+    """Small enough for tests: ngf 4, 2 downsamplings, 32x64."""
+    config = Vid2VidConfig(resolution=list(resolution))
+    config.model.ngf, config.model.blocks, config.model.downsamplings = 4, 2, 2
+    config.model.flow_init = 0.1
+    config.data.kind, config.data.flow = DataKind.street, FlowMethod.exact
+    config.data.workers, config.data.val_clips, config.data.val_frames = 0, 2, 4
+    config.trainer.device, config.trainer.precision = DeviceKind.cpu, Precision.fp32
+    return config
+
+
+def make_run(
+    folder: Path, config: Vid2VidConfig, ema: bool = True, step: int = 7, stage: str | None = None
+) -> Generator:
+    """Write ``config.yaml`` and one checkpoint; returns the generator whose weights are the averaged ones.
+
+    Without ``ema`` they are the raw ones; with it the raw ones are zeros, so that using them shows.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)))
+    torch.manual_seed(0)
+    generator = Generator(config.model, SourceEncoder(config.model, config.data).channels)
+    weights = {f"generator.{name}": value for name, value in generator.state_dict().items()}
+    raw = {name: torch.zeros_like(value) for name, value in weights.items()} if ema else weights
+    meta = {"samples_seen": 2 * step, "stage": stage, "config": plain(config)}
+    Checkpoints(folder).save(step, {"nothing": 0}, raw, weights if ema else None, meta)
+    return generator

@@ -1,0 +1,362 @@
+"""scripts/generate.py and what stands behind it: weights, relabelling, panels, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from made_run import make_run, street_config
+from PIL import Image
+
+from trainer.errors import CheckpointError, ConfigError, DataError
+from vid2vid.config import DataConfig, FirstFrame, ModelConfig, SourceKind, Vid2VidStage
+from vid2vid.data import open_source
+from vid2vid.encoding import SourceEncoder, instance_edges
+from vid2vid.generation import Relabel, generate_video, parse_remap, pick_sequence, read_first_image
+from vid2vid.loading import LoadedRun, load_generator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    make_run(folder, street_config())
+    return folder
+
+
+@pytest.fixture
+def run(run_dir: Path) -> LoadedRun:
+    return load_generator(street_config(), run_dir)
+
+
+def read_video(path: Path) -> tuple[np.ndarray, Any]:
+    with av.open(str(path)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        stream = container.streams.video[0]
+        return frames, (stream.codec_context.name, float(stream.average_rate or 0))
+
+
+def street(run: LoadedRun, frames: int) -> Any:
+    return pick_sequence(open_source("street", run.config, frames), 0, "street")
+
+
+class Frames:
+    """A sequence out of a list of frames; an exception in it is raised when its turn comes."""
+
+    name, fps = "made", 8.0
+
+    def __init__(self, frames: list[Any]) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for frame in self.frames:
+            if isinstance(frame, BaseException):
+                raise frame
+            yield frame
+
+
+def labels_only(count: int) -> list[dict[str, Any]]:
+    return [{"labels": np.full((32, 64), 7 + t % 2, np.int16)} for t in range(count)]
+
+
+# Weights
+
+
+def test_averaged_weights_are_used_and_named(tmp_path: Path):
+    kept = make_run(tmp_path / "with", street_config())
+    loaded = load_generator(street_config(), tmp_path / "with")
+    assert loaded.averaged and "averaged" in loaded.weights_line and loaded.step == 7 and loaded.samples_seen == 14
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, loaded.generator.state_dict()[name])
+    make_run(tmp_path / "without", street_config(), ema=False)
+    raw = load_generator(street_config(), tmp_path / "without")
+    assert not raw.averaged and "no averaged" in raw.weights_line
+    assert not raw.generator.training and not any(p.requires_grad for p in raw.generator.parameters())
+
+
+def test_a_checkpoint_of_another_architecture_says_what_differs(run_dir: Path):
+    config = street_config()
+    config.model.ngf = 8
+    with pytest.raises(CheckpointError, match=r"another architecture(?s:.*)other shape"):
+        load_generator(config, run_dir)
+    config = street_config()
+    config.model.blocks = 4
+    with pytest.raises(CheckpointError, match="missing"):
+        load_generator(config, run_dir)
+
+
+def test_checkpoints_by_name_path_and_not_at_all(run_dir: Path, tmp_path: Path):
+    assert load_generator(street_config(), run_dir, "step-00000007").checkpoint.name == "step-00000007"
+    file = run_dir / "checkpoints" / "step-00000007" / "ema.safetensors"
+    assert load_generator(street_config(), run_dir, str(file)).averaged
+    with pytest.raises(CheckpointError, match="step-00000007"):
+        load_generator(street_config(), run_dir, "step-00000008")
+    with pytest.raises(CheckpointError, match="no finished checkpoint"):
+        load_generator(street_config(), tmp_path)
+
+
+def test_a_run_stopped_at_a_coarse_stage_is_used_at_that_stage(tmp_path: Path):
+    config = street_config((64, 128))
+    config.model.scales = 2
+    config.curriculum.stages = {
+        "coarse": Vid2VidStage(downscale=2, scales=1),
+        "fine": Vid2VidStage(start=0.5, scales=2),
+    }
+    make_run(tmp_path, config, stage="coarse")
+    loaded = load_generator(config, tmp_path)
+    assert loaded.config.resolution == [32, 64] and loaded.scales == 1
+    assert config.resolution == [64, 128], "the caller's configuration is left alone"
+    made = generate_video(loaded, street(loaded, 2), tmp_path / "x.mp4")
+    assert made.size == (32, 64)
+    assert load_generator(config, tmp_path, resolution=[16, 32]).config.resolution == [16, 32]
+    with pytest.raises(ConfigError, match="divisible by 4"):
+        load_generator(config, tmp_path, resolution=[30, 64])
+
+
+# The video
+
+
+def test_video_and_pictures(run: LoadedRun, tmp_path: Path):
+    seen: list[tuple[int, int | None]] = []
+    made = generate_video(
+        run,
+        street(run, 5),
+        tmp_path / "deep" / "x.mp4",
+        png=True,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    frames, (codec, rate) = read_video(made.video)
+    assert frames.shape == (5, 32, 64, 3) and codec == "h264" and rate == made.fps == 16
+    assert seen == [(t, 5) for t in range(1, 6)]
+    assert made.pictures == tmp_path / "deep" / "x_frames"
+    pictures = [np.asarray(Image.open(p)) for p in sorted(made.pictures.iterdir())]
+    assert [p.name for p in sorted(made.pictures.iterdir())] == [f"{t:06d}.png" for t in range(5)]
+    assert np.abs(np.stack(pictures).astype(int) - frames).mean() < 12, "the video shows the same frames, compressed"
+
+
+def test_compare_shows_label_real_and_generated(run: LoadedRun, tmp_path: Path):
+    made = generate_video(run, street(run, 2), tmp_path / "x.mp4", compare=True, png=True)
+    frames, _ = read_video(made.video)
+    assert made.size[1] == 3 * 64 and made.size[0] > 32 and frames.shape[2] == 192
+    real = next(iter(street(run, 1)))["image"].transpose(1, 2, 0)
+    shown = frames[0, made.size[0] - 32 : made.size[0], 64:128].astype(int)
+    assert np.abs(shown - real).mean() < 12
+    without = generate_video(run, Frames(labels_only(2)), tmp_path / "y.mp4", compare=True)  # type: ignore[arg-type]
+    assert without.size[1] == 2 * 64
+
+
+def test_frames_fps_and_a_source_that_ends_early(run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    made = generate_video(run, Frames(labels_only(6)), tmp_path / "x.mp4", frames=4, fps=25)  # type: ignore[arg-type]
+    assert made.frames == 4 and read_video(made.video)[1][1] == 25
+    generate_video(run, Frames(labels_only(3)), tmp_path / "x.mp4", frames=9)  # type: ignore[arg-type]
+    assert "3 of the 9" in caplog.text
+    for wrong in ({"frames": 0}, {"fps": 0.0}):
+        with pytest.raises(ConfigError):
+            generate_video(run, Frames(labels_only(3)), tmp_path / "x.mp4", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failure", [DataError("frame 2 is damaged"), KeyboardInterrupt()])
+def test_nothing_half_written_stays(run: LoadedRun, tmp_path: Path, failure: BaseException):
+    broken = Frames([*labels_only(2), failure])
+    with pytest.raises(type(failure)):
+        generate_video(run, broken, tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="no frames"):
+        generate_video(run, Frames([]), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_result_is_replaced_only_by_a_whole_one(run: LoadedRun, tmp_path: Path):
+    generate_video(run, Frames(labels_only(2)), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    before = (tmp_path / "x.mp4").read_bytes()
+    with pytest.raises(DataError):
+        generate_video(run, Frames([*labels_only(1), DataError("damaged")]), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    assert (tmp_path / "x.mp4").read_bytes() == before and len(list((tmp_path / "x_frames").iterdir())) == 2
+    generate_video(run, Frames(labels_only(3)), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    assert len(list((tmp_path / "x_frames").iterdir())) == 3
+    (tmp_path / "x_frames" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="in the way"):
+        generate_video(run, Frames(labels_only(1)), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+
+
+def test_first_frames(run: LoadedRun, tmp_path: Path):
+    def first_pictures(**options: Any) -> np.ndarray:
+        made = generate_video(run, street(run, 3), tmp_path / "x.mp4", png=True, **options)
+        assert made.pictures is not None
+        return np.stack([np.asarray(Image.open(p)) for p in sorted(made.pictures.iterdir())])
+
+    real = np.stack([frame["image"].transpose(1, 2, 0) for frame in street(run, 3)])
+    echoed = first_pictures(first_frame=FirstFrame.real)
+    assert np.array_equal(echoed[:2], real[:2]) and not np.array_equal(echoed[2], real[2])
+    Image.fromarray(np.full((100, 120, 3), 200, np.uint8)).save(tmp_path / "grey.png")
+    picture = read_first_image(tmp_path / "grey.png", (32, 64))
+    assert picture.shape == (3, 32, 64)
+    starts = [
+        first_pictures(),
+        first_pictures(first_frame=FirstFrame.zeros),
+        first_pictures(first_frame=FirstFrame.image, image=picture),
+    ]
+    assert not any(np.array_equal(a, b) for a, b in ((starts[0], starts[1]), (starts[1], starts[2])))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        read_first_image(tmp_path / "bad.png", (32, 64))
+
+
+def test_a_source_of_another_kind_is_refused(run: LoadedRun, tmp_path: Path):
+    pictures = Frames([{"source": np.zeros((3, 32, 64), np.uint8)}])
+    with pytest.raises(DataError, match=r"model\.source=labels"):
+        generate_video(run, pictures, tmp_path / "x.mp4")  # type: ignore[arg-type]
+
+
+def test_clip_numbers(run: LoadedRun):
+    sources = open_source("street", run.config, 1)
+    assert pick_sequence(sources, 1, "street").name != pick_sequence(sources, 0, "street").name
+    with pytest.raises(DataError, match="clip=2"):
+        pick_sequence(sources, 2, "street")
+
+
+# Relabelling
+
+
+def test_remap_is_read():
+    assert parse_remap("11:21, 26:24") == {11: 21, 26: 24}
+
+
+@pytest.mark.parametrize("text", ["11", "11:", "a:b", "", "11:21:3", "11:21,11:22"])
+def test_a_remap_that_cannot_be_read(text: str):
+    with pytest.raises(ConfigError, match="remap"):
+        parse_remap(text)
+
+
+def test_remap_needs_labels_and_channels():
+    with pytest.raises(ConfigError, match=r"remap to 99(?s:.*)0\.\.34"):
+        Relabel({11: 99}, ModelConfig())
+    with pytest.raises(ConfigError, match="21"):
+        Relabel({11: 21}, ModelConfig(label_ids=[11, 7]))
+    with pytest.raises(ConfigError, match="source=image"):
+        Relabel({11: 21}, ModelConfig(source=SourceKind.image))
+
+
+def test_labels_change_all_at_once_and_the_input_stays():
+    labels = torch.tensor([[11, 21, 7]], dtype=torch.int16)
+    relabel = Relabel({11: 21, 21: 11, 5: 6}, ModelConfig())
+    frame = {"labels": labels}
+    assert relabel(frame)["labels"].tolist() == [[21, 11, 7]] and labels.tolist() == [[11, 21, 7]]
+    assert relabel.unseen == {5}
+
+
+def test_edges_are_those_of_the_new_scene():
+    labels = torch.full((4, 8), 11, dtype=torch.int16)
+    labels[:, 3:] = 21
+    labels[2:, 6:] = 26
+    instances = labels.int().clone()
+    instances[2:, 6:] = 26001
+
+    def edges(mapping: dict[int, int], model: ModelConfig | None = None) -> torch.Tensor:
+        changed = Relabel(mapping, model or ModelConfig())({"labels": labels, "instances": instances})
+        batch = {k: v[None, None] for k, v in changed.items()}
+        encoded = SourceEncoder(ModelConfig(), DataConfig()).encode(batch)
+        assert torch.equal(encoded[0, 0, -1], instance_edges(changed["instances"]).float())
+        return instance_edges(changed["instances"])
+
+    assert edges({7: 8})[0, 2] and edges({7: 8})[2, 6], "nothing changes where nothing is changed"
+    joined = edges({11: 21})
+    assert not joined[0].any() and joined[2, 6], "building and tree are one region now; the car keeps its outline"
+    vanished = edges({11: 21, 26: 21})
+    assert not vanished.any(), "a car that became vegetation has no outline"
+    assert edges({26: 24})[2, 6], "a person in the car's place has its outline"
+    unknown = edges({11: 21, 26: 21}, ModelConfig(num_labels=30))
+    assert not unknown[0].any() and unknown[2, 6], "without Cityscapes ids an object stays an object"
+
+
+def test_relabelled_video_differs_and_unseen_labels_are_told(
+    run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    def pictures(relabel: Relabel | None) -> np.ndarray:
+        made = generate_video(run, street(run, 2), tmp_path / "x.mp4", relabel=relabel, png=True)
+        assert made.pictures is not None
+        return np.stack([np.asarray(Image.open(p)) for p in sorted(made.pictures.iterdir())])
+
+    plain = pictures(None)
+    assert not np.array_equal(plain, pictures(Relabel({11: 21, 33: 7}, run.config.model)))
+    assert "33" in caplog.text and "11" not in caplog.text
+
+
+# The script
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *arguments], capture_output=True, text=True, timeout=120, cwd="/"
+    )
+
+
+def test_script_writes_a_video(run_dir: Path, tmp_path: Path):
+    out = tmp_path / "x.mp4"
+    done = script("generate.py", f"run={run_dir}", "source=street", f"out={out}", "frames=3", "compare=true", "clip=3")
+    assert done.returncode == 0, done.stderr
+    assert "averaged (EMA) weights" in done.stdout and str(out) in done.stdout
+    assert len(read_video(out)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["source=street", "remap=11:99"], ["remap", "99"]),
+        (["source=street", "frmes=3"], ["frmes", "frames"]),
+        (["source=/nowhere/at/all"], ["/nowhere/at/all"]),
+        (["source=street", "checkpoint=step-3"], ["step-3", "step-00000007"]),
+        (["source=street", "image=a.png", "first_frame=zeros"], ["a.png", "zeros"]),
+        (["source=street", "first_frame=image"], ["image=PATH"]),
+        (["source=street", "resolution=[30,64]"], ["divisible by 4"]),
+        (["source=street", "trainer.device=cpu", "model.ngf=8"], ["another architecture"]),
+    ],
+)
+def test_mistakes_end_with_code_2_and_one_message(
+    run_dir: Path, tmp_path: Path, arguments: list[str], words: list[str]
+):
+    done = script("generate.py", f"run={run_dir}", f"out={tmp_path / 'x.mp4'}", *arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Memory
+
+
+def resident() -> float:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_length(tmp_path: Path):
+    """1,000 frames of 128x256: less than 50 MiB between frame 100 and frame 1,000."""
+    config = street_config((128, 256))
+    make_run(tmp_path / "run", config)
+    run = load_generator(config, tmp_path / "run")
+    at: dict[int, float] = {}
+
+    def watch(done: int, total: int | None) -> None:
+        if done in (100, 1000):
+            at[done] = resident()
+
+    made = generate_video(run, street(run, 1000), tmp_path / "x.mp4", compare=True, png=True, progress=watch)
+    assert made.frames == 1000
+    print(json.dumps({"resident_mib": at, "seconds": made.seconds}))
+    assert at[1000] - at[100] < 50
