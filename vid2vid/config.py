@@ -138,6 +138,7 @@ class DataConfig:
     val_clips: int = 8
     val_frames: int = 24  # length of evaluation clips
     supersample: int = 1  # street: anti-aliasing, NxN rays per pixel
+    street_detail: bool = False  # street: also poles, traffic signs and terrain (ids 17, 20, 22)
 
 
 @dataclass

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import ConfigError
-from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
+from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data import street_scene as S
-from vid2vid.data.palette import colorize
 from vid2vid.data.street_render import Picture, View, compose, draw
 from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
 
@@ -119,14 +118,12 @@ class StreetDataset:
     data.val_clips scenes, shown from frame 0 without augmentation.
 
     Raises:
-        ConfigError: a data.flow that the street cannot serve.
+        ConfigError: data.flow=precomputed, which the street cannot have.
     """
 
     def __init__(self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> None:
-        if config.data.flow not in (FlowMethod.exact, FlowMethod.none):
-            raise ConfigError(
-                f"data.flow={config.data.flow.value}: data=street knows its flow; use data.flow=exact or none"
-            )
+        if config.data.flow is FlowMethod.precomputed:
+            raise ConfigError("data.flow=precomputed, but data=street is rendered while training: use data.flow=exact")
         self.config, self.split, self.frames = config, split, frames
         self.resolution = (int(resolution[0]), int(resolution[1]))
 
@@ -136,7 +133,7 @@ class StreetDataset:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Clip of scene ``index``, (T, ...) arrays as described in `vid2vid.data`."""
         data = self.config.data
-        world = StreetWorld(self.config.seed, index, self.split)
+        world = StreetWorld(self.config.seed, index, self.split, data.street_detail)
         start, step, flip, view = 0, 1, False, None
         if self.split == "train":
             start = int(rng.integers(START_FRAMES))
@@ -161,15 +158,19 @@ def mirror(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_configured(sample: dict[str, Any], config: Vid2VidConfig) -> dict[str, Any]:
-    """Leave out what the configuration does not use; with model.source=image the labels become coloured pictures."""
-    if config.data.flow is FlowMethod.none:
-        for key in ("flow", "confidence"):
-            sample.pop(key, None)
-    if config.model.source is SourceKind.image:
-        sample["source"] = colorize(sample.pop("labels"))
-        sample.pop("instances", None)
-    elif not config.model.instance_edges:
-        sample.pop("instances", None)
+    """Leave out what the configuration does not use; estimate the flow where it asks for another than the exact one."""
+    data = config.data
+    if not config.model.instance_edges:
+        del sample["instances"]
+    if data.flow is FlowMethod.none:
+        del sample["flow"], sample["confidence"]
+    elif data.flow is not FlowMethod.exact:
+        import torch
+
+        from vid2vid.flow import estimate_clip
+
+        estimate = estimate_clip(torch.from_numpy(sample["images"]), data.flow, data.flow_weights)
+        sample["flow"], sample["confidence"] = (part.numpy() for part in estimate)
     return sample
 
 
@@ -180,7 +181,7 @@ class StreetSequence:
 
     def __init__(self, config: Vid2VidConfig, split: str, clip: int, frames: int) -> None:
         self.config, self.frames = config, frames
-        self.world = StreetWorld(config.seed, clip, split)
+        self.world = StreetWorld(config.seed, clip, split, config.data.street_detail)
         self.name = self.world.name
 
     def __len__(self) -> int:
@@ -190,7 +191,8 @@ class StreetSequence:
         height, width = self.config.resolution
         for k in range(self.frames):
             one = self.world.render(k, (height, width), self.config.data.supersample)
-            yield _as_configured({key: one[key] for key in ("labels", "instances", "image")}, self.config)
+            keys = ("labels", "instances", "image") if self.config.model.instance_edges else ("labels", "image")
+            yield {key: one[key] for key in keys}
 
 
 def open_street(config: Vid2VidConfig, split: str, clip: int, frames: int | None = None) -> StreetSequence:

@@ -134,8 +134,10 @@ def compose(scene: StreetScene, t: float, view: View) -> Frame:
     rows = scene.surfaces(t)
     p = project(rows, scene, t, view)
     inverse, determinant = invert(p)
-    nearest = p[:, 2, 2] + np.maximum(p[:, 2, 0], 0) + np.maximum(p[:, 2, 1], 0)
-    order = np.flatnonzero((determinant < 0) & (nearest > 0.2))
+    # signed distances to the planes that bound the view; a surface is out when even its largest is negative
+    planes = np.array([[1, 0, 0.5], [-1, 0, view.width], [0, 1, 0.5], [0, -1, view.height], [0, 0, 1]]) @ p
+    inside = (planes[:, :, 2] + np.maximum(planes[:, :, 0], 0) + np.maximum(planes[:, :, 1], 0) > 0).all(1)
+    order = np.flatnonzero((determinant < 0) & inside)
     ahead = rows[:, S.DEPTH] + travel(rows, scene, t) - scene.camera(t)[1]
     rank = rows[order, S.BAND] * 1e5 - ahead[order]
     order = order[np.argsort(rank, kind="stable")]

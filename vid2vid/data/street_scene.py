@@ -101,8 +101,15 @@ class _Builder:
 
     # ---- things
 
-    def building(self, side: int, z0: float, length: float, front: float, floors: int, depth: float) -> None:
-        """Ground floor with shops, floors with windows, a roof edge that leans back, the wall towards the camera."""
+    def building(
+        self, side: int, z0: float, length: float, front: float, floors: int, hidden: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Ground floor with shops, floors with windows, a roof edge that leans back, the wall towards the camera.
+
+        ``hidden`` and the result are (distance from the middle of the road, height) of the house before and of this one:
+        the wall is left out where the house before it covers it.
+        """
+        depth = 18.0
         rng, key = self.rng, self.next_key()
         wall = _jitter(rng, WALLS[rng.integers(len(WALLS))], 0.12)
         trim, glass = _jitter(rng, TRIM, 0.06), _jitter(rng, GLASS, 0.15)
@@ -124,12 +131,16 @@ class _Builder:
         leaning = rng.random() < 0.6
         if leaning:
             face(M.roof, height, (side * 1.4, 2.4, 0), (10.6 * length, 127.9, shift, 0), (roof, glass, trim))
+        covered = height + 2.4 * leaning
+        if front >= hidden[0] and covered <= hidden[1]:
+            return front, covered
         x0 = front if side > 0 else -front - depth
         self.add(M.side_wall, BUILDING_ID, LOTS, middle, (x0, 0, z0), (depth, 0, 0), (0, height, 0),
                  (9.0 * depth, 9.0 * height, shift, 0), (_scaled(wall, 0.95), glass, trim), key, light=self.light(0) - 0.1)  # fmt: skip
         if leaning:
             self.add(M.roof, BUILDING_ID, LOTS, middle, (x0, height, z0), (depth, 0, 0), (0, 2.4, 1.4),
                      (10.6 * depth, 127.9, shift, 0), (roof, roof, roof), key, light=self.light(0) - 0.1)  # fmt: skip
+        return front, covered
 
     def tree(self, x: float, z: float, height: float, width: float, band: int = TREES) -> None:
         material = M.canopy_tall if self.rng.random() < 0.3 else M.canopy_round
@@ -204,9 +215,9 @@ class _Builder:
         legs, arms = (trousers, trousers, DARK), (_scaled(shirt, 0.88), shirt, skin)
         hip, shoulder = 0.48 * height, 0.81 * height
         for s in (-1, 1):
-            limb(s * 0.095, hip, hip, 0.17, s * 0.34, legs)
-            limb(s * 0.25, shoulder, 0.37 * height, 0.12, -s * 0.24, arms)
-        width = 0.54
+            limb(s * 0.1, hip, hip, 0.19, s * 0.34, legs)
+            limb(s * 0.24, shoulder, 0.37 * height, 0.13, -s * 0.24, arms)
+        width = 0.52
         self.add(M.torso, PERSON_ID, PEOPLE, z, (x, hip - 0.06, z), (0, 0, 0), (0, height - hip + 0.06, 0),
                  (127.9, 127.9, 0, 0), (shirt, skin, hair), self.next_key(), instance, (-width / 2, width))  # fmt: skip
 
@@ -316,7 +327,7 @@ class StreetScene:
 
     def _lots(self, build: _Builder, side: int, z0: float, z1: float) -> None:
         """Fill the land beside a stretch of sidewalk: houses wall to wall, now and then a gap with trees."""
-        rng, z = build.rng, z0
+        rng, z, before = build.rng, z0, (0.0, 0.0)
         while z < z1 - 0.1:
             length = min(rng.uniform(8, 15), z1 - z)
             length = z1 - z if z1 - z - length < 5 else length
@@ -325,9 +336,11 @@ class StreetScene:
                 for k in range(2):
                     build.tree(side * (12 + 3 * rng.random()), z + length * (0.25 + 0.5 * k), rng.uniform(6, 10),
                                rng.uniform(5, 7), LOTS)  # fmt: skip
+                before = 0.0, 0.0
             else:
                 floors = int(self.floors + rng.integers(-1, 2))
-                build.building(side, z, length, KERB + rng.choice((0.0, 0.0, 1.0)), max(1, floors), 18.0)
+                front = KERB + rng.choice((0.0, 0.0, 1.0))
+                before = build.building(side, z, length, front, max(1, floors), before)
             z += length
 
     def _walker(self, stream: int, slot: int) -> np.ndarray:

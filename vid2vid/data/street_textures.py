@@ -249,7 +249,7 @@ def _canopy(rng: np.random.Generator, tall: bool) -> _Canvas:
         ra, rb = (38, 32) if not tall else (25, 36)
         radius = rng.uniform(12, 22)
         crown |= canvas.ellipse(64 + ra * np.cos(angle), 84 + rb * np.sin(angle), radius, radius * 0.8)
-    crown &= _noise(rng, 18, 2) > -0.42
+    crown &= _noise(rng, 18, 2) > -0.55
     canvas.alpha = crown.astype(float)
     trunk = np.zeros((SIZE, SIZE), bool)
     trunk[:60, 60:68] = True
@@ -314,7 +314,7 @@ def _cabin(rng: np.random.Generator, side: bool) -> _Canvas:
     """Windows (second colour) in a frame; from the side a trapezium."""
     canvas = _Canvas(rng)
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE
-    lean = (0.22 if side else 0.06) * y
+    lean = (0.22 if side else 0.0) * y
     canvas.alpha = ((x >= lean) & (x <= 1 - lean)).astype(float)
     border = 0.07 if side else 0.08
     glass = (x >= lean + border) & (x <= 1 - lean - border) & (y > 0.08) & (y < 0.86)
@@ -328,14 +328,16 @@ def _cabin(rng: np.random.Generator, side: bool) -> _Canvas:
 def _torso(rng: np.random.Generator) -> _Canvas:
     """Head, shoulders and trunk. First colour: clothes, second: skin, third: hair."""
     canvas = _Canvas(rng, 0.06, 8)
-    head, hair = canvas.ellipse(64, 106, 17, 19), canvas.ellipse(64, 114, 18, 15)
-    body = canvas.ellipse(64, 66, 42, 22) | (canvas.ellipse(64, 30, 36, 60) & canvas.ellipse(64, 40, 60, 50))
-    body[:24, 34:94] = True
+    head, hair = canvas.ellipse(64, 108, 20, 15), canvas.ellipse(64, 115, 21, 11)
+    body = canvas.ellipse(64, 70, 56, 18)  # shoulders
+    body[:72, 14:114] = True
+    body[88:100, 54:74] = True  # neck
     canvas.alpha = (head | hair | body).astype(float)
     canvas.shade *= np.linspace(1.1, 0.8, SIZE)[None, :]
     canvas.second[head], canvas.third[hair] = 1.0, 1.0
     canvas.second[hair] = 0.0
-    canvas.rect(62, 0, 66, 80, third=0.35, shade=0.9)  # the opening of a jacket
+    canvas.second[86:96, 54:74] = 1.0
+    canvas.rect(61, 0, 67, 78, third=0.4, shade=0.85)  # the opening of a jacket
     return canvas
 
 
