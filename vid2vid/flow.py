@@ -194,11 +194,11 @@ def _read_kitti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         if "flow" not in arrays:
             raise DataError(f"{path}: needs an array named flow, has {', '.join(arrays.files) or 'none'}.")
         flow = arrays["flow"].astype(np.float32)
-        confidence = arrays["confidence"] if "confidence" in arrays else None
+        confidence = arrays.get("confidence")
     if flow.ndim == 3 and flow.shape[-1] == 2 and flow.shape[0] != 2:
         flow = flow.transpose(2, 0, 1)
     if flow.ndim != 3 or flow.shape[0] != 2:

@@ -13,6 +13,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,8 @@ class FlowCache:
             os.replace(temporary, path)
         except OSError as error:
             self._writable = False
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             logger.warning(
                 "the flow cache %s cannot be written (%s): flow is computed anew from here on; "
                 "set data.flow_cache to another folder",
@@ -97,7 +99,7 @@ def flow_settings(data: DataConfig, size: tuple[int, int]) -> str:
 
 
 def _read(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         flow, packed = arrays["flow"], arrays["confidence"]
     if flow.shape != (2, *size) or flow.dtype != np.float16:
         raise ValueError(f"it holds {flow.dtype} {flow.shape}, not float16 {(2, *size)}")

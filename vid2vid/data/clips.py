@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from collections.abc import Callable
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,12 +53,6 @@ class ClipDataset:
         frames: int,
         sequences: list[FrameSequence],
     ) -> None:
-        low, high = config.data.scale
-        if not 1.0 <= low <= high:
-            raise ConfigError(
-                f"data.scale=[{low}, {high}]: factors of at least 1 in ascending order are meant, "
-                "1 being the frame that just covers the resolution; e.g. [1.0, 1.2]"
-            )
         self.config, self.data = config, config.data
         self.training = split == "train"
         self.resolution = resolution
@@ -157,22 +153,31 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str) -> list
 
 
 def split_sequences(
-    sequences: list[FrameSequence], split: str, config: Vid2VidConfig, frames: int
+    config: Vid2VidConfig, split: str, frames: int, scan: Callable[[Path], list[FrameSequence]]
 ) -> list[FrameSequence]:
-    """The part of the sequences that a split uses, when there is no `data.val_root`.
+    """The sequences of a split.
 
-    Validation has the last `data.val_share` of the sequences. Of a single one it has the last frames; where that
-    leaves too few to train on, training and validation share it, and the log says so.
+    With `data.val_root`, training has all of `data.root`. Without, validation has the last `data.val_share` of its
+    sequences. Of a single one it has the last frames; where that leaves too few to train on, training and validation
+    share it, and the log says so.
 
     Args:
-        sequences: all, in order.
+        config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.
         split: train, or val and test, which are the same.
-        config: `data.val_share`, and the longest clip of the curriculum.
         frames: length of a training clip.
+        scan: finds the sequences below a root.
+    Raises:
+        ConfigError: no data.root.
     """
+    data = config.data
     training = split == "train"
+    if not data.root:
+        raise ConfigError(f"data.root is not set: data={data.kind.value} needs the place of the data: data.root=PATH")
+    if data.val_root:
+        return scan(Path(data.root if training else data.val_root))
+    sequences = scan(Path(data.root))
     groups = list(dict.fromkeys(s.group for s in sequences))
-    share = config.data.val_share
+    share = data.val_share
     if not 0 < share < 1:
         raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
     if len(groups) > 1:
@@ -184,11 +189,12 @@ def split_sequences(
     last = sequences[-1]
     tail = max(_SHORTEST_VALIDATION, round(share * sum(map(len, sequences))))
     if len(last) - tail < longest:
-        logger.warning(
-            "%s is the only sequence and too short to set frames aside: validation uses the frames of training, "
-            "its figures say nothing about new footage. Set data.val_root.",
-            last.group,
-        )
+        if not training:
+            logger.warning(
+                "%s is the only sequence and too short to set frames aside: validation uses the frames of training, "
+                "its figures say nothing about new footage. Set data.val_root.",
+                last.group,
+            )
         return sequences
     cut = len(last) - tail
     if training:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError
 from vid2vid.config import DataConfig, DataKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset, split_sequences
 from vid2vid.data.frames import FrameSequence, RawFrame, Stream, skip_bad, streams, wants_source
@@ -58,7 +58,7 @@ class FolderSequence(FrameSequence):
         self.wants_source = wants_source(config)
         model = config.model
         label_ids = None if model.label_ids is None else tuple(model.label_ids)
-        self.label_range = LabelRange(model.num_labels, label_ids, config.data.ignore_label)
+        self.label_range: LabelRange | None = LabelRange(model.num_labels, label_ids, config.data.ignore_label)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -95,7 +95,9 @@ class FolderSequence(FrameSequence):
                 raw.source = sized(frame.label, decode(label, frame.label))
             else:
                 raw.labels = sized(frame.label, decode_labels(label, frame.label))
-                self.label_range.check(raw.labels, frame.label)
+                raw.label_name = str(frame.label)
+                if self.label_range is not None:
+                    self.label_range.check(raw.labels, frame.label)
         if instance is not None and frame.instance:
             raw.instances = sized(frame.instance, decode_instances(instance, frame.instance))
         raw.size = sizes[0][1]
@@ -133,18 +135,12 @@ def sequences_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[F
         ConfigError: no data.root.
         DataError: see `scan_folder`.
     """
-    if not config.data.root:
-        raise ConfigError(
-            f"data.root is not set: data={config.data.kind.value} needs the folder of the data, e.g. data.root=/data/clips"
-        )
-    if split != "train" and config.data.val_root:
-        return scan_folder(Path(config.data.val_root), config)
-    root = Path(config.data.root)
-    if config.data.kind is DataKind.cityscapes:
+    if config.data.kind is DataKind.cityscapes and config.data.root and not config.data.val_root:
+        root = Path(config.data.root)
         images = _cityscapes_folder(root, config.data.images_dir, DataConfig.images_dir, _CITYSCAPES_IMAGES)
         if images is not None and (images / "val").is_dir() and (images / "train").is_dir():
             return scan_folder(root, config, subset="train" if split == "train" else "val")
-    return split_sequences(scan_folder(root, config), split, config, frames)
+    return split_sequences(config, split, frames, lambda root: scan_folder(root, config))
 
 
 def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images: bool = True) -> list[FrameSequence]:

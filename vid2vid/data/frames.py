@@ -34,6 +34,7 @@ class RawFrame:
         labels: int32 (h, w), or None.
         source: uint8 (C, h, w), or None.
         instances: int32 (h, w), or None.
+        label_name: file of its labels, for messages.
         flow_base: path of its precomputed flow file without extension, or None.
         edges: thresholds of Canny edges that are its source, computed after cropping; None: `source` is given.
     """
@@ -45,6 +46,7 @@ class RawFrame:
     labels: Tensor | None = None
     source: Tensor | None = None
     instances: Tensor | None = None
+    label_name: str | None = None
     flow_base: Path | None = None
     edges: tuple[int, int] | None = None
 

@@ -76,9 +76,11 @@ def decode_image(data: bytes, path: Path) -> Tensor:
 
         try:
             buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-            return decode_jpeg(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+            image = decode_jpeg(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=True)
         except RuntimeError as error:
             raise _corrupt(path, error) from error
+        assert isinstance(image, Tensor)  # a list for a list of files only
+        return image
     return _with_pillow(data, path, _to_rgb)
 
 
@@ -106,7 +108,7 @@ def decode_labels(data: bytes, path: Path) -> Tensor:
 
 
 def decode_instances(data: bytes, path: Path) -> Tensor:
-    """An instance map as ids, int32 (H, W): grey of any depth, palette index, or colours read as R + 256 G + 65536 B."""
+    """An instance map as ids, int32 (H, W): grey of any depth, palette index, or colours as R + 256 G + 65536 B."""
     ids = _with_pillow(data, path, _to_ids)
     if ids.ndim == 3:
         ids = ids[..., 0] + 256 * ids[..., 1] + 65536 * ids[..., 2]
@@ -198,7 +200,8 @@ def _to_rgb(image: Image.Image) -> Tensor:
 
 def _to_ids(image: Image.Image) -> Tensor:
     """int32 (H, W), or (H, W, 3) where the file has colours."""
-    arguments = image.tile[0][3] if image.tile else None
+    tiles = getattr(image, "tile", None)  # how a file's pixels are stored; pictures from files have it
+    arguments = tiles[0][3] if tiles else None
     raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
     image.load()
     if image.mode in ("RGBA", "LA", "PA"):

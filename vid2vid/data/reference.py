@@ -7,6 +7,7 @@ cropped frames themselves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -44,6 +45,27 @@ class ReferenceFlow:
                 "some; set data.frame_step=1 or data.flow=dis"
             )
         self.data, self.resolution, self.device = data, resolution, device
+        self._caches: dict[tuple[int, int], FlowCache] = {}
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether flow is estimated and kept."""
+        return self.data.flow in ESTIMATORS and self.data.flow_cache is not None
+
+    def cache(self, size: tuple[int, int]) -> FlowCache:
+        """The cache of flow of frames of (H, W) pixels."""
+        if size not in self._caches:
+            self._caches[size] = FlowCache(str(self.data.flow_cache), flow_settings(self.data, size))
+        return self._caches[size]
+
+    def fill(self, frames: Iterable[RawFrame]) -> Iterator[None]:
+        """Put the flow of neighbouring frames into the cache; one pair for each item that is taken."""
+        clip = ClipFlow(self)
+        for frame in frames:
+            clip.add(frame)
+            if clip.pairs:
+                clip.pairs.clear()
+                yield
 
     def clip(self) -> ClipFlow | None:
         """A new clip's flow; None when data.flow=none."""
@@ -57,7 +79,7 @@ class ClipFlow:
         self.owner, self.data = owner, owner.data
         self._previous: RawFrame | None = None
         self._bases: dict[str, Tensor] = {}  # whole frames at covering size, of the last pair only
-        self._pairs: list[tuple[Tensor, Tensor]] = []
+        self.pairs: list[tuple[Tensor, Tensor]] = []
 
     def add(self, frame: RawFrame) -> None:
         """The next frame of the clip, uncropped."""
@@ -65,9 +87,9 @@ class ClipFlow:
         if previous is None:
             return
         if self.data.flow is FlowMethod.precomputed:
-            self._pairs.append(read_flow(_flow_file(frame.flow_base)))
-        elif self.data.flow in ESTIMATORS and self.data.flow_cache is not None:
-            self._pairs.append(self._cached(self.data.flow_cache, frame, previous))
+            self.pairs.append(read_flow(_flow_file(frame.flow_base)))
+        elif self.owner.is_cached:
+            self.pairs.append(self._cached(frame, previous))
 
     def finish(self, images: Tensor, crop: Crop) -> tuple[Tensor, Tensor]:
         """Flow float16 (T, 2, H, W) in pixels of the sample, confidence uint8 (T, 1, H, W); entry 0 zeros.
@@ -76,29 +98,28 @@ class ClipFlow:
             images: the cropped frames, uint8 (T, 3, H, W).
             crop: what they were cropped by.
         """
-        if not self._pairs:
+        if not self.pairs:
             return estimate_clip(
                 images, self.data.flow, self.data.flow_weights, self.owner.device
             )  # of one frame this is zeros whatever the method
-        sizes = {tuple(flow.shape[-2:]) for flow, _ in self._pairs}
+        sizes = {tuple(flow.shape[-2:]) for flow, _ in self.pairs}
         if len(sizes) > 1:
             raise DataError(f"the flow files of one clip differ in size (H, W): {sorted(sizes)}")
-        flow = torch.stack([flow.float() for flow, _ in self._pairs])
-        confidence = torch.stack([confidence for _, confidence in self._pairs])
+        flow = torch.stack([flow.float() for flow, _ in self.pairs])
+        confidence = torch.stack([confidence for _, confidence in self.pairs])
         flow, confidence = crop.flow(flow, confidence)
         flow = torch.cat([torch.zeros_like(flow[:1]), flow]).to(torch.float16)
         return flow, torch.cat([torch.zeros_like(confidence[:1]), confidence])
 
-    def _cached(self, folder: str, frame: RawFrame, previous: RawFrame) -> tuple[Tensor, Tensor]:
+    def _cached(self, frame: RawFrame, previous: RawFrame) -> tuple[Tensor, Tensor]:
         size = whole_frame(frame.size, self.owner.resolution).size
-        cache = FlowCache(folder, flow_settings(self.data, size))
 
         def compute() -> tuple[Tensor, Tensor]:
             current, before = self._base(frame), self._base(previous)
             self._bases = {frame.key: current}
             return estimate_pair(current, before, self.data.flow, self.data.flow_weights, self.owner.device)
 
-        return cache.get(frame.key, previous.key, size, compute)
+        return self.owner.cache(size).get(frame.key, previous.key, size, compute)
 
     def _base(self, frame: RawFrame) -> Tensor:
         if frame.key not in self._bases:

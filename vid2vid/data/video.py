@@ -172,7 +172,7 @@ def _frames_from(container: InputContainer, index: VideoIndex, start: int, path:
         with _damage_named(path):
             yield from enumerate(container.decode(stream))
         return
-    position = {stamp: number for number, stamp in enumerate(index.stamps)}
+    position: dict[int | None, int] = {stamp: number for number, stamp in enumerate(index.stamps)}
     with _damage_named(path):
         first = None
         if start > 0:
@@ -210,7 +210,7 @@ def _opened(path: Path) -> InputContainer:
     return container
 
 
-class _damage_named:  # noqa: N801  (reads as a statement)
+class _damage_named:
     """Context in which FFmpeg's errors become BadFileError naming the file."""
 
     def __init__(self, path: Path, where: str = "") -> None:
@@ -220,9 +220,9 @@ class _damage_named:  # noqa: N801  (reads as a statement)
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import av
+        from av.error import FFmpegError
 
-        if isinstance(error, av.error.FFmpegError):
+        if isinstance(error, FFmpegError):
             raise BadFileError(
                 f"{self.path}{self.where}: cannot be decoded, the file is damaged or not a video "
                 f"({error.strerror}). Replace it, or set data.on_bad_file=skip."
@@ -264,10 +264,6 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
             f"data=video gives edges of one channel, but model.source={model.source.value} and "
             f"model.source_channels={model.source_channels}: set model.source=image model.source_channels=1"
         )
-    if not 0 <= config.data.edge_low <= config.data.edge_high:
-        raise ConfigError(
-            f"data.edge_low={config.data.edge_low} must lie between 0 and data.edge_high={config.data.edge_high}"
-        )
     sequences: list[FrameSequence] = []
     for path in find_videos(root):
         name = path.relative_to(root).with_suffix("").as_posix() if root.is_dir() else path.stem
@@ -304,11 +300,7 @@ def videos_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[Fram
         ConfigError: no data.root.
         DataError: see `scan_videos`.
     """
-    if not config.data.root:
-        raise ConfigError("data.root is not set: data=video needs a video file or a folder of them")
-    if split != "train" and config.data.val_root:
-        return scan_videos(Path(config.data.val_root), config)
-    return split_sequences(scan_videos(Path(config.data.root), config), split, config, frames)
+    return split_sequences(config, split, frames, lambda root: scan_videos(root, config))
 
 
 def open_video(path: str | Path, config: Vid2VidConfig) -> list[Stream]:

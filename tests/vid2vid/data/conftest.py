@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 40, 80
 def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """A smooth random picture, uint8 (height, width, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def save(path: Path, array: np.ndarray, **options: object) -> Path:
