@@ -37,6 +37,7 @@ class Arguments:
     first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
     image: str | None = None  # picture for first_frame=image
     compare: bool = False  # source, real and generated side by side
+    zoom: int = 1  # enlarge the video's pixels so many times
     png: bool = False  # also every generated frame as PNG, in a folder beside the video
     remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
     fps: float | None = None  # null: the source's own
@@ -79,6 +80,7 @@ def main() -> None:
             relabel=relabel,
             compare=arguments.compare,
             png=arguments.png,
+            zoom=arguments.zoom,
             fps=arguments.fps,
             progress=progress,
         )

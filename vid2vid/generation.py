@@ -169,6 +169,7 @@ def generate_video(
     relabel: Relabel | None = None,
     compare: bool = False,
     png: bool = False,
+    zoom: int = 1,
     fps: float | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Generated:
@@ -183,6 +184,7 @@ def generate_video(
         image: (3, H, W) uint8 for ``first_frame=image``.
         relabel: changes classes before anything sees them.
         compare: the source, the real frame (where there is one) and the generated one side by side, with captions.
+        zoom: pixels of the video are this many times enlarged, for small frames on large screens.
         png: also write each generated frame, losslessly, into the folder ``<out without suffix>_frames``.
         fps: frame rate; None: the sequence's own.
         progress: called after each frame.
@@ -193,6 +195,8 @@ def generate_video(
     """
     if frames is not None and frames < 1:
         raise ConfigError(f"frames={frames}: must be at least 1")
+    if not 1 <= zoom <= 16:
+        raise ConfigError(f"zoom={zoom}: must be 1..16")
     rate = sequence.fps if fps is None else fps
     if not 0 < rate <= 1000:
         raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
@@ -207,7 +211,7 @@ def generate_video(
         for frame in islice(iter(sequence), frames):
             frame = relabel(frame) if relabel else frame
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
-            shown = _side_by_side(frame, generated, run) if compare else generated
+            shown = _side_by_side(frame, generated, zoom) if compare else _enlarge(generated, zoom)
             if writer is None:
                 size = (shown.shape[0], shown.shape[1])
                 writer = stack.enter_context(VideoWriter(out, rate, size))
@@ -255,14 +259,19 @@ class _PictureFolder:
             shutil.rmtree(self._partial, ignore_errors=True)
 
 
-def _side_by_side(frame: Mapping[str, Any], generated: Tensor, run: LoadedRun) -> Tensor:
-    """(H + caption, n W, 3) uint8 on the host."""
+def _enlarge(image: Tensor, zoom: int) -> Tensor:
+    """(H, W, 3) uint8 to (zoom H, zoom W, 3), pixels repeated."""
+    return image.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1) if zoom > 1 else image
+
+
+def _side_by_side(frame: Mapping[str, Any], generated: Tensor, zoom: int) -> Tensor:
+    """(zoom H + caption, n zoom W, 3) uint8 on the host."""
     condition = {name: torch.as_tensor(frame[name]) for name in ("labels", "source") if name in frame}
     columns = {"label" if "labels" in condition else "source": condition_pictures(condition)}
     if frame.get("image") is not None:
         columns["real"] = torch.as_tensor(frame["image"]).permute(1, 2, 0)
     columns["generated"] = generated
-    return label_panel(list(columns.values()), list(columns))
+    return label_panel([_enlarge(column, zoom) for column in columns.values()], list(columns))
 
 
 def _length(sequence: Sequence) -> int | None:

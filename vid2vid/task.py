@@ -282,12 +282,12 @@ class Vid2VidTask(Task):
         total: dict[str, Tensor] = {}
         if self.d_image is not None:
             judged = self._judge_frames(segment, ctx)
-            total |= self._fool(judged, "image", model.lambda_gan, model.lambda_feature)
+            total |= self._fool(judged, "", model.lambda_gan, model.lambda_feature)
         if self.d_video is not None:
             for scale, judged in enumerate(self._judge_windows(segment, ctx)):
-                name = f"video{scale}"
+                name = f"_video{scale}"
                 if judged is None:  # the clip is too short yet; zeros keep the record's columns
-                    total |= {f"g_{name}": real.new_zeros(()), f"feature_{name}": real.new_zeros(())}
+                    total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
                 else:
                     total |= self._fool(judged, name, model.lambda_gan_video, model.lambda_feature_video)
         if self.perceptual is not None:
@@ -310,8 +310,8 @@ class Vid2VidTask(Task):
 
         def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
             return {
-                f"g_{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
-                f"feature_{name}": feature
+                f"gan{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
+                f"feature{name}": feature
                 * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
             }
 
@@ -352,6 +352,6 @@ class Vid2VidTask(Task):
         if not on_real:  # no window yet: nothing to learn from
             return {}
         return {
-            f"{phase}_real": 0.5 * torch.stack(on_real).sum(),
-            f"{phase}_fake": 0.5 * torch.stack(on_fake).sum(),
+            "real": 0.5 * torch.stack(on_real).sum(),
+            "fake": 0.5 * torch.stack(on_fake).sum(),
         }
