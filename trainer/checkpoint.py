@@ -27,6 +27,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, save_tensors, tensor_bytes
@@ -110,7 +111,7 @@ class Checkpoints:
             _together(prepare)
             tree = save_tensors(temporary / STATE, state)
             _together(finish)
-        except Exception as error:
+        except (Exception, CheckpointException) as error:  # the second is a BaseException
             if _rank() == 0:
                 shutil.rmtree(temporary, ignore_errors=True)
             cause = _os_error(error)

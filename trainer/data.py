@@ -323,6 +323,12 @@ class DevicePrefetcher:
             current, ahead = ahead, self._copy(self._next(batches))
             yield current
 
+    def close(self) -> None:
+        """End the loader's workers now, where it has any."""
+        close = getattr(self.loader, "close", None)
+        if close is not None:
+            close()
+
     def _next(self, batches: Iterator[Any]) -> Any:
         begin = time.perf_counter()
         batch = next(batches, None)

@@ -6,6 +6,7 @@ provided that the record of a step is written before the checkpoint of that step
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -19,6 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.errors import UserError
 from trainer.media import gif_bytes, write_png, write_video
 
 _log = logging.getLogger(__name__)
@@ -86,8 +88,14 @@ class RunLogger:
         if not self.active:
             return
         plain = _plain(record)
-        self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
-        self._metrics.flush()
+        try:
+            self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
+            self._metrics.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self._metrics.name}: {error}. Mend that and start the same command again: it goes on "
+                "from the last checkpoint"
+            ) from error
         writer = self._summary_writer()
         if writer is not None:
             for tag, value in _flat(plain):
@@ -167,7 +175,8 @@ class RunLogger:
             self._bar.close()
         if self._writer is not None:
             self._writer.close()
-        self._metrics.close()
+        with contextlib.suppress(OSError):  # a full disk was reported when the record was written
+            self._metrics.close()
         logging.getLogger().removeHandler(self._file)
         self._file.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class VideoWriter:
         size: (height, width) of the frames, in pixels.
 
     Raises:
-        DataError: the container is unknown, the folder cannot be written, or the block ends without any
+        DataError: the container is unknown, writing fails (no space left), or the block ends without any
             frame.
     """
 
@@ -81,21 +81,34 @@ class VideoWriter:
         if height % 2 or width % 2:
             array = np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        with self._explained():
+            self._container.mux(self._stream.encode(picture))
         self.frames += 1
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         try:
-            if kind is None and self.frames:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-            if kind is None and not self.frames:
+            if kind is not None:
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    self._container.close()
+                return
+            with self._explained():
+                if self.frames:
+                    self._container.mux(self._stream.encode(None))
+                self._container.close()
+                if self.frames:
+                    os.replace(self._temporary, self.path)
+            if not self.frames:
                 raise DataError(f"no frames came for {self.path}: the source is empty")
-            if kind is None:
-                os.replace(self._temporary, self.path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 self._temporary.unlink()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"cannot write {self.path}: {error}. Free some space or choose another place") from error
 
 
 def write_video(path: Path | str, frames: Tensor | np.ndarray, fps: float) -> None:

@@ -1,0 +1,232 @@
+"""The run directory's records: repair after a crash, TensorBoard, console lines, silence of other ranks."""
+
+import json
+import logging
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import trainer.logs as module
+from trainer.errors import UserError
+from trainer.logs import RunLogger, format_line, format_time, repair_metrics
+
+
+def records(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def events(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    found.Reload()
+    return found
+
+
+def test_run_directory(tmp_path):
+    run = tmp_path / "runs" / "x"
+    with RunLogger(run, "name: x\n", tensorboard=False) as logger:
+        logger.text("hello")
+        logging.getLogger("some.module").warning("careful: %d", 3)
+        logger.scalars({"step": 1})
+    assert (run / "config.yaml").read_text() == "name: x\n"
+    assert (run / "samples").is_dir() and not (run / "tensorboard").exists()
+    lines = (run / "train.log").read_text().splitlines()
+    assert [line[20:] for line in lines] == ["hello", "careful: 3"]
+    logger.close()  # twice does no harm
+    logging.getLogger("some.module").warning("not any more")
+    assert len((run / "train.log").read_text().splitlines()) == 2
+
+
+def test_text_reaches_the_console(tmp_path, capsys):
+    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+        logger.text("step 1 | loss 2")
+    assert capsys.readouterr().out == "step 1 | loss 2\n"
+
+
+def test_records_are_plain_json_at_once(tmp_path):
+    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+        logger.scalars(
+            {
+                "step": 3,
+                "stage": "base",
+                "losses": {"a": torch.tensor(0.5), "b": float("nan")},
+                "list": [1, torch.tensor(2)],
+                "lr": 1e-4,
+            }
+        )
+        assert records(tmp_path) == [
+            {"step": 3, "stage": "base", "losses": {"a": 0.5, "b": None}, "list": [1, 2], "lr": 1e-4}
+        ]
+
+
+def test_a_full_disk_is_a_users_error(tmp_path):
+    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+        logger._metrics.close()
+        logger._metrics = open("/dev/full", "a")
+        with pytest.raises(UserError, match=r"No space left on device.*goes on from the last checkpoint"):
+            logger.scalars({"step": 1})
+
+
+def write(run, resume, steps):
+    with RunLogger(run, "", tensorboard=False, resume_step=resume) as logger:
+        for step in steps:
+            logger.scalars({"step": step, "loss": 1 / step})
+
+
+def test_a_resumed_run_leaves_the_same_records(tmp_path):
+    write(tmp_path / "whole", 0, range(1, 13))
+    run = tmp_path / "killed"
+    write(run, 0, range(1, 8))  # the last checkpoint is at step 4
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 8, "lo')
+    write(run, 4, range(5, 10))
+    write(run, 8, range(9, 13))
+    assert records(run) == records(tmp_path / "whole")
+    assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    write(run, 0, [1])  # started anew
+    assert [r["step"] for r in records(run)] == [1]
+
+
+@settings(deadline=None, max_examples=40)
+@given(done=st.integers(0, 12), cut=st.integers(0, 400), resume=st.integers(1, 12))
+def test_any_cut_is_repaired(tmp_path_factory, done, cut, resume):
+    path = tmp_path_factory.mktemp("cut") / "metrics.jsonl"
+    lines = [json.dumps({"step": step, "loss": 0.1}) + "\n" for step in range(1, done + 1)]
+    path.write_text("".join(lines)[:cut] if cut < 400 else "".join(lines))
+    complete = [line for line in path.read_text().splitlines(keepends=True) if line in lines or line + "\n" in lines]
+    repair_metrics(path, resume)
+    kept = path.read_text()
+    expected = [line.rstrip("\n") for line in complete if json.loads(line)["step"] <= resume]
+    assert kept.splitlines() == expected
+    assert not kept or kept.endswith("\n")
+
+
+def test_repair_of_nothing(tmp_path):
+    repair_metrics(tmp_path / "metrics.jsonl", 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scalars_reach_tensorboard_and_do_not_overlap(tmp_path):
+    for resume, steps in ((0, range(1, 7)), (3, range(4, 9))):
+        with RunLogger(tmp_path, "", resume_step=resume) as logger:
+            for step in steps:
+                logger.scalars({"step": step, "losses": {"g": step + resume / 10}, "stage": "s", "ok": True})
+    found = events(tmp_path)
+    assert found.Tags()["scalars"] == ["losses/g"]
+    seen = [(e.step, round(e.value, 3)) for e in found.Scalars("losses/g")]
+    assert seen == [(1, 1), (2, 2), (3, 3), (4, 4.3), (5, 5.3), (6, 6.3), (7, 7.3), (8, 8.3)]
+
+
+def test_pictures_and_videos_reach_disk_and_tensorboard(tmp_path):
+    video = torch.randint(0, 256, (4, 16, 24, 3), dtype=torch.uint8)
+    with RunLogger(tmp_path, "") as logger:
+        logger.visuals({"val/still": video[0], "roll out": video}, step=12)
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        "roll-out-00000012.mp4",
+        "val-still-00000012.png",
+    ]
+    found = events(tmp_path)
+    assert set(found.Tags()["images"]) == {"val/still", "roll out"}
+    (image,) = found.Images("roll out")
+    assert (image.step, image.width, image.height) == (12, 24, 16)
+    import io
+
+    gif = Image.open(io.BytesIO(image.encoded_image_string))
+    assert gif.format == "GIF" and gif.n_frames == 4 and gif.size == (24, 16)
+
+
+def test_videos_can_stay_out_of_tensorboard(tmp_path):
+    with RunLogger(tmp_path, "", videos=False) as logger:
+        logger.visuals({"x": torch.zeros(4, 4, 3, dtype=torch.uint8)}, step=1)
+    assert (tmp_path / "samples" / "x-00000001.png").exists() and not (tmp_path / "tensorboard").exists()
+
+
+def test_tensorboard_is_imported_only_when_used(tmp_path):
+    import subprocess
+
+    code = (
+        "import sys; from trainer.logs import RunLogger\n"
+        f"with RunLogger({str(tmp_path)!r}, '') as logger: logger.text('hi'); logger.progress(1, 10, 1)\n"
+        "assert not [m for m in sys.modules if m.startswith('tensorboard')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_other_ranks_are_silent(tmp_path, capsys):
+    run = tmp_path / "r"
+    with RunLogger(run, "x", rank=1) as logger:
+        logger.text("no")
+        logger.scalars({"step": 1})
+        logger.progress(1, 10, 1)
+        logger.visuals({"x": torch.zeros(4, 4, 3, dtype=torch.uint8)}, 1)
+        logger.flush()
+    assert not run.exists()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plain_progress_lines_carry_an_eta(tmp_path, capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+        for samples in range(0, 1001, 10):
+            logger.progress(samples // 2, 1000, samples)
+            now[0] += 1.0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4, "one line in 30 s, and one at the end"
+    assert lines[0] == "30 % step 150, 300 samples, 10 samples/s, ETA 1:10"
+    assert lines[-1].startswith("100 % step 500, 1000 samples") and lines[-1].endswith("ETA 0 s")
+
+
+def test_progress_is_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+        logger.progress(0, 100, 0, rate=5.0)
+        logger.progress(5, 100, 50, rate=5.0)
+        assert logger._bar.n == 50
+        logger.text("a line above the bar")
+        logger.progress(6, 100, 60, rate=5.0)
+        shown = logger._bar.format_meter(**logger._bar.format_dict)
+    assert "60/100 samples" in shown and "ETA 8 s" in shown and "step 6" in shown
+    captured = capsys.readouterr()
+    assert "a line above the bar" in captured.out and "samples" in captured.err
+
+
+def test_lines_are_compact():
+    record = {
+        "step": 40,
+        "samples_seen": 80,
+        "stage": "coarse",
+        "losses": {"g_gan": 0.512345, "d": torch.tensor(1.0)},
+        "lr": {"g": 2e-4, "d": 2e-4, "v": 1e-4},
+        "samples_per_s": 3.14159,
+        "frames_per_s": 18.0,
+        "data_wait": 0.031,
+        "memory": 1.25,
+        "eta_s": 3700.0,
+    }
+    assert format_line(record) == (
+        "step 40 | coarse | g_gan 0.5123 d 1 | lr 2.0e-04/1.0e-04 | 3.142 samples/s | 18 frames/s | "
+        "data wait 3 % | 1.25 GiB | ETA 1:01:40"
+    )
+    assert format_line({"step": 1}) == "step 1"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00"),
+        (187, "3:07"),
+        (7509, "2:05:09"),
+        (273600, "3 d 04:00:00"),
+        (-1, "0 s"),
+    ],
+)
+def test_times(seconds, text):
+    assert format_time(seconds) == text
