@@ -36,9 +36,7 @@ class Sequence(Protocol):
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
 
 
-def build_dataset(
-    config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int
-) -> SampleDataset:
+def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
     """Clips of ``frames`` frames at ``resolution`` (height, width) in pixels.
 
     Args:

@@ -12,8 +12,9 @@ import numpy as np
 
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
-from vid2vid.data import street_scene as S
-from vid2vid.data.street_render import Picture, View, compose, draw
+from vid2vid.data import street_things as S
+from vid2vid.data.street_camera import View, compose
+from vid2vid.data.street_render import Picture, draw
 from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
 
 START_FRAMES = 600  # training clips begin within this many frames of a scene's start
@@ -23,7 +24,7 @@ class StreetWorld:
     """One endless street.
 
     Args:
-        seed, clip, split: identify the scene; scenes of different splits, clips or seeds share nothing but the textures.
+        seed, clip, split: identify the scene; scenes that differ in any of them share only textures.
         detailed: also poles, traffic signs and terrain (ids 17, 20, 22).
 
     Raises:
@@ -51,8 +52,8 @@ class StreetWorld:
         Returns:
             labels (H, W) int16, instances (H, W) int32 (class * 1000 + number for cars and people, else the class),
             image (3, H, W) uint8, depth (H, W) float32 in metres along the optical axis, picture (for ``previous``);
-            given ``previous``, the picture of another frame at the same resolution: flow (2, H, W) float32 pixels to that
-            frame and confidence (1, H, W) uint8.
+            given ``previous``, the picture of another frame at the same resolution: flow (2, H, W) float32 pixels to
+            that frame and confidence (1, H, W) uint8.
         """
         view = view or View.of(*resolution)
         time = frame / FPS
@@ -87,7 +88,7 @@ class StreetWorld:
         supersample: int = 1,
         view: View | None = None,
     ) -> dict[str, Any]:
-        """Frames start, start + step, ... as a sample (see `vid2vid.data`): labels, instances, images, flow, confidence."""
+        """Frames start, start + step, ... as a sample (see `vid2vid.data`), with instances, flow and confidence."""
         height, width = resolution
         sample: dict[str, Any] = {
             "labels": np.empty((frames, height, width), np.int16),
@@ -139,7 +140,7 @@ class StreetDataset:
             start = int(rng.integers(START_FRAMES))
             step = int(rng.integers(1, data.frame_step + 1))
             flip = bool(rng.random() < data.flip)
-            zoom = max(1.0, float(rng.uniform(*data.scale)))
+            zoom = max(1.0, float(rng.uniform(data.scale[0], data.scale[1])))
             view = View.of(*self.resolution, zoom, (float(rng.random()), float(rng.random())))
         sample = world.render_clip(start, self.frames, step, self.resolution, data.supersample, view)
         if flip:

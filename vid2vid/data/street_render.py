@@ -1,10 +1,6 @@
-"""Renderer of the street world: rectangles in space to labels, depth, shaded image, exact flow and occlusion, in numpy.
+"""Renderer of the street world: surfaces to labels, depth, shaded image, exact flow and occlusion, in numpy.
 
-For a surface with corner o and edges e1, e2 (camera coordinates, pixels), the matrix P = [e1 e2 o] takes surface
-coordinates (a, b, 1) to homogeneous pixels (u z, v z, z); its inverse takes a pixel (u, v, 1) to (a, b, 1) / z. So
-coverage, texture coordinates and inverse depth are linear in the pixel, and the way to the previous frame is the
-homography P_previous inv(P), the same for all points of a surface. Surfaces are painted from far to near into a map of
-surface indices; everything after that is done once per pixel for the whole frame.
+Surfaces are painted from far to near into a map of surface indices; everything after that is done once per pixel.
 """
 
 from __future__ import annotations
@@ -13,60 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data import street_scene as scene_columns
-from vid2vid.data.street_scene import CAMERA_HEIGHT, StreetScene
-from vid2vid.data.street_textures import CUTOUT_LEVELS, LEVELS, SIZE, atlas, decimation
+from vid2vid.data import street_things as S
+from vid2vid.data.street_camera import Frame, project
+from vid2vid.data.street_canvas import SIZE
+from vid2vid.data.street_textures import LEVELS, atlas, decimation
 
-S = scene_columns
 HAZE_METRES = 120.0  # distance at which half of the light is haze
 STRIP_PIXELS = 8192
-
-
-class View(NamedTuple):
-    """Pixels of a frame: focal length and principal point in pixels; pixel centres are at integers.
-
-    `top_left` crops: the frame's first pixel in a virtually larger picture."""
-
-    height: int
-    width: int
-    focal: float
-    u0: float
-    v0: float
-
-    @classmethod
-    def of(cls, height: int, width: int, zoom: float = 1.0, shift: tuple[float, float] = (0.5, 0.5)) -> View:
-        """The central 2:1 picture that covers the frame, enlarged by ``zoom`` >= 1 and cropped at ``shift`` (y, x; 0..1)."""
-        full_height = max(height, width / 2) * zoom
-        full_width = 2 * full_height
-        top, left = shift[0] * (full_height - height), shift[1] * (full_width - width)
-        return cls(height, width, 0.85 * full_width, full_width / 2 - 0.5 - left, 0.46 * full_height - 0.5 - top)
-
-    def refined(self, factor: int) -> View:
-        """The same picture with ``factor`` x ``factor`` samples per pixel."""
-        middle = (factor - 1) / 2
-        return View(self.height * factor, self.width * factor, self.focal * factor,
-                    self.u0 * factor + middle, self.v0 * factor + middle)  # fmt: skip
-
-
-class Frame(NamedTuple):
-    """One moment from one view, before drawing: what is in front of the camera, in painter's order.
-
-    Attributes:
-        rows: (n, COLUMNS) surfaces; row 0 is the sky.
-        matrix: (n, 3, 3) float64 their inv(P); `table` (9, n) float32 the same.
-        left, right: (4, n, 2) float32, see `_edges`.
-        cutout_level: (n,) int, resolution of the opacity that suits their size in the picture.
-    """
-
-    scene: StreetScene
-    time: float
-    view: View
-    rows: np.ndarray
-    matrix: np.ndarray
-    table: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    cutout_level: np.ndarray
 
 
 class Picture(NamedTuple):
@@ -89,65 +38,6 @@ class Picture(NamedTuple):
     image: np.ndarray | None
     flow: np.ndarray | None
     trusted: np.ndarray | None
-
-
-def project(rows: np.ndarray, scene: StreetScene, t: float, view: View) -> np.ndarray:
-    """(n, 3, 3) float64: P of every surface at time ``t``."""
-    x, z, yaw = scene.camera(t)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    right = np.array([cos, 0.0, -sin])
-    # columns e1, e2, o in the world, relative to the camera
-    vectors = np.empty((len(rows), 3, 3))
-    vectors[:, :, 0] = rows[:, S.E1] + rows[:, S.RIGHT1, None] * right
-    vectors[:, :, 1] = rows[:, S.E2]
-    vectors[:, 2, 1] += rows[:, S.SWING] * np.sin(rows[:, S.OMEGA] * t + rows[:, S.PHASE])
-    vectors[:, :, 2] = rows[:, S.ANCHOR] + rows[:, S.RIGHT0, None] * right
-    vectors[:, 2, 2] += travel(rows, scene, t)
-    vectors[:, :, 2] -= (x, CAMERA_HEIGHT, z)
-    f, u0, v0 = view.focal, view.u0, view.v0
-    # pixels from world: u z = f X + u0 Z, v z = -f Y + v0 Z, z = Z, with X, Z turned by the yaw
-    camera = np.array([[f * cos + u0 * sin, 0, -f * sin + u0 * cos], [v0 * sin, -f, v0 * cos], [sin, 0, cos]])
-    return camera @ vectors
-
-
-def travel(rows: np.ndarray, scene: StreetScene, t: float) -> np.ndarray:
-    """(n,) metres along z that each surface has moved from its anchor at time ``t``."""
-    return (
-        rows[:, S.SPEED] * t + rows[:, S.FOLLOW] * scene.camera(t)[1] + rows[:, S.LEAD] * scene.gap(t)
-    )
-
-
-def invert(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse (n, 3, 3) and determinant (n,) by cofactors; surfaces seen edge-on have determinant 0 and stay zero."""
-    a, b, c, d, e, f, g, h, i = p.reshape(-1, 9).T
-    adjugate = np.empty((9, len(p)))
-    adjugate[0], adjugate[1], adjugate[2] = e * i - f * h, c * h - b * i, b * f - c * e
-    adjugate[3], adjugate[4], adjugate[5] = f * g - d * i, a * i - c * g, c * d - a * f
-    adjugate[6], adjugate[7], adjugate[8] = d * h - e * g, b * g - a * h, a * e - b * d
-    determinant = a * adjugate[0] + b * adjugate[3] + c * adjugate[6]
-    adjugate /= np.where(np.abs(determinant) > 1e-9, determinant, np.inf)
-    return adjugate.T.reshape(-1, 3, 3), determinant
-
-
-def compose(scene: StreetScene, t: float, view: View) -> Frame:
-    """Surfaces that face the camera at time ``t``, sorted from far to near."""
-    rows = scene.surfaces(t)
-    p = project(rows, scene, t, view)
-    inverse, determinant = invert(p)
-    # signed distances to the planes that bound the view; a surface is out when even its largest is negative
-    planes = np.array([[1, 0, 0.5], [-1, 0, view.width], [0, 1, 0.5], [0, -1, view.height], [0, 0, 1]]) @ p
-    inside = (planes[:, :, 2] + np.maximum(planes[:, :, 0], 0) + np.maximum(planes[:, :, 1], 0) > 0).all(1)
-    order = np.flatnonzero((determinant < 0) & inside)
-    ahead = rows[:, S.DEPTH] + travel(rows, scene, t) - scene.camera(t)[1]
-    rank = rows[order, S.BAND] * 1e5 - ahead[order]
-    order = order[np.argsort(rank, kind="stable")]
-    inverse = inverse[order]
-    table = np.ascontiguousarray(inverse.reshape(-1, 9).T, np.float32)
-    rows, p = rows[order], p[order]
-    # pixels that the height of an upright thing takes at its corner: v z of the edge, over the corner's z
-    rise = np.abs(p[:, 1, 1] / np.maximum(p[:, 2, 2], 0.2))
-    level = np.clip(np.log2(SIZE / np.maximum(rise, 1)), 0, CUTOUT_LEVELS - 1).astype(np.intp)
-    return Frame(scene, t, view, rows, inverse, table, *_edges(inverse, view.width), level)
 
 
 def draw(frame: Frame, image: bool = True, previous: Picture | None = None) -> Picture:
@@ -190,24 +80,6 @@ def _linear(table: np.ndarray, index: np.ndarray, u: np.ndarray, v: np.ndarray) 
     value += other
     value += table[2].take(index)
     return value
-
-
-def _edges(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds on the columns that each surface covers, as lines over the rows: (4, n, 2) float32 tilt and start, from
-    the left and from the right.
-
-    a, 1 - a, b and 1 - b, each over the depth, are linear in the pixel and must be >= 0 (their sum shows that the depth
-    is positive too): each bounds the columns of a row from one side, and from the other the frame does.
-    """
-    a, b, w = matrix[:, 0], matrix[:, 1], matrix[:, 2]
-    edges = np.stack([a, w - a, b, w - b])
-    slope = edges[..., :1]
-    slope = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
-    lines = edges[..., 1:] / -slope
-    return (
-        np.where(slope > 0, lines, (0, 0)).astype(np.float32),
-        np.where(slope > 0, (0, width), lines).astype(np.float32),
-    )
 
 
 def _spans(frame: Frame, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
