@@ -2,9 +2,12 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import pickle
+import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -229,6 +232,31 @@ def test_errors_of_the_writers_are_recognised():
     assert module._os_error(ValueError("else")) is None
 
 
+def _save_for_ever(run):
+    for step in range(1, 10_000):
+        write(run, step)
+
+
+def test_sigkill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
+    start = multiprocessing.get_context("fork").Process
+    chance = random.Random(0)
+    for _ in range(12):
+        process = start(target=_save_for_ever, args=(tmp_path,))
+        process.start()
+        time.sleep(chance.uniform(0.05, 0.25))
+        process.kill()
+        process.join()
+        found = Checkpoints(tmp_path).latest()
+        if found is not None:
+            state, meta = Checkpoints(tmp_path).load(found)
+            assert state["x"].tolist() == [float(meta["step"])] * 4 and state["step"] == meta["step"]
+            assert load_weights(tmp_path)[1]["step"] == meta["step"]
+    write(tmp_path, 10_000)
+    found = Checkpoints(tmp_path).latest()
+    assert found is not None and found.name == "step-00010000"
+    assert not [name for name in names(tmp_path) if name.endswith((".tmp", ".old"))]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "meta", "no meta"])
 def test_damaged_checkpoints_do_not_count(tmp_path, damage):
     good = write(tmp_path, 1)
@@ -243,7 +271,7 @@ def test_damaged_checkpoints_do_not_count(tmp_path, damage):
     else:
         (bad / "meta.json").unlink()
     assert Checkpoints(tmp_path).latest() == good
-    with pytest.raises(CheckpointError, match="cannot resume from .*step-00000002"):
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*step-00000002"):
         Checkpoints(tmp_path).load(bad)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_records_are_plain_json_at_once(tmp_path):
 def test_a_full_disk_is_a_users_error(tmp_path):
     with RunLogger(tmp_path, "", tensorboard=False) as logger:
         logger._metrics.close()
-        logger._metrics = open("/dev/full", "a")
+        logger._metrics = Path("/dev/full").open("a")  # noqa: SIM115
         with pytest.raises(UserError, match=r"No space left on device.*goes on from the last checkpoint"):
             logger.scalars({"step": 1})
 
