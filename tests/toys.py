@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -235,29 +236,17 @@ def build_toy(config: RunConfig, **kwargs: Any) -> ToyTask:
     return TASKS[config.task](**kwargs)
 
 
-def main(arguments: list[str]) -> None:
-    """``python tests/toys.py RUN_DIR NAME WORKERS KEY=INT...``: a toy run as a process of its own, to be killed."""
-    import time
-    from pathlib import Path
-
+def run_slowly(run_dir: Path, name: str, delay: float, **config: Any) -> None:
+    """A toy run that takes its time, for a process of its own that is going to be killed."""
     from trainer.loop import Trainer
 
-    run_dir, name, workers, *settings = arguments
-    numbers: dict[str, Any] = {key: int(value) for key, value in (s.split("=") for s in settings)}
-    config = toy_config(name, workers=int(workers), **numbers)
-    task = build_toy(config)
-    delay = float(os.environ.get("TOY_DELAY", "0"))
-    original = task.losses
+    settings = toy_config(name, **config)
+    trainer = Trainer(settings, lambda: build_toy(settings), run_dir)
+    original = trainer.task.losses
 
-    def slowly(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+    def losses(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
         time.sleep(delay)
         return original(phase, segment, ctx)
 
-    task.losses = slowly  # type: ignore[method-assign]
-    Trainer(config, task, Path(run_dir)).fit()
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1:])
+    trainer.task.losses = losses  # type: ignore[method-assign]
+    trainer.fit()

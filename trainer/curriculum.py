@@ -23,11 +23,13 @@ class Curriculum:
         stages: rows in order of their starts; the first starts at 0.
         total_samples: ``samples_seen`` at which the run ends.
         total_steps: ``step`` at which it ends.
+        reached: indices of the stages that get at least one batch; a very short run may miss some.
     """
 
     stages: tuple[Stage, ...]
     total_samples: int
     total_steps: int
+    reached: frozenset[int]
 
     def at(self, samples_seen: int) -> Stage:
         """The stage in force at a position; the last one for every position beyond its start."""
@@ -38,19 +40,19 @@ class Curriculum:
         return min(samples_seen / self.total_samples, 1.0)
 
     def largest(self) -> Stage:
-        """The stage whose micro-batch has most pixels: the one that needs most memory."""
+        """The stage in the run whose micro-batch has most pixels: the one that needs most memory."""
 
         def pixels(stage: Stage) -> float:
             height, width = stage.resolution
             return height * width * stage.frames * stage.batch_size / stage.accumulate
 
-        return max(self.stages, key=pixels)
+        return max((stage for stage in self.stages if stage.index in self.reached), key=pixels)
 
     def table(self) -> list[list[str]]:
         """Heading and one row a stage, as text."""
         rows = [["stage", "starts at", "share", "resolution", "frames", "batch", "accumulate", "trainable"]]
         for stage in self.stages:
-            share = f"{self.progress(stage.start):.0%}"
+            share = f"{self.progress(stage.start):.0%}" if stage.index in self.reached else "never"
             size = f"{stage.resolution[0]}x{stage.resolution[1]}"
             counts = [str(stage.frames), str(stage.batch_size), str(stage.accumulate)]
             rows.append([stage.name, str(stage.start), share, size, *counts, " ".join(stage.trainable)])
@@ -190,18 +192,17 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
         total = _least(lambda candidate: steps_for(candidate) >= by_steps, limit=by_samples)
     assert total is not None
     stages = stages_for(total)
-    late = [s for before, s in pairwise(stages) if s.start <= before.start]
-    late += [stage for stage in stages[1:] if stage.start >= total]
-    if late:
+    back = [(before, after) for before, after in pairwise(stages) if after.start < before.start]
+    if back:
         raise ConfigError(
             [
-                f"curriculum.stages.{s.name}.start={s.config.start} means sample {s.start}: it must come after the "
-                f"stage before it and before the end of the run (sample {total}); lengthen the run or move the stage"
-                for s in dict.fromkeys(late)
+                f"curriculum.stages.{after.name}.start={after.config.start} means sample {after.start} of {total}, "
+                f"which is before the start of '{before.name}' (sample {before.start}); move one of them"
+                for before, after in back
             ]
         )
-    total_samples, total_steps = _walk(stages, segments_per_batch, max_samples=by_samples, max_steps=by_steps)
-    return Curriculum(stages, total_samples, total_steps)
+    samples, steps, reached = _walk(stages, segments_per_batch, max_samples=by_samples, max_steps=by_steps)
+    return Curriculum(stages, samples, steps, frozenset(reached))
 
 
 def _stages(config: RunConfig, total: int) -> tuple[Stage, ...]:
@@ -234,12 +235,14 @@ def _walk(
     segments_per_batch: Callable[[Stage], int],
     max_samples: int | None = None,
     max_steps: int | None = None,
-) -> tuple[int, int]:
-    """(samples, steps) at the first batch boundary at which a limit is reached, without walking batch by batch."""
+) -> tuple[int, int, set[int]]:
+    """Samples and steps at the first batch boundary at which a limit is reached, and the indices of stages visited."""
     samples = steps = 0
+    visited = set()
     while (max_samples is None or samples < max_samples) and (max_steps is None or steps < max_steps):
         stage = _lookup(stages, samples)
         per_batch = segments_per_batch(stage)
+        visited.add(stage.index)
         later = [other.start for other in stages if other.start > samples]
         ends = [-(-(limit - samples) // stage.batch_size) for limit in (max_samples, *later) if limit is not None]
         if max_steps is not None:
@@ -247,7 +250,7 @@ def _walk(
         batches = max(min(ends), 1)
         samples += batches * stage.batch_size
         steps += batches * per_batch
-    return samples, steps
+    return samples, steps, visited
 
 
 def _least(reached: Callable[[int], bool], limit: int | None) -> int:

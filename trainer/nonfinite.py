@@ -200,8 +200,8 @@ class NonFiniteGuard:
         raise NonFiniteError(
             f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of "
             f"phase '{phase}' is not finite. No weight was changed. Batch, weights and random state are in {path}; "
-            f"the same command with trainer.replay={path} runs that step again and names the loss and the parameters. Remedies: "
-            "a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
+            f"the same command with trainer.replay={path} runs that step again and names the loss and the parameters. "
+            "Remedies: a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
         )
 
     @torch.no_grad()

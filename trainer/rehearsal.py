@@ -50,10 +50,12 @@ def headline(trainer: Runtime) -> str:
     processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
     precision = f"{trainer.precision.precision.name} ({trainer.precision_reason})"
     compiled = ", compiled" if config.trainer.compile else ""
+    missed = [stage.name for stage in table.stages if stage.index not in table.reached]
+    more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
     return (
         f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
         f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"
-        f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){compiled}"
+        f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){more}"
     )
 
 

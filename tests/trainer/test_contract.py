@@ -1,0 +1,217 @@
+"""The interface's promises, for every toy: isolation of phases, accumulation, shared forward passes, frozen parts."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from toys import TASKS, LinearTask, RivalTask, ToyTask, build_toy, toy_config
+
+from trainer.config import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind, StageConfig
+from trainer.errors import ConfigError
+from trainer.loop import Trainer
+from trainer.nonfinite import network_tensors
+from trainer.splitting import split_batch
+from trainer.task import Segment, StepContext
+
+TOYS = sorted(TASKS)
+
+
+def trained(run_dir: Path, name: str, task: dict[str, Any] | None = None, **config: Any) -> Trainer:
+    settings = toy_config(name, **config)
+    trainer = Trainer(settings, lambda: build_toy(settings, **(task or {})), run_dir)
+    trainer.fit()
+    return trainer
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network_tensors(trainer.networks).items()}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_phase_touches_only_its_own(tmp_path: Path, name: str) -> None:
+    config = toy_config(name)
+    task = build_toy(config)
+    trainer = Trainer(config, task, tmp_path)
+    original = task.losses
+    seen: list[tuple[str, dict[str, Tensor]]] = []
+
+    def observed(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        for other in trainer.phases:
+            if other != phase:
+                assert all(p.grad is None for p in trainer.parameters[other].values())
+        seen.append((phase, weights(trainer)))
+        losses = original(phase, segment, ctx)
+        assert all(value.shape == () and bool(torch.isfinite(value)) for value in losses.values())
+        return losses
+
+    task.losses = observed  # type: ignore[method-assign]
+    trainer.fit()
+    assert all(p.grad is None for module in trainer.networks.values() for p in module.parameters())
+    seen.append(("end", weights(trainer)))
+    moved: list[tuple[str, bool]] = []
+    for (phase, before), (_, after) in itertools.pairwise(seen):
+        own = {n for n in before if n in trainer.parameters[phase]}
+        still = {n for n in before if n not in own and n not in ("maker.mean",)}
+        assert all(torch.equal(before[n], after[n]) for n in still)
+        moved.append((phase, any(not torch.equal(before[n], after[n]) for n in own)))
+    # Phases outer, micro-batches inner (two in the first stage), one step after the last of them.
+    assert moved[: 2 * len(trainer.phases)] == [(p, last) for p in trainer.phases for last in (False, True)]
+
+
+@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_equals_one_big_batch(tmp_path: Path, name: str, parts: int) -> None:
+    runs = [
+        trained(tmp_path / str(k), name, stages={"s": StageConfig(frames=2, batch_size=4, accumulate=k)}, ema=None)
+        for k in (1, parts)
+    ]
+    one, many = map(weights, runs)
+    one.pop("maker.mean", None)  # a running mean over batches does depend on how they are cut
+    for key in one:
+        torch.testing.assert_close(one[key], many[key], rtol=1e-9, atol=1e-11)
+
+
+def test_a_shared_forward_pass_gives_the_same_gradients(tmp_path: Path) -> None:
+    shared = trained(tmp_path / "a", "rival", {"share": True})
+    apart = trained(tmp_path / "b", "rival", {"share": False})
+    assert isinstance(shared.task, RivalTask) and isinstance(apart.task, RivalTask)
+    assert shared.task.forwards < apart.task.forwards
+    # The maker steps first, so only the judge sees another maker when it makes its own pass; compare one step.
+    for run_dir, share in ((tmp_path / "c", True), (tmp_path / "d", False)):
+        config = toy_config(
+            "rival", stages={"s": StageConfig(frames=1, batch_size=4)}, max_samples=4, ema=None, eval_every=0
+        )
+        config.optim["make"] = OptimizerConfig(lr=1e-30)
+        config.optim["judge"] = OptimizerConfig(kind=OptimizerKind.sgd, lr=1.0)
+        trainer = Trainer(config, lambda c=config, s=share: build_toy(c, share=s), run_dir)
+        trainer.fit()
+        if share:
+            expected = weights(trainer)
+    result = weights(trainer)
+    expected.pop("maker.mean"), result.pop("maker.mean")  # updated by every pass
+    assert all(torch.equal(expected[key], result[key]) for key in expected)
+
+
+def test_once_computes_once() -> None:
+    segment, calls = Segment(), []
+    assert segment.once("a", lambda: calls.append(1) or len(calls)) == 1
+    assert segment.once("a", lambda: calls.append(1) or len(calls)) == 1
+    assert len(calls) == 1
+
+
+def test_after_a_time_of_being_fixed_the_coarse_part_moves_and_every_rate_decays(tmp_path: Path) -> None:
+    """Both went wrong in the original: its optimiser was built anew, and the schedule kept the old one."""
+    stages = {
+        "fine": StageConfig(frames=1, batch_size=2, trainable=["maker.fine", "judge"]),
+        "all": StageConfig(start=0.5, frames=1, batch_size=2),
+    }
+    config = toy_config("rival", stages=stages, max_samples=40)
+    config.schedule = ScheduleConfig(kind=ScheduleKind.linear, decay_start=0.5)
+    config.optim = {name: OptimizerConfig(kind=OptimizerKind.adamw, lr=0.01, weight_decay=0.1) for name in config.optim}
+    task = build_toy(config)
+    trainer = Trainer(config, task, tmp_path)
+    optimizers = dict(trainer.optimizers)
+    coarse: list[Tensor] = []
+    rates: list[dict[str, float]] = []
+    original = task.losses
+
+    def observed(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        if phase == "make":
+            coarse.append(task.maker.coarse.weight.detach().clone())
+            rates.append({name: o.param_groups[0]["lr"] for name, o in trainer.optimizers.items()})
+        return original(phase, segment, ctx)
+
+    task.losses = observed  # type: ignore[method-assign]
+    trainer.fit()
+    assert trainer.optimizers == optimizers
+    fixed, moving = coarse[:11], coarse[10:]
+    assert all(torch.equal(fixed[0], w) for w in fixed)  # neither gradients nor weight decay reach it
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(moving))
+    for name in ("make", "judge"):
+        course = [rate[name] for rate in rates]
+        assert course[:11] == [0.01] * 11
+        assert all(a > b for a, b in itertools.pairwise(course[10:]))
+        assert course[-1] == pytest.approx(0.01 * 2 * 2 / 40)
+
+
+def test_a_phase_with_nothing_to_train_is_left_out(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, "rival", stages={"s": StageConfig(frames=1, trainable=["judge"])}, max_samples=4)
+    assert [phase.name for phase in trainer.active] == ["judge"]
+    log = (tmp_path / "metrics.jsonl").read_text()
+    assert "judge/tell" in log and "make/" not in log
+
+
+def test_every_leaves_out_steps(tmp_path: Path) -> None:
+    config = toy_config("rival", stages={"s": StageConfig(frames=1)}, max_samples=9)
+    config.optim["judge"].every = 3
+    task = build_toy(config)
+    calls: list[tuple[int, str]] = []
+    original = task.losses
+
+    def observed(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        calls.append((ctx.step, phase))
+        return original(phase, segment, ctx)
+
+    task.losses = observed  # type: ignore[method-assign]
+    Trainer(config, task, tmp_path).fit()
+    assert [step for step, phase in calls if phase == "judge"] == [0, 3, 6]
+    assert [step for step, phase in calls if phase == "make"] == list(range(9))
+
+
+def test_a_loss_without_graph_teaches_nothing(tmp_path: Path) -> None:
+    """A clip may be too short for a phase; it then returns constants."""
+
+    class Silent(LinearTask):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            return {name: value.detach() for name, value in super().losses(phase, segment, ctx).items()}
+
+    config = toy_config("linear", max_samples=8)
+    trainer = Trainer(config, Silent(), tmp_path)
+    before = weights(trainer)
+    trainer.fit()
+    assert all(torch.equal(before[key], value) for key, value in weights(trainer).items())
+
+
+def test_segments_must_be_as_many_as_announced(tmp_path: Path) -> None:
+    class Miscounting(RivalTask):
+        def segments_per_batch(self, stage: Any) -> int:
+            return 7
+
+    with pytest.raises(RuntimeError, match=r"segments\(\) yielded 2, segments_per_batch\(\) says 7"):
+        Trainer(toy_config("rival"), Miscounting(), tmp_path).fit()
+
+
+def test_configuration_problems_come_together(tmp_path: Path) -> None:
+    config = toy_config("rival", stages={"s": StageConfig(trainable=["makr", "judge"])})
+    del config.optim["judge"]
+    with pytest.raises(ConfigError) as caught:
+        Trainer(config, lambda: build_toy(config), tmp_path)
+    assert "optim.judge is missing" in str(caught.value)
+    assert "'makr' names no parameter" in str(caught.value)
+
+
+def test_splitting() -> None:
+    batch = {"x": torch.arange(4), "name": ["a", "b", "c", "d"], "deep": {"y": torch.ones(4, 2)}, "fps": 10}
+    first, second = split_batch(batch, 2)
+    assert second["x"].tolist() == [2, 3] and second["name"] == ["c", "d"] and second["fps"] == 10
+    assert first["deep"]["y"].shape == (2, 2)
+    with pytest.raises(ValueError, match="3 samples cannot be split into 2"):
+        split_batch({"x": torch.arange(3)}, 2)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_builder_is_seeded(tmp_path: Path, name: str) -> None:
+    def built(seed: int) -> dict[str, Tensor]:
+        config = toy_config(name)
+        config.seed = seed
+        task: list[ToyTask] = []
+        trainer = Trainer(config, lambda: task.append(build_toy(config)) or task[0], tmp_path)
+        assert len(task) == 1
+        return weights(trainer)
+
+    first, again, other = built(1), built(1), built(2)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)

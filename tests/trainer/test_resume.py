@@ -1,0 +1,256 @@
+"""Exact resume: whatever ends a run, the same command ends with bitwise the same weights, averages and metrics."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
+
+from trainer import state
+from trainer.errors import CheckpointError
+from trainer.loop import Trainer
+from trainer.nonfinite import network_tensors
+from trainer.task import Segment, StepContext
+
+TOYS = sorted(TASKS)
+MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")
+
+
+class Crash(Exception):
+    pass
+
+
+def prepare(run_dir: Path, name: str, task: type[ToyTask] | None = None, **config: Any) -> Trainer:
+    settings = toy_config(name, **config)
+    keywords = {"noise": 0.1} if name == "rival" else {}
+    return Trainer(settings, lambda: (task or TASKS[name])(**keywords), run_dir)
+
+
+def before_losses(trainer: Trainer, action: Callable[[str, int], None]) -> None:
+    """Calls ``action(phase, step)`` before every loss."""
+    original = trainer.task.losses
+
+    def losses(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        action(phase, ctx.step)
+        return original(phase, segment, ctx)
+
+    trainer.task.losses = losses  # type: ignore[method-assign]
+
+
+def run(run_dir: Path, name: str, crash_at: int | None = None, **config: Any) -> Trainer:
+    """A run to its end, or to a crash in the last phase of a step."""
+    trainer = prepare(run_dir, name, **config)
+
+    def crash(phase: str, step: int) -> None:
+        if crash_at is not None and step >= crash_at and phase in ("main", "judge"):
+            raise Crash
+
+    before_losses(trainer, crash)
+    if crash_at is None:
+        trainer.fit()
+    else:
+        with pytest.raises(Crash):
+            trainer.fit()
+    return trainer
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{path}/{key}").items()}
+    return {path: value}
+
+
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """Everything that must be the same: weights, EMA, optimisers, counters, metrics."""
+    newest = sorted((run_dir / "checkpoints").glob("step-*"))[-1]
+    result = {f"weights/{k}": v for k, v in state.load_weights(newest / state.WEIGHTS)[0].items()}
+    result |= {f"ema/{k}": v for k, v in state.load_weights(newest / state.EMA_FILE)[0].items()}
+    from trainer.checkpoint import Checkpoints
+
+    result |= leaves(Checkpoints(run_dir).load(newest)[0], "state")
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    result["metrics"] = [{k: v for k, v in record.items() if k not in MEASURED} for record in records]
+    result["eval"] = json.loads((run_dir / "eval.json").read_text())
+    result["done"] = json.loads((run_dir / "done.json").read_text())
+    return result
+
+
+def assert_same(one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        same = torch.equal(value, two[key]) if isinstance(value, Tensor) else value == two[key]
+        assert same, (key, value, two[key])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    results = {}
+    for name in TOYS:
+        folder = tmp_path_factory.mktemp(name)
+        run(folder, name)
+        results[name] = outcome(folder)
+    return results
+
+
+@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("crashes", [(1,), (5, 7), (8,)])
+def test_crash_and_resume(
+    tmp_path: Path, undisturbed: dict[str, dict[str, Any]], name: str, crashes: tuple[int, ...]
+) -> None:
+    """Before the first checkpoint, mid-epoch, across the stage change, twice in a row."""
+    for crash in crashes:
+        run(tmp_path, name, crash_at=crash)
+    run(tmp_path, name)
+    assert_same(undisturbed[name], outcome(tmp_path))
+
+
+def test_being_asked_to_stop_saves_at_the_next_batch(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    trainer = prepare(tmp_path, "rival")
+    before_losses(trainer, lambda phase, step: os.kill(os.getpid(), signal.SIGTERM) if step == 6 else None)
+    trainer.fit()
+    assert trainer.step == 9 and trainer.checkpoints.latest() == tmp_path / "checkpoints" / "step-00000009"
+    assert not (tmp_path / "done.json").exists()
+    run(tmp_path, "rival")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_being_asked_to_stop_during_evaluation(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    class Signalled(RivalTask):
+        def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert ctx.should_stop()
+            return {"score": (123.0, 1.0)}  # of a part of the data
+
+    trainer = prepare(tmp_path, "rival", Signalled)
+    trainer.fit()
+    assert trainer.step == 6 and not (tmp_path / "eval.json").exists()
+    run(tmp_path, "rival")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_being_asked_to_stop_during_the_last_evaluation(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    class Signalled(RivalTask):
+        def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+            if ctx.step == 24:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().evaluate(loader, ctx)
+
+    prepare(tmp_path, "rival", Signalled).fit()
+    assert (tmp_path / "checkpoints" / "step-00000024").is_dir() and not (tmp_path / "done.json").exists()
+    run(tmp_path, "rival")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_max_minutes_saves_and_stops(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    trainer = run(tmp_path, "rival", max_minutes=1e-9)
+    assert trainer.step == 2 and trainer.saved == 2
+    run(tmp_path, "rival")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_a_finished_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(tmp_path, "rival")
+    before = outcome(tmp_path)
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*")}
+    again = prepare(tmp_path, "rival")
+    assert again.fit() == first.metrics
+    assert again.stage is None and "is done (step 24)" in capsys.readouterr().out
+    assert_same(before, outcome(tmp_path))
+    assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*")}
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
+    run(tmp_path, "linear")
+    longer = run(tmp_path, "linear", max_samples=40)
+    assert longer.samples_seen == 40
+    assert json.loads((tmp_path / "done.json").read_text())["samples_seen"] == 40
+
+
+def test_resume_never_starts_anew(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    run(tmp_path, "rival", crash_at=9)
+    run(tmp_path, "rival", resume="never")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_resume_from_a_named_checkpoint(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    run(tmp_path, "rival", crash_at=20)
+    oldest = sorted((tmp_path / "checkpoints").glob("step-*"))[0]
+    run(tmp_path, "rival", resume=str(oldest))
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, "rival")
+    with pytest.raises(CheckpointError, match=r"model\.weight"):
+        run(tmp_path, "linear")
+
+
+def test_averaging_may_begin_later(tmp_path: Path) -> None:
+    run(tmp_path, "linear", ema=None)
+    trainer = run(tmp_path, "linear", max_samples=26)
+    assert trainer.ema is not None
+    live, average = network_tensors(trainer.networks), trainer.ema.state_dict()
+    assert all(torch.allclose(live[k], average[k], atol=0.1) for k in live)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Processes that start with torch already imported, so that many can be killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["toys", "trainer.loop"])
+    return context
+
+
+def start(processes: Any, run_dir: Path, delay: float, workers: int) -> Any:
+    config = {"checkpoint_every": 2, "workers": workers}
+    process = processes.Process(target=run_slowly, args=(run_dir, "rival", delay), kwargs=config)
+    process.start()
+    return process
+
+
+def finish(processes: Any, run_dir: Path, workers: int = 0) -> dict[str, Any]:
+    process = start(processes, run_dir, 0.0, workers)
+    process.join(120)
+    assert process.exitcode == 0
+    return outcome(run_dir)
+
+
+def kill(processes: Any, run_dir: Path, after: float, workers: int) -> None:
+    """SIGKILL ``after`` seconds from the run's first line."""
+    process = start(processes, run_dir, 0.01, workers)
+    log = run_dir / "train.log"
+    size = log.stat().st_size if log.exists() else 0
+    deadline = time.monotonic() + 60
+    while process.is_alive() and not (log.exists() and log.stat().st_size > size):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(after)
+    process.kill()
+    process.join(60)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_process(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return finish(processes, tmp_path_factory.mktemp("process"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "count"),
+    [(0, 2), (2, 1), pytest.param(0, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
+)
+def test_sigkill(tmp_path: Path, processes: Any, undisturbed_process: dict[str, Any], workers: int, count: int) -> None:
+    moments = random.Random(workers + count)
+    for index in range(count):
+        folder = tmp_path / str(index)
+        kill(processes, folder, moments.uniform(0.0, 1.5), workers)
+        kill(processes, folder, moments.uniform(0.0, 1.0), workers)
+        assert_same(undisturbed_process, finish(processes, folder, workers))
