@@ -59,10 +59,10 @@ class StreetScene:
         self.speed, self.surge = rng.uniform(4.5, 7.0), rng.uniform(0.2, 1.2)  # metres per second, metres
         self.waves = rng.uniform(0.15, 0.5, 5), rng.uniform(0, 6.28, 5)
         self.start = SEGMENT * rng.uniform(4, 6)
-        self.cars, self.trees = rng.uniform(0.35, 0.75), rng.uniform(0.35, 0.8)
+        self.cars, self.trees = rng.uniform(0.25, 0.6), rng.uniform(0.35, 0.8)
         self.gaps, self.floors = rng.uniform(0.08, 0.25), rng.integers(2, 4)
         self.leading = rng.random() < 0.6
-        self.people = [(side, way, rng.uniform(1.0, 1.6) * way, rng.uniform(0.2, 0.55))
+        self.people = [(side, way, rng.uniform(1.0, 1.6) * way, rng.uniform(0.3, 0.65))
                        for side in (-1, 1) for way in (-1, 1)]  # fmt: skip
         self.oncoming = -rng.uniform(6.5, 9.0), rng.uniform(0.3, 0.7)
         self.haze: Color = jitter(rng, (196, 206, 216), 0.04)

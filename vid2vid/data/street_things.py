@@ -33,18 +33,18 @@ Colors = tuple[Color, Color, Color]
 Texels = tuple[float, float, float, float]  # along the two edges, then the texel at the corner
 FULL: Texels = (127.9, 127.9, 0, 0)  # the whole texture once; not 128, which would be the first texel again
 WALLS: list[Color] = [
-    (190, 168, 140),
-    (176, 130, 104),
-    (204, 192, 168),
-    (168, 150, 132),
-    (150, 104, 86),
-    (186, 176, 166),
+    (184, 164, 140),
+    (174, 138, 116),
+    (194, 182, 160),
+    (166, 150, 134),
+    (154, 118, 100),
+    (180, 170, 158),
 ]
-CARS: list[Color] = [(58, 62, 70), (176, 180, 184), (120, 34, 34), (52, 76, 120), (206, 206, 202), (96, 100, 106)]
+CARS: list[Color] = [(76, 80, 88), (150, 154, 158), (126, 52, 50), (68, 90, 128), (178, 178, 174), (106, 110, 116)]
 CLOTHES: list[Color] = [(64, 66, 86), (118, 52, 50), (72, 88, 74), (150, 136, 112), (46, 46, 52), (70, 92, 132)]
 TROUSERS: list[Color] = [(44, 50, 74), (52, 48, 46), (84, 78, 70)]
 SKIN: list[Color] = [(206, 160, 132), (148, 104, 80), (222, 182, 156)]
-GLASS, DARK, TRIM = (64, 78, 94), (30, 30, 34), (214, 208, 196)
+GLASS, DARK, TRIM = (72, 86, 102), (34, 34, 38), (206, 200, 188)
 ASPHALT, WHITE = (104, 103, 106), (206, 206, 200)
 PAVING: Colors = ((158, 150, 146), (190, 186, 180), (158, 150, 146))
 
@@ -112,7 +112,7 @@ class Builder:
         ``hidden`` and the result are (distance from the middle of the road, height) of the house before and of this
         one: the wall is left out where the house before it covers it.
         """
-        depth = 18.0
+        depth = 11.0
         rng, key = self.rng, self.next_key()
         wall = jitter(rng, WALLS[rng.integers(len(WALLS))], 0.12)
         trim, glass = jitter(rng, TRIM, 0.06), jitter(rng, GLASS, 0.15)
