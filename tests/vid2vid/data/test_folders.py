@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,21 @@ def test_flow_is_cached_and_follows_every_crop(make_folders, folder_config, tmp_
     config.data.flow_cache = None
     sample = FolderDataset(config, "train", (32, 64), 4).sample(0, rng())
     assert sample["confidence"][1:].float().mean() > 0.6 and len(list((tmp_path / "cache").rglob("*.npz"))) == 3
+
+
+def test_workers_give_what_the_process_itself_gives(make_folders, folder_config):
+    """OpenCV has been used before the workers are forked: they must neither hang nor differ."""
+    from trainer.data import make_loader
+
+    config = folder_config(make_folders({"a": 6, "b": 6, "c": 6}), flow=FlowMethod.dis, scale=[1.0, 1.5])
+    batches = {}
+    for workers in (0, 2):
+        loader = make_loader(train(config), seed=1, samples_seen=0, batch_size=2, workers=workers)
+        batches[workers] = list(islice(loader, 3))
+        loader.close()
+    assert len(batches[0]) == 3 == len(batches[2])
+    for one, other in zip(batches[0], batches[2], strict=True):
+        assert one["name"] == other["name"] and all(torch.equal(one[k], other[k]) for k in one if k != "name")
 
 
 def test_precomputed_flow(make_folders, folder_config):

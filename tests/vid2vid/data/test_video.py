@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 
 import numpy as np
@@ -118,6 +119,27 @@ def test_what_cannot_be_meant(make_video, video_config, tmp_path):
         open_video(tmp_path / "empty", video_config(path))
     with pytest.raises(DataError, match=r"30 frames are needed.*a \(20\)"):
         VideoDataset(video_config(path), "train", (16, 32), 30)
+
+
+def test_a_turned_video_is_shown_upright(make_video):
+    """Phones store portrait footage lying down, with a matrix in the track header that says how to turn it."""
+    import av
+
+    path = make_video("a.mp4", frames=1)
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :40] = 220
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 40, 80, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # a quarter clockwise
+    path.write_bytes(data)
+    ((_, image),) = decode_frames(path, [0])
+    assert image.shape == (3, 80, 40)
+    assert image[:, :30].float().mean() > 200 and image[:, -30:].float().mean() < 20
 
 
 def test_part_keeps_the_numbers(make_video, video_config):
