@@ -119,7 +119,9 @@ def test_depth_at_the_flow_target_and_occlusion() -> None:
     y, x = np.mgrid[:height, :width]
     x, y = np.rint(x + now["flow"][0]).astype(int), np.rint(y + now["flow"][1]).astype(int)
     same = before["instances"][y.clip(0, height - 1), x.clip(0, width - 1)] == now["instances"]
-    assert same[trusted].mean() > 0.999
+    things = trusted & np.isin(now["labels"], (24, 26))
+    assert things.sum() > 50 and same[things].all()
+    assert same[trusted].mean() > 0.99  # the seam between road and sidewalk lies within one thing, the ground
     assert 0.01 < 1 - trusted.mean() < 0.4
 
 
