@@ -1,0 +1,196 @@
+"""Times one training window beside a loop that runs the same networks as the original does, in the same process.
+
+The window is that of spec 14: T = 6 frames of 128x256, batch 1, ngf 32, ndf 32, 35 labels and an edge, one scale, no
+foreground, no perceptual network, reference flow given; losses of D_I (composed and raw frames) and flow; one update of
+the generator and one of D_I. The original generates frame by frame and passes each frame through D_I six times.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vid2vid import losses
+from vid2vid.config import ModelConfig, Norm
+from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
+from vid2vid.networks.sharing import SharedDiscriminator
+
+PARTS = ("generator forward", "losses forward", "generator backward", "discriminator backward and steps")
+
+
+@dataclass
+class WindowSize:
+    """What is timed; the defaults are those of spec 14."""
+
+    frames: int = 6
+    height: int = 128
+    width: int = 256
+    ngf: int = 32
+    ndf: int = 32
+    classes: int = 35  # label ids of the model
+    present: int = 35  # of which so many occur in the window; real street clips hold 8 to 20
+
+
+@dataclass
+class Timing:
+    """Seconds of each part per repeat, and the highest resident memory in GiB."""
+
+    parts: list[list[float]] = field(default_factory=list)
+    peak: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Median time of a whole window."""
+        return statistics.median(sum(parts) for parts in self.parts)
+
+    def median(self, part: int) -> float:
+        return statistics.median(parts[part] for parts in self.parts)
+
+
+class Window:
+    """Networks, optimisers and one window of random data.
+
+    Args:
+        size: what to build.
+        device: where.
+    """
+
+    def __init__(self, size: WindowSize, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.size = size
+        self.model = ModelConfig(ngf=size.ngf, ndf=size.ndf, num_labels=size.classes, norm=Norm.instance)
+        channels = size.classes + 1
+        self.generator = Generator(self.model, channels).to(device)
+        self.judge = MultiscaleDiscriminator(channels + 3, size.ndf, 2, 3, self.model.norm).to(device)
+        adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
+        self.optimizers = [torch.optim.Adam(net.parameters(), **adam) for net in (self.generator, self.judge)]
+        past = self.model.past_frames
+        frames, height, width = size.frames + past, size.height, size.width
+        # Patches of ids, so that classes form regions as in a label map.
+        ids = torch.randint(0, size.present, (1, frames, height // 8, width // 8))
+        ids = ids.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+        edge = F.pad((ids[..., 1:] != ids[..., :-1]).float(), (1, 0))[:, :, None]
+        one_hot = F.one_hot(ids, size.classes).movedim(-1, 2).float()
+        self.source = torch.cat([one_hot, edge], dim=2).to(device)
+        self.images = (torch.rand(1, frames, 3, height, width) * 2 - 1).to(device)
+        self.flow = (torch.randn(1, size.frames, 2, height, width) * 2).to(device)
+        self.confidence = (torch.rand(1, size.frames, 1, height, width) > 0.2).float().to(device)
+
+    def motion(self, out: GeneratorOutput) -> Tensor:
+        """Flow, flow-warp and output-warp, weight 10 each."""
+        assert out.flow is not None
+        past = self.model.past_frames
+        previous = torch.cat([self.images[:, past - 1 : past], out.frames[:, :-1].detach()], dim=1)
+        return 10 * (
+            losses.flow(out.flow, self.flow, self.confidence)
+            + losses.flow_warp(out.flow, self.images[:, past - 1 : -1], self.images[:, past:], self.confidence)
+            + losses.output_warp(out.frames, previous, self.flow, self.confidence)
+        )
+
+
+def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
+    """One window as the task trains it: one generator call, one discriminator call. Returns the parts' seconds."""
+    past = window.model.past_frames
+    clock = _Clock(window.source.device)
+    with amp():
+        out = window.generator(window.source, window.generator.past_from_images(window.images[:, :past]))
+    clock.mark()
+    labels = window.source[:, past:]
+    with amp():
+        shared = SharedDiscriminator(
+            window.judge,
+            window.images[:, past:],
+            [out.frames, out.hallucination],
+            prepare=lambda x: torch.cat([labels, x], dim=2).flatten(0, 1),
+        )
+
+    def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
+        gan = torch.stack([losses.gan_generator(fake) for fake in fakes]).sum()
+        matching = torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum()
+        return {"gan": gan, "feature": 10 * matching}
+
+    halves = [losses.gan_discriminator(shared.real, fake) for fake in shared.fakes]
+    d_loss = 0.5 * torch.stack([a + b for a, b in halves]).sum()
+    motion = window.motion(out)
+    clock.mark()
+    g_loss = sum(shared.generator_losses(objective).values(), motion)
+    g_loss.backward(inputs=list(window.generator.parameters()))
+    clock.mark()
+    d_loss.backward(inputs=list(window.judge.parameters()))
+    _step(window)
+    clock.mark()
+    return clock.parts
+
+
+def frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
+    """One window as the original trains it. Returns the parts' seconds."""
+    past = window.model.past_frames
+    clock = _Clock(window.source.device)
+    made: list[GeneratorOutput] = []
+    history = window.generator.past_from_images(window.images[:, :past])
+    with amp():
+        for t in range(window.size.frames):
+            made.append(window.generator(window.source[:, t : t + past + 1], history))
+            history = made[-1].past
+    out = GeneratorOutput(*(torch.cat([getattr(o, key) for o in made], dim=1) for key in _FIELDS), past=history)
+    clock.mark()
+    labels = window.source[:, past:]
+    real = window.images[:, past:]
+
+    def judge(frames: Tensor) -> losses.Features:
+        with amp():
+            return window.judge(torch.cat([labels, frames], dim=2).flatten(0, 1))
+
+    g_loss, d_loss = window.motion(out), torch.zeros((), device=labels.device)
+    for fake in (out.frames, out.hallucination):
+        on_real, on_detached, on_fake = judge(real), judge(fake.detach()), judge(fake)
+        a, b = losses.gan_discriminator(on_real, on_detached)
+        d_loss = d_loss + 0.5 * (a + b)
+        g_loss = g_loss + losses.gan_generator(on_fake) + 10 * losses.feature_matching(on_fake, on_real)
+    clock.mark()
+    g_loss.backward()
+    clock.mark()
+    window.optimizers[1].zero_grad(set_to_none=True)  # what the generator's backward pass left in D's gradients
+    d_loss.backward()
+    _step(window)
+    clock.mark()
+    return clock.parts
+
+
+_FIELDS = ("frames", "hallucination", "flow", "mask")
+
+
+def _step(window: Window) -> None:
+    for optimizer in window.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+class _Clock:
+    """Seconds between marks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.parts: list[float] = []
+        self._last = self._now()
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def mark(self) -> None:
+        now = self._now()
+        self.parts.append(now - self._last)
+        self._last = now
