@@ -41,12 +41,12 @@ def main() -> None:
 
     from vid2vid.data.check import (
         check_data,
-        contact_sheet,
         fill_flow_cache,
         find_sequences,
         format_report,
         stage_resolutions,
     )
+    from vid2vid.data.contact_sheet import contact_sheet
 
     def progress(counts, total):
         with tqdm(total=total, unit="frame") as bar:
@@ -58,7 +58,7 @@ def main() -> None:
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)
     print(format_report(report))
-    sheet = contact_sheet(sequences, config, Path(arguments.out))
+    sheet = contact_sheet(sequences, Path(arguments.out))
     if sheet is not None:
         print(f"contact sheet: {sheet}")
     if arguments.flow:

@@ -7,28 +7,22 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
-from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
-from vid2vid.data.augment import whole_frame
 from vid2vid.data.clips import shown
 from vid2vid.data.folders import FolderSequence, sequences_of_split
-from vid2vid.data.frames import FrameSequence, RawFrame, canny
-from vid2vid.data.palette import CLASSES, colorize
+from vid2vid.data.frames import FrameSequence, RawFrame
+from vid2vid.data.palette import CLASSES
 from vid2vid.data.reading import LabelRange
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
 
 _CHUNK = 16  # frames read by one job
-_SHEET_ROWS, _SHEET_COLUMNS = 8, 4
-_CELL = (90, 180)  # (H, W) that a picture of the contact sheet covers
 _LISTED = 20  # bad files named in the report
 _BINS = 1 << 16
 
@@ -275,59 +269,6 @@ def _class_name(label: int, report: Report) -> str:
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> str:
     return ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes.most_common(6))
-
-
-def contact_sheet(sequences: list[tuple[str, FrameSequence]], config: Vid2VidConfig, path: Path) -> Path | None:
-    """A picture of a few frames of a few sequences, each beside its labels, edges or source.
-
-    Returns:
-        `path`, or None when no frame could be decoded.
-    """
-    chosen = [sequences[i] for i in _spread(len(sequences), _SHEET_ROWS)]
-    rows: list[np.ndarray] = []
-    for split, sequence in chosen:
-        indices = _spread(len(sequence), _SHEET_COLUMNS)
-        cells = []
-        for index in indices:
-            try:
-                cells += [_cell(raw) for raw in sequence.read([index])]
-            except DataError:
-                continue  # it is in the report
-        if cells:
-            rows.append(_row(f"{split}: {sequence.name}, {len(sequence)} frames", cells))
-    if not rows:
-        return None
-    width = max(row.shape[1] for row in rows)
-    sheet = np.concatenate([np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0))) for row in rows])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
-    return path
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
-
-
-def _cell(raw: RawFrame) -> np.ndarray:
-    """Picture above condition, uint8 (H, W, 3)."""
-    crop = whole_frame(raw.size, _CELL)
-    parts: list[Tensor] = [] if raw.image is None else [crop.image(raw.image)]
-    if raw.labels is not None:
-        parts.append(torch.from_numpy(colorize(crop.ids(raw.labels).numpy())))
-    elif raw.edges is not None:
-        parts.append(canny(parts[0], *raw.edges).expand(3, -1, -1))
-    elif raw.source is not None:
-        parts.append(crop.image(raw.source).expand(3, -1, -1))
-    return torch.cat(parts, dim=1).permute(1, 2, 0).numpy()
-
-
-def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
-    height = max(cell.shape[0] for cell in cells)
-    padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 4), (0, 0))) for cell in cells]
-    body = np.concatenate(padded, axis=1)
-    head = Image.new("RGB", (body.shape[1], 16))
-    ImageDraw.Draw(head).text((3, 2), title, fill=(255, 255, 255))
-    return np.concatenate([np.asarray(head), body])
 
 
 def fill_flow_cache(

@@ -185,7 +185,7 @@ def split_sequences(
         held_out = set(groups[-count:])
         return [s for s in sequences if (s.group in held_out) != training]
     # One clip length for all stages, so that no stage trains on what another validates on.
-    longest = max([frames, *(stage.frames for stage in config.curriculum.stages.values())])
+    longest = max([frames, *(s.frames + config.model.past_frames for s in config.curriculum.stages.values())])
     last = sequences[-1]
     tail = max(_SHORTEST_VALIDATION, round(share * sum(map(len, sequences))))
     if len(last) - tail < longest:

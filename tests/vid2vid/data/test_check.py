@@ -14,13 +14,13 @@ from trainer.errors import ConfigError
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.check import (
     check_data,
-    contact_sheet,
     fill_flow_cache,
     find_sequences,
     format_report,
     stage_resolutions,
 )
 from vid2vid.data.clips import ClipDataset
+from vid2vid.data.contact_sheet import contact_sheet
 
 
 def test_a_good_data_set(make_folders, folder_config):
@@ -88,7 +88,7 @@ def test_videos(make_video, video_config, tmp_path):
     sequences = find_sequences(config)
     report = check_data(config, sequences)
     assert report.usable and report.frames == 20 and [row[0] for row in report.lengths] == ["train", "val"]
-    sheet = contact_sheet(sequences, config, tmp_path / "sheet.png")
+    sheet = contact_sheet(sequences, tmp_path / "sheet.png")
     assert sheet is not None
     with Image.open(sheet) as image:
         assert image.size[0] > 300
@@ -96,14 +96,14 @@ def test_videos(make_video, video_config, tmp_path):
 
 def test_contact_sheet_shows_pictures_and_labels(make_folders, folder_config, tmp_path):
     config = folder_config(make_folders({"a": 9, "b": 2}))
-    sheet = contact_sheet(find_sequences(config), config, tmp_path / "new" / "sheet.png")
+    sheet = contact_sheet(find_sequences(config), tmp_path / "new" / "sheet.png")
     assert sheet is not None
     with Image.open(sheet) as image:
         pixels = np.asarray(image)
     assert pixels.shape[1] == 4 * 184 and {(128, 64, 128), (0, 0, 142)} <= set(map(tuple, pixels.reshape(-1, 3)))
     for path in tmp_path.rglob("images/**/*.png"):
         path.write_bytes(b"junk")
-    assert contact_sheet(find_sequences(config), config, tmp_path / "none.png") is None
+    assert contact_sheet(find_sequences(config), tmp_path / "none.png") is None
 
 
 def test_flow_cache_is_filled_for_every_stage(make_folders, folder_config, tmp_path, monkeypatch):

@@ -1,0 +1,71 @@
+"""A picture of a few frames of a data set, each above its labels, edges or source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from trainer.errors import DataError
+from vid2vid.data.augment import whole_frame
+from vid2vid.data.frames import FrameSequence, RawFrame, canny
+from vid2vid.data.palette import colorize
+
+_ROWS, _COLUMNS = 8, 4
+_CELL = (90, 180)  # (H, W) that a picture covers
+
+
+def contact_sheet(sequences: list[tuple[str, FrameSequence]], path: Path) -> Path | None:
+    """Write a picture: a row per sequence, titled with its split, name and length; a column per frame.
+
+    Returns:
+        `path`, or None when no frame could be decoded.
+    """
+    chosen = [sequences[i] for i in _spread(len(sequences), _ROWS)]
+    rows: list[np.ndarray] = []
+    for split, sequence in chosen:
+        indices = _spread(len(sequence), _COLUMNS)
+        cells = []
+        for index in indices:
+            try:
+                cells += [_cell(raw) for raw in sequence.read([index])]
+            except DataError:
+                continue  # it is in the report
+        if cells:
+            rows.append(_row(f"{split}: {sequence.name}, {len(sequence)} frames", cells))
+    if not rows:
+        return None
+    width = max(row.shape[1] for row in rows)
+    sheet = np.concatenate([np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0))) for row in rows])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+    return path
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
+
+
+def _cell(raw: RawFrame) -> np.ndarray:
+    """Picture above condition, uint8 (H, W, 3)."""
+    crop = whole_frame(raw.size, _CELL)
+    parts: list[Tensor] = [] if raw.image is None else [crop.image(raw.image)]
+    if raw.labels is not None:
+        parts.append(torch.from_numpy(colorize(crop.ids(raw.labels).numpy())))
+    elif raw.edges is not None:
+        parts.append(canny(parts[0], *raw.edges).expand(3, -1, -1))
+    elif raw.source is not None:
+        parts.append(crop.image(raw.source).expand(3, -1, -1))
+    return torch.cat(parts, dim=1).permute(1, 2, 0).numpy()
+
+
+def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
+    height = max(cell.shape[0] for cell in cells)
+    padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 4), (0, 0))) for cell in cells]
+    body = np.concatenate(padded, axis=1)
+    head = Image.new("RGB", (body.shape[1], 16))
+    ImageDraw.Draw(head).text((3, 2), title, fill=(255, 255, 255))
+    return np.concatenate([np.asarray(head), body])
