@@ -24,7 +24,7 @@ test: $(VENV)/dev.stamp
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # A stamp is newer than pyproject.toml when everything that it lists is installed.
 $(VENV)/core.stamp: pyproject.toml

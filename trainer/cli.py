@@ -7,7 +7,6 @@ before a configuration is complete.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import sys
@@ -25,8 +24,6 @@ from trainer.errors import ConfigError, UserError
 from trainer.help import help_text
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
-
-log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
@@ -57,7 +54,7 @@ def main(tasks: Mapping[str, TaskEntry]) -> None:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
     argv = sys.argv[1:]
-    schemas = register({name: entry.schema for name, entry in tasks.items()})
+    schemas = {name: entry.schema for name, entry in tasks.items()}
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
@@ -69,7 +66,8 @@ def main(tasks: Mapping[str, TaskEntry]) -> None:
     def job(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
 
-        run_dir = _from_here(Path(HydraConfig.get().runtime.output_dir))
+        hydra = HydraConfig.get()
+        run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir) if sweep else Path(hydra.run.dir)
         try:
             config = resolve(composed, schemas)
             return run(config, tasks[config.task], run_dir)
@@ -86,36 +84,33 @@ def main(tasks: Mapping[str, TaskEntry]) -> None:
         raise failures[0]
 
 
-def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> dict[str, float] | None:
+def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
     """Check a configuration across its fields, build the task and train it in ``run_dir``.
 
     Raises:
         ConfigError: with all problems found.
         CheckpointError: ``run_dir`` belongs to another model.
+
+    Returns:
+        The metrics of the last evaluation (what a Hydra sweeper may optimise); what a dry run printed.
     """
     problems = entry.problems(config)
     if problems:
         raise ConfigError(problems)
     changed = check_resume(config, run_dir)
 
-    import torch
+    from trainer.loop import Trainer  # torch comes in here
 
-    from trainer.loop import Trainer
-
-    torch.manual_seed(config.seed)  # the same first weights in every process
-    trainer = Trainer(config, entry.build(config), run_dir)
-    for line in changed:
-        log.warning("going on with a changed configuration: %s", line)
+    trainer = Trainer(config, lambda: entry.build(config), run_dir, changed=changed)
     return trainer.dry_run() if config.trainer.dry_run else trainer.fit()
 
 
-def register(schemas: Schemas) -> Schemas:
+def register(schemas: Schemas) -> None:
     """Put the tasks' schemas where a model's YAML finds them (``- /schema@_global_: NAME``)."""
     from hydra.core.config_store import ConfigStore
 
     for name, schema in schemas.items():
         ConfigStore.instance().store(group="schema", name=name, node=schema, package="_global_")
-    return schemas
 
 
 def compose(overrides: Sequence[str], schemas: Schemas) -> Any:
@@ -210,6 +205,7 @@ def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas,
 
     from trainer.overrides import ERRORS, explain
 
+    register(schemas)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
     extra = [_name_by_what_is_swept(argv)] if sweep else []
     before = sys.argv
@@ -243,17 +239,8 @@ def _chooses_model(overrides: Sequence[str]) -> bool:
     return any(word.startswith(("model=", "experiment=")) for word in overrides)
 
 
-def _from_here(path: Path) -> Path:
-    """Relative to the working directory where it lies below it: shorter in every message."""
-    with suppress(ValueError):
-        return path.relative_to(Path.cwd())
-    return path
-
-
 def _remove_empty(run_dir: Path) -> None:
     """Hydra makes the run directory before anything is checked; an empty one goes away again."""
-    with suppress(OSError):
-        run_dir.rmdir()
-        if not run_dir.is_absolute():
-            for parent in list(run_dir.parents)[:-1]:
-                parent.rmdir()
+    for folder in (run_dir, *run_dir.parents):
+        with suppress(OSError):  # not empty
+            folder.rmdir()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -28,6 +29,7 @@ _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 # What a schema allows
 
 
+@cache
 def field_types(schema: type) -> dict[str, Any]:
     """Field name to type of a dataclass, with the text of annotations turned into types."""
     hints = get_type_hints(schema)
@@ -69,13 +71,20 @@ def locate(schema: type, key: str) -> Any | None:
     return kind
 
 
-def schema_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    """Every dotted key of a schema, groups included; what stands in a mapping is left out (its names are free)."""
+def schema_keys(schema: type, container: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
+    """Every dotted key of a schema, groups included; names in a mapping (``optim.NAME``) are those of ``container``."""
     for name, kind in field_types(schema).items():
         yield prefix + name
         inner = unwrap(kind)[0]
+        entry = entries(inner)
+        within = container.get(name) if container is not None else None
+        within = within if isinstance(within, Mapping) else None
         if is_dataclass(inner):
-            yield from schema_keys(inner, f"{prefix}{name}.")  # type: ignore[arg-type]
+            yield from schema_keys(inner, within, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif entry is not None:
+            for label in within or ():
+                yield f"{prefix}{name}.{label}"
+                yield from schema_keys(entry, None, f"{prefix}{name}.{label}.")
 
 
 def flatten(container: Any, prefix: str = "") -> dict[str, Any]:
@@ -87,16 +96,6 @@ def flatten(container: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def with_groups(keys: Iterable[str]) -> list[str]:
-    """Dotted keys and all that stands before their dots, each once, in order."""
-    found: dict[str, None] = {}
-    for key in keys:
-        parts = key.split(".")
-        for end in range(1, len(parts) + 1):
-            found[".".join(parts[:end])] = None
-    return list(found)
 
 
 # Messages
@@ -117,7 +116,7 @@ def suggest_key(key: str, known: Iterable[str]) -> str | None:
     known = list(known)
     group, _, last = key.rpartition(".")
     beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == group]
-    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.6)
     if close:
         return f"{group}.{close[0]}" if group else close[0]
     same = [name for name in known if name.rpartition(".")[2] == last]
@@ -159,86 +158,73 @@ def show(value: Any) -> str:
 
 def type_problem(schema: type, key: str, value: Any) -> str | None:
     """What is wrong with ``key=value`` as a value of that type, or None. The key must exist in the schema."""
-    kind = locate(schema, key)
-    inner, optional = unwrap(kind)
-    if inner is Any or (value is None and optional):
+    inner, optional = unwrap(locate(schema, key))
+    if _fits(inner, value) or (value is None and optional):
         return None
-    if isinstance(value, str) and ("${" in value or value == "???"):
+    if isinstance(value, str) and "${" in value:
         return None  # an interpolation, judged once it is resolved
     if isinstance(inner, type) and issubclass(inner, Enum):
         names = [item.name for item in inner]
-        if isinstance(value, inner) or (isinstance(value, str) and value in names):
-            return None
         return f"{key}={show(value)} is not one of: {', '.join(names)}{did_you_mean(show(value), names)}"
     if is_dataclass(inner) or get_origin(inner) is dict:
-        return None if isinstance(value, Mapping) else f"{key}={show(value)}: {key} holds further keys, not one value"
-    if inner is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return None  # a name like 2024 is text
-    if inner is float and isinstance(value, bool):
-        return f"{key}={show(value)}: must be a number"  # OmegaConf would read true as 1.0
-    if isinstance(value, float) and inner is int and value.is_integer():
-        return None
-    try:
-        OmegaConf.merge(OmegaConf.structured(_holder(inner, optional)), {"value": value})
-    except OmegaConfBaseException:
-        return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
-    return None
+        return f"{key}={show(value)}: {key} holds further keys, not one value"
+    return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
 
 
-def _holder(kind: Any, optional: bool) -> type:
-    from dataclasses import make_dataclass
-
-    return make_dataclass("Holder", [("value", kind | None if optional else kind, "???")])
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a plain value can become one of a type (None aside). Whole floats are integers: YAML reads 1e5 as one."""
+    if kind is Any:
+        return True
+    if is_dataclass(kind) or get_origin(kind) is dict:
+        return isinstance(value, Mapping)
+    if get_origin(kind) is list:
+        return isinstance(value, list | tuple) and all(_fits(get_args(kind)[0], item) for item in value)
+    if issubclass(kind, Enum):
+        return isinstance(value, kind) or (isinstance(value, str) and value in kind.__members__)
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(value, str | int | float)  # a name like 2024 is text
 
 
 def _noun(kind: Any) -> str:
     if get_origin(kind) is list:
         item = {int: "whole numbers", float: "numbers", str: "texts"}.get(get_args(kind)[0], "values")
         return f"a list of {item}, like [{'a,b' if item == 'texts' else '1,2'}]"
-    return _NOUNS.get(kind, f"of type {getattr(kind, '__name__', kind)}")
+    return _NOUNS[kind]
 
 
 # Containers to dataclasses
 
 
-def find_problems(schema: type, container: Mapping[str, Any], prefix: str = "", root: type | None = None) -> list[str]:
+def find_problems(schema: type, container: Mapping[str, Any]) -> list[str]:
     """All unknown keys and wrong types of plain nested data, one line each."""
-    root = schema if root is None else root
-    types_here = field_types(schema)
-    problems = []
+    known = list(schema_keys(schema, container))
+    return list(_walk(schema, container, "", schema, known))
+
+
+def _walk(here: type, container: Mapping[str, Any], prefix: str, root: type, known: Sequence[str]) -> Iterator[str]:
     for name, value in container.items():
         key = f"{prefix}{name}"
-        if name not in types_here:
-            problems.append(unknown_key(key, schema_keys(root)))
-            continue
-        kind = unwrap(types_here[name])[0]
+        kind = unwrap(field_types(here).get(name))[0]
         entry = entries(kind)
-        if is_dataclass(kind) and isinstance(value, Mapping):
-            problems += find_problems(kind, value, f"{key}.", root)  # type: ignore[arg-type]
+        if name not in field_types(here):
+            yield unknown_key(key, known)
+        elif is_dataclass(kind) and isinstance(value, Mapping):
+            yield from _walk(kind, value, f"{key}.", root, known)  # type: ignore[arg-type]
         elif entry is not None and isinstance(value, Mapping):
             for label, row in value.items():
                 if isinstance(row, Mapping):
-                    problems += _row_problems(entry, row, f"{key}.{label}.")
+                    yield from _walk(entry, row, f"{key}.{label}.", root, known)
                 else:
-                    problems.append(f"{key}.{label}={show(row)}: {key}.{label} holds further keys, not one value")
+                    yield type_problem(root, f"{key}.{label}", row) or ""
         else:
             problem = type_problem(root, key, value)
             if problem is not None:
-                problems.append(problem)
-    return problems
-
-
-def _row_problems(schema: type, row: Mapping[str, Any], prefix: str) -> list[str]:
-    """``find_problems`` inside a mapping's entry, whose keys are unknown to ``schema_keys``."""
-    problems = []
-    for name, value in row.items():
-        if locate(schema, str(name)) is None:
-            problems.append(unknown_key(prefix + str(name), [prefix + known for known in schema_keys(schema)]))
-        else:
-            problem = type_problem(schema, str(name), value)
-            if problem is not None:
-                problems.append(prefix + problem.replace(f": {name} holds", f": {prefix}{name} holds"))
-    return problems
+                yield problem
 
 
 def to_dataclass(schema: type, container: Mapping[str, Any]) -> Any:
@@ -250,26 +236,24 @@ def to_dataclass(schema: type, container: Mapping[str, Any]) -> Any:
     problems = find_problems(schema, container)
     if problems:
         raise ConfigError(problems)
-    try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), _integers(schema, container)))
-    except OmegaConfBaseException as error:  # what find_problems does not know, in OmegaConf's words
-        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    return _build(schema, container)
 
 
-def _integers(schema: type, container: Mapping[str, Any]) -> dict[str, Any]:
-    """1e5 for a whole number is 100000: YAML reads it as a float."""
-    plain: dict[str, Any] = {}
-    for name, value in container.items():
-        kind = unwrap(field_types(schema).get(name, Any))[0]
-        entry = entries(kind)
-        if isinstance(value, Mapping) and is_dataclass(kind):
-            value = _integers(kind, value)  # type: ignore[arg-type]
-        elif isinstance(value, Mapping) and entry is not None:
-            value = {label: _integers(entry, row) for label, row in value.items()}
-        elif kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        plain[name] = value
-    return plain
+def _build(kind: Any, value: Any) -> Any:
+    """A checked plain value as one of a type."""
+    kind = unwrap(kind)[0]
+    if value is None or kind is Any:
+        return value
+    if is_dataclass(kind):
+        types_here = field_types(kind)  # type: ignore[arg-type]
+        return kind(**{name: _build(types_here[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if get_origin(kind) is dict:
+        return {str(name): _build(get_args(kind)[1], item) for name, item in value.items()}
+    if get_origin(kind) is list:
+        return [_build(get_args(kind)[0], item) for item in value]
+    if issubclass(kind, Enum):
+        return value if isinstance(value, kind) else kind[value]
+    return kind(value)
 
 
 def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:

@@ -70,10 +70,11 @@ def field_comments(schema: type) -> dict[str, str]:
 
 def comment_of(schema: type, key: str) -> str:
     """The comment of a dotted key, through nested dataclasses and mappings of them."""
-    comment, kind = "", schema
+    comment = ""
+    kind: Any = schema
     for part in key.split("."):
         if is_dataclass(kind):
-            comment = field_comments(kind).get(part, "")
+            comment = field_comments(kind).get(part, "")  # type: ignore[arg-type]
             kind = unwrap(field_types(kind).get(part))[0]
         else:
             comment, kind = "", entries(kind)

@@ -5,6 +5,7 @@ Imported only when something is composed or went wrong; loads no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from trainer.config import RunConfig
 from trainer.configuration import (
     Schemas,
     did_you_mean,
-    flatten,
     load_yaml,
     locate,
     plain,
@@ -30,7 +30,6 @@ from trainer.configuration import (
     show,
     type_problem,
     unknown_key,
-    with_groups,
 )
 from trainer.errors import ConfigError
 from trainer.help import group_options, groups
@@ -96,8 +95,8 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, 
             container = _merge(container, loaded if at_root else {group: loaded})
     for override in parsed:
         if override not in in_groups:
-            key, value = override.key_or_group, override.value()
-            for part in reversed(key.split(".")):
+            value: Any = override.value()
+            for part in reversed(override.key_or_group.split(".")):
                 value = {part: value}
             container = _merge(container, value)
     if problems:
@@ -147,11 +146,10 @@ def _known_keys(chosen: Sequence[str], configs: Path, root: str, schemas: Schema
     try:
         composed = hydra_compose(chosen, configs, root)
         schema = schemas[composed.task]
-        return with_groups([*schema_keys(schema), *flatten(OmegaConf.to_container(composed, enum_to_str=True))]), [
-            schema
-        ]
+        names: Any = OmegaConf.to_container(composed)
+        return list(schema_keys(schema, names)), [schema]
     except (*ERRORS, KeyError, AttributeError):
-        return with_groups(key for schema in schemas.values() for key in schema_keys(schema)), list(schemas.values())
+        return [key for schema in schemas.values() for key in schema_keys(schema)], list(schemas.values())
 
 
 def _key_problems(
@@ -183,7 +181,8 @@ def _in_our_words(error: Exception, configs: Path, known: Sequence[str]) -> str:
             "(python train.py --help shows examples)"
         )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    key = str(getattr(cause, "full_key", None) or "")
+    match = re.search(r"full_key: (\S+)", f"{error}\n{cause}")
+    key = match[1] if match else ""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(cause, OmegaConfBaseException) and cause is not error:
         lines += [str(cause).splitlines()[0].strip()]
