@@ -79,9 +79,7 @@ def load_generator(
     generator.load_state_dict(weights)
     row = _stage(config, meta)
     device, amp = _compute(config)
-    height, width = resolution or (row.resolution if row else None) or config.resolution
-    if row and not resolution and not row.resolution:
-        height, width = height // row.downscale, width // row.downscale
+    height, width = resolution or meta.get("resolution") or config.resolution
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width]),

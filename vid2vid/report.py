@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 
 from trainer.data import make_eval_loader
 from trainer.errors import ConfigError
+from trainer.state import write_json
 from vid2vid.config import FirstFrame
 from vid2vid.data import build_dataset
 from vid2vid.evaluation import ImageMetric, evaluate_clips
@@ -126,12 +125,7 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     record = {"step": run.step, "samples_seen": run.samples_seen}
     record |= {name: value for name, value in result.values.items() if math.isfinite(value)}
     path = run_dir / "eval.json"
-    temporary = path.with_name(f".eval.{os.getpid()}.json")
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(path, record)
     return path
 
 

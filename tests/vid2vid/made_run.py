@@ -27,7 +27,12 @@ def street_config(resolution: tuple[int, int] = (32, 64)) -> Vid2VidConfig:
 
 
 def make_run(
-    folder: Path, config: Vid2VidConfig, ema: bool = True, step: int = 7, stage: str | None = None
+    folder: Path,
+    config: Vid2VidConfig,
+    ema: bool = True,
+    step: int = 7,
+    stage: str = "all",
+    resolution: list[int] | None = None,
 ) -> Generator:
     """Write ``config.yaml`` and one checkpoint; returns the generator whose weights are the averaged ones.
 
@@ -40,5 +45,6 @@ def make_run(
     weights = {f"generator.{name}": value for name, value in generator.state_dict().items()}
     raw = {name: torch.zeros_like(value) for name, value in weights.items()} if ema else weights
     meta = {"samples_seen": 2 * step, "stage": stage, "config": plain(config)}
+    meta["resolution"] = resolution or list(config.resolution)
     Checkpoints(folder).save(step, {"nothing": 0}, raw, weights if ema else None, meta)
     return generator

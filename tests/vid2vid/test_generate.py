@@ -115,7 +115,7 @@ def test_a_run_stopped_at_a_coarse_stage_is_used_at_that_stage(tmp_path: Path):
         "coarse": Vid2VidStage(downscale=2, scales=1),
         "fine": Vid2VidStage(start=0.5, scales=2),
     }
-    make_run(tmp_path, config, stage="coarse")
+    make_run(tmp_path, config, stage="coarse", resolution=[32, 64])
     loaded = load_generator(config, tmp_path)
     assert loaded.config.resolution == [32, 64] and loaded.scales == 1
     assert config.resolution == [64, 128], "the caller's configuration is left alone"
