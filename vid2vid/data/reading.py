@@ -166,7 +166,7 @@ class LabelRange:
         if unknown == [255]:
             return "255 usually marks pixels without a class: set data.ignore_label=255."
         if self.label_ids is not None:
-            return "Add them to model.label_ids, or remap them in the data."
+            return f"Add them to model.label_ids, or set model.label_ids=null for all of 0..{self.num_labels - 1}."
         return f"Set model.num_labels={largest + 1}, or data.ignore_label to the id that stands for no class."
 
 
