@@ -1,7 +1,15 @@
-"""Train a model: ``python train.py model=vid2vid [GROUP=NAME ...] [key=value ...]``; ``--help`` shows examples.
+"""usage: python train.py model=NAME [GROUP=NAME ...] [key=value ...]
 
-The only place that names the tasks. A task is a package with ``config.py``, ``validate.py`` and ``task.py``.
+examples
+  python train.py model=vid2vid name=first                        train on the built-in street, into runs/first
+  python train.py model=vid2vid name=first                        the same again: goes on where it stopped
+  python train.py model=vid2vid data=folders data.root=PATH       your own frames and label maps
+  python train.py experiment=vid2vid/demo trainer.dry_run=true    show configuration, networks and stages, and stop
+  python train.py -m model=vid2vid seed=0,1 name=seeds            a sweep: runs/seeds/seed=0, runs/seeds/seed=1
+  torchrun --nproc-per-node=2 train.py model=vid2vid              two processes
 """
+
+# The only place that names the tasks: each is a package with config.py, validate.py and task.py.
 
 import os
 
@@ -29,4 +37,4 @@ def build_task(config: Vid2VidConfig) -> Task:
 
 
 if __name__ == "__main__":
-    guarded(lambda: main(TASKS))()
+    guarded(lambda: main(TASKS, __doc__))()

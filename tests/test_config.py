@@ -345,8 +345,9 @@ def test_help_is_quick_and_complete(run_train) -> None:
 
 def test_help_of_a_model_explains_its_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "model=vid2vid", "model.ngf=77", "--help"])
-    main(TASKS)
+    main(TASKS, "about this")
     text = capsys.readouterr().out
+    assert text.startswith("about this\n")
     assert re.search(r"model\.ngf=77\b", text)
     assert re.search(r"trainer\.keep=2\s+newest checkpoints kept", text)
     assert re.search(r"optim\.g\.every=1\s+update on steps divisible by this", text)

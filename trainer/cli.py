@@ -44,11 +44,12 @@ class TaskEntry:
     build: Callable[[Any], Any]
 
 
-def main(tasks: Mapping[str, TaskEntry]) -> None:
+def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     """``train.py``: compose, check, build, train.
 
     Args:
         tasks: by the name that a configuration's ``task`` key has.
+        about: what ``--help`` says first: usage and examples.
 
     Raises:
         UserError: anything that the user can mend (``guarded`` shows it).
@@ -58,7 +59,7 @@ def main(tasks: Mapping[str, TaskEntry]) -> None:
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
-        sys.stdout.write(help_text(CONFIGS, composed) + "\n")
+        sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
     failures: list[Exception] = []
     sweep = bool({"-m", "--multirun"} & set(argv))

@@ -123,7 +123,7 @@ class TrainerConfig:
 class RunConfig:
     """What every run has. A task's own root schema inherits from this and types the untyped groups."""
 
-    task: str = ""  # which package trains: vid2vid, vit
+    task: str = ""  # which package trains (train.py names them)
     name: str = "default"
     seed: int = 0
     resolution: list[int] = field(default_factory=lambda: [128, 256])  # [H, W], the final one

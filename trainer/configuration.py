@@ -312,7 +312,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def config_diff(before: Any, after: Any) -> list[str]:
-    """One line per key whose value differs: ``model.ngf: 32 -> 24``. Dataclass objects or plain nested data."""
+    """One line per key whose value differs: ``model.width: 32 -> 24``. Dataclass objects or plain nested data."""
     old, new = flatten(plain(before)), flatten(plain(after))
     absent = object()
     lines = []

@@ -13,16 +13,6 @@ from trainer.configuration import entries, field_types, flatten, plain, show, un
 
 _FIELD = re.compile(r"^\s{4}(\w+)\s*:.*?(?:\s{2}#\s*(.*))?$")
 
-EXAMPLES = """\
-examples
-  python train.py model=vid2vid name=first                          train on the built-in street, into runs/first
-  python train.py model=vid2vid name=first                          the same again goes on where it stopped
-  python train.py model=vid2vid data=folders data.root=PATH         your own frames and label maps
-  python train.py experiment=vid2vid/demo trainer.dry_run=true      show configuration, networks and stages, and stop
-  python train.py -m model=vid2vid seed=0,1 name=seeds              a sweep: runs/seeds/seed=0, runs/seeds/seed=1
-  torchrun --nproc-per-node=2 train.py model=vid2vid trainer=flat   several processes
-"""
-
 
 def group_options(configs: Path, group: str) -> list[str]:
     """Names that ``group=NAME`` takes, sorted; folders inside a group are part of the name."""
@@ -36,14 +26,15 @@ def groups(configs: Path) -> list[str]:
     return sorted(names, key=lambda name: name != "model")
 
 
-def help_text(configs: Path, config: Any = None) -> str:
+def help_text(about: str, configs: Path, config: Any = None) -> str:
     """What ``train.py --help`` prints.
 
     Args:
+        about: its docstring: usage and examples.
         configs: the configuration tree.
         config: a composed configuration, whose keys are then listed.
     """
-    lines = ["usage: python train.py model=NAME [GROUP=NAME ...] [key=value ...]", "", EXAMPLES, "groups (GROUP=NAME)"]
+    lines = [inspect.cleandoc(about), "", "groups (GROUP=NAME)"]
     for name in groups(configs):
         lines.append(f"  {name:<11}{', '.join(group_options(configs, name))}")
     lines += [

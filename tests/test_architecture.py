@@ -1,0 +1,154 @@
+"""The house rules: imports run downward, the trainer knows no model, modules explain themselves and stay light."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = [name for name in ("trainer", "vid2vid", "vit") if (ROOT / name).is_dir()]
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+TOP = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]
+
+# package: what it may not import. The two tasks stand side by side, on the trainer; scripts and train.py on top.
+ABOVE = {
+    "trainer": {"vid2vid", "vit", "train", "scripts"},
+    "vid2vid": {"vit", "train", "scripts"},
+    "vit": {"vid2vid", "train", "scripts"},
+}
+
+GAN_WORDS = re.compile(
+    r"\b(gans?|lsgan|discriminators?|adversarial|hallucinat\w+|foreground|vid2vid\w*|pix2pix\w*|vits?|vit_\w+"
+    r"|d_image|d_video|ngf|ndf)\b",
+    re.IGNORECASE,
+)
+
+UNPICKLERS = {
+    f"{module}.{name}" for module in ("pickle", "dill", "cloudpickle") for name in ("load", "loads", "Unpickler")
+}
+
+# Read before torch is: --help, configuration errors, and what a script checks before it starts working.
+LIGHT = ["train", "trainer", "trainer.arguments", "trainer.cli", "trainer.config", "trainer.configuration",
+         "trainer.errors", "trainer.help", "trainer.overrides", "trainer.task", "trainer.validation", "vid2vid",
+         "vid2vid.config", "vid2vid.validate"]  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.add(node.module or "")
+    return found
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(MODULES) > 20 and PACKAGES[:2] == ["trainer", "vid2vid"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_downward(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    upward = {name for name in imports(parse(path)) if name.split(".")[0] in ABOVE[package]}
+    assert not upward
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(ROOT / "trainer")], ids=name_of)
+def test_the_trainer_knows_no_model(path: Path) -> None:
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    assert not [f"{number}: {line}" for number, line in lines if GAN_WORDS.search(line)]
+
+
+@pytest.mark.parametrize("path", [*MODULES, *TOP], ids=name_of)
+def test_every_module_has_a_docstring(path: Path) -> None:
+    assert len((ast.get_docstring(parse(path)) or "").strip()) > 20
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_public_functions_and_classes_are_explained(path: Path) -> None:
+    def silent(body: list[ast.stmt], prefix: str = "") -> list[str]:
+        return [
+            prefix + node.name
+            for node in body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+            and not _is_self_explaining(node)
+        ]
+
+    assert not silent(parse(path).body)
+
+
+def _is_self_explaining(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Tables of choices or settings (their fields have comments), and functions of at most three statements."""
+    if isinstance(node, ast.ClassDef):
+        return all(isinstance(item, ast.Assign | ast.AnnAssign) for item in node.body)
+    return len(node.body) <= 3
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_packages_do_not_print(path: Path) -> None:
+    calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
+    prints = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    assert not prints, "use logging; only scripts print"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *TOP], ids=name_of)
+def test_files_are_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, "a second idea wants a file of its own"
+
+
+def test_nothing_executable_is_loaded() -> None:
+    """No unpickling but by a class that restricts what may come in: checkpoints and configurations are data."""
+    for path in [*MODULES, *TOP]:
+        text = path.read_text(encoding="utf-8")
+        assert "weights_only=False" not in text, name_of(path)
+        for call in (node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)):
+            called = ast.unparse(call.func)
+            assert called not in UNPICKLERS, f"{name_of(path)}:{call.lineno}"
+            if called == "torch.load":
+                arguments = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                assert arguments.get("weights_only") == "True", f"{name_of(path)}:{call.lineno}"
+
+
+def test_light_modules_load_no_torch() -> None:
+    heavy = ("torch", "torchvision", "timm", "cv2", "av", "numpy", "tensorboard", "matplotlib")
+    program = (
+        "import importlib, sys\n"
+        f"for name in {LIGHT!r}: importlib.import_module(name)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [path for path in TOP if path.name not in ("_setup.py",)], ids=name_of)
+def test_threads_are_passive_before_torch(path: Path) -> None:
+    """OMP_WAIT_POLICY is set before anything that could bring torch."""
+    tree = parse(path)
+    for node in tree.body:
+        if isinstance(node, ast.Import) and any(alias.name == "_setup" for alias in node.names):
+            return
+        if "OMP_WAIT_POLICY" in ast.unparse(node) and not isinstance(node, ast.Expr | ast.FunctionDef | ast.ClassDef):
+            return
+        if isinstance(node, ast.Expr) and "environ" in ast.unparse(node) and "OMP_WAIT_POLICY" in ast.unparse(node):
+            return
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            roots = {name.split(".")[0] for name in imports(node)}
+            assert not roots & {"torch", "trainer", "vid2vid", "vit", "train"}, f"line {node.lineno}"
+    pytest.fail("never sets OMP_WAIT_POLICY")
