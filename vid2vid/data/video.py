@@ -238,7 +238,7 @@ def find_videos(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise DataError(f"{root}: no such file or folder (data.root). Give a video file or a folder of them.")
+        raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
     files = [
         Path(folder, name)
         for folder, _, names in os.walk(root, followlinks=True)
