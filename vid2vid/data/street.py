@@ -64,13 +64,12 @@ class StreetWorld:
             fine = draw(compose(self.scene, time, view.refined(supersample)))
             assert fine.image is not None
             height, width = resolution
-            pixels = fine.image.reshape(3, height, supersample, width, supersample).mean((2, 4))
-        np.clip(pixels, 0, 255, out=pixels)
-        pixels += 0.5
+            samples = fine.image.reshape(3, height, supersample, width, supersample)
+            pixels = (samples.mean((2, 4), np.float32) + 0.5).astype(np.uint8)
         result: dict[str, Any] = {
             "labels": now.rows[:, S.LABEL].astype(np.int16).take(picture.surface).reshape(resolution),
             "instances": now.rows[:, S.INSTANCE].astype(np.int32).take(picture.surface).reshape(resolution),
-            "image": pixels.astype(np.uint8).reshape(3, *resolution),
+            "image": pixels.reshape(3, *resolution),
             "depth": (1 / picture.near).reshape(resolution),
             "picture": picture,
         }

@@ -49,9 +49,11 @@ class Frame(NamedTuple):
 
     Attributes:
         rows: (n, COLUMNS) surfaces; row 0 is the sky.
-        matrix: (n, 3, 3) float64 their inv(P); `table` (9, n) float32 the same.
+        matrix: (n, 3, 3) float64 their inv(P).
+        table: (9, n) float32, linear in the pixel: texel along a over depth (rows 0-2), along b (3-5), 1 / depth (6-8).
         left, right: (4, n, 2) float32, see `_edges`.
-        cutout_level: (n,) int, resolution of the opacity that suits their size in the picture.
+        top, bottom: (n,) float64, between which rows of the picture they lie (infinite where they pass the camera).
+        level: (n,) int, resolution of a cut-out's opacity that suits its size in the picture.
     """
 
     scene: StreetScene
@@ -62,7 +64,9 @@ class Frame(NamedTuple):
     table: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    cutout_level: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+    level: np.ndarray
 
 
 def project(rows: np.ndarray, scene: StreetScene, t: float, view: View) -> np.ndarray:
@@ -106,20 +110,37 @@ def compose(scene: StreetScene, t: float, view: View) -> Frame:
     rows = scene.surfaces(t)
     p = project(rows, scene, t, view)
     inverse, determinant = invert(p)
-    # signed distances to the planes that bound the view; a surface is out when even its largest is negative
-    planes = np.array([[1, 0, 0.5], [-1, 0, view.width], [0, 1, 0.5], [0, -1, view.height], [0, 0, 1]]) @ p
-    inside = (planes[:, :, 2] + np.maximum(planes[:, :, 0], 0) + np.maximum(planes[:, :, 1], 0) > 0).all(1)
-    order = np.flatnonzero((determinant < 0) & inside)
+    x0, y0, x1, y1 = _boxes(p)
+    seen = (x1 >= 0) & (x0 <= view.width - 1) & (y1 >= 0) & (y0 <= view.height - 1)
+    seen &= (np.floor(x1) >= np.ceil(x0)) & (np.floor(y1) >= np.ceil(y0))  # holds a pixel centre
+    order = np.flatnonzero(seen & (determinant < 0))  # and faces the camera
     ahead = rows[:, S.DEPTH] + travel(rows, scene, t) - scene.camera(t)[1]
     rank = rows[order, S.BAND] * 1e5 - ahead[order]
     order = order[np.argsort(rank, kind="stable")]
     inverse = inverse[order]
-    table = np.ascontiguousarray(inverse.reshape(-1, 9).T, np.float32)
     rows, p = rows[order], p[order]
+    lines = inverse.copy()
+    lines[:, :2] *= rows[:, S.TEXTURE][:, :2, None]
+    lines[:, :2] += rows[:, S.TEXTURE][:, 2:, None] * inverse[:, 2:]
+    table = np.ascontiguousarray(lines.reshape(-1, 9).T, np.float32)
     # pixels that the height of an upright thing takes at its corner: v z of the edge, over the corner's z
     rise = np.abs(p[:, 1, 1] / np.maximum(p[:, 2, 2], 0.2))
     level = np.clip(np.log2(SIZE / np.maximum(rise, 1)), 0, CUTOUT_LEVELS - 1).astype(np.intp)
-    return Frame(scene, t, view, rows, inverse, table, *_edges(inverse, view.width), level)
+    return Frame(scene, t, view, rows, inverse, table, *_edges(inverse, view.width), y0[order], y1[order], level)
+
+
+def _boxes(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Smallest and largest column and row (x0, y0, x1, y1), each (n,), of surfaces with P = ``p``.
+
+    Infinite where a corner is behind the camera; empty (x1 < x0) where all are.
+    """
+    sides = p[:, :, 2:] + p @ np.array([[0.0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]])  # (n, 3, corners)
+    depth = sides[:, 2]
+    front = depth.min(1) > 0.05
+    corners = sides[:, :2] / np.where(front[:, None], depth, 1.0)[:, None]
+    low = np.where(front[:, None], corners.min(2), -np.inf)
+    high = np.where(front[:, None], corners.max(2), np.where(depth.max(1) > 0.05, np.inf, -np.inf)[:, None])
+    return low[:, 0], low[:, 1], high[:, 0], high[:, 1]
 
 
 def _edges(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

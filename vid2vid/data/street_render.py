@@ -25,7 +25,7 @@ class Picture(NamedTuple):
         surface: intp, row of ``frame.rows``.
         near: float32, inverse depth in 1 / m.
         key: int32, identity of the rigid thing that the surface belongs to.
-        image: (3, H * W) float32 RGB 0..255, or None.
+        image: (3, H * W) uint8 RGB, or None.
         flow: (2, H * W) float32 pixels, x first, to where the point was in the previous frame, or None.
         trusted: bool, the point was inside the previous frame and all four pixels around it showed the same thing at
             its depth; or None.
@@ -48,9 +48,11 @@ def draw(frame: Frame, image: bool = True, previous: Picture | None = None) -> P
     height, width = frame.view.height, frame.view.width
     count = height * width
     surface, near, key = np.empty(count, np.intp), np.empty(count, np.float32), np.empty(count, np.int32)
-    colors = np.empty((3, count), np.float32) if image else None
+    colors = np.empty((3, count), np.uint8) if image else None
     flow = np.empty((2, count), np.float32) if previous else None
     trusted = np.empty(count, bool) if previous else None
+    # cut-outs: where a surface's opacity begins in the atlas (-1: it has no holes), and how often it is halved
+    holes = atlas().cutout_base[frame.rows[:, S.MATERIAL].astype(np.intp), frame.level], frame.level.astype(np.int32)
     keys = frame.rows[:, S.KEY].astype(np.int32)
     shader = _Shader(frame) if image else None
     back = _way_back(frame, previous) if previous else None
@@ -61,7 +63,7 @@ def draw(frame: Frame, image: bool = True, previous: Picture | None = None) -> P
         part = slice(top * width, bottom * width)
         v = np.repeat(np.arange(top, bottom, dtype=np.float32), width)
         u = np.tile(columns, bottom - top)
-        surface[part] = index = _paint(frame, top, bottom)
+        surface[part] = index = _paint(frame, holes, top, bottom)
         near[part] = inverse_depth = _linear(frame.table[6:9], index, u, v)
         key[part] = own = keys.take(index)
         if shader is not None and colors is not None:
@@ -82,15 +84,15 @@ def _linear(table: np.ndarray, index: np.ndarray, u: np.ndarray, v: np.ndarray) 
     return value
 
 
-def _spans(frame: Frame, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
-    """First column and number of columns, (n, bottom - top) int32, that each surface covers in each row."""
+def _spans(frame: Frame, chosen: np.ndarray, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+    """First column and number of columns, (len(chosen), bottom - top) int32, that surfaces cover in each row."""
     width = frame.view.width
     v = np.arange(top, bottom, dtype=np.float32)
-    left = np.zeros((len(frame.rows), len(v)), np.float32)
+    left = np.zeros((len(chosen), len(v)), np.float32)
     right = np.full_like(left, width)
     line = np.empty_like(left)
     for target, limit, lines in ((left, np.maximum, frame.left), (right, np.minimum, frame.right)):
-        for edge in lines:
+        for edge in lines[:, chosen]:
             np.multiply(edge[:, :1], v, out=line)
             line += edge[:, 1:]
             limit(target, line, out=target)
@@ -102,16 +104,17 @@ def _spans(frame: Frame, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]
     return first, np.maximum(extent, 0, out=extent)
 
 
-def _paint(frame: Frame, top: int, bottom: int) -> np.ndarray:
+def _paint(frame: Frame, holes: tuple[np.ndarray, np.ndarray], top: int, bottom: int) -> np.ndarray:
     """(pixels of the rows,) intp, the last surface at each pixel; cut-outs count only where their texture is solid.
 
     All spans of all surfaces become one list of pixels in painter's order, written at once: of several values for one
     pixel numpy keeps the last. Pixels of surface 0, the sky, are not listed, for all start with it.
     """
-    rows, table, width = frame.rows, frame.table, frame.view.width
+    table, width = frame.table, frame.view.width
     count = (bottom - top) * width
-    left, extent = _spans(frame, top, bottom)
-    extent[0] = 0
+    chosen = np.flatnonzero((frame.bottom >= top) & (frame.top <= bottom - 1))
+    chosen = chosen[chosen > 0]
+    left, extent = _spans(frame, chosen, top, bottom)
     surfaces, lines = np.nonzero(extent)
     start, lengths = left[surfaces, lines], extent[surfaces, lines]
     ends = np.cumsum(lengths)
@@ -119,31 +122,22 @@ def _paint(frame: Frame, top: int, bottom: int) -> np.ndarray:
     start += lines.astype(np.int32) * np.int32(width)
     pixels = np.repeat(start - (ends - lengths).astype(np.int32), lengths)
     pixels += np.arange(total, dtype=np.int32)
-    index = np.repeat(surfaces, lengths)
-    textures = atlas()
-    level = frame.cutout_level
-    base = textures.cutout_base[rows[:, S.MATERIAL].astype(np.intp), level]
+    index = np.repeat(chosen.take(surfaces), lengths)
+    base, level = holes
     cut = np.flatnonzero((base >= 0).take(index))
     which = index.take(cut)
     at = pixels.take(cut)
     v, u = (part.astype(np.float32) for part in np.divmod(at, np.int32(width)))
     v += top
-    scale = (rows[:, S.TEXTURE].T / 2.0**level).astype(np.float32)
     depth = 1 / _linear(table[6:9], which, u, v)
-    size = (SIZE >> level).astype(np.int32)
-    wrap = (size - 1).take(which)
+    shrink = level.take(which)
     offset = base.take(which)
-    for axis, stride in ((0, None), (1, size)):
-        place = _linear(table[3 * axis : 3 * axis + 3], which, u, v)
-        place *= depth
-        place *= scale[axis].take(which)
-        place += scale[2 + axis].take(which)
-        texel = place.astype(np.int32)
-        texel &= wrap
-        if stride is not None:
-            texel *= stride.take(which)
-        offset += texel
-    clear = np.flatnonzero(~textures.solid.take(offset))
+    for axis in range(2):
+        texel = (_linear(table[3 * axis : 3 * axis + 3], which, u, v) * depth).astype(np.int32)
+        texel &= SIZE - 1
+        texel >>= shrink
+        offset += texel if axis == 0 else texel * (SIZE >> shrink)
+    clear = np.flatnonzero(~atlas().solid.take(offset))
     pixels[cut.take(clear)] = count  # a place beyond the frame
     surface = np.zeros(count + 1, np.intp)
     surface[pixels] = index
@@ -156,7 +150,6 @@ class _Shader:
     def __init__(self, frame: Frame) -> None:
         rows = frame.rows
         self.table = frame.table
-        self.texture = np.ascontiguousarray(rows[:, S.TEXTURE].T, np.float32)
         self.level_base = rows[:, S.MATERIAL].astype(np.intp) * (LEVELS * LEVELS)
         self.haze = frame.scene.haze
         self.haze_scale = (rows[:, S.HAZE] / HAZE_METRES**2).astype(np.float32)
@@ -169,28 +162,24 @@ class _Shader:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Texel along one axis and the blur level that suits a pixel's footprint there, both int32."""
         h = self.table[3 * axis : 3 * axis + 3]
-        size = self.texture[axis].take(index)
         hu, hv = h[0].take(index), h[1].take(index)
         place = hu * u
         place += hv * v
         place += h[2].take(index)
-        place *= depth  # 0..1 along the edge; its derivatives by the pixel follow
+        place *= depth  # its derivatives by the pixel follow
         hu -= place * self.table[6].take(index)
         hv -= place * self.table[7].take(index)
         footprint = np.maximum(np.abs(hu, out=hu), np.abs(hv, out=hv), out=hu)
         footprint *= depth
-        footprint *= np.abs(size)
         level = footprint.view(np.int32) >> 23  # 1 + floor(log2), from the float's exponent
         level -= 126
         np.minimum(np.maximum(level, 0, out=level), LEVELS - 1, out=level)
-        place *= size
-        place += self.texture[2 + axis].take(index)
         texel = np.floor(place, out=place).astype(np.int32)
         texel &= SIZE - 1
         return texel, level
 
     def shade(self, index: np.ndarray, u: np.ndarray, v: np.ndarray, near: np.ndarray, out: np.ndarray) -> None:
-        """Write RGB 0..255 into ``out`` (3, N) for N pixels with surface, column, row and inverse depth given."""
+        """Write RGB into ``out`` (3, N) uint8 for N pixels with surface, column, row and inverse depth given."""
         textures = atlas()
         depth = 1 / near
         (ia, la), (ib, lb) = (self._locate(axis, index, u, v, depth) for axis in range(2))
@@ -219,7 +208,9 @@ class _Shader:
             color += self.first[channel].take(index)
             color *= light
             np.multiply(clear, np.float32(self.haze[channel]), out=other)
-            np.subtract(color, other, out=out[channel])
+            color -= other
+            color += np.float32(0.5)
+            out[channel] = np.minimum(np.maximum(color, 0, out=color), 255, out=color)
 
 
 _DECIMATION = np.array([decimation(level) for level in range(LEVELS)], np.int32)
