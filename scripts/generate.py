@@ -55,8 +55,9 @@ def main() -> None:
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
     from vid2vid.data import open_source
-    from vid2vid.generation import Relabel, generate_video, parse_remap, pick_sequence, read_first_image
+    from vid2vid.generation import generate_video, pick_sequence, read_first_image
     from vid2vid.loading import load_generator
+    from vid2vid.relabel import Relabel, parse_remap
 
     relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
     asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None

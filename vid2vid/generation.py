@@ -18,16 +18,14 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from trainer.media import VideoWriter, label_panel, write_png
-from vid2vid.config import FirstFrame, ModelConfig, SourceKind
+from vid2vid.config import FirstFrame
 from vid2vid.data import Sequence
 from vid2vid.loading import LoadedRun
+from vid2vid.relabel import Relabel
 from vid2vid.rollout import Rollout
 from vid2vid.visuals import condition_pictures
 
 _log = logging.getLogger(__name__)
-
-CITYSCAPES_LABELS = (34, 35)  # numbers of labels with which ids are taken for Cityscapes labelIds
-CITYSCAPES_THINGS = range(24, 34)  # classes whose objects have an instance id each
 
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
@@ -51,82 +49,6 @@ class Generated:
     fps: float
     seconds: float
     pictures: Path | None
-
-
-class Relabel:
-    """Changes classes of label maps, and their instances so that the edges stay those of the new scene.
-
-    A region (building, road) has its class for an instance id, an object (car 3) an id of its own. What turns into a
-    region class takes that region's id: its edges towards its own new class vanish. What turns into an object class
-    keeps its outline. Which classes are regions is known for Cityscapes ids; with others, former regions count as
-    regions and former objects stay objects.
-
-    Args:
-        mapping: old id -> new id, all at once: 11:21,21:11 swaps.
-        model: whose label channels the new ids must have.
-
-    Attributes:
-        unseen: old ids that have not occurred so far.
-
-    Raises:
-        ConfigError: a new id without a channel, or a model without labels.
-    """
-
-    def __init__(self, mapping: Mapping[int, int], model: ModelConfig) -> None:
-        if model.source is not SourceKind.labels:
-            raise ConfigError("remap changes labels, but this run has model.source=image; leave remap out")
-        known = model.label_ids if model.label_ids is not None else range(model.num_labels)
-        missing = sorted({new for new in mapping.values() if new not in known})
-        if missing:
-            raise ConfigError(
-                f"remap to {', '.join(map(str, missing))}: this model knows the labels {_ranges(known)} only"
-            )
-        self.mapping = dict(mapping)
-        self.unseen = set(mapping)
-        self._cityscapes = model.num_labels in CITYSCAPES_LABELS
-
-    def __call__(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """A frame (``labels`` (H, W), optionally ``instances`` (H, W)) with its classes changed, as a new dict."""
-        old = torch.as_tensor(frame["labels"])
-        labels = old.clone()
-        ids = frame.get("instances")
-        instances = None if ids is None else torch.as_tensor(ids).clone()
-        for before, after in self.mapping.items():
-            hit = old == before
-            labels[hit] = after
-            if before in self.unseen and bool(hit.any()):
-                self.unseen.discard(before)
-            if instances is None:
-                continue
-            if self._cityscapes:
-                if after not in CITYSCAPES_THINGS:
-                    instances[hit] = after
-            else:
-                instances[hit & (torch.as_tensor(ids) == before)] = after
-        return frame | {"labels": labels} | ({} if instances is None else {"instances": instances})
-
-
-def parse_remap(text: str) -> dict[int, int]:
-    """``11:21,26:24`` as {11: 21, 26: 24}.
-
-    Raises:
-        ConfigError: what cannot be read, or an id that is changed twice.
-    """
-    mapping: dict[int, int] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        before, colon, after = part.partition(":")
-        try:
-            pair = int(before), int(after)
-        except ValueError:
-            pair = None
-        if pair is None or not colon:
-            raise ConfigError(f"remap={text}: '{part}' is not OLD:NEW, such as 11:21 (buildings to vegetation)")
-        if pair[0] in mapping:
-            raise ConfigError(f"remap={text}: {pair[0]} is changed twice; give each old label once")
-        mapping[pair[0]] = pair[1]
-    if not mapping:
-        raise ConfigError("remap is empty; give OLD:NEW pairs such as remap=11:21,26:24")
-    return mapping
 
 
 def pick_sequence(sequences: Iterable[Sequence], clip: int, source: str) -> Sequence:
@@ -280,9 +202,3 @@ def _length(sequence: Sequence) -> int | None:
         return len(sequence)
     except TypeError:
         return None
-
-
-def _ranges(ids: Iterable[int]) -> str:
-    if isinstance(ids, range):
-        return f"{ids.start}..{ids.stop - 1}"
-    return ", ".join(map(str, ids))

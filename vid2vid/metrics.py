@@ -34,8 +34,8 @@ def psnr(generated: Tensor, real: Tensor) -> Pair:
 def ssim(generated: Tensor, real: Tensor, window: int = 11, sigma: float = 1.5) -> Pair:
     """Structural similarity (Wang et al. 2004) averaged over channels, window positions and frames; weight: frames.
 
-    The Gaussian window is 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, and only positions inside the frame count, as in the
-    paper (some implementations also count windows over mirrored borders, which changes the third decimal). Frames
+    The Gaussian window is 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, and only positions inside the frame count, as in
+    the paper (some implementations also count windows over mirrored borders, which changes the third decimal). Frames
     smaller than the window are measured with the largest odd window that fits.
     """
     generated, real = generated.double(), real.double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ from made_run import make_run, street_config
 from PIL import Image
 
 from trainer.errors import CheckpointError, ConfigError, DataError
-from vid2vid.config import DataConfig, FirstFrame, ModelConfig, SourceKind, Vid2VidStage
+from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import open_source
-from vid2vid.encoding import SourceEncoder, instance_edges
-from vid2vid.generation import Relabel, generate_video, parse_remap, pick_sequence, read_first_image
+from vid2vid.generation import generate_video, pick_sequence, read_first_image
 from vid2vid.loading import LoadedRun, load_generator
+from vid2vid.relabel import Relabel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -228,60 +229,6 @@ def test_clip_numbers(run: LoadedRun):
         pick_sequence(sources, 2, "street")
 
 
-# Relabelling
-
-
-def test_remap_is_read():
-    assert parse_remap("11:21, 26:24") == {11: 21, 26: 24}
-
-
-@pytest.mark.parametrize("text", ["11", "11:", "a:b", "", "11:21:3", "11:21,11:22"])
-def test_a_remap_that_cannot_be_read(text: str):
-    with pytest.raises(ConfigError, match="remap"):
-        parse_remap(text)
-
-
-def test_remap_needs_labels_and_channels():
-    with pytest.raises(ConfigError, match=r"remap to 99(?s:.*)0\.\.34"):
-        Relabel({11: 99}, ModelConfig())
-    with pytest.raises(ConfigError, match="21"):
-        Relabel({11: 21}, ModelConfig(label_ids=[11, 7]))
-    with pytest.raises(ConfigError, match="source=image"):
-        Relabel({11: 21}, ModelConfig(source=SourceKind.image))
-
-
-def test_labels_change_all_at_once_and_the_input_stays():
-    labels = torch.tensor([[11, 21, 7]], dtype=torch.int16)
-    relabel = Relabel({11: 21, 21: 11, 5: 6}, ModelConfig())
-    frame = {"labels": labels}
-    assert relabel(frame)["labels"].tolist() == [[21, 11, 7]] and labels.tolist() == [[11, 21, 7]]
-    assert relabel.unseen == {5}
-
-
-def test_edges_are_those_of_the_new_scene():
-    labels = torch.full((4, 8), 11, dtype=torch.int16)
-    labels[:, 3:] = 21
-    labels[2:, 6:] = 26
-    instances = labels.int().clone()
-    instances[2:, 6:] = 26001
-
-    def edges(mapping: dict[int, int], model: ModelConfig | None = None) -> torch.Tensor:
-        changed = Relabel(mapping, model or ModelConfig())({"labels": labels, "instances": instances})
-        batch = {k: v[None, None] for k, v in changed.items()}
-        encoded = SourceEncoder(ModelConfig(), DataConfig()).encode(batch)
-        assert torch.equal(encoded[0, 0, -1], instance_edges(changed["instances"]).float())
-        return instance_edges(changed["instances"])
-
-    assert edges({7: 8})[0, 2] and edges({7: 8})[2, 6], "nothing changes where nothing is changed"
-    joined = edges({11: 21})
-    assert not joined[0].any() and joined[2, 6], "building and tree are one region now; the car keeps its outline"
-    vanished = edges({11: 21, 26: 21})
-    assert not vanished.any(), "a car that became vegetation has no outline"
-    assert edges({26: 24})[2, 6], "a person in the car's place has its outline"
-    unknown = edges({11: 21, 26: 21}, ModelConfig(num_labels=30))
-    assert not unknown[0].any() and unknown[2, 6], "without Cityscapes ids an object stays an object"
-
-
 def test_relabelled_video_differs_and_unseen_labels_are_told(
     run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -326,11 +273,19 @@ def test_script_writes_a_video(run_dir: Path, tmp_path: Path):
     ],
 )
 def test_mistakes_end_with_code_2_and_one_message(
-    run_dir: Path, tmp_path: Path, arguments: list[str], words: list[str]
+    run_dir: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    done = script("generate.py", f"run={run_dir}", f"out={tmp_path / 'x.mp4'}", *arguments)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert all(word in done.stderr for word in words)
+    monkeypatch.setattr(sys, "argv", ["generate.py", f"run={run_dir}", f"out={tmp_path / 'x.mp4'}", *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "scripts" / "generate.py"), run_name="__main__")
+    message = capsys.readouterr().err
+    assert end.value.code == 2 and "Traceback" not in message
+    assert all(word in message for word in words)
     assert list(tmp_path.iterdir()) == []
 
 
