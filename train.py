@@ -37,4 +37,4 @@ def build_task(config: Vid2VidConfig) -> Task:
 
 
 if __name__ == "__main__":
-    guarded(lambda: main(TASKS, __doc__))()
+    guarded(lambda: main(TASKS, __doc__ or ""))()

@@ -28,14 +28,12 @@ GAN_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-UNPICKLERS = {
-    f"{module}.{name}" for module in ("pickle", "dill", "cloudpickle") for name in ("load", "loads", "Unpickler")
-}
+UNPICKLERS = {f"{module}.{name}" for module in ("pickle", "dill") for name in ("load", "loads", "Unpickler")}
 
 # Read before torch is: --help, configuration errors, and what a script checks before it starts working.
 LIGHT = ["train", "trainer", "trainer.arguments", "trainer.cli", "trainer.config", "trainer.configuration",
-         "trainer.errors", "trainer.help", "trainer.overrides", "trainer.task", "trainer.validation", "vid2vid",
-         "vid2vid.config", "vid2vid.validate"]  # fmt: skip
+         "trainer.errors", "trainer.help", "trainer.overrides", "trainer.schema", "trainer.task",
+         "trainer.validation", "vid2vid", "vid2vid.config", "vid2vid.validate"]  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -14,7 +14,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import RunConfig
-from trainer.configuration import (
+from trainer.errors import ConfigError
+from trainer.help import field_comments
+from trainer.schema import (
     field_types,
     schema_keys,
     show,
@@ -23,8 +25,6 @@ from trainer.configuration import (
     unknown_key,
     unwrap,
 )
-from trainer.errors import ConfigError
-from trainer.help import field_comments
 
 T = TypeVar("T")
 

@@ -19,9 +19,10 @@ from typing import Any
 
 from trainer.arguments import parse_args
 from trainer.config import RunConfig
-from trainer.configuration import Schemas, check_resume, did_you_mean, load_yaml, resolve
+from trainer.configuration import check_resume, load_yaml, resolve
 from trainer.errors import ConfigError, UserError
 from trainer.help import help_text
+from trainer.schema import Schemas, did_you_mean
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
 

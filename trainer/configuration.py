@@ -1,259 +1,22 @@
-"""From composed configuration to typed dataclasses: unknown keys with suggestions, wrong types, all in one message.
+"""Whole configurations: what was composed or stored as typed dataclasses, these as plain data, and differences.
 
-The dataclasses (``trainer/config.py`` and each task's ``config.py``) are the schema; this module reads them. Loads no
-torch.
+Loads no torch.
 """
 
 from __future__ import annotations
 
-import difflib
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import RunConfig
 from trainer.errors import CheckpointError, ConfigError, UserError
-
-Schemas = Mapping[str, type[RunConfig]]
-
-_NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-# What a schema allows
-
-
-@cache
-def field_types(schema: type) -> dict[str, Any]:
-    """Field name to type of a dataclass, with the text of annotations turned into types."""
-    hints = get_type_hints(schema)
-    return {item.name: hints[item.name] for item in fields(schema)}
-
-
-def unwrap(kind: Any) -> tuple[Any, bool]:
-    """(the type without None, whether None is allowed)."""
-    if get_origin(kind) in (Union, types.UnionType):
-        inner = [part for part in get_args(kind) if part is not type(None)]
-        return (inner[0] if len(inner) == 1 else Any), len(inner) < len(get_args(kind))
-    return kind, kind is Any
-
-
-def entries(kind: Any) -> Any | None:
-    """The dataclass of a mapping's values when ``kind`` is ``dict[str, Dataclass]``."""
-    if get_origin(kind) is dict:
-        value = get_args(kind)[1]
-        return value if is_dataclass(value) else None
-    return None
-
-
-def locate(schema: type, key: str) -> Any | None:
-    """The type that a dotted key has in a schema, or None where the schema has no such key.
-
-    Names inside a mapping (``optim.NAME.lr``) are free: any is accepted here.
-    """
-    kind: Any = schema
-    for part in key.split("."):
-        kind = unwrap(kind)[0]
-        if kind is Any:
-            return Any
-        if is_dataclass(kind):
-            kind = field_types(kind).get(part)  # type: ignore[arg-type]
-        else:
-            kind = entries(kind)
-        if kind is None:
-            return None
-    return kind
-
-
-def schema_keys(schema: type, container: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
-    """Every dotted key of a schema, groups included; names in a mapping (``optim.NAME``) are those of ``container``."""
-    for name, kind in field_types(schema).items():
-        yield prefix + name
-        inner = unwrap(kind)[0]
-        entry = entries(inner)
-        within = container.get(name) if container is not None else None
-        within = within if isinstance(within, Mapping) else None
-        if is_dataclass(inner):
-            yield from schema_keys(inner, within, f"{prefix}{name}.")  # type: ignore[arg-type]
-        elif entry is not None:
-            for label in within or ():
-                yield f"{prefix}{name}.{label}"
-                yield from schema_keys(entry, None, f"{prefix}{name}.{label}.")
-
-
-def flatten(container: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as ``{"a.b": value}``; lists and empty mappings are values."""
-    flat: dict[str, Any] = {}
-    for name, value in container.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-# Messages
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest choice, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def suggest_key(key: str, known: Iterable[str]) -> str | None:
-    """The known dotted key that was probably meant, or None.
-
-    In this order: a key beside it (``trainer.max_stps``), the same last part elsewhere (``max_steps``, ``model.lr``),
-    a similar last part elsewhere, a similar key altogether (``trianer.max_steps``).
-    """
-    known = list(known)
-    group, _, last = key.rpartition(".")
-    beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == group]
-    close = difflib.get_close_matches(last, beside, n=1, cutoff=0.6)
-    if close:
-        return f"{group}.{close[0]}" if group else close[0]
-    same = [name for name in known if name.rpartition(".")[2] == last]
-    if same:
-        return max(same, key=lambda name: (difflib.SequenceMatcher(None, name, key).ratio(), -len(name)))
-    whole = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    if whole:
-        return whole[0]
-    lasts = difflib.get_close_matches(last, {name.rpartition(".")[2] for name in known}, n=1, cutoff=0.75)
-    if lasts:
-        return min((name for name in known if name.rpartition(".")[2] == lasts[0]), key=len)
-    return None
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The problem line for a key that does not exist."""
-    known = list(known)
-    close = suggest_key(key, known)
-    if close is not None:
-        return f"unknown key '{key}'; did you mean '{close}'?"
-    group = key.rpartition(".")[0]
-    while group and not any(name.startswith(group + ".") for name in known):
-        group = group.rpartition(".")[0]
-    prefix = group + "." if group else ""
-    names = sorted({name[len(prefix) :].split(".")[0] for name in known if name.startswith(prefix)})
-    return f"unknown key '{key}'; {f'{group} has' if group else 'there are'}: {', '.join(names)}"
-
-
-def show(value: Any) -> str:
-    """A value as a user would type it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(show(item) for item in value) + "]"
-    return str(value.name if isinstance(value, Enum) else value)
-
-
-def type_problem(schema: type, key: str, value: Any) -> str | None:
-    """What is wrong with ``key=value`` as a value of that type, or None. The key must exist in the schema."""
-    inner, optional = unwrap(locate(schema, key))
-    if _fits(inner, value) or (value is None and optional):
-        return None
-    if isinstance(value, str) and "${" in value:
-        return None  # an interpolation, judged once it is resolved
-    if isinstance(inner, type) and issubclass(inner, Enum):
-        names = [item.name for item in inner]
-        return f"{key}={show(value)} is not one of: {', '.join(names)}{did_you_mean(show(value), names)}"
-    if is_dataclass(inner) or get_origin(inner) is dict:
-        return f"{key}={show(value)}: {key} holds further keys, not one value"
-    return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    """Whether a plain value can become one of a type (None aside). Whole floats are integers: YAML reads 1e5 as one."""
-    if kind is Any:
-        return True
-    if is_dataclass(kind) or get_origin(kind) is dict:
-        return isinstance(value, Mapping)
-    if get_origin(kind) is list:
-        return isinstance(value, list | tuple) and all(_fits(get_args(kind)[0], item) for item in value)
-    if issubclass(kind, Enum):
-        return isinstance(value, kind) or (isinstance(value, str) and value in kind.__members__)
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if kind is float:
-        return isinstance(value, int | float)
-    return isinstance(value, str | int | float)  # a name like 2024 is text
-
-
-def _noun(kind: Any) -> str:
-    if get_origin(kind) is list:
-        item = {int: "whole numbers", float: "numbers", str: "texts"}.get(get_args(kind)[0], "values")
-        return f"a list of {item}, like [{'a,b' if item == 'texts' else '1,2'}]"
-    return _NOUNS[kind]
-
-
-# Containers to dataclasses
-
-
-def find_problems(schema: type, container: Mapping[str, Any]) -> list[str]:
-    """All unknown keys and wrong types of plain nested data, one line each."""
-    known = list(schema_keys(schema, container))
-    return list(_walk(schema, container, "", schema, known))
-
-
-def _walk(here: type, container: Mapping[str, Any], prefix: str, root: type, known: Sequence[str]) -> Iterator[str]:
-    for name, value in container.items():
-        key = f"{prefix}{name}"
-        kind = unwrap(field_types(here).get(name))[0]
-        entry = entries(kind)
-        if name not in field_types(here):
-            yield unknown_key(key, known)
-        elif is_dataclass(kind) and isinstance(value, Mapping):
-            yield from _walk(kind, value, f"{key}.", root, known)  # type: ignore[arg-type]
-        elif entry is not None and isinstance(value, Mapping):
-            for label, row in value.items():
-                if isinstance(row, Mapping):
-                    yield from _walk(entry, row, f"{key}.{label}.", root, known)
-                else:
-                    yield type_problem(root, f"{key}.{label}", row) or ""
-        else:
-            problem = type_problem(root, key, value)
-            if problem is not None:
-                yield problem
-
-
-def to_dataclass(schema: type, container: Mapping[str, Any]) -> Any:
-    """Plain nested data as an object of the schema.
-
-    Raises:
-        ConfigError: with every unknown key and wrong type.
-    """
-    problems = find_problems(schema, container)
-    if problems:
-        raise ConfigError(problems)
-    return _build(schema, container)
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """A checked plain value as one of a type."""
-    kind = unwrap(kind)[0]
-    if value is None or kind is Any:
-        return value
-    if is_dataclass(kind):
-        types_here = field_types(kind)  # type: ignore[arg-type]
-        return kind(**{name: _build(types_here[name], item) for name, item in value.items()})  # type: ignore[operator]
-    if get_origin(kind) is dict:
-        return {str(name): _build(get_args(kind)[1], item) for name, item in value.items()}
-    if get_origin(kind) is list:
-        return [_build(get_args(kind)[0], item) for item in value]
-    if issubclass(kind, Enum):
-        return value if isinstance(value, kind) else kind[value]
-    return kind(value)
+from trainer.schema import Schemas, did_you_mean, show, to_dataclass
 
 
 def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:
@@ -277,6 +40,17 @@ def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:
     if task not in schemas:
         raise ConfigError(f"task={task or 'null'} is not one of: {', '.join(schemas)}{did_you_mean(task, schemas)}")
     return to_dataclass(schemas[task], container)
+
+
+def flatten(container: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as ``{"a.b": value}``; lists and empty mappings are values."""
+    flat: dict[str, Any] = {}
+    for name, value in container.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def plain(config: Any) -> Any:

@@ -19,20 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import RunConfig
-from trainer.configuration import (
-    Schemas,
-    did_you_mean,
-    load_yaml,
-    locate,
-    plain,
-    resolve,
-    schema_keys,
-    show,
-    type_problem,
-    unknown_key,
-)
+from trainer.configuration import load_yaml, plain, resolve
 from trainer.errors import ConfigError
 from trainer.help import group_options, groups
+from trainer.schema import Schemas, did_you_mean, locate, schema_keys, show, type_problem, unknown_key
 
 ERRORS = (HydraException, OmegaConfBaseException)
 

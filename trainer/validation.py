@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainer import curriculum, schedules
 from trainer.config import DeviceKind, OptimizerConfig, Precision, RunConfig, Strategy, TrainerConfig
-from trainer.configuration import did_you_mean, show
+from trainer.schema import did_you_mean, show
 
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
 

@@ -43,7 +43,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` state dict, on the CPU; raises CheckpointError for anything else, pickled code included."""
+    """The tensors of a ``.pth`` state dict, on the CPU; CheckpointError for anything else, pickled code included."""
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
