@@ -1,0 +1,117 @@
+"""The documents: their commands compose and pass validation, their links and paths exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from train import SCHEMAS, TASKS
+from trainer.cli import CONFIGS, compose
+from trainer.help import group_options
+from vid2vid.validate import problems
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")]
+BLOCK = re.compile(r"^```(?:bash|sh|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+TARGET = re.compile(r"^([\w.-]+):", re.MULTILINE)
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of every command in the code blocks of a document; comments left out."""
+    lines = [line for block in BLOCK.findall(path.read_text(encoding="utf-8")) for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def train_commands() -> list[tuple[str, ...]]:
+    found = []
+    for words in [words for path in DOCUMENTS for words in commands(path)]:
+        if "train.py" in words:
+            found.append(tuple(words[words.index("train.py") + 1 :]))
+    headers = [line for path in CONFIGS.rglob("*.yaml") for line in path.read_text(encoding="utf-8").splitlines()]
+    headers += (ROOT / "train.py").read_text(encoding="utf-8").split('"""')[1].splitlines()
+    for line in headers:
+        match = re.match(r"^#? +(?:python|torchrun) (?:--\S+ )?train\.py (.*)", line)
+        if match:
+            command = re.sub(r" \[[^\]]*\]", "", match[1].split("  ")[0])  # explanations, and what may be left out
+            found.append(tuple(shlex.split(command)))
+    return sorted(set(found))
+
+
+def test_there_are_commands() -> None:
+    assert len(train_commands()) > 15
+    assert commands(ROOT / "README.md")[:2] == [["make", "demo"], ["make", "test"]]
+
+
+@pytest.mark.parametrize("words", train_commands(), ids=" ".join)
+def test_training_command_composes(words: tuple[str, ...], tmp_path: Path) -> None:
+    if "--help" in words:
+        return
+    overrides = [word for word in words if not word.startswith("-")]
+    if "-m" in words:  # the first job of the sweep
+        overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in overrides]
+    overrides = [re.sub(r"=PATH[\w.]*$", f"={tmp_path}", word) for word in overrides]
+    config = compose([*overrides, "trainer.dry_run=true"], SCHEMAS)
+    assert config.trainer.dry_run and not TASKS[config.task].problems(config)
+
+
+def test_dry_run_of_the_readme(run_train) -> None:
+    words = next(words for words in train_commands() if "trainer.dry_run=true" in words and words[0].startswith("exp"))
+    done = run_train(*words)
+    assert done.returncode == 0, done.stderr
+    assert "generator" in done.stdout and "d_video" in done.stdout
+
+
+def test_script_commands_name_scripts_and_arguments() -> None:
+    for path in DOCUMENTS:
+        for words in commands(path):
+            for word in words:
+                if word.startswith("scripts/"):
+                    script = ROOT / word
+                    assert script.is_file(), f"{path.name}: {' '.join(words)}"
+                    text = script.read_text(encoding="utf-8")
+                    for argument in words[words.index(word) + 1 :]:
+                        key = argument.partition("=")[0]
+                        known = re.search(rf"^    {re.escape(key)}: ", text, re.MULTILINE)
+                        passed_on = "overrides: list[str]" in text and key.split(".")[0] in ("data", "model", "trainer")
+                        assert known or passed_on, f"{path.name}: {' '.join(words)}: {key}"
+
+
+def test_make_targets_exist() -> None:
+    targets = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    assert targets >= {"setup", "demo", "test", "lint", "clean"}
+    for path in DOCUMENTS:
+        for words in commands(path):
+            if words[0] == "make":
+                assert set(words[1:]) <= targets, f"{path.name}: {' '.join(words)}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in LINK.findall(path.read_text(encoding="utf-8")):
+        if not link.startswith(("http://", "https://")):
+            assert (path.parent / link.split("#")[0]).exists(), link
+
+
+def test_paths_in_the_documents_exist() -> None:
+    for path in DOCUMENTS:
+        for quoted in re.findall(r"`((?:configs|trainer|vid2vid|scripts|tests)/[\w./]*)`", path.read_text("utf-8")):
+            assert (ROOT / quoted).exists(), f"{path.name}: {quoted}"
+
+
+def test_readme_is_short_and_leads_with_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 250
+    assert any(line.startswith("make demo") for line in lines[:12])
+
+
+def test_experiments_named_in_the_readme_exist() -> None:
+    named = set(re.findall(r"experiment=([\w/]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named and named <= set(group_options(CONFIGS, "experiment"))
+
+
+def test_paper_preset_can_be_validated_without_data() -> None:
+    assert not problems(compose(["model=vid2vid_paper"], SCHEMAS))
