@@ -89,7 +89,8 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
                 raise ValueError(
                     f"phase {phase.name} trains {known.modules} in one stage and {phase.modules} in another"
                 )
-    problems = optimizer_problems(config.optim, list(phases))
+    used = {name: value for name, value in config.optim.items() if name in phases or name not in task.idle_phases()}
+    problems = optimizer_problems(used, list(phases))
     names = [f"{n}.{name}" for n, module in task.networks().items() for name, _ in module.named_parameters()]
     for stage in table.stages:
         for pattern in stage.trainable:

@@ -165,6 +165,10 @@ class Task(ABC):
         """How many segments ``segments`` yields in a stage; must be the same for every batch of the stage."""
         return 1
 
+    def idle_phases(self) -> tuple[str, ...]:
+        """Names that ``optim`` may have although no stage has such a phase: of networks that are switched off."""
+        return ()
+
     def frozen(self) -> dict[str, nn.Module]:
         """Networks that are used but never trained nor saved (a perceptual network, a teacher)."""
         return {}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses
-from vid2vid.config import FirstFrame, FlowMethod, Foreground, SourceKind, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips
@@ -79,6 +79,9 @@ class Vid2VidTask(Task):
             for name, module in modules.items()
             if module in self._networks
         )
+
+    def idle_phases(self) -> tuple[str, ...]:
+        return tuple(name for name in PHASES[1:] if name not in self._networks)
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
         return build_dataset(self.config, split, stage.resolution, stage.frames + self.context)
@@ -219,16 +222,13 @@ class Vid2VidTask(Task):
 
         def run() -> SharedDiscriminator:
             labels = segment["source"][:, self.config.model.past_frames :]
-
-            def pair(frames: Tensor) -> Tensor:
-                return torch.cat([labels, frames], dim=2).flatten(0, 1)
-
             with ctx.amp():
                 return SharedDiscriminator(
-                    lambda x: judge(x, scales),
+                    lambda x, condition: judge(x, scales, condition),
                     segment["real"],
                     self._fakes(self._generate(segment, ctx)),
-                    prepare=pair,
+                    prepare=lambda frames: frames.flatten(0, 1),
+                    condition=labels.flatten(0, 1),
                 )
 
         return segment.once("d_image", run)
