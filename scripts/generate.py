@@ -54,8 +54,7 @@ def main() -> None:
         raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
-    from vid2vid.data import open_source
-    from vid2vid.generation import generate_video, pick_sequence, read_first_image
+    from vid2vid.generation import generate_video, open_clip, read_first_image
     from vid2vid.loading import load_generator
     from vid2vid.relabel import Relabel, parse_remap
 
@@ -66,8 +65,7 @@ def main() -> None:
     config = run.config
     if arguments.seed is not None:
         config.seed = arguments.seed
-    config.data.val_clips = max(config.data.val_clips, arguments.clip + 1)  # street has as many scenes as one asks for
-    sequence = pick_sequence(open_source(arguments.source, config, arguments.frames), arguments.clip, arguments.source)
+    sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
     height, width = config.resolution
     image = read_first_image(Path(arguments.image), (height, width)) if arguments.image is not None else None
     with _Progress() as progress:

@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from trainer.media import VideoWriter, label_panel, write_png
-from vid2vid.config import FirstFrame
-from vid2vid.data import Sequence
+from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
+from vid2vid.data import Sequence, open_source
 from vid2vid.loading import LoadedRun
 from vid2vid.relabel import Relabel
 from vid2vid.rollout import Rollout
@@ -51,19 +52,30 @@ class Generated:
     pictures: Path | None
 
 
-def pick_sequence(sequences: Iterable[Sequence], clip: int, source: str) -> Sequence:
-    """Number ``clip`` of a source's sequences; says so when there are others.
+def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | None = None) -> Sequence:
+    """Sequence number ``clip`` of a source; the log says when there are others.
+
+    Args:
+        source, frames: see `vid2vid.data.open_source`.
+        config: of the run, at the resolution to work at.
 
     Raises:
-        DataError: there is no such number.
+        DataError: nothing usable there, nothing of the kind that the model takes, or no such number.
     """
-    found = list(islice(sequences, clip + 2))
-    if clip < 0 or len(found) <= clip:
+    if clip < 0:
+        raise ConfigError(f"clip={clip}: sequences are numbered from 0")
+    if config.model.source is SourceKind.labels and Path(source).is_file():
         raise DataError(
-            f"clip={clip}: source={source} has {len(found)} sequence(s), numbered from 0; choose one of them"
+            f"source={source} is a file, but this run was trained on label maps (model.source=labels): "
+            "give a folder of them, or street"
         )
+    config = deepcopy(config)
+    config.data.val_clips = max(config.data.val_clips, clip + 1)  # street has as many scenes as one asks for
+    found = list(islice(open_source(source, config, frames), clip + 2))
+    if len(found) <= clip:
+        raise DataError(f"clip={clip}: source={source} has {len(found)} sequence(s), numbered from 0")
     if len(found) > clip + 1 or clip:
-        _log.info("sequence %d of the source (%s); clip=N chooses another", clip, found[clip].name)
+        _log.info("sequence %d of the source: %s (clip=N chooses another)", clip, found[clip].name)
     return found[clip]
 
 

@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ from made_run import make_run, street_config
 from PIL import Image
 
 from trainer.errors import CheckpointError, ConfigError, DataError
-from vid2vid.config import FirstFrame, Vid2VidStage
-from vid2vid.data import open_source
-from vid2vid.generation import generate_video, pick_sequence, read_first_image
+from vid2vid.config import DataKind, FirstFrame, Vid2VidStage
+from vid2vid.generation import generate_video, open_clip, read_first_image
 from vid2vid.loading import LoadedRun, load_generator
 from vid2vid.relabel import Relabel
 
@@ -48,7 +48,7 @@ def read_video(path: Path) -> tuple[np.ndarray, Any]:
 
 
 def street(run: LoadedRun, frames: int) -> Any:
-    return pick_sequence(open_source("street", run.config, frames), 0, "street")
+    return open_clip("street", run.config, 0, frames)
 
 
 class Frames:
@@ -222,11 +222,22 @@ def test_a_source_of_another_kind_is_refused(run: LoadedRun, tmp_path: Path):
         generate_video(run, pictures, tmp_path / "x.mp4")  # type: ignore[arg-type]
 
 
-def test_clip_numbers(run: LoadedRun):
-    sources = open_source("street", run.config, 1)
-    assert pick_sequence(sources, 1, "street").name != pick_sequence(sources, 0, "street").name
-    with pytest.raises(DataError, match="clip=2"):
-        pick_sequence(sources, 2, "street")
+def test_clips_of_a_source(run: LoadedRun, tmp_path: Path):
+    names = [open_clip("street", run.config, clip, 1).name for clip in (0, 1, 40)]
+    assert len(set(names)) == 3 and run.config.data.val_clips == 2
+    for t in range(3):
+        (tmp_path / "labels" / "only").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 64), 7, np.uint8)).save(tmp_path / "labels" / "only" / f"{t}.png")
+    config = deepcopy(run.config)
+    config.data.kind = DataKind.folders
+    assert len(open_clip(str(tmp_path), config)) == 3
+    with pytest.raises(DataError, match=r"clip=1(?s:.*)1 sequence"):
+        open_clip(str(tmp_path), config, 1)
+    with pytest.raises(ConfigError, match="clip=-1"):
+        open_clip("street", run.config, -1)
+    (tmp_path / "x.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match="label maps"):
+        open_clip(str(tmp_path / "x.mp4"), run.config)
 
 
 def test_relabelled_video_differs_and_unseen_labels_are_told(

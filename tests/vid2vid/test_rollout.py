@@ -137,3 +137,18 @@ def test_nothing_grows_with_length():
         rollout.step(frame(data, t % T))
     assert len(rollout._sources) == 3 and rollout.past is not None
     assert [tuple(x.shape) for x in rollout.past] == [(1, 2, 3, H, W)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_a_card_in_bf16():
+    generator, encoder = build(MODELS["foreground"])
+    data = clip()
+    reference = Rollout(generator, encoder, CPU)
+    expected = torch.stack([reference.step(frame(data, t))[1]["frame"] for t in range(T)])
+    device = torch.device("cuda")
+    rollout = Rollout(generator.to(device), encoder, device, lambda: torch.autocast("cuda", torch.bfloat16))
+    steps = [rollout.step(frame(data, t)) for t in range(T)]
+    assert all(image.device.type == "cuda" and image.dtype == torch.uint8 for image, _ in steps)
+    made = torch.stack([extras["frame"] for _, extras in steps]).cpu()
+    assert made.dtype == torch.float32 and (made - expected).abs().mean() < 0.05
