@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
@@ -102,6 +103,21 @@ def test_paper_curriculum_follows_the_released_scripts() -> None:
     model = config.model
     assert (model.ngf, model.ndf, model.scales, model.discriminator_scales) == (128, 64, 3, 4)
     assert model.foreground is Foreground.override
+
+
+def test_paper_preset_is_the_paper_s_size_and_its_stages_name_real_parameters() -> None:
+    import torch
+
+    from trainer.optim import matches
+
+    config = compose(["model=vid2vid_paper"], SCHEMAS)
+    with torch.device("meta"):
+        networks = TASKS["vid2vid"].build(config).networks()
+    sizes = {name: sum(item.numel() for item in network.parameters()) for name, network in networks.items()}
+    assert sizes == {"generator": 415_075_371, "d_image": 11_213_572, "d_video": 3 * 11_107_076}
+    names = [f"{network}.{item}" for network, module in networks.items() for item, _ in module.named_parameters()]
+    for pattern in {pattern for stage in config.curriculum.stages.values() for pattern in stage.trainable}:
+        assert any(matches(name, pattern) for name in names), pattern
 
 
 def test_coarse_to_fine_works_at_any_resolution() -> None:
@@ -359,6 +375,16 @@ def test_a_sweep_names_runs_by_what_is_swept(run_train, tmp_path: Path) -> None:
     assert shown == "hydra.job.config.override_dirname.exclude_keys=[model,name]"
 
 
+@pytest.mark.slow
+def test_a_mistake_under_torchrun_is_told_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(CONFIGS.parent / "train.py")]
+    words = ["model=vid2vid_tiny", "trainer.strategy=none", "curriculum.stages.all.batch_size=2"]
+    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("trainer.strategy=none, but 2 processes run") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_mistake_in_a_sweep(run_train) -> None:
     done = run_train("-m", "model=vid2vid_tiny", "seed=0,x")
     assert done.returncode == 2 and "seed=x: must be a whole number" in done.stderr
@@ -554,8 +580,11 @@ def test_guarded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         '  File "x.py", line 1, in f\n    raise DataError("a")\ntrainer.errors.DataError: a.png: broken\n  more\n'
     )
     assert code_of(worker) == (2, "error: a.png: broken\n  more\n")
+    waited: list[float] = []
+    monkeypatch.setattr(cli.time, "sleep", waited.append)
+    assert code_of(ConfigError("x"))[0] == 2 and not waited
     monkeypatch.setenv("RANK", "1")
-    assert code_of(ConfigError("x")) == (2, "")  # rank 0 says it
+    assert code_of(ConfigError("x"))[0] == 2 and waited == [cli.RANK_0_SAYS_IT_S]  # rank 0 says it first
     with pytest.raises(ZeroDivisionError):
         guarded(lambda: 1 / 0)()
     with pytest.raises(PermissionError):

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", 
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
+RANK_0_SAYS_IT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,9 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
         try:
             function()
         except UserError as error:
-            if not (isinstance(error, ConfigError) and int(os.environ.get("RANK", "0")) > 0):  # every rank found it
-                sys.stderr.write(f"error: {user_message(error)}\n")
+            if isinstance(error, ConfigError) and int(os.environ.get("RANK", "0")) > 0:
+                time.sleep(RANK_0_SAYS_IT_S)  # it found the same, and torchrun ends this process when it exits
+            sys.stderr.write(f"error: {user_message(error)}\n")
             sys.exit(2)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
