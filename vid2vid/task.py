@@ -84,7 +84,8 @@ class Vid2VidTask(Task):
         return tuple(name for name in PHASES[1:] if name not in self._networks)
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
-        return build_dataset(self.config, split, stage.resolution, stage.frames + self.context)
+        frames = stage.frames + self.context if split == "train" else self.config.data.val_frames
+        return build_dataset(self.config, split, stage.resolution, frames)
 
     def segments_per_batch(self, stage: Stage) -> int:
         return -(-stage.frames // self._row(stage).segment_frames)
