@@ -24,6 +24,7 @@ from torch import Tensor
 from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
+from vid2vid.networks.kernels import plain
 from vid2vid.networks.sharing import SharedDiscriminator
 
 PARTS = ("generator forward", "losses forward", "generator backward", "discriminator backward and steps")
@@ -74,7 +75,7 @@ class Window:
         self.generator = Generator(self.model, channels).to(device)
         self.judge = MultiscaleDiscriminator(channels + 3, size.ndf, 2, 3, self.model.norm).to(device)
         adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
-        self.optimizers = [torch.optim.Adam(net.parameters(), **adam) for net in (self.generator, self.judge)]
+        self.optimizers = [torch.optim.Adam(net.parameters(), **adam, fused=True) for net in (self.generator, self.judge)]
         past = self.model.past_frames
         frames, height, width = size.frames + past, size.height, size.width
         # Patches of ids, so that classes form regions as in a label map.
@@ -112,7 +113,8 @@ def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
             window.judge,
             window.images[:, past:],
             [out.frames, out.hallucination],
-            prepare=lambda x: torch.cat([labels, x], dim=2).flatten(0, 1),
+            prepare=lambda x: x.flatten(0, 1),
+            condition=labels.flatten(0, 1),
         )
 
     def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
@@ -135,6 +137,11 @@ def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
 
 def frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
     """One window as the original trains it. Returns the parts' seconds."""
+    with plain():
+        return _frame_by_frame(window, amp)
+
+
+def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
     past = window.model.past_frames
     clock = _Clock(window.source.device)
     made: list[GeneratorOutput] = []

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
+from vid2vid.networks.kernels import instance_norm_channels_last, is_channels_last, reflect
 
 EPS = 1e-5
 
@@ -31,6 +32,8 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_channels_last(x):
+            return instance_norm_channels_last(x, self.weight, self.bias, EPS)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=EPS)
 
     def extra_repr(self) -> str:
@@ -62,7 +65,7 @@ class ConvLayer(nn.Module):
     def forward(self, x: Tensor, channels: Tensor | None = None) -> Tensor:
         """``channels``: indices of the input channels that ``x`` holds, the others being zero everywhere."""
         if self.reflect:
-            x = F.pad(x, (self.reflect,) * 4, mode="reflect")
+            x = reflect(x, self.reflect)
         if channels is None:
             x = self.conv(x)
         else:
@@ -94,8 +97,8 @@ class ResBlock(nn.Module):
         self.norm2 = make_norm(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm1(self.conv1(F.pad(x, (1, 1, 1, 1), mode="reflect"))), inplace=True)
-        return x + self.norm2(self.conv2(F.pad(h, (1, 1, 1, 1), mode="reflect")))
+        h = F.relu(self.norm1(self.conv1(reflect(x, 1))), inplace=True)
+        return x + self.norm2(self.conv2(reflect(h, 1)))
 
 
 def full(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vid2vid.config import Norm
 from vid2vid.networks.blocks import initialise, make_norm, pool
+from vid2vid.networks.kernels import fast_layout, prepared
 
 SLOPE = 0.2
 
@@ -20,9 +21,17 @@ class PatchLayer(nn.Module):
         self.norm = make_norm(norm, outputs)
         self.last = last
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x))
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        x = self.norm(self.conv(x) if condition is None else self._conditioned(x, condition))
         return x if self.last else F.leaky_relu(x, SLOPE, inplace=True)
+
+
+    def _conditioned(self, x: Tensor, condition: Tensor) -> Tensor:
+        """The convolution of (condition, x), the condition repeated: convolutions are linear in their channels."""
+        weight, channels = self.conv.weight, condition.shape[1]
+        on_x = F.conv2d(x, weight[:, channels:], self.conv.bias, self.conv.stride, self.conv.padding)
+        on_condition = F.conv2d(condition, weight[:, :channels], None, self.conv.stride, self.conv.padding)
+        return (on_x.unflatten(0, (-1, condition.shape[0])) + on_condition).flatten(0, 1)
 
 
 class PatchDiscriminator(nn.Module):
@@ -41,10 +50,11 @@ class PatchDiscriminator(nn.Module):
         parts.append(PatchLayer(width, 1, 1, Norm.none, last=True))
         self.layers = nn.ModuleList(parts)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """``condition``: see ``MultiscaleDiscriminator.forward``."""
         features = []
-        for layer in self.layers:
-            x = layer(x)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, condition) if index == 0 else layer(x)
             features.append(x)
         return features
 
@@ -68,12 +78,16 @@ class MultiscaleDiscriminator(nn.Module):
             self.add_module(f"scale{index}", PatchDiscriminator(channels, width, layers, norm))
         initialise(self)
 
-    def forward(self, x: Tensor, scales: int | None = None) -> list[list[Tensor]]:
+    def forward(
+        self, x: Tensor, scales: int | None = None, condition: Tensor | None = None
+    ) -> list[list[Tensor]]:
         """Features of every layer of every scale in use, the finest input first.
 
         Args:
             x: (N, channels, H, W) at the finest resolution in use.
             scales: use only this many, the coarsest; None: all.
+            condition: (N / k, c, H, W) where x has ``channels - c``: the first channels of the input, the same for each
+                of the k parts that x is a concatenation of. What depends on it alone is computed once, not k times.
 
         Raises:
             ValueError: for a number of scales that it does not have.
@@ -82,10 +96,12 @@ class MultiscaleDiscriminator(nn.Module):
         if not 1 <= active <= self.scales:
             raise ValueError(f"scales={active}, but the discriminator has {self.scales}")
         out = []
-        for index in reversed(range(active)):
-            out.append(self.get_submodule(f"scale{index}")(x))
-            if index:
-                x = pool(x)
+        with prepared(self, fast_layout(x)):
+            for index in reversed(range(active)):
+                out.append(self.get_submodule(f"scale{index}")(x, condition))
+                if index:
+                    x = pool(x)
+                    condition = None if condition is None else pool(condition)
         return out
 
 

@@ -17,6 +17,7 @@ from trainer.errors import ConfigError
 from vid2vid.config import Foreground as ForegroundKind
 from vid2vid.config import ModelConfig
 from vid2vid.networks.blocks import full, initialise, pyramid
+from vid2vid.networks.kernels import fast_layout, prepared, to_fast_layout
 from vid2vid.networks.subnets import Encoder, FlowMask, Foreground, Hallucination
 from vid2vid.networks.warp import warp
 
@@ -40,6 +41,23 @@ class GeneratorOutput:
     flow: Tensor | None
     mask: Tensor | None
     past: list[Tensor]
+
+
+@dataclass
+class _Inputs:
+    """What a call was given for each scale in use, coarsest first.
+
+    Attributes:
+        sources: (B, L+T, C, Hs, Ws) encoded labels.
+        regions: (B, T, 1, Hs, Ws) foreground masks.
+        channels: the source channels to look at; None: all.
+        fast: compute in the layout of ``kernels.fast_layout``.
+    """
+
+    sources: list[Tensor]
+    regions: Sequence[Tensor | None]
+    channels: Tensor | None
+    fast: bool
 
 
 @dataclass
@@ -191,25 +209,32 @@ class Generator(nn.Module):
             ValueError: when shapes or the number of scales do not fit the model.
         """
         active = self.scales if scales is None else scales
-        frames = source.shape[1] - self.past_frames
-        self._check_input(source, past, foreground, active, frames)
-        sources = pyramid(source, active)
-        regions = pyramid(foreground, active) if foreground is not None and self.has_foreground else [None] * active
-        channels = _present_channels(source)
+        self._check_input(source, past, foreground, active, source.shape[1] - self.past_frames)
+        has_region = foreground is not None and self.has_foreground
+        inputs = _Inputs(
+            sources=pyramid(source, active),
+            regions=pyramid(foreground, active) if has_region else [None] * active,
+            channels=_present_channels(source),
+            fast=fast_layout(source) and not self.checkpointing,
+        )
         history = None if past is None or self.past_frames == 0 else [full(x) for x in past]
-        usable = history is not None and not first
+        with prepared(self, inputs.fast):
+            return self._generate(inputs, history, usable=history is not None and not first)
 
-        batched = not self.checkpointing and _batching_pays(source)
-        encoded = self._encode(sources, regions, channels, 0, frames) if batched else None
+    def _generate(self, inputs: _Inputs, history: list[Tensor] | None, usable: bool) -> GeneratorOutput:
+        frames = inputs.sources[0].shape[1] - self.past_frames
+        # On an accelerator the labels of all frames are encoded at once, and on a CPU where the layout is the fast one.
+        batched = (inputs.fast or inputs.sources[0].device.type != "cpu") and not self.checkpointing
+        encoded = self._encode(inputs, 0, frames) if batched else None
         made: list[list[_Frame]] = []
         for t in range(frames):
             if history is not None and t % self.backprop_frames == 0:
                 history = [x.detach() for x in history]
             if self.checkpointing:
-                made.append(self._checkpointed(sources, regions, channels, t, history, usable))
+                made.append(self._checkpointed(inputs, t, history, usable))
             else:
                 if encoded is None:
-                    parts = self._encode(sources, regions, channels, t, 1)
+                    parts = self._encode(inputs, t, 1)
                 else:
                     parts = [part.frame(t, frames) for part in encoded]
                 made.append(self._frame(parts, history, usable))
@@ -223,27 +248,23 @@ class Generator(nn.Module):
             made[-1] = made[-1][-1:]  # coarser frames live on in the history only
         return self._collect([frame[0] for frame in made], history)
 
-    def _encode(
-        self,
-        sources: list[Tensor],
-        regions: Sequence[Tensor | None],
-        channels: Tensor | None,
-        start: int,
-        frames: int,
-    ) -> list[_Encoded]:
+    def _encode(self, inputs: _Inputs, start: int, frames: int) -> list[_Encoded]:
         """The label encoders and foreground networks of all scales for frames ``start .. start + frames``."""
         out: list[_Encoded] = []
         features: Tensor | None = None
-        for index, (source, region) in enumerate(zip(sources, regions, strict=True)):
+        channels, stacked = inputs.channels, None
+        if channels is not None:
+            offsets = torch.arange(self.past_frames + 1, device=channels.device) * self.source_channels
+            stacked = (offsets[:, None] + channels).flatten()
+        for index, (source, region) in enumerate(zip(inputs.sources, inputs.regions, strict=True)):
             part = self.scale(index)
-            picked = source if channels is None else source.index_select(2, channels)
-            steps = range(start, start + frames)
-            stack = torch.stack([picked[:, t : t + self.past_frames + 1].flatten(1, 2) for t in steps], dim=1)
-            stack = stack.flatten(0, 1)
-            stacked = None
+            picked = source[:, start : start + frames + self.past_frames]
             if channels is not None:
-                offsets = torch.arange(self.past_frames + 1, device=channels.device) * self.source_channels
-                stacked = (offsets[:, None] + channels).flatten()
+                picked = picked.index_select(2, channels)
+            stack = torch.stack([picked[:, t : t + self.past_frames + 1].flatten(1, 2) for t in range(frames)], dim=1)
+            stack = stack.flatten(0, 1)
+            if inputs.fast:
+                stack = to_fast_layout(stack)
             item = _Encoded(part.labels(stack, stacked))
             if part.foreground is not None and region is not None:
                 item.foreground, features = part.foreground(stack, features, stacked)
@@ -259,18 +280,12 @@ class Generator(nn.Module):
         return made
 
     def _checkpointed(
-        self,
-        sources: list[Tensor],
-        regions: Sequence[Tensor | None],
-        channels: Tensor | None,
-        t: int,
-        history: list[Tensor] | None,
-        usable: bool,
+        self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool
     ) -> list[_Frame]:
         """One frame whose activations are computed again in the backward pass (its label encoding included)."""
 
         def run(*past: Tensor) -> list[_Frame]:
-            encoded = self._encode(sources, regions, channels, t, 1)
+            encoded = self._encode(inputs, t, 1)
             frames = self._frame(encoded, list(past) if past else None, usable)
             for frame in frames:  # not kept: only the finer scale read them
                 frame.features, frame.flow_features = frame.composed, None
@@ -310,16 +325,6 @@ class Generator(nn.Module):
             shapes = [tuple(x.shape[1:3]) for x in past]
             if shapes != [(self.past_frames, 3)] * active:
                 raise ValueError(f"past needs {active} x (B, {self.past_frames}, 3, H, W), got (L, C) = {shapes}")
-
-
-def _batching_pays(source: Tensor) -> bool:
-    """Whether to encode the labels of all frames at once.
-
-    It does on accelerators, and on CPUs in bf16 (10-25 % of the encoder's time). On a CPU in fp32 nothing was gained,
-    while small convolutions choose their kernel by the batch size: frame by frame, a segment gives the same bits as
-    streaming does.
-    """
-    return source.device.type != "cpu" or source.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
 
 
 def _present_channels(source: Tensor) -> Tensor | None:

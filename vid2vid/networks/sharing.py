@@ -25,7 +25,7 @@ class SharedDiscriminator:
 
     Within one step::
 
-        shared = SharedDiscriminator(d, real, [composed, raw], prepare=lambda x: torch.cat([labels, x], 1))
+        shared = SharedDiscriminator(d, real, [composed, raw], condition=labels)
         g_losses = shared.generator_losses(objective)  # backward reaches the generator, never D's weights
         d_losses = gan_discriminator(shared.real, fake) for fake in shared.fakes  # backward reaches D's weights
 
@@ -35,7 +35,8 @@ class SharedDiscriminator:
         discriminator: called once, on the concatenated batch; returns features.
         real: real input.
         fakes: generated inputs of the same shape, attached to the generator's graph.
-        prepare: what makes the discriminator's input of each of them, such as adding the labels; default: nothing.
+        prepare: what makes the discriminator's input of each of them; default: nothing.
+        condition: handed on to ``discriminator(x, condition=condition)``; see ``MultiscaleDiscriminator.forward``.
 
     Attributes:
         real: features of the real input.
@@ -44,10 +45,11 @@ class SharedDiscriminator:
 
     def __init__(
         self,
-        discriminator: Callable[[Tensor], list[list[Tensor]]],
+        discriminator: Callable[..., list[list[Tensor]]],
         real: Tensor,
         fakes: Sequence[Tensor],
         prepare: Callable[[Tensor], Tensor] | None = None,
+        condition: Tensor | None = None,
     ) -> None:
         self._attached = [x for x in fakes if x.requires_grad]
         leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
@@ -55,7 +57,8 @@ class SharedDiscriminator:
         inputs = [real.detach(), *leaves]
         if prepare is not None:
             inputs = [prepare(x) for x in inputs]
-        features = discriminator(torch.cat(inputs))
+        joined = torch.cat(inputs)
+        features = discriminator(joined) if condition is None else discriminator(joined, condition=condition)
         sizes = [x.shape[0] for x in inputs]
         split = [[layer.split(sizes) for layer in scale] for scale in features]
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]

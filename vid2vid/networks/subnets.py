@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vid2vid.config import Norm
 from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer, full
+from vid2vid.networks.kernels import reflect
 
 
 class Encoder(nn.Module):
@@ -56,7 +57,7 @@ class Head(nn.Module):
         self.conv = nn.Conv2d(width, outputs, 7)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (3, 3, 3, 3), mode="reflect"))
+        return self.conv(reflect(x, 3))
 
 
 class Hallucination(nn.Module):
@@ -95,7 +96,7 @@ class FlowMask(nn.Module):
         # One convolution for both heads: they read the same features.
         weight = torch.cat((self.flow.conv.weight, self.mask.conv.weight))
         bias = torch.cat([head.conv.bias for head in (self.flow, self.mask) if head.conv.bias is not None])
-        out = F.conv2d(F.pad(features, (3, 3, 3, 3), mode="reflect"), weight, bias)
+        out = F.conv2d(reflect(features, 3), weight, bias)
         out = full(out)
         return out[:, :2] * self.multiplier, torch.sigmoid(out[:, 2:]), features
 
