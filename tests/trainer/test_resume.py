@@ -235,7 +235,10 @@ def kill(processes: Any, run_dir: Path, after: float, workers: int) -> None:
         time.sleep(0.002)
     time.sleep(after)
     process.kill()
-    process.join(60)
+    # Not `join`: its pipe is also held by the orphaned data workers, which take seconds to notice.
+    while Path(f"/proc/{process.pid}").exists():
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.002)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +248,7 @@ def undisturbed_process(processes: Any, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize(
     ("workers", "count"),
-    [(0, 2), (2, 1), pytest.param(0, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
+    [(0, 1), (2, 1), pytest.param(0, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
 )
 def test_sigkill(tmp_path: Path, processes: Any, undisturbed_process: dict[str, Any], workers: int, count: int) -> None:
     moments = random.Random(workers + count)
