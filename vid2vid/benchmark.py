@@ -27,8 +27,6 @@ from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
 from vid2vid.networks.kernels import plain
 from vid2vid.networks.sharing import SharedDiscriminator
 
-PARTS = ("generator forward", "losses forward", "generator backward", "discriminator backward and steps")
-
 
 @dataclass
 class WindowSize:
@@ -45,7 +43,7 @@ class WindowSize:
 
 @dataclass
 class Timing:
-    """Seconds of each part per repeat, and the highest resident memory in GiB."""
+    """Seconds per repeat of generator forward, losses forward, generator backward, D's backward and steps; peak GB."""
 
     parts: list[list[float]] = field(default_factory=list)
     peak: float = 0.0
@@ -75,7 +73,9 @@ class Window:
         self.generator = Generator(self.model, channels).to(device)
         self.judge = MultiscaleDiscriminator(channels + 3, size.ndf, 2, 3, self.model.norm).to(device)
         adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
-        self.optimizers = [torch.optim.Adam(net.parameters(), **adam, fused=True) for net in (self.generator, self.judge)]
+        self.optimizers = [
+            torch.optim.Adam(net.parameters(), **adam, fused=True) for net in (self.generator, self.judge)
+        ]
         past = self.model.past_frames
         frames, height, width = size.frames + past, size.height, size.width
         # Patches of ids, so that classes form regions as in a label map.
@@ -201,3 +201,105 @@ class _Clock:
         now = self._now()
         self.parts.append(now - self._last)
         self._last = now
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[list[float]]:
+    """Watches the peak within; afterwards the list holds it in GB: allocated on CUDA, resident on Linux, else none."""
+    out: list[float] = []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield out
+        out.append(torch.cuda.max_memory_allocated(device) / 1e9)
+        return
+    gc.collect()
+    reset = Path("/proc/self/clear_refs")
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier windows left in the allocator
+        reset.write_text("5")  # resets the high-water mark
+    except OSError:  # not Linux, or not allowed
+        yield out
+        return
+    yield out
+    status = Path("/proc/self/status").read_text()
+    out.append(int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
+
+
+def _bf16(device: torch.device) -> Callable[[], Any]:
+    return lambda: torch.autocast(device.type, torch.bfloat16)
+
+
+def measure(size: WindowSize, repeats: int, device: torch.device, compiled: bool = False) -> dict[str, Timing]:
+    """Times the variants in turn, ``repeats`` times after one unmeasured round, so that other load hits all alike.
+
+    Args:
+        size: the window.
+        repeats: measured rounds.
+        device: where.
+        compiled: also compile the networks (on CUDA).
+
+    Returns:
+        Timings by variant; ``frame by frame fp32`` is the one to compare with.
+    """
+    window = Window(size, device)
+    variants: dict[str, tuple[Callable[[Window, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
+        BASELINE: (frame_by_frame, nullcontext),
+        "vivid fp32": (ours, nullcontext),
+        "vivid bf16": (ours, _bf16(device)),
+    }
+    if compiled:
+        variants = {"vivid bf16 compiled": (ours, _bf16(device))}
+        window.generator.compile()
+        window.judge.compile()
+    timings = {name: Timing() for name in variants}
+    for repeat in range(repeats + 1):
+        for name, (run, amp) in variants.items():
+            with peak_memory(device) as peak:
+                parts = run(window, amp)
+            if repeat > 0:
+                timings[name].parts.append(parts)
+                timings[name].peak = max([timings[name].peak, *peak])
+    return timings
+
+
+BASELINE = "frame by frame fp32"
+
+
+def report(size: WindowSize, timings: dict[str, Timing]) -> list[str]:
+    """A table: total and parts in seconds (medians), the median ratio to the frame-by-frame loop, memory."""
+    lines = [
+        f"one training window: {size.frames} frames of {size.height}x{size.width}, ngf {size.ngf}, ndf {size.ndf}, "
+        f"{size.present} of {size.classes} classes present",
+        f"{'':22}{'total':>8}{'ratio':>7}{'G fwd':>8}{'losses':>8}{'G bwd':>8}{'D, steps':>9}{'GB':>6}",
+    ]
+    base = timings.get(BASELINE)
+    for name, timing in timings.items():
+        ratio = "-"
+        if base is not None:
+            pairs = zip(timing.parts, base.parts, strict=True)
+            ratio = f"{statistics.median(sum(a) / sum(b) for a, b in pairs):.2f}"
+        parts = "".join(f"{timing.median(part):{width}.2f}" for part, width in enumerate((8, 8, 8, 9)))
+        memory = f"{timing.peak:.2f}" if timing.peak else "-"
+        lines.append(f"{name:22}{timing.total:8.2f}{ratio:>7}{parts}{memory:>6}")
+    return lines
+
+
+def suite(repeats: int = 5) -> Iterator[str]:
+    """The lines of ``scripts/benchmark.py suite=vid2vid``, as they become known."""
+    cpu = torch.device("cpu")
+    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    # Random labels hold every class; a street clip holds 8 to 20 of them, and absent ones are left out.
+    for present in (35, 12):
+        size = WindowSize(present=present)
+        yield from report(size, measure(size, repeats, cpu))
+        yield ""
+    if not torch.cuda.is_available():
+        yield "no CUDA device: 512x256 and 1024x512 on a GPU are left out"
+        return
+    cuda = torch.device("cuda")
+    yield torch.cuda.get_device_name(cuda)
+    for height, width in ((256, 512), (512, 1024)):
+        size = replace(WindowSize(), height=height, width=width, ngf=64, ndf=64)
+        for compiled in (False, True):
+            yield from report(size, measure(size, repeats, cuda, compiled))
+            yield ""

@@ -192,7 +192,9 @@ def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     Of the source only the number of channels of one frame can be told (``source_channels``: classes and edge).
     """
     out: dict[str, Any] = {}
-    g0 = {name.removeprefix("generator.scale0."): x for name, x in weights.items() if name.startswith("generator.scale0.")}
+    g0 = {
+        name.removeprefix("generator.scale0."): x for name, x in weights.items() if name.startswith("generator.scale0.")
+    }
     if g0:
         first = g0["labels.layers.0.conv.weight"]
         past = g0.get("past.layers.0.conv.weight")
@@ -239,7 +241,9 @@ def read_originals(path: str | Path) -> States:
     return {network: read_pth(file) for network, file in sorted(files[label].items())}
 
 
-def write_originals(folder: str | Path, states: Mapping[str, Mapping[str, Tensor]], label: str = "latest") -> list[Path]:
+def write_originals(
+    folder: str | Path, states: Mapping[str, Mapping[str, Tensor]], label: str = "latest"
+) -> list[Path]:
     """Writes ``<label>_net_<network>.pth`` for every network and returns the paths."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():

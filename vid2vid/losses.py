@@ -1,8 +1,8 @@
 """vid2vid's losses as pure functions of tensors: unweighted, in fp32 (Wang et al. 2018, eqs. 5-8; spec 4).
 
 Images are (..., 3, H, W) in [-1, 1], flows (..., 2, H, W) in pixels, backward (x_t -> x_{t-1}); confidences
-(..., 1, H, W) are 1 where the reference flow is trusted. "Masked" means that both sides are multiplied by the confidence
-and the mean still runs over all pixels.
+(..., 1, H, W) are 1 where the reference flow is trusted. "Masked" means that both sides are multiplied by the
+confidence and the mean still runs over all pixels.
 """
 
 from __future__ import annotations

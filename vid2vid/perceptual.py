@@ -89,11 +89,11 @@ def build_perceptual(weights: str | None) -> Perceptual | None:
     state = {name.replace("features.", "layers.", 1): tensor for name, tensor in state.items()}
     wanted = network.state_dict()
     picked = {name: state[name] for name in wanted if name in state}
-    wrong = [
-        f"{name.replace('layers.', 'features.')} {tuple(picked[name].shape) if name in picked else 'missing'}, expected {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name not in picked or picked[name].shape != tensor.shape
-    ]
+    wrong = []
+    for name, tensor in wanted.items():
+        found = tuple(picked[name].shape) if name in picked else "missing"
+        if found != tuple(tensor.shape):
+            wrong.append(f"{name.replace('layers.', 'features.')} {found}, expected {tuple(tensor.shape)}")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(
@@ -119,5 +119,5 @@ def _download() -> dict[str, Tensor]:
         return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
     except OSError as error:
         raise CheckpointError(
-            f'model.perceptual_weights=torchvision: the download failed ({error}). Give a local file instead, or null'
+            f"model.perceptual_weights=torchvision: the download failed ({error}). Give a local file instead, or null"
         ) from error

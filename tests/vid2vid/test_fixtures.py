@@ -24,9 +24,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "fixtures" / "vid2vid"
 MODELS = {
     "one_scale": ModelConfig(ngf=4, blocks=3),
     "one_scale_foreground": ModelConfig(ngf=4, blocks=3, foreground=Foreground.override),
-    "three_scales_foreground": ModelConfig(
-        ngf=8, blocks=2, local_blocks=1, scales=3, foreground=Foreground.override
-    ),
+    "three_scales_foreground": ModelConfig(ngf=8, blocks=2, local_blocks=1, scales=3, foreground=Foreground.override),
     "losses": ModelConfig(ngf=4, blocks=3, norm=Norm.instance_plain, ndf=4, temporal_scales=2),
 }
 FIELDS = {"frames": 1e-4, "hallucination": 1e-4, "flow": 1e-3, "mask": 1e-4}
@@ -76,9 +74,7 @@ def edges(instances):
 
 def distance(out, fixture):
     """Largest difference of each field for each frame."""
-    return {
-        key: (getattr(out, key)[0] - fixture[f"out/{key}"]).abs().amax(dim=(1, 2, 3)).tolist() for key in FIELDS
-    }
+    return {key: (getattr(out, key)[0] - fixture[f"out/{key}"]).abs().amax(dim=(1, 2, 3)).tolist() for key in FIELDS}
 
 
 @pytest.mark.parametrize("name", ["one_scale", "one_scale_foreground", "losses"])

@@ -99,7 +99,7 @@ def test_other_depths(tmp_path):
 
 def test_what_is_refused(tmp_path):
     weights = our_weights()
-    with pytest.raises(CheckpointError, match="has a parameter 'surprise.weight'"):
+    with pytest.raises(CheckpointError, match=r"has a parameter 'surprise\.weight'"):
         from_originals({"G0": {**to_originals(weights)["G0"], "surprise.weight": torch.zeros(1)}})
     with pytest.raises(CheckpointError, match="'E' is no network"):
         from_originals({"E": {}})

@@ -25,7 +25,6 @@ class PatchLayer(nn.Module):
         x = self.norm(self.conv(x) if condition is None else self._conditioned(x, condition))
         return x if self.last else F.leaky_relu(x, SLOPE, inplace=True)
 
-
     def _conditioned(self, x: Tensor, condition: Tensor) -> Tensor:
         """The convolution of (condition, x), the condition repeated: convolutions are linear in their channels."""
         weight, channels = self.conv.weight, condition.shape[1]
@@ -78,9 +77,7 @@ class MultiscaleDiscriminator(nn.Module):
             self.add_module(f"scale{index}", PatchDiscriminator(channels, width, layers, norm))
         initialise(self)
 
-    def forward(
-        self, x: Tensor, scales: int | None = None, condition: Tensor | None = None
-    ) -> list[list[Tensor]]:
+    def forward(self, x: Tensor, scales: int | None = None, condition: Tensor | None = None) -> list[list[Tensor]]:
         """Features of every layer of every scale in use, the finest input first.
 
         Args:
@@ -124,9 +121,7 @@ class VideoDiscriminators(nn.ModuleList):
         temporal_scales: int = 3,
     ) -> None:
         channels = 3 * frames + 2 * (frames - 1)
-        super().__init__(
-            MultiscaleDiscriminator(channels, ndf, scales, layers, norm) for _ in range(temporal_scales)
-        )
+        super().__init__(MultiscaleDiscriminator(channels, ndf, scales, layers, norm) for _ in range(temporal_scales))
         self.frames = frames
 
     def forward(self, windows: Tensor, temporal_scale: int, scales: int | None = None) -> list[list[Tensor]]:

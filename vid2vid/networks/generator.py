@@ -210,10 +210,10 @@ class Generator(nn.Module):
         """
         active = self.scales if scales is None else scales
         self._check_input(source, past, foreground, active, source.shape[1] - self.past_frames)
-        has_region = foreground is not None and self.has_foreground
+        regions = None if foreground is None or not self.has_foreground else pyramid(foreground, active)
         inputs = _Inputs(
             sources=pyramid(source, active),
-            regions=pyramid(foreground, active) if has_region else [None] * active,
+            regions=regions or [None] * active,
             channels=_present_channels(source),
             fast=fast_layout(source) and not self.checkpointing,
         )
@@ -279,9 +279,7 @@ class Generator(nn.Module):
             made.append(self.scale(index)(item, past, made[-1] if made else None, usable))
         return made
 
-    def _checkpointed(
-        self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool
-    ) -> list[_Frame]:
+    def _checkpointed(self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool) -> list[_Frame]:
         """One frame whose activations are computed again in the backward pass (its label encoding included)."""
 
         def run(*past: Tensor) -> list[_Frame]:

@@ -119,12 +119,10 @@ class _InstanceNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
         out = torch.empty_like(x)
-        mean = x.new_empty(x.shape[:2], dtype=torch.float32)
+        mean = x.new_empty(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32))
         invstd = torch.empty_like(mean)
         for i in range(x.shape[0]):
-            y, mean[i], invstd[i] = torch.native_batch_norm(
-                x[i : i + 1], weight, bias, None, None, True, 0.0, eps
-            )
+            y, mean[i], invstd[i] = torch.native_batch_norm(x[i : i + 1], weight, bias, None, None, True, 0.0, eps)
             out[i : i + 1] = y
         ctx.save_for_backward(x, weight, mean, invstd)
         ctx.eps = eps

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
 
 class Trunk(nn.Module):
-    """``blocks`` residual blocks, then ``ups`` doublings of the resolution that halve the channels down to ``width``."""
+    """``blocks`` residual blocks, then ``ups`` doublings of the resolution, each halving the channels, to ``width``."""
 
     def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
         super().__init__()

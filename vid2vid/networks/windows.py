@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 FLOW_SCALE = 20.0  # flows are divided by this before a discriminator sees them
 
 LongFlow = Callable[[int, int], Tensor]
-"""``long_flow(current, previous)``: flow (B, 2, H, W) in pixels from frame ``current`` of the buffer to ``previous``."""
+"""``long_flow(current, previous)``: flow (B, 2, H, W) in pixels from one frame of the buffer to an earlier one."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ def temporal_windows(
     if len(ends) == 0:
         return None
     if spacing > 1 and long_flow is None:
-        raise ValueError(f"temporal scale {scale} needs flow between frames {spacing} apart, but no long_flow was given")
+        raise ValueError(f"temporal scale {scale} needs flow over {spacing} frames, but no long_flow was given")
     windows = [list(range(end - span, end + 1, spacing)) for end in ends]
 
     def between(current: int, previous: int) -> Tensor:
@@ -93,7 +94,7 @@ def temporal_windows(
             return flow[:, current]
         return long_flow(current, previous)
 
-    flows = [torch.stack([between(b, a) for a, b in zip(w, w[1:], strict=False)], dim=1) for w in windows]
+    flows = [torch.stack([between(b, a) for a, b in pairwise(w)], dim=1) for w in windows]
     return TemporalWindows(
         real=torch.cat([real[:, w] for w in windows]),
         fake=torch.cat([fake[:, w] for w in windows]),
