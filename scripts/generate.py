@@ -33,7 +33,7 @@ class Arguments:
     out: str  # the video to write, .mp4
     frames: int | None = None  # at most so many; null: as long as the source
     clip: int = 0  # which sequence of the source, from 0
-    seed: int | None = None  # other scenes with source=street; null: the run's seed
+    seed: int | None = None  # another world with source=street (data.world_seed); null: the run's
     first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
     image: str | None = None  # picture for first_frame=image
     compare: bool = False  # source, real and generated side by side
@@ -64,7 +64,7 @@ def main() -> None:
     print(run.weights_line)
     config = run.config
     if arguments.seed is not None:
-        config.seed = arguments.seed
+        config.data.world_seed = arguments.seed
     sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
     height, width = config.resolution
     image = read_first_image(Path(arguments.image), (height, width)) if arguments.image is not None else None

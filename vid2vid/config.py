@@ -138,6 +138,8 @@ class DataConfig:
     val_clips: int = 8
     val_frames: int = 24  # length of evaluation clips
     supersample: int = 1  # street: anti-aliasing, NxN rays per pixel
+    world_seed: int = 0  # street: another number is another world; runs of any seed share their scenes
+    start_frames: int = 600  # street: training clips begin at a random frame before this one; 1: all at the first
     street_detail: bool = False  # street: also poles, traffic signs and terrain (ids 17, 20, 22)
 
 

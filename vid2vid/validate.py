@@ -125,6 +125,7 @@ def _data_problems(data: DataConfig) -> list[str]:
     for name, value in {
         "workers": 0,
         "frame_step": 1,
+        "start_frames": 1,
         "clips": 1,
         "val_clips": 1,
         "val_frames": 1,

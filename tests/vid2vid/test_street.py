@@ -12,7 +12,7 @@ from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data import build_dataset, open_source
 from vid2vid.data.palette import CLASSES, PALETTE, colorize
-from vid2vid.data.street import START_FRAMES, StreetDataset, StreetWorld, mirror, open_street
+from vid2vid.data.street import StreetDataset, StreetWorld, mirror, open_street
 from vid2vid.data.street_camera import View
 from vid2vid.data.street_canvas import SIZE
 from vid2vid.data.street_drawing import Material
@@ -262,7 +262,7 @@ def test_dataset() -> None:
     calm = val.sample(1, np.random.default_rng(0)), val.sample(1, np.random.default_rng(1))
     assert all(np.array_equal(calm[0][key], calm[1][key]) for key in ARRAYS)
     assert np.array_equal(calm[0]["images"], StreetWorld(0, 1, "val").render_clip(0, 4, 1, (32, 64))["images"])
-    assert first["name"].startswith("street-train-0-0002/") and int(first["name"][-6:]) < START_FRAMES
+    assert first["name"].startswith("street-train-0-0002/") and int(first["name"][-6:]) < 600
 
 
 def test_augmentation_is_drawn_as_configured() -> None:

@@ -17,8 +17,6 @@ from vid2vid.data.street_camera import View, compose
 from vid2vid.data.street_render import Picture, draw
 from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
 
-START_FRAMES = 600  # training clips begin within this many frames of a scene's start
-
 
 class StreetWorld:
     """One endless street.
@@ -133,10 +131,10 @@ class StreetDataset:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Clip of scene ``index``, (T, ...) arrays as described in `vid2vid.data`."""
         data = self.config.data
-        world = StreetWorld(self.config.seed, index, self.split, data.street_detail)
+        world = StreetWorld(data.world_seed, index, self.split, data.street_detail)
         start, step, flip, view = 0, 1, False, None
         if self.split == "train":
-            start = int(rng.integers(START_FRAMES))
+            start = int(rng.integers(data.start_frames))
             step = int(rng.integers(1, data.frame_step + 1))
             flip = bool(rng.random() < data.flip)
             zoom = max(1.0, float(rng.uniform(data.scale[0], data.scale[1])))
@@ -181,7 +179,7 @@ class StreetSequence:
 
     def __init__(self, config: Vid2VidConfig, split: str, clip: int, frames: int) -> None:
         self.config, self.frames = config, frames
-        self.world = StreetWorld(config.seed, clip, split, config.data.street_detail)
+        self.world = StreetWorld(config.data.world_seed, clip, split, config.data.street_detail)
         self.name = self.world.name
 
     def __len__(self) -> int:
