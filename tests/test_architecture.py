@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ ABOVE = {
     "vid2vid": {"vit", "train", "scripts"},
     "vit": {"vid2vid", "train", "scripts"},
 }
+
+IMPORTS = (ast.Import, ast.ImportFrom)
+IMPORTED_AS = {"hydra-core": "hydra", "pillow": "PIL", "opencv-python-headless": "cv2"}
 
 GAN_WORDS = re.compile(
     r"\b(gans?|lsgan|discriminators?|adversarial|hallucinat\w+|foreground|vid2vid\w*|pix2pix\w*|vits?|vit_\w+"
@@ -64,6 +68,25 @@ def test_imports_run_downward(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     upward = {name for name in imports(parse(path)) if name.split(".")[0] in ABOVE[package]}
     assert not upward
+
+
+def test_every_import_is_declared() -> None:
+    """What packages and scripts import is in pyproject.toml; an extra's libraries are imported inside functions only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def names(requirements: list[str]) -> set[str]:
+        found = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
+        return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in found}
+
+    core = names(project["dependencies"]) | {"yaml"}  # PyYAML comes with OmegaConf
+    extras = names([item for group in project["optional-dependencies"].values() for item in group])
+    ours = {*PACKAGES, "train", "_setup"}
+    for path in [*MODULES, *TOP]:
+        tree = parse(path)
+        roots = {name.split(".")[0] for name in imports(tree)} - set(sys.stdlib_module_names) - ours
+        assert roots <= core | extras, name_of(path)
+        at_top = {name.split(".")[0] for node in tree.body for name in imports(node) if isinstance(node, IMPORTS)}
+        assert not at_top & (extras - core), name_of(path)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(ROOT / "trainer")], ids=name_of)
