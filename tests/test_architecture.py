@@ -71,7 +71,7 @@ def test_imports_run_downward(path: Path) -> None:
 
 
 def test_every_import_is_declared() -> None:
-    """What packages and scripts import is in pyproject.toml; an extra's libraries are imported inside functions only."""
+    """What packages and scripts import is in pyproject.toml; what an extra brings is imported inside functions only."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     def names(requirements: list[str]) -> set[str]:
