@@ -17,7 +17,7 @@ from trainer.errors import ConfigError
 from vid2vid.config import Foreground as ForegroundKind
 from vid2vid.config import ModelConfig
 from vid2vid.networks.blocks import full, initialise, pyramid
-from vid2vid.networks.kernels import fast_layout, prepared, to_fast_layout
+from vid2vid.networks.kernels import fast_layout, is_plain, prepared, to_fast_layout
 from vid2vid.networks.subnets import Encoder, FlowMask, Foreground, Hallucination
 from vid2vid.networks.warp import warp
 
@@ -332,7 +332,7 @@ def _present_channels(source: Tensor) -> Tensor | None:
     pass. Absent channels add nothing, so leaving them out is exact, but for the order of summation: hence not for a
     few. On an accelerator looking would wait for the device.
     """
-    if source.device.type != "cpu" or torch.compiler.is_compiling():
+    if is_plain() or source.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     present = source.detach().ne(0).any(dim=0).any(dim=0).flatten(1).any(dim=1).nonzero().flatten()
     absent = source.shape[2] - len(present)

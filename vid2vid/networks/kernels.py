@@ -22,13 +22,18 @@ _enabled = True
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Within, layers are computed as they come, to compare with."""
+    """Within, layers are computed as they come and all channels are looked at: what to compare with."""
     global _enabled
     before, _enabled = _enabled, False
     try:
         yield
     finally:
         _enabled = before
+
+
+def is_plain() -> bool:
+    """Whether ``plain`` is in force."""
+    return not _enabled
 
 
 def fast_layout(x: Tensor) -> bool:
