@@ -331,6 +331,9 @@ def test_a_mistake_in_a_yaml_file_is_located(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(cli, "CONFIGS", copy)
     with pytest.raises(ConfigError, match=r"data/mine.*unknown key 'data.rooot'; did you mean 'data.root'"):
         compose(["model=vid2vid", "data=mine"], SCHEMAS)
+    (copy / "data" / "mine.yaml").write_text("kind: folders\nkind: video\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"not valid YAML: .*data/mine\.yaml.*duplicate key kind"):
+        compose(["model=vid2vid", "data=mine"], SCHEMAS)
 
 
 # Help and Hydra's own flags

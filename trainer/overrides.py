@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,7 +25,7 @@ from trainer.errors import ConfigError
 from trainer.help import group_options, groups
 from trainer.schema import Schemas, did_you_mean, locate, schema_keys, show, type_problem, unknown_key
 
-ERRORS = (HydraException, OmegaConfBaseException)
+ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def hydra_compose(overrides: Sequence[str], configs: Path, root: str) -> Any:
@@ -170,6 +171,8 @@ def _in_our_words(error: Exception, configs: Path, known: Sequence[str]) -> str:
             f"no model is chosen; add model=NAME, one of: {', '.join(group_options(configs, 'model'))} "
             "(python train.py --help shows examples)"
         )
+    if isinstance(error, yaml.YAMLError):
+        return "a configuration file is not valid YAML: " + " ".join(str(error).split())
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     match = re.search(r"full_key: (\S+)", f"{error}\n{cause}")
     key = match[1] if match else ""
