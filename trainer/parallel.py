@@ -14,6 +14,7 @@ for the device.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ from trainer.config import DeviceKind, Strategy
 from trainer.errors import ConfigError
 
 BUCKET_BYTES = 32 * 2**20
+# Buffers stay each process's own between checkpoints; torch 2.15 gave the switch another name.
+_DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+_OWN_BUFFERS = {("forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"): False}
 
 
 def pick_device(kind: DeviceKind) -> torch.device:
@@ -200,7 +204,7 @@ class Parallel:
                 continue
             inner = _Forward(module)
             devices = [self.device] if self.device.type == "cuda" else None
-            ddp = nn.parallel.DistributedDataParallel(inner, device_ids=devices, broadcast_buffers=False)
+            ddp = nn.parallel.DistributedDataParallel(inner, device_ids=devices, **_OWN_BUFFERS)
             self._ddp[module] = (ddp, inner.original)
             module.forward = _through(ddp, inner.original)
 

@@ -1,0 +1,133 @@
+"""What test_parallel.py runs in several processes: ``gloo_cases.py CASE FOLDER``."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from toys import RivalTask, build_toy, toy_config
+
+from trainer.config import StageConfig, Strategy
+from trainer.errors import NonFiniteError
+from trainer.loop import Trainer
+from trainer.nonfinite import network_tensors
+from trainer.parallel import Parallel
+from trainer.task import Segment, StepContext
+
+RANK = int(os.environ.get("RANK", "0"))
+WORLD = int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network_tensors(trainer.networks).items()}
+
+
+def stages() -> dict[str, StageConfig]:
+    return {
+        "short": StageConfig(frames=2, batch_size=4, accumulate=2),
+        "long": StageConfig(start=0.5, frames=3, batch_size=2),
+    }
+
+
+def train(folder: Path, name: str, strategy: Strategy, results: dict[str, Any]) -> None:
+    case = f"{name}-{strategy.name}"
+    config = toy_config(name, stages=stages(), max_samples=40, strategy=strategy if WORLD > 1 else Strategy.auto)
+    trainer = Trainer(config, lambda: build_toy(config), folder / case)
+    results[case + "-start"] = weights(trainer)
+    results[case + "-metrics"] = trainer.fit()
+    results[case] = weights(trainer)
+
+
+def gradients(results: dict[str, Any]) -> None:
+    parallel = Parallel(Strategy.flat, torch.device("cpu"))
+    parallel.start()
+    parameters = {name: nn.Parameter(torch.ones(2)) for name in ("everywhere", "somewhere", "nowhere")}
+    loss = parameters["nowhere"].sum() * (2.0 + 2.0 * parallel.rank)  # mean 3
+    if parallel.rank == 0:
+        loss = loss + parameters["somewhere"].sum() * 4.0
+    parallel.backward(loss, list(parameters.values()))
+    parallel.synchronize(list(parameters.values()))
+    results["missing"] = {name: None if p.grad is None else p.grad.tolist() for name, p in parameters.items()}
+    parallel.close()
+
+
+def stop(folder: Path, results: dict[str, Any]) -> None:
+    class Signalled(RivalTask):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            if ctx.step == 5 and ctx.rank == 1 and phase == "make":
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().losses(phase, segment, ctx)
+
+    trainer = Trainer(toy_config("rival", stages=stages()), Signalled, folder / "stop")
+    trainer.fit()
+    results["stopped"] = trainer.step
+
+
+def broadcast(folder: Path, results: dict[str, Any]) -> None:
+    config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=2)
+    config.optim["main"].lr = 1e-30
+    config.seed = RANK  # which makes weights differ
+    trainer = Trainer(config, lambda: build_toy(config), folder / "broadcast")
+    trainer.fit()
+    all_weights = Parallel(Strategy.auto, torch.device("cpu"))
+    all_weights.start()
+    values = all_weights.gather(trainer.networks["model"].weight.flatten().tolist())
+    results["broadcast"] = values[0] == values[-1]
+    all_weights.close()
+
+
+def main(case: str, folder: Path) -> None:
+    if case == "all":
+        if WORLD > 1:  # one group for all runs; otherwise each would have to find a port of its own
+            dist.init_process_group("gloo")
+        results: dict[str, Any] = {}
+        train(folder, "linear", Strategy.flat, results)
+        train(folder, "linear", Strategy.ddp, results)
+        train(folder, "rival", Strategy.flat, results)
+        if WORLD > 1:
+            gradients(results)
+            stop(folder, results)
+            broadcast(folder, results)
+            dist.destroy_process_group()
+        if RANK == 0:
+            torch.save(results, folder / "result.pt")
+    elif case == "nonfinite":
+        spoil = ("make", 4) if RANK == 1 else None
+        trainer = Trainer(toy_config("rival", stages=stages()), lambda: RivalTask(spoil=spoil), folder / "run")
+        original, before = trainer.task.losses, {}
+
+        def losses(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            if ctx.step == 4 and not before:
+                before.update(weights(trainer))
+            return original(phase, segment, ctx)
+
+        trainer.task.losses = losses  # type: ignore[method-assign]
+        try:
+            trainer.fit()
+        except NonFiniteError as error:
+            after = weights(trainer)
+            same = all(torch.equal(after[k], before[k]) for k in before if k != "maker.mean")
+            sys.stdout.write(f"{'weights unchanged' if same else 'weights changed'} {error}\n")
+            sys.stdout.flush()
+            sys.exit(3)
+    elif case == "failing":
+
+        class Failing(RivalTask):
+            def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+                if ctx.rank == 1 and ctx.step == 3:
+                    raise ZeroDivisionError("deliberately")
+                return super().losses(phase, segment, ctx)
+
+        Trainer(toy_config("rival", stages=stages()), Failing, folder / "run").fit()
+
+
+if __name__ == "__main__":
+    faulthandler.dump_traceback_later(90, exit=True)  # a deadlock ends with the place where it happened
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,148 @@
+"""Two gloo processes against one, and what happens when one of them fails."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.config import DeviceKind, Strategy
+from trainer.errors import ConfigError
+from trainer.parallel import Parallel, _buckets, pick_device
+
+HERE = Path(__file__).resolve().parent
+
+
+def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> list[subprocess.CompletedProcess[str]]:
+    """``tests/trainer/gloo_cases.py CASE`` in each of ``world`` processes, as torchrun starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = []
+    for rank in range(world):
+        environment = {
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE.parent)]),
+        }
+        if world == 1:
+            del environment["RANK"], environment["WORLD_SIZE"]
+        command = [sys.executable, str(HERE / "gloo_cases.py"), case, str(tmp_path)]
+        running.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    results = []
+    try:
+        for process in running:
+            out, err = process.communicate(timeout=timeout)
+            results.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    return results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What all cases that end well give, in two processes and in one."""
+    found = {}
+    for world in (1, 2):
+        folder = tmp_path_factory.mktemp(f"world{world}")
+        for rank, process in enumerate(launch(folder, "all", world)):
+            assert process.returncode == 0, f"rank {rank} of {world}:\n{process.stderr}"
+        found[world] = torch.load(folder / "result.pt", weights_only=True)
+    return found
+
+
+@pytest.mark.parametrize("case", ["linear-flat", "linear-ddp", "rival-flat"])
+def test_two_processes_match_one(results: dict[int, dict[str, Any]], case: str) -> None:
+    one, two = results[1][case], results[2][case]
+    assert one.keys() == two.keys()
+    assert any(not torch.equal(one[name], results[1][case + "-start"][name]) for name in one)
+    for name in one:
+        if name != "maker.mean":  # running means are each process's own
+            torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-6)
+
+
+def test_metrics_are_reduced_exactly(results: dict[int, dict[str, Any]]) -> None:
+    for case in ("linear-flat", "rival-flat"):
+        one, two = results[1][case + "-metrics"], results[2][case + "-metrics"]
+        assert one.keys() == two.keys()
+        assert all(abs(one[key] - two[key]) < 1e-6 for key in one)
+
+
+def test_ddp_equals_flat(results: dict[int, dict[str, Any]]) -> None:
+    flat, ddp = results[2]["linear-flat"], results[2]["linear-ddp"]
+    assert flat.keys() == ddp.keys()
+    for name in flat:
+        torch.testing.assert_close(flat[name], ddp[name], rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_missing_somewhere_count_as_zero(results: dict[int, dict[str, Any]]) -> None:
+    assert results[2]["missing"] == {"everywhere": None, "somewhere": [2.0, 2.0], "nowhere": [3.0, 3.0]}
+
+
+def test_a_request_to_one_stops_all(results: dict[int, dict[str, Any]]) -> None:
+    assert results[2]["stopped"] == 6
+
+
+def test_start_weights_come_from_rank_zero(results: dict[int, dict[str, Any]]) -> None:
+    assert results[2]["broadcast"] is True
+
+
+def test_a_bad_loss_on_one_stops_all_before_any_weight_changes(tmp_path: Path) -> None:
+    for process in launch(tmp_path, "nonfinite"):
+        assert process.returncode == 3, process.stderr
+        assert "weights unchanged" in process.stdout and "step 4" in process.stdout
+    names = sorted(p.name for p in (tmp_path / "run" / "nonfinite" / "step-4").iterdir())
+    assert names == ["config.json", "rank0.pt", "rank1.pt"]
+    assert json.loads((tmp_path / "run" / "nonfinite" / "step-4" / "config.json").read_text())["failed"] == "make"
+
+
+def test_an_exception_on_one_ends_all_with_the_traceback(tmp_path: Path) -> None:
+    first, second = launch(tmp_path, "failing", timeout=60)
+    assert first.returncode != 0 and second.returncode != 0
+    assert "ZeroDivisionError: deliberately" in second.stderr and "Traceback" in second.stderr
+
+
+def test_one_process_needs_no_group() -> None:
+    parallel = Parallel(Strategy.auto, torch.device("cpu"))
+    parallel.start()
+    assert (parallel.rank, parallel.world, parallel.strategy) == (0, 1, Strategy.none)
+    assert parallel.any(True) and not parallel.any(False)
+    assert parallel.mean({"a": (6.0, 3.0), "empty": (0.0, 0.0)}) == {"a": 2.0}
+    parameter = nn.Parameter(torch.ones(2))
+    parallel.backward(parameter.sum(), [parameter])
+    parallel.synchronize([parameter])
+    assert parameter.grad is not None and parameter.grad.tolist() == [1.0, 1.0]
+
+
+def test_strategy_none_with_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"trainer\.strategy=none with 2 processes"):
+        Parallel(Strategy.none, torch.device("cpu"))
+
+
+def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device(DeviceKind.auto).type == "cpu"
+    with pytest.raises(ConfigError, match=r"trainer\.device=cuda"):
+        pick_device(DeviceKind.cuda)
+
+
+def test_buckets_keep_types_apart_and_sizes_small() -> None:
+    half = 2**23 - 1  # a bit less than 32 MiB of floats
+    tensors = [torch.empty(half), torch.empty(4, dtype=torch.float64), torch.empty(half), torch.empty(1)]
+    sizes = [[t.numel() for t in bucket] for bucket in _buckets(tensors)]
+    assert sizes == [[half], [half, 1], [4]]
