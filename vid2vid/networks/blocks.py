@@ -47,6 +47,16 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     return InstanceNorm(channels, affine=norm is Norm.instance)
 
 
+def still_bias(conv: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> None:
+    """Keeps the bias of a convolution before a norm where it is.
+
+    The norm takes the bias out again, so its gradient is zero but for rounding, which Adam would blow up to full steps:
+    the weights would then differ between one process and two although the networks compute the same.
+    """
+    if norm is not Norm.none and conv.bias is not None:
+        conv.bias.register_hook(torch.zeros_like)
+
+
 class ConvLayer(nn.Module):
     """Convolution, norm, ReLU: (N, in, H, W) -> (N, out, H / stride, W / stride).
 
@@ -61,6 +71,7 @@ class ConvLayer(nn.Module):
         self.reflect = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=0 if self.reflect else kernel // 2)
         self.norm = make_norm(norm, outputs)
+        still_bias(self.conv, norm)
 
     def forward(self, x: Tensor, channels: Tensor | None = None) -> Tensor:
         """``channels``: indices of the input channels that ``x`` holds, the others being zero everywhere."""
@@ -81,6 +92,7 @@ class UpLayer(nn.Module):
         super().__init__()
         self.conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
         self.norm = make_norm(norm, outputs)
+        still_bias(self.conv, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x)), inplace=True)
@@ -95,6 +107,8 @@ class ResBlock(nn.Module):
         self.norm1 = make_norm(norm, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3)
         self.norm2 = make_norm(norm, channels)
+        still_bias(self.conv1, norm)
+        still_bias(self.conv2, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.norm1(self.conv1(reflect(x, 1))), inplace=True)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.networks.blocks import initialise, make_norm, pool
+from vid2vid.networks.blocks import initialise, make_norm, pool, still_bias
 from vid2vid.networks.kernels import fast_layout, prepared
 
 SLOPE = 0.2
@@ -19,6 +19,7 @@ class PatchLayer(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 4, stride, padding=2)
         self.norm = make_norm(norm, outputs)
+        still_bias(self.conv, norm)
         self.last = last
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
