@@ -120,9 +120,10 @@ class Runtime:
 
     def enter(self, stage: Stage, announce: bool = True) -> Stage:
         """Makes a stage the current one: what trains, the task's own changes, the compiler's cache, the data."""
+        before = self.stage
         self.leave()
         if announce:
-            self.logger.text(curriculum.describe_change(self.stage, stage) + f" (from sample {self.samples_seen})")
+            self.logger.text(curriculum.describe_change(before, stage) + f" (from sample {self.samples_seen})")
         self.guard.reset()
         self.task.on_stage(stage)
         names = (f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters())
