@@ -23,19 +23,21 @@ class EMA:
 
     def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
         self.decay = decay
-        self._networks = networks
-        parameters, buffers = self._live()
-        self._average = {name: value.detach().clone() for name, value in (parameters | buffers).items()}
-
-    def _live(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The networks' parameters and saved buffers by name; looked up anew, since modules may exchange them."""
-        parameters: dict[str, Tensor] = {}
-        buffers: dict[str, Tensor] = {}
-        for network, module in self._networks.items():
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._owners: dict[str, tuple[nn.Module, str]] = {}  # modules may put another tensor in a buffer's place
+        for network, module in networks.items():
             saved = module.state_dict(keep_vars=True)  # leaves non-persistent buffers out
-            parameters |= {f"{network}.{name}": p for name, p in module.named_parameters()}
-            buffers |= {f"{network}.{name}": b for name, b in module.named_buffers() if name in saved}
-        return parameters, buffers
+            self._parameters |= {f"{network}.{name}": p for name, p in module.named_parameters()}
+            for prefix, owner in module.named_modules():
+                for name in owner._buffers:
+                    full = f"{prefix}.{name}" if prefix else name
+                    if full in saved:
+                        self._owners[f"{network}.{full}"] = (owner, name)
+        live = self._parameters | self._buffers()
+        self._average = {name: value.detach().clone() for name, value in live.items()}
+
+    def _buffers(self) -> dict[str, Tensor]:
+        return {name: owner.get_buffer(local) for name, (owner, local) in self._owners.items()}
 
     def decay_at(self, step: int) -> float:
         """The decay used after step number ``step`` (from 0)."""
@@ -44,9 +46,9 @@ class EMA:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Moves the averages towards the weights as they are after step number ``step``."""
-        parameters, buffers = self._live()
-        averages = [self._average[name] for name in parameters]
-        foreach.lerp_(averages, [p.data for p in parameters.values()], 1.0 - self.decay_at(step))
+        averages = [self._average[name] for name in self._parameters]
+        foreach.lerp_(averages, [p.data for p in self._parameters.values()], 1.0 - self.decay_at(step))
+        buffers = self._buffers()
         if buffers:
             foreach.copy_([self._average[name] for name in buffers], list(buffers.values()))
 
@@ -63,8 +65,7 @@ class EMA:
             self._exchange()
 
     def _exchange(self) -> None:
-        parameters, buffers = self._live()
-        for name, tensor in (parameters | buffers).items():
+        for name, tensor in (self._parameters | self._buffers()).items():
             tensor.data, self._average[name] = self._average[name], tensor.data
 
     def state_dict(self) -> dict[str, Tensor]:

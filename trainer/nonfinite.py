@@ -226,7 +226,7 @@ class NonFiniteGuard:
             "data": plain_tensors(record.data),
             "weights": plain_tensors(network_tensors(self.networks)),
             "stepped": plain_tensors(stepped),
-            "streams": record.streams,
+            "streams": plain_tensors(record.streams),
         }
         torch.save(content, path / f"rank{self.parallel.rank}.pt")
         if self.parallel.is_main:
@@ -261,13 +261,12 @@ def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def streams_state(generator: torch.Generator) -> dict[str, Any]:
-    """The state of every random stream of this process, as tensors and plain data."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    """The state of every random stream of this process. Taken every step, so it is made plain only when dumped."""
     state: dict[str, Any] = {
         "generator": generator.get_state(),
         "torch": torch.get_rng_state(),
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss],
-        "random": _listed(random.getstate()),
+        "numpy": np.random.get_state(legacy=True),
+        "random": random.getstate(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -277,8 +276,8 @@ def streams_state(generator: torch.Generator) -> dict[str, Any]:
 def restore_streams(state: Mapping[str, Any], generator: torch.Generator) -> None:
     """Counterpart of ``streams_state``; the device's own streams only where the device is of the same kind."""
     torch.set_rng_state(state["torch"])
-    name, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.asarray(keys).astype(np.uint32), *rest))
     version, words, gauss_next = state["random"]
     random.setstate((version, tuple(words), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
@@ -296,7 +295,7 @@ def plain_tensors(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(plain_tensors(item) for item in value)
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
+        return torch.from_numpy(value.astype(np.int64) if value.dtype == np.uint32 else value.copy())
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
@@ -308,10 +307,6 @@ def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_to(item, device) for item in value)
     return value
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _has_arrived(record: _Record) -> bool:

@@ -31,7 +31,9 @@ from trainer.errors import ConfigError
 BUCKET_BYTES = 32 * 2**20
 # Buffers stay each process's own between checkpoints; torch 2.15 gave the switch another name.
 _DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-_OWN_BUFFERS = {("forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"): False}
+_OWN_BUFFERS: dict[str, Any] = {
+    ("forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"): False
+}
 
 
 def pick_device(kind: DeviceKind) -> torch.device:
