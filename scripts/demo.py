@@ -12,9 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.cli import compose, guarded, load_run, parse_args
-
 from train import SCHEMAS, TASKS
+from trainer.cli import compose, guarded, load_run, parse_args
 
 EXPERIMENT = "vid2vid/demo"
 
@@ -59,7 +58,7 @@ def main() -> None:
     trained = time.monotonic()
     run = load_generator(load_run(run_dir, SCHEMAS), run_dir)
     print(f"generating {arguments.frames} frames of a street that it never saw ...", flush=True)
-    video = make_video(run, run_dir / "street.mp4", arguments.frames, arguments.zoom, lambda done, total: None)
+    video = make_video(run, run_dir / "street.mp4", arguments.frames, arguments.zoom)
     sheet = make_contact_sheet(video.video, run_dir / "contact_sheet.png")
     curves = draw_curves(run_dir)
     result = evaluate_run(run)

@@ -87,10 +87,12 @@ def draw_curves(run_dir: Path) -> Path:
     return path
 
 
-def make_video(run: LoadedRun, out: Path, frames: int, zoom: int, progress: Callable[[int, int | None], None]) -> Generated:
+def make_video(
+    run: LoadedRun, out: Path, frames: int, zoom: int, progress: Callable[[int, int | None], None]
+) -> Generated:
     """Label | real | generated of a street that no training saw, enlarged ``zoom`` times for the eye."""
     sequence = next(iter(open_source("street", run.config, frames)))
-    return generate_video(run, sequence, out, frames=frames, compare=True, zoom=zoom, progress=progress)
+    return generate_video(run, sequence, out, frames=frames, compare=True, zoom=zoom)
 
 
 def make_contact_sheet(video: Path, out: Path, count: int = 6) -> Path:

@@ -312,8 +312,7 @@ class Vid2VidTask(Task):
         def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
             return {
                 f"gan{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
-                f"feature{name}": feature
-                * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
+                f"feature{name}": feature * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
             }
 
         return judged.generator_losses(objective)

@@ -55,9 +55,7 @@ def clip_visuals(
     """The first held-out clip: ``video`` (T, H, W, 3) and ``contact_sheet`` (H, W, 3), generated freely."""
     batch = next(iter(loader))
     clip = {k: v[:1].to(ctx.device) for k, v in batch.items() if isinstance(v, Tensor)}
-    made = generate_clip(
-        generator, encoder, clip, amp=ctx.amp, first_frame=config.model.first_frame, scales=scales
-    )
+    made = generate_clip(generator, encoder, clip, amp=ctx.amp, first_frame=config.model.first_frame, scales=scales)
     generated = float_to_images(made["frames"][0]).movedim(1, -1).cpu()
     real = clip["images"][0].movedim(1, -1).cpu()
     one = {k: v[0] for k, v in clip.items() if k in ("labels", "source")}
