@@ -1,28 +1,25 @@
 """Exact resume: whatever ends a run, the same command ends with bitwise the same weights, averages and metrics."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from exactness import assert_same, kill_after, killable_processes, outcome
 from torch import Tensor
 from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 
-from trainer import state
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)
-MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")
 
 
 class Crash(Exception):
@@ -61,34 +58,6 @@ def run(run_dir: Path, name: str, crash_at: int | None = None, **config: Any) ->
         with pytest.raises(Crash):
             trainer.fit()
     return trainer
-
-
-def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in leaves(item, f"{path}/{key}").items()}
-    return {path: value}
-
-
-def outcome(run_dir: Path) -> dict[str, Any]:
-    """Everything that must be the same: weights, EMA, optimisers, counters, metrics."""
-    newest = sorted((run_dir / "checkpoints").glob("step-*"))[-1]
-    result = {f"weights/{k}": v for k, v in state.load_weights(newest / state.WEIGHTS)[0].items()}
-    result |= {f"ema/{k}": v for k, v in state.load_weights(newest / state.EMA_FILE)[0].items()}
-    from trainer.checkpoint import Checkpoints
-
-    result |= leaves(Checkpoints(run_dir).load(newest)[0], "state")
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    result["metrics"] = [{k: v for k, v in record.items() if k not in MEASURED} for record in records]
-    result["eval"] = json.loads((run_dir / "eval.json").read_text())
-    result["done"] = json.loads((run_dir / "done.json").read_text())
-    return result
-
-
-def assert_same(one: dict[str, Any], two: dict[str, Any]) -> None:
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        same = torch.equal(value, two[key]) if isinstance(value, Tensor) else value == two[key]
-        assert same, (key, value, two[key])
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +173,7 @@ def test_averaging_may_begin_later(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
-    """Processes that start with torch already imported, so that many can be killed."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["toys", "trainer.loop"])
-    return context
+    return killable_processes("toys", "trainer.loop")
 
 
 def start(processes: Any, run_dir: Path, delay: float, workers: int) -> Any:
@@ -225,20 +191,7 @@ def finish(processes: Any, run_dir: Path, workers: int = 0) -> dict[str, Any]:
 
 
 def kill(processes: Any, run_dir: Path, after: float, workers: int) -> None:
-    """SIGKILL ``after`` seconds from the run's first line."""
-    process = start(processes, run_dir, 0.01, workers)
-    log = run_dir / "train.log"
-    size = log.stat().st_size if log.exists() else 0
-    deadline = time.monotonic() + 60
-    while process.is_alive() and not (log.exists() and log.stat().st_size > size):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    time.sleep(after)
-    process.kill()
-    # Not `join`: its pipe is also held by the orphaned data workers, which take seconds to notice.
-    while Path(f"/proc/{process.pid}").exists():
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.002)
+    kill_after(lambda: start(processes, run_dir, 0.01, workers), run_dir, after)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,70 @@
+"""What exact resume means, and processes to be killed on the way."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer import state
+from trainer.checkpoint import Checkpoints
+
+MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")  # times: never the same twice
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{path}/{key}").items()}
+    return {path: value}
+
+
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """Everything that must be the same: weights, EMA, optimisers, counters, metrics."""
+    newest = sorted((run_dir / "checkpoints").glob("step-*"))[-1]
+    result = {f"weights/{k}": v for k, v in state.load_weights(newest / state.WEIGHTS)[0].items()}
+    result |= {f"ema/{k}": v for k, v in state.load_weights(newest / state.EMA_FILE)[0].items()}
+    stored = leaves(Checkpoints(run_dir).load(newest)[0], "state")
+    result |= {k: v for k, v in stored.items() if k.rsplit("/", 1)[-1] not in MEASURED}
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    result["metrics"] = [{k: v for k, v in record.items() if k not in MEASURED} for record in records]
+    for name in ("eval", "done"):
+        result[name] = json.loads((run_dir / f"{name}.json").read_text())
+    for record in [result["eval"], result["done"], *(r.get("eval", {}) for r in result["metrics"])]:
+        for key in MEASURED:
+            record.pop(key, None)
+    return result
+
+
+def assert_same(one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        same = torch.equal(value, two[key]) if isinstance(value, Tensor) else value == two[key]
+        assert same, (key, value, two[key])
+
+
+def killable_processes(*modules: str) -> Any:
+    """Processes that start with torch and ``modules`` already imported, so that many can be killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    return context
+
+
+def kill_after(start: Callable[[], Any], run_dir: Path, seconds: float) -> None:
+    """Starts a run, and SIGKILLs it some ``seconds`` from its first line."""
+    log = run_dir / "train.log"
+    size = log.stat().st_size if log.exists() else 0
+    process = start()
+    deadline = time.monotonic() + 60
+    while process.is_alive() and not (log.exists() and log.stat().st_size > size):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(seconds)
+    process.kill()
+    # Not `join`: its pipe is also held by the orphaned data workers, which take seconds to notice.
+    while Path(f"/proc/{process.pid}").exists():
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.002)
