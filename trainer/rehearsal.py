@@ -45,13 +45,14 @@ def describe(trainer: Runtime) -> str:
 
 
 def headline(trainer: Runtime) -> str:
-    """The run in two lines: what, how long, where, how exactly."""
+    """The run in a few lines: what, how long, where, how exactly, and what the task has to say of it."""
     config, table, parallel = trainer.config, trainer.curriculum, trainer.parallel
     processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
     precision = f"{trainer.precision.precision.name} ({trainer.precision_reason})"
     compiled = ", compiled" if config.trainer.compile else ""
     missed = [stage.name for stage in table.stages if stage.index not in table.reached]
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
+    more += "".join(f"\n{note}" for note in trainer.task.notes())
     return (
         f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
         f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"

@@ -184,6 +184,10 @@ class Task(ABC):
         """Plain data that must travel with the weights (input normalisation, class names)."""
         return {}
 
+    def notes(self) -> list[str]:
+        """What the user should know of this run (a loss that is off, say): lines told and logged at its start."""
+        return []
+
     def state_dict(self) -> dict[str, Any]:
         """Further state of the task: tensors and plain data. Networks are saved by the trainer."""
         return {}

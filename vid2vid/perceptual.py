@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
 from trainer.weights import read_pth, read_safetensors
-
-log = logging.getLogger(__name__)
 
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # at relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
 WIDEST = 1024  # wider images are halved until they are not
@@ -76,13 +73,12 @@ def build_perceptual(weights: str | None) -> Perceptual | None:
             download it, or None.
 
     Returns:
-        The network, or None where no weights are configured: the loss is then off, and the log says so.
+        The network, or None where no weights are configured: the loss is then off.
 
     Raises:
         CheckpointError: the file is missing, unreadable or another network's; or the download failed.
     """
     if weights is None:
-        log.info("model.perceptual_weights is not set: training without the perceptual loss")
         return None
     state = _download() if weights == "torchvision" else _read(Path(weights))
     network = Perceptual()

@@ -96,6 +96,15 @@ class Vid2VidTask(Task):
     def meta(self) -> dict[str, Any]:
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
 
+    def notes(self) -> list[str]:
+        model = self.config.model
+        if model.lambda_perceptual > 0 and self.perceptual is None:
+            return [
+                "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
+                "model.lambda_perceptual=0 says that none is wanted)"
+            ]
+        return []
+
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Cuts clips into segments and carries the detached past (eq. 3) from one to the next.
 

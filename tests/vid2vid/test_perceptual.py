@@ -1,13 +1,13 @@
 """The perceptual loss against torchvision's VGG-19 with the same random weights, and its files."""
 
-import logging
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from trainer.errors import CheckpointError
+from vid2vid.config import ModelConfig, Vid2VidConfig
 from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.task import Vid2VidTask
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,13 @@ def test_safetensors_files_load(weights, tmp_path):
     torch.testing.assert_close(network.state_dict()["layers.28.bias"], weights[1]["features.28.bias"])
 
 
-def test_without_weights_it_is_off_and_the_log_says_so(caplog):
-    with caplog.at_level(logging.INFO):
-        assert build_perceptual(None) is None
-    assert "without the perceptual loss" in caplog.text
+def test_without_weights_it_is_off_and_the_log_says_so() -> None:
+    assert build_perceptual(None) is None
+    config = Vid2VidConfig(model=ModelConfig(ngf=4, ndf=4, blocks=2, downsamplings=2))
+    (note,) = Vid2VidTask(config).notes()
+    assert "perceptual loss off" in note and "model.perceptual_weights" in note
+    config.model.lambda_perceptual = 0.0
+    assert Vid2VidTask(config).notes() == []
 
 
 def test_files_that_do_not_fit(tmp_path, weights):
