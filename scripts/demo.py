@@ -21,7 +21,7 @@ EXPERIMENT = "vid2vid/demo"
 @dataclass
 class Arguments:
     name: str = "demo"  # the run directory is runs/NAME
-    minutes: float = 7.0  # of training at most; what else the demo does takes one more
+    minutes: float = 7.5  # of training at most; what else the demo does takes one more
     frames: int = 96  # length of the video
     zoom: int = 3  # the video's enlargement
     experiment: str = EXPERIMENT  # recipe in configs/experiment
