@@ -16,6 +16,7 @@ from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded, load_run, parse_args
 
 EXPERIMENT = "vid2vid/demo"
+GRACE_MINUTES = 0.5  # a machine that slowed down after it was timed is stopped this long after the time given
 
 
 @dataclass
@@ -50,11 +51,14 @@ def main() -> None:
     if not (run_dir / "config.yaml").is_file():
         print("timing a few steps on this machine ...", flush=True)
         config = fit_to_time(config, build, arguments.minutes)
+        config.trainer.max_minutes = arguments.minutes + GRACE_MINUTES
         print(f"training on {config.trainer.max_samples} clips, at most {arguments.minutes:g} minutes", flush=True)
-    Trainer(config, lambda: build(config), run_dir).fit()
-    if not (run_dir / "done.json").is_file():
-        print("stopped before the end; the same command goes on from here")
+    trainer = Trainer(config, lambda: build(config), run_dir)
+    trainer.fit()
+    if trainer.stop.requested:
         return
+    if not (run_dir / "done.json").is_file():
+        print("the time is up before the learning rate has fallen to its end; the same command would go on from here")
     trained = time.monotonic()
     run = load_generator(load_run(run_dir, SCHEMAS), run_dir)
     print(f"generating {arguments.frames} frames of a street that it never saw ...", flush=True)
