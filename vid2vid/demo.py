@@ -87,9 +87,7 @@ def draw_curves(run_dir: Path) -> Path:
     return path
 
 
-def make_video(
-    run: LoadedRun, out: Path, frames: int, zoom: int, progress: Callable[[int, int | None], None]
-) -> Generated:
+def make_video(run: LoadedRun, out: Path, frames: int, zoom: int) -> Generated:
     """Label | real | generated of a street that no training saw, enlarged ``zoom`` times for the eye."""
     sequence = next(iter(open_source("street", run.config, frames)))
     return generate_video(run, sequence, out, frames=frames, compare=True, zoom=zoom)
