@@ -22,7 +22,7 @@ GRACE_MINUTES = 0.5  # a machine that slowed down after it was timed is stopped 
 @dataclass
 class Arguments:
     name: str = "demo"  # the run directory is runs/NAME
-    minutes: float = 7.5  # of training at most; what else the demo does takes one more
+    minutes: float = 7.0  # of training at most; what else the demo does takes one more
     frames: int = 96  # length of the video
     zoom: int = 3  # the video's enlargement
     experiment: str = EXPERIMENT  # recipe in configs/experiment
@@ -54,6 +54,7 @@ def main() -> None:
         config.trainer.max_minutes = arguments.minutes + GRACE_MINUTES
         print(f"training on {config.trainer.max_samples} clips, at most {arguments.minutes:g} minutes", flush=True)
     trainer = Trainer(config, lambda: build(config), run_dir)
+    started = time.monotonic()
     trainer.fit()
     if trainer.stop.requested:
         return
@@ -73,7 +74,7 @@ def main() -> None:
     print(f"curves         {curves}")
     print(f"figures        {run_dir / 'eval.json'}")
     print(f"weights        {run_dir / 'checkpoints'}")
-    print(f"\n{(trained - began) / 60:.1f} minutes of training, {(time.monotonic() - began) / 60:.1f} in all. Next:")
+    print(f"\n{(trained - started) / 60:.1f} minutes of training, {(time.monotonic() - began) / 60:.1f} in all. Next:")
     print(f"  python scripts/generate.py run={run_dir} source=street clip=3 out=street3.mp4 compare=true remap=11:21")
     print(f"  tensorboard --logdir {run_dir}")
 
