@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
 from torch import Tensor
 
 from trainer.checkpoint import load_weights
 
+ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
     "model=vid2vid_tiny",
     "model.flow_init=0.1",
