@@ -76,7 +76,12 @@ def test_script_commands_name_scripts_and_arguments() -> None:
                     for argument in words[words.index(word) + 1 :]:
                         key = argument.partition("=")[0]
                         known = re.search(rf"^    {re.escape(key)}: ", text, re.MULTILINE)
-                        passed_on = "overrides: list[str]" in text and key.split(".")[0] in ("data", "model", "trainer", "seed")
+                        passed_on = "overrides: list[str]" in text and key.split(".")[0] in (
+                            "data",
+                            "model",
+                            "trainer",
+                            "seed",
+                        )
                         assert known or passed_on, f"{path.name}: {' '.join(words)}: {key}"
 
 
