@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint import compare_architecture, load_weights
+from trainer.errors import CheckpointError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
@@ -59,9 +61,31 @@ class Vid2VidTask(Task):
         self.perceptual: Perceptual | None = None
         if model.lambda_perceptual > 0:
             self.perceptual = build_perceptual(model.perceptual_weights)
-        self.stage: Vid2VidStage | None = None
+        self._untouched = [] if model.weights is None else self._start_from(model.weights)
         # Real context frames before the first generated one.
         self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
+
+    def _start_from(self, weights: str) -> list[str]:
+        """Loads ``model.weights`` (EMA where there is one); networks that it lacks keep their drawn weights.
+
+        Returns:
+            The names of those networks.
+        """
+        found, _ = load_weights(weights)
+        missing = []
+        for name, network in self._networks.items():
+            own = {key.removeprefix(f"{name}."): x for key, x in found.items() if key.startswith(f"{name}.")}
+            if not own:
+                missing.append(name)
+                continue
+            compare_architecture(network.state_dict(), own, f"the {name} in model.weights={weights}")
+            network.load_state_dict(own)
+        if len(missing) == len(self._networks):
+            raise CheckpointError(
+                f"model.weights={weights} holds none of {', '.join(missing)}; give a run, its checkpoint, or a file of "
+                "scripts/convert.py format=vid2vid"
+            )
+        return missing
 
     # What the trainer asks for
 
@@ -97,13 +121,16 @@ class Vid2VidTask(Task):
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
 
     def notes(self) -> list[str]:
-        model = self.config.model
+        model, found = self.config.model, []
         if model.lambda_perceptual > 0 and self.perceptual is None:
-            return [
+            found.append(
                 "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
                 "model.lambda_perceptual=0 says that none is wanted)"
-            ]
-        return []
+            )
+        if model.weights is not None:
+            anew = f"; not in it, so drawn anew: {', '.join(self._untouched)}" if self._untouched else ""
+            found.append(f"a new run starts from model.weights={model.weights}{anew}")
+        return found
 
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Cuts clips into segments and carries the detached past (eq. 3) from one to the next.

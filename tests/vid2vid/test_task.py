@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainer.checkpoint import load_weights
 from trainer.cli import compose
+from trainer.errors import CheckpointError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
 from trainer.splitting import split_batch
@@ -204,6 +206,18 @@ def test_frame_by_frame_baseline(tmp_path: Path) -> None:
     trainer = make(tmp_path, *words, model="pix2pixhd")
     trainer.fit()
     assert set(trainer.networks) == {"generator", "d_image"}
+
+
+def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
+    make(tmp_path / "first", "trainer.max_steps=2", "trainer.ema=null", "model.video_discriminator=false").fit()
+    words = [f"model.weights={tmp_path / 'first'}", "seed=7"]
+    trainer = make(tmp_path / "second", *words)
+    expected, _ = load_weights(tmp_path / "first")
+    got = network_tensors(trainer.networks)
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    assert any("drawn anew: d_video" in note for note in trainer.task.notes())
+    with pytest.raises(CheckpointError, match=r"generator in model\.weights"):
+        make(tmp_path / "wider", *words, "model.ngf=8")
 
 
 @pytest.mark.slow
