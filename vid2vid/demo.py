@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from trainer.config import StageConfig
 from trainer.errors import UserError
 from trainer.loop import Trainer
 from trainer.media import write_png
@@ -42,15 +41,17 @@ def fit_to_time(config: Vid2VidConfig, build: Callable[[Vid2VidConfig], Task], m
         UserError: where the time is too short for anything.
     """
     trial = deepcopy(config)
-    row: StageConfig = next(iter(trial.curriculum.stages.values()))
+    row = next(iter(trial.curriculum.stages.values()))
     trial.trainer.max_samples, trial.trainer.max_minutes = row.batch_size * BATCHES, None
-    trial.trainer.eval_every, trial.trainer.log_every = 0, row.frames // getattr(row, "segment_frames", 1)
+    trial.trainer.eval_every, trial.trainer.log_every = 0, -(-row.frames // row.segment_frames)
     trial.logger.tensorboard = False
     with tempfile.TemporaryDirectory() as folder:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # the trial's record is nobody's concern
             Trainer(trial, lambda: build(trial), Path(folder) / "trial").fit()
         lines = (Path(folder) / "trial" / "metrics.jsonl").read_text().splitlines()
     rates = [json.loads(line)["samples_per_s"] for line in lines][1:]
+    if not rates:
+        raise UserError("stopped while the machine was being timed; nothing was written")
     rate = sorted(rates)[len(rates) // 2]
     batches = int(rate * minutes * 60 / row.batch_size)
     if batches < 1:

@@ -160,7 +160,7 @@ class Vid2VidTask(Task):
             shared = [self._judge_frames(segment, ctx)]
         else:
             shared = [judged for judged in self._judge_windows(segment, ctx) if judged is not None]
-        return self._discriminator_losses(phase, shared, ctx)
+        return self._discriminator_losses(shared)
 
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
         return evaluate_clips(
@@ -374,9 +374,7 @@ class Vid2VidTask(Task):
             )
         return terms
 
-    def _discriminator_losses(
-        self, phase: str, shared: list[SharedDiscriminator], ctx: StepContext
-    ) -> dict[str, Tensor]:
+    def _discriminator_losses(self, shared: list[SharedDiscriminator]) -> dict[str, Tensor]:
         """Half the sum of both terms, over composed and raw frames and over temporal scales (spec 3.6)."""
         on_real: list[Tensor] = []
         on_fake: list[Tensor] = []
