@@ -162,7 +162,10 @@ def _fits(kind: Any, value: Any) -> bool:
     if is_dataclass(kind) or get_origin(kind) is dict:
         return isinstance(value, Mapping)
     if get_origin(kind) is list:
-        return isinstance(value, list | tuple) and all(_fits(get_args(kind)[0], item) for item in value)
+        inner, optional = unwrap(get_args(kind)[0])
+        return isinstance(value, list | tuple) and all(
+            (item is None and optional) or _fits(inner, item) for item in value
+        )
     if issubclass(kind, Enum):
         return isinstance(value, kind) or (isinstance(value, str) and value in kind.__members__)
     if kind is bool or isinstance(value, bool):
@@ -176,7 +179,7 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _noun(kind: Any) -> str:
     if get_origin(kind) is list:
-        item = {int: "whole numbers", float: "numbers", str: "texts"}.get(get_args(kind)[0], "values")
+        item = {int: "whole numbers", float: "numbers", str: "texts"}.get(unwrap(get_args(kind)[0])[0], "values")
         return f"a list of {item}, like [{'a,b' if item == 'texts' else '1,2'}]"
     return _NOUNS[kind]
 

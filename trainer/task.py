@@ -105,6 +105,7 @@ class StepContext:
         rank, world: process number and count.
         loss_scale: what fp16 multiplies the current phase's loss by before backward, else 1; for a task that takes
             gradients of its own.
+        sum: ``ctx.sum(tensor)`` adds a tensor up over all processes, in evaluation, where every process calls it alike.
     """
 
     step: int
@@ -119,6 +120,7 @@ class StepContext:
     rank: int = 0
     world: int = 1
     loss_scale: Tensor | float = 1.0
+    sum: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
 
 
 class SampleDataset(Protocol):
@@ -194,6 +196,25 @@ class Task(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Counterpart of ``state_dict``."""
+
+    def layers(self, phase: str) -> dict[str, int]:
+        """Depth of a phase's parameters by full name (``network.parameter``), from 0 (the embedding) to the head.
+
+        Read for layer-wise learning-rate decay (``optim.PHASE.layer_decay``); must then name every parameter.
+        """
+        return {}
+
+    def undecayed(self, phase: str) -> set[str]:
+        """Full names of a phase's parameters that weight decay spares although they have two or more dimensions."""
+        return set()
+
+    def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+        """What the dry run shows besides: (title, rows of cells), the first row being the heading."""
+        return []
+
+    def evaluation_note(self, stage: Stage) -> str:
+        """How the validation data are prepared, in a few words; printed with every score. Empty: nothing to say."""
+        return ""
 
     def shard_blocks(self) -> list[nn.Module]:
         """Modules that a sharding strategy wraps one by one."""

@@ -1,0 +1,275 @@
+"""Configuration of a classification run: dataclasses are the only place of defaults. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from trainer.config import RunConfig, StageConfig
+
+PHASES = ("main",)
+
+
+class Pool(Enum):
+    cls = "cls"  # the class token
+    gap = "gap"  # mean of the patch tokens
+    map = "map"  # one learned query attends to all tokens ("multihead attention pooling")
+    none = "none"  # no pooling: a feature vector per token; for use as a backbone, not for training a classifier
+
+
+class PosEmbed(Enum):
+    learned = "learned"
+    sincos2d = "sincos2d"  # MoCo-v3's and big_vision's table
+    sincos2d_mae = "sincos2d_mae"  # MAE's table, which differs
+    none = "none"
+
+
+class DropPathShape(Enum):
+    ramp = "ramp"  # from 0 in the first block to the rate in the last
+    constant = "constant"  # the rate in every block (DeiT-III)
+
+
+class QkNorm(Enum):
+    none = "none"
+    layer = "layer"
+    rms = "rms"
+
+
+class Gelu(Enum):
+    exact = "exact"
+    tanh = "tanh"  # JAX's default: what Google's checkpoints were trained with
+
+
+class Init(Enum):
+    jax = "jax"
+    timm = "timm"
+
+
+class Attention(Enum):
+    auto = "auto"  # by device and precision, as measured (BENCHMARKS.md)
+    sdpa = "sdpa"
+    explicit = "explicit"
+
+
+class HeadPolicy(Enum):
+    keep = "keep"  # an error when the classes differ
+    reset = "reset"  # a new head
+
+
+class ChannelAdapt(Enum):
+    auto = "auto"  # to 1 channel: sum; else tile
+    sum = "sum"
+    mean = "mean"
+    tile = "tile"
+    zero = "zero"  # new channels start at zero
+
+
+class PosInterp(Enum):
+    bicubic = "bicubic"  # timm, DeiT, MAE
+    bilinear_jax = "bilinear_jax"  # vision_transformer, big_vision: corners aligned
+
+
+class Fit(Enum):
+    """What is done with a picture whose sides the patch does not divide."""
+
+    error = "error"
+    pad = "pad"
+    crop = "crop"
+    resize = "resize"
+
+
+class DataKind(Enum):
+    shapes = "shapes"
+    digits = "digits"
+    cifar10 = "cifar10"
+    cifar100 = "cifar100"
+    flowers102 = "flowers102"
+    pets = "pets"
+    food101 = "food101"
+    imagefolder = "imagefolder"
+    imagenet = "imagenet"
+    webdataset = "webdataset"
+    csv = "csv"
+
+
+OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})
+
+
+class ShapesTarget(Enum):
+    shape = "shape"
+    texture = "texture"
+
+
+class Crop(Enum):
+    """How a training picture becomes the run's resolution."""
+
+    inception = "inception"  # random area and aspect ratio
+    resize = "resize"  # the whole picture, squeezed
+    center = "center"  # as evaluated: nothing random
+    pad = "pad"  # pad all around, crop at random (CIFAR)
+    simple = "simple"  # short side to the resolution, reflect-pad by 4, crop at random (DeiT-III)
+
+
+class Interpolation(Enum):
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+    random = "random"  # either, drawn per picture
+
+
+class EvalCrop(Enum):
+    center = "center"  # short side to resolution / crop_ratio, then the centre
+    squash = "squash"  # the whole picture to the resolution
+
+
+class LossKind(Enum):
+    softmax = "softmax"
+    sigmoid = "sigmoid"  # summed over classes (vision_transformer, big_vision)
+    bce = "bce"  # mean over classes, targets above 0 count as 1 (DeiT-III)
+    focal = "focal"
+
+
+class ClassWeights(Enum):
+    none = "none"
+    balanced = "balanced"  # inverse frequency
+    effective = "effective"  # effective number of samples (Cui et al., 2019)
+
+
+class Distill(Enum):
+    none = "none"
+    soft = "soft"
+    hard = "hard"
+
+
+@dataclass
+class ModelConfig:
+    variant: str = "B"  # mu Ti S M B L So400m H g G; with the patch also as Google writes it: B/16
+    patch: int = 16  # side of a patch in pixels
+    name: str | None = None  # a timm model instead (swin_tiny_patch4_window7_224): nothing above and below is read
+    name_options: dict[str, float] = field(default_factory=dict)  # for timm.create_model (drop_path_rate, ...)
+    width: int | None = None  # None: of the variant; likewise the next three
+    depth: int | None = None
+    mlp: int | None = None
+    heads: int | None = None
+    num_classes: int | None = None  # None: as many as the data has
+    in_channels: int | None = None  # None: as many as the data has
+    pool: Pool = Pool.cls
+    pool_first: bool = False  # with gap: mean, then the last norm (MAE, timm's fc_norm), instead of norm, then mean
+    pos_embed: PosEmbed = PosEmbed.learned
+    class_position: bool = True  # the class token (and distillation token) has a position too (not: DeiT-III)
+    registers: int = 0
+    distilled: bool = False  # DeiT's distillation token with a head of its own
+    layer_scale: float | None = None  # initial value; None: off
+    drop_path: float = 0.0
+    drop_path_shape: DropPathShape = DropPathShape.ramp
+    dropout: float = 0.0  # after positions, after attention's projection, after both MLP layers
+    attention_dropout: float = 0.0
+    patch_dropout: float = 0.0
+    qk_norm: QkNorm = QkNorm.none
+    qkv_bias: bool = True
+    gelu: Gelu = Gelu.exact
+    norm_eps: float = 1e-6
+    representation: int = 0  # width of a tanh layer before the head; 0: none
+    probe_norm: bool = False  # batch norm without scale and shift before the head (MAE's linear probe)
+    init: Init = Init.jax
+    head_bias: float | None = None  # None: -ln K for sigmoid and bce losses, else 0
+    attention: Attention = Attention.auto
+    checkpointing: bool = False  # recompute activations of each block in the backward pass
+    fit: Fit = Fit.error
+    weights: str | None = None  # a file, a run, a checkpoint folder, or timm:NAME
+    head: HeadPolicy = HeadPolicy.keep
+    pos_interp: PosInterp = PosInterp.bicubic
+    channel_adapt: ChannelAdapt = ChannelAdapt.auto
+    channel_map: list[int | None] = field(default_factory=list)  # source channel of each new one; null: zero
+
+
+@dataclass
+class DataConfig:
+    kind: DataKind = DataKind.shapes
+    root: str | None = None
+    val_root: str | None = None  # None: the data's own split, else the last `val_share` of every class
+    val_share: float = 0.1
+    test_root: str | None = None
+    channels: int | None = None  # read as 1 grey, 3 RGB or 4 RGBA; None: the data's own (RGB for files)
+    mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
+    std: list[float] | None = None
+    workers: int = 2
+    download: bool = False
+    cache: bool = False  # keep decoded, resized pictures on disk
+    cache_dir: str = ".cache/images"
+    cache_size: int | None = None  # short side in the cache; None: the run's resolution / eval_crop_ratio
+    on_bad_file: OnBadFile = OnBadFile["raise"]
+    train_samples: int | None = None  # only so many, the same number per class where possible
+    repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
+    multilabel: bool = False  # csv: several labels per picture
+    csv_path: str = "path"  # csv: column names
+    csv_label: str = "label"
+    csv_separator: str = "|"  # csv: between the labels of one picture
+    class_map: str | None = None  # a file that maps the model's classes to those of the data (ImageNet-A, -R, ReaL)
+    balanced: bool = False  # draw every class equally often
+    shapes_samples: int = 20000  # shapes: pictures in the training split
+    shapes_val_samples: int = 2000
+    shapes_target: ShapesTarget = ShapesTarget.shape
+    shapes_texture_bias: float = 0.0  # shapes: probability that the texture gives the class away
+    shapes_conflict: bool = False  # shapes: in validation the texture is always that of another class
+    shapes_world_seed: int = 0
+
+
+@dataclass
+class AugmentConfig:
+    crop: Crop = Crop.inception
+    scale: list[float] = field(default_factory=lambda: [0.08, 1.0])  # inception: share of the area
+    ratio: list[float] = field(default_factory=lambda: [0.75, 1.3333])
+    pad: int = 4
+    flip: float = 0.5  # probability
+    interpolation: Interpolation = Interpolation.bilinear
+    auto: str | None = None  # randaugment-n2-m10 | bv_randaugment-n2-m10 | rand-m9-mstd0.5-inc1 | autoaugment | three
+    color_jitter: float = 0.0
+    erasing: float = 0.0  # probability
+    mixup: float = 0.0  # alpha; 0: off
+    mixup_max: bool = False  # lambda = max(lambda, 1 - lambda) (big_vision)
+    cutmix: float = 0.0  # alpha; 0: off
+    mix_probability: float = 1.0  # of mixing a batch at all
+    mix_switch: float = 0.5  # of CutMix where both are on
+    eval_crop: EvalCrop = EvalCrop.center
+    eval_crop_ratio: float = 0.875
+    eval_interpolation: Interpolation = Interpolation.bilinear
+
+
+@dataclass
+class LossConfig:
+    kind: LossKind = LossKind.softmax
+    smoothing: float = 0.0
+    gamma: float = 2.0  # focal
+    class_weights: ClassWeights = ClassWeights.none
+    class_weight_values: dict[str, float] = field(default_factory=dict)  # by class name; others weigh 1
+
+
+@dataclass
+class DistillConfig:
+    mode: Distill = Distill.none
+    teacher: str | None = None  # a run, a checkpoint, a file (with teacher_name) or timm:NAME
+    teacher_name: str | None = None  # timm name of a bare weights file's model; None: one of our ViTs
+    alpha: float = 0.5  # share of the distillation loss
+    temperature: float = 1.0
+
+
+@dataclass
+class VitStage(StageConfig):
+    batch_size: int = 128
+
+
+@dataclass
+class CurriculumConfig:
+    stages: dict[str, VitStage] = field(default_factory=dict)  # by name; none: one stage of defaults
+
+
+@dataclass
+class VitConfig(RunConfig):
+    task: str = "vit"
+    resolution: list[int] = field(default_factory=lambda: [224, 224])  # [H, W]; on the command line also one number
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
