@@ -1,0 +1,231 @@
+"""Checks of a classification configuration across its fields, before anything is built. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from trainer.errors import ConfigError
+from trainer.schema import show
+from trainer.validation import at_least, existing, run_problems
+from vit.config import (
+    PHASES,
+    AugmentConfig,
+    DataConfig,
+    DataKind,
+    Distill,
+    DropPathShape,
+    Fit,
+    LossConfig,
+    LossKind,
+    ModelConfig,
+    Pool,
+    PosEmbed,
+    VitConfig,
+)
+from vit.data.policy import problem as policy_problem
+from vit.variants import VARIANTS, parse_variant
+
+BUILT_IN = (DataKind.shapes, DataKind.digits)
+FETCHED = (DataKind.cifar10, DataKind.cifar100, DataKind.flowers102, DataKind.pets, DataKind.food101)
+TIMM = re.compile(r"timm:[\w.\-/]+")
+
+
+def validate(config: VitConfig) -> None:
+    """Raise ConfigError with every problem of a configuration."""
+    found = problems(config)
+    if found:
+        raise ConfigError(found)
+
+
+def problems(config: VitConfig) -> list[str]:
+    """Every problem of a configuration, one line each: key, value, remedy."""
+    found = run_problems(config, PHASES)
+    if config.model.name is None:
+        found += _model_problems(config.model)
+        found += _size_problems(config)
+    found += _weights_problems(config.model)
+    found += _data_problems(config.data)
+    found += _augment_problems(config.augment)
+    found += _loss_problems(config.loss, config.data)
+    found += _distill_problems(config)
+    return found
+
+
+def _model_problems(model: ModelConfig) -> list[str]:
+    try:
+        variant, patch = parse_variant(model.variant, model.patch)
+    except ConfigError as error:
+        return error.problems
+    found = at_least("model.patch", patch, 1)
+    for name in ("width", "depth", "mlp", "heads", "num_classes", "in_channels"):
+        found += at_least(f"model.{name}", getattr(model, name), 1)
+    for name in ("registers", "representation"):
+        found += at_least(f"model.{name}", getattr(model, name), 0)
+    for name in ("drop_path", "dropout", "attention_dropout", "patch_dropout"):
+        value = getattr(model, name)
+        if not 0.0 <= value < 1.0:
+            found.append(f"model.{name}={value}: a probability, at least 0 and below 1")
+    found += at_least("model.layer_scale", model.layer_scale, 0.0, exclusive=True)
+    found += at_least("model.norm_eps", model.norm_eps, 0.0, exclusive=True)
+    width = model.width or VARIANTS[variant].width
+    heads = model.heads or VARIANTS[variant].heads
+    if width > 0 and heads > 0 and width % heads:
+        near = [h for h in range(1, width + 1) if width % h == 0]
+        near.sort(key=lambda h: abs(h - heads))
+        found.append(f"model.heads={heads} does not divide the width {width}; nearest: {near[0]} or {near[1]}")
+    if model.pos_embed in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae) and width % 4:
+        found.append(f"model.pos_embed={show(model.pos_embed)} needs a width divisible by 4, not {width}")
+    if model.pool is Pool.none:
+        found.append("model.pool=none gives a vector per token and no prediction; to train use cls, gap or map")
+    if model.pool_first and model.pool is not Pool.gap:
+        found.append(f"model.pool_first=true goes with model.pool=gap, not {show(model.pool)}")
+    if model.distilled and model.pool is not Pool.cls:
+        found.append(f"model.distilled=true needs model.pool=cls, not {show(model.pool)}")
+    if model.distilled and model.representation:
+        found.append("model.distilled=true has two linear heads: set model.representation=0")
+    if model.drop_path and model.drop_path_shape is DropPathShape.ramp and (model.depth or VARIANTS[variant].depth) == 1:
+        found.append(
+            f"model.drop_path={model.drop_path} with one block and drop_path_shape=ramp drops nothing: use constant"
+        )
+    return found
+
+
+def _size_problems(config: VitConfig) -> list[str]:
+    """The patch against every resolution of the run."""
+    model, found = config.model, []
+    try:
+        _, patch = parse_variant(model.variant, model.patch)
+    except ConfigError:
+        return []
+    sizes = {"resolution": list(config.resolution)}
+    for name, row in config.curriculum.stages.items():
+        if row.resolution is not None:
+            sizes[f"curriculum.stages.{name}.resolution"] = list(row.resolution)
+        elif row.downscale > 1 and all(side % row.downscale == 0 for side in config.resolution):
+            sizes[f"curriculum.stages.{name}.downscale={row.downscale}, so"] = [
+                side // row.downscale for side in config.resolution
+            ]
+    if patch < 1:
+        return []
+    for key, size in sizes.items():
+        if len(size) != 2 or min(size) < 1:
+            continue  # said by others
+        if min(size) < patch:
+            found.append(f"{key}={show(size)} is smaller than a patch (model.patch={patch}): make it larger")
+        elif model.fit is Fit.error and any(side % patch for side in size):
+            below = [max(side // patch, 1) * patch for side in size]
+            above = [-(-side // patch) * patch for side in size]
+            found.append(
+                f"{key}={show(size)}: patches of {patch} pixels (model.patch) do not divide it; nearest: "
+                f"{show(below)} or {show(above)}, or model.fit=pad|crop|resize"
+            )
+    return found
+
+
+def _weights_problems(model: ModelConfig) -> list[str]:
+    found = []
+    if model.weights is not None:
+        found += checkpoint_problems("model.weights", model.weights)
+    wrong = [c for c in model.channel_map if c is not None and c < 0]
+    if wrong:
+        found.append(f"model.channel_map has {show(wrong)}: give channels of the weights from 0 on, or null")
+    if model.channel_map and model.in_channels not in (None, len(model.channel_map)):
+        found.append(
+            f"model.channel_map has {len(model.channel_map)} entries, but model.in_channels={model.in_channels}: "
+            "one entry per channel of the new pictures"
+        )
+    return found
+
+
+def checkpoint_problems(key: str, value: str) -> list[str]:
+    """A problem when weights are neither a path that exists nor ``timm:NAME``."""
+    if value.startswith("timm:"):
+        return [] if TIMM.fullmatch(value) else [f"{key}={value}: needs a name, like timm:vit_base_patch16_224"]
+    if Path(value).expanduser().exists():
+        return []
+    return [f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}; or give timm:NAME"]
+
+
+def _data_problems(data: DataConfig) -> list[str]:
+    found = at_least("data.workers", data.workers, 0) + at_least("data.repeats", data.repeats, 1)
+    for name in ("train_samples", "cache_size", "shapes_samples", "shapes_val_samples"):
+        found += at_least(f"data.{name}", getattr(data, name), 1)
+    if data.channels not in (None, 1, 3, 4):
+        found.append(f"data.channels={data.channels}: pictures are read as 1 (grey), 3 (RGB) or 4 (RGBA)")
+    if not 0.0 < data.val_share < 1.0:
+        found.append(
+            f"data.val_share={data.val_share}: must lie between 0 and 1, for example 0.1; or give data.val_root"
+        )
+    for name in ("mean", "std"):
+        value = getattr(data, name)
+        if value is not None and (not value or (name == "std" and min(value) <= 0)):
+            found.append(f"data.{name}={show(value)}: one number per channel on a scale of 0..1, std above 0")
+    if data.mean and data.std and len(data.mean) != len(data.std):
+        found.append(f"data.mean has {len(data.mean)} numbers and data.std {len(data.std)}: one per channel each")
+    if not 0.0 <= data.shapes_texture_bias <= 1.0:
+        found.append(f"data.shapes_texture_bias={data.shapes_texture_bias}: a probability, between 0 and 1")
+    if data.kind not in BUILT_IN:
+        fetch = " (data.download=true fetches it there)" if data.kind in FETCHED else ""
+        needed = f"data={show(data.kind)} reads files; give data.root=PATH{fetch}"
+        if data.download and data.root is not None:
+            pass  # made by the download
+        else:
+            found += existing("data.root", data.root, needed)
+        found += existing("data.val_root", data.val_root)
+        found += existing("data.test_root", data.test_root)
+    found += existing("data.class_map", data.class_map)
+    if data.multilabel and data.kind is not DataKind.csv:
+        found.append(f"data.multilabel=true is for data=csv, not {show(data.kind)}")
+    return found
+
+
+def _augment_problems(augment: AugmentConfig) -> list[str]:
+    found = []
+    for name in ("flip", "erasing", "mix_probability", "mix_switch"):
+        value = getattr(augment, name)
+        if not 0.0 <= value <= 1.0:
+            found.append(f"augment.{name}={value}: a probability, between 0 and 1")
+    for name in ("mixup", "cutmix", "color_jitter"):
+        found += at_least(f"augment.{name}", getattr(augment, name), 0.0)
+    found += at_least("augment.pad", augment.pad, 0)
+    if len(augment.scale) != 2 or not 0.0 < augment.scale[0] <= augment.scale[1] <= 1.0:
+        found.append(f"augment.scale={show(augment.scale)}: needs [least, most] share of the area, like [0.08,1.0]")
+    if len(augment.ratio) != 2 or not 0.0 < augment.ratio[0] <= augment.ratio[1]:
+        found.append(f"augment.ratio={show(augment.ratio)}: needs [least, most] width to height, like [0.75,1.3333]")
+    if not 0.0 < augment.eval_crop_ratio <= 1.0:
+        found.append(f"augment.eval_crop_ratio={augment.eval_crop_ratio}: must be above 0 and at most 1, like 0.875")
+    if augment.auto is not None:
+        wrong = policy_problem(augment.auto)
+        found += [f"augment.auto={augment.auto}: {wrong}"] if wrong else []
+    return found
+
+
+def _loss_problems(loss: LossConfig, data: DataConfig) -> list[str]:
+    found = at_least("loss.gamma", loss.gamma, 0.0)
+    if not 0.0 <= loss.smoothing < 1.0:
+        found.append(f"loss.smoothing={loss.smoothing}: must be at least 0 and below 1, like 0.1")
+    if data.multilabel and loss.kind is LossKind.softmax:
+        found.append("loss.kind=softmax has one class per picture, but data.multilabel=true: use bce, sigmoid or focal")
+    wrong = [name for name, value in loss.class_weight_values.items() if value < 0]
+    if wrong:
+        found.append(f"loss.class_weight_values: {', '.join(wrong)} must not be negative")
+    return found
+
+
+def _distill_problems(config: VitConfig) -> list[str]:
+    distill, found = config.distill, []
+    if distill.mode is Distill.none:
+        if distill.teacher is not None:
+            found.append("distill.teacher is given, but distill.mode=none: set distill.mode=hard or soft")
+        return found
+    if distill.teacher is None:
+        found.append(f"distill.mode={show(distill.mode)} needs distill.teacher: a run, a checkpoint or timm:NAME")
+    else:
+        found += checkpoint_problems("distill.teacher", distill.teacher)
+    if not 0.0 <= distill.alpha <= 1.0:
+        found.append(f"distill.alpha={distill.alpha}: a share, between 0 and 1")
+    found += at_least("distill.temperature", distill.temperature, 0.0, exclusive=True)
+    if config.data.multilabel:
+        found.append("distill.mode works on one class per picture: set data.multilabel=false or distill.mode=none")
+    return found
