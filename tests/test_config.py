@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ from trainer.help import field_comments, group_options, groups
 from trainer.schema import find_problems, schema_keys, suggest_key, to_dataclass
 from vid2vid.config import Foreground, Vid2VidConfig
 from vid2vid.validate import problems, validate
+from vit.config import VitConfig
 
 MODELS = group_options(CONFIGS, "model")
-FREE_GROUPS = ("curriculum", "debug", "experiment", "model")  # made for certain models, or models themselves
+REFERENCE = {"vid2vid": "vid2vid", "vit": "vit_s16"}  # a model of each task
 
 
 def files_of(*names: str) -> list[str]:
@@ -41,30 +43,58 @@ def data_root(tmp_path: Path) -> str:
 # Everything composes
 
 
-COMPANIONS = [name for name in groups(CONFIGS) if name not in FREE_GROUPS] + ["debug"]
+COMPANIONS = [name for name in groups(CONFIGS) if name not in ("curriculum", "experiment", "model")]
+
+
+def problems_of(words: list[str]) -> list[str]:
+    config = compose(words, SCHEMAS)
+    return TASKS[config.task].problems(config)
+
+
+@cache
+def suits(choice: str, task: str) -> bool:
+    """Whether a group's file is made for a task: its keys are the task's, and its phases."""
+    try:
+        return not [line for line in problems_of([f"model={REFERENCE[task]}", choice]) if line.startswith("optim.")]
+    except ConfigError:
+        return False
+
+
+@pytest.mark.parametrize("choice", files_of(*COMPANIONS))
+def test_every_file_suits_a_task(choice: str) -> None:
+    assert any(suits(choice, task) for task in SCHEMAS)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_yaml_composes_for_every_model(model: str, tmp_path: Path) -> None:
-    options = {name: group_options(CONFIGS, name) for name in COMPANIONS}
-    for turn in range(max(map(len, options.values()))):  # several groups at once: composing takes its time
+def test_every_yaml_composes_for_every_model_of_its_task(model: str, tmp_path: Path) -> None:
+    task = compose([f"model={model}"], SCHEMAS).task
+    options = {
+        name: [option for option in group_options(CONFIGS, name) if suits(f"{name}={option}", task)]
+        for name in COMPANIONS
+    }
+    assert all(options.values())
+    turns = max(map(len, options.values())) if model in REFERENCE.values() else 2
+    for turn in range(turns):  # several groups at once: composing takes its time
         words = [f"{name}={found[turn % len(found)]}" for name, found in options.items()]
-        config = compose([f"model={model}", f"data.root={data_root(tmp_path)}", *words], SCHEMAS)
-        assert not problems(config), words
+        assert not problems_of([f"model={model}", *words, f"data.root={data_root(tmp_path)}"]), words
 
 
 @pytest.mark.parametrize("choice", files_of("curriculum"))
 def test_every_curriculum_fits_a_model(choice: str) -> None:
     model = "vid2vid_paper" if choice.endswith("paper") else "vid2vid"
-    validate(compose([f"model={model}", choice], SCHEMAS))
+    if not suits(choice, "vid2vid"):
+        model = "vit_s16"
+    assert not problems_of([f"model={model}", choice])
 
 
 @pytest.mark.parametrize("choice", files_of("experiment"))
-def test_every_experiment_composes_and_says_what_to_expect(choice: str) -> None:
-    validate(compose([choice], SCHEMAS))
+def test_every_experiment_composes_and_says_what_to_expect(choice: str, tmp_path: Path) -> None:
     text = (CONFIGS / (choice.replace("=", "/") + ".yaml")).read_text(encoding="utf-8")
     header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
-    assert f"python train.py {choice}" in header
+    (command,) = re.findall(rf"python train.py ({re.escape(choice)}(?: .*)?)$", header, re.MULTILINE)
+    words = [word.replace("=PATH", f"={data_root(tmp_path)}") for word in command.split()]
+    words = [word for word in words if not word.startswith("[")]
+    assert not problems_of([*words, f"data.root={data_root(tmp_path)}"])
     assert "Expected:" in header and "ardware and date" in header
 
 
@@ -133,12 +163,13 @@ def value_of(value: object) -> str:
     return text.replace(" ", "").replace("'", "")
 
 
-def test_every_key_of_the_schema_is_reachable() -> None:
+@pytest.mark.parametrize("model", REFERENCE.values())
+def test_every_key_of_the_schema_is_reachable(model: str) -> None:
     """Given on the command line with its own value, each key is accepted and arrives."""
-    config = compose(["model=vid2vid"], SCHEMAS)
+    config = compose([f"model={model}"], SCHEMAS)
     values = {key: value for key, value in flatten(plain(config)).items() if value not in ("", {})}
     assert len(values) > 100
-    again = compose(["model=vid2vid", *(f"{key}={value_of(value)}" for key, value in values.items())], SCHEMAS)
+    again = compose([f"model={model}", *(f"{key}={value_of(value)}" for key, value in values.items())], SCHEMAS)
     assert config_diff(config, again) == []
 
 
@@ -152,9 +183,22 @@ FROZEN = {
 }
 
 
+FROZEN_VIT = {
+    "": ["name", "seed", "resolution"],
+    "data.": ["root", "workers", "cache"],
+    "model.": ["variant", "patch", "num_classes", "pool", "pos_embed", "weights", "name", "head", "fit"],
+    "trainer.": ["max_steps", "max_samples", "micro_batch"],
+}
+
+
 @pytest.mark.parametrize("key", [group.strip() + name for group, names in FROZEN.items() for name in names])
 def test_public_key_stays(key: str) -> None:
     assert key in set(schema_keys(Vid2VidConfig))
+
+
+@pytest.mark.parametrize("key", [group + name for group, names in FROZEN_VIT.items() for name in names])
+def test_public_key_of_vit_stays(key: str) -> None:
+    assert key in set(schema_keys(VitConfig))
 
 
 def test_public_choices_stay() -> None:
@@ -166,10 +210,9 @@ def test_public_choices_stay() -> None:
 
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
-    (
-        "model=vid2vit",
-        "model=vid2vit: not one of: pix2pixhd, vid2vid, vid2vid_paper, vid2vid_tiny; did you mean 'vid2vid'?",
-    ),
+    ("model=vid2vit", "did you mean 'vid2vid'?"),
+    ("model=vid2vit", "model=vid2vit: not one of: pix2pixhd, timm, vid2vid, vid2vid_paper, vid2vid_tiny, vit_b16, "),
+    ("model=vit_b17", "did you mean 'vit_b16'?"),
     ("data=streat", "did you mean 'street'?"),
     ("experiment=vid2vid/dmo", "did you mean 'vid2vid/demo'?"),
     ("trainer.max_stps=3", "unknown key 'trainer.max_stps'; did you mean 'trainer.max_steps'?"),
@@ -187,7 +230,7 @@ MISTAKES = [
     ("trainer.max_steps=ten", "trainer.max_steps=ten: must be a whole number or null"),
     ("trainer.max_steps=2.5", "trainer.max_steps=2.5: must be a whole number or null"),
     ("model.flow=maybe", "model.flow=maybe: must be true or false"),
-    ("resolution=128", "resolution=128: must be a list of whole numbers, like [1,2]"),
+    ("resolution=wide", "resolution=wide: must be a list of whole numbers, like [1,2]"),
     ("trainer.precision=bf17", "trainer.precision=bf17 is not one of: auto, bf16, fp16, fp32; did you mean 'bf16'?"),
     ("model.foreground=overide", "is not one of: off, override, paper; did you mean 'override'?"),
     ("data.on_bad_file=stop", "data.on_bad_file=stop is not one of: raise, skip"),
@@ -201,7 +244,7 @@ MISTAKES = [
     ("data=cityscapes", "data.root is not set"),
     ("trainer.resume=runs/none", "trainer.resume=runs/none: no such checkpoint folder"),
     ("name=../up", "name=../up: the run's folder below runs/"),
-    ("task=vid2vit", "task=vid2vit is not one of: vid2vid; did you mean 'vid2vid'?"),
+    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, vit; did you mean 'vid2vid'?"),
 ]
 
 
@@ -307,6 +350,39 @@ def test_cross_field_check(words: list[str], message: str) -> None:
     assert len(found) == 1 and message in found[0], found
     with pytest.raises(ConfigError, match=re.escape(message)):
         validate(compose(["model=vid2vid", *words], SCHEMAS))
+
+
+CROSS_FIELD_VIT = [
+    (["model.variant=X"], "model.variant=X: no such variant"),
+    (["model.variant=B/17"], "resolution=[224,224]: patches of 17 pixels (model.patch) do not divide it"),
+    (["resolution=[222,224]"], "nearest: [208,224] or [224,224], or model.fit=pad|crop|resize"),
+    (["curriculum.stages.all.resolution=[100,100]"], "curriculum.stages.all.resolution=[100,100]: patches of 16"),
+    (["model.heads=5"], "model.heads=5 does not divide the width 384; nearest: 4 or 6"),
+    (["model.width=390", "model.pos_embed=sincos2d"], "needs a width divisible by 4, not 390"),
+    (["model.pool=none"], "model.pool=none gives a vector per token"),
+    (["model.distilled=true", "model.pool=gap"], "model.distilled=true needs model.pool=cls"),
+    (["model.drop_path=1"], "model.drop_path=1.0: a probability"),
+    (["model.weights=nowhere.npz"], "model.weights=nowhere.npz: there is no such file or folder"),
+    (["model.weights='timm:'"], "needs a name, like timm:vit_base_patch16_224"),
+    (["data=cifar10"], "data.root is not set: data=cifar10 reads files; give data.root=PATH (data.download=true"),
+    (["data.channels=2"], "data.channels=2: pictures are read as 1 (grey)"),
+    (["data.mean=[0.5]", "data.std=[0.5,0.5]"], "data.mean has 1 numbers and data.std 2"),
+    (["data.multilabel=true", "loss.kind=bce"], "data.multilabel=true is for data=csv"),
+    (["augment.auto=randaug"], "augment.auto=randaug"),
+    (["augment.scale=[0.5,0.1]"], "augment.scale=[0.5,0.1]: needs [least, most]"),
+    (["augment.flip=-1"], "augment.flip=-1.0: a probability"),
+    (["loss.smoothing=1"], "loss.smoothing=1.0"),
+    (["distill.mode=hard"], "distill.mode=hard needs distill.teacher"),
+    (["distill.teacher='timm:resnet18'"], "distill.mode=none"),
+    (["optim.main.layer_decay=0"], "optim.main.layer_decay=0.0"),
+    (["trainer.micro_batch=many"], "trainer.micro_batch=many"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), CROSS_FIELD_VIT, ids=[words[0] for words, _ in CROSS_FIELD_VIT])
+def test_cross_field_check_of_vit(words: list[str], message: str) -> None:
+    found = problems_of(["model=vit_s16", *words])
+    assert len(found) == 1 and message in found[0], found
 
 
 def test_exact_flow_only_with_the_street(tmp_path: Path) -> None:
