@@ -51,6 +51,11 @@ class Criterion:
         self.kind, self.smoothing, self.gamma, self.multilabel = config.kind, config.smoothing, config.gamma, multilabel
         self.class_weights = class_weights(config, classes, counts)
 
+    @property
+    def independent(self) -> bool:
+        """Whether every class is a yes-or-no question of its own (sigmoid) rather than one choice (softmax)."""
+        return self.kind in (LossKind.sigmoid, LossKind.bce) or self.multilabel
+
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Losses of samples.
 
@@ -65,7 +70,7 @@ class Criterion:
         binary = (targets > 0).float() if self.kind is LossKind.bce else targets
         smooth = self._smooth(binary)
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        if self.kind is LossKind.softmax or (self.kind is LossKind.focal and not self.multilabel):
+        if not self.independent:
             log_p = F.log_softmax(logits, dim=-1)
             if self.kind is LossKind.focal:
                 log_p = (1 - log_p.exp()).clamp_min(0).pow(self.gamma) * log_p

@@ -1,0 +1,185 @@
+"""Evaluations for people: pictures (confusion matrix, reliability diagram, samples) and the per-class table.
+
+Pictures are uint8 tensors (H, W, 3). matplotlib is loaded when the first one is drawn.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.media import label_panel
+from vit.metrics import Bins, MultiLabel, SingleLabel
+
+READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers
+DPI = 100
+
+
+@dataclass
+class Shown:
+    """A sample for the picture of predictions: ``image`` (C, H, W) uint8, names of the truth and of the prediction."""
+
+    image: Tensor
+    truth: str
+    predicted: str
+    probability: float
+    right: bool
+
+
+@dataclass
+class Gallery:
+    """Collects samples to be looked at: those predicted wrongly come first.
+
+    Attributes:
+        classes: names.
+        size: how many at most.
+    """
+
+    classes: Sequence[str]
+    size: int = 16
+    wrong: list[Shown] = field(default_factory=list)
+    right: list[Shown] = field(default_factory=list)
+
+    def add(self, images: Tensor, targets: Tensor, probabilities: Tensor, weights: Tensor) -> None:
+        """Offer a batch: (B, C, H, W) uint8, (B, K), (B, K), (B,)."""
+        if len(self.wrong) >= self.size:
+            return
+        best, index = probabilities.max(dim=1)
+        hit = targets.gather(1, index[:, None]).squeeze(1) > 0
+        counted = (weights > 0) & (targets > 0).any(dim=1)
+        rows = zip(counted.tolist(), hit.tolist(), index.tolist(), best.tolist(), strict=True)
+        for i, (counts, right, predicted, probability) in enumerate(rows):
+            kept = self.right if right else self.wrong
+            if counts and len(kept) < self.size:
+                truth = " | ".join(self.classes[k] for k in targets[i].nonzero().flatten()[:3].tolist())
+                kept.append(Shown(images[i].cpu(), truth, self.classes[predicted], probability, right))
+
+    def picture(self, columns: int = 4, tile: int = 128) -> Tensor | None:
+        """Tiles with prediction, probability and truth, wrong ones first; None where nothing was offered."""
+        shown = [*self.wrong, *self.right][: self.size]
+        if not shown:
+            return None
+        tiles = [_tile(item, tile) for item in shown]
+        blank = torch.full_like(tiles[0], 255)
+        tiles += [blank] * (-len(tiles) % min(columns, len(tiles)))
+        width = min(columns, len(tiles))
+        rows = [torch.cat(tiles[i : i + width], dim=1) for i in range(0, len(tiles), width)]
+        return torch.cat(rows)
+
+
+def _tile(item: Shown, side: int) -> Tensor:
+    image = item.image[:3] if len(item.image) >= 3 else item.image[:1].expand(3, -1, -1)
+    scale = side / max(image.shape[1:])
+    size = [max(1, round(edge * scale)) for edge in image.shape[1:]]
+    mode = "area" if scale < 1 else "nearest"
+    image = torch.nn.functional.interpolate(image[None].float(), size, mode=mode)[0].round().byte()
+    canvas = torch.full((side, side, 3), 255, dtype=torch.uint8)
+    canvas[: size[0], : size[1]] = image.permute(1, 2, 0)
+    said = label_panel([canvas], [f"{item.predicted} {100 * item.probability:.0f} %"])
+    both = label_panel([said], [f"true: {item.truth}"])
+    framed = torch.full((both.shape[0] + 6, both.shape[1] + 6, 3), 255, dtype=torch.uint8)
+    framed[1:-1, 1:-1] = torch.tensor([0, 150, 60] if item.right else [210, 30, 30], dtype=torch.uint8)
+    framed[3:-3, 3:-3] = both
+    return framed
+
+
+def confusion_picture(confusion: Tensor, classes: Sequence[str]) -> Tensor:
+    """Confusion matrix, rows: truth, columns: prediction, each row as shares of its class.
+
+    Args:
+        confusion: (K, K) counts.
+        classes: K names, shown up to ``READABLE`` classes; beyond, it is a bare heat map.
+    """
+    k = len(classes)
+    share = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp_min(1)
+    readable = k <= READABLE
+    side = 2.5 + 0.36 * k if readable else 10.0
+    figure, axes = _figure(side + 0.8, side)
+    picture = axes.imshow(share.numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
+    axes.set(xlabel="predicted", ylabel="true", title=_title(confusion))
+    if readable:
+        names = [_short(name) for name in classes]
+        axes.set_xticks(range(k), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(k), names, fontsize=8)
+        for row, column in confusion.nonzero().tolist():
+            value = share[row, column].item()
+            colour = "white" if value > 0.5 else "black"
+            text = f"{100 * value:.0f}" if value >= 0.005 else "."
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.02, label="share of the true class")
+    return _drawn(figure)
+
+
+def calibration_picture(bins: Bins, error: float) -> Tensor:
+    """Reliability diagram: accuracy over confidence, with the share of samples in each bin below (Guo et al., 2017)."""
+    count = len(bins.count)
+    middle = (torch.arange(count) + 0.5) / count
+    figure, (axes, below) = _figure(5.0, 6.0, rows=2, height_ratios=[3, 1], sharex=True)
+    axes.bar(middle, bins.accuracy, width=1 / count, color="tab:blue", edgecolor="white", label="accuracy")
+    filled = bins.count > 0
+    axes.plot(bins.confidence[filled], bins.accuracy[filled], "o", color="black", markersize=3, label="bin means")
+    axes.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"calibration error (ECE) {100 * error:.2f} %")
+    axes.legend(loc="upper left")
+    below.bar(middle, bins.count / bins.count.sum().clamp_min(1), width=1 / count, color="tab:grey", edgecolor="white")
+    below.set(xlabel="confidence", ylabel="share of samples")
+    return _drawn(figure)
+
+
+def write_per_class(path: Path, classes: Sequence[str], counted: SingleLabel | MultiLabel) -> None:
+    """One row per class: ``class, samples`` and ``accuracy`` and ``most_taken_for`` (the commonest wrong prediction),
+    or with several labels ``average_precision`` and ``f1``."""
+    samples = counted.class_counts().long().tolist()
+    if isinstance(counted, MultiLabel):
+        header = ["class", "samples", "average_precision", "f1"]
+        columns = [counted.class_average_precision().tolist(), counted.class_f1().tolist()]
+    else:
+        header = ["class", "samples", "accuracy", "most_taken_for"]
+        columns = [counted.class_accuracy().tolist(), _taken_for(counted.confusion(), classes)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for name, count, *values in zip(classes, samples, *columns, strict=True):
+            cells = [f"{x:.6f}" if isinstance(x, float) and count else "" if isinstance(x, float) else x for x in values]
+            writer.writerow([name, count, *cells])
+
+
+def _taken_for(confusion: Tensor | None, classes: Sequence[str]) -> list[str]:
+    if confusion is None:
+        return [""] * len(classes)
+    wrong = confusion.clone().fill_diagonal_(0)
+    count, index = wrong.max(dim=1)
+    return [classes[i] if n else "" for n, i in zip(count.tolist(), index.tolist(), strict=True)]
+
+
+def _title(confusion: Tensor) -> str:
+    total = confusion.sum().item()
+    return f"{confusion.trace().item() / max(total, 1):.2%} of {total:,.0f} right; numbers are % of the true class"
+
+
+def _short(name: str, length: int = 24) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _figure(width: float, height: float, rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A figure [inches] that no window system and no global state of matplotlib knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    sharex = options.pop("sharex", False)
+    return figure, figure.subplots(rows, 1, sharex=sharex, gridspec_kw=options or None)
+
+
+def _drawn(figure: Any) -> Tensor:
+    figure.canvas.draw()
+    return torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8).view(
+        *reversed(figure.canvas.get_width_height()), 4
+    )[..., :3].contiguous()
