@@ -155,6 +155,7 @@ class ModelConfig:
     pool: Pool = Pool.cls
     pool_first: bool = False  # with gap: mean, then the last norm (MAE, timm's fc_norm), instead of norm, then mean
     pos_embed: PosEmbed = PosEmbed.learned
+    class_token: bool | None = None  # None: unless pool is gap or map (MAE's fine-tuning has one with gap)
     class_position: bool = True  # the class token (and distillation token) has a position too (not: DeiT-III)
     registers: int = 0
     distilled: bool = False  # DeiT's distillation token with a head of its own

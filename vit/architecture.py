@@ -1,0 +1,219 @@
+"""A plain ViT with everything resolved: what the network is built from. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.errors import ConfigError, UserError
+from vit.config import (
+    Attention,
+    DropPathShape,
+    Fit,
+    Gelu,
+    Init,
+    ModelConfig,
+    Pool,
+    PosEmbed,
+    PosInterp,
+    QkNorm,
+)
+from vit.variants import VARIANTS, parse_variant
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that shapes a ``VisionTransformer``; made by ``architecture``. Pairs are (height, width).
+
+    Attributes:
+        variant: name that the sizes started from.
+        width, depth, mlp, heads: D, blocks, MLP width, attention heads.
+        patch: side of a patch in pixels.
+        image_size: pixels of the run's final resolution; the learned position table has its grid.
+        in_channels: of a picture.
+        num_classes: 0 leaves the head out.
+        class_token: whether there is one.
+        head_bias: initial value of the head's bias.
+        drop_path: its rate per block follows ``drop_path_rates``.
+        init_grid: grid at which learned positions are drawn before they are resampled to ``grid``: that of the
+            coarsest stage of the curriculum, so that the table is smooth there too.
+        others: as in ``ModelConfig``.
+    """
+
+    variant: str
+    width: int
+    depth: int
+    mlp: int
+    heads: int
+    patch: int
+    image_size: Size
+    in_channels: int
+    num_classes: int
+    init_grid: Size
+    pool: Pool = Pool.cls
+    pool_first: bool = False
+    pos_embed: PosEmbed = PosEmbed.learned
+    class_token: bool = True
+    class_position: bool = True
+    registers: int = 0
+    distilled: bool = False
+    layer_scale: float | None = None
+    drop_path: float = 0.0
+    drop_path_shape: DropPathShape = DropPathShape.ramp
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    patch_dropout: float = 0.0
+    qk_norm: QkNorm = QkNorm.none
+    qkv_bias: bool = True
+    gelu: Gelu = Gelu.exact
+    norm_eps: float = 1e-6
+    representation: int = 0
+    probe_norm: bool = False
+    init: Init = Init.jax
+    head_bias: float = 0.0
+    attention: Attention = Attention.auto
+    checkpointing: bool = False
+    fit: Fit = Fit.error
+    pos_interp: PosInterp = PosInterp.bicubic
+
+    @property
+    def grid(self) -> Size:
+        """Rows and columns of patches at ``image_size``."""
+        return patch_grid(self.image_size, self.patch, self.fit)
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the patches: class, distillation, registers."""
+        return self.class_token + self.distilled + self.registers
+
+    @property
+    def position_prefix(self) -> int:
+        """Rows of the learned position table before those of the patches. Registers have none (DINOv2)."""
+        if self.pos_embed is not PosEmbed.learned or not self.class_position:
+            return 0
+        return self.class_token + self.distilled
+
+    @property
+    def head_width(self) -> int:
+        """Features that the head reads."""
+        return self.representation or self.width
+
+    @property
+    def drop_path_rates(self) -> list[float]:
+        """Probability of dropping a branch, per block."""
+        if self.drop_path_shape is DropPathShape.constant or self.depth == 1:
+            return [self.drop_path] * self.depth
+        return [self.drop_path * index / (self.depth - 1) for index in range(self.depth)]
+
+
+def patch_grid(size: Size, patch: int, fit: Fit) -> Size:
+    """Rows and columns of patches of a picture of ``size`` pixels, after ``fit``.
+
+    Raises:
+        UserError: the patch does not divide a side and ``fit`` is ``error``, or nothing is left after cropping.
+    """
+    if fit is Fit.error and (size[0] % patch or size[1] % patch):
+        near = sorted({nearest(size, patch, up=False), nearest(size, patch, up=True)})
+        options = " or ".join(f"{h}x{w}" for h, w in near)
+        raise UserError(
+            f"a picture of {size[0]}x{size[1]} pixels does not divide into patches of {patch}x{patch}: "
+            f"use resolution {options}, or model.fit=pad, crop or resize"
+        )
+    if fit is Fit.pad:
+        return -(-size[0] // patch), -(-size[1] // patch)
+    if fit is Fit.resize:
+        return max(1, round(size[0] / patch)), max(1, round(size[1] / patch))
+    if min(size) < patch:
+        raise UserError(
+            f"a picture of {size[0]}x{size[1]} pixels has no whole patch of {patch}x{patch}: use model.fit=pad"
+        )
+    return size[0] // patch, size[1] // patch
+
+
+def nearest(size: Size, patch: int, up: bool) -> Size:
+    """The next size below (at least one patch) or above that the patch divides; sides that fit stay."""
+    h, w = (max(patch, (side + (patch - 1 if up else 0)) // patch * patch) for side in size)
+    return h, w
+
+
+def architecture(
+    model: ModelConfig,
+    num_classes: int,
+    in_channels: int,
+    image_size: Size,
+    init_size: Size | None = None,
+) -> Architecture:
+    """Resolves a configuration.
+
+    Args:
+        model: as configured; a ``head_bias`` of None is taken as 0 (whoever knows the loss puts -ln K there).
+        num_classes: outputs of the head; 0 for none.
+        in_channels: of a picture.
+        image_size: (height, width) in pixels at the final resolution.
+        init_size: resolution of the coarsest stage; None: ``image_size``.
+
+    Raises:
+        ConfigError: with every combination found that cannot be built.
+        UserError: the patch does not divide ``image_size`` and ``model.fit`` is ``error``.
+    """
+    name, patch = parse_variant(model.variant, model.patch)
+    sizes = VARIANTS[name]
+    width, heads = model.width or sizes.width, model.heads or sizes.heads
+    class_token = model.class_token
+    if class_token is None:
+        class_token = model.pool in (Pool.cls, Pool.none)
+    problems = []
+    if width % heads:
+        problems.append(f"model.width={width} is not divisible by model.heads={heads}")
+    if model.pos_embed in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae) and (width % 4 or width < 8):
+        problems.append(f"model.pos_embed={model.pos_embed.value} needs a width divisible by 4, not {width}")
+    if model.pool is Pool.cls and not class_token:
+        problems.append("model.pool=cls needs model.class_token=true")
+    if model.distilled and model.pool is not Pool.cls:
+        problems.append(f"model.distilled=true needs model.pool=cls, not {model.pool.value}")
+    if model.probe_norm and model.pool is Pool.none:
+        problems.append("model.probe_norm=true normalises pooled features: model.pool=none has none")
+    if problems:
+        raise ConfigError(problems)
+    return Architecture(
+        variant=name,
+        width=width,
+        depth=model.depth or sizes.depth,
+        mlp=model.mlp or sizes.mlp,
+        heads=heads,
+        patch=patch,
+        image_size=image_size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        init_grid=patch_grid(init_size or image_size, patch, model.fit),
+        pool=model.pool,
+        pool_first=model.pool_first and model.pool is Pool.gap,
+        pos_embed=model.pos_embed,
+        class_token=class_token,
+        class_position=model.class_position,
+        registers=model.registers,
+        distilled=model.distilled,
+        layer_scale=model.layer_scale,
+        drop_path=model.drop_path,
+        drop_path_shape=model.drop_path_shape,
+        dropout=model.dropout,
+        attention_dropout=model.attention_dropout,
+        patch_dropout=model.patch_dropout,
+        qk_norm=model.qk_norm,
+        qkv_bias=model.qkv_bias,
+        gelu=model.gelu,
+        norm_eps=model.norm_eps,
+        representation=model.representation,
+        probe_norm=model.probe_norm,
+        init=model.init,
+        head_bias=model.head_bias or 0.0,
+        attention=model.attention,
+        checkpointing=model.checkpointing,
+        fit=model.fit,
+        pos_interp=model.pos_interp,
+    )

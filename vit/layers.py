@@ -1,0 +1,256 @@
+"""Layers that a plain ViT is made of (Dosovitskiy et al., 2021). B pictures, T tokens of width D, H heads of width d.
+
+Weights are left undrawn: ``vit.initialisation`` draws them all, so that building costs nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vit.architecture import Architecture, patch_grid
+from vit.config import Attention as AttentionPath
+from vit.config import Fit, Gelu, QkNorm
+
+KEPT_ONLY_ABOVE = 0.1  # drop path computes a branch on kept pictures only from this rate on (DINOv2) ...
+KEPT_ONLY_BATCH = 8  # ... and this batch size, below which the number kept would be too far from the rate
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` that draws no initial values."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class Conv2d(nn.Conv2d):
+    """``nn.Conv2d`` that draws no initial values."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of patches: (B, C, h p, w p) -> (B, h w, D), rows first. Weights (D, C, p, p) as in timm."""
+
+    def __init__(self, in_channels: int, width: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = Conv2d(in_channels, width, patch, stride=patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+def fit_images(images: Tensor, patch: int, fit: Fit) -> Tensor:
+    """Pictures (B, C, H, W) at sides that the patch divides.
+
+    ``pad`` adds zeros (the mean colour of normalised pictures) at the bottom and the right; ``crop`` keeps the centre;
+    ``resize`` goes to the nearest multiples.
+
+    Raises:
+        UserError: see ``patch_grid``.
+    """
+    height, width = images.shape[-2:]
+    if height % patch == 0 and width % patch == 0:
+        return images
+    rows, columns = (count * patch for count in patch_grid((height, width), patch, fit))
+    if fit is Fit.pad:
+        return F.pad(images, (0, columns - width, 0, rows - height))
+    if fit is Fit.crop:
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return images[..., top : top + rows, left : left + columns]
+    return F.interpolate(images, (rows, columns), mode="bilinear", antialias=True)
+
+
+def _head_norm(kind: QkNorm, width: int, eps: float) -> nn.Module:
+    if kind is QkNorm.none:
+        return nn.Identity()
+    return nn.LayerNorm(width, eps) if kind is QkNorm.layer else nn.RMSNorm(width, eps)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: (B, T, D) -> (B, T, D).
+
+    Two paths compute the same: ``scaled_dot_product_attention``, and explicit products, which are also how attention
+    maps are had. ``auto`` takes the one that was measured to be faster (``vit.kernels.default_attention``).
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        width, head = arch.width, arch.width // arch.heads
+        self.heads = arch.heads
+        self.path = arch.attention
+        self.scale = head**-0.5
+        self.qkv = Linear(width, 3 * width, bias=arch.qkv_bias)
+        self.q_norm = _head_norm(arch.qk_norm, head, arch.norm_eps)
+        self.k_norm = _head_norm(arch.qk_norm, head, arch.norm_eps)
+        self.attention_dropout = arch.attention_dropout
+        self.proj = Linear(width, width)
+        self.dropout = nn.Dropout(arch.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self._heads(x)
+        dropout = self.attention_dropout if self.training else 0.0
+        if self._explicit(q):
+            x = F.dropout(self._maps(q, k), dropout) @ v
+        else:
+            x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.dropout(self.proj(x.transpose(1, 2).flatten(2)))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Who attends to whom: (B, T, D) -> (B, H, T, T); a row is a query, and sums to 1."""
+        q, k, _ = self._heads(x)
+        return self._maps(q, k)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.q_norm(q), self.k_norm(k), v
+
+    def _maps(self, q: Tensor, k: Tensor) -> Tensor:
+        return ((q * self.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
+
+    def _explicit(self, q: Tensor) -> bool:
+        return self.path is AttentionPath.explicit
+
+
+class Mlp(nn.Module):
+    """Two dense layers with GELU between: (..., D) -> (..., D)."""
+
+    def __init__(self, width: int, hidden: int, gelu: Gelu, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = Linear(width, hidden)
+        self.act = nn.GELU(approximate="tanh" if gelu is Gelu.tanh else "none")
+        self.fc2 = Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(self.act(self.fc1(x)))))
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel, small at first (Touvron et al., 2021, "Going deeper")."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class StochasticDepth(nn.Module):
+    """x + branch(x), the branch dropped for some pictures while training (Huang et al., 2016), exact in expectation.
+
+    Above a rate of 0.1 the branch is only computed for the kept ones, a fixed number drawn at random (DINOv2): its cost
+    falls by the rate. Otherwise each picture is dropped for itself.
+
+    Args:
+        rate: probability of dropping.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x + branch(x)
+        batch = x.shape[0]
+        if self.rate > KEPT_ONLY_ABOVE and batch >= KEPT_ONLY_BATCH:
+            kept = torch.randperm(batch, device=x.device)[: max(1, round(batch * (1 - self.rate)))]
+            return x.index_add(0, kept, branch(x[kept]).to(x.dtype), alpha=batch / len(kept))
+        mask = x.new_empty(batch, 1, 1).bernoulli_(1 - self.rate)
+        return x + branch(x) * (mask / max(1 - self.rate, 1e-12))
+
+    def extra_repr(self) -> str:
+        return f"{self.rate:g}"
+
+
+class Block(nn.Module):
+    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, arch: Architecture, drop_path: float) -> None:
+        super().__init__()
+        scaled = arch.layer_scale is not None
+        self.norm1 = nn.LayerNorm(arch.width, arch.norm_eps)
+        self.attn = Attention(arch)
+        self.ls1 = LayerScale(arch.width) if scaled else nn.Identity()
+        self.norm2 = nn.LayerNorm(arch.width, arch.norm_eps)
+        self.mlp = Mlp(arch.width, arch.mlp, arch.gelu, arch.dropout)
+        self.ls2 = LayerScale(arch.width) if scaled else nn.Identity()
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop_path(x, self._attention)
+        return self.drop_path(x, self._mlp)
+
+    def _attention(self, x: Tensor) -> Tensor:
+        return self.ls1(self.attn(self.norm1(x)))
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        return self.ls2(self.mlp(self.norm2(x)))
+
+
+class PatchDropout(nn.Module):
+    """Keeps a random part of the patch tokens while training, other ones for each picture: (B, P + N, D) -> fewer.
+
+    Args:
+        rate: share dropped; at least one patch is kept.
+        prefix: tokens P in front, which stay.
+    """
+
+    def __init__(self, rate: float, prefix: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.prefix = prefix
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        batch, patches = x.shape[0], x.shape[1] - self.prefix
+        count = max(1, int(patches * (1 - self.rate)))
+        kept = torch.rand(batch, patches, device=x.device).argsort(dim=1)[:, :count] + self.prefix
+        chosen = x.gather(1, kept[..., None].expand(-1, -1, x.shape[2]))
+        return torch.cat([x[:, : self.prefix], chosen], dim=1)
+
+
+class AttentionPool(nn.Module):
+    """Multihead attention pooling (Lee et al., 2019; Zhai et al., 2022): (B, T, D) -> (B, D).
+
+    One learned query attends to all tokens; a residual MLP follows.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        width = arch.width
+        self.heads = arch.heads
+        self.latent = nn.Parameter(torch.empty(1, 1, width))
+        self.q = Linear(width, width)
+        self.kv = Linear(width, 2 * width)
+        self.proj = Linear(width, width)
+        self.norm = nn.LayerNorm(width, arch.norm_eps)
+        self.mlp = Mlp(width, arch.mlp, arch.gelu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.q(self.latent.expand(x.shape[0], -1, -1)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        pooled = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        pooled = self.proj(pooled)
+        return (pooled + self.mlp(self.norm(pooled)))[:, 0]
+
+
+class PreLogits(nn.Module):
+    """The representation layer, dense and tanh: (..., D) -> (..., R); does nothing where there is none."""
+
+    def __init__(self, width: int, representation: int) -> None:
+        super().__init__()
+        self.fc = Linear(width, representation) if representation else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            raise TypeError("this layer reads pooled features; for pictures call the model's `representation`")
+        return x if self.fc is None else self.fc(x).tanh()

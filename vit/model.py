@@ -1,0 +1,160 @@
+"""The plain Vision Transformer (Dosovitskiy et al., 2021), with the options of its descendants.
+
+B pictures, N patches, T = prefix + N tokens of width D, K classes. Parameter names are timm's. Tokens are in the order
+class, distillation, registers, patches (rows first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vit.architecture import Architecture, architecture
+from vit.config import Pool, PosEmbed
+from vit.initialisation import initialise
+from vit.layers import AttentionPool, Block, Linear, PatchDropout, PatchEmbed, PreLogits, fit_images
+from vit.positions import resample, sincos2d
+
+__all__ = ["Architecture", "VisionTransformer", "architecture"]
+
+UNDECAYED = ("cls_token", "dist_token", "reg_token", "pos_embed", "attn_pool.latent")
+
+
+class VisionTransformer(nn.Module):
+    """Pictures (B, C, H, W), normalised, to logits (B, K); any H and W: positions are resampled from the stored table.
+
+    With a distillation token (DeiT) the result is ``(logits, logits of the distillation head)`` while training and
+    their mean in evaluation. Without classes it is the representation. With ``pool=none`` head and representation are
+    those of each token: (B, T, ...).
+
+    Args:
+        arch: what to build; see ``architecture``. Weights are drawn from torch's global generator (not on ``meta``).
+    """
+
+    pos_embed: Tensor | None
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        width = arch.width
+        self.patch_embed = PatchEmbed(arch.in_channels, width, arch.patch)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, width)) if arch.class_token else None
+        self.dist_token = nn.Parameter(torch.empty(1, 1, width)) if arch.distilled else None
+        self.reg_token = nn.Parameter(torch.empty(1, arch.registers, width)) if arch.registers else None
+        table = torch.empty(1, arch.position_prefix + arch.patches, width)
+        if arch.pos_embed is PosEmbed.learned:
+            self.pos_embed = nn.Parameter(table)
+        else:
+            fixed = None if arch.pos_embed is PosEmbed.none else table
+            self.register_buffer("pos_embed", fixed, persistent=False)
+        self.pos_dropout = nn.Dropout(arch.dropout)
+        self.patch_dropout = PatchDropout(arch.patch_dropout, arch.prefix)
+        self.blocks = nn.ModuleList(Block(arch, rate) for rate in arch.drop_path_rates)
+        self.norm = nn.Identity() if arch.pool_first else nn.LayerNorm(width, arch.norm_eps)
+        self.attn_pool = AttentionPool(arch) if arch.pool is Pool.map else None
+        self.fc_norm = nn.LayerNorm(width, arch.norm_eps) if arch.pool_first else nn.Identity()
+        self.pre_logits = PreLogits(width, arch.representation)
+        self.probe_norm = nn.BatchNorm1d(arch.head_width, 1e-6, affine=False) if arch.probe_norm else nn.Identity()
+        self.head = Linear(arch.head_width, arch.num_classes) if arch.num_classes else None
+        self.head_dist = Linear(arch.head_width, arch.num_classes) if arch.num_classes and arch.distilled else None
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        tokens = self.forward_features(x)
+        if self.head is None:
+            return self.pre_logits(self.pool(tokens))
+        if self.head_dist is None:
+            return self.head(self.probe_norm(self.pre_logits(self.pool(tokens))))
+        features = [self.probe_norm(self.pre_logits(tokens[:, index])) for index in (0, 1)]
+        logits, dist_logits = self.head(features[0]), self.head_dist(features[1])
+        return (logits, dist_logits) if self.training else (logits + dist_logits) / 2
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Pictures to tokens (B, T, D) after the last norm (before it with ``pool_first``)."""
+        x = self.embed(x)
+        for block in self.blocks:
+            if self.arch.checkpointing and self.training and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return self.norm(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Pictures to the first block's tokens (B, T, D): patches, positions, prefix, dropout."""
+        x = fit_images(x, self.arch.patch, self.arch.fit)
+        grid = x.shape[-2] // self.arch.patch, x.shape[-1] // self.arch.patch
+        x = self.patch_embed(x)
+        prefix = [token for token in (self.cls_token, self.dist_token) if token is not None]
+        positions = self.positions(grid)
+        if positions is not None:
+            rows = self.arch.position_prefix
+            x = x + positions[:, rows:]
+            if rows:
+                prefix = [token + positions[:, index : index + 1] for index, token in enumerate(prefix)]
+        if self.reg_token is not None:
+            prefix.append(self.reg_token)
+        if prefix:
+            x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in prefix), x], dim=1)
+        return self.patch_dropout(self.pos_dropout(x))
+
+    def positions(self, grid: tuple[int, int]) -> Tensor | None:
+        """The table (1, position_prefix + rows * columns, D) for a grid of patches; None where there is none."""
+        arch = self.arch
+        if self.pos_embed is None or grid == arch.grid:
+            return self.pos_embed
+        if arch.pos_embed is PosEmbed.learned:
+            return resample(self.pos_embed, arch.grid, grid, arch.position_prefix, arch.pos_interp)
+        return sincos2d(grid, arch.width, arch.pos_embed).to(self.pos_embed)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T, D) of ``forward_features`` to features (B, D); a distilled net's two tokens are averaged."""
+        arch = self.arch
+        if self.attn_pool is not None:
+            return self.attn_pool(tokens)
+        if arch.pool is Pool.gap:
+            return self.fc_norm(tokens[:, arch.prefix :].mean(dim=1))
+        if arch.pool is Pool.cls:
+            return tokens[:, :2].mean(dim=1) if arch.distilled else tokens[:, 0]
+        return tokens
+
+    def representation(self, x: Tensor) -> Tensor:
+        """What the head reads, and few-shot evaluation: pictures to (B, R), or (B, D) without representation layer."""
+        return self.pre_logits(self.pool(self.forward_features(x)))
+
+    def attention_maps(self, x: Tensor, blocks: Iterable[int] | None = None) -> list[Tensor]:
+        """Attention (B, H, T, T) of each block asked for (None: all; negative ones count from the end); rows sum to 1.
+
+        Raises:
+            IndexError: there is no such block.
+        """
+        depth = len(self.blocks)
+        wanted = list(range(depth)) if blocks is None else [range(depth)[index] for index in blocks]
+        found: dict[int, Tensor] = {}
+        x = self.embed(x)
+        for index, block in enumerate(self.blocks[: max(wanted, default=-1) + 1]):
+            assert isinstance(block, Block)
+            if index in wanted:
+                found[index] = block.attn.maps(block.norm1(x))
+            x = block(x)
+        return [found[index] for index in wanted]
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of two or more dimensions that are no matrices: tokens, positions, the pooling's query."""
+        return {name for name, _ in self.named_parameters() if name in UNDECAYED}
+
+    def layer_ids(self) -> dict[str, int]:
+        """Depth of every parameter: 0 patches, tokens, positions; 1..L the blocks; L + 1 what follows them."""
+        return dict(self._layer_ids())
+
+    def _layer_ids(self) -> Iterator[tuple[str, int]]:
+        for name, _ in self.named_parameters():
+            first, *rest = name.split(".")
+            if first == "blocks":
+                yield name, int(rest[0]) + 1
+            elif first in ("patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed"):
+                yield name, 0
+            else:
+                yield name, self.arch.depth + 1
