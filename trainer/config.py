@@ -31,6 +31,7 @@ class OptimizerKind(Enum):
     adam = "adam"
     adamw = "adamw"
     sgd = "sgd"
+    lamb = "lamb"  # You et al., 2020
 
 
 class ScheduleKind(Enum):
@@ -38,6 +39,7 @@ class ScheduleKind(Enum):
     linear = "linear"  # constant, then straight down to `final`
     cosine = "cosine"  # constant, then a half cosine down to `final`
     step = "step"  # multiplied by `gamma` at each milestone
+    rsqrt = "rsqrt"  # 1 / sqrt(1 + t / timescale) from the end of warm-up; straight down to `final` from `decay_start`
 
 
 OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
@@ -45,14 +47,26 @@ OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise`
 
 @dataclass
 class OptimizerConfig:
-    """One phase's optimiser."""
+    """One phase's optimiser.
+
+    ``weight_decay`` (wd) is meant as torch means it. With the current rate r = lr * schedule factor (* layer decay):
+
+    - ``adamw``: decoupled (Loshchilov and Hutter, 2019), w -= r * wd * w.
+    - ``adam``, ``sgd``: wd * w is added to the gradient (L2).
+    - ``lamb``: wd * w is added to the update, before its trust ratio.
+
+    big_vision decouples it from lr too: w -= factor * wd_bv * w, so wd_bv = lr * wd: its 1e-4 at lr 1e-3 is 0.1 here.
+    Tensors of less than two dimensions (biases, norms) and those that the task names are spared.
+    """
 
     kind: OptimizerKind = OptimizerKind.adam
     lr: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     eps: float = 1e-8
     momentum: float = 0.9  # sgd
-    weight_decay: float = 0.0  # on tensors of two and more dimensions only
+    nesterov: bool = False  # sgd
+    weight_decay: float = 0.0  # times the rate for adamw (as torch), on tensors of two and more dimensions only
+    layer_decay: float | None = None  # a layer's rate is lr * layer_decay^(last - layer); None: the same for all
     every: int = 1  # update on steps divisible by this
     clip: float | None = None  # largest total gradient norm
 
@@ -62,9 +76,11 @@ class ScheduleConfig:
     """Learning-rate factor as a pure function of progress (0..1), the same for every phase."""
 
     kind: ScheduleKind = ScheduleKind.constant
-    warmup: float = 0.0  # share of the run over which the rate rises from 0
-    decay_start: float = 0.5  # share of the run at which decay begins
+    warmup: float = 0.0  # the rate rises over this share of the run (< 1) or so many samples (>= 1)
+    warmup_from: float = 0.0  # factor at the first sample of warm-up
+    decay_start: float | None = 0.5  # share of the run at which decay begins; None: when warm-up ends
     final: float = 0.0  # factor at the end
+    timescale: float = 0.1  # rsqrt: share of the run (< 1) or samples (>= 1) after which the factor is 1 / sqrt(2)
     milestones: list[float] = field(default_factory=list)  # shares of the run, for `step`
     gamma: float = 0.1
 
@@ -79,13 +95,14 @@ class StageConfig:
     frames: int = 1  # length of a clip
     batch_size: int = 1  # samples per batch over all processes
     accumulate: int = 1  # micro-batches per process
-    trainable: list[str] = field(default_factory=lambda: ["*"])  # network names (fnmatch) that train
+    trainable: list[str] = field(default_factory=lambda: ["*"])  # names (fnmatch) that train; "!name": not that one
 
 
 @dataclass
 class LoggerConfig:
     tensorboard: bool = True
     videos: bool = True  # pictures and videos into TensorBoard as well as samples/
+    curves: bool = True  # curves.png in the run directory at the end
 
 
 @dataclass
@@ -109,6 +126,7 @@ class TrainerConfig:
     channels_last: bool = False
     tf32: bool = True
     threads: int | None = None  # None: torch's own choice
+    micro_batch: str | None = None  # samples per process and micro-batch (then accumulate follows), or auto: what fits
     dry_run: bool = False
     preflight: bool | None = None  # one step of the largest stage first; None: on CUDA only
     resume: str = "auto"  # auto | never | a checkpoint directory

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from trainer import rehearsal, state
+from trainer import optim, rehearsal, state
 from trainer.logs import format_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
@@ -209,7 +209,7 @@ class Trainer(Runtime):
             "stage": self.stage.name,
             "progress": progress,
             "losses": means,
-            "lr": {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()},
+            "lr": {name: optim.rate_of(optimizer) for name, optimizer in self.optimizers.items()},
             **rates,
             "memory": peak_memory(self.device),
             "eta_s": (self.curriculum.total_samples - samples) / max(rates["samples_per_s"], 1e-9),

@@ -146,6 +146,15 @@ class Parallel:
             for tensor in tensors:
                 dist.broadcast(tensor.data, src=0)
 
+    @torch.no_grad()
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of everyone's tensor, a new one of its shape and type; all must call it alike."""
+        if self.world == 1:
+            return tensor
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
     def any_on_device(self, flag: Tensor) -> Tensor:
         """The largest value of a device scalar over all processes, without waiting for it."""
         if self.world > 1:

@@ -46,7 +46,7 @@ class Runtime:
         self.phases = setup.all_phases(config, self.task, self.curriculum)
         self.parameters = setup.phase_parameters(self.networks, self.phases)
         self.precision, self.precision_reason = setup.build_precision(config, self.device, self.phases)
-        self.optimizers = {n: optim.build_optimizer(p, config.optim[n]) for n, p in self.parameters.items()}
+        self.optimizers = setup.build_optimizers(config, self.task, self.parameters)
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
         self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
@@ -200,6 +200,7 @@ class Runtime:
             should_stop=lambda: self.stop.requested,
             rank=self.parallel.rank,
             world=self.parallel.world,
+            sum=self.parallel.sum,
         )
 
     def advance(self, ctx: StepContext) -> None:
@@ -223,7 +224,8 @@ class Runtime:
 
     def set_rates(self) -> None:
         """Every optimiser's rate, from the position in the run alone."""
-        factor = schedules.factor(self.config.schedule, self.curriculum.progress(self.samples_seen))
+        progress = self.curriculum.progress(self.samples_seen)
+        factor = schedules.factor(self.config.schedule, progress, self.curriculum.total_samples)
         for name, optimizer in self.optimizers.items():
             optim.set_rate(optimizer, self.config.optim[name].lr * factor)
 

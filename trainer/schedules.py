@@ -7,28 +7,49 @@ import math
 from trainer.config import ScheduleConfig, ScheduleKind
 
 
-def factor(schedule: ScheduleConfig, progress: float) -> float:
+def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None = None) -> float:
     """What every base learning rate is multiplied by.
 
     Args:
         schedule: its kind and shape.
         progress: share of the run that is done; values outside [0, 1] are clamped.
+        total_samples: length of the run; needed where the schedule counts samples (``warmup`` or ``timescale`` >= 1).
 
     Returns:
-        A factor in [0, 1] (with ``final`` and ``gamma`` in [0, 1]). During warm-up it rises linearly from 0;
-        ``linear`` and ``cosine`` stay at 1 until ``decay_start`` and reach ``final`` exactly at progress 1.
+        A factor in [0, 1] (with ``final``, ``warmup_from`` and ``gamma`` in [0, 1]). During warm-up it rises linearly
+        from ``warmup_from``; ``linear`` and ``cosine`` stay at 1 until ``decay_start`` and reach ``final`` exactly at
+        progress 1. ``rsqrt`` (Zhai et al., 2022) is 1 / sqrt(1 + t / timescale), t from the end of warm-up, times a
+        straight line from 1 at ``decay_start`` to ``final``. No decay begins before warm-up ends.
     """
     progress = min(max(progress, 0.0), 1.0)
-    if progress < schedule.warmup:
-        return progress / schedule.warmup
+    warm = share(schedule.warmup, total_samples)
+    if progress < warm:
+        return schedule.warmup_from + (1.0 - schedule.warmup_from) * (progress / warm)
     if schedule.kind is ScheduleKind.constant:
         return 1.0
     if schedule.kind is ScheduleKind.step:
         return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
-    done = decayed_share(progress, schedule.decay_start)
+    start = warm if schedule.decay_start is None else max(schedule.decay_start, warm)
+    done = decayed_share(progress, start)
     # Written as a mix of 1 and `final`, so that both ends are exact whatever the rounding.
-    keep = 1.0 - done if schedule.kind is ScheduleKind.linear else 0.5 * (1.0 + math.cos(math.pi * done))
-    return keep + schedule.final * (1.0 - keep)
+    keep = 0.5 * (1.0 + math.cos(math.pi * done)) if schedule.kind is ScheduleKind.cosine else 1.0 - done
+    value = keep + schedule.final * (1.0 - keep)
+    if schedule.kind is ScheduleKind.rsqrt:
+        value /= math.sqrt(1.0 + (progress - warm) / share(schedule.timescale, total_samples))
+    return value
+
+
+def share(value: float, total_samples: int | None) -> float:
+    """A configured position as a share of the run: below 1 it is one, from 1 on it counts samples.
+
+    Raises:
+        ValueError: it counts samples, and ``total_samples`` is not given.
+    """
+    if value < 1:
+        return value
+    if total_samples is None:
+        raise ValueError(f"{value} counts samples: total_samples is needed")
+    return value / total_samples
 
 
 def decayed_share(progress: float, start: float) -> float:
@@ -41,15 +62,21 @@ def decayed_share(progress: float, start: float) -> float:
 def problems(schedule: ScheduleConfig) -> list[str]:
     """What is wrong with a schedule, one line each; empty when it can be used."""
     found = []
-    for name in ("warmup", "decay_start", "final", "gamma"):
+    for name in ("warmup_from", "decay_start", "final", "gamma"):
         value = getattr(schedule, name)
-        if not 0.0 <= value <= 1.0:
+        if value is not None and not 0.0 <= value <= 1.0:
             found.append(f"schedule.{name}={value}: must lie between 0 and 1 (a share of the run, or a factor)")
-    decays = schedule.kind in (ScheduleKind.linear, ScheduleKind.cosine)
-    if decays and schedule.warmup > schedule.decay_start:
+    for name in ("warmup", "timescale"):
+        value = getattr(schedule, name)
+        if value < 0 or (value >= 1 and value != int(value)):
+            found.append(f"schedule.{name}={value}: must be a share of the run (below 1) or whole samples (from 1 on)")
+    if schedule.kind is ScheduleKind.rsqrt and schedule.timescale == 0:
+        found.append("schedule.timescale=0: schedule.kind=rsqrt divides by it; for example 0.1, a tenth of the run")
+    decays = schedule.kind in (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
+    if decays and schedule.decay_start is not None and schedule.decay_start < schedule.warmup < 1:
         found.append(
             f"schedule.warmup={schedule.warmup} ends after schedule.decay_start={schedule.decay_start}: "
-            "shorten the warm-up or start the decay later"
+            "shorten the warm-up, start the decay later, or give decay_start=null (when the warm-up ends)"
         )
     if schedule.milestones != sorted(schedule.milestones) or any(not 0.0 < m < 1.0 for m in schedule.milestones):
         found.append(
@@ -58,3 +85,10 @@ def problems(schedule: ScheduleConfig) -> list[str]:
     if schedule.kind is ScheduleKind.step and not schedule.milestones:
         found.append("schedule.milestones=[]: schedule.kind=step needs at least one, for example [0.5, 0.75]")
     return found
+
+
+def notes(schedule: ScheduleConfig, total_samples: int) -> list[str]:
+    """What the user of a run of that length should know of its schedule."""
+    if schedule.warmup > total_samples:
+        return [f"the run ends in its warm-up (schedule.warmup={schedule.warmup:,.0f} of {total_samples:,} samples)"]
+    return []

@@ -94,7 +94,7 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
     names = [f"{n}.{name}" for n, module in task.networks().items() for name, _ in module.named_parameters()]
     for stage in table.stages:
         for pattern in stage.trainable:
-            if not optim.trainable_names(names, [pattern]):
+            if not any(optim.matches(name, pattern.removeprefix("!")) for name in names):
                 networks = ", ".join(task.networks())
                 problems.append(
                     f"curriculum.stages.{stage.name}.trainable: '{pattern}' names no parameter; networks: {networks}; "
@@ -118,6 +118,26 @@ def phase_parameters(
         phase.name: {f"{n}.{name}": p for n in phase.modules for name, p in networks[n].named_parameters()}
         for phase in phases.values()
     }
+
+
+def build_optimizers(
+    config: RunConfig, task: Task, parameters: Mapping[str, dict[str, nn.Parameter]]
+) -> dict[str, torch.optim.Optimizer]:
+    """Every phase's optimiser.
+
+    Raises:
+        ConfigError: ``layer_decay`` asks for layers that the task does not tell.
+    """
+    optimizers, problems = {}, []
+    for name, own in parameters.items():
+        row = config.optim[name]
+        try:
+            optimizers[name] = optim.build_optimizer(own, row, task.layers(name), task.undecayed(name))
+        except ConfigError as error:
+            problems += [f"optim.{name}.{problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return optimizers
 
 
 def build_precision(

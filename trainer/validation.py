@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer import curriculum, schedules
-from trainer.config import DeviceKind, OptimizerConfig, Precision, RunConfig, Strategy, TrainerConfig
+from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind, Precision, RunConfig, Strategy, TrainerConfig
 from trainer.schema import did_you_mean, show
 
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
@@ -54,6 +54,11 @@ def optimizer_problems(optim: dict[str, OptimizerConfig], phases: Sequence[str])
         for column in ("weight_decay", "momentum"):
             found += at_least(f"{key}.{column}", getattr(row, column), 0.0)
         found += at_least(f"{key}.every", row.every, 1)
+        found += at_least(f"{key}.layer_decay", row.layer_decay, 0.0, exclusive=True)
+        if row.layer_decay is not None and row.layer_decay > 1:
+            found.append(f"{key}.layer_decay={show(row.layer_decay)}: must be at most 1 (1: every layer alike)")
+        if row.nesterov and row.kind is OptimizerKind.sgd and not row.momentum:
+            found.append(f"{key}.nesterov=true needs {key}.momentum above 0, for example 0.9")
         found += at_least(f"{key}.clip", row.clip, 0.0, exclusive=True)
         if len(row.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in row.betas):
             found.append(f"{key}.betas={show(row.betas)}: needs two numbers in [0, 1), for example [0.5,0.999]")
