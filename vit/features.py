@@ -39,8 +39,8 @@ def pre_logits(model: nn.Module, images: Tensor) -> Tensor:
     Args:
         images: (B, C, H, W), normalised.
     """
-    if hasattr(model, "pre_logits"):
-        return model.pre_logits(images)  # pyright: ignore[reportCallIssue]
+    if hasattr(model, "representation"):
+        return model.representation(images)  # pyright: ignore[reportCallIssue]
     return model.forward_head(model.forward_features(images), pre_logits=True)  # pyright: ignore[reportCallIssue]
 
 

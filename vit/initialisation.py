@@ -27,7 +27,7 @@ TINY_STD = 1e-6
 
 
 def lecun_normal_(weight: Tensor) -> None:
-    """Truncated normal of variance 1 / fan-in, exactly (torch's ``trunc_normal_`` leaves the truncation uncorrected)."""
+    """Truncated normal of variance 1 / fan-in, exactly; torch's ``trunc_normal_`` leaves the truncation uncorrected."""
     std = (1 / weight[0].numel()) ** 0.5 / TRUNCATED_STD
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
@@ -96,7 +96,7 @@ def _pool(pool: AttentionPool, init: Init) -> None:
 
 
 def initialise_head(head: Linear, init: Init, bias: float) -> None:
-    """Head weights: zero (``jax``) or small (``timm``), with a constant bias. Initial logits under ``jax`` are ``bias``."""
+    """A head's weights, zero (``jax``: the first logits are ``bias``) or small (``timm``), and its constant bias."""
     if init is Init.jax:
         nn.init.zeros_(head.weight)
     else:
