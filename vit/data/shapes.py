@@ -1,0 +1,219 @@
+"""Procedural pictures whose class is a shape and whose texture is a separate factor, drawn while training.
+
+A textured shape lies, with a shadow, on a ground of another texture with clutter on it, under uneven light. Place,
+size, angle, proportions, colours and both textures are random, so neither colour nor texture nor place tells the class,
+unless `data.shapes_texture_bias` makes the texture tell it. With `data.shapes_target=texture` the two factors exchange
+their roles. A network trained where both agree and validated where they contradict each other
+(`data.shapes_conflict=true`) shows which of the two it looks at (the question of Geirhos et al., 2019).
+
+A picture is a function of (`data.shapes_world_seed`, split, index); its content is the same at every resolution.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+from vit.data.outlines import SHAPES, mask
+from vit.data.textures import TEXTURES, texture
+
+_SPLITS = {"train": 0, "val": 1, "test": 2}
+_RADIUS = (0.27, 0.42)  # of the shape, in short sides
+_TURN = math.pi  # largest rotation to either side, radians
+_STRETCH = 1.18  # largest ratio of length to geometric mean of length and width
+_CLUTTER = 6  # most things on the ground
+_NOISE = 7.0  # largest standard deviation of the noise, grey levels
+
+
+class ShapesSource:
+    """`vit.data.sources.Source` of procedural pictures, drawn at one resolution.
+
+    Args:
+        split: each has pictures of its own.
+        size: (height, width) in pixels.
+        samples: how many there are.
+        target: ``shape`` or ``texture``: the factor that is the class.
+        bias: probability that the other factor has the class's number; else it is uniform over all ten.
+        conflict: the other factor never has the class's number.
+        seed: another world of pictures.
+    """
+
+    channels = 3
+    multilabel = False
+    native = None
+
+    def __init__(
+        self,
+        split: str,
+        size: tuple[int, int],
+        samples: int,
+        *,
+        target: str = "shape",
+        bias: float = 0.0,
+        conflict: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.split, self.size, self.samples, self.seed = split, size, samples, seed
+        self.target, self.bias, self.conflict = target, bias, conflict
+        self.classes = list(SHAPES if target == "shape" else TEXTURES)
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def labels(self) -> np.ndarray:
+        """Class of every picture, int64 (N,): they take turns."""
+        index = np.arange(self.samples)
+        return (index + index // 10) % 10  # turns begin with another class each: every tenth picture has all classes
+
+    def name(self, index: int) -> str:
+        """Which picture this is."""
+        return f"{self.split}/{index}"
+
+    def read(self, index: int) -> tuple[np.ndarray, int, dict[str, int]]:
+        """Picture, uint8 (3, H, W), class, and both factors: ``shape`` and ``texture``."""
+        rng = self._rng(index)
+        label = (index + index // 10) % 10
+        agree, chance = rng.random(2).tolist()
+        if self.conflict:
+            other = (label + 1 + int(9 * chance)) % 10
+        else:
+            other = label if agree < self.bias else int(10 * chance)
+        shape, kind = (label, other) if self.target == "shape" else (other, label)
+        return draw(shape, kind, self.size, rng), label, {"shape": shape, "texture": kind}
+
+    def _rng(self, index: int) -> np.random.Generator:
+        key = (_SPLITS[self.split], index)
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed & (2**64 - 1), spawn_key=key)))
+
+
+def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """One picture, uint8 (3, H, W), RGB.
+
+    Args:
+        shape, kind: which of `SHAPES`, with which of `TEXTURES` on it.
+        size: (height, width) in pixels.
+        rng: where all else comes from.
+    """
+    import cv2
+
+    height, width = size
+    side = min(size)
+    pixel = 1.0 / side
+    # Whatever needs as many numbers as there are pixels or grains has a stream of its own: content does not depend on it
+    numbers = rng.random(72).tolist()
+    streams = [np.random.Generator(np.random.PCG64(int(seed))) for seed in rng.integers(2**63, size=2)]
+    (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, ground_kind,
+     grain_x, grain_y, *numbers) = numbers  # fmt: skip
+    radius = _RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * radius
+    center = (_place(across, width * pixel, radius), _place(down, height * pixel, radius))
+    figure_ramp, ground_ramp = _colours(numbers[:12])
+    x = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[None]
+    y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
+
+    cover = mask(shape, size, center, radius, (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1), math.pi * tilt)
+    ground = _paint(texture(int(10 * ground_kind), x, y, pixel, streams[0]), ground_ramp)
+    _clutter(ground, side, numbers[12:])
+    figure = texture(kind, x - np.float32(center[0]), y - np.float32(center[1]), pixel, streams[1])
+
+    # light rises in one direction; the shadow takes some of it from the ground
+    slope = 0.5 * light
+    gain = x * np.float32(slope * math.cos(2 * math.pi * light_angle))
+    gain = gain + (y * np.float32(slope * math.sin(2 * math.pi * light_angle)) + np.float32(1))
+    shift = np.array([[1, 0, math.cos(2 * math.pi * shadow_angle)], [0, 1, math.sin(2 * math.pi * shadow_angle)]])
+    shift[:, 2] *= 0.035 * side
+    blur = 2 * round(0.02 * side) + 1
+    shade = cv2.blur(cv2.warpAffine(cover, shift, (width, height)), (blur, blur)).astype(np.float32)
+    shade *= np.float32(-0.5 * shadow / 255)
+    shade += 1
+    shade *= gain
+
+    share = cover.astype(np.float32)
+    share *= np.float32(1 / 255)
+    shade -= shade * share
+    share *= gain
+    grain = _grain_tile()[int(64 * grain_y) :, int(64 * grain_x) :]
+    grain = _tiled(grain, height, width) * np.float32(_NOISE * noise * noise)
+    picture = np.empty((3, height, width), np.uint8)
+    for channel, (low, high) in enumerate(figure_ramp.T.tolist()):
+        plane = figure * np.float32(high - low)
+        plane += np.float32(low)
+        plane *= share
+        plane += ground[channel] * shade
+        plane += grain
+        np.clip(plane, 0, 255, out=plane)
+        picture[channel] = plane
+    return picture
+
+
+def _place(chance: float, extent: float, margin: float) -> float:
+    """A centre at least ``margin`` away from both ends of 0..``extent``."""
+    return margin + chance * (extent - 2 * margin) if extent > 2 * margin else extent / 2
+
+
+def _colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of the shape and of the ground between which their textures go, each float32 (2, 3), 0..255.
+
+    They differ in hue, and one of them is the darker: seen in grey, too, a shape stands out.
+    """
+    figure_dark = chance[0] < 0.5
+    hue = chance[1]
+    ramps = []
+    for dark, turn, (saturation, bright, contrast, drift) in (
+        (figure_dark, hue, chance[2:6]),
+        (not figure_dark, hue + 0.2 + 0.6 * chance[6], chance[7:11]),
+    ):
+        value = 0.3 + 0.3 * bright if dark else 0.75 + 0.25 * bright
+        saturation = 0.25 + 0.65 * saturation
+        darker = value * (0.5 + 0.25 * contrast)
+        ramps.append([_rgb(turn, saturation, value), _rgb(turn + 0.16 * (drift - 0.5), saturation, darker)])
+    return np.array(ramps[0], np.float32), np.array(ramps[1], np.float32)
+
+
+def _rgb(hue: float, saturation: float, value: float) -> list[float]:
+    """HSV, each 0..1 (a hue outside is turned into it), to RGB, 0..255."""
+    parts = [min(max(abs((6 * hue + shift) % 6 - 3) - 1, 0.0), 1.0) for shift in (0, 4, 2)]
+    return [255 * value * (1 - saturation + saturation * part) for part in parts]
+
+
+def _paint(values: np.ndarray, ramp: np.ndarray) -> np.ndarray:
+    """Values 0..1 (H, W) as colours between the two of ``ramp`` (2, 3), uint8 (3, H, W)."""
+    low, high = ramp
+    return (values * (high - low)[:, None, None] + low[:, None, None]).astype(np.uint8)
+
+
+def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
+    """Draw up to `_CLUTTER` small ellipses and strokes of any colour onto a ground, uint8 (3, H, W), in place."""
+    import cv2
+
+    _, height, width = ground.shape
+    for thing in range(int((_CLUTTER + 1) * chance[0])):
+        across, down, size, ratio, angle, hue, value = chance[1 + 7 * thing : 8 + 7 * thing]
+        x, y, angle = across * width, down * height, 2 * math.pi * angle
+        colour = _rgb(hue, 0.5, 0.35 + 0.6 * value)
+        if thing % 2:
+            reach = (0.06 + 0.1 * size) * side
+            ends = [(round(16 * (x + k * reach * math.cos(angle))), round(16 * (y + k * reach * math.sin(angle))))
+                    for k in (-1, 1)]  # fmt: skip
+            thick = max(1, round((0.015 + 0.02 * ratio) * side))
+            for plane, level in zip(ground, colour, strict=True):
+                cv2.line(plane, *ends, level, thick, cv2.LINE_AA, shift=4)
+        else:
+            axes = (round(16 * side * (0.03 + 0.05 * size)), round(16 * side * (0.02 + 0.04 * ratio)))
+            for plane, level in zip(ground, colour, strict=True):
+                cv2.ellipse(plane, (round(16 * x), round(16 * y)), axes, math.degrees(angle), 0, 360, level, -1,
+                            cv2.LINE_AA, shift=4)  # fmt: skip
+
+
+@cache
+def _grain_tile() -> np.ndarray:
+    """Noise of unit variance, float32 (320, 320): every picture cuts its own from it, which is cheaper than drawing."""
+    return np.random.Generator(np.random.PCG64(0)).standard_normal((320, 320), np.float32)
+
+
+def _tiled(tile: np.ndarray, height: int, width: int) -> np.ndarray:
+    if tile.shape[0] < height or tile.shape[1] < width:
+        tile = np.tile(tile, (-(-height // tile.shape[0]), -(-width // tile.shape[1])))
+    return tile[:height, :width]
