@@ -1,0 +1,214 @@
+"""Distillation: a frozen teacher, fed the student's own pictures, and the loss of following it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.errors import CheckpointError, ConfigError
+from trainer.weights import compare_architecture, read_pth, read_safetensors
+from vit.config import Distill, DistillConfig, Fit, VitConfig
+from vit.model import VisionTransformer
+
+
+class Teacher(nn.Module):
+    """A classifier behind what its own input must look like.
+
+    Args:
+        model: (B, C, H, W) -> logits (B, K).
+        mean, std: its own input normalisation, and ``student_mean``, ``student_std`` that of the pictures it is given;
+            per channel, on a scale of 0..1.
+        size: (height, width) it must be fed at; None takes any.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        student_mean: Sequence[float],
+        student_std: Sequence[float],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+        own, other = (torch.tensor([list(m), list(s)]) for m, s in ((mean, std), (student_mean, student_std)))
+        scale, shift = other[1] / own[1], (other[0] - own[0]) / own[1]
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
+        self.same = bool(torch.equal(own, other))
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stays in evaluation mode, whatever it is told."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) fp32 of pictures (B, C, H, W) that are normalised for the student."""
+        if not self.same:
+            images = images * self.scale + self.shift
+        if self.size is not None and images.shape[-2:] != self.size:
+            images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
+        return self.model(images).float()
+
+
+def distillation_loss(config: DistillConfig, student: Tensor, teacher: Tensor) -> Tensor:
+    """Loss of samples (B,) fp32 of following a teacher, not yet weighed by ``alpha``.
+
+    - ``hard``: cross entropy with the teacher's choice (Touvron et al., "DeiT", 2021, eq. 3).
+    - ``soft``: tau^2 KL(teacher || student), both softened by the temperature tau (Hinton et al., 2015; DeiT eq. 2),
+      summed over classes. (DeiT's code divides this by the number of classes besides.)
+
+    Args:
+        student: (B, K) logits; of the distillation head where there is one.
+        teacher: (B, K) logits.
+    """
+    student, teacher = student.float(), teacher.float()
+    if config.mode is Distill.hard:
+        return F.cross_entropy(student, teacher.argmax(dim=1), reduction="none")
+    tau = config.temperature
+    log_s, log_t = F.log_softmax(student / tau, dim=1), F.log_softmax(teacher / tau, dim=1)
+    return tau**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(dim=1)
+
+
+@dataclass
+class Found:
+    """A teacher as it was found: its model, input normalisation, class names (None: not told), and needed size."""
+
+    model: nn.Module
+    num_classes: int
+    channels: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    classes: Sequence[str] | None = None
+    size: tuple[int, int] | None = None
+
+
+def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> Teacher:
+    """The frozen teacher of a run.
+
+    Args:
+        config: of the student; ``distill.teacher`` says which.
+        classes: names that the student tells apart.
+        mean, std: of the pictures as the student gets them.
+
+    Raises:
+        ConfigError: the teacher has other classes or channels.
+        CheckpointError: no such teacher, or it cannot be read.
+    """
+    name = config.distill.teacher
+    if name is None:
+        raise ConfigError(f"distill.mode={config.distill.mode.name} needs distill.teacher=PATH|timm:NAME")
+    height, width = config.resolution
+    found = find_teacher(name, config.distill.teacher_name, (height, width))
+    problems = []
+    if found.num_classes != len(classes) or (found.classes is not None and list(found.classes) != list(classes)):
+        own = _few(found.classes) if found.classes is not None else "without names"
+        problems.append(
+            f"distill.teacher={name} tells {found.num_classes} classes apart ({own}), the data have {len(classes)} "
+            f"({_few(classes)}): take a teacher trained on the same classes in the same order"
+        )
+    if found.channels != len(mean):
+        problems.append(
+            f"distill.teacher={name} sees {found.channels} channels, the data have {len(mean)}: "
+            f"set data.channels={found.channels} or take another teacher"
+        )
+    if problems:
+        raise ConfigError(problems)
+    return Teacher(found.model.eval().requires_grad_(False), found.mean, found.std, mean, std, found.size)
+
+
+def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) -> Found:
+    """A teacher by what the user calls it: ``timm:NAME``, a weights file of timm's ``timm_name``, a run or one of its
+    checkpoints, or a weights file of one of our ViTs.
+
+    Args:
+        resolution: (height, width) of the student's pictures.
+    """
+    if name.startswith("timm:"):
+        return _timm(name.removeprefix("timm:"), None)
+    path = Path(name).expanduser()
+    if timm_name is not None:
+        return _timm(timm_name, path)
+    if path.is_dir():
+        from vit.build import load_run_model
+
+        model, config, meta = load_run_model(path)
+        if isinstance(model, VisionTransformer):
+            return _ours(model, meta["mean"], meta["std"], meta["classes"], resolution)
+        height, width = config.resolution
+        return Found(model, len(meta["classes"]), len(meta["mean"]), meta["mean"], meta["std"], meta["classes"],
+                     (height, width))  # fmt: skip
+    from vit.interchange import read
+    from vit.interchange.foreign import GOOGLE
+
+    foreign = read(str(path))
+    model = VisionTransformer(foreign.architecture())
+    compare_architecture(model.state_dict(), foreign.state, f"distill.teacher={name}")
+    model.load_state_dict(foreign.state)
+    return _ours(model, foreign.mean or GOOGLE, foreign.std or GOOGLE, foreign.classes, resolution)
+
+
+def _ours(
+    model: VisionTransformer,
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str] | None,
+    resolution: tuple[int, int],
+) -> Found:
+    """Takes any size that its patch divides; at others it is fed its own."""
+    arch = model.arch
+    fits = arch.fit is not Fit.error or all(side % arch.patch == 0 for side in resolution)
+    size = None if fits else arch.image_size
+    return Found(model, arch.num_classes, arch.in_channels, mean, std, classes, size)
+
+
+def _timm(name: str, path: Path | None) -> Found:
+    """timm's pretrained model, or one with the weights of a file."""
+    import timm
+
+    try:
+        model = timm.create_model(name, pretrained=path is None)
+    except Exception as error:  # whatever the download or an unknown name raises
+        key = f"distill.teacher=timm:{name}" if path is None else f"distill.teacher_name={name}"
+        raise CheckpointError(f"{key}: timm cannot make it ({str(error).splitlines()[0]})") from error
+    settings: dict[str, Any] = dict(model.pretrained_cfg)
+    channels = int(settings.get("input_size", (3,))[0])
+    if path is not None:
+        state = read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
+        classes, channels = (
+            _size(state, settings.get(key), axis) for key, axis in (("classifier", 0), ("first_conv", 1))
+        )
+        options = {"num_classes": classes, "in_chans": channels}
+        model = timm.create_model(name, **{key: value for key, value in options.items() if value is not None})
+        compare_architecture(model.state_dict(), state, f"distill.teacher={path}")
+        model.load_state_dict(state)
+        channels = channels or int(settings.get("input_size", (3,))[0])
+    size = tuple(settings["input_size"][1:]) if settings.get("fixed_input_size") else None
+    mean, std = (_channels(settings.get(key, (0.5,)), channels) for key in ("mean", "std"))
+    return Found(model, model.num_classes, channels, mean, std, None, size)
+
+
+def _size(state: dict[str, Tensor], module: Any, axis: int) -> int | None:
+    """A dimension of the weight of a module that timm's settings name (one of them, where it names several)."""
+    name = module[0] if isinstance(module, tuple | list) and module else module
+    weight = state.get(f"{name}.weight")
+    return None if weight is None else weight.shape[axis]
+
+
+def _channels(values: Sequence[float], channels: int) -> list[float]:
+    values = list(values)
+    return values if len(values) == channels else [sum(values) / len(values)] * channels
+
+
+def _few(names: Sequence[str], count: int = 5) -> str:
+    more = f", ... {names[-1]}" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -1,0 +1,288 @@
+"""Classification as a task of the shared trainer: follow one batch from bytes to a loss.
+
+Workers hand over uint8 pictures. On the device they become floats, are normalised, erased in places and mixed; the
+network predicts, the criterion compares. Evaluation counts once and serves scores and pictures alike.
+
+Shapes: B pictures, C channels, H x W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.config import OptimizerKind
+from trainer.errors import ConfigError, DataError
+from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
+from vit.build import build_model
+from vit.config import Distill, VitConfig
+from vit.data import build_dataset, describe
+from vit.data.transforms import EvalTransform
+from vit.distill import Teacher, build_teacher, distillation_loss
+from vit.evaluation import measure
+from vit.losses import Criterion, one_hot
+from vit.metrics import MultiLabel, SingleLabel
+from vit.mixing import Mixer, normalise, random_erasing
+from vit.model import VisionTransformer
+from vit.report import Gallery, confusion_picture
+
+FEW_TOKENS = 16  # so few patches tell too little of a picture
+HIGH_RATE = 1e-2  # where Adam and its kin diverge on transformers
+
+
+class VitTask(Task):
+    """One classifier, one phase ``main``.
+
+    Args:
+        config: the run's configuration. Weights are drawn from torch's global random stream: seed it before.
+
+    Raises:
+        ConfigError: data, model, loss or teacher do not fit each other.
+        DataError, CheckpointError: files that are missing or cannot be used.
+    """
+
+    def __init__(self, config: VitConfig) -> None:
+        self.config = config
+        self.info = describe(config)
+        self.built = build_model(config, self.info)
+        self.model: nn.Module = self.built.model
+        self.classes = self.info.classes
+        if self.built.num_classes != len(self.classes):
+            raise ConfigError(_classes_differ(self.built.num_classes, self.classes))
+        self.criterion = Criterion(config.loss, self.classes, self.info.counts, self.info.multilabel)
+        self.mixer = Mixer(config.augment, len(self.classes))
+        self.teacher: Teacher | None = None
+        if config.distill.mode is not Distill.none:
+            self.teacher = build_teacher(config, self.classes, self.built.mean, self.built.std)
+        # The last evaluation, for the pictures that follow it: (step, counts, samples).
+        self._seen: tuple[int, SingleLabel | MultiLabel, Gallery] | None = None
+
+    # What the trainer asks for
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def frozen(self) -> dict[str, nn.Module]:
+        return {} if self.teacher is None else {"teacher": self.teacher}
+
+    def phases(self, stage: Stage) -> tuple[Phase, ...]:
+        return (Phase("main", ("model",)),)
+
+    def dataset(self, split: str, stage: Stage) -> SampleDataset:
+        return CheckedSamples(build_dataset(self.config, split, stage.resolution), self.classes)
+
+    def frames_per_sample(self, stage: Stage) -> int:
+        return 1
+
+    def on_stage(self, stage: Stage) -> None:
+        """Our ViTs take any resolution; a timm model with a fixed one is told, where it can be."""
+        if isinstance(self.model, VisionTransformer) or not hasattr(self.model, "patch_embed"):
+            return
+        fixed = getattr(self.model.patch_embed, "img_size", None)
+        if fixed is not None and tuple(fixed) != stage.resolution:
+            raise ConfigError(
+                f"curriculum.stages.{stage.name}: {self.config.model.name} was built for {fixed[0]}x{fixed[1]} pixels "
+                f"and cannot change to {stage.resolution[0]}x{stage.resolution[1]}; train it at one resolution"
+            )
+
+    def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
+        """Bytes to what the network sees, with the augmentation that is done on the device.
+
+        Args:
+            batch: ``image`` (B, C, H, W) uint8; ``label`` (B,) or (B, K).
+        """
+        augment = self.config.augment
+        images = self.prepare(batch["image"])
+        targets = one_hot(batch["label"], len(self.classes))
+        if augment.erasing:
+            images = random_erasing(images, augment.erasing, ctx.generator)
+        images, targets = self.mixer(images, targets, ctx.generator)
+        yield Segment(images=images, targets=targets)
+
+    def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        images, targets = segment["images"], segment["targets"]
+        with ctx.amp():
+            out = self.model(images)
+        # A distilled network has a head for the labels and one for the teacher.
+        logits, follower = out if isinstance(out, tuple) else (out, out)
+        loss = self.criterion(logits, targets).mean()
+        ctx.log("top1", (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean())
+        distill = self.config.distill
+        if self.teacher is None:
+            if follower is not logits:  # nobody to follow: both heads learn the labels
+                loss = (loss + self.criterion(follower, targets).mean()) / 2
+            return {"class": loss}
+        with ctx.amp():
+            wanted = self.teacher(images)
+        following = distillation_loss(distill, follower, wanted).mean()
+        return {"class": (1 - distill.alpha) * loss, "distill": distill.alpha * following}
+
+    def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+        gallery = Gallery(self.classes)
+        counted = self._measure(loader, ctx, gallery)
+        if isinstance(counted, MultiLabel):
+            counted.combine(ctx.sum, ctx.rank, ctx.world)
+        else:
+            counted.combine(ctx.sum)
+        self._seen = (ctx.step, counted, gallery)
+        # Every process now knows the whole; rank 0 tells it, so that nothing is averaged twice.
+        return {name: (value, 1.0) if ctx.rank == 0 else (0.0, 0.0) for name, value in counted.compute().items()}
+
+    def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
+        """``predictions``: held-out pictures, the wrong ones first; ``confusion``: the confusion matrix."""
+        if self._seen is None or self._seen[0] != ctx.step:
+            gallery = Gallery(self.classes)
+            self._seen = (ctx.step, self._measure(loader, ctx, gallery), gallery)
+        _, counted, gallery = self._seen
+        found = {"predictions": gallery.picture()}
+        if isinstance(counted, SingleLabel):
+            confusion = counted.confusion()
+            found["confusion"] = None if confusion is None else confusion_picture(confusion, self.classes)
+        return {name: picture for name, picture in found.items() if picture is not None}
+
+    def meta(self) -> dict[str, Any]:
+        augment = self.config.augment
+        return {
+            "mean": self.built.mean,
+            "std": self.built.std,
+            "classes": list(self.classes),
+            "interpolation": augment.eval_interpolation.name,
+            "crop_ratio": augment.eval_crop_ratio,
+            "architecture": self.config.model.name or plain_architecture(self.model),
+        }
+
+    def notes(self) -> list[str]:
+        lines = [*self.info.notes, f"classes ({len(self.classes)}): {_few(self.classes)}"]
+        if self.built.report is not None:
+            lines += self.built.report.lines()
+        if isinstance(self.model, VisionTransformer) and self.model.arch.patches <= FEW_TOKENS:
+            arch = self.model.arch
+            lines.append(
+                f"warning: only {arch.patches} patches per picture ({arch.image_size[0]}x{arch.image_size[1]} pixels, "
+                f"patch {arch.patch}): a smaller model.patch or a larger resolution learns far more"
+            )
+        row = self.config.optim.get("main")
+        if row is not None and row.kind is not OptimizerKind.sgd and row.lr >= HIGH_RATE:
+            lines.append(
+                f"warning: optim.main.lr={row.lr:g} with {row.kind.name} is beyond what transformers stand; "
+                "1e-4 to 3e-3 is usual"
+            )
+        return lines
+
+    def layers(self, phase: str) -> dict[str, int]:
+        if isinstance(self.model, VisionTransformer):
+            ids = self.model.layer_ids()
+        else:
+            ids = timm_layer_ids(self.model)
+        return {f"model.{name}": depth for name, depth in ids.items()}
+
+    def undecayed(self, phase: str) -> set[str]:
+        names = getattr(self.model, "no_weight_decay", set)
+        return {f"model.{name}" for name in names()}
+
+    def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+        if not isinstance(self.model, VisionTransformer):
+            return []
+        from vit.dataflow import data_flow
+
+        return [("data flow (one picture)", data_flow(self.model.arch))]
+
+    def evaluation_note(self, stage: Stage) -> str:
+        transform = EvalTransform(self.config.augment, stage.resolution).describe()
+        mean, std = (",".join(f"{x:.4g}" for x in values) for values in (self.built.mean, self.built.std))
+        averaged = "averaged (EMA) weights" if self.config.trainer.ema is not None else "raw weights"
+        return f"{transform}; mean {mean}, std {std}; {averaged}"
+
+    def shard_blocks(self) -> list[nn.Module]:
+        blocks = getattr(self.model, "blocks", None)
+        return list(blocks) if isinstance(blocks, nn.ModuleList | nn.Sequential) else []
+
+    # Parts
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to the network's normalised input."""
+        return normalise(images, self.built.mean, self.built.std)
+
+    def _measure(self, loader: Any, ctx: StepContext, gallery: Gallery) -> SingleLabel | MultiLabel:
+        return measure(
+            self.model,
+            loader,
+            classes=self.classes,
+            criterion=self.criterion,
+            prepare=self.prepare,
+            device=ctx.device,
+            amp=ctx.amp,
+            multilabel=self.info.multilabel,
+            gallery=gallery,
+            should_stop=ctx.should_stop,
+        )
+
+
+class CheckedSamples:
+    """A data set whose labels are in range and whose pictures are finite: on a GPU either would end in an assertion
+    that names nothing.
+
+    Raises (from ``sample``):
+        DataError: names the sample.
+    """
+
+    def __init__(self, samples: SampleDataset, classes: Sequence[str]) -> None:
+        self.samples, self.classes = samples, len(classes)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        found = self.samples.sample(index, rng)
+        label, image = found["label"], found["image"]
+        if isinstance(label, Tensor) and label.ndim:
+            if label.shape != (self.classes,) or not bool(torch.isfinite(label).all()):
+                raise DataError(f"{_name(found, index)}: its labels are {tuple(label.shape)}, not ({self.classes},)")
+        elif not 0 <= int(label) < self.classes:
+            raise DataError(
+                f"{_name(found, index)}: label {int(label)} is outside 0..{self.classes - 1}; the data have "
+                f"{self.classes} classes"
+            )
+        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+            raise DataError(f"{_name(found, index)}: pixels are NaN or infinite")
+        return found
+
+
+def timm_layer_ids(model: nn.Module) -> dict[str, int]:
+    """Depth of each parameter of a timm model by timm's own grouping, from 0.
+
+    Raises:
+        ConfigError: the model has no grouping.
+    """
+    matcher = getattr(model, "group_matcher", None)
+    if matcher is None:
+        raise ConfigError(f"optim.main.layer_decay: timm tells no layers of {type(model).__name__}; leave it out")
+    from timm.models import group_with_matcher
+
+    return dict(group_with_matcher(model.named_parameters(), matcher(coarse=False), reverse=True))
+
+
+def plain_architecture(model: nn.Module) -> dict[str, Any]:
+    """Everything that shapes one of our ViTs, as plain data."""
+    from trainer.configuration import plain
+
+    return plain(model.arch) if isinstance(model, VisionTransformer) else {}
+
+
+def _classes_differ(heads: int, classes: Sequence[str]) -> str:
+    return (
+        f"the model's head has {heads} classes, the data have {len(classes)} ({_few(classes)}): leave out "
+        "model.num_classes, give model.head=reset for a new head, or data.class_map to pick classes of the head"
+    )
+
+
+def _few(names: Sequence[str], count: int = 8) -> str:
+    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
+
+
+def _name(sample: dict[str, Any], index: int) -> str:
+    return f"sample '{sample['name']}'" if "name" in sample else f"sample {index}"
