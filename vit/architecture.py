@@ -135,6 +135,11 @@ def patch_grid(size: Size, patch: int, fit: Fit) -> Size:
     return size[0] // patch, size[1] // patch
 
 
+def kept_patches(patches: int, rate: float) -> int:
+    """How many of a picture's patches patch dropout keeps: at least one."""
+    return max(1, int(patches * (1 - rate)))
+
+
 def nearest(size: Size, patch: int, up: bool) -> Size:
     """The next size below (at least one patch) or above that the patch divides; sides that fit stay."""
     h, w = (max(patch, (side + (patch - 1 if up else 0)) // patch * patch) for side in size)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vit.architecture import Architecture, patch_grid
+from vit.architecture import Architecture, kept_patches, patch_grid
 from vit.config import Attention as AttentionPath
 from vit.config import Fit, Gelu, QkNorm
 
@@ -212,7 +212,7 @@ class PatchDropout(nn.Module):
         if not self.training or self.rate == 0:
             return x
         batch, patches = x.shape[0], x.shape[1] - self.prefix
-        count = max(1, int(patches * (1 - self.rate)))
+        count = kept_patches(patches, self.rate)
         kept = torch.rand(batch, patches, device=x.device).argsort(dim=1)[:, :count] + self.prefix
         chosen = x.gather(1, kept[..., None].expand(-1, -1, x.shape[2]))
         return torch.cat([x[:, : self.prefix], chosen], dim=1)
