@@ -24,7 +24,7 @@ ABOVE = {
 }
 
 IMPORTS = (ast.Import, ast.ImportFrom)
-IMPORTED_AS = {"hydra-core": "hydra", "pillow": "PIL", "opencv-python-headless": "cv2"}
+IMPORTED_AS = {"hydra-core": "hydra", "pillow": "PIL", "opencv-python-headless": "cv2", "scikit-learn": "sklearn"}
 
 GAN_WORDS = re.compile(
     r"\b(gans?|lsgan|discriminators?|adversarial|hallucinat\w+|foreground|vid2vid\w*|pix2pix\w*|vits?|vit_\w+"
@@ -37,7 +37,8 @@ UNPICKLERS = {f"{module}.{name}" for module in ("pickle", "dill") for name in ("
 # Read before torch is: --help, configuration errors, and what a script checks before it starts working.
 LIGHT = ["train", "trainer", "trainer.arguments", "trainer.cli", "trainer.config", "trainer.configuration",
          "trainer.errors", "trainer.help", "trainer.overrides", "trainer.schema", "trainer.task",
-         "trainer.validation", "vid2vid", "vid2vid.config", "vid2vid.validate"]  # fmt: skip
+         "trainer.validation", "vid2vid", "vid2vid.config", "vid2vid.validate", "vit", "vit.config", "vit.validate",
+         "vit.variants"]  # fmt: skip
 
 
 def name_of(path: Path) -> str:
