@@ -84,8 +84,8 @@ def channel_sources(source: int, target: int, how: ChannelAdapt, channel_map: Se
         wrong = [c for c in channel_map if c is not None and not 0 <= c < source]
         if wrong or all(c is None for c in channel_map):
             raise CheckpointError(
-                f"model.channel_map={list(channel_map)}: the weights have the channels 0 to {source - 1}; name at least "
-                "one of them, null for a channel that starts at zero"
+                f"model.channel_map={list(channel_map)}: the weights have the channels 0 to {source - 1}; name at "
+                "least one of them, null for a channel that starts at zero"
             )
         return [[] if c is None else [c] for c in channel_map]
     if source == target:
@@ -125,7 +125,7 @@ def adapt_channels(weight: Tensor, target: int, how: ChannelAdapt, channel_map: 
 def adapt_statistics(
     values: Sequence[float], target: int, how: ChannelAdapt, channel_map: Sequence[int | None] = ()
 ) -> list[float]:
-    """Input means (or standard deviations) of the new channels: of the channels each is made of; of all for a zero one."""
+    """Input means or standard deviations of new channels: of those each is made of; the mean of all for a zero one."""
     parts = channel_sources(len(values), target, how, channel_map)
     average = sum(values) / len(values)
     return [sum(values[c] for c in part) / len(part) if part else average for part in parts]
@@ -282,7 +282,7 @@ def fit_pooling(work: Adaptation) -> None:
     theirs = getattr(theirs, "value", theirs)
     if theirs not in (None, arch.pool.value) and arch.pool is not Pool.none:
         work.notes.append(
-            f"pooling: {theirs} in the file, {arch.pool.value} here; model.pool={theirs} is what its head was trained on"
+            f"pooling: {theirs} in the file, {arch.pool.value} here; it was trained with model.pool={theirs}"
         )
 
 

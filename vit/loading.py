@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from trainer.errors import CheckpointError
 from trainer.schema import show
 from vit.adapting import (
     HEAD,
@@ -119,7 +118,8 @@ def fit(
     Raises:
         CheckpointError: as ``load_pretrained``.
     """
-    work = Adaptation(dict(foreign.state), foreign.arch, arch, config, config.weights or foreign.origin)
+    source = config.weights or foreign.origin
+    work = Adaptation(dict(foreign.state), foreign.arch, arch, config, source, notes=list(foreign.notes))
     _check_kind(work, target)
     _check_sizes(work)
     _check_parts(work)
@@ -197,12 +197,13 @@ def _check_parts(work: Adaptation) -> None:
     if "blocks.0.attn.q_norm.weight" in state:
         norm = QkNorm.layer if "blocks.0.attn.q_norm.bias" in state else QkNorm.rms
     scaled, bias = "blocks.0.ls1.gamma" in state, "blocks.0.attn.qkv.bias" in state
-    problems = []
+    problems: list[tuple[str, bool, str]] = []  # part, whether it is the file that has it, remedy
     if scaled != (arch.layer_scale is not None):
         value = 1e-5 if scaled else None
         problems.append(("layer scale", scaled, f"model.layer_scale={show(value)}"))
     if registers != arch.registers:
-        problems.append((f"{max(registers, arch.registers)} registers", registers > arch.registers, f"model.registers={registers}"))  # fmt: skip
+        more = registers > arch.registers
+        problems.append((f"{max(registers, arch.registers)} registers", more, f"model.registers={registers}"))
     if norm is not arch.qk_norm:
         problems.append(("normalisation of queries and keys", norm is not QkNorm.none, f"model.qk_norm={norm.value}"))
     if bias != arch.qkv_bias:

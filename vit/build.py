@@ -1,0 +1,217 @@
+"""Classifiers out of configurations, and trained ones out of runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from trainer.checkpoint import META, Checkpoints, load_weights, read_meta
+from trainer.cli import load_run
+from trainer.configuration import resolve
+from trainer.errors import CheckpointError, ConfigError
+from trainer.weights import compare_architecture
+from vit.architecture import architecture
+from vit.config import LossConfig, LossKind, VitConfig
+from vit.loading import LoadReport, load_pretrained
+from vit.model import VisionTransformer
+
+if TYPE_CHECKING:
+    from vit.data import DataInfo
+
+PREFIX = "model."  # the network's name among the task's
+DEFAULT = 0.5  # mean and std where nothing else tells: pixels 0..1 to -1..1, as Google's ViTs take them
+Size = tuple[int, int]
+
+
+@dataclass
+class Built:
+    """A classifier, ready to train.
+
+    Attributes:
+        model: ``VisionTransformer`` or ``TimmClassifier``, in training mode, on the CPU.
+        report: of loading ``model.weights``; None where nothing was loaded.
+        mean, std: input normalisation, one number per channel on a scale of 0..1: ``data.mean`` and ``data.std``, else
+            those of the weights, else those of the data, else 0.5.
+        num_classes, in_channels: what it was built for.
+    """
+
+    model: nn.Module
+    report: LoadReport | None
+    mean: list[float]
+    std: list[float]
+    num_classes: int
+    in_channels: int
+
+
+def build_model(config: VitConfig, info: DataInfo) -> Built:
+    """The classifier of a run, for its data and its final resolution, with ``model.weights`` in it.
+
+    Initial weights are drawn from torch's global generator.
+
+    Args:
+        config: of the run.
+        info: of its data (``vit.data.describe``).
+
+    Raises:
+        ConfigError: ``model`` and the data do not fit each other, or it cannot be built.
+        CheckpointError: the weights cannot be read or do not fit.
+        UserError: the patch does not divide a resolution.
+    """
+    classes, channels = _numbers(config, info)
+    sizes = resolutions(config)
+    model, report = _construct(config, classes, channels, sizes)
+    if isinstance(model, VisionTransformer) and config.model.weights is not None:
+        report = load_pretrained(model, config.model)
+    if report is not None and report.classes is not None and report.classes != list(info.classes):
+        report.notes.append(_other_classes(report.classes, info.classes))
+    mean = _statistics(config.data.mean, report and report.mean, info.mean, channels, "mean")
+    std = _statistics(config.data.std, report and report.std, info.std, channels, "std")
+    return Built(model, report, mean, std, classes, channels)
+
+
+def resolutions(config: VitConfig) -> list[Size]:
+    """(height, width) in pixels of every stage, by size, the run's own last. Sizes are those of the rows as given."""
+    height, width = config.resolution
+    found = {(height, width)}
+    for row in config.curriculum.stages.values():
+        if row.resolution is not None:
+            found.add((row.resolution[0], row.resolution[1]))
+        else:
+            found.add((height // row.downscale, width // row.downscale))
+    found.discard((height, width))
+    return [*sorted(found, key=lambda size: (size[0] * size[1], size)), (height, width)]
+
+
+def initial_bias(loss: LossConfig, classes: int) -> float:
+    """Bias at which a new head predicts 1 / K for every class: -ln K for losses of sigmoids, 0 for softmax."""
+    return -math.log(classes) if loss.kind in (LossKind.sigmoid, LossKind.bce) else 0.0
+
+
+def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
+    """A trained classifier, with all its weights: the averaged (EMA) ones where the run has them.
+
+    Torch's global random stream is left as it was.
+
+    Args:
+        path: a run directory, or a checkpoint directory (whose configuration is in its ``meta.json``).
+        checkpoint: one of the run's checkpoints by name, or the path of one or of a weights file; None: the newest.
+
+    Returns:
+        The model in eval mode on the CPU, its parameters without gradients; the run's configuration; and meta data: of
+        the checkpoint (``step``, ``samples_seen``, ``stage``, ``resolution``, ...), of the task (``mean``, ``std``,
+        ``classes``, ...), and ``weights``, where the weights came from.
+
+    Raises:
+        UserError: no such run. CheckpointError: no checkpoint, or a damaged one, or of another network.
+    """
+    path = Path(path).expanduser()
+    schemas = {"vit": VitConfig}
+    if (path / META).is_file():
+        source = path
+        config = resolve(read_meta(path)["config"], schemas)
+    else:
+        config = load_run(path, schemas)
+        source = _find_checkpoint(path, checkpoint)
+    weights, meta = load_weights(source)
+    if not meta and source.is_file():  # a bare weights file: what travels with weights is in the run's checkpoints
+        latest = Checkpoints(path).latest()
+        meta = read_meta(latest) if latest is not None else {}
+    state = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
+    task = meta.get("task", {})
+    if not all(task.get(key) for key in ("mean", "std", "classes")):
+        raise CheckpointError(
+            f"{source} lacks class names and input normalisation: it is no checkpoint of a classifier"
+        )
+    classes = config.model.num_classes or len(task["classes"])
+    with torch.random.fork_rng(devices=[]):
+        model, _ = _construct(_without_weights(config), classes, len(task["mean"]), resolutions(config))
+    compare_architecture(model.state_dict(), state, f"the network in {source}")
+    model.load_state_dict(state)
+    model.eval().requires_grad_(False)
+    return model, config, {**meta, **task, "weights": str(source)}
+
+
+def _construct(
+    config: VitConfig, classes: int, channels: int, sizes: list[Size]
+) -> tuple[nn.Module, LoadReport | None]:
+    """The network; one of timm's with its weights, for timm fits these while building."""
+    if config.model.name is not None:
+        from vit.timm_models import build_timm
+
+        return build_timm(config.model, classes, channels, sizes[-1], sizes[:-1])
+    model = config.model
+    if model.head_bias is None:
+        model = replace(model, head_bias=initial_bias(config.loss, classes))
+    return VisionTransformer(architecture(model, classes, channels, sizes[-1], sizes[0])), None
+
+
+def _without_weights(config: VitConfig) -> VitConfig:
+    return replace(config, model=replace(config.model, weights=None))
+
+
+def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
+    """Classes and channels of the model, checked against those of the data."""
+    model, problems = config.model, []
+    classes, channels = model.num_classes or len(info.classes), model.in_channels or info.channels
+    if classes != len(info.classes) and config.data.class_map is None:
+        some = ", ".join(info.classes[:4]) + (", ..." if len(info.classes) > 4 else "")
+        problems.append(
+            f"model.num_classes={classes}, but the data have {len(info.classes)} classes ({some}): leave it out (with "
+            "weights of other classes: model.head=reset), or give data.class_map, which maps the model's to the data's"
+        )
+    if channels != info.channels:
+        remedy = f"data.channels={channels} reads them so, or leave model.in_channels out"
+        problems.append(f"model.in_channels={channels}, but the data have {info.channels} channels: {remedy}")
+    for name in ("mean", "std"):
+        values = getattr(config.data, name)
+        if values is not None and len(values) not in (1, channels):
+            problems.append(f"data.{name} has {len(values)} numbers for {channels} channels: give one each, or one")
+    if model.channel_map and len(model.channel_map) != channels:
+        problems.append(
+            f"model.channel_map has {len(model.channel_map)} entries, but the pictures have {channels} channels: one each"
+        )
+    if problems:
+        raise ConfigError(problems)
+    return classes, channels
+
+
+def _statistics(
+    given: list[float] | None, weights: list[float] | None, data: list[float] | None, channels: int, name: str
+) -> list[float]:
+    """The first that is told; one number stands for all channels."""
+    values = next((list(found) for found in (given, weights, data) if found), [DEFAULT])
+    values = values * channels if len(values) == 1 else values
+    if len(values) != channels:
+        raise ConfigError(f"the input {name} {values} is not for {channels} channels: set data.{name}")
+    return values
+
+
+def _other_classes(theirs: list[str], ours: list[str]) -> str:
+    def some(names: list[str]) -> str:
+        return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+    return (
+        f"warning: the head's classes are called {some(theirs)}, those of the data {some(ours)}: unless they are the "
+        "same in the same order, use model.head=reset"
+    )
+
+
+def _find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
+    checkpoints = Checkpoints(run_dir)
+    if checkpoint is None:
+        found = checkpoints.latest()
+        if found is None:
+            raise CheckpointError(
+                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
+            )
+        return found
+    for path in (checkpoints.folder / checkpoint, Path(checkpoint).expanduser()):
+        if path.exists():
+            return path
+    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
+    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")
