@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import DataError
+from vit.model import VisionTransformer
 
 BIAS = 100.0  # value of the constant feature: so large that its coefficient is almost free of the penalty
 L2 = 2.0**10
@@ -33,7 +34,7 @@ class Features:
     y: Tensor
 
 
-def pre_logits(model: nn.Module, images: Tensor) -> Tensor:
+def representation(model: nn.Module, images: Tensor) -> Tensor:
     """(B, D): what a model's classifier reads. One of our networks, or any of timm's.
 
     Args:
@@ -68,7 +69,7 @@ def extract(
             raise DataError("few-shot, k-NN and probe need one label per picture; this data has several")
         kept = batch["weight"] > 0 if "weight" in batch else torch.ones(len(batch["label"]), dtype=torch.bool)
         with amp():
-            found = pre_logits(model, prepare(batch["image"].to(device)))
+            found = representation(model, prepare(batch["image"].to(device)))
         xs.append(found.float().cpu()[kept.cpu()])
         ys.append(batch["label"].cpu()[kept.cpu()].long())
     return Features(torch.cat(xs), torch.cat(ys))

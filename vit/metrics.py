@@ -77,6 +77,7 @@ class SingleLabel:
         columns = torch.stack([hits[:, 0].double(), hits.any(dim=1).double(), nll, loss, torch.ones_like(nll)])
         self._totals += columns @ weights
         confidence = log_p.gather(1, predicted[:, None]).squeeze(1).exp().double()
+        confidence = torch.where(weights > 0, confidence, 0.0)
         # Bins are open below and closed above, as in the paper.
         index = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
         rows = torch.stack([torch.ones_like(nll), confidence, hits[:, 0].double()]) * weights
