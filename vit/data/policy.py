@@ -44,62 +44,65 @@ def parse_auto(text: str) -> Policy:
     Raises:
         ConfigError: not one of the forms; names the part that is wrong and the forms there are.
     """
+    wrong = problem(text)
+    if wrong is not None:
+        raise ConfigError(f"augment.auto={text}: {wrong}")
+    return _parse(text)
+
+
+def problem(text: str) -> str | None:
+    """What is wrong with a value of `augment.auto`, and the forms there are; None if nothing is."""
+    try:
+        _parse(text)
+    except ValueError as error:
+        return f"{error}; the forms are {FORMS}"
+    return None
+
+
+def _parse(text: str) -> Policy:
     kind, *parts = text.strip().split("-")
     if kind in ("autoaugment", "three"):
         if parts:
-            raise _error(text, f"{kind} takes no parts such as '{parts[0]}'")
+            raise ValueError(f"{kind} takes no parts such as '{parts[0]}'")
         return Policy(kind)
     if kind in ("randaugment", "bv_randaugment"):
-        values = _parts(text, parts, {"n": int, "m": float})
-        policy = Policy(kind, ops=values.get("n", 2), magnitude=values.get("m", 10.0))
+        values = _parts(parts, {"n": int, "m": float})
+        policy = Policy(kind, ops=int(values.get("n", 2)), magnitude=values.get("m", 10.0))
     elif kind == "rand":
-        values = _parts(text, parts, {"n": int, "m": float, "mstd": float, "mmax": float, "p": float, "inc": int})
+        values = _parts(parts, {"n": int, "m": float, "mstd": float, "mmax": float, "p": float, "inc": int})
         std = values.get("mstd", 0.0)
         policy = Policy(
             kind,
-            ops=values.get("n", 2),
+            ops=int(values.get("n", 2)),
             magnitude=values.get("m", 10.0),
             std=float("inf") if std > 100 else std,  # as timm: a way to write "uniform"
             limit=values.get("mmax", 10.0),
             probability=values.get("p", 0.5),
             increasing=bool(values.get("inc", 0)),
         )
-        if policy.probability > 1 or policy.limit <= 0:
-            raise _error(text, "p is a probability, 0..1, and mmax is above 0")
+        if policy.probability > 1:
+            raise ValueError(f"p{policy.probability:g} is not a probability, 0..1")
         if policy.magnitude > policy.limit:
-            raise _error(text, f"m{policy.magnitude:g} is above the limit mmax{policy.limit:g}")
+            raise ValueError(f"m{policy.magnitude:g} is above the limit, 10 unless mmax says otherwise")
     else:
-        raise _error(text, f"there is no policy '{kind}'")
+        raise ValueError(f"there is no policy '{kind}'")
     if policy.ops < 1:
-        raise _error(text, "n is 1 or more; augment.auto=null switches the policy off")
+        raise ValueError("n must be 1 or more (augment.auto=null switches the policy off)")
     if policy.magnitude > 30:
-        raise _error(text, f"m{policy.magnitude:g} is above 30")
+        raise ValueError(f"m{policy.magnitude:g} is above 30")
     return policy
 
 
-def problem(text: str) -> str | None:
-    """What is wrong with a value of `augment.auto`, in one line; None if nothing is."""
-    try:
-        parse_auto(text)
-    except ConfigError as error:
-        return error.problems[0]
-    return None
-
-
-def _parts(text: str, parts: list[str], known: dict[str, type]) -> dict[str, int | float]:
-    values: dict[str, int | float] = {}
+def _parts(parts: list[str], known: dict[str, type]) -> dict[str, float]:
+    values: dict[str, float] = {}
     for part in parts:
         match = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?|\.\d+)", part)
         if match is None or match[1] not in known:
-            raise _error(text, f"'{part}' is not one of its parts ({', '.join(known)}, each followed by a number)")
+            raise ValueError(f"'{part}' is not one of its parts ({', '.join(known)}, each followed by a number)")
         name, number = match[1], match[2]
         if name in values:
-            raise _error(text, f"'{name}' is given twice")
+            raise ValueError(f"'{name}' is given twice")
         if known[name] is int and not number.isdigit():
-            raise _error(text, f"'{part}' needs a whole number")
-        values[name] = known[name](number)
+            raise ValueError(f"'{part}' needs a whole number")
+        values[name] = float(number)
     return values
-
-
-def _error(text: str, wrong: str) -> ConfigError:
-    return ConfigError(f"augment.auto={text}: {wrong}; the forms are {FORMS}")

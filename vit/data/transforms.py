@@ -1,0 +1,234 @@
+"""From a decoded picture to the run's resolution: crop, resize, flip, augment. uint8 in, uint8 out.
+
+Values stay bytes until they are on the device: a batch is a quarter of its size in floats, and normalising there costs
+nothing. All randomness is the NumPy generator's, so a sample is a function of (seed, epoch, index) alone.
+
+Resizing is PyTorch's uint8 kernel with antialiasing, which agrees with Pillow to a grey level. It is fast where
+channels lie last in memory, as a JPEG decoder leaves them, so everything here works on (H, W, C) and only the end
+result is laid out as (C, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainer.errors import ConfigError
+from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
+from vit.data.augment import Augmenter, color_jitter
+from vit.data.pixels import Picture, hwc
+from vit.data.policy import parse_auto
+
+Size = tuple[int, int]
+
+
+class TrainTransform:
+    """Random crop, flip and augmentation of one picture: ``transform(image, rng)``.
+
+    The order: crop and resize (`augment.crop`), mirror with probability `augment.flip`, the policy `augment.auto`,
+    then `augment.color_jitter`. Mixup, CutMix and erasing follow on the device (`vit.mixing`).
+
+    Args:
+        resolution: (H, W) of the result.
+
+    Raises:
+        ConfigError: `augment.auto` is no policy's name.
+    """
+
+    def __init__(self, augment: AugmentConfig, resolution: Size) -> None:
+        self.augment = augment
+        self.resolution = (resolution[0], resolution[1])
+        self._auto = Augmenter(parse_auto(augment.auto), augment.interpolation) if augment.auto else None
+
+    def __call__(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """Transform one picture.
+
+        Args:
+            image: uint8 (C, h, w), any C and size; not changed.
+
+        Returns:
+            uint8 (C, H, W), contiguous.
+        """
+        picture = self._crop(_channels_last(image), rng)
+        if self.augment.flip and rng.random() < self.augment.flip:
+            picture = hwc(cv2.flip(picture, 1), picture)
+        if self._auto is not None:
+            picture = self._auto(picture, rng)
+        if self.augment.color_jitter:
+            picture = color_jitter(picture, self.augment.color_jitter, rng)
+        return _channels_first(picture)
+
+    def _crop(self, picture: Picture, rng: np.random.Generator) -> Picture:
+        augment, size = self.augment, self.resolution
+        cubic = augment.interpolation is Interpolation.bicubic
+        if augment.interpolation is Interpolation.random:
+            cubic = rng.random() < 0.5
+        match augment.crop:
+            case Crop.inception:
+                top, left, height, width = inception_box(_size(picture), augment.scale, augment.ratio, rng)
+                return resize(picture[top : top + height, left : left + width], size, cubic)
+            case Crop.resize:
+                return resize(picture, size, cubic)
+            case Crop.center:
+                return _centre(resize(picture, _cover(_size(picture), size, augment.eval_crop_ratio), cubic), size)
+            case Crop.pad:
+                return _random_window(_pad(resize(picture, size, cubic), augment.pad, cv2.BORDER_CONSTANT), size, rng)
+            case Crop.simple:
+                covering = resize(picture, _cover(_size(picture), size, 1.0), cubic)
+                return _random_window(_pad(covering, augment.pad, cv2.BORDER_REFLECT_101), size, rng)
+
+    def describe(self) -> str:
+        """What is done, in one line."""
+        augment, size = self.augment, _show(self.resolution)
+        how = "bilinear or bicubic" if augment.interpolation is Interpolation.random else augment.interpolation.value
+        match augment.crop:
+            case Crop.inception:
+                area = f"{100 * augment.scale[0]:g}-{100 * augment.scale[1]:g} % of the area"
+                crop = f"random crop of {area}, aspect {augment.ratio[0]:.3g}-{augment.ratio[1]:.3g}, to {size} ({how})"
+            case Crop.resize:
+                crop = f"resized to {size} ({how})"
+            case Crop.center:
+                crop = _describe_centre(self.resolution, augment.eval_crop_ratio, how)
+            case Crop.pad:
+                crop = f"{size} ({how}), zero padding by {augment.pad}, random crop {size}"
+            case Crop.simple:
+                crop = f"resized to cover {size} ({how}), reflect padding by {augment.pad}, random crop {size}"
+        parts = [crop]
+        if augment.flip:
+            parts.append(f"flip {augment.flip:g}")
+        if augment.auto:
+            parts.append(augment.auto)
+        if augment.color_jitter:
+            parts.append(f"colour jitter {augment.color_jitter:g}")
+        return ", ".join(parts)
+
+
+class EvalTransform:
+    """The transform a score depends on: ``transform(image)``, the same result for the same picture.
+
+    Args:
+        resolution: (H, W) of the result.
+
+    Raises:
+        ConfigError: `augment.eval_interpolation` is random.
+    """
+
+    def __init__(self, augment: AugmentConfig, resolution: Size) -> None:
+        if augment.eval_interpolation is Interpolation.random:
+            raise ConfigError("augment.eval_interpolation=random: a score must be repeatable; use bilinear or bicubic")
+        self.augment = augment
+        self.resolution = (resolution[0], resolution[1])
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 (C, h, w) to uint8 (C, H, W), contiguous."""
+        picture, cubic = _channels_last(image), self.augment.eval_interpolation is Interpolation.bicubic
+        if self.augment.eval_crop is EvalCrop.squash:
+            return _channels_first(resize(picture, self.resolution, cubic))
+        covering = _cover(_size(picture), self.resolution, self.augment.eval_crop_ratio)
+        return _channels_first(_centre(resize(picture, covering, cubic), self.resolution))
+
+    def describe(self) -> str:
+        """What is done, in one line; belongs beside every score."""
+        how = self.augment.eval_interpolation.value
+        if self.augment.eval_crop is EvalCrop.squash:
+            return f"resized to {_show(self.resolution)} ({how})"
+        return _describe_centre(self.resolution, self.augment.eval_crop_ratio, how)
+
+
+def inception_box(
+    size: Size, scale: list[float], ratio: list[float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw (top, left, height, width) of a crop (Szegedy et al., 2015, arXiv:1409.4842), as torchvision draws it.
+
+    Ten times an area uniform in `scale` (shares of the picture's) and an aspect width / height log-uniform in
+    `ratio`; the first that fits is placed at random. If none fits: the centre, as large as the aspect allows.
+    """
+    height, width = size
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * rng.random())
+        aspect = math.exp(low + (high - low) * rng.random())
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+    w, h = width, height
+    if width / height < ratio[0]:
+        h = max(1, round(width / ratio[0]))
+    elif width / height > ratio[1]:
+        w = max(1, round(height * ratio[1]))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def resize(picture: Picture, size: Size, cubic: bool) -> Picture:
+    """Resize uint8 (h, w, C) to (H, W, C), antialiased; any strides in, contiguous out."""
+    picture = np.ascontiguousarray(picture)
+    if _size(picture) == size:
+        return picture
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    resized = F.interpolate(image, size, mode="bicubic" if cubic else "bilinear", antialias=True)[0]
+    return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
+
+
+def _channels_last(image: Tensor) -> Picture:
+    """(C, h, w) to an array (h, w, C), without a copy where the memory already lies so (as decoders leave it)."""
+    if image.dtype != torch.uint8 or image.ndim != 3:
+        raise ValueError(f"a picture must be uint8 (C, h, w), not {image.dtype} {tuple(image.shape)}")
+    channels = image.shape[0]
+    if channels == 1 or image.stride(0) == 1:
+        return image.permute(1, 2, 0).numpy()
+    return cv2.merge([plane.numpy() for plane in image.unbind()])
+
+
+def _channels_first(picture: Picture) -> Tensor:
+    """(H, W, C) to a contiguous tensor (C, H, W), seven times as fast as `contiguous()`."""
+    height, width, channels = picture.shape
+    planes = np.empty((channels, height, width), np.uint8)
+    cv2.split(picture, list(planes))
+    return torch.from_numpy(planes)
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[0], picture.shape[1]
+
+
+def _cover_target(resolution: Size, crop_ratio: float) -> Size:
+    return math.floor(resolution[0] / crop_ratio), math.floor(resolution[1] / crop_ratio)
+
+
+def _cover(size: Size, resolution: Size, crop_ratio: float) -> Size:
+    """The size, of the picture's aspect, that just covers resolution / crop_ratio (a square's short side is that)."""
+    height, width = size
+    rows, columns = _cover_target(resolution, crop_ratio)
+    if height * columns <= width * rows:
+        return rows, max(columns, rows * width // height)
+    return max(rows, columns * height // width), columns
+
+
+def _centre(picture: Picture, size: Size) -> Picture:
+    top, left = (round((have - want) / 2) for have, want in zip(_size(picture), size, strict=True))
+    return np.ascontiguousarray(picture[top : top + size[0], left : left + size[1]])
+
+
+def _pad(picture: Picture, amount: int, border: int) -> Picture:
+    return hwc(cv2.copyMakeBorder(picture, amount, amount, amount, amount, border, value=(0,) * 4), picture)
+
+
+def _random_window(picture: Picture, size: Size, rng: np.random.Generator) -> Picture:
+    top, left = (int(rng.integers(have - want + 1)) for have, want in zip(_size(picture), size, strict=True))
+    return np.ascontiguousarray(picture[top : top + size[0], left : left + size[1]])
+
+
+def _show(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _describe_centre(resolution: Size, crop_ratio: float, how: str) -> str:
+    rows, columns = _cover_target(resolution, crop_ratio)
+    if resolution[0] == resolution[1]:
+        return f"short side {rows} ({how}), centre crop {_show(resolution)}"
+    return f"resized to cover {rows}x{columns} ({how}), centre crop {_show(resolution)}"
