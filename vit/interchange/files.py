@@ -1,0 +1,205 @@
+"""Where checkpoints are and what kind they are: recognised by content, never by a file's name; no code is unpickled."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import struct
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import META, load_weights, read_meta
+from trainer.errors import CheckpointError
+from trainer.weights import read_safetensors
+
+HEADER = "vivid"  # key of our own description in the header of a .safetensors file
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth", "model.bin")
+_SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+# wrappers in the order of preference: averaged weights first, as timm and the DINO papers evaluate them
+_WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "params", "student", "module")
+
+
+@dataclass
+class Content:
+    """What lies in a file or folder.
+
+    Attributes:
+        path: for messages.
+        kind: ``npz``, ``torch`` or ``safetensors``.
+        tensors: by name (empty for npz). arrays: by key (npz only).
+        wrappers: keys that were unwrapped to get at the tensors, outermost first.
+        facts: plain data beside the tensors (timm's ``arch`` and ``args``).
+        config, preprocessor: of a folder of timm's or Hugging Face's, parsed; empty elsewhere.
+        header: our own description of the tensors; meta: of one of our checkpoints. Empty elsewhere.
+    """
+
+    path: Path
+    kind: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    wrappers: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    preprocessor: dict[str, Any] = field(default_factory=dict)
+    header: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def open_content(path: Path) -> Content:
+    """Everything of a file or folder that reading needs.
+
+    Raises:
+        CheckpointError: missing, damaged, of an unknown kind, or not loadable without executing code.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: give a run, a checkpoint or a weights file, or timm:NAME")
+    if path.is_dir():
+        return _open_folder(path)
+    content = _open_file(path)
+    if path.name in _WEIGHTS:
+        _add_configs(content, path.parent)
+    if (path.parent / META).exists() and path.suffix == ".safetensors":
+        content.meta = read_meta(path.parent)
+    return content
+
+
+def _open_folder(path: Path) -> Content:
+    if (path / META).exists() or (path / "checkpoints").is_dir():
+        tensors, meta = load_weights(path)
+        return Content(path, "safetensors", tensors, meta=meta)
+    shards = next((path / name for name in _SHARDS if (path / name).exists()), None)
+    if shards is not None:
+        files = sorted(set(_read_json(shards).get("weight_map", {}).values()))
+        content = Content(path, "safetensors")
+        for name in files:
+            if Path(name).name != name:
+                raise CheckpointError(f"{shards} names a file outside its folder: {name}")
+            content.tensors.update(_open_file(path / name).tensors)
+    else:
+        found = [path / name for name in _WEIGHTS if (path / name).exists()]
+        found = found or sorted(
+            p for p in path.iterdir() if p.suffix in (".safetensors", ".npz", ".pth", ".pt", ".bin")
+        )
+        if not found:
+            raise CheckpointError(f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}")
+        if found[0].name not in _WEIGHTS and len(found) > 1:
+            raise CheckpointError(f"{path} holds {len(found)} weights files ({found[0].name}, ...): give one of them")
+        content = _open_file(found[0])
+    _add_configs(content, path)
+    return content
+
+
+def _add_configs(content: Content, folder: Path) -> None:
+    for attribute, name in (("config", "config.json"), ("preprocessor", "preprocessor_config.json")):
+        if (folder / name).exists():
+            setattr(content, attribute, _read_json(folder / name))
+
+
+def _open_file(path: Path) -> Content:
+    kind = _kind(path)
+    if kind == "npz":
+        from vit.interchange.google import open_npz
+
+        return Content(path, kind, arrays=open_npz(path))
+    if kind == "safetensors":
+        return Content(path, kind, read_safetensors(path), header=_header(path))
+    return _unwrap(path, _load_torch(path))
+
+
+def _kind(path: Path) -> str:
+    """By the first bytes: zip of arrays, zip or stream of torch, safetensors."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start.startswith(b"PK") and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            if any(name.endswith(".npy") for name in names):
+                return "npz"
+            if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+                return "torch"
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): fetch or save it again") from error
+    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size:
+        return "safetensors"
+    if start[:1] == b"\x80":  # a pickle stream: torch before 1.6
+        return "torch"
+    raise CheckpointError(
+        f"{path} is no weights file: it begins with {start[:8]!r}. Known: .npz, .safetensors, torch's .pth"
+        + (" (this is a pointer of git LFS: run `git lfs pull`)" if start.startswith(b"version https:") else "")
+        + (" (this is a web page: the download failed)" if start.lstrip().startswith(b"<") else "")
+    )
+
+
+def _load_torch(path: Path) -> Any:
+    """With the restricted unpickler; besides tensors it may build the plain data that timm, DeiT and MAE keep beside."""
+    scalar = np.float64(0).__reduce__()[0]  # numpy's numbers; a type that only holds a number
+    plain: list[Any] = [
+        argparse.Namespace,
+        (pathlib.PosixPath, "pathlib.PosixPath"),
+        (pathlib.PosixPath, "pathlib._local.PosixPath"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *(type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "?")),
+    ]
+    try:
+        with torch.serialization.safe_globals(plain):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
+        lines = [line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line]
+        reason = (lines or str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"{path} cannot be loaded safely ({reason}): give a state dict of plain tensors "
+            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
+        ) from error
+
+
+def _unwrap(path: Path, data: Any) -> Content:
+    content = Content(path, "torch")
+    while isinstance(data, Mapping) and not _is_state(data):
+        key = next((k for k in _WRAPPERS if isinstance(data.get(k), Mapping) and data[k]), None)
+        if key is None:
+            break
+        content.wrappers.append(key)
+        content.facts.update({str(k): v for k, v in data.items() if not isinstance(v, Mapping | Tensor)})
+        data = data[key]
+    if not isinstance(data, Mapping) or not _is_state(data):
+        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
+    content.tensors = {str(name): tensor for name, tensor in data.items() if isinstance(tensor, Tensor)}
+    return content
+
+
+def _is_state(data: Mapping[Any, Any]) -> bool:
+    """Names to tensors; a few extras that are no tensors may stand between (``_extra_state``, numbers)."""
+    tensors = sum(isinstance(value, Tensor) for value in data.values())
+    return tensors > 0 and not any(isinstance(value, Mapping) for value in data.values())
+
+
+def _header(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with suppress(Exception), safe_open(path, "pt") as file:  # read_safetensors has said what is wrong, if anything
+        return json.loads((file.metadata() or {}).get(HEADER, "{}"))
+    return {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable JSON ({error}): fetch it again") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} holds no settings but {type(data).__name__}: fetch it again")
+    return data

@@ -1,0 +1,303 @@
+"""``read``: any known ViT checkpoint as a Foreign: what it holds, how it was built, what travels with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import CheckpointError, ConfigError
+from vit.interchange.files import Content, open_content
+from vit.interchange.foreign import IMAGENET_MEAN, IMAGENET_STD, Foreign, infer_architecture
+from vit.interchange.google import from_google
+from vit.interchange.names import Named, to_ours
+from vit.variants import VARIANTS, parse_variant
+
+_HALF = (0.5, 0.5, 0.5)
+_RESAMPLE = {
+    2: "bilinear",
+    3: "bicubic",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+}  # Pillow's numbers, timm's words
+_HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.fromkeys(
+    ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
+)
+_TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
+
+
+def read(source: str | Path) -> Foreign:
+    """Read a checkpoint of any kind that is known.
+
+    Args:
+        source: a file (Google's .npz, .safetensors, torch's .pth), a folder of timm's or Hugging Face's, one of our
+            runs or checkpoints (averaged weights are preferred), or ``timm:NAME`` for timm's own download. Kinds are
+            told by content. ``FILE.npz:img`` (big_vision's way to name a tower) is accepted.
+
+    Raises:
+        CheckpointError: not there, damaged, not a plain ViT, or of no known kind; says which.
+    """
+    if str(source).startswith("timm:"):
+        return _from_timm_download(str(source).removeprefix("timm:"))
+    path = Path(source)
+    if not path.exists() and str(source).endswith(".npz:img"):
+        path = Path(str(source).removesuffix(":img"))
+    content = open_content(path)
+    if content.kind == "npz":
+        return from_google(content.arrays, str(path))
+    named = to_ours(content.tensors, str(path))
+    if content.header or content.meta:
+        return _from_own(content, named)
+    if "model_type" in content.config:
+        return _from_hf(content, named)
+    if "architecture" in content.config:
+        return _from_timm_folder(content, named)
+    return _from_bare(content, named)
+
+
+def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **travels: Any) -> Foreign:
+    arch = infer_architecture(named.state, where, {**named.known, **known})
+    return Foreign(named.state, origin, arch, notes=named.notes, **travels)
+
+
+# our own
+
+
+def _from_own(content: Content, named: Named) -> Foreign:
+    """A run, a checkpoint, or a file that ``write`` made: the configuration is told beside the tensors."""
+    facts = content.header
+    if facts:
+        known = dict(facts.get("architecture", {}))
+    else:
+        known = _configured(content.meta.get("config", {}))
+        facts = content.meta.get("task", {})
+    for name in ("width", "depth", "mlp", "patch", "in_channels", "num_classes", "registers", "distilled"):
+        known.pop(name, None)  # the tensors say so themselves
+    if "grid" in known and known["grid"] is not None:
+        known["grid"] = tuple(known["grid"])
+    return _finish(
+        str(content.path),
+        named,
+        "vivid",
+        known,
+        mean=_tuple(facts.get("mean")),
+        std=_tuple(facts.get("std")),
+        interpolation=facts.get("interpolation"),
+        crop_ratio=facts.get("crop_ratio"),
+        classes=facts.get("classes"),
+    )
+
+
+def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's configuration tells of its network beyond the tensors."""
+    model = config.get("model", {})
+    if not isinstance(model, Mapping) or "variant" not in model:
+        return {}
+    known = {
+        name: model.get(name) for name in ("pool", "pos_embed", "class_position", "gelu", "norm_eps", "layer_scale")
+    }
+    heads = model.get("heads")
+    try:
+        variant, patch = parse_variant(str(model["variant"]), int(model.get("patch", 16)))
+        known["heads"] = heads or VARIANTS[variant].heads
+    except ConfigError:
+        return known
+    size = config.get("resolution")
+    if isinstance(size, list) and len(size) == 2:
+        known["grid"] = tuple(max(1, round(side / patch)) for side in size)
+    return known
+
+
+# Hugging Face
+
+
+def _from_hf(content: Content, named: Named) -> Foreign:
+    config, where = content.config, str(content.path)
+    kind = config["model_type"]
+    act = config.get("hidden_act", "gelu")
+    if act not in _HF_GELU:
+        raise CheckpointError(
+            f"{where}: hidden_act {act!r} of its config.json is none of a plain ViT's ({', '.join(_HF_GELU)})"
+        )
+    patch = _side(config.get("patch_size", 16))
+    known: dict[str, Any] = {
+        "heads": config.get("num_attention_heads"),
+        "gelu": _HF_GELU[act],
+        "norm_eps": config.get("layer_norm_eps", 1e-6 if kind.startswith("dinov2") else 1e-12),
+        "layer_scale": config.get("layerscale_value") if kind.startswith("dinov2") else None,
+    }
+    size = config.get("image_size")
+    if size is not None:
+        known["grid"] = tuple(side // patch for side in _pair(size))
+    labels = config.get("id2label") or {}
+    names = [labels[key] for key in sorted(labels, key=int)]
+    real = any(name != f"LABEL_{index}" for index, name in enumerate(names))
+    facts = content.preprocessor
+    mean, std = _tuple(facts.get("image_mean")), _tuple(facts.get("image_std"))
+    if facts.get("do_normalize") is False:
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    if mean is None or std is None:
+        mean, std = (_HALF, _HALF) if kind == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
+        named.notes.append(f"no preprocessor_config.json: input normalisation as usual for {kind}")
+    found = _finish(
+        where,
+        named,
+        f"Hugging Face {kind}",
+        known,
+        mean=mean,
+        std=std,
+        interpolation=_RESAMPLE.get(facts.get("resample", -1)),
+        crop_ratio=_hf_crop(facts),
+    )
+    if real and len(names) == found.arch["num_classes"]:
+        found.classes = names
+    return found
+
+
+def _hf_crop(facts: Mapping[str, Any]) -> float | None:
+    """Share of the resized picture that the centre crop keeps."""
+    if not facts.get("do_center_crop") or not facts.get("do_resize", True):
+        return 1.0 if facts.get("do_resize") else None
+    size, crop = facts.get("size"), facts.get("crop_size")
+    before = size.get("shortest_edge") or size.get("height") if isinstance(size, Mapping) else size
+    after = crop.get("height") if isinstance(crop, Mapping) else crop
+    return round(after / before, 4) if before and after else None
+
+
+# timm
+
+
+def _from_timm_folder(content: Content, named: Named) -> Foreign:
+    config, where = content.config, str(content.path)
+    arguments = {**config.get("model_args", {})}
+    for name in ("num_classes", "global_pool"):
+        if name in config:
+            arguments.setdefault(name, config[name])
+    model = _timm_skeleton(config["architecture"], arguments, where)
+    cfg = {**getattr(model, "pretrained_cfg", {}), **config.get("pretrained_cfg", {})}
+    found = _finish(where, named, f"timm {config['architecture']}", _timm_known(model, where), **_timm_travels(cfg))
+    names = config.get("label_names") or cfg.get("label_names")
+    if isinstance(names, list) and len(names) == found.arch["num_classes"]:
+        found.classes = names
+    return found
+
+
+def _timm_skeleton(name: str, arguments: Mapping[str, Any], where: str) -> Any:
+    import timm
+
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, pretrained=False, **arguments)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise CheckpointError(f"{where}: timm does not build its architecture {name!r} ({error})") from error
+
+
+def _timm_known(model: Any, where: str) -> dict[str, Any]:
+    """What a timm model tells of itself that its tensors do not."""
+    from torch import nn
+
+    block = model.blocks[0] if hasattr(model, "blocks") else None
+    if not hasattr(getattr(block, "attn", None), "qkv") or not hasattr(model, "global_pool"):
+        raise CheckpointError(f"{where} is a {type(model).__name__}, no plain ViT: use model=timm model.name=...")
+    act, norm = block.mlp.act, block.norm1
+    gelu = getattr(act, "approximate", None) if isinstance(act, nn.GELU) else None
+    if type(act).__name__ == "GELUTanh":
+        gelu = "tanh"
+    if gelu is None or not isinstance(norm, nn.LayerNorm) or model.global_pool not in _TIMM_POOL:
+        raise CheckpointError(
+            f"{where} has {type(act).__name__}, {type(norm).__name__} and pooling {model.global_pool!r}: "
+            "a plain ViT has GELU, LayerNorm and one of token, avg, map. Use model=timm model.name=..."
+        )
+    if model.global_pool == "avg" and getattr(model, "pool_include_prefix", False):
+        raise CheckpointError(f"{where} averages prefix tokens too: use model=timm model.name=...")
+    scale = getattr(block, "ls1", None)
+    return {
+        "heads": block.attn.num_heads,
+        "gelu": "tanh" if gelu == "tanh" else "exact",
+        "norm_eps": norm.eps,
+        "pool": _TIMM_POOL[model.global_pool],
+        "grid": tuple(model.patch_embed.grid_size),
+        "layer_scale": None if isinstance(scale, nn.Identity | None) else 1e-5,
+    }
+
+
+def _timm_travels(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "mean": _tuple(cfg.get("mean")),
+        "std": _tuple(cfg.get("std")),
+        "interpolation": _RESAMPLE.get(cfg.get("interpolation", "")),
+        "crop_ratio": cfg.get("crop_pct"),
+    }
+
+
+def _from_timm_download(name: str) -> Foreign:
+    """``timm:NAME``: weights through timm's own download and cache."""
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0]}*")[:5] or timm.list_models("vit_*patch16_224")[:5]
+        raise CheckpointError(f"timm:{name}: timm has no model of that name; near ones: {', '.join(near)}")
+    try:
+        model = timm.create_model(name, pretrained=True)
+    except Exception as error:  # of the hub's client: many types, depending on what the network did
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"timm:{name} could not be had ({type(error).__name__}: {reason}): check the network, or fetch the file "
+            "elsewhere and give its path (model.weights=FILE)"
+        ) from error
+    where = f"timm:{name}"
+    named = to_ours(model.state_dict(), where)
+    cfg = dict(getattr(model, "pretrained_cfg", {}))
+    return _finish(where, named, f"timm {name}", _timm_known(model, where), **_timm_travels(cfg))
+
+
+# files without a configuration
+
+
+def _from_bare(content: Content, named: Named) -> Foreign:
+    """Only tensors: the rest follows from who makes such files, and is said where it is assumed."""
+    where, known, travels = str(content.path), dict[str, Any](), dict[str, Any]()
+    origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[named.family]
+    maker = named.maker
+    if named.family == "hf":
+        known["norm_eps"] = 1e-6 if any("ls1" in name for name in named.state) else 1e-12
+        named.notes.append(
+            f"no config.json beside it: attention heads and LayerNorm's eps ({known['norm_eps']:g}) are as usual there"
+        )
+    elif named.family == "timm" and not maker:
+        if content.facts.get("arch") and isinstance(content.facts["arch"], str):
+            origin = f"timm {content.facts['arch']}"
+            args = vars(content.facts["args"]) if hasattr(content.facts.get("args"), "__dict__") else {}
+            travels = _timm_travels({k: args.get(k) for k in ("mean", "std", "interpolation", "crop_pct")})
+        elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
+            maker = "DeiT or MAE"
+        elif content.wrappers[:1] == ["teacher"]:
+            maker = "DINO"
+    if maker:
+        origin = f"{maker}, {origin}"
+    if not travels.get("mean"):
+        if maker or named.family == "torchvision":
+            travels.update(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            named.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
+        else:
+            named.notes.append(
+                "nothing tells its input normalisation: set data.mean and data.std "
+                "(0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
+            )
+    if content.wrappers:
+        named.notes.append(f"taken from {' > '.join(content.wrappers)} in the file")
+    return _finish(where, named, origin, known, **travels)
+
+
+def _tuple(values: Any) -> tuple[float, ...] | None:
+    return tuple(float(value) for value in values) if isinstance(values, list | tuple) and values else None
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _side(patch: Any) -> int:
+    return patch if isinstance(patch, int) else patch[0]
