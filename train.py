@@ -1,12 +1,14 @@
 """usage: python train.py model=NAME [GROUP=NAME ...] [key=value ...]
 
 examples
-  python train.py model=vid2vid name=first                        train on the built-in street, into runs/first
-  python train.py model=vid2vid name=first                        the same again: goes on where it stopped
-  python train.py model=vid2vid data=folders data.root=PATH       your own frames and label maps
-  python train.py experiment=vid2vid/demo trainer.dry_run=true    show configuration, networks and stages, and stop
-  python train.py -m model=vid2vid seed=0,1 name=seeds            a sweep: runs/seeds/seed=0, runs/seeds/seed=1
-  torchrun --nproc-per-node=2 train.py model=vid2vid              two processes
+  python train.py model=vit_ti16 name=first                       a ViT on built-in pictures of shapes, into runs/first
+  python train.py model=vit_ti16 name=first                       the same again: goes on where it stopped
+  python train.py model=vit_b16 data=imagefolder data.root=PATH model.weights=timm:vit_base_patch16_224
+  python train.py model=vid2vid data=folders data.root=PATH       video from label maps: your own frames
+  python train.py model=vit_b16 trainer.dry_run=true              show configuration, data flow and stages, and stop
+  python train.py experiment=vid2vid/demo                         a recipe with its expected result in its header
+  python train.py -m model=vit_mu seed=0,1 name=seeds             a sweep: runs/seeds/seed=0, runs/seeds/seed=1
+  torchrun --nproc-per-node=2 train.py model=vit_s16              two processes
 """
 
 # The only place that names the tasks: each is a package with config.py, validate.py and task.py.
@@ -16,9 +18,12 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads cost 25 times beside another job
 
 from trainer.cli import TaskEntry, guarded, main
+from trainer.config import RunConfig
 from trainer.task import Task
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems as vid2vid_problems
+from vit.config import VitConfig
+from vit.validate import problems as vit_problems
 
 
 def build_vid2vid(config: Vid2VidConfig) -> Task:
@@ -27,11 +32,20 @@ def build_vid2vid(config: Vid2VidConfig) -> Task:
     return Vid2VidTask(config)
 
 
-TASKS = {"vid2vid": TaskEntry(Vid2VidConfig, vid2vid_problems, build_vid2vid)}
+def build_vit(config: VitConfig) -> Task:
+    from vit.task import VitTask
+
+    return VitTask(config)
+
+
+TASKS = {
+    "vid2vid": TaskEntry(Vid2VidConfig, vid2vid_problems, build_vid2vid),
+    "vit": TaskEntry(VitConfig, vit_problems, build_vit),
+}
 SCHEMAS = {name: entry.schema for name, entry in TASKS.items()}
 
 
-def build_task(config: Vid2VidConfig) -> Task:
+def build_task(config: RunConfig) -> Task:
     """The task of a configuration, with freshly drawn weights."""
     return TASKS[config.task].build(config)
 

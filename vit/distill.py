@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError, ConfigError
+from trainer.schema import to_dataclass
 from trainer.weights import compare_architecture, read_pth, read_safetensors
-from vit.config import Distill, DistillConfig, Fit, VitConfig
+from vit.architecture import architecture
+from vit.config import Distill, DistillConfig, Fit, ModelConfig, VitConfig
 from vit.model import VisionTransformer
 
 
@@ -145,13 +147,23 @@ def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) 
         if isinstance(model, VisionTransformer):
             return _ours(model, meta["mean"], meta["std"], meta["classes"], resolution)
         height, width = config.resolution
-        return Found(model, len(meta["classes"]), len(meta["mean"]), meta["mean"], meta["std"], meta["classes"],
-                     (height, width))  # fmt: skip
+        told = meta["mean"], meta["std"], meta["classes"]
+        return Found(model, len(meta["classes"]), len(meta["mean"]), *told, size=(height, width))
+    return _file(name, resolution)
+
+
+def _file(name: str, resolution: tuple[int, int]) -> Found:
+    """One of our ViTs from its weights alone: everything else is read off them."""
     from vit.interchange import read
     from vit.interchange.foreign import GOOGLE
 
-    foreign = read(str(path))
-    model = VisionTransformer(foreign.architecture())
+    foreign = read(name)
+    shown = {key: value for key, value in foreign.arch.items() if key not in ("grid", "num_classes", "in_channels")}
+    config = to_dataclass(ModelConfig, shown)
+    grid, patch = foreign.arch["grid"], foreign.arch["patch"]
+    size = resolution if grid is None else (grid[0] * patch, grid[1] * patch)
+    classes, channels = foreign.arch["num_classes"], foreign.arch["in_channels"]
+    model = VisionTransformer(architecture(config, classes, channels, size))
     compare_architecture(model.state_dict(), foreign.state, f"distill.teacher={name}")
     model.load_state_dict(foreign.state)
     return _ours(model, foreign.mean or GOOGLE, foreign.std or GOOGLE, foreign.classes, resolution)
@@ -175,36 +187,37 @@ def _timm(name: str, path: Path | None) -> Found:
     """timm's pretrained model, or one with the weights of a file."""
     import timm
 
-    try:
-        model = timm.create_model(name, pretrained=path is None)
-    except Exception as error:  # whatever the download or an unknown name raises
-        key = f"distill.teacher=timm:{name}" if path is None else f"distill.teacher_name={name}"
-        raise CheckpointError(f"{key}: timm cannot make it ({str(error).splitlines()[0]})") from error
-    settings: dict[str, Any] = dict(model.pretrained_cfg)
-    channels = int(settings.get("input_size", (3,))[0])
-    if path is not None:
+    from vit.timm_models import pretrained
+
+    if path is None:
+        model = pretrained(name)
+        settings: dict[str, Any] = dict(model.pretrained_cfg)  # pyright: ignore[reportArgumentType]
+        channels = int(settings["input_size"][0])
+    else:
+        if not timm.is_model(name):
+            raise ConfigError(f"distill.teacher_name={name}: timm {timm.__version__} has no such model")
         state = read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-        classes, channels = (
-            _size(state, settings.get(key), axis) for key, axis in (("classifier", 0), ("first_conv", 1))
-        )
-        options = {"num_classes": classes, "in_chans": channels}
-        model = timm.create_model(name, **{key: value for key, value in options.items() if value is not None})
+        settings = dict(timm.create_model(name).pretrained_cfg)
+        shape = {key: _weight(state, settings.get(key), path, name).shape for key in ("classifier", "first_conv")}
+        channels = int(shape["first_conv"][1])
+        model = timm.create_model(name, num_classes=shape["classifier"][0], in_chans=channels)
         compare_architecture(model.state_dict(), state, f"distill.teacher={path}")
         model.load_state_dict(state)
-        channels = channels or int(settings.get("input_size", (3,))[0])
     size = tuple(settings["input_size"][1:]) if settings.get("fixed_input_size") else None
-    mean, std = (_channels(settings.get(key, (0.5,)), channels) for key in ("mean", "std"))
-    return Found(model, model.num_classes, channels, mean, std, None, size)
+    mean, std = (_channels(settings[key], channels) for key in ("mean", "std"))
+    return Found(model, int(model.num_classes), channels, mean, std, None, size)  # pyright: ignore[reportArgumentType]
 
 
-def _size(state: dict[str, Tensor], module: Any, axis: int) -> int | None:
-    """A dimension of the weight of a module that timm's settings name (one of them, where it names several)."""
-    name = module[0] if isinstance(module, tuple | list) and module else module
-    weight = state.get(f"{name}.weight")
-    return None if weight is None else weight.shape[axis]
+def _weight(state: Mapping[str, Tensor], modules: Any, path: Path, name: str) -> Tensor:
+    """The weight of a module (the first one of several) that timm's settings name."""
+    module = modules[0] if isinstance(modules, tuple | list) else modules
+    if f"{module}.weight" not in state:
+        raise CheckpointError(f"distill.teacher={path} has no {module}.weight: it is no {name} (distill.teacher_name)")
+    return state[f"{module}.weight"]
 
 
 def _channels(values: Sequence[float], channels: int) -> list[float]:
+    """A model built for other than three channels was normalised by their mean."""
     values = list(values)
     return values if len(values) == channels else [sum(values) / len(values)] * channels
 

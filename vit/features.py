@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.errors import DataError
-from vit.model import VisionTransformer
 
 BIAS = 100.0  # value of the constant feature: so large that its coefficient is almost free of the penalty
 L2 = 2.0**10
@@ -24,6 +23,12 @@ SHOTS = (1, 5, 10, 25)
 SEEDS = 3
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 PROBE_L2 = tuple(10.0**e for e in range(-6, 3))
+
+
+class Classifier(Protocol):
+    """``VisionTransformer`` and ``TimmClassifier``."""
+
+    def representation(self, x: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -34,20 +39,9 @@ class Features:
     y: Tensor
 
 
-def representation(model: nn.Module, images: Tensor) -> Tensor:
-    """(B, D): what a model's classifier reads. One of our networks, or any of timm's.
-
-    Args:
-        images: (B, C, H, W), normalised.
-    """
-    if hasattr(model, "representation"):
-        return model.representation(images)  # pyright: ignore[reportCallIssue]
-    return model.forward_head(model.forward_features(images), pre_logits=True)  # pyright: ignore[reportCallIssue]
-
-
 @torch.inference_mode()
 def extract(
-    model: nn.Module,
+    model: Classifier,
     batches: Iterable[dict[str, Any]],
     prepare: Callable[[Tensor], Tensor],
     amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -56,7 +50,7 @@ def extract(
     """Frozen features of a loader's samples.
 
     Args:
-        model: in eval mode.
+        model: in eval mode; its ``representation`` is what its head reads.
         batches: ``image`` (B, C, H, W) uint8, ``label`` (B,), and ``weight`` (B,) where some only fill up.
         prepare: bytes to the network's input (normalisation).
 
@@ -69,7 +63,7 @@ def extract(
             raise DataError("few-shot, k-NN and probe need one label per picture; this data has several")
         kept = batch["weight"] > 0 if "weight" in batch else torch.ones(len(batch["label"]), dtype=torch.bool)
         with amp():
-            found = representation(model, prepare(batch["image"].to(device)))
+            found = model.representation(prepare(batch["image"].to(device)))
         xs.append(found.float().cpu()[kept.cpu()])
         ys.append(batch["label"].cpu()[kept.cpu()].long())
     return Features(torch.cat(xs), torch.cat(ys))

@@ -29,6 +29,7 @@ from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model import VisionTransformer
 from vit.report import Gallery, confusion_picture
+from vit.timm_models import TimmClassifier
 
 FEW_TOKENS = 16  # so few patches tell too little of a picture
 HIGH_RATE = 1e-2  # where Adam and its kin diverge on transformers
@@ -49,7 +50,8 @@ class VitTask(Task):
         self.config = config
         self.info = describe(config)
         self.built = build_model(config, self.info)
-        self.model: nn.Module = self.built.model
+        self.model = self.built.model
+        assert isinstance(self.model, VisionTransformer | TimmClassifier)
         self.classes = self.info.classes
         if self.built.num_classes != len(self.classes):
             raise ConfigError(_classes_differ(self.built.num_classes, self.classes))
@@ -77,17 +79,6 @@ class VitTask(Task):
 
     def frames_per_sample(self, stage: Stage) -> int:
         return 1
-
-    def on_stage(self, stage: Stage) -> None:
-        """Our ViTs take any resolution; a timm model with a fixed one is told, where it can be."""
-        if isinstance(self.model, VisionTransformer) or not hasattr(self.model, "patch_embed"):
-            return
-        fixed = getattr(self.model.patch_embed, "img_size", None)
-        if fixed is not None and tuple(fixed) != stage.resolution:
-            raise ConfigError(
-                f"curriculum.stages.{stage.name}: {self.config.model.name} was built for {fixed[0]}x{fixed[1]} pixels "
-                f"and cannot change to {stage.resolution[0]}x{stage.resolution[1]}; train it at one resolution"
-            )
 
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Bytes to what the network sees, with the augmentation that is done on the device.
@@ -174,15 +165,10 @@ class VitTask(Task):
         return lines
 
     def layers(self, phase: str) -> dict[str, int]:
-        if isinstance(self.model, VisionTransformer):
-            ids = self.model.layer_ids()
-        else:
-            ids = timm_layer_ids(self.model)
-        return {f"model.{name}": depth for name, depth in ids.items()}
+        return {f"model.{name}": depth for name, depth in self.model.layer_ids().items()}
 
     def undecayed(self, phase: str) -> set[str]:
-        names = getattr(self.model, "no_weight_decay", set)
-        return {f"model.{name}" for name in names()}
+        return {f"model.{name}" for name in self.model.no_weight_decay()}
 
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
         if not isinstance(self.model, VisionTransformer):
@@ -250,20 +236,6 @@ class CheckedSamples:
         if image.is_floating_point() and not bool(torch.isfinite(image).all()):
             raise DataError(f"{_name(found, index)}: pixels are NaN or infinite")
         return found
-
-
-def timm_layer_ids(model: nn.Module) -> dict[str, int]:
-    """Depth of each parameter of a timm model by timm's own grouping, from 0.
-
-    Raises:
-        ConfigError: the model has no grouping.
-    """
-    matcher = getattr(model, "group_matcher", None)
-    if matcher is None:
-        raise ConfigError(f"optim.main.layer_decay: timm tells no layers of {type(model).__name__}; leave it out")
-    from timm.models import group_with_matcher
-
-    return dict(group_with_matcher(model.named_parameters(), matcher(coarse=False), reverse=True))
 
 
 def plain_architecture(model: nn.Module) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from vit.features import (
     least_squares,
     linear_probe,
     nearest_neighbours,
-    representation,
 )
 from vit.model import VisionTransformer
+from vit.timm_models import TimmClassifier
 
 
 def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Features:
@@ -131,5 +131,5 @@ def test_features_of_timms_models_are_what_their_classifier_reads() -> None:
     model = timm.create_model("test_resnet", num_classes=3).eval()
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        features = representation(model, x)
+        features = TimmClassifier(model).representation(x)
         torch.testing.assert_close(model.get_classifier()(features), model(x))
