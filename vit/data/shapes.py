@@ -15,8 +15,12 @@ import math
 from functools import cache
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from vit.config import VitConfig
 from vit.data.outlines import SHAPES, mask
+from vit.data.sources import Source
 from vit.data.textures import TEXTURES, texture
 
 _SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -27,8 +31,23 @@ _CLUTTER = 6  # most things on the ground
 _NOISE = 7.0  # largest standard deviation of the noise, grey levels
 
 
-class ShapesSource:
-    """`vit.data.sources.Source` of procedural pictures, drawn at one resolution.
+def open_shapes(config: VitConfig, split: str, resolution: tuple[int, int] | None) -> ShapesSource:
+    """One split at ``resolution`` (height, width); None is the run's."""
+    data = config.data
+    height, width = resolution or config.resolution
+    return ShapesSource(
+        split,
+        (height, width),
+        data.shapes_samples if split == "train" else data.shapes_val_samples,
+        target=data.shapes_target.value,
+        bias=data.shapes_texture_bias,
+        conflict=data.shapes_conflict and split != "train",
+        seed=data.shapes_world_seed,
+    )
+
+
+class ShapesSource(Source):
+    """Procedural pictures, drawn at one resolution.
 
     Args:
         split: each has pictures of its own.
@@ -39,10 +58,6 @@ class ShapesSource:
         conflict: the other factor never has the class's number.
         seed: another world of pictures.
     """
-
-    channels = 3
-    multilabel = False
-    native = None
 
     def __init__(
         self,
@@ -72,7 +87,7 @@ class ShapesSource:
         """Which picture this is."""
         return f"{self.split}/{index}"
 
-    def read(self, index: int) -> tuple[np.ndarray, int, dict[str, int]]:
+    def read(self, index: int) -> tuple[Tensor, int, dict[str, int]]:
         """Picture, uint8 (3, H, W), class, and both factors: ``shape`` and ``texture``."""
         rng = self._rng(index)
         label = (index + index // 10) % 10
@@ -82,7 +97,7 @@ class ShapesSource:
         else:
             other = label if agree < self.bias else int(10 * chance)
         shape, kind = (label, other) if self.target == "shape" else (other, label)
-        return draw(shape, kind, self.size, rng), label, {"shape": shape, "texture": kind}
+        return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
 
     def _rng(self, index: int) -> np.random.Generator:
         key = (_SPLITS[self.split], index)

@@ -1,0 +1,229 @@
+"""What kinds of data that lie in files have in common: encoded pictures, and how roots become splits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from trainer.errors import ConfigError, DataError
+from vit.config import VitConfig
+from vit.data import SPLITS
+from vit.data.decode import decode, read_bytes
+from vit.data.sources import Selection, Source, hold_out
+
+L = TypeVar("L")
+
+
+class Strings:
+    """Many strings in one block of memory: a list of them would be copied into every worker, page by page."""
+
+    def __init__(self, strings: Iterable[str]) -> None:
+        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        self._block = np.frombuffer(b"".join(encoded), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:
+        return self._block[self._ends[index] : self._ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+
+
+class EncodedSource(Source):
+    """Pictures that are decoded when they are read, so that a cache of them is worth while.
+
+    Args:
+        labels: int64 (N,), or bool (N, K) for several labels per picture.
+        classes: names by index.
+        channels: what pictures are decoded to: 1, 3 or 4.
+        notes: see `Source`.
+    """
+
+    def __init__(self, labels: np.ndarray, classes: Sequence[str], channels: int, notes: Sequence[str] = ()) -> None:
+        self._labels, self.classes, self.channels, self.notes = labels, list(classes), channels, list(notes)
+        self.multilabel = labels.ndim == 2
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    def label(self, index: int) -> Any:
+        """One picture's label as it goes into a sample: int, or float32 (K,)."""
+        return self._labels[index].astype(np.float32) if self.multilabel else int(self._labels[index])
+
+    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
+        return decode(self.encoded(index), self.name(index), self.channels), self.label(index), {}
+
+    @abstractmethod
+    def encoded(self, index: int) -> bytes:
+        """The picture's file.
+
+        Raises:
+            BadFileError: it cannot be read.
+        """
+
+    @abstractmethod
+    def stamp(self, index: int) -> str:
+        """A text that differs when the file differs, without reading it: place, size and time of change."""
+
+
+class FileSource(EncodedSource):
+    """One file per picture. ``files`` are paths; the rest as for `EncodedSource`."""
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        labels: np.ndarray,
+        classes: Sequence[str],
+        channels: int,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(labels, classes, channels, notes)
+        self._files = Strings(files)
+
+    def name(self, index: int) -> str:
+        return self._files[index]
+
+    def encoded(self, index: int) -> bytes:
+        return read_bytes(self._files[index])
+
+    def stamp(self, index: int) -> str:
+        path = self._files[index]
+        try:
+            facts = Path(path).stat()
+        except OSError:
+            return f"{path}|missing"
+        return f"{path}|{facts.st_size}|{facts.st_mtime_ns}"
+
+
+_opened: dict[str, Any] = {}  # the last few scans of a disk: describing the data and each split would repeat them
+
+
+def scan_once(key: str, scan: Callable[[], L]) -> L:
+    """``scan()``, remembered under ``key`` while the process lives (the eight latest)."""
+    if key not in _opened:
+        found = scan()
+        while len(_opened) >= 8:
+            _opened.pop(next(iter(_opened)))
+        _opened[key] = found
+    return _opened[key]
+
+
+def forget_scans() -> None:
+    """Look at the disk again at the next call: for programs that change files as they run."""
+    _opened.clear()
+
+
+def open_split(
+    config: VitConfig,
+    split: str,
+    find: Callable[[Path], dict[str, L]],
+    load: Callable[[L, str, Source | None], Source],
+) -> Source:
+    """One split of data with roots: the data's own splits, those of `val_root` and `test_root`, or a part of training.
+
+    Args:
+        find: the splits below a root: locations by ``train``, ``val``, ``test``; ``all`` for a root without splits.
+        load: a location as a source. Its second argument is the split, its third the training source, whose classes are
+            to be used, or None.
+
+    Raises:
+        DataError: the split does not exist.
+    """
+    data = config.data
+    key = repr((split, data, config.model.num_classes))
+    return scan_once(key, lambda: _open_split(config, split, find, load))
+
+
+def _open_split(
+    config: VitConfig,
+    split: str,
+    find: Callable[[Path], dict[str, L]],
+    load: Callable[[L, str, Source | None], Source],
+) -> Source:
+    data = config.data
+    places: dict[str, L] = find(data_path("data.root", data.root)) if data.root is not None else {}
+    if "all" in places:
+        places["train"] = places.pop("all")
+    for name, root in (("val", data.val_root), ("test", data.test_root)):
+        if root is not None:
+            found = find(data_path(f"data.{name}_root", root))
+            for choice in (name, "all", "val", "test", "train"):
+                if choice in found:
+                    places[name] = found[choice]
+                    break
+    if split == "train" and "train" not in places:
+        found = ", ".join(places) or "nothing"
+        raise DataError(f"data.root={data.root}: no training pictures there (found: {found}); expected {_EXPECTED}")
+    if split == "test" and "test" not in places:
+        source = open_split(config, "val", find, load)
+        return _noted(source, "no test split: the validation split is used for it")
+    train = None
+    if "train" in places:
+        train = scan_once(repr((places["train"], data)), lambda: load(places["train"], "train", None))
+    if split != "train" and split in places:
+        return load(places[split], split, train)
+    assert split in SPLITS
+    if train is None:
+        raise DataError(
+            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={getattr(data, split + '_root')} "
+            f"has them; expected {_EXPECTED}"
+        )
+    if "val" in places:
+        return train
+    rest, held = hold_out(train, data.val_share)
+    if not len(held):
+        raise DataError(
+            f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
+            "give data.val_root"
+        )
+    note = f"no val split: the last {data.val_share:g} of every class is held out ({len(held)} of {len(train)} pictures)"
+    return _noted(Selection(train, rest if split == "train" else held), note)
+
+
+_EXPECTED = "ROOT/train and ROOT/val, or one tree without such folders, of which data.val_share is held out"
+
+
+def _noted(source: Source, note: str) -> Source:
+    if isinstance(source, Selection):
+        return Selection(source.source, source.indices, [*source.notes, note])
+    return Selection(source, np.arange(len(source)), [*source.notes, note])
+
+
+def data_path(key: str, value: str | None) -> Path:
+    """A path of the configuration, which exists.
+
+    Raises:
+        ConfigError: not given.
+        DataError: not there.
+    """
+    if value is None:
+        raise ConfigError(f"{key} is not given: say where the data are, for example {key}=/data/pictures")
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise DataError(f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}")
+    return path
+
+
+def check_same_classes(train: Source | None, classes: Sequence[str], where: str) -> None:
+    """Raise DataError, naming what differs, when a split's class list is not the training split's."""
+    if train is None or list(classes) == train.classes:
+        return
+    missing = [name for name in train.classes if name not in set(classes)]
+    extra = [name for name in classes if name not in set(train.classes)]
+    parts = []
+    for names, text in ((extra, "only there"), (missing, "only in training")):
+        if names:
+            parts.append(f"{text}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+    raise DataError(
+        f"{where} has {len(classes)} classes and the training split {len(train.classes)}, and they differ "
+        f"({'; '.join(parts) or 'in their order'}). Both need the same classes; to evaluate on other data alone give "
+        "data.root=null and data.val_root"
+    )
