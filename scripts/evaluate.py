@@ -1,5 +1,11 @@
-"""Measure a trained run on held-out clips, generated freely, beside the real video; writes runs/NAME/eval.json.
+"""Measure a trained run on held-out data; writes runs/NAME/eval.json (and, of a classifier, tables and pictures).
 
+A classifier: accuracy, calibration and a table per class; on request what its frozen features are worth.
+python scripts/evaluate.py run=runs/first
+python scripts/evaluate.py run=runs/first data=digits fewshot=1,5,10,25 knn=20 probe=true
+python scripts/evaluate.py model=vit_b16 weights=timm:vit_base_patch16_224 data=imagenet data.root=PATH
+
+A video model: clips generated freely, beside the real video.
 python scripts/evaluate.py run=runs/demo
 python scripts/evaluate.py run=runs/demo data=folders data.root=data/cityscapes split=test clips=20
 """
@@ -12,12 +18,18 @@ import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trainer.cli import guarded, load_run, parse_args
+from trainer.arguments import usage
+from trainer.cli import compose, guarded, load_run, parse_args
+from trainer.errors import ConfigError, UserError
 from vid2vid.config import FirstFrame, Vid2VidConfig
+from vit.config import VitConfig
+
+SCHEMAS = {"vid2vid": Vid2VidConfig, "vit": VitConfig}
 
 
 class Split(Enum):
@@ -39,13 +51,81 @@ class Arguments:
     overrides: list[str] = field(default_factory=list)
 
 
+@dataclass
+class ClassifierArguments:
+    run: str | None = None  # run directory, such as runs/first; or model= and weights=
+    model: str | None = None  # without a run: what train.py's model= takes
+    weights: str | None = None  # without a run: a file, a checkpoint or timm:NAME
+    split: Split = Split.val  # which part of the data
+    samples: int | None = None  # at most so many pictures; null: all
+    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    fewshot: str | None = None  # least squares on so many pictures per class, like 1,5,10,25
+    knn: int = 0  # nearest neighbours that vote, like 20; 0: not measured
+    probe: bool = False  # train a linear probe on frozen features
+    out: str | None = None  # folder to write to; null: the run's, or runs/MODEL-eval without one
+    overrides: list[str] = field(default_factory=list)
+
+
 @guarded
 def main() -> None:
-    arguments = parse_args(Arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    config: Vid2VidConfig = load_run(arguments.run, {"vid2vid": Vid2VidConfig}, arguments.overrides)
+    words = sys.argv[1:]
+    run = next((word.partition("=")[2] for word in words if word.startswith("run=")), None)
+    if {"-h", "--help"} & set(words) and run is None:
+        videos = usage(Arguments).partition("\n\narguments")[2]
+        print(f"{usage(ClassifierArguments)}\n\narguments of a video model{videos}")
+    elif run is not None and load_run(run, SCHEMAS).task == "vid2vid":
+        evaluate_videos(parse_args(Arguments))
+    else:
+        evaluate_classifier(parse_args(ClassifierArguments, run=VitConfig))
 
-    from tqdm import tqdm
+
+def evaluate_classifier(arguments: ClassifierArguments) -> None:
+    from vit.evaluation import evaluate, load_foreign, load_trained, parse_shots, write
+    from vit.report import format_scores
+
+    shots = parse_shots(arguments.fewshot)
+    if arguments.run is not None:
+        if arguments.model or arguments.weights:
+            raise ConfigError("run= is given, so are model= or weights=: a run has both (checkpoint= picks another)")
+        loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides)
+        out = Path(arguments.out or arguments.run)
+    else:
+        loaded = load_foreign(_composed(arguments), [word.partition("=")[0] for word in arguments.overrides])
+        out = Path(arguments.out or f"runs/{arguments.model}-eval")
+    for line in (loaded.weights_line, *loaded.notes, *loaded.info.notes):
+        print(line)
+    result = evaluate(
+        loaded,
+        split=arguments.split.value,
+        samples=arguments.samples,
+        shots=shots,
+        neighbours=arguments.knn,
+        probe=arguments.probe,
+        wrap=lambda loader, what: progress(loader, "batch", what),
+    )
+    for line in result.lines:
+        print(line)
+    print(f"{arguments.split.value}: {result.samples} pictures, {loaded.transform_line}")
+    print(format_scores(result.values))
+    print("written: " + ", ".join(str(path) for path in write(out, result, loaded)))
+
+
+def _composed(arguments: ClassifierArguments) -> VitConfig:
+    if arguments.model is None or arguments.weights is None:
+        raise UserError("give run=runs/NAME, or model=NAME and weights=PATH|timm:NAME (see --help)")
+    words = [f"model={arguments.model}", f"model.weights={arguments.weights}", *arguments.overrides]
+    config = compose(words, SCHEMAS)
+    if not isinstance(config, VitConfig):
+        raise ConfigError(f"model={arguments.model} is no classifier; it is evaluated from its run: run=runs/NAME")
+    from vit.validate import validate
+
+    validate(config)
+    return config
+
+
+def evaluate_videos(arguments: Arguments) -> None:
+    config: Vid2VidConfig = load_run(arguments.run, {"vid2vid": Vid2VidConfig}, arguments.overrides)
 
     from vid2vid.image_metrics import build_image_metrics
     from vid2vid.loading import load_generator
@@ -62,13 +142,20 @@ def main() -> None:
         frames=arguments.frames,
         first_frame=arguments.first_frame,
         image_metrics=image_metrics,
-        wrap=lambda loader: tqdm(loader, unit="clip", disable=not sys.stderr.isatty()),
+        wrap=lambda loader: progress(loader, "clip"),
     )
     path = write_eval(Path(arguments.run), result, run)
     print(format_table(result))
     for line in absent:
         print(line)
     print(f"written to {path}")
+
+
+def progress(loader: Any, unit: str, what: str | None = None) -> Any:
+    """A bar around a loader, where somebody is looking."""
+    from tqdm import tqdm
+
+    return tqdm(loader, desc=what, unit=unit, disable=not sys.stderr.isatty())
 
 
 if __name__ == "__main__":

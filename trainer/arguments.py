@@ -32,7 +32,7 @@ OVERRIDES = "overrides"
 """A field of this name (``list[str]``) takes the ``key=value`` arguments that belong to a run's configuration."""
 
 
-def parse_args(schema: type[T], argv: Sequence[str] | None = None) -> T:
+def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[RunConfig] = RunConfig) -> T:
     """Arguments as an object of ``schema``.
 
     A field without a default, or with ``omegaconf.MISSING``, must be given. Fields may be dataclasses themselves
@@ -41,6 +41,7 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None) -> T:
     Args:
         schema: a dataclass; the comment on a field's line explains it.
         argv: default ``sys.argv[1:]``.
+        run: root schema of the configuration that further arguments may change.
 
     Raises:
         ConfigError: unknown keys, missing keys and wrong types, all together.
@@ -66,7 +67,7 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None) -> T:
             if problem is not None:
                 problems.append(problem)
             _put(given, key, value)
-        elif OVERRIDES in field_types(schema) and _belongs_to_run(key):
+        elif OVERRIDES in field_types(schema) and _belongs_to_run(key, run):
             passed_on.append(word)
         else:
             problems.append(unknown_key(key, [name for name in known if name != OVERRIDES]))
@@ -114,8 +115,8 @@ def _choices(kind: Any) -> str:
     return ""
 
 
-def _belongs_to_run(key: str) -> bool:
-    return key.lstrip("+~").split(".")[0] in {item.name for item in fields(RunConfig)}
+def _belongs_to_run(key: str, run: type[RunConfig]) -> bool:
+    return key.lstrip("+~").split(".")[0] in {item.name for item in fields(run)}
 
 
 def _parse(schema: type, key: str, text: str) -> Any:

@@ -111,6 +111,11 @@ class SingleLabel:
         error = (bins.count * (bins.accuracy - bins.confidence).abs()).sum().item() / count
         return found | {"nll": nll / count, "ece": error, "loss": loss / count}
 
+    @property
+    def samples(self) -> int:
+        """How many were counted."""
+        return int(self._totals[-1].item())
+
     def class_counts(self) -> Tensor:
         """(K,) samples of each class."""
         return self._classes[0].cpu()
@@ -190,6 +195,11 @@ class MultiLabel:
             "exact_match": exact / count,
             "loss": loss / count,
         }
+
+    @property
+    def samples(self) -> int:
+        """How many were counted."""
+        return int(self._totals[-1].item())
 
     def class_f1(self) -> Tensor:
         """(K,) 2 tp / (2 tp + fp + fn); 0 where a class neither occurs nor was predicted."""

@@ -183,3 +183,37 @@ def _drawn(figure: Any) -> Tensor:
     return torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8).view(
         *reversed(figure.canvas.get_width_height()), 4
     )[..., :3].contiguous()
+
+
+_TITLES = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "mean_per_class": "mean accuracy per class",
+    "nll": "negative log likelihood [nats]",
+    "ece": "calibration error (ECE)",
+    "loss": "loss of the run",
+    "map": "mean average precision",
+    "f1_micro": "F1, all labels together",
+    "f1_macro": "F1, mean over classes",
+    "exact_match": "pictures with exactly the right labels",
+    "probe": "linear probe",
+    "probe_l2": "its penalty",
+}
+_PLAIN = ("nll", "loss", "probe_l2")  # numbers; all others are shares
+
+
+def format_scores(values: dict[str, float]) -> str:
+    """Scores as text, one to a line; shares in per cent."""
+    lines = []
+    for name, value in values.items():
+        if name.endswith(("_std", "_top5")):
+            continue
+        kind, _, number = name.partition("_")
+        title = _TITLES.get(name) or {
+            "fewshot": f"{number}-shot least squares",
+            "knn": f"{number} nearest neighbours",
+        }.get(kind, name)
+        text = f"{value:.4g}" if name in _PLAIN else f"{100 * value:.2f} %"
+        spread = values.get(f"{name}_std")
+        lines.append(f"{title:<40}{text:>10}" + (f"  (std {100 * spread:.2f})" if spread is not None else ""))
+    return "\n".join(lines)
