@@ -229,7 +229,7 @@ def toy_config(
         schedule=ScheduleConfig(kind=ScheduleKind.linear),
         curriculum=ToyCurriculum(toy_stages() if stages is None else stages),
         trainer=TrainerConfig(**settings),
-        logger=LoggerConfig(tensorboard=False),
+        logger=LoggerConfig(tensorboard=False, curves=False),
     )
 
 

@@ -24,6 +24,7 @@ from trainer.configuration import check_resume, load_yaml, resolve
 from trainer.errors import ConfigError, UserError
 from trainer.help import help_text
 from trainer.schema import Schemas, did_you_mean
+from trainer.words import written_out
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
 
@@ -57,7 +58,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     Raises:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
-    argv = sys.argv[1:]
+    sweep = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+    argv = written_out(sys.argv[1:], sweep)
     schemas = {name: entry.schema for name, entry in tasks.items()}
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
@@ -65,7 +67,6 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
     failures: list[Exception] = []
-    sweep = bool({"-m", "--multirun"} & set(argv))
 
     def job(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -131,6 +132,7 @@ def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
     from trainer.overrides import ERRORS, explain, hydra_compose
 
     register(schemas)
+    overrides = written_out(overrides)
     try:
         return hydra_compose(overrides, CONFIGS, ROOT)
     except ERRORS as error:

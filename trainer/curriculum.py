@@ -6,13 +6,15 @@ schedules) counted in samples: ``resolve`` finds the number of samples after whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.task import Stage
+
+AUTO = "auto"  # trainer.micro_batch: see trainer/micro_batch.py
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
     """What is wrong with the table and the run's length, one line each. Needs neither torch nor the task."""
     found = _length_problems(config)
     table = rows(config)
+    try:
+        micro = micro_batch(config)
+    except ConfigError as error:
+        micro = None
+        found += error.problems
     named = getattr(config.curriculum, "stages", None) or {}
     for name, row in table.items():
         key = f"curriculum.stages.{name}" if named else "curriculum"
@@ -112,12 +119,7 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
         for column in ("frames", "batch_size", "accumulate"):
             if getattr(row, column) < 1:
                 found.append(f"{key}.{column}={getattr(row, column)}: must be at least 1")
-        share = world * max(row.accumulate, 1)
-        if row.batch_size >= 1 and row.batch_size % share:
-            found.append(
-                f"{key}.batch_size={row.batch_size} cannot be split over {world} process(es) times "
-                f"accumulate={row.accumulate}: it must be divisible by {share}"
-            )
+        found += _splitting_problems(key, row, world, micro)
         if not row.trainable:
             found.append(f"{key}.trainable=[]: nothing would train; name networks, or ['*'] for all")
         start = row.start
@@ -125,6 +127,55 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
             found.append(f"{key}.start={start}: must be a share of the run (0 <= start < 1) or whole samples (>= 1)")
     found += _order_problems(table)
     return found
+
+
+def _splitting_problems(key: str, row: StageConfig, world: int, micro: int | str | None) -> list[str]:
+    """Whether a batch can be cut into equal micro-batches for every process."""
+    if row.batch_size < 1:
+        return []
+    if micro is None and row.batch_size % (world * max(row.accumulate, 1)):
+        return [
+            f"{key}.batch_size={row.batch_size} cannot be split over {world} process(es) times "
+            f"accumulate={row.accumulate}: it must be divisible by {world * max(row.accumulate, 1)}"
+        ]
+    if micro is not None and row.batch_size % world:
+        return [
+            f"{key}.batch_size={row.batch_size} cannot be split over {world} process(es): "
+            f"it must be divisible by {world}"
+        ]
+    share = row.batch_size // world
+    if isinstance(micro, int) and share > micro and share % micro:
+        divisors = ", ".join(str(n) for n in range(1, share + 1) if share % n == 0)
+        return [
+            f"trainer.micro_batch={micro} does not divide the {share} samples that a process has of "
+            f"{key}.batch_size={row.batch_size}; these do: {divisors}; or auto"
+        ]
+    return []
+
+
+def micro_batch(config: RunConfig) -> int | str | None:
+    """``trainer.micro_batch``: a number of samples, ``AUTO``, or None (``accumulate`` says it).
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    value = config.trainer.micro_batch
+    if value is None or value == AUTO:
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(
+            f"trainer.micro_batch={value}: give {AUTO}, the samples of a micro-batch (at least 1), or null"
+        )
+    return int(value)
+
+
+def with_micro_batches(table: Curriculum, world: int, sizes: Mapping[str, int]) -> Curriculum:
+    """The table with ``accumulate`` as micro-batches of ``sizes[stage name]`` samples a process make it."""
+    stages = tuple(
+        replace(stage, accumulate=stage.batch_size // world // sizes[stage.name]) if stage.name in sizes else stage
+        for stage in table.stages
+    )
+    return replace(table, stages=stages)
 
 
 def _length_problems(config: RunConfig) -> list[str]:
@@ -182,7 +233,7 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
     by_samples, by_steps = config.trainer.max_samples, config.trainer.max_steps
 
     def stages_for(total: int) -> tuple[Stage, ...]:
-        return _stages(config, total)
+        return _stages(config, total, world)
 
     def steps_for(total: int) -> int:
         return _walk(stages_for(total), segments_per_batch, max_samples=total)[1]
@@ -205,12 +256,16 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
     return Curriculum(stages, samples, steps, frozenset(reached))
 
 
-def _stages(config: RunConfig, total: int) -> tuple[Stage, ...]:
+def _stages(config: RunConfig, total: int, world: int) -> tuple[Stage, ...]:
     """The rows with starts in samples of a run of ``total`` samples."""
     result = []
+    micro = micro_batch(config)
     for index, (name, row) in enumerate(rows(config).items()):
         height, width = row.resolution or [side // row.downscale for side in config.resolution]
         start = int(row.start) if row.start >= 1 else round(row.start * total)
+        accumulate = row.accumulate if micro is None else 1  # with AUTO until it is known
+        if isinstance(micro, int):
+            accumulate = max(row.batch_size // world // micro, 1)
         stage = Stage(
             index,
             name,
@@ -218,7 +273,7 @@ def _stages(config: RunConfig, total: int) -> tuple[Stage, ...]:
             (height, width),
             row.frames,
             row.batch_size,
-            row.accumulate,
+            accumulate,
             tuple(row.trainable),
             row,
         )

@@ -1,7 +1,7 @@
 """Loaders: samples with their own random streams, batches of them, moved to the device ahead of use.
 
-The order comes from trainer/sampler.py; a sample's randomness from (seed, epoch, index). So batches depend
-neither on the number of workers nor, as a whole, on the number of processes.
+The order comes from trainer/sampler.py; a sample's randomness from (seed, showing, index), the showing being the epoch
+unless samples repeat. So batches depend neither on the number of workers nor, as a whole, on the number of processes.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class _Failure:
 
 
 class _Seeded(Dataset):
-    """Map (epoch, index, weight) to a sample with its own random stream."""
+    """Map (showing, index, weight) to a sample with its own random stream."""
 
     def __init__(self, dataset: SampleDataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, key: Key) -> dict[str, Any] | _Failure:
-        epoch, index, weight = key
+        showing, index, weight = key
         try:
-            sample = self.dataset.sample(index, sample_rng(self.seed, epoch, index))
+            sample = self.dataset.sample(index, sample_rng(self.seed, showing, index))
         except UserError as error:
             return _Failure.of(error)
         return sample if weight is None else {**sample, "weight": np.float32(weight)}
@@ -240,6 +240,7 @@ def make_loader(
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
+    repeats: int = 1,
     device: torch.device | str = "cpu",
 ) -> Loader:
     """Endless training batches in the global order.
@@ -251,13 +252,16 @@ def make_loader(
         batch_size: samples per batch in this process; the global batch is ``batch_size * world``.
         rank, world: number of this process, and how many there are.
         workers: processes that read; 0 reads here. The data do not depend on it.
+        repeats: how often in a row a sample comes, differently augmented.
         device: host memory is pinned when this is a CUDA device.
 
     Raises:
         DataError: the data set is empty; while iterating, whatever UserError a sample raises.
     """
     n = max(1, len(dataset))
-    sampler = TrainSampler(n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world)
+    sampler = TrainSampler(
+        n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world, repeats=repeats
+    )
     pin = torch.device(device).type == "cuda"
     return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from trainer import optim, rehearsal, state
+from trainer import micro_batch, optim, plots, rehearsal, state
 from trainer.logs import format_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
 from trainer.splitting import split_batch
-from trainer.task import Segment, StepContext
+from trainer.task import Phase, Segment, StepContext
 
 
 class Trainer(Runtime):
@@ -54,6 +54,7 @@ class Trainer(Runtime):
                 self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*")
                 return self.metrics
             self.done_file.unlink(missing_ok=True)
+            micro_batch.settle(self)
             if rehearsal.wanted(self):
                 rehearsal.preflight(self)
             if self.step and self.at_boundary():  # an evaluation may have been due when the run was stopped
@@ -85,8 +86,11 @@ class Trainer(Runtime):
             self.train_step(segments, ctx)
             done += 1
             self.speed.add(*(x / expected for x in (stage.batch_size, self.frames_per_batch(stage))))
+            samples = self.samples_seen + stage.batch_size * done // expected
             if self.step % self.settings.log_every == 0:
-                self.log(self.samples_seen + stage.batch_size * done // expected)
+                self.log(samples)
+            else:
+                self.show_pace(samples)
             self.profiler.step()
             self.advance(ctx)
         if done != expected:
@@ -105,17 +109,7 @@ class Trainer(Runtime):
         for phase in due:
             optimizer, parameters = self.optimizers[phase.name], self.trained[phase.name]
             optimizer.zero_grad(set_to_none=True)
-            ctx.loss_scale = self.precision.loss_scale(phase.name)
-            for index, segment in enumerate(segments):
-                with self.parallel.micro_batch(last=index == len(segments) - 1):
-                    losses = self.task.losses(phase.name, segment, ctx)
-                    loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
-                    self.guard.watch(loss)
-                    if loss.requires_grad:  # else the phase has nothing to learn from this segment
-                        scaled = self.precision.scale(phase.name, loss / len(segments))
-                        self.parallel.backward(scaled, list(parameters.values()))
-                for name, value in losses.items():
-                    self.window.add(f"{phase.name}/{name}", value)
+            self.accumulate(phase, segments, ctx)
             self.parallel.synchronize(list(parameters.values()))
             bad = self.guard.agree()
             if phase is not due[-1]:
@@ -131,6 +125,27 @@ class Trainer(Runtime):
         if self.ema is not None:
             self.ema.update(ctx.step)
         self.step += 1
+
+    def accumulate(self, phase: Phase, segments: Sequence[Segment], ctx: StepContext, communicate: bool = True) -> None:
+        """Gradients of a phase's mean loss over segments, added to what its parameters have.
+
+        Args:
+            phase: whose loss; only its parameters get gradients.
+            segments: one per micro-batch.
+            ctx: of this step.
+            communicate: with ``ddp``, whether the last backward pass reduces gradients over processes.
+        """
+        parameters = list(self.trained[phase.name].values())
+        ctx.loss_scale = self.precision.loss_scale(phase.name)
+        for index, segment in enumerate(segments):
+            with self.parallel.micro_batch(last=communicate and index == len(segments) - 1):
+                losses = self.task.losses(phase.name, segment, ctx)
+                loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
+                self.guard.watch(loss)
+                if loss.requires_grad:  # else the phase has nothing to learn from this segment
+                    self.parallel.backward(self.precision.scale(phase.name, loss / len(segments)), parameters)
+            for name, value in losses.items():
+                self.window.add(f"{phase.name}/{name}", value)
 
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""
@@ -154,6 +169,8 @@ class Trainer(Runtime):
         if self.settings.eval_every != 0 and self.evaluated != self.step:
             return
         if self.parallel.is_main:
+            if self.config.logger.curves:
+                plots.write_curves(self.run_dir, f"{self.config.task} '{self.config.name}', step {self.step}")
             state.write_json(self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen})
         self.logger.text(f"done: step {self.step}, {self.samples_seen} samples, {self.run_dir}")
 
@@ -180,21 +197,23 @@ class Trainer(Runtime):
                 self.pictured = self.step
                 if self.parallel.is_main:
                     loader = self.evaluation_loader(dataset, stage, 0, 1)
+                    ctx.sum = lambda tensor: tensor  # one process has all of the data here
                     self.logger.visuals(self.task.visuals(loader, ctx), self.step)
         self.evaluated = self.step
+        note = self.task.evaluation_note(stage)
         record = {
             "step": self.step,
             "samples_seen": self.samples_seen,
             "stage": stage.name,
             "eval": self.metrics,
+            **({"note": note} if note else {}),
         }
         self.logger.scalars(record)
         if self.parallel.is_main:
             counters = {"step": self.step, "samples_seen": self.samples_seen}
             state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters})
-        self.logger.text(
-            f"evaluation at step {self.step}: " + ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
-        )
+        scores = ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
+        self.logger.text(f"evaluation at step {self.step}: {scores}" + (f" ({note})" if note else ""))
         return self.metrics
 
     def log(self, samples: int) -> None:
@@ -219,6 +238,21 @@ class Trainer(Runtime):
         self.logger.scalars(record)
         self.logger.text(format_line(record))
         self.logger.progress(self.step, self.curriculum.total_samples, samples, rates["samples_per_s"])
+        self.shown = True
+
+    def show_pace(self, samples: int) -> None:
+        """Speed and time left, on the console alone: after the first step of a session at once, later now and then."""
+        total = self.curriculum.total_samples
+        if self.shown:
+            self.logger.progress(self.step, total, samples, self.speed.rate())
+            return
+        self.shown = True
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        rate = self.speed.rate(waiting=False)  # workers take their time to start
+        if rate is not None and self.stage is not None:
+            pace = {"samples_per_s": rate, "eta_s": (total - samples) / rate}
+            self.logger.text(format_line({"step": self.step, "stage": self.stage.name, **pace}) + " (one step's pace)")
 
     def save(self) -> None:
         """A checkpoint of this boundary."""

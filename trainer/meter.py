@@ -94,6 +94,16 @@ class Speed:
         """Time in which training waited for data."""
         self._wait += seconds
 
+    def rate(self, waiting: bool = True) -> float | None:
+        """Samples per second since the last ``take``; None before the first sample.
+
+        Args:
+            waiting: whether time in which training waited for data counts.
+        """
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        elapsed = self._elapsed + running - (0.0 if waiting else self._wait)
+        return self.samples / max(elapsed, 1e-9) if self.samples else None
+
     def take(self) -> dict[str, float]:
         """``samples_per_s``, ``frames_per_s``, ``data_wait`` (share of the time, 0..1) since the last call."""
         running = self._since is not None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from trainer import foreach
 from trainer.config import OnNonFinite, TrainerConfig
 from trainer.errors import CheckpointError, NonFiniteError
+from trainer.finite import broken_inputs
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
 
@@ -99,6 +100,7 @@ class NonFiniteGuard:
         self.folder = run_dir / DUMP
         self.parallel, self.networks, self.plain_config = parallel, networks, plain_config
         self.waits = parallel.device.type == "cpu"
+        self.index_of: Callable[[int, int], int] | None = None  # (samples_seen, place in the batch): number in the data
         self.skipped = 0  # segments left out so far
         device = parallel.device
         self.bad = torch.zeros((), device=device)  # of this segment
@@ -199,10 +201,23 @@ class NonFiniteGuard:
         row = f" after {self.budget} skipped ones in a row" if self.budget else ""
         raise NonFiniteError(
             f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of "
-            f"phase '{phase}' is not finite. No weight was changed. Batch, weights and random state are in {path}; "
-            f"the same command with trainer.replay={path} runs that step again and names the loss and the parameters. "
-            "Remedies: a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
+            f"phase '{phase}' is not finite. {self._blame(record)}No weight was changed. "
+            f"Batch, weights and random state are in {path}; the same command with trainer.replay={path} runs that "
+            "step again and names the loss and the parameters. Remedies: a lower learning rate, optim.*.clip, "
+            "trainer.precision=fp32, or trainer.on_nonfinite=skip"
         )
+
+    def _blame(self, record: _Record) -> str:
+        """A sentence on what is not finite in the batch itself; empty when all of it is."""
+        found = []
+        for entry, place, name in broken_inputs(record.data):
+            number = self.index_of(record.samples_seen, place) if self.index_of is not None else None
+            known = f"'{name}'" if name is not None else f"{place} of the batch"
+            found.append(
+                f"'{entry}' of sample {known}" + (f" (number {number} of the data)" if number is not None else "")
+            )
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        return f"The data themselves are not finite: {', '.join(found[:8])}{more}. " if found else ""
 
     @torch.no_grad()
     def _dump(self, record: _Record, failed: int) -> Path:

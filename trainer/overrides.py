@@ -24,6 +24,7 @@ from trainer.configuration import load_yaml, plain, resolve
 from trainer.errors import ConfigError
 from trainer.help import group_options, groups
 from trainer.schema import Schemas, did_you_mean, locate, schema_keys, show, type_problem, unknown_key
+from trainer.words import written_out
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -68,7 +69,7 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, 
         ConfigError: unknown keys or groups, wrong types.
     """
     container = plain(config)
-    parsed = [_parse(word) for word in overrides]
+    parsed = [_parse(word) for word in written_out(overrides)]
     problems = [item for item in parsed if isinstance(item, str)]
     parsed = [item for item in parsed if not isinstance(item, str)]
     in_groups = [item for item in parsed if item.key_or_group in groups(configs)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trainer import curriculum, schedules
 from trainer.errors import ConfigError, NonFiniteError
-from trainer.meter import peak_memory
+from trainer.meter import Speed, peak_memory
 from trainer.nonfinite import load_dump, restore_streams
 from trainer.splitting import split_batch
 from trainer.state import Snapshot, load_networks
+from trainer.task import Stage
 
 if TYPE_CHECKING:
     from trainer.loop import Trainer
@@ -32,6 +35,8 @@ def describe(trainer: Runtime) -> str:
     if frozen:
         parts += ["", "frozen (parameters)", *_aligned(_parameter_rows(frozen), right={1})]
     parts += ["", "stages", *_aligned(table.table(), right={1, 2, 4, 5, 6})]
+    if curriculum.micro_batch(trainer.config) == curriculum.AUTO:
+        parts.append("  trainer.micro_batch=auto: accumulate is found when the run starts")
     parts += ["", "phases"]
     rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
     for name, phase in trainer.phases.items():
@@ -41,6 +46,11 @@ def describe(trainer: Runtime) -> str:
         every = str(trainer.every(phase))
         rows.append([name, config.kind.name, f"{config.lr:g}", every, "-" if clip is None else f"{clip:g}", count])
     parts += _aligned(rows, right={2, 3, 4, 5})
+    for name, optimizer in trainer.optimizers.items():
+        if trainer.config.optim[name].layer_decay is not None:
+            parts += ["", f"rates by layer: {name}", *_aligned(_rate_rows(optimizer), right={0, 1, 2, 3})]
+    for title, cells in trainer.task.tables(table.stages[-1]):
+        parts += ["", title, *_aligned(cells, right=_numeric(cells))]
     return "\n".join(parts) + "\n"
 
 
@@ -52,7 +62,8 @@ def headline(trainer: Runtime) -> str:
     compiled = ", compiled" if config.trainer.compile else ""
     missed = [stage.name for stage in table.stages if stage.index not in table.reached]
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
-    more += "".join(f"\n{note}" for note in trainer.task.notes())
+    notes = [*schedules.notes(config.schedule, table.total_samples), *trainer.task.notes()]
+    more += "".join(f"\n{note}" for note in notes)
     return (
         f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
         f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"
@@ -69,6 +80,20 @@ def _parameter_rows(networks: dict[str, nn.Module]) -> list[list[str]]:
             if count:
                 rows.append([f"  {name}.{child}", f"{count:,}"])
     return rows
+
+
+def _rate_rows(optimizer: torch.optim.Optimizer) -> list[list[str]]:
+    """Groups of parameters with one rate and one weight decay, the lowest rate first."""
+    rows = [["lr", "weight decay", "tensors", "parameters"]]
+    for group in sorted(optimizer.param_groups, key=lambda group: (group["scale"], -group["weight_decay"])):
+        count = sum(p.numel() for p in group["params"])
+        rows.append([f"{group['lr']:.3g}", f"{group['weight_decay']:g}", str(len(group["params"])), f"{count:,}"])
+    return rows
+
+
+def _numeric(rows: list[list[str]]) -> set[int]:
+    """Columns that hold nothing but numbers below the heading."""
+    return {index for index in range(len(rows[0])) if all(re.fullmatch(r"-?[\d,. ]*", row[index]) for row in rows[1:])}
 
 
 def _aligned(rows: list[list[str]], right: set[int]) -> list[str]:
@@ -105,6 +130,22 @@ def preflight(trainer: Trainer) -> None:
     before = Snapshot(trainer)
     if trainer.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(trainer.device)
+    take_steps(trainer, stage)
+    peak = peak_memory(trainer.device)
+    before.restore(trainer)
+    trainer.speed = Speed()  # what it took is no part of training
+    if trainer.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(trainer.device)
+    trainer.logger.text(f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB")
+
+
+def take_steps(trainer: Trainer, stage: Stage) -> None:
+    """The first one or two steps of a stage's first batch; the caller puts everything back (``Snapshot``).
+
+    Raises:
+        TooLarge: the device's memory does not suffice.
+    """
     trainer.enter(stage, announce=False)
     try:
         trainer.samples_seen = stage.start
@@ -118,19 +159,21 @@ def preflight(trainer: Trainer) -> None:
             trainer.advance(ctx)
         trainer.guard.settle()
     except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"curriculum.stages.{stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, {stage.frames} frames, "
-            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {trainer.device} "
-            "has: raise accumulate, or lower batch_size, frames or the resolution"
-        ) from error
+        raise TooLarge(stage, trainer.device) from error
     finally:
         trainer.leave()
-    peak = peak_memory(trainer.device)
-    before.restore(trainer)
-    if trainer.device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(trainer.device)
-    trainer.logger.text(f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB")
+
+
+class TooLarge(ConfigError):
+    """A stage needs more memory than the device has."""
+
+    def __init__(self, stage: Stage, device: torch.device) -> None:
+        super().__init__(
+            f"curriculum.stages.{stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, {stage.frames} frames, "
+            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {device} has: let "
+            "trainer.micro_batch=auto find what fits (the batch stays what it is), or raise accumulate, or lower "
+            "batch_size, frames or the resolution"
+        )
 
 
 def replay(trainer: Runtime, path: Path) -> dict[str, float]:

@@ -54,11 +54,13 @@ class Runtime:
         self.step = self.samples_seen = 0
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
         self.metrics: dict[str, float] = {}  # of the last evaluation
+        self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
         self.stage: Stage | None = None  # entered
         self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.began = time.monotonic()
+        self.shown = False  # whether this session has told its pace yet
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -92,6 +94,8 @@ class Runtime:
                     yield
                     self.leave()
             clean = True
+        except torch.OutOfMemoryError as error:
+            raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
         except RuntimeError as error:
             readable = worker_failure(error, self.workers)
             if readable is None:
@@ -157,12 +161,14 @@ class Runtime:
                 self.task.dataset("train", self.stage),
                 seed=self.config.seed,
                 samples_seen=self.samples_seen,
+                repeats=int(getattr(self.config.data, "repeats", 1) or 1),
                 batch_size=self.stage.batch_size // self.parallel.world,
                 rank=self.parallel.rank,
                 world=self.parallel.world,
                 workers=self.workers,
                 device=self.device,
             )
+            self.guard.index_of = loader.sampler.index_at
             self.prefetcher = DevicePrefetcher(loader, self.device)
             self.batches = iter(self.prefetcher)
         self.speed.resume()
@@ -173,9 +179,11 @@ class Runtime:
 
     def evaluation_loader(self, dataset: SampleDataset, stage: Stage, rank: int, world: int) -> DevicePrefetcher:
         """Batches on the device over the validation samples of one process."""
+        # Where memory is what cuts a batch, evaluation must not have all of it at once either.
+        parts = self.parallel.world * (1 if self.settings.micro_batch is None else stage.accumulate)
         loader = make_eval_loader(
             dataset,
-            batch_size=max(stage.batch_size // self.parallel.world, 1),
+            batch_size=max(stage.batch_size // parts, 1),
             rank=rank,
             world=world,
             workers=self.workers,

@@ -4,6 +4,10 @@ Position p belongs to epoch p // n; within it the order is a permutation drawn f
 batch at position p holds the samples at p .. p + batch_size * world - 1, and process r takes its contiguous
 share. So the order is the same for any number of processes and workers, and starting anywhere needs no state
 and skips nothing.
+
+With repeated augmentation (Hoffer et al., 2020) an epoch has every sample ``repeats`` times, the copies in a row, so
+that a batch sees several views of a picture. A copy's randomness comes from (seed, showing, index), where showing =
+epoch * repeats + copy counts how often the sample was shown before; without repeats it is the epoch.
 """
 
 from __future__ import annotations
@@ -15,26 +19,28 @@ import numpy as np
 from trainer.errors import ConfigError
 from trainer.seeding import epoch_permutation
 
-Key = tuple[int, int, float | None]  # epoch, index, weight (evaluation only)
+Key = tuple[int, int, float | None]  # showing (the epoch unless samples repeat), index, weight (evaluation only)
 
 
 class GlobalOrder:
-    """The endless sequence of (epoch, index): ``order[p]`` for any position p >= 0.
+    """The endless sequence of (showing, index): ``order[p]`` for any position p >= 0.
 
     Args:
         n: samples of the data set.
         seed: the run's seed.
+        repeats: how often in a row a sample comes.
     """
 
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed = n, seed
+    def __init__(self, n: int, seed: int, repeats: int = 1) -> None:
+        self.n, self.seed, self.repeats = n, seed, repeats
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self.n)
+        epoch, place = divmod(position, self.n * self.repeats)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, epoch_permutation(self.seed, epoch, self.n)
-        return epoch, int(self._order[place])
+        place, copy = divmod(place, self.repeats)
+        return epoch * self.repeats + copy, int(self._order[place])
 
 
 class TrainSampler:
@@ -46,14 +52,22 @@ class TrainSampler:
         samples_seen: global position of the first batch.
         batch_size: samples per batch in this process.
         rank, world: number of this process, and how many there are.
+        repeats: how often in a row a sample comes, differently augmented.
     """
 
-    def __init__(self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int) -> None:
-        self.n, self.seed, self.start = n, seed, samples_seen
+    def __init__(
+        self, n: int, *, seed: int, samples_seen: int, batch_size: int, rank: int, world: int, repeats: int = 1
+    ) -> None:
+        self.n, self.seed, self.start, self.repeats = n, seed, samples_seen, repeats
         self.batch_size, self.rank, self.world = batch_size, rank, world
 
+    def index_at(self, samples_seen: int, place: int) -> int:
+        """The sample at a place of this process's batch at a global position."""
+        order = GlobalOrder(self.n, self.seed, self.repeats)
+        return order[samples_seen + self.rank * self.batch_size + place][1]
+
     def __iter__(self) -> Iterator[list[Key]]:
-        order = GlobalOrder(self.n, self.seed)
+        order = GlobalOrder(self.n, self.seed, self.repeats)
         first = self.start + self.rank * self.batch_size
         while True:
             yield [(*order[position], None) for position in range(first, first + self.batch_size)]

@@ -100,6 +100,10 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
                     f"curriculum.stages.{stage.name}.trainable: '{pattern}' names no parameter; networks: {networks}; "
                     "parts of them are named like 'network.part' or 'network.part.*'"
                 )
+        if not optim.trainable_names(names, stage.trainable):
+            problems.append(
+                f"curriculum.stages.{stage.name}.trainable: nothing is left to train by {' '.join(stage.trainable)}"
+            )
     if config.trainer.strategy is Strategy.ddp and len(phases) > 1:
         problems.append(
             f"trainer.strategy=ddp: the task has {len(phases)} phases ({', '.join(phases)}), whose several forward "

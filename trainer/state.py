@@ -31,6 +31,7 @@ def capture(trainer: Runtime) -> dict[str, Any]:
         **{name: getattr(trainer, name) for name in _COUNTERS},
         "stage": trainer.stage_index,
         "metrics": dict(trainer.metrics),
+        "micro_batches": trainer.micro_batches,
         "optimizers": {
             name: optimizer_state(optimizer, trainer.parameters[name]) for name, optimizer in trainer.optimizers.items()
         },
@@ -54,6 +55,7 @@ def apply(trainer: Runtime, state: Mapping[str, Any]) -> None:
         setattr(trainer, name, int(state[name]))
     trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
     trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
+    trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have none
     for name, optimizer in trainer.optimizers.items():
         load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
     trainer.precision.load_state_dict(state["scalers"])

@@ -1,0 +1,127 @@
+"""How much memory is there: what this process may still take, and what a backward pass keeps alive.
+
+Containers limit memory below what the machine has, and the kernel's own figures do not show it, so control groups are
+read too (both versions).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_UNLIMITED = 2**60  # version 1 writes a number near 2^63 where there is no limit
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of main memory that can still be taken without swapping; None where the system does not tell.
+
+    Args:
+        root: where ``proc`` and ``sys`` are.
+    """
+    found = [value for value in (_free(root), *_group_limits(root)) if value is not None]
+    return max(min(found), 0) if found else None
+
+
+def _free(root: Path) -> int | None:
+    for line in _read(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    if root == Path("/") and "SC_AVPHYS_PAGES" in os.sysconf_names:  # not Linux
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """What is left in this process's control group and in each above it."""
+    groups = [line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines() if line.count(":") >= 2]
+    paths = {controllers: path for _, controllers, path in groups}
+    for controllers, base, limit, usage, reclaimable in (
+        ("", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        # Inside a container the path is that of the host, and the group's files lie at the top.
+        folder = (root / base / paths.get(controllers, "").lstrip("/")).resolve()
+        top = (root / base).resolve()
+        while folder.is_relative_to(top):
+            left = _left(folder / limit, folder / usage, folder / "memory.stat", reclaimable)
+            if left is not None:
+                yield left
+            folder = folder.parent
+
+
+def _left(limit: Path, usage: Path, stat: Path, reclaimable: str) -> int | None:
+    most, used = _read(limit).strip(), _read(usage).strip()
+    if not most.isdigit() or not used.isdigit() or int(most) >= _UNLIMITED:
+        return None
+    words = dict(line.split()[:2] for line in _read(stat).splitlines() if len(line.split()) == 2)
+    return int(most) - int(used) + int(words.get(reclaimable, 0))  # file pages are given up when they are needed
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+class SavedMemory:
+    """Bytes that autograd keeps for backward passes, counted by storage: views and repeated uses count once.
+
+    Attributes:
+        peak: most bytes alive at a time so far.
+    """
+
+    def __init__(self, spared: Iterable[Tensor] = ()) -> None:
+        self.peak = 0
+        self._now = 0
+        self._uses: dict[int, int] = {}
+        self._spared = {tensor.untyped_storage().data_ptr() for tensor in spared}
+
+    @contextmanager
+    def watching(self) -> Iterator[SavedMemory]:
+        """Inside, everything that is saved for a backward pass is counted until it is given up."""
+
+        def pack(tensor: Tensor) -> _Saved:
+            return _Saved(tensor, self)
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+            yield self
+
+    def take(self, tensor: Tensor) -> None:
+        """One more use of a tensor's storage."""
+        storage = tensor.untyped_storage()
+        key = storage.data_ptr()
+        if key in self._spared or key == 0:
+            return
+        self._uses[key] = self._uses.get(key, 0) + 1
+        if self._uses[key] == 1:
+            self._now += storage.nbytes()
+            self.peak = max(self.peak, self._now)
+
+    def give_up(self, tensor: Tensor) -> None:
+        """One use less."""
+        storage = tensor.untyped_storage()
+        key = storage.data_ptr()
+        if key in self._uses:
+            self._uses[key] -= 1
+            if not self._uses[key]:
+                del self._uses[key]
+                self._now -= storage.nbytes()
+
+
+class _Saved:
+    """A saved tensor, which tells its counter when autograd drops it."""
+
+    __slots__ = ("_counter", "tensor")
+
+    def __init__(self, tensor: Tensor, counter: SavedMemory) -> None:
+        self.tensor, self._counter = tensor, counter
+        counter.take(tensor)
+
+    def __del__(self) -> None:
+        self._counter.give_up(self.tensor)

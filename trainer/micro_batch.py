@@ -1,0 +1,193 @@
+"""``trainer.micro_batch=auto``: the largest micro-batch that fits, with the global batch as configured.
+
+On CUDA sizes are tried, largest first, until one leaves some memory free. On a CPU, where taking too much ends in the
+process being killed, it is calculated: autograd's memory for two small batches gives that of any, which is compared
+with what is free.
+
+A rounding error depends on how a batch is cut. So the choice is kept, in checkpoints and in ``micro_batch.json``, and a
+run that is resumed goes on with it; only another batch size, resolution or number of processes leads to a new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer import curriculum, rehearsal, state
+from trainer.errors import ConfigError
+from trainer.memory import SavedMemory, available_memory
+from trainer.meter import Speed
+from trainer.task import Stage
+
+if TYPE_CHECKING:
+    from trainer.loop import Trainer
+
+FILE = "micro_batch.json"
+CUDA_SHARE = 0.92  # of the card's memory: evaluation, the next batch and fragments need the rest
+CPU_SHARE = 0.8  # of the memory that is free
+TRANSIENT = 1.5  # a step's peak over what autograd keeps: gradients on their way, scratch memory of the kernels
+
+
+def settle(trainer: Trainer) -> None:
+    """Finds, or takes over, the micro-batches of a run that leaves them to the trainer. Needs ``session``.
+
+    Raises:
+        ConfigError: not even the smallest one fits, or the system does not tell how much memory is free.
+    """
+    if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
+        return
+    stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
+    kept = trainer.parallel.gather(trainer.micro_batches or _read(trainer))[0]
+    if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
+        kept = _search(trainer, stages)
+        if trainer.parallel.is_main:
+            state.write_json(trainer.run_dir / FILE, kept)
+    trainer.micro_batches = kept
+    sizes = {stage.name: kept[stage.name]["samples"] for stage in stages}
+    trainer.curriculum = curriculum.with_micro_batches(trainer.curriculum, trainer.parallel.world, sizes)
+    for stage in trainer.curriculum.stages:
+        if stage.name in sizes:
+            share = stage.batch_size // trainer.parallel.world
+            trainer.logger.text(
+                f"micro-batch of stage {stage.name}: {sizes[stage.name]} of the {share} samples of a process and batch "
+                f"(accumulate={stage.accumulate}): {kept[stage.name]['why']}"
+            )
+
+
+def _facts(stage: Stage, world: int) -> dict[str, Any]:
+    """What a choice holds for."""
+    return {"share": stage.batch_size // world, "resolution": list(stage.resolution), "frames": stage.frames}
+
+
+def _fits(kept: dict[str, Any] | None, stage: Stage, world: int) -> bool:
+    return kept is not None and {**kept, **_facts(stage, world)} == kept
+
+
+def _read(trainer: Trainer) -> dict[str, Any]:
+    path = trainer.run_dir / FILE
+    if trainer.settings.resume == "never" or not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}): remove it, and micro-batches are looked for anew") from error
+
+
+def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Any]:
+    """A choice for every stage; afterwards everything is as before, bitwise."""
+    before = state.Snapshot(trainer)
+    world = trainer.parallel.world
+    found = {}
+    try:
+        for stage in stages:
+            share = stage.batch_size // world
+            sizes = [size for size in range(share, 0, -1) if share % size == 0]
+            try:
+                # Optimisers have what they keep from here on. Two samples, as batch norm needs them.
+                rehearsal.take_steps(trainer, _resized(stage, min(2, share), world))
+            except rehearsal.TooLarge as error:
+                raise _hopeless(trainer, stage) from error
+            size, why = (_by_trying if trainer.device.type == "cuda" else _by_measuring)(trainer, stage, sizes)
+            found[stage.name] = {"samples": size, **_facts(stage, world), "why": why}
+    finally:
+        trainer.leave()
+    before.restore(trainer)
+    trainer.speed = Speed()  # what it took is no part of training
+    _free(trainer)
+    return found
+
+
+def _hopeless(trainer: Trainer, stage: Stage) -> ConfigError:
+    return ConfigError(
+        f"trainer.micro_batch=auto: a step of stage {stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, "
+        f"{stage.frames} frames) needs more memory than {trainer.device} has even with the smallest micro-batch; "
+        "lower the resolution or take a smaller model"
+    )
+
+
+def _resized(stage: Stage, samples: int, world: int) -> Stage:
+    """A stage whose batch is one micro-batch of so many samples in every process."""
+    return dataclasses.replace(stage, batch_size=samples * world, accumulate=1)
+
+
+def _passes(trainer: Trainer, stage: Stage) -> None:
+    """Losses and backward passes as in a step of a stage, but neither communication nor an update."""
+    trainer.enter(stage, announce=False)
+    trainer.samples_seen = stage.start
+    ctx = trainer.context()
+    for segment in islice(trainer.task.segments(trainer.next_batch(), ctx), rehearsal.PREFLIGHT_STEPS):
+        for phase in trainer.active:
+            trainer.accumulate(phase, [segment], ctx, communicate=False)
+        trainer.advance(ctx)
+
+
+def _free(trainer: Trainer) -> None:
+    """Gives up what a try has left, in the middle of which it may have been stopped."""
+    trainer.leave()
+    for module in trainer.networks.values():
+        module.zero_grad(set_to_none=True)
+    gc.collect()
+    if trainer.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(trainer.device)
+
+
+def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> tuple[int, str]:
+    """The first of falling sizes that fits on every process's card."""
+    world = trainer.parallel.world
+    for size in sizes:
+        _free(trainer)
+        free, total = torch.cuda.mem_get_info(trainer.device)
+        limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
+        try:
+            _passes(trainer, _resized(stage, size, world))
+            torch.cuda.synchronize(trainer.device)
+            fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
+        except torch.OutOfMemoryError:
+            fits = False
+        peak = torch.cuda.max_memory_allocated(trainer.device)
+        if not trainer.parallel.any(not fits):
+            return size, f"it needs {_show(peak)} of the card's {_show(total)}"
+    raise _hopeless(trainer, stage)
+
+
+def _by_measuring(trainer: Trainer, stage: Stage, sizes: list[int]) -> tuple[int, str]:
+    """The largest size for which autograd's memory, by a straight line through two small sizes, is there."""
+    world = trainer.parallel.world
+    small, large = min(2, sizes[0]), min(4, sizes[0])
+    kept = {size: _saved_bytes(trainer, _resized(stage, size, world)) for size in {small, large}}
+    slope = (kept[large] - kept[small]) / (large - small) if large > small else kept[small] / small
+    fixed = max(kept[small] - slope * small, 0.0)
+    free = available_memory()
+    if free is None:
+        raise ConfigError(
+            "trainer.micro_batch=auto: this system does not tell how much memory is free; give a number, "
+            "for example trainer.micro_batch=16"
+        )
+    gradients = sum(p.nbytes for parameters in trainer.trained.values() for p in parameters.values())
+    budget = CPU_SHARE * free / int(os.environ.get("LOCAL_WORLD_SIZE", str(world))) - gradients
+    size = next((size for size in sizes if TRANSIENT * (fixed + slope * size) <= budget), 1)
+    size = min(trainer.parallel.gather(size))
+    need = TRANSIENT * (fixed + slope * size)
+    warning = "" if need <= budget else "; that is too little, the system may end the run"
+    return size, f"it needs about {_show(need)}, {_show(max(budget, 0))} of the free memory can be used{warning}"
+
+
+def _show(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
+
+
+def _saved_bytes(trainer: Trainer, stage: Stage) -> int:
+    """Most bytes that autograd keeps at a time in a step of a stage; weights are not counted."""
+    tensors = (t for m in trainer.networks.values() for t in (*m.parameters(), *m.buffers()))
+    saved = SavedMemory(spared=tensors)
+    with saved.watching():
+        _passes(trainer, stage)
+    _free(trainer)
+    return saved.peak

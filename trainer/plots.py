@@ -1,0 +1,139 @@
+"""``curves.png``: what ``metrics.jsonl`` says, as pictures, over the samples seen. Reading it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+COLUMNS = 3
+MOST_PANELS = 18  # further metrics are counted, not drawn: the picture must stay readable
+_GRAY = "0.55"
+
+
+@dataclass
+class Panel:
+    """One small diagram: curves by name, each a list of (samples seen, value)."""
+
+    title: str
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    dots: bool = False  # few points, each worth seeing
+
+    def add(self, name: str, samples: int, value: Any) -> None:
+        """One more point, unless it is no finite number."""
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            self.curves.setdefault(name, []).append((samples, float(value)))
+
+
+def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
+    """The diagrams for records of ``metrics.jsonl``: losses by phase, gradient norms, other scalars, rates, metrics."""
+    found: dict[str, Panel] = {}
+
+    def add(title: str, name: str, samples: int, value: Any, dots: bool = False) -> None:
+        found.setdefault(title, Panel(title, dots=dots)).add(name, samples, value)
+
+    records = list(records)
+    for record in records:
+        samples = int(record.get("samples_seen", 0))
+        for name, value in (record.get("losses") or {}).items():
+            phase, slash, rest = name.partition("/")
+            if not slash:
+                add("while training", name, samples, value)
+            elif rest == "grad_norm":
+                add("gradient norm", phase, samples, value)
+            else:
+                add(f"losses: {phase}", rest, samples, value)
+        for name, value in (record.get("lr") or {}).items():
+            add("learning rate", name, samples, value)
+    for record in records:  # metrics come last, in the order in which they are reported
+        for name, value in (record.get("eval") or {}).items():
+            add(f"validation: {name}", name, int(record.get("samples_seen", 0)), value, dots=True)
+    return [panel for panel in found.values() if panel.curves]
+
+
+def stage_starts(records: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """(samples seen, name) where a record is the first of another stage than the one before."""
+    starts: list[tuple[int, str]] = []
+    for record in records:
+        stage = record.get("stage")
+        if stage is not None and (not starts or starts[-1][1] != stage):
+            starts.append((int(record.get("samples_seen", 0)), str(stage)))
+    return starts[1:]
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a ``metrics.jsonl``; a line that a killed process left unfinished is passed over."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def write_curves(run_dir: Path, title: str = "") -> Path | None:
+    """Draws ``curves.png`` into a run directory.
+
+    Args:
+        run_dir: with ``metrics.jsonl``.
+        title: what stands above it.
+
+    Returns:
+        The picture's path; None when there is nothing to draw.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    records = read_records(run_dir / "metrics.jsonl")
+    drawn = panels(records)
+    if not drawn:
+        return None
+    omitted = len(drawn) - MOST_PANELS
+    drawn = drawn[:MOST_PANELS]
+    columns = min(COLUMNS, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    more = f" ({omitted} further metrics: see metrics.jsonl)" if omitted > 0 else ""
+    figure.suptitle(title + more, fontsize=11)
+    stages = stage_starts(records)
+    for index, panel in enumerate(drawn):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        _draw(axes, panel, stages)
+        if index >= len(drawn) - columns:
+            axes.set_xlabel("samples seen")
+    path = run_dir / "curves.png"
+    temporary = path.with_name("curves.tmp.png")
+    figure.savefig(temporary, dpi=110)
+    temporary.replace(path)
+    return path
+
+
+def _draw(axes: Any, panel: Panel, stages: list[tuple[int, str]]) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    for start, name in stages:
+        axes.axvline(start, color=_GRAY, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            name, (start, 1.0), xycoords=("data", "axes fraction"), xytext=(2, -2), textcoords="offset points",
+            rotation=90, va="top", fontsize=6, color=_GRAY,
+        )  # fmt: skip
+    for name, points in panel.curves.items():
+        across, up = zip(*points, strict=True)
+        marker = "o" if panel.dots or len(points) < 3 else ""
+        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name)
+    values = [value for points in panel.curves.values() for _, value in points]
+    if not panel.dots and min(values) > 0 and max(values) > 30 * min(values):
+        axes.set_yscale("log")
+    last = "" if len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
+    axes.set_title(panel.title + last, fontsize=9)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(labelsize=7)
+    axes.grid(True, linewidth=0.4, alpha=0.5)
+    axes.margins(x=0.02)
+    if len(panel.curves) > 1:
+        axes.legend(fontsize=7, framealpha=0.7)

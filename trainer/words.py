@@ -1,0 +1,27 @@
+"""Short forms of command-line words, written out before Hydra reads them. Loads neither torch nor Hydra."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_RESOLUTION = re.compile(r"(?P<key>\+{0,2}(?:curriculum\.stages\.[^.=]+\.)?resolution)=(?P<value>.+)")
+_ITEM = re.compile(r"\[[^\[\]]*\]|[^,\[\]]+")
+
+
+def written_out(words: Sequence[str], sweep: bool = False) -> list[str]:
+    """Words with ``resolution=224`` as ``resolution=[224,224]``; for ``curriculum.stages.NAME.resolution`` likewise.
+
+    Args:
+        words: ``key=value`` and flags; all others stay as they are.
+        sweep: commas separate the values of a sweep: ``resolution=64,128`` means two squares.
+    """
+    return [_square(word, sweep) for word in words]
+
+
+def _square(word: str, sweep: bool) -> str:
+    match = _RESOLUTION.fullmatch(word)
+    if not match:
+        return word
+    items = [item.strip() for item in _ITEM.findall(match["value"])] if sweep else [match["value"].strip()]
+    return f"{match['key']}=" + ",".join(f"[{item},{item}]" if item.isdecimal() else item for item in items)
