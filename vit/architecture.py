@@ -106,9 +106,9 @@ class Architecture:
     @property
     def drop_path_rates(self) -> list[float]:
         """Probability of dropping a branch, per block."""
-        if self.drop_path_shape is DropPathShape.constant or self.depth == 1:
+        if self.drop_path_shape is DropPathShape.constant:
             return [self.drop_path] * self.depth
-        return [self.drop_path * index / (self.depth - 1) for index in range(self.depth)]
+        return [self.drop_path * index / max(1, self.depth - 1) for index in range(self.depth)]
 
 
 def patch_grid(size: Size, patch: int, fit: Fit) -> Size:

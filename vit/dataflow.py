@@ -111,8 +111,9 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
     lead: tuple[int, ...] = ()  # what the features' shape begins with
     if arch.pool is Pool.map:
         parameters = width + 4 * _linear(width, width) + norm + _linear(width, arch.mlp) + _linear(arch.mlp, width)
-        macs = tokens * 2 * width**2 + 2 * tokens * width + 2 * width**2 + 2 * width * arch.mlp
-        found.append(Step("one query attends to all tokens, MLP", (width,), parameters, macs))
+        seen = tokens - arch.prefix
+        macs = seen * 2 * width**2 + 2 * seen * width + 2 * width**2 + 2 * width * arch.mlp
+        found.append(Step("one query attends to the patches, MLP", (width,), parameters, macs))
     elif arch.pool is Pool.gap:
         found.append(Step("mean of the patch tokens", (width,)))
     elif arch.distilled and not arch.num_classes:

@@ -110,10 +110,13 @@ class VisionTransformer(nn.Module):
         return sincos2d(grid, arch.width, arch.pos_embed).to(self.pos_embed)
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, D) of ``forward_features`` to features (B, D); a distilled net's two tokens are averaged."""
+        """Tokens (B, T, D) of ``forward_features`` to features (B, D).
+
+        Class, distillation and register tokens stay out of ``gap`` and ``map``; a distilled net's two are averaged.
+        """
         arch = self.arch
         if self.attn_pool is not None:
-            return self.attn_pool(tokens)
+            return self.attn_pool(tokens[:, arch.prefix :])
         if arch.pool is Pool.gap:
             return self.fc_norm(tokens[:, arch.prefix :].mean(dim=1))
         if arch.pool is Pool.cls:
