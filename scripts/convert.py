@@ -1,7 +1,16 @@
-"""Convert weights between formats; the direction follows from what src holds.
+"""Convert weights between formats, and check what was written by reading it back.
 
+python scripts/convert.py src=B_16.npz dst=b16 format=timm                              # any ViT that is known
+python scripts/convert.py src=runs/digits dst=digits.npz format=npz
+python scripts/convert.py src=timm:vit_small_patch16_224.augreg_in21k dst=s16.safetensors format=safetensors
 python scripts/convert.py src=checkpoints/label2city_512 dst=city.safetensors format=vid2vid
 python scripts/convert.py src=runs/demo dst=originals/demo format=vid2vid
+
+format=npz|timm|hf|torchvision|safetensors: a plain ViT. src is told by its content: Google's .npz, files and folders of
+timm, Hugging Face and torchvision, DeiT, MAE, DINO and DINOv2, timm:NAME (downloaded by timm), or ours: a run, a
+checkpoint, a file. dst is what the other library reads: .npz in the layout of Google's vision_transformer, a folder for
+timm.create_model("local-dir:DST") or AutoModelForImageClassification.from_pretrained("DST"), torchvision's state dict
+(.pth), or our own names (.safetensors). Input normalisation and class names go along where the format has a place.
 
 format=vid2vid: the originals' state dicts, one .pth file per network (latest_net_G0.pth, latest_net_D.pth, ...), to one
 .safetensors file under our names (start from it with model.weights=...), and back. Nothing is lost; the running
@@ -27,22 +36,49 @@ from trainer.cli import guarded, parse_args
 
 class Format(Enum):
     vid2vid = "vid2vid"
+    npz = "npz"
+    timm = "timm"
+    hf = "hf"
+    torchvision = "torchvision"
+    safetensors = "safetensors"
+
+
+class Layout(Enum):
+    auto = "auto"  # published, or big_vision for attention pooling and sine-cosine positions
+    published = "published"  # layers numbered through a block, as in the published files
+    linen = "linen"  # numbered per kind, as vision_transformer writes today
+    big_vision = "big_vision"
+    source = "source"  # as the .npz that src is
 
 
 @dataclass
 class Arguments:
-    src: str = MISSING  # a folder or file of the originals; or ours: a run, a checkpoint, a weights file
-    dst: str = MISSING  # a .safetensors file for ours; a folder for the originals'
-    format: Format = Format.vid2vid  # whose names and files
+    src: str = MISSING  # anything that is known: see above
+    dst: str = MISSING  # npz, torchvision, safetensors: a file; timm, hf: a folder; vid2vid: see above
+    format: Format = MISSING  # whose names and files
+    layout: Layout = Layout.auto  # npz only
+    heads: int | None = None  # attention heads of a ViT, where src does not tell
 
 
 @guarded
 def main() -> None:
     arguments = parse_args(Arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    from vid2vid.interchange import convert
+    if arguments.format is Format.vid2vid:
+        from vid2vid.interchange import convert
 
-    for line in convert(arguments.src, arguments.dst):
+        lines = convert(arguments.src, arguments.dst)
+    else:
+        from vit.interchange import convert
+
+        lines = convert(
+            arguments.src,
+            arguments.dst,
+            arguments.format.value,
+            layout=arguments.layout.value,
+            heads=arguments.heads,
+        )
+    for line in lines:
         print(line)
 
 

@@ -142,7 +142,7 @@ def _kind(path: Path) -> str:
 
 
 def _load_torch(path: Path) -> Any:
-    """With the restricted unpickler; besides tensors it may build the plain data that timm, DeiT and MAE keep beside."""
+    """With the restricted unpickler; besides tensors it may build the plain data that timm, DeiT and MAE add."""
     scalar = np.float64(0).__reduce__()[0]  # numpy's numbers; a type that only holds a number
     plain: list[Any] = [
         argparse.Namespace,

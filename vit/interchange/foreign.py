@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from vit.architecture import Architecture
+from vit.config import Gelu, Pool, PosEmbed, QkNorm
 from vit.variants import VARIANTS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,6 +26,7 @@ _OURS = re.compile(
     rf"|{_BLOCK}(?:norm1|norm2|attn\.(?:qkv|proj|q_norm|k_norm)|mlp\.fc[12]))\.(?:weight|bias)"
     rf"|{_BLOCK}ls[12]\.gamma|probe_norm\.(?:running_mean|running_var|num_batches_tracked))"
 )
+_PARTS = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
 
 
 @dataclass
@@ -33,9 +37,10 @@ class Foreign:
         state: tensors under our names (no ``model.`` prefix), on the CPU, in the file's precision.
         origin: whose names and layout the file has, in words.
         arch: the architecture as far as the file shows it. Fields of ModelConfig (enumerations by their value:
-            ``"gap"``), ``width, depth, mlp, heads, patch, pool, pool_first, pos_embed, class_token, class_position, registers,
-            distilled, layer_scale, qk_norm, qkv_bias, gelu, norm_eps, representation, probe_norm, num_classes, in_channels``;
-            besides ``grid`` ((rows, columns) of patches of the position table, or None).
+            ``"gap"``), ``width, depth, mlp, heads, patch, pool, pool_first, pos_embed, class_token, class_position,
+            registers, distilled, layer_scale, qk_norm, qkv_bias, gelu, norm_eps, representation, probe_norm,
+            num_classes, in_channels``; besides ``grid`` ((rows, columns) of patches of the position table, or None).
+            ``heads`` is None where nothing tells it.
         mean, std: of the input normalisation, on a scale of 0..1, one per channel; None where nothing tells.
         interpolation: ``bilinear`` or ``bicubic``; None where nothing tells. crop_ratio: image size / resized size.
         classes: class names, or None.
@@ -54,14 +59,31 @@ class Foreign:
     notes: list[str] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
 
+    def architecture(self) -> Architecture:
+        """What to build for these weights; at the resolution of their position table, else 224 pixels.
+
+        Raises:
+            CheckpointError: nothing tells the number of attention heads.
+        """
+        told = self.arch
+        if not told["heads"]:
+            raise CheckpointError(f"{self.origin}: the number of attention heads is not in the file (model.heads=N)")
+        side = max(1, round(224 / told["patch"]))
+        rows, columns = told["grid"] or (side, side)
+        kinds = {"pool": Pool, "pos_embed": PosEmbed, "qk_norm": QkNorm, "gelu": Gelu}
+        values = {name: kinds[name](value) if name in kinds else value for name, value in told.items()}
+        del values["grid"]
+        size = rows * told["patch"], columns * told["patch"]
+        return Architecture(variant="", image_size=size, init_grid=(rows, columns), **values)
+
     def lines(self) -> list[str]:
         """What was read, for people."""
         a = self.arch
         size = sum(t.numel() for t in self.state.values())
         lines = [
             f"{self.origin}: {len(self.state)} tensors, {size:,} parameters",
-            f"width {a['width']}, depth {a['depth']}, mlp {a['mlp']}, heads {a['heads']}, patch {a['patch']}, "
-            f"pool {a['pool']}, positions {a['pos_embed']}"
+            f"width {a['width']}, depth {a['depth']}, mlp {a['mlp']}, heads {a['heads'] or 'unknown'}, "
+            f"patch {a['patch']}, pool {a['pool']}, positions {a['pos_embed']}"
             + (f" {a['grid'][0]}x{a['grid'][1]}" if a["grid"] else "")
             + f", {a['in_channels']} channels, {a['num_classes'] or 'no'} classes",
         ]
@@ -123,10 +145,9 @@ def infer_architecture(
     tokens = int(class_token) + int(arch["distilled"])
     arch.update(_positions(state.get("pos_embed"), tokens, known.pop("grid", None), where))
     arch.update({name: value for name, value in known.items() if value is not None})
-    if arch["heads"] is None or width % arch["heads"]:
+    if arch["heads"] and width % arch["heads"]:
         raise CheckpointError(
-            f"{where} does not tell its number of attention heads, and width {width} is of no known variant: "
-            "keep the config.json that belongs to it in the same folder"
+            f"{where}: its width {width} does not divide into the {arch['heads']} heads it is said to have"
         )
     return arch
 
@@ -134,11 +155,10 @@ def infer_architecture(
 def check_names(state: Mapping[str, Tensor], where: str) -> None:
     """That tensors under our names make a plain ViT; CheckpointError with names where they do not."""
     strange = [name for name in state if not _OURS.fullmatch(name)]
-    needed = ["patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"]
-    missing = [name for name in needed if name not in state]
-    if any("mlp.w12" in name or "mlp.w3" in name for name in strange):
+    missing = [name for name in _needed(state) if name not in state]
+    if any(re.search(r"\.mlp\.(?:w12|w3|w1|weights_in)\b", name) for name in strange):
         raise CheckpointError(
-            f"{where} has SwiGLU layers (mlp.w12, mlp.w3), as DINOv2's giant has: a plain ViT has two-layer MLPs. "
+            f"{where} has SwiGLU layers, as DINOv2's giant has: a plain ViT has two-layer MLPs. "
             "Use model=timm model.name=vit_giant_patch14_dinov2"
         )
     if strange or missing:
@@ -146,10 +166,30 @@ def check_names(state: Mapping[str, Tensor], where: str) -> None:
             f"{where} is no plain ViT: "
             + "; ".join(
                 ([f"tensors without a place in one ({len(strange)}): {', '.join(strange[:5])}"] if strange else [])
-                + ([f"missing: {', '.join(missing)}"] if missing else [])
+                + ([f"missing ({len(missing)}): {', '.join(missing[:5])}"] if missing else [])
             )
             + ". For another architecture that timm has: model=timm model.name=..."
         )
+
+
+def _needed(state: Mapping[str, Tensor]) -> list[str]:
+    """Names that a whole network has, of the size and kind that those which are there show."""
+    depth = 1 + max((int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)), default=0)
+    modules = ["patch_embed.proj", "fc_norm" if "fc_norm.weight" in state else "norm"]
+    modules += [f"blocks.{index}.{part}" for index in range(depth) for part in _PARTS]
+    if "attn_pool.latent" in state:
+        modules += [f"attn_pool.{part}" for part in ("q", "kv", "proj", "norm", "mlp.fc1", "mlp.fc2")]
+    modules += [
+        name for name in ("pre_logits.fc", "head", "head_dist") if {f"{name}.weight", f"{name}.bias"} & set(state)
+    ]
+    names = [f"{module}.{leaf}" for module in modules for leaf in ("weight", "bias")]
+    # what blocks may have or not, all of them have or none
+    first = [name.removeprefix("blocks.0.") for name in state if name.startswith("blocks.0.")]
+    names += [
+        f"blocks.{index}.{name}" for index in range(1, depth) for name in first if _OURS.fullmatch(f"blocks.0.{name}")
+    ]
+    names += [f"blocks.{index}.attn.qkv.weight" for index in range(depth)]
+    return list(dict.fromkeys(names))
 
 
 def square_grid(count: int) -> tuple[int, int] | None:
@@ -164,7 +204,7 @@ def _heads(width: int, query_norm: Tensor | None) -> int | None:
     for variant in VARIANTS.values():
         if variant.width == width:
             return variant.heads
-    return width // 64 if width % 64 == 0 else None
+    return None
 
 
 def _positions(table: Tensor | None, tokens: int, grid: tuple[int, int] | None, where: str) -> dict[str, Any]:
@@ -184,6 +224,28 @@ def _positions(table: Tensor | None, tokens: int, grid: tuple[int, int] | None, 
     raise CheckpointError(
         f"{where} has {length} positions: neither {length} nor {length - tokens} is a square of patches{known}"
     )
+
+
+def fold_register_rows(state: dict[str, Tensor], grid: tuple[int, int] | None) -> bool:
+    """Where registers have rows in the position table (timm may keep them), add these to the registers themselves.
+
+    Ours have no such rows; the function stays the same. Changes ``state`` and says whether there was anything to do.
+    """
+    if "reg_token" not in state or "pos_embed" not in state:
+        return False
+    registers, table = state["reg_token"].shape[1], state["pos_embed"]
+    tokens = ("cls_token" in state) + ("dist_token" in state)
+    patches = grid[0] * grid[1] if grid else 0
+
+    def fits(prefix: int) -> bool:
+        count = table.shape[1] - prefix
+        return count == patches if patches else square_grid(count) is not None
+
+    if fits(0) or fits(tokens) or not fits(tokens + registers):
+        return False
+    state["reg_token"] = state["reg_token"] + table[:, tokens : tokens + registers]
+    state["pos_embed"] = torch.cat([table[:, :tokens], table[:, tokens + registers :]], dim=1)
+    return True
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -47,6 +47,11 @@ class Layout:
     stacked: bool = False
     positions: str = _INPUT_POSITIONS
 
+    @property
+    def at_input(self) -> bool:
+        """Whether positions are added with the class token in place, which has a row then."""
+        return self.positions == _INPUT_POSITIONS
+
 
 VISION_TRANSFORMER = Layout()  # what the published files have, and Google's loader reads
 BIG_VISION = Layout("params/", "linen", False, "pos_embedding")
@@ -142,7 +147,7 @@ def to_google(state: Mapping[str, Tensor], heads: int, layout: Layout = VISION_T
             tensors.update(zip(theirs, _TO_THEIRS[kind](state[ours], heads, width), strict=True))
     if "pos_embed" in state:
         table = state["pos_embed"]
-        if layout.positions == _INPUT_POSITIONS and "cls_token" in state and not _has_class_row(table, state):
+        if layout.at_input and "cls_token" in state and not _has_class_row(table, state):
             table = torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)
         tensors[layout.positions] = table
     if layout.stacked:

@@ -53,8 +53,8 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
         if prefix is not None:
             return translate(tensors, prefix)
     raise CheckpointError(
-        f"{where}: weights of no kind that is known here. Its names are like {_some(tensors)}. Known: Google's npz, timm, "
-        "DeiT, MAE, DINO and DINOv2, Hugging Face's ViT, DeiT, ViTMAE and Dinov2, torchvision's vit_*, and this project's"
+        f"{where}: weights of no kind that is known here. Its names are like {_some(tensors)}. Known: Google's npz, "
+        "timm, DeiT, MAE, DINO and DINOv2, Hugging Face's ViT, DeiT, ViTMAE and Dinov2, torchvision's vit_*, and ours"
     )
 
 
@@ -107,7 +107,6 @@ def _from_timm(tensors: Mapping[str, Tensor], prefix: str) -> Named:
         named.known["probe_norm"] = True
     _leave_out(named, unused, "not used for classification")
     _leave_out(named, outside, f"not under {prefix}")
-    _fold_register_rows(named)
     return named
 
 
@@ -123,22 +122,6 @@ def _timm_maker(inside: Mapping[str, Tensor], outside: list[str]) -> str:
     if any("dino" in name for name in outside) or any(name.startswith("head.last_layer") for name in inside):
         return "DINO"
     return ""
-
-
-def _fold_register_rows(named: Named) -> None:
-    """timm may keep position rows for registers; ours have none, so the rows are added to the registers themselves."""
-    state = named.state
-    if "reg_token" not in state or "pos_embed" not in state:
-        return
-    registers = state["reg_token"].shape[1]
-    tokens = ("cls_token" in state) + ("dist_token" in state)
-    table = state["pos_embed"]
-    length = table.shape[1]
-    if square_grid(length) or square_grid(length - tokens) or not square_grid(length - tokens - registers):
-        return
-    state["reg_token"] = state["reg_token"] + table[:, tokens : tokens + registers]
-    state["pos_embed"] = torch.cat([table[:, :tokens], table[:, tokens + registers :]], dim=1)
-    named.notes.append(f"positions of the {registers} registers added to the registers: the same function")
 
 
 # Hugging Face
@@ -220,13 +203,23 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     width = state["patch_embed.proj.weight"].shape[0]
     head = state.get("head.weight")
     if head is not None and head.shape[1] == 2 * width:
-        del state["head.weight"], state["head.bias"]
-        named.notes.append("head left out: Dinov2's reads class token and mean of the patches side by side")
+        _halve_head(named, width)
     _leave_out(named, unused, "not used for classification")
     _leave_out(named, outside, f"not under {prefix}")
     if "dist_token" in state and "head" in {n.split(".")[0] for n in state} and "head_dist.weight" not in state:
         _distillation_token_as_register(named)
     return named
+
+
+def _halve_head(named: Named, width: int) -> None:
+    """Dinov2's head reads class token and mean of the patches side by side; ours one of them."""
+    token, mean = named.state["head.weight"].split(width, dim=1)
+    if not (token.any() and mean.any()):  # as we write it
+        named.state["head.weight"] = (mean if mean.any() else token).contiguous()
+        named.known["pool"] = "gap" if mean.any() else "cls"
+    else:
+        del named.state["head.weight"], named.state["head.bias"]
+        named.notes.append("head left out: Dinov2's reads class token and mean of the patches side by side")
 
 
 def _distillation_token_as_register(named: Named) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError
+from vit.architecture import patch_grid
+from vit.config import Fit
 from vit.interchange.files import Content, open_content
-from vit.interchange.foreign import IMAGENET_MEAN, IMAGENET_STD, Foreign, infer_architecture
+from vit.interchange.foreign import IMAGENET_MEAN, IMAGENET_STD, Foreign, fold_register_rows, infer_architecture
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
-from vit.variants import VARIANTS, parse_variant
 
 _HALF = (0.5, 0.5, 0.5)
 _RESAMPLE = {
@@ -25,6 +26,8 @@ _RESAMPLE = {
 _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.fromkeys(
     ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
 )
+# of our own architecture: what the tensors do not say themselves
+_TOLD = ("heads", "pool", "pos_embed", "class_position", "layer_scale", "gelu", "norm_eps")
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 
 
@@ -58,7 +61,12 @@ def read(source: str | Path) -> Foreign:
 
 
 def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **travels: Any) -> Foreign:
+    if fold_register_rows(named.state, known.get("grid")):
+        named.notes.append("positions of the registers added to the registers: the same function")
     arch = infer_architecture(named.state, where, {**named.known, **known})
+    if not known.get("heads") and "blocks.0.attn.q_norm.weight" not in named.state:
+        guess = f"taken as {arch['heads']}, as usual at its width" if arch["heads"] else "give heads=N where asked"
+        named.notes.append(f"attention heads not in the file: {guess}")
     return Foreign(named.state, origin, arch, notes=named.notes, **travels)
 
 
@@ -66,19 +74,19 @@ def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **t
 
 
 def _from_own(content: Content, named: Named) -> Foreign:
-    """A run, a checkpoint, or a file that ``write`` made: the configuration is told beside the tensors."""
-    facts = content.header
-    if facts:
-        known = dict(facts.get("architecture", {}))
+    """A run, a checkpoint, or a file that ``write`` made: the architecture is told beside the tensors."""
+    facts, where = content.header or content.meta.get("task", {}), str(content.path)
+    told = facts.get("architecture")
+    if isinstance(told, str):  # a run of model.name
+        options = content.meta.get("config", {}).get("model", {}).get("name_options", {})
+        known = _timm_known(_timm_skeleton(told, options, where), where)
+        known.pop("grid")
     else:
-        known = _configured(content.meta.get("config", {}))
-        facts = content.meta.get("task", {})
-    for name in ("width", "depth", "mlp", "patch", "in_channels", "num_classes", "registers", "distilled"):
-        known.pop(name, None)  # the tensors say so themselves
-    if "grid" in known and known["grid"] is not None:
-        known["grid"] = tuple(known["grid"])
+        known = {name: told[name] for name in _TOLD if name in told} if isinstance(told, Mapping) else {}
+        if isinstance(told, Mapping):
+            known["grid"] = _grid(told)
     return _finish(
-        str(content.path),
+        where,
         named,
         "vivid",
         known,
@@ -90,24 +98,12 @@ def _from_own(content: Content, named: Named) -> Foreign:
     )
 
 
-def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's configuration tells of its network beyond the tensors."""
-    model = config.get("model", {})
-    if not isinstance(model, Mapping) or "variant" not in model:
-        return {}
-    known = {
-        name: model.get(name) for name in ("pool", "pos_embed", "class_position", "gelu", "norm_eps", "layer_scale")
-    }
-    heads = model.get("heads")
-    try:
-        variant, patch = parse_variant(str(model["variant"]), int(model.get("patch", 16)))
-        known["heads"] = heads or VARIANTS[variant].heads
-    except ConfigError:
-        return known
-    size = config.get("resolution")
-    if isinstance(size, list) and len(size) == 2:
-        known["grid"] = tuple(max(1, round(side / patch)) for side in size)
-    return known
+def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
+    if told.get("grid"):
+        return _pair(told["grid"])
+    if "image_size" not in told:
+        return None
+    return patch_grid(_pair(told["image_size"]), told["patch"], Fit(told.get("fit", "error")))
 
 
 # Hugging Face
@@ -198,7 +194,7 @@ def _timm_known(model: Any, where: str) -> dict[str, Any]:
     """What a timm model tells of itself that its tensors do not."""
     from torch import nn
 
-    block = model.blocks[0] if hasattr(model, "blocks") else None
+    block: Any = model.blocks[0] if hasattr(model, "blocks") else None
     if not hasattr(getattr(block, "attn", None), "qkv") or not hasattr(model, "global_pool"):
         raise CheckpointError(f"{where} is a {type(model).__name__}, no plain ViT: use model=timm model.name=...")
     act, norm = block.mlp.act, block.norm1
@@ -263,9 +259,7 @@ def _from_bare(content: Content, named: Named) -> Foreign:
     maker = named.maker
     if named.family == "hf":
         known["norm_eps"] = 1e-6 if any("ls1" in name for name in named.state) else 1e-12
-        named.notes.append(
-            f"no config.json beside it: attention heads and LayerNorm's eps ({known['norm_eps']:g}) are as usual there"
-        )
+        named.notes.append(f"no config.json beside it: LayerNorm's eps taken as {known['norm_eps']:g}, usual there")
     elif named.family == "timm" and not maker:
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
@@ -296,7 +290,7 @@ def _tuple(values: Any) -> tuple[float, ...] | None:
 
 
 def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _side(patch: Any) -> int:

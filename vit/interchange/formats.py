@@ -1,0 +1,236 @@
+"""The files of each format: tensors under its names, and the settings it keeps beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.weights import save_weights
+from vit.interchange.files import HEADER
+from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
+from vit.interchange.names import to_hf, to_torchvision
+
+
+@dataclass
+class Travels:
+    """What goes along with the tensors."""
+
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    classes: Sequence[str] | None
+    interpolation: str | None
+    crop_ratio: float | None
+
+
+@dataclass
+class Work:
+    """A network on its way into a format: tensors and facts are rewritten, notes are gathered."""
+
+    state: dict[str, Tensor]
+    facts: dict[str, Any]
+    format: str
+    layout: Layout | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.format == "npz" and self.layout is None:
+            big = self.facts["pool"] == "map" or self.facts["pos_embed"] == "sincos2d"
+            self.layout = BIG_VISION if big else VISION_TRANSFORMER
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels (height, width) that the grid of patches stands for; 224 where there is no grid."""
+        side = max(1, round(224 / self.facts["patch"]))
+        rows, columns = self.facts["grid"] or (side, side)
+        return rows * self.facts["patch"], columns * self.facts["patch"]
+
+    @property
+    def dino(self) -> bool:
+        """Hugging Face: whether it takes Dinov2, which has layer scale, registers and the mean of the patches."""
+        facts = self.facts
+        return bool(facts["registers"] or facts["layer_scale"] is not None or facts["pool"] == "gap")
+
+
+def _write_npz(work: Work, path: Path, travels: Travels) -> None:
+    assert work.layout is not None
+    arrays: dict[str, Any] = to_google(work.state, work.facts["heads"], work.layout)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _write_torchvision(work: Work, path: Path, travels: Travels) -> None:
+    torch.save({name: tensor.clone() for name, tensor in to_torchvision(work.state).items()}, path)
+
+
+def _write_own(work: Work, path: Path, travels: Travels) -> None:
+    from safetensors.torch import save_file
+
+    content = {"architecture": work.facts, **{name: _plain(value) for name, value in vars(travels).items()}}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in work.state.items()}
+    save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(content)})
+    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    save_weights(path / "model.safetensors", state)
+    for name, content in files.items():
+        (path / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_timm(work: Work, path: Path, travels: Travels) -> None:
+    state, facts = dict(work.state), work.facts
+    rows = facts["class_token"] + facts["distilled"]
+    positions = "pos_embed" in state
+    if positions and facts["registers"] and facts["class_position"] and facts["class_token"]:
+        # timm has rows for all prefix tokens or for none; adding -0 to a register, as reading does, keeps every bit
+        table = state["pos_embed"]
+        none = table.new_full((1, facts["registers"], table.shape[2]), -0.0)
+        state["pos_embed"] = torch.cat([table[:, :rows], none, table[:, rows:]], dim=1)
+    no_rows = positions and not (facts["class_position"] and facts["class_token"])
+    pools = {"cls": "token", "gap": "avg", "map": "map", "none": ""}
+    arguments: dict[str, Any] = {
+        "img_size": list(work.size),
+        "patch_size": facts["patch"],
+        "in_chans": facts["in_channels"],
+        "num_classes": facts["num_classes"],
+        "embed_dim": facts["width"],
+        "depth": facts["depth"],
+        "num_heads": facts["heads"],
+        "mlp_ratio": facts["mlp"] / facts["width"],
+        "global_pool": pools[facts["pool"]],
+    }
+    extras: dict[str, tuple[bool, Any]] = {  # argument: (whether it is needed, value)
+        "fc_norm": (facts["pool"] == "gap", facts["pool_first"]),
+        "class_token": (not facts["class_token"], False),
+        "no_embed_class": (no_rows and bool(facts["class_token"] or facts["registers"]), True),
+        "reg_tokens": (facts["registers"] > 0, facts["registers"]),
+        "init_values": (facts["layer_scale"] is not None, facts["layer_scale"]),
+        "qkv_bias": (not facts["qkv_bias"], False),
+        "qk_norm": (facts["qk_norm"] == "layer", True),
+        "pos_embed": (not positions, "none"),
+        "act_layer": (facts["gelu"] == "tanh", "gelu_tanh"),
+    }
+    arguments.update({name: value for name, (needed, value) in extras.items() if needed})
+    name = "deit_base_distilled_patch16_224" if facts["distilled"] else "vit_base_patch16_224"
+    pretrained: dict[str, Any] = {
+        "input_size": [facts["in_channels"], *work.size],
+        "fixed_input_size": True,
+        "num_classes": facts["num_classes"],
+        "first_conv": "patch_embed.proj",
+        "classifier": ["head", "head_dist"] if facts["distilled"] else "head",
+        "crop_mode": "center",
+    }
+    for key, value in (("mean", travels.mean), ("std", travels.std), ("interpolation", travels.interpolation)):
+        if value is not None:
+            pretrained[key] = _plain(value)
+    if travels.crop_ratio is not None:
+        pretrained["crop_pct"] = travels.crop_ratio
+    config: dict[str, Any] = {
+        "architecture": name,
+        "num_classes": facts["num_classes"],
+        "num_features": facts["width"],
+        "global_pool": arguments["global_pool"],
+        "model_args": arguments,
+        "pretrained_cfg": pretrained,
+    }
+    if travels.classes:
+        config["label_names"] = list(travels.classes)
+    _write_folder(path, state, {"config.json": config})
+
+
+def _write_hf(work: Work, path: Path, travels: Travels) -> None:
+    state, facts = dict(work.state), work.facts
+    height, width = work.size
+    classes = facts["num_classes"]
+    config: dict[str, Any] = {
+        "hidden_size": facts["width"],
+        "num_hidden_layers": facts["depth"],
+        "num_attention_heads": facts["heads"],
+        "hidden_act": "gelu_pytorch_tanh" if facts["gelu"] == "tanh" else "gelu",
+        "layer_norm_eps": facts["norm_eps"],
+        "image_size": height if height == width else [height, width],
+        "patch_size": facts["patch"],
+        "num_channels": facts["in_channels"],
+        "qkv_bias": facts["qkv_bias"],
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "dtype": str(state["patch_embed.proj.weight"].dtype).removeprefix("torch."),
+    }
+    heads = {"head": "classifier"}
+    if work.dino:
+        kind = "dinov2_with_registers" if facts["registers"] else "dinov2"
+        model = "Dinov2WithRegisters" if facts["registers"] else "Dinov2"
+        config["mlp_ratio"] = facts["mlp"] // facts["width"]
+        config["layerscale_value"] = facts["layer_scale"]
+        config["use_swiglu_ffn"] = False
+        if facts["registers"]:
+            config["num_register_tokens"] = facts["registers"]
+        else:
+            config["use_mask_token"] = False
+        if classes:  # its head reads class token and mean of the patches side by side
+            weight = state["head.weight"]
+            halves = [weight, torch.zeros_like(weight)]
+            state["head.weight"] = torch.cat(halves if facts["pool"] == "cls" else halves[::-1], dim=1)
+            other = "mean of the patches" if facts["pool"] == "cls" else "class token"
+            work.notes.append(f"Dinov2's head reads the {other} too: with weights of zero")
+    else:
+        kind, model = ("deit", "DeiT") if facts["distilled"] else ("vit", "ViT")
+        config["intermediate_size"] = facts["mlp"]
+        if facts["distilled"]:
+            heads = {"head": "cls_classifier", "head_dist": "distillation_classifier"}
+        if facts["representation"]:
+            config["pooler_output_size"] = facts["representation"]
+    suffix = "Model" if not classes else "ForImageClassification" + ("WithTeacher" if facts["distilled"] else "")
+    config.update(model_type=kind, architectures=[model + suffix])
+    if classes:
+        names = list(travels.classes or [f"LABEL_{index}" for index in range(classes)])
+        config["id2label"] = {str(index): name for index, name in enumerate(names)}
+        config["label2id"] = {name: index for index, name in enumerate(names)}
+    tensors = to_hf(state, f"{kind}." if classes else "", heads, plain=not work.dino)
+    if kind == "dinov2_with_registers":  # always has one, for its pre-training
+        prefix = f"{kind}." if classes else ""
+        tensors[f"{prefix}embeddings.mask_token"] = torch.zeros_like(state["cls_token"][0])
+    _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": _hf_preprocessor(work, travels)})
+
+
+def _hf_preprocessor(work: Work, travels: Travels) -> dict[str, Any]:
+    height, width = work.size
+    facts: dict[str, Any] = {
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": travels.mean is not None,
+        "do_resize": True,
+        "resample": 3 if travels.interpolation == "bicubic" else 2,
+    }
+    if travels.mean is not None and travels.std is not None:
+        facts.update(image_mean=list(travels.mean), image_std=list(travels.std))
+    if travels.crop_ratio is None or travels.crop_ratio == 1.0:
+        return {"image_processor_type": "ViTImageProcessor", "size": {"height": height, "width": width}, **facts}
+    return {
+        "image_processor_type": "BitImageProcessor",
+        "size": {"shortest_edge": round(min(height, width) / travels.crop_ratio)},
+        "do_center_crop": True,
+        "crop_size": {"height": height, "width": width},
+        **facts,
+    }
+
+
+WRITERS: dict[str, Callable[[Work, Path, Travels], None]] = {
+    "npz": _write_npz,
+    "timm": _write_timm,
+    "hf": _write_hf,
+    "torchvision": _write_torchvision,
+    "safetensors": _write_own,
+}

@@ -1,0 +1,261 @@
+"""``write``: our weights in the files of other libraries, with all that must travel with them.
+
+A format that cannot hold a network is refused with the reason. What has an exact equivalent there is rewritten (fixed
+positions become a table, a missing row of the class token one of zeros), and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.errors import CheckpointError, ConfigError
+from vit.config import PosEmbed
+from vit.interchange.foreign import check_names
+from vit.interchange.formats import WRITERS, Travels, Work
+from vit.interchange.google import Layout
+from vit.positions import sincos2d
+
+FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")
+FACTS = (  # of Foreign.arch and Architecture alike
+    *("width", "depth", "mlp", "heads", "patch", "in_channels", "num_classes", "grid", "pool", "pool_first"),
+    *("pos_embed", "class_token", "class_position", "registers", "distilled", "layer_scale", "qk_norm", "qkv_bias"),
+    *("gelu", "norm_eps", "representation", "probe_norm"),
+)
+_SINCOS = {kind.value: kind for kind in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae)}
+
+
+@dataclass
+class Written:
+    """What ``write`` did.
+
+    Attributes:
+        path: the file or folder. state: the tensors in it, under our names, as reading them back must give them.
+        notes: what was rewritten, and what the format does not carry.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    notes: list[str] = field(default_factory=list)
+
+
+def write(
+    state: Mapping[str, Tensor],
+    arch: Any,
+    path: str | Path,
+    format: str,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: Sequence[str] | None = None,
+    interpolation: str | None = None,
+    crop_ratio: float | None = None,
+    layout: Layout | None = None,
+) -> Written:
+    """Write a ViT for another library.
+
+    Args:
+        state: tensors under our names (no ``model.`` prefix).
+        arch: an ``Architecture``, or a dict of the same fields (``Foreign.arch``).
+        path: a file (.npz, .pth, .safetensors) or, for timm and hf, a folder.
+        format: one of ``FORMATS``.
+        mean, std: of the input normalisation, 0..1. classes: names, by index. interpolation, crop_ratio: of evaluation.
+        layout: npz only: which face the file gets; None: that of the published files, or big_vision's for what only
+            that knows (attention pooling, sine-cosine positions).
+
+    Raises:
+        ConfigError: no such format, or a path that does not suit it.
+        CheckpointError: the format cannot hold the architecture; says what of it.
+    """
+    path = Path(path)
+    facts = describe(arch)
+    if format not in FORMATS:
+        raise ConfigError(f"format={format}: give one of {', '.join(FORMATS)}")
+    _check_path(path, format)
+    check_names(state, "the network")
+    if facts["heads"] is None:
+        raise CheckpointError("the number of attention heads is not known: give heads=N")
+    work = Work(dict(state), facts, format, layout)
+    refuse(work)
+    rewrite(work)
+    travels = Travels(mean, std, classes, interpolation, crop_ratio)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        WRITERS[format](work, path, travels)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+    return Written(path, work.state, work.notes)
+
+
+def describe(arch: Any) -> dict[str, Any]:
+    """``FACTS`` of an ``Architecture`` or a ``Foreign.arch``, enumerations by value."""
+    values = arch if isinstance(arch, Mapping) else {name: getattr(arch, name) for name in FACTS}
+    return {name: v.value if isinstance(v := values[name], Enum) else v for name in FACTS}
+
+
+# what a format cannot hold
+
+
+def refuse(work: Work) -> None:
+    """CheckpointError where the format cannot hold the network, with every reason."""
+    reasons = _REFUSALS[work.format](work)
+    if reasons:
+        raise CheckpointError(
+            f"format={work.format} cannot hold this network: {'; '.join(reasons)}. "
+            "format=safetensors holds everything" + ("" if work.format == "timm" else "; format=timm nearly everything")
+        )
+
+
+def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
+    """Those of the named options that the network uses, in words."""
+    words = {
+        "registers": facts["registers"] and f"{facts['registers']} registers",
+        "distilled": facts["distilled"] and "a distillation token",
+        "layer_scale": facts["layer_scale"] is not None and "layer scale",
+        "qk_norm": facts["qk_norm"] != "none" and f"qk_norm={facts['qk_norm']}",
+        "pool_first": facts["pool_first"] and "pool_first (norm after the mean)",
+        "representation": facts["representation"] and "a representation layer",
+        "class_gap": facts["pool"] == "gap" and facts["class_token"] and "a class token beside pool=gap",
+        "no_class": not facts["class_token"] and "no class token",
+        "map": facts["pool"] == "map" and "pool=map",
+        "gap": facts["pool"] == "gap" and "pool=gap",
+        "no_bias": not facts["qkv_bias"] and "no biases of queries, keys and values",
+        "channels": facts["in_channels"] != 3 and f"{facts['in_channels']} channels",
+        "oblong": facts["grid"] and facts["grid"][0] != facts["grid"][1] and "an oblong grid of positions",
+    }
+    return [str(words[name]) for name in names if words[name]]
+
+
+def _refuse_npz(work: Work) -> list[str]:
+    facts = work.facts
+    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "no_bias")
+    return _has(facts, *options) + (["pos_embed=none"] if facts["pos_embed"] == "none" else [])
+
+
+def _refuse_torchvision(work: Work) -> list[str]:
+    options = ("registers", "distilled", "layer_scale", "qk_norm", "no_class", "gap", "map", "channels", "oblong")
+    return _has(work.facts, *options)
+
+
+def _refuse_timm(work: Work) -> list[str]:
+    facts = work.facts
+    reasons = _has(facts, "representation")
+    if facts["qk_norm"] == "rms":
+        reasons.append("qk_norm=rms")
+    if facts["distilled"] and facts["registers"]:
+        reasons.append("a distillation token beside registers")
+    if int(facts["width"] * (facts["mlp"] / facts["width"])) != facts["mlp"]:
+        reasons.append(f"mlp={facts['mlp']}, no multiple of the width that survives rounding")
+    return reasons
+
+
+def _refuse_hf(work: Work) -> list[str]:
+    facts = work.facts
+    reasons = _has(facts, "qk_norm", "pool_first", "no_class", "map")
+    if facts["representation"] and (facts["num_classes"] or facts["distilled"] or work.dino):
+        reasons += _has(facts, "representation")
+    if work.dino:
+        if facts["mlp"] % facts["width"]:
+            reasons.append(f"mlp={facts['mlp']}: Dinov2 takes whole multiples of the width")
+        reasons += _has(facts, "distilled", "oblong")
+    return reasons
+
+
+_REFUSALS = {
+    "npz": _refuse_npz,
+    "torchvision": _refuse_torchvision,
+    "timm": _refuse_timm,
+    "hf": _refuse_hf,
+    "safetensors": lambda work: [],
+}
+
+
+# exact equivalents
+
+
+def rewrite(work: Work) -> None:
+    """What the format says otherwise, in its way; the function of the network stays the same."""
+    if work.format == "safetensors":
+        return
+    state, facts = work.state, work.facts
+    if facts["probe_norm"]:
+        _fold_probe_norm(work)
+    kind = facts["pos_embed"]
+    native = {"timm": "none"}.get(work.format)
+    if work.layout is not None and not work.layout.at_input:
+        native = "sincos2d"  # big_vision: no table in the file
+    if kind not in ("learned", native):
+        _tabulate(work)
+    if "pos_embed" in state and not facts["class_position"] and _wants_class_row(work):
+        tokens = facts["class_token"] + facts["distilled"]
+        state["pos_embed"] = torch.cat([torch.zeros_like(state["pos_embed"][:, :tokens]), state["pos_embed"]], dim=1)
+        facts["class_position"] = True
+        work.notes.append("the class token has no position here, but one there: zeros")
+    if work.format == "torchvision" and not facts["qkv_bias"]:
+        for index in range(facts["depth"]):
+            weight = state[f"blocks.{index}.attn.qkv.weight"]
+            state[f"blocks.{index}.attn.qkv.bias"] = torch.zeros_like(weight[:, 0])
+        work.notes.append("torchvision always has biases of queries, keys and values: zeros")
+    if work.format == "hf" and work.dino and facts["layer_scale"] is None:
+        for index in range(facts["depth"]):
+            for scale in ("ls1", "ls2"):
+                state[f"blocks.{index}.{scale}.gamma"] = torch.ones_like(state[f"blocks.{index}.norm1.weight"])
+        facts["layer_scale"] = 1.0
+        work.notes.append("Dinov2 always has layer scale: ones")
+    theirs = {"npz": ("tanh", "Google's models use"), "torchvision": ("exact", "torchvision uses")}.get(work.format)
+    if theirs and facts["gelu"] != theirs[0]:
+        work.notes.append(
+            f"{theirs[1]} the {theirs[0]} GELU, this network the {facts['gelu']} one, which the file cannot say: "
+            "outputs there differ in the third decimal"
+        )
+    if work.format in ("npz", "torchvision", "timm") and facts["norm_eps"] != 1e-6:
+        work.notes.append(f"LayerNorm's eps is {facts['norm_eps']:g} here and 1e-06 there: outputs differ by rounding")
+
+
+def _wants_class_row(work: Work) -> bool:
+    if not work.facts["class_token"]:
+        return False
+    if work.format == "npz":
+        return work.layout is not None and work.layout.at_input
+    return work.format in ("hf", "torchvision") or work.facts["distilled"]
+
+
+def _tabulate(work: Work) -> None:
+    """Fixed positions, or none, as a table, in the state's precision."""
+    state, facts = work.state, work.facts
+    rows, columns = facts["grid"] or (work.size[0] // facts["patch"], work.size[1] // facts["patch"])
+    kind = facts["pos_embed"]
+    like = state["patch_embed.proj.weight"]
+    table = torch.zeros(1, rows * columns, facts["width"])
+    if kind in _SINCOS:
+        table = sincos2d((rows, columns), facts["width"], _SINCOS[kind])
+    state["pos_embed"] = table.to(like.dtype)
+    facts.update(pos_embed="learned", class_position=False, grid=(rows, columns))
+    work.notes.append(f"positions {kind} written as a table of {rows}x{columns}")
+
+
+def _fold_probe_norm(work: Work) -> None:
+    """Batch norm without scale and shift, in evaluation, is linear: it goes into the head after it."""
+    state, facts = work.state, work.facts
+    mean, variance = state.pop("probe_norm.running_mean"), state.pop("probe_norm.running_var")
+    state.pop("probe_norm.num_batches_tracked", None)
+    if "head.weight" in state:
+        weight = state["head.weight"].double() / (variance.double() + 1e-6).sqrt()
+        bias = state["head.bias"].double() - weight @ mean.double()
+        state["head.weight"], state["head.bias"] = weight.to(mean.dtype), bias.to(mean.dtype)
+    facts["probe_norm"] = False
+    work.notes.append("the batch norm before the head is part of the head there")
+
+
+def _check_path(path: Path, format: str) -> None:
+    suffixes = {"npz": (".npz",), "torchvision": (".pth", ".pt"), "safetensors": (".safetensors",)}
+    if format in suffixes and path.suffix not in suffixes[format]:
+        raise ConfigError(f"dst={path}: format={format} writes a file; name it *{suffixes[format][0]}")
+    if format not in suffixes and (path.suffix in (".npz", ".pth", ".safetensors", ".bin") or path.is_file()):
+        raise ConfigError(f"dst={path}: format={format} writes a folder; give a name without {path.suffix}")
