@@ -118,7 +118,7 @@ def adapt_channels(weight: Tensor, target: int, how: ChannelAdapt, channel_map: 
     kernels = weight.float()
     scale = source / sum(1 for part in parts if part)
     zero = torch.zeros_like(kernels[:, 0])
-    new = [kernels[:, part].mean(dim=1) * scale if part else zero for part in parts]
+    new = [kernels[:, part].sum(dim=1) * (scale / len(part)) if part else zero for part in parts]
     return torch.stack(new, dim=1).to(weight.dtype)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,20 @@ from trainer.configuration import resolve
 from trainer.errors import CheckpointError, ConfigError
 from trainer.weights import compare_architecture
 from vit.architecture import architecture
-from vit.config import LossConfig, LossKind, VitConfig
-from vit.loading import LoadReport, load_pretrained
+from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
+from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model import VisionTransformer
+from vit.variants import VARIANTS
 
 if TYPE_CHECKING:
     from vit.data import DataInfo
+    from vit.interchange import Foreign
 
 PREFIX = "model."  # the network's name among the task's
 DEFAULT = 0.5  # mean and std where nothing else tells: pixels 0..1 to -1..1, as Google's ViTs take them
 Size = tuple[int, int]
+
+_USUAL = 224  # pixels, where a file has no position table that would tell
 
 
 @dataclass
@@ -136,6 +141,66 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     return model, config, {**meta, **task, "weights": str(source)}
 
 
+def load_weights_model(source: str, name: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
+
+    Args:
+        source: what ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
+        name: timm's name of the model whose weights the file holds; None: a plain ViT.
+
+    Returns:
+        As ``load_run_model`` without a configuration; meta has ``mean``, ``std``, ``classes`` (None: not told),
+        ``resolution``, ``interpolation``, ``crop_ratio`` and ``weights``.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if name is not None or source.startswith("timm:"):
+            from vit.timm_models import load_timm
+
+            model, meta = load_timm(source, name)
+        else:
+            model, meta = _load_plain(source)
+    model.eval().requires_grad_(False)
+    return model, {**meta, "weights": source}
+
+
+def _load_plain(source: str) -> tuple[VisionTransformer, dict[str, Any]]:
+    from vit.interchange import read
+
+    foreign = read(source)
+    config, facts = foreign_config(foreign), foreign.arch
+    rows, columns = facts.get("grid") or (_USUAL // config.patch, _USUAL // config.patch)
+    size = rows * config.patch, columns * config.patch
+    model = VisionTransformer(architecture(config, facts["num_classes"], facts["in_channels"], size))
+    state, report = fit(foreign, model.state_dict(), model.arch, config)
+    if report.new:
+        raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
+    model.load_state_dict(state, strict=False)
+    default = [DEFAULT] * facts["in_channels"]
+    return model, {
+        "mean": report.mean or default,
+        "std": report.std or default,
+        "classes": report.classes,
+        "resolution": list(size),
+        "interpolation": report.interpolation,
+        "crop_ratio": report.crop_ratio,
+    }
+
+
+def foreign_config(foreign: Foreign) -> ModelConfig:
+    """The configuration of the network that a file was made with."""
+    kinds = {item.name: item.default for item in fields(ModelConfig)}
+    values = {name: value for name, value in foreign.arch.items() if name in kinds}
+    for name, value in values.items():
+        if isinstance(kinds[name], Enum) and not isinstance(value, Enum):
+            values[name] = type(kinds[name])(value)
+    sizes = {key: values[key] for key in ("width", "depth", "mlp", "heads")}
+    alike = [name for name, known in VARIANTS.items() if all(getattr(known, k) == v for k, v in sizes.items())]
+    return ModelConfig(**{**values, "variant": alike[0] if alike else "B"})
+
+
 def _construct(
     config: VitConfig, classes: int, channels: int, sizes: list[Size]
 ) -> tuple[nn.Module, LoadReport | None]:
@@ -173,7 +238,7 @@ def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
             problems.append(f"data.{name} has {len(values)} numbers for {channels} channels: give one each, or one")
     if model.channel_map and len(model.channel_map) != channels:
         problems.append(
-            f"model.channel_map has {len(model.channel_map)} entries, but the pictures have {channels} channels: one each"
+            f"model.channel_map has {len(model.channel_map)} entries, the pictures {channels} channels: one for each"
         )
     if problems:
         raise ConfigError(problems)

@@ -8,21 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import load_weights
 from trainer.errors import CheckpointError, ConfigError
 from trainer.schema import did_you_mean
-from vit.adapting import adapt_channels, adapt_statistics
-from vit.config import HeadPolicy, ModelConfig
+from vit.config import ModelConfig
 from vit.loading import LoadReport, grouped
+from vit.timm_weights import TIMM, filled, pretrained, read_state, rows, settings
 
 Size = tuple[int, int]
-TIMM = "timm:"
 
 
 class TimmClassifier(nn.Module):
@@ -93,10 +90,10 @@ def build_timm(
     generator = torch.get_rng_state()
     net, report = create(), None
     if config.weights is not None:
-        state, cfg, known = _read(config.weights, name)
+        state, cfg, known = read_state(config.weights, name)
         fresh = {key: value.clone() for key, value in net.state_dict().items()}
         torch.set_rng_state(generator)  # the same initial values again: what still has them was not loaded
-        net, report = _filled(create, fresh, net, state, {**cfg, **known}, config, num_classes, in_channels)
+        net, report = filled(create, fresh, net, state, {**cfg, **known}, config, num_classes, in_channels)
     for size in {image_size, *sizes}:
         _try(net, name, (1, in_channels, *size))
     return TimmClassifier(net), report
@@ -146,7 +143,18 @@ def _sized(make: Any, name: str, image_size: Size, common: Mapping[str, Any]) ->
 
 def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
     """One forward pass of shapes alone, so that a size that does not fit is found before the data are read."""
+    from timm.layers import PatchEmbed
     from torch._subclasses.fake_tensor import FakeTensorMode
+
+    embed = getattr(net, "patch_embed", None)
+    if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad:  # built for it, it would cut the rest off unsaid
+        patch = int(embed.patch_size[0])
+        if any(side % patch for side in shape[2:]):
+            near = [max(patch, round(side / patch) * patch) for side in shape[2:]]
+            raise ConfigError(
+                f"resolution=[{shape[2]},{shape[3]}]: model.name={name} has patches of {patch} pixels, which do not "
+                f"divide it; nearest: [{near[0]},{near[1]}]"
+            )
 
     training = net.training
     net.eval()
@@ -164,149 +172,34 @@ def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
         net.train(training)
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, Any]]:
+    """A classifier of timm as it was trained: published (``timm:NAME``), or a file with the weights of ``name``.
 
-
-def _read(weights: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """(tensors under timm's names, timm's pretrained_cfg, what the file itself tells: mean, std, classes)."""
-    if weights.startswith(TIMM):
-        net = pretrained(weights.removeprefix(TIMM))
-        cfg = dict(net.pretrained_cfg)  # type: ignore[arg-type]
-        if cfg.get("architecture") != name.split(".")[0]:
-            raise CheckpointError(
-                f"model.weights={weights} is of another architecture than model.name={name}: "
-                f"set model.name={cfg.get('architecture')}"
-            )
-        return dict(net.state_dict()), cfg, {}
-    from timm.models import get_pretrained_cfg
-
-    entry = get_pretrained_cfg(name)
-    state, meta = load_weights(Path(weights).expanduser())
-    for prefix in ("module.", "_orig_mod.", "model."):
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    task = meta.get("task", {})
-    return state, entry.to_dict() if entry else {}, {k: task[k] for k in ("mean", "std", "classes") if task.get(k)}
-
-
-def pretrained(name: str) -> nn.Module:
-    """A model of timm with its published weights, by timm's own download (kept in its cache).
+    Returns:
+        The model, and what ``vit.build.load_weights_model`` says of it.
 
     Raises:
-        CheckpointError: no such model, none published, or it cannot be fetched.
+        ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
     """
-    import timm
-
-    try:
-        return timm.create_model(name, pretrained=True)
-    except Exception as error:  # timm, the hub client and the network raise dozens of types here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"timm:{name} cannot be had ({type(error).__name__}: {reason[:200]}). It is downloaded at its first use: "
-            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path"
-        ) from error
-
-
-def _filled(
-    create: Any,
-    fresh: Mapping[str, Tensor],
-    net: nn.Module,
-    state: dict[str, Tensor],
-    cfg: Mapping[str, Any],
-    config: ModelConfig,
-    num_classes: int,
-    in_channels: int,
-) -> tuple[nn.Module, LoadReport]:
-    """The model once more, through timm's own loading: it converts names and resizes tables as this model needs it."""
-    where, own = str(config.weights), dict(net.pretrained_cfg)  # type: ignore[arg-type]
-    heads = _tuple(own.get("classifier"))
-    classes = next((state[f"{head}.weight"].shape[0] for head in heads if f"{head}.weight" in state), 0)
-    keep = config.head is HeadPolicy.keep and classes > 0
-    if keep and classes != num_classes:
-        raise CheckpointError(
-            f"model.weights={where}: its head has {classes} classes, this model {num_classes}: model.head=reset starts "
-            f"a new head, model.num_classes={classes} keeps it"
-        )
-    source, state = state, {k: v for k, v in state.items() if keep or not k.startswith(tuple(f"{h}." for h in heads))}
-    known = set(fresh) & set(source)
-    if not known and not _convertible(state, fresh):
-        raise CheckpointError(
-            f"model.weights={where}: nothing in it fits model.name={config.name}; it holds "
-            f"{', '.join(grouped(source)) or 'no tensors'}"
-        )
-    channels = _fit_first(state, net, own, config, in_channels)
-    overlay = {
-        "state_dict": dict(state),
-        "num_classes": num_classes if keep else -1,  # another number: timm then asks for no head
-        "input_size": (in_channels, *(own.get("input_size") or (3, 224, 224))[1:]),
-    }
-    try:
-        filled = create(pretrained=True, pretrained_cfg_overlay=overlay)
-    except (RuntimeError, KeyError, AttributeError) as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
-        raise CheckpointError(f"model.weights={where} does not fit model.name={config.name}: {reason[:400]}") from error
-    filled.pretrained_cfg = own  # without the tensors
-    report = _report(filled, fresh, source, where, heads if not keep else ())
-    missing = [name for name in report.new if not name.startswith(tuple(f"{head}." for head in heads))]
-    if missing:
-        raise CheckpointError(
-            f"model.weights={where} lacks parts of model.name={config.name}: {', '.join(grouped(missing))}"
-        )
-    mean, std = cfg.get("mean"), cfg.get("std")
-    if mean is not None and std is not None:
-        rule = config.channel_adapt, config.channel_map if len(mean) == channels else ()
-        report.mean, report.std = (adapt_statistics(list(v), in_channels, *rule) for v in (mean, std))
-    report.interpolation, report.crop_ratio = cfg.get("interpolation"), cfg.get("crop_pct")
-    report.classes = list(cfg["classes"]) if keep and cfg.get("classes") else None
-    return filled, report
+    if source.startswith(TIMM):
+        net = pretrained(source.removeprefix(TIMM))
+        cfg = settings(net)
+        channels, *size = cfg["input_size"]
+        return TimmClassifier(net), _told(cfg, channels, size)
+    config = ModelConfig(name=name, weights=source)
+    state, cfg, _ = read_state(source, str(name))
+    channels, *size = cfg.get("input_size") or (3, 224, 224)
+    classes = rows(state, cfg.get("classifier"), 0) or 0
+    channels = rows(state, cfg.get("first_conv"), 1) or channels
+    model, report = build_timm(config, classes, channels, (size[0], size[1]))
+    if report is None or report.new:
+        raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new if report else []))}")
+    cfg.update(mean=report.mean, std=report.std, classes=report.classes)
+    return model, _told(cfg, channels, size)
 
 
-def _fit_first(
-    state: dict[str, Tensor], net: nn.Module, cfg: Mapping[str, Any], config: ModelConfig, channels: int
-) -> int:
-    """The first convolution's kernels to the number of channels, by our rules; returns the file's number."""
-    found = channels
-    for conv in _tuple(cfg.get("first_conv")):
-        name = f"{conv}.weight"
-        if name in state and state[name].ndim == 4:
-            ours = net.state_dict()[name]
-            theirs = state[name]
-            if (ours.shape[1] == channels and theirs.shape[1] != channels) or config.channel_map:
-                found = theirs.shape[1]
-                state[name] = adapt_channels(theirs, channels, config.channel_adapt, config.channel_map)
-    return found
-
-
-def _convertible(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> bool:
-    """Whether timm's conversion may turn other names into this model's: as many tensors of the same shapes."""
-    shapes = {tuple(value.shape) for value in fresh.values() if value.ndim > 1}
-    large = [tuple(value.shape) for value in state.values() if value.ndim > 1]
-    return bool(large) and sum(shape in shapes for shape in large) > len(large) / 2
-
-
-def _report(
-    net: nn.Module, fresh: Mapping[str, Tensor], source: Mapping[str, Tensor], where: str, dropped: Sequence[str]
-) -> LoadReport:
-    """What was loaded: a tensor of the file's name, or one that no longer has its initial value."""
-    report = LoadReport(where, "timm")
-    renamed = False
-    for name, value in net.state_dict().items():
-        theirs = None if name.startswith(tuple(f"{head}." for head in dropped)) else source.get(name)
-        changed = not torch.equal(value, fresh[name])
-        if theirs is None and not changed:
-            report.new.append(name)
-            continue
-        renamed |= theirs is None
-        report.loaded.append(name)
-        if theirs is not None and theirs.shape != value.shape:
-            report.resized.append((name, tuple(theirs.shape), tuple(value.shape)))
-    report.dropped = [name for name in source if name not in report.loaded]
-    if renamed:
-        report.notes.append("timm converted names of the original release; those left out above may be among them")
-    return report
-
-
-def _tuple(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+def _told(cfg: Mapping[str, Any], channels: int, size: Sequence[int]) -> dict[str, Any]:
+    half = [0.5] * channels
+    told = {key: list(cfg.get(key) or half) for key in ("mean", "std")}
+    shared = {"classes": cfg.get("classes"), "resolution": list(size)}
+    return {**told, **shared, "interpolation": cfg.get("interpolation"), "crop_ratio": cfg.get("crop_pct")}

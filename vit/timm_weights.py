@@ -1,0 +1,178 @@
+"""Weights into a classifier of timm: published ones and files, read safely, fitted by timm, reported as of a ViT."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.checkpoint import load_weights
+from trainer.errors import CheckpointError
+from vit.adapting import adapt_channels, adapt_statistics
+from vit.config import HeadPolicy, ModelConfig
+from vit.loading import LoadReport, grouped
+
+TIMM = "timm:"
+
+
+def read_state(weights: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """(tensors under timm's names, timm's pretrained_cfg, what the file itself tells: mean, std, classes)."""
+    if weights.startswith(TIMM):
+        other = weights.removeprefix(TIMM)
+        if other.split(".")[0] != name.split(".")[0]:
+            raise CheckpointError(
+                f"model.weights={weights} is of another architecture than model.name={name}: "
+                f"set model.name={other.split('.')[0]}"
+            )
+        net = pretrained(other)
+        return dict(net.state_dict()), settings(net), {}
+    from timm.models import get_pretrained_cfg
+
+    entry = get_pretrained_cfg(name)
+    state, meta = load_weights(Path(weights).expanduser())
+    for prefix in ("module.", "_orig_mod.", "model."):
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    task = meta.get("task", {})
+    return state, entry.to_dict() if entry else {}, {k: task[k] for k in ("mean", "std", "classes") if task.get(k)}
+
+
+def settings(net: nn.Module) -> dict[str, Any]:
+    """timm's ``pretrained_cfg`` of a model."""
+    return dict(vars(net).get("pretrained_cfg") or {})
+
+
+def pretrained(name: str) -> nn.Module:
+    """A model of timm with its published weights, by timm's own download (kept in its cache).
+
+    Raises:
+        CheckpointError: no such model, none published, or it cannot be fetched.
+    """
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=True)
+    except Exception as error:  # timm, the hub client and the network raise dozens of types here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"timm:{name} cannot be had ({type(error).__name__}: {reason[:200]}). It is downloaded at its first use: "
+            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path"
+        ) from error
+
+
+def rows(state: Mapping[str, Tensor], modules: Any, axis: int) -> int | None:
+    """A dimension of the weight of the first module named that the file has."""
+    return next((state[f"{m}.weight"].shape[axis] for m in _tuple(modules) if f"{m}.weight" in state), None)
+
+
+def filled(
+    create: Any,
+    fresh: Mapping[str, Tensor],
+    net: nn.Module,
+    state: dict[str, Tensor],
+    cfg: Mapping[str, Any],
+    config: ModelConfig,
+    num_classes: int,
+    in_channels: int,
+) -> tuple[nn.Module, LoadReport]:
+    """The model once more, through timm's own loading: it converts names and resizes tables as this model needs it."""
+    where, own = str(config.weights), settings(net)
+    heads = _tuple(own.get("classifier"))
+    classes = rows(state, heads, 0) or 0
+    keep = config.head is HeadPolicy.keep and classes > 0
+    if keep and classes != num_classes:
+        raise CheckpointError(
+            f"model.weights={where}: its head has {classes} classes, this model {num_classes}: model.head=reset starts "
+            f"a new head, model.num_classes={classes} keeps it"
+        )
+    source, state = state, {k: v for k, v in state.items() if keep or not k.startswith(tuple(f"{h}." for h in heads))}
+    known = set(fresh) & set(source)
+    if not known and not _convertible(state, fresh):
+        raise CheckpointError(
+            f"model.weights={where}: nothing in it fits model.name={config.name}; it holds "
+            f"{', '.join(grouped(source)) or 'no tensors'}"
+        )
+    channels = _fit_first(state, net, own, config, in_channels)
+    overlay = {
+        "state_dict": dict(state),
+        "num_classes": num_classes if keep else -1,  # another number: timm then asks for no head
+        "input_size": (in_channels, *(own.get("input_size") or (3, 224, 224))[1:]),
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="timm")  # of how it resizes tables; no user could mend that
+            result = create(pretrained=True, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise CheckpointError(f"model.weights={where} does not fit model.name={config.name}: {reason[:400]}") from error
+    result.pretrained_cfg = own  # without the tensors
+    report = _report(result, fresh, source, where, heads if not keep else ())
+    parameters = {name for name, _ in result.named_parameters()}
+    allowed = tuple(f"{head}." for head in heads)
+    missing = [name for name in report.new if name in parameters and not name.startswith(allowed)]
+    if missing:
+        raise CheckpointError(
+            f"model.weights={where} lacks parts of model.name={config.name}: {', '.join(grouped(missing))}"
+        )
+    mean, std = cfg.get("mean"), cfg.get("std")
+    if mean is not None and std is not None:
+        rule = config.channel_adapt, config.channel_map if len(mean) == channels else ()
+        report.mean, report.std = (adapt_statistics(list(v), in_channels, *rule) for v in (mean, std))
+    report.interpolation, report.crop_ratio = cfg.get("interpolation"), cfg.get("crop_pct")
+    report.classes = list(cfg["classes"]) if keep and cfg.get("classes") else None
+    return result, report
+
+
+def _fit_first(
+    state: dict[str, Tensor], net: nn.Module, cfg: Mapping[str, Any], config: ModelConfig, channels: int
+) -> int:
+    """The first convolution's kernels to the number of channels, by our rules; returns the file's number."""
+    found = channels
+    for conv in _tuple(cfg.get("first_conv")):
+        name = f"{conv}.weight"
+        if name in state and state[name].ndim == 4:
+            ours = net.state_dict()[name]
+            theirs = state[name]
+            if (ours.shape[1] == channels and theirs.shape[1] != channels) or config.channel_map:
+                found = theirs.shape[1]
+                state[name] = adapt_channels(theirs, channels, config.channel_adapt, config.channel_map)
+    return found
+
+
+def _convertible(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> bool:
+    """Whether timm's conversion may turn other names into this model's: as many tensors of the same shapes."""
+    shapes = {tuple(value.shape) for value in fresh.values() if value.ndim > 1}
+    large = [tuple(value.shape) for value in state.values() if value.ndim > 1]
+    return bool(large) and sum(shape in shapes for shape in large) > len(large) / 2
+
+
+def _report(
+    net: nn.Module, fresh: Mapping[str, Tensor], source: Mapping[str, Tensor], where: str, dropped: Sequence[str]
+) -> LoadReport:
+    """What was loaded: a tensor of the file's name, or one that no longer has its initial value."""
+    report = LoadReport(where, "timm")
+    renamed = False
+    for name, value in net.state_dict().items():
+        theirs = None if name.startswith(tuple(f"{head}." for head in dropped)) else source.get(name)
+        changed = not torch.equal(value, fresh[name])
+        if theirs is None and not changed:
+            report.new.append(name)
+            continue
+        renamed |= theirs is None
+        report.loaded.append(name)
+        if theirs is not None and theirs.shape != value.shape:
+            report.resized.append((name, tuple(theirs.shape), tuple(value.shape)))
+    report.dropped = [name for name in source if name not in report.loaded]
+    if renamed:
+        report.notes.append("timm converted names of the original release; those left out above may be among them")
+    return report
+
+
+def _tuple(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
