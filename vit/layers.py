@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vit.architecture import Architecture, kept_patches, patch_grid
 from vit.config import Attention as AttentionPath
 from vit.config import Fit, Gelu, QkNorm
+from vit.kernels import default_attention
 
 KEPT_ONLY_ABOVE = 0.1  # drop path computes a branch on kept pictures only from this rate on (DINOv2) ...
 KEPT_ONLY_BATCH = 8  # ... and this batch size, below which the number kept would be too far from the rate
@@ -120,6 +121,8 @@ class Attention(nn.Module):
         return ((q * self.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
     def _explicit(self, q: Tensor) -> bool:
+        if self.path is AttentionPath.auto:
+            return default_attention(q.device.type, q.dtype, q.shape[2], q.shape[3]) is AttentionPath.explicit
         return self.path is AttentionPath.explicit
 
 

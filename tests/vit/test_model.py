@@ -454,3 +454,14 @@ def test_initial_losses():
     loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / 2
     # (K - 1) ln(1 + 1/K) + ln(1 + K) = ln K + 1 + O(1/K)
     assert loss.item() == pytest.approx(math.log(classes) + 1, abs=1e-3)
+
+
+@pytest.mark.parametrize("answer", [Attention.sdpa, Attention.explicit])
+def test_auto_asks_for_the_default_attention(answer, monkeypatch):
+    asked, fused = [], []
+    monkeypatch.setattr("vit.layers.default_attention", lambda *what: asked.append(what) or answer)
+    real = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
+    make(depth=1)(images())
+    assert asked == [("cpu", torch.float32, 7, 8)]
+    assert len(fused) == (answer is Attention.sdpa)
