@@ -88,7 +88,13 @@ _OUTLINES = _outlines()
 
 
 def mask(
-    shape: int, size: tuple[int, int], center: tuple[float, float], radius: float, turn: float, stretch: float, tilt: float
+    shape: int,
+    size: tuple[int, int],
+    center: tuple[float, float],
+    radius: float,
+    turn: float,
+    stretch: float,
+    tilt: float,
 ) -> np.ndarray:
     """Coverage of each pixel by shape ``SHAPES[shape]``, uint8 (H, W), 255 inside.
 
@@ -106,7 +112,15 @@ def mask(
     along = _rotation(tilt) @ np.diag([stretch, 1 / stretch]) @ _rotation(-tilt)
     matrix = (along @ _rotation(turn)).T * (radius * side * fine)
     shift = np.array(center) * (side * fine) - 0.5  # OpenCV's pixels have whole numbers in their middle
-    corners = [np.rint((points @ matrix + shift) * 2**_FRACTION).astype(np.int32) for points in _OUTLINES[SHAPES[shape]]]
+    corners = [
+        np.rint((points @ matrix + shift) * 2**_FRACTION).astype(np.int32) for points in _OUTLINES[SHAPES[shape]]
+    ]
     canvas = np.zeros((height * fine, width * fine), np.uint8)
-    cv2.fillPoly(canvas, corners, 255, lineType=cv2.LINE_8, shift=_FRACTION)
+    cv2.fillPoly(
+        canvas,
+        [np.rint(c * 2**_FRACTION).astype(np.int32) for c in corners],
+        (255,),
+        lineType=cv2.LINE_8,
+        shift=_FRACTION,
+    )
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)

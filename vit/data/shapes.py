@@ -117,7 +117,7 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     height, width = size
     side = min(size)
     pixel = 1.0 / side
-    # Whatever needs as many numbers as there are pixels or grains has a stream of its own: content does not depend on it
+    # textures take more numbers where there are more pixels: they have streams of their own
     numbers = rng.random(72).tolist()
     streams = [np.random.Generator(np.random.PCG64(int(seed))) for seed in rng.integers(2**63, size=2)]
     (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, ground_kind,
@@ -210,16 +210,17 @@ def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
         colour = _rgb(hue, 0.5, 0.35 + 0.6 * value)
         if thing % 2:
             reach = (0.06 + 0.1 * size) * side
-            ends = [(round(16 * (x + k * reach * math.cos(angle))), round(16 * (y + k * reach * math.sin(angle))))
-                    for k in (-1, 1)]  # fmt: skip
+            dx, dy = reach * math.cos(angle), reach * math.sin(angle)
+            begin = (round(16 * (x - dx)), round(16 * (y - dy)))
+            end = (round(16 * (x + dx)), round(16 * (y + dy)))
             thick = max(1, round((0.015 + 0.02 * ratio) * side))
             for plane, level in zip(ground, colour, strict=True):
-                cv2.line(plane, *ends, level, thick, cv2.LINE_AA, shift=4)
+                cv2.line(plane, begin, end, (level,), thick, cv2.LINE_AA, shift=4)
         else:
+            middle = (round(16 * x), round(16 * y))
             axes = (round(16 * side * (0.03 + 0.05 * size)), round(16 * side * (0.02 + 0.04 * ratio)))
             for plane, level in zip(ground, colour, strict=True):
-                cv2.ellipse(plane, (round(16 * x), round(16 * y)), axes, math.degrees(angle), 0, 360, level, -1,
-                            cv2.LINE_AA, shift=4)  # fmt: skip
+                cv2.ellipse(plane, middle, axes, math.degrees(angle), 0, 360, (level,), -1, cv2.LINE_AA, shift=4)
 
 
 @cache

@@ -70,14 +70,16 @@ def _digits(split: str) -> Source:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise DataError('data=digits needs scikit-learn: pip install "vivid[digits]", or pip install scikit-learn') from error
-    found = load_digits()
-    train, held = train_test_split(np.arange(len(found.target)), test_size=0.25, random_state=0, stratify=found.target)
+        raise DataError(
+            'data=digits needs scikit-learn: pip install "vivid[digits]", or pip install scikit-learn'
+        ) from error
+    pixels, targets = load_digits(return_X_y=True)
+    train, held = train_test_split(np.arange(len(targets)), test_size=0.25, random_state=0, stratify=targets)
     chosen = np.sort(train if split == "train" else held)
-    images = np.rint(found.images[chosen] * (255 / 16)).astype(np.uint8)[:, None]  # stored as 0..16
-    note = f"digits: {len(held)} of {len(found.target)} pictures are held out, the same share of every class"
-    labels = found.target[chosen].astype(np.int64)
-    return ArraySource(images, labels, [str(name) for name in found.target_names], f"digits/{split}", [note])
+    images = np.rint(pixels[chosen] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # stored as 0..16
+    note = f"digits: {len(held)} of {len(targets)} pictures are held out, the same share of every class"
+    classes = [str(digit) for digit in range(10)]
+    return ArraySource(images, targets[chosen].astype(np.int64), classes, f"digits/{split}", [note])
 
 
 def _cifar(config: VitConfig, split: str) -> Source:
@@ -86,8 +88,12 @@ def _cifar(config: VitConfig, split: str) -> Source:
     from torchvision import datasets
 
     kind = datasets.CIFAR10 if config.data.kind is DataKind.cifar10 else datasets.CIFAR100
-    found = fetched(config, lambda root, download: kind(root, train=split == "train", download=download), kind.base_folder)
+    found = fetched(
+        config, lambda root, download: kind(root, train=split == "train", download=download), kind.base_folder
+    )
     images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))
     title = str(Path(str(config.data.root)) / kind.base_folder / split)
     note = "no other split: the official test pictures are used for validation"
-    return ArraySource(images, np.array(found.targets, np.int64), found.classes, title, [] if split == "train" else [note])
+    return ArraySource(
+        images, np.array(found.targets, np.int64), found.classes, title, [] if split == "train" else [note]
+    )

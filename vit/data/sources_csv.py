@@ -20,8 +20,8 @@ def open_csv(config: VitConfig, split: str) -> Source:
     """One split of a table.
 
     `data.root` is a file, or a folder with ``train.csv`` and perhaps ``val.csv`` and ``test.csv``. Paths are relative
-    to the table. Labels that are all whole numbers are class indices; else classes are the labels in natural order. With
-    `data.multilabel` a cell holds several, between them `data.csv_separator`; an empty cell means none.
+    to the table. Labels that are all whole numbers are class indices; else classes are the labels in natural order.
+    With `data.multilabel` a cell holds several, between them `data.csv_separator`; an empty cell means none.
 
     Raises:
         DataError: no such column, no rows, files missing, labels out of range or not among those of training.
@@ -98,9 +98,7 @@ def _column(heading: list[str], key: str, name: str, path: Path) -> int:
     if name in heading:
         return heading.index(name)
     found = ", ".join(heading) or "none, the file is empty"
-    raise DataError(
-        f"{path}: no column '{name}'{did_you_mean(name, heading)} Its columns are: {found}. Set data.{key} to one of them"
-    )
+    raise DataError(f"{path}: no column '{name}'{did_you_mean(name, heading)} (data.{key}). Its columns are: {found}")
 
 
 def _classes(rows: _Rows, path: Path, config: VitConfig, train: Source | None) -> tuple[list[str], np.ndarray]:
@@ -113,8 +111,8 @@ def _classes(rows: _Rows, path: Path, config: VitConfig, train: Source | None) -
         unknown = sorted({label for label in told if label not in known}, key=natural_key)
         if unknown:
             raise DataError(
-                f"{path}: label{'s' * bool(unknown[1:])} {', '.join(unknown[:8])} not among the {len(classes)} classes of "
-                f"the training split ({', '.join(classes[:8])}{', ...' if classes[8:] else ''})"
+                f"{path}: label{'s' * bool(unknown[1:])} {', '.join(unknown[:8])} not among the {len(classes)} classes "
+                f"of the training split ({', '.join(classes[:8])}{', ...' if classes[8:] else ''})"
             )
     elif told and all(label.lstrip("-").isdecimal() for label in told):
         numbers = np.array([int(label) for label in told], np.int64)

@@ -172,9 +172,10 @@ def _open_split(
         return load(places[split], split, train)
     assert split in SPLITS
     if train is None:
+        root = data.val_root if split == "val" else data.test_root
         raise DataError(
-            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={getattr(data, split + '_root')} "
-            f"has them; expected {_EXPECTED}"
+            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them; "
+            f"expected {_EXPECTED}"
         )
     if "val" in places:
         return train
@@ -184,7 +185,9 @@ def _open_split(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
             "give data.val_root"
         )
-    note = f"no val split: the last {data.val_share:g} of every class is held out ({len(held)} of {len(train)} pictures)"
+    note = (
+        f"no val split: the last {data.val_share:g} of every class is held out ({len(held)} of {len(train)} pictures)"
+    )
     return _noted(Selection(train, rest if split == "train" else held), note)
 
 

@@ -133,9 +133,10 @@ def _pictures(folder: Path, extensions: frozenset[str], skipped: _Skipped) -> It
 
 def with_words(wordnet_ids: list[str]) -> list[str]:
     """ImageNet-1k's WordNet ids with what they mean: "n01440764 tench, Tinca tinca"; unknown ids as they are."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
-    known = ImageNetInfo("imagenet-1k").label_descriptions(detailed=False, as_dict=True)
+    info = ImageNetInfo("imagenet-1k")
+    known = dict(zip(info.label_names(), info.label_descriptions(), strict=True))
     return [f"{name} {known[name]}" if name in known else name for name in wordnet_ids]
 
 
@@ -165,7 +166,7 @@ def _flat_imagenet(root: Path, channels: int, train: Source | None) -> FileSourc
     if train is not None:
         classes = train.classes
     else:
-        from timm.data import ImageNetInfo
+        from timm.data.imagenet_info import ImageNetInfo
 
         classes = with_words(ImageNetInfo("imagenet-1k").label_names())
     if all(label.isdigit() for label in told):
@@ -175,7 +176,9 @@ def _flat_imagenet(root: Path, channels: int, train: Source | None) -> FileSourc
         index = {name.split()[0]: number for number, name in enumerate(classes)}
         unknown = sorted(set(told) - set(index))
         if unknown:
-            raise DataError(f"{table}: class {unknown[0]} is not among the {len(classes)} classes of the training split")
+            raise DataError(
+                f"{table}: class {unknown[0]} is not among the {len(classes)} classes of the training split"
+            )
         labels = np.array([index[label] for label in told], np.int64)
     return FileSource(files, labels, classes, channels, notes)
 

@@ -56,7 +56,9 @@ def fetched(config: VitConfig, make: Callable[[str, bool], T], folder: str) -> T
     """``make(root, download)`` of a torchvision data set, its failures as DataErrors with the remedy."""
     data = config.data
     if data.root is None:
-        raise ConfigError(f"data.root is not given: data={data.kind.value} reads ROOT/{folder}; data.download=true fetches it")
+        raise ConfigError(
+            f"data.root is not given: data={data.kind.value} reads ROOT/{folder}; data.download=true fetches it"
+        )
     root = Path(data.root).expanduser()
     try:
         if data.download:

@@ -1,0 +1,254 @@
+"""Decoded pictures on disk (`data.cache=true`): resized once, read from a memory map ever after.
+
+One folder per list of files, named by a fingerprint of their places, sizes and times of change, of the channels and of
+the short side:
+    sizes.npy   int32 (N, 2): height and width of each picture, 0 where it could not be read
+    pixels.bin  uint8: all pictures, (h, w, C) each, one after the other
+    done        how many pictures are written, while it is being filled; a break costs the last few hundred at most
+    complete    there once everything is
+
+Pictures whose short side is longer than the cache's are reduced to it (bilinear, antialiased); smaller ones stay. A
+random crop then reads from the reduced picture: a small part of a large picture is blurred compared with none cached.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.errors import DataError
+from vit.config import VitConfig
+from vit.data.decode import BadFileError, picture_size
+from vit.data.sources import Selection, Source
+from vit.data.sources_files import EncodedSource
+
+_log = logging.getLogger(__name__)
+_VERSION = 1
+_CHUNK = 256  # pictures between two marks of progress
+_SPARE = 64 * 2**20  # bytes of the disk that are left free
+
+
+def cached(config: VitConfig, source: Source) -> Source:
+    """The same pictures from the cache, which is written where it is not there yet.
+
+    Other processes that want the same cache wait for the one that writes it.
+
+    Raises:
+        DataError: the disk has not enough room; a file cannot be read and `data.on_bad_file` is ``raise``.
+    """
+    base, indices = source, np.arange(len(source))
+    while isinstance(base, Selection):
+        base, indices = base.source, base.indices[indices]
+    if not isinstance(base, EncodedSource):
+        _log.info("data.cache=true: nothing to do, the pictures are in memory")
+        return source
+    kept, places = np.unique(indices, return_inverse=True)
+    side = config.data.cache_size or math.ceil(max(config.resolution) / config.augment.eval_crop_ratio)
+    root = Path(config.data.cache_dir).expanduser()
+    folder = root / _fingerprint(base, kept, side)
+    skip = config.data.on_bad_file.value == "skip"
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock")):
+        if not (folder / "complete").exists():
+            _Writer(base, kept, side, folder, skip, max(1, config.data.workers)).run()
+    note = f"data.cache: {len(kept)} pictures of short side {side} from {folder}"
+    return Selection(CachedSource(base, kept, folder), places, [*source.notes, note])
+
+
+class CachedSource(Source):
+    """Pictures of another source, in their reduced size, from a complete cache.
+
+    Args:
+        source: where labels and names come from.
+        kept: which of its pictures the cache holds, int (N,).
+        folder: of the cache.
+    """
+
+    def __init__(self, source: EncodedSource, kept: np.ndarray, folder: Path) -> None:
+        self.source, self.kept, self.folder = source, kept, folder
+        self.classes, self.channels, self.multilabel = source.classes, source.channels, source.multilabel
+        self.native, self.notes = None, source.notes
+        self._sizes, self._starts = _layout(folder, source.channels)
+        self._pixels: np.memmap | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}  # every process maps the file itself
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def labels(self) -> np.ndarray:
+        return self.source.labels()[self.kept]
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.kept[index]))
+
+    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
+        height, width = self._sizes[index].tolist()
+        if not height:
+            raise BadFileError(f"{self.name(index)}: could not be read when the cache {self.folder} was made")
+        if self._pixels is None:
+            self._pixels = np.memmap(self.folder / "pixels.bin", np.uint8, "r")
+        start = int(self._starts[index])
+        pixels = np.array(self._pixels[start : start + height * width * self.channels])
+        image = torch.from_numpy(pixels).view(height, width, self.channels).permute(2, 0, 1)
+        return image, self.source.label(int(self.kept[index])), {}
+
+
+def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) of a picture in the cache: its short side is ``side``, unless it is smaller as it is."""
+    height, width = size
+    short = min(size)
+    if short <= side:
+        return size
+    return max(side, round(height * side / short)), max(side, round(width * side / short))
+
+
+class _Writer:
+    """Fills a cache, from where the last attempt stopped."""
+
+    def __init__(
+        self, source: EncodedSource, kept: np.ndarray, side: int, folder: Path, skip: bool, threads: int
+    ) -> None:
+        self.source, self.kept, self.side = source, kept, side
+        self.folder, self.skip, self.threads = folder, skip, threads
+
+    def run(self) -> None:
+        sizes = self.folder / "sizes.npy"
+        with ThreadPoolExecutor(self.threads) as pool:
+            if not sizes.exists():
+                found = np.array(list(pool.map(self._size, self.kept.tolist())), np.int32).reshape(-1, 2)
+                self._check_room(found, 0)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                _replace(sizes, lambda path: np.save(path, found, allow_pickle=False))
+            self._fill(pool)
+
+    def _check_room(self, sizes: np.ndarray, written: int) -> None:
+        total = int(sizes.astype(np.int64).prod(1).sum()) * self.source.channels
+        free = shutil.disk_usage(self.folder.parent).free
+        _log.warning(
+            "data.cache: writing %d pictures of short side %d, %s in all, to %s (%s free)",
+            len(self.kept), self.side, _bytes(total), self.folder, _bytes(free),
+        )  # fmt: skip
+        if total - written > free - _SPARE:
+            raise DataError(
+                f"data.cache=true needs {_bytes(total - written)} in {self.folder.parent}, where {_bytes(free)} are "
+                "free. Set data.cache_dir to a larger disk, data.cache_size to a shorter side, or data.cache=false"
+            )
+
+    def _size(self, index: int) -> tuple[int, int]:
+        try:
+            size = picture_size(self.source.encoded(index), self.source.name(index))
+        except BadFileError:
+            if self.skip:
+                return 0, 0
+            raise
+        return reduced_size(size, self.side)
+
+    def _fill(self, pool: ThreadPoolExecutor) -> None:
+        sizes, starts = _layout(self.folder, self.source.channels)
+        progress, path = self.folder / "done", self.folder / "pixels.bin"
+        done = int(progress.read_text()) if progress.exists() and path.exists() else 0
+        if done:
+            self._check_room(sizes, int(starts[done]))
+        bad, begin = 0, time.perf_counter()
+        with path.open("r+b" if path.exists() else "w+b") as out:
+            out.truncate(int(starts[done]))
+            out.seek(0, os.SEEK_END)
+            for first in range(done, len(self.kept), _CHUNK):
+                chunk = range(first, min(first + _CHUNK, len(self.kept)))
+                for place, pixels in zip(chunk, pool.map(lambda i: self._pixels(i, sizes[i]), chunk), strict=True):
+                    if pixels is None:
+                        sizes[place], bad = 0, bad + 1
+                        pixels = np.zeros(int(starts[place + 1] - starts[place]), np.uint8)
+                    out.write(pixels.data)
+                out.flush()
+                os.fsync(out.fileno())
+                if bad:
+                    _mark_bad(self.folder, sizes)
+                _replace(progress, lambda scratch, count=chunk.stop: scratch.write_text(str(count)))
+        (self.folder / "complete").write_text(json.dumps({"pictures": len(self.kept), "side": self.side}))
+        _log.warning(
+            "data.cache: written in %.0f s%s",
+            time.perf_counter() - begin,
+            f", without {bad} unreadable pictures" if bad else "",
+        )
+
+    def _pixels(self, place: int, size: np.ndarray) -> np.ndarray | None:
+        """Contiguous uint8 (h, w, C); None for an unusable picture."""
+        from vit.data.transforms import resize
+
+        height, width = size.tolist()
+        if not height:
+            return None
+        try:
+            image, _, _ = self.source.read(int(self.kept[place]))
+        except BadFileError:
+            if self.skip:
+                return None
+            raise
+        return np.ascontiguousarray(resize(image.permute(1, 2, 0).numpy(), (height, width), False))
+
+
+def _layout(folder: Path, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes (N, 2), zero where bad, and where each picture begins, int64 (N + 1,)."""
+    sizes = np.load(folder / "sizes.npy", allow_pickle=False)
+    starts = np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(1) * channels)])
+    bad = folder / "bad.npy"
+    if bad.exists():
+        sizes[np.load(bad, allow_pickle=False)] = 0
+    return sizes, starts
+
+
+def _mark_bad(folder: Path, sizes: np.ndarray) -> None:
+    places = np.flatnonzero(sizes[:, 0] == 0)
+    _replace(folder / "bad.npy", lambda path: np.save(path, places, allow_pickle=False))
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write a file so that it is there completely or not at all."""
+    scratch = path.with_name(f"new-{path.name}")
+    write(scratch)
+    os.replace(scratch, path)
+
+
+def _fingerprint(source: EncodedSource, kept: np.ndarray, side: int) -> str:
+    digest = hashlib.blake2b(f"{_VERSION}|{side}|{source.channels}|{len(kept)}".encode(), digest_size=12)
+    for index in kept.tolist():
+        digest.update(source.stamp(index).encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock among processes; it ends with the process, however that ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("data.cache: another process writes %s, waiting for it", path.with_suffix(""))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,265 @@
+"""Shards of WebDataset's convention: tar files in which neighbours with the same stem make a sample.
+
+``0001.jpg`` and ``0001.cls`` (or ``.json``, ``.txt``) are a picture and its label. The headers of all shards are read
+once and kept as an index beside the cache; pictures are then read by their offset. So the data have a length and an
+order, as every other kind: shuffling is global, and a run resumes exactly.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import logging
+import os
+import re
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import DataError
+from vit.config import VitConfig
+from vit.data.decode import BadFileError, picture_extensions
+from vit.data.naming import natural_key
+from vit.data.sources import Source, check_labels
+from vit.data.sources_files import EncodedSource, Strings, open_split
+
+_log = logging.getLogger(__name__)
+_LABELS = ("cls", "json", "txt")
+_JSON_KEYS = ("label", "cls", "class", "target")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_VERSION = 1
+
+
+def open_webdataset(config: VitConfig, split: str) -> Source:
+    """One split of shards.
+
+    `data.root` is a folder of tar files, one file, or a pattern (``/data/train-{000..127}.tar``, ``/data/*.tar``);
+    likewise `data.val_root`. In a folder, shards (or folders of them) whose names begin with train, val or test are
+    those splits. Labels that are whole numbers are class indices, named by ``classes.txt`` (a name per line) beside the
+    shards where there is one; other labels are class names.
+
+    Raises:
+        DataError: no shards, no pictures or labels in them, compressed shards, labels out of range.
+    """
+
+    def load(shards: tuple[str, ...], name: str, train: Source | None) -> Source:
+        return _load(shards, config, train)
+
+    return open_split(config, split, _find, load)
+
+
+def expand(pattern: str) -> list[str]:
+    """Paths that a pattern with ``{000..127}`` or wildcards means, in natural order; they need not exist."""
+    match = _RANGE.search(pattern)
+    if match:
+        first, last = match.groups()
+        width = len(first) if first.startswith("0") or len(first) == len(last) else 0
+        numbers = range(int(first), int(last) + 1)
+        head, tail = pattern[: match.start()], pattern[match.end() :]
+        return [path for number in numbers for path in expand(f"{head}{number:0{width}d}{tail}")]
+    return sorted(glob.glob(pattern), key=natural_key) if glob.has_magic(pattern) else [pattern]
+
+
+def _find(root: Path) -> dict[str, tuple[str, ...]]:
+    if not root.is_dir():
+        return {"all": _existing(expand(str(root)), root)}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in ("train", "val", "test"):
+        shards = expand(f"{glob.escape(str(root))}/{name}*.tar") + expand(f"{glob.escape(str(root))}/{name}*/*.tar")
+        if shards:
+            found[name] = tuple(shards)
+    if "train" in found or "val" in found:
+        return found
+    return {"all": _existing(expand(f"{glob.escape(str(root))}/*.tar"), root)}
+
+
+def _existing(shards: list[str], root: Path) -> tuple[str, ...]:
+    missing = [shard for shard in shards if not os.path.isfile(shard)]
+    if missing:
+        raise DataError(f"{missing[0]}: there is no such shard ({len(missing)} of {len(shards)} are missing)")
+    if not shards:
+        raise DataError(f"{root}: no shards (*.tar) there")
+    return tuple(shards)
+
+
+class ShardSource(EncodedSource):
+    """Pictures at offsets in tar files.
+
+    Args:
+        shards: paths.
+        index: columns of equal length: ``shard``, ``offset`` and ``size`` of each picture, and ``stem``, its name.
+        labels, classes, channels, notes: as for `EncodedSource`.
+    """
+
+    def __init__(
+        self,
+        shards: Iterable[str],
+        index: dict[str, Any],
+        labels: np.ndarray,
+        classes: list[str],
+        channels: int,
+        notes: Iterable[str] = (),
+    ) -> None:
+        super().__init__(labels, classes, channels, list(notes))
+        self._shards, self._stems = list(shards), Strings(index["stem"])
+        self._shard, self._offset, self._size = index["shard"], index["offset"], index["size"]
+        self._open: dict[tuple[int, int], int] = {}  # file descriptors by process and shard
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def name(self, index: int) -> str:
+        return f"{self._shards[self._shard[index]]}/{self._stems[index]}"
+
+    def encoded(self, index: int) -> bytes:
+        shard = int(self._shard[index])
+        key = (os.getpid(), shard)  # pread moves no position, but a descriptor inherited by a fork is not ours to close
+        try:
+            if key not in self._open:
+                if len(self._open) >= 64:
+                    os.close(self._open.pop(next(iter(self._open))))
+                self._open[key] = os.open(self._shards[shard], os.O_RDONLY)
+            size = int(self._size[index])
+            data = os.pread(self._open[key], size, int(self._offset[index]))
+        except OSError as error:
+            raise BadFileError(f"{self.name(index)}: cannot be read ({error.strerror})") from error
+        if len(data) < size:
+            raise BadFileError(f"{self.name(index)}: the shard ends inside of this picture; fetch it again")
+        return data
+
+    def stamp(self, index: int) -> str:
+        return f"{_stamp(self._shards[self._shard[index]])}|{self._offset[index]}|{self._size[index]}"
+
+
+def _stamp(path: str) -> str:
+    facts = os.stat(path)
+    return f"{os.path.abspath(path)}|{facts.st_size}|{facts.st_mtime_ns}"
+
+
+def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> ShardSource:
+    columns = [_indexed(shard, Path(config.data.cache_dir).expanduser()) for shard in shards]
+    sizes = [len(part["offset"]) for part in columns]
+    index: dict[str, Any] = {
+        "shard": np.repeat(np.arange(len(shards), dtype=np.int32), sizes),
+        "offset": np.concatenate([part["offset"] for part in columns]),
+        "size": np.concatenate([part["size"] for part in columns]),
+        "stem": [stem for part in columns for stem in part["stem"]],
+    }
+    told = [label for part in columns for label in part["label"]]
+    passed = sum(part["passed"] for part in columns)
+    unlabelled = sum(part["unlabelled"] for part in columns)
+    where = f"{shards[0]} and {len(shards) - 1} more shards" if shards[1:] else shards[0]
+    if not told:
+        have = f"{unlabelled} pictures without a label" if unlabelled else "no pictures"
+        raise DataError(f"{where}: {have}; a sample is NAME.jpg (or png, ...) and NAME.{'|'.join(_LABELS)}")
+    notes = [f"{where}: skipped {unlabelled} pictures without a label ({', '.join(_LABELS)})"] if unlabelled else []
+    if passed:
+        notes.append(f"{where}: skipped {passed} members that are neither picture nor label")
+    classes, labels = _classes(told, shards, config, train, where)
+    return ShardSource(shards, index, labels, classes, config.data.channels or 3, notes)
+
+
+def _classes(
+    told: list[str], shards: tuple[str, ...], config: VitConfig, train: Source | None, where: str
+) -> tuple[list[str], np.ndarray]:
+    names = Path(shards[0]).parent / "classes.txt"
+    listed = names.read_text(encoding="utf-8").splitlines() if names.is_file() else None
+    known = train.classes if train is not None else [name for name in listed if name] if listed else None
+    if all(label.lstrip("-").isdecimal() for label in told):
+        labels = np.array([int(label) for label in told], np.int64)
+        count, how = int(labels.max()) + 1, "class indices are not negative"
+        if known is not None:
+            count, how = len(known), f"there are {len(known)} classes ({'training split' if train else names})"
+        elif config.model.num_classes:
+            count, how = config.model.num_classes, f"model.num_classes={config.model.num_classes}"
+        check_labels(labels, max(count, 1), where, how)
+        return known or [str(number) for number in range(count)], labels
+    classes = known or sorted(set(told), key=natural_key)
+    number = {name: position for position, name in enumerate(classes)}
+    unknown = sorted(set(told) - set(number), key=natural_key)
+    if unknown:
+        raise DataError(
+            f"{where}: label {', '.join(unknown[:8])} not among the {len(classes)} classes "
+            f"({', '.join(classes[:8])}{', ...' if classes[8:] else ''})"
+        )
+    return classes, np.array([number[label] for label in told], np.int64)
+
+
+def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
+    """What is in one shard, from its index file where that fits the shard, else from its headers."""
+    stamp = f"{_VERSION}|{_stamp(shard)}"
+    path = cache_dir / "shards" / f"{hashlib.blake2b(stamp.encode(), digest_size=12).hexdigest()}.json"
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found.pop("stamp") == stamp:
+                return _columns(found)
+        except (ValueError, KeyError):
+            _log.warning("%s: damaged index of a shard, made anew", path)
+    found = _scan(shard)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_text(json.dumps({"stamp": stamp, **found}), encoding="utf-8")
+    os.replace(scratch, path)
+    return _columns(found)
+
+
+def _columns(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "offset": np.array(found["offset"], np.int64), "size": np.array(found["size"], np.int64)}
+
+
+def _scan(shard: str) -> dict[str, Any]:
+    """Read the headers of a shard, and its labels."""
+    extensions = picture_extensions()
+    pictures: dict[str, tuple[int, int]] = {}
+    labels: dict[str, dict[str, str]] = {}
+    passed = 0
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                folder, _, base = member.name.rpartition("/")
+                stem, _, extension = base.partition(".")  # WebDataset: the name up to its first dot
+                stem = f"{folder}/{stem}" if folder else stem
+                extension = extension.lower()
+                if not member.isfile():
+                    continue
+                if f".{extension}" in extensions and stem not in pictures:
+                    pictures[stem] = (member.offset_data, member.size)
+                elif extension in _LABELS:
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    label = _label(content.read(), extension, f"{shard}/{member.name}")
+                    if label is not None:
+                        labels.setdefault(stem, {})[extension] = label
+                else:
+                    passed += 1
+    except tarfile.ReadError as error:
+        raise DataError(
+            f"{shard}: cannot be read as a tar file ({error}). A compressed shard must be unpacked first "
+            "(gunzip): pictures in it cannot be read by their offset"
+        ) from error
+    chosen = [stem for stem in pictures if stem in labels]
+    return {
+        "stem": chosen,
+        "offset": [pictures[stem][0] for stem in chosen],
+        "size": [pictures[stem][1] for stem in chosen],
+        "label": [next(labels[stem][kind] for kind in _LABELS if kind in labels[stem]) for stem in chosen],
+        "passed": passed,
+        "unlabelled": len(pictures) - len(chosen),
+    }
+
+
+def _label(content: bytes, extension: str, name: str) -> str | None:
+    """A label member's label as text; None where a json has other facts only."""
+    try:
+        text = content.decode("utf-8").strip()
+        value = json.loads(text) if extension == "json" else text
+    except ValueError as error:
+        raise DataError(f"{name}: not a label ({error})") from error
+    if isinstance(value, dict):
+        value = next((value[key] for key in _JSON_KEYS if key in value), None)
+    return None if value is None or value == "" else str(value)
