@@ -81,7 +81,8 @@ def main() -> None:
 
 
 def evaluate_classifier(arguments: ClassifierArguments) -> None:
-    from vit.evaluation import evaluate, load_foreign, load_trained, parse_shots, write
+    from vit.evaluation import evaluate, parse_shots, write
+    from vit.loaded import load_foreign, load_trained
     from vit.report import format_scores
 
     shots = parse_shots(arguments.fewshot)

@@ -15,6 +15,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.schema import to_dataclass
 from trainer.weights import compare_architecture, read_pth, read_safetensors
 from vit.architecture import architecture
+from vit.build import DEFAULT, load_run_model
 from vit.config import Distill, DistillConfig, Fit, ModelConfig, VitConfig
 from vit.model import VisionTransformer
 
@@ -141,8 +142,6 @@ def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) 
     if timm_name is not None:
         return _timm(timm_name, path)
     if path.is_dir():
-        from vit.build import load_run_model
-
         model, config, meta = load_run_model(path)
         if isinstance(model, VisionTransformer):
             return _ours(model, meta["mean"], meta["std"], meta["classes"], resolution)
@@ -155,7 +154,6 @@ def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) 
 def _file(name: str, resolution: tuple[int, int]) -> Found:
     """One of our ViTs from its weights alone: everything else is read off them."""
     from vit.interchange import read
-    from vit.interchange.foreign import GOOGLE
 
     foreign = read(name)
     shown = {key: value for key, value in foreign.arch.items() if key not in ("grid", "num_classes", "in_channels")}
@@ -166,7 +164,8 @@ def _file(name: str, resolution: tuple[int, int]) -> Found:
     model = VisionTransformer(architecture(config, classes, channels, size))
     compare_architecture(model.state_dict(), foreign.state, f"distill.teacher={name}")
     model.load_state_dict(foreign.state)
-    return _ours(model, foreign.mean or GOOGLE, foreign.std or GOOGLE, foreign.classes, resolution)
+    mean, std = (told or [DEFAULT] * channels for told in (foreign.mean, foreign.std))
+    return _ours(model, mean, std, foreign.classes, resolution)
 
 
 def _ours(
@@ -191,13 +190,13 @@ def _timm(name: str, path: Path | None) -> Found:
 
     if path is None:
         model = pretrained(name)
-        settings: dict[str, Any] = dict(model.pretrained_cfg)  # pyright: ignore[reportArgumentType]
+        settings: Any = model.pretrained_cfg
         channels = int(settings["input_size"][0])
     else:
         if not timm.is_model(name):
             raise ConfigError(f"distill.teacher_name={name}: timm {timm.__version__} has no such model")
         state = read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-        settings = dict(timm.create_model(name).pretrained_cfg)
+        settings = timm.create_model(name).pretrained_cfg
         shape = {key: _weight(state, settings.get(key), path, name).shape for key in ("classifier", "first_conv")}
         channels = int(shape["first_conv"][1])
         model = timm.create_model(name, num_classes=shape["classifier"][0], in_chans=channels)

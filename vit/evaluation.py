@@ -1,4 +1,4 @@
-"""Measuring classifiers: over a loader (as training does), and whole runs or foreign weights (as the script does)."""
+"""Measuring classifiers: over a loader, as training does, and by all that scripts/evaluate.py may ask for."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.cli import load_run
 from trainer.data import DevicePrefetcher, make_eval_loader
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.media import write_png
-from trainer.parallel import pick_device
-from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.schema import show
 from trainer.state import write_json
-from vit.build import build_model, load_run_model
-from vit.config import Crop, EvalCrop, Interpolation, VitConfig
-from vit.data import DataInfo, build_dataset, describe
-from vit.data.transforms import EvalTransform
-from vit.features import NEIGHBOURS, Features, extract, few_shot, linear_probe, nearest_neighbours
+from vit.config import ClassWeights, Crop, EvalCrop
+from vit.data import build_dataset
+from vit.data.class_map import ClassMap, LabelLists, class_map
+from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
+from vit.loaded import Loaded
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
-from vit.mixing import normalise
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
+from vit.samples import CheckedSamples
 
 Wrap = Callable[[Any, str], Iterable[dict[str, Any]]]
 
@@ -45,6 +42,7 @@ def measure(
     device: torch.device | str = "cpu",
     amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
     multilabel: bool = False,
+    judge: ClassMap | LabelLists | None = None,
     gallery: Gallery | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SingleLabel | MultiLabel:
@@ -53,11 +51,12 @@ def measure(
     Args:
         model: (B, C, H, W) -> logits (B, K); in eval mode.
         batches: ``image`` (B, C, H, W) uint8, ``label`` (B,) or (B, K), ``weight`` (B,) (0: only fills up) if any.
-        classes: K names.
+        classes: K names, of the data.
         criterion: of the run; measured as ``loss``.
         prepare: bytes to the network's input (normalisation).
-        multilabel: whether a sample has any number of labels that all want to be found. Without it, labels (B, K)
-            name several of which any is right (ReaL), and samples without any are left out.
+        multilabel: whether a sample has any number of labels that all want to be found.
+        judge: of ``data.class_map``: the data's classes out of the model's, or several right answers a picture, found
+            by its ``name``. The run's own loss has no meaning then; ``loss`` is the negative log likelihood.
         gallery: is offered every batch.
         should_stop: polled between batches; True returns what was counted so far.
 
@@ -76,135 +75,15 @@ def measure(
         targets = one_hot(labels, len(classes))
         with amp():
             logits = model(prepare(images))
-        losses = criterion(logits, targets)
+        if isinstance(judge, ClassMap):
+            logits = judge.scores(logits)
+        elif judge is not None:
+            targets = judge.targets(batch["name"], len(classes)).to(device, torch.float32)
+        losses = criterion(logits, targets) if judge is None else None
         probabilities = counted.update(logits, targets, weights, losses)
         if gallery is not None:
             gallery.add(images, targets, probabilities, weights)
     return counted
-
-
-@dataclass
-class Loaded:
-    """A classifier with everything that it must be evaluated with.
-
-    Attributes:
-        model: in eval mode on ``device``.
-        config: of the run, with the data and the resolution to evaluate on.
-        info: of these data.
-        classes: the head's, or None where nothing tells them.
-        mean, std: input normalisation, per channel, on a scale of 0..1.
-        num_classes: of the head.
-        device, amp: where and in which precision to compute.
-        weights_line: which weights these are.
-        step, samples_seen: how far they were trained; 0 for foreign weights.
-        notes: lines for the user.
-    """
-
-    model: nn.Module
-    config: VitConfig
-    info: DataInfo
-    classes: list[str] | None
-    mean: list[float]
-    std: list[float]
-    num_classes: int
-    device: torch.device
-    amp: Callable[[], AbstractContextManager[Any]]
-    weights_line: str
-    step: int = 0
-    samples_seen: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def transform_line(self) -> str:
-        """How pictures are prepared: belongs beside every score."""
-        height, width = self.config.resolution
-        mean, std = (",".join(f"{x:.4g}" for x in values) for values in (self.mean, self.std))
-        return f"{EvalTransform(self.config.augment, (height, width)).describe()}; mean {mean}, std {std}"
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """Bytes (B, C, H, W) to the network's normalised input."""
-        return normalise(images, self.mean, self.std)
-
-
-def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> Loaded:
-    """The classifier of a run, and its data, or others that ``overrides`` name.
-
-    Args:
-        run: run directory.
-        checkpoint: one of the run's checkpoints by name, or a path; None: the newest.
-        overrides: changes to the run's configuration (``data=...``, ``resolution=...``, ``augment.eval_...``).
-
-    Raises:
-        UserError: no such run. CheckpointError: no weights. ConfigError, DataError: data that cannot be used.
-    """
-    model, stored, meta = load_run_model(run, checkpoint)
-    config: VitConfig = load_run(run, {"vit": VitConfig}, overrides)
-    asked = {word.partition("=")[0] for word in overrides}
-    if "resolution" not in asked and meta.get("resolution"):
-        config = replace(config, resolution=list(meta["resolution"]))
-    info = describe(config)
-    mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
-    std = list(info.std if info.std and "data.std" in asked else meta["std"])
-    classes = list(meta["classes"])
-    if info.channels != len(mean):
-        raise ConfigError(
-            f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
-        )
-    device, amp = compute(config)
-    averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "raw weights"
-    line = f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"
-    loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
-                    device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)))  # fmt: skip
-    _try(loaded)
-    return loaded
-
-
-def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
-    """A classifier as ``model`` describes it with ``model.weights`` in it: published weights, without a run.
-
-    Where these tell how they were evaluated (crop ratio, interpolation), so are they here.
-
-    Args:
-        config: composed as for training.
-        asked: keys that the user set; they are left as they are.
-    """
-    info = describe(config)
-    built = build_model(config, info)
-    report = built.report
-    augment = config.augment
-    if report is not None:
-        if report.crop_ratio is not None and "augment.eval_crop_ratio" not in asked:
-            augment = replace(augment, eval_crop_ratio=report.crop_ratio)
-        if report.interpolation in ("bilinear", "bicubic") and "augment.eval_interpolation" not in asked:
-            augment = replace(augment, eval_interpolation=Interpolation[report.interpolation])
-    device, amp = compute(config)
-    model = built.model.eval().requires_grad_(False).to(device)
-    loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
-                    built.std, built.num_classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
-    loaded.notes += report.lines() if report else []
-    _try(loaded)
-    return loaded
-
-
-def compute(config: VitConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
-    """Device and autocast that the ``trainer`` group asks for."""
-    device = pick_device(config.trainer.device)
-    precision, _ = resolve_precision(config.trainer.precision, device)
-    return device, PrecisionPolicy(precision, device, ()).amp
-
-
-@torch.inference_mode()
-def _try(loaded: Loaded) -> None:
-    """One grey picture: a size that the network cannot take is told before the data are read."""
-    height, width = loaded.config.resolution
-    try:
-        loaded.model(torch.zeros(1, len(loaded.mean), height, width, device=loaded.device))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"resolution=[{height},{width}]: the network cannot take pictures of this size "
-            f"({(str(error).splitlines() or ['?'])[0]}); it is a "
-            f"{loaded.config.model.name or loaded.config.model.variant}, trained at another one"
-        ) from error
 
 
 @dataclass
@@ -258,17 +137,17 @@ def evaluate(
     if problem:
         lines.append(f"only features are measured: {problem}")
     else:
-        config, info = loaded.config, loaded.info
-        criterion = Criterion(replace(config.loss, class_weight_values={}), info.classes, info.counts, info.multilabel)
+        info = loaded.info
         counted = measure(
             loaded.model,
             wrap(_loader(loaded, split, samples), split),
             classes=info.classes,
-            criterion=criterion,
+            criterion=_criterion(loaded),
             prepare=loaded.prepare,
             device=loaded.device,
             amp=loaded.amp,
             multilabel=info.multilabel,
+            judge=_judge(loaded),
             gallery=gallery,
         )
         values, count = counted.compute(), counted.samples
@@ -290,6 +169,8 @@ def evaluate(
 def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     """(why the head cannot be judged by these data, or nothing; lines for the user)."""
     data, head = loaded.info.classes, loaded.classes
+    if loaded.config.data.class_map is not None:
+        return "", []
     if loaded.num_classes != len(data):
         named = f" ({_few(head)})" if head else ""
         return (
@@ -303,6 +184,18 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
             "they are taken to be the same in the same order"
         ]
     return "", []
+
+
+def _judge(loaded: Loaded) -> ClassMap | LabelLists | None:
+    return class_map(loaded.config, loaded.info.classes, loaded.classes or loaded.num_classes)
+
+
+def _criterion(loaded: Loaded) -> Criterion:
+    """The run's loss; without class weights where the classes are not those that it was trained on."""
+    config, info = loaded.config.loss, loaded.info
+    if loaded.classes != info.classes or info.counts is None:
+        config = replace(config, class_weights=ClassWeights.none, class_weight_values={})
+    return Criterion(config, info.classes, info.counts, info.multilabel)
 
 
 def _features(loaded: Loaded, split: str, limit: int | None, wrap: Wrap) -> Features:
@@ -321,6 +214,7 @@ def _loader(loaded: Loaded, split: str, limit: int | None) -> DevicePrefetcher:
     config.data.balanced = False
     height, width = config.resolution
     dataset = build_dataset(config, split, (height, width))
+    dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
     batch = max((row.batch_size for row in config.curriculum.stages.values()), default=64)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=config.data.workers,
                               seed=config.seed, limit=limit, device=loaded.device)  # fmt: skip
@@ -373,6 +267,3 @@ def parse_shots(text: str | None) -> list[int]:
 
 def _few(names: Sequence[str], count: int = 5) -> str:
     return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
-
-
-__all__ = ["NEIGHBOURS", "Evaluation", "Loaded", "evaluate", "load_foreign", "load_trained", "measure", "write"]

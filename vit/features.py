@@ -39,7 +39,7 @@ class Features:
     y: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def extract(
     model: Classifier,
     batches: Iterable[dict[str, Any]],

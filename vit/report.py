@@ -6,7 +6,6 @@ Pictures are uint8 tensors (H, W, 3). matplotlib is loaded when the first one is
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class Gallery:
         size: how many at most.
     """
 
-    classes: Sequence[str]
+    classes: list[str]
     size: int = 16
     wrong: list[Shown] = field(default_factory=list)
     right: list[Shown] = field(default_factory=list)
@@ -89,7 +88,7 @@ def _tile(item: Shown, side: int) -> Tensor:
     return framed
 
 
-def confusion_picture(confusion: Tensor, classes: Sequence[str]) -> Tensor:
+def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
     """Confusion matrix, rows: truth, columns: prediction, each row as shares of its class.
 
     Args:
@@ -110,7 +109,7 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str]) -> Tensor:
         for row, column in confusion.nonzero().tolist():
             value = share[row, column].item()
             colour = "white" if value > 0.5 else "black"
-            text = f"{100 * value:.0f}" if value >= 0.005 else "."
+            text = f"{100 * value:.0f}" if value > 0.005 else "."
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.02, label="share of the true class")
     return _drawn(figure)
@@ -132,7 +131,7 @@ def calibration_picture(bins: Bins, error: float) -> Tensor:
     return _drawn(figure)
 
 
-def write_per_class(path: Path, classes: Sequence[str], counted: SingleLabel | MultiLabel) -> None:
+def write_per_class(path: Path, classes: list[str], counted: SingleLabel | MultiLabel) -> None:
     """One row per class: ``class, samples`` and ``accuracy`` and ``most_taken_for`` (the commonest wrong prediction),
     or with several labels ``average_precision`` and ``f1``."""
     samples = counted.class_counts().long().tolist()
@@ -146,11 +145,11 @@ def write_per_class(path: Path, classes: Sequence[str], counted: SingleLabel | M
         writer = csv.writer(file)
         writer.writerow(header)
         for name, count, *values in zip(classes, samples, *columns, strict=True):
-            cells = [f"{x:.6f}" if isinstance(x, float) and count else "" if isinstance(x, float) else x for x in values]
-            writer.writerow([name, count, *cells])
+            shown = [f"{x:.6f}" if isinstance(x, float) else x for x in values]
+            writer.writerow([name, count, *(shown if count else [""] * len(shown))])
 
 
-def _taken_for(confusion: Tensor | None, classes: Sequence[str]) -> list[str]:
+def _taken_for(confusion: Tensor | None, classes: list[str]) -> list[str]:
     if confusion is None:
         return [""] * len(classes)
     wrong = confusion.clone().fill_diagonal_(0)
@@ -180,9 +179,11 @@ def _figure(width: float, height: float, rows: int = 1, **options: Any) -> tuple
 
 def _drawn(figure: Any) -> Tensor:
     figure.canvas.draw()
-    return torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8).view(
-        *reversed(figure.canvas.get_width_height()), 4
-    )[..., :3].contiguous()
+    return (
+        torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8)
+        .view(*reversed(figure.canvas.get_width_height()), 4)[..., :3]
+        .contiguous()
+    )
 
 
 _TITLES = {

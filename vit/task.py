@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from trainer.config import OptimizerKind
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vit.build import build_model
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
+from vit.data.class_map import ClassMap, class_map
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.evaluation import measure
@@ -29,6 +28,7 @@ from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model import VisionTransformer
 from vit.report import Gallery, confusion_picture
+from vit.samples import CheckedSamples
 from vit.timm_models import TimmClassifier
 
 FEW_TOKENS = 16  # so few patches tell too little of a picture
@@ -50,10 +50,11 @@ class VitTask(Task):
         self.config = config
         self.info = describe(config)
         self.built = build_model(config, self.info)
-        self.model = self.built.model
-        assert isinstance(self.model, VisionTransformer | TimmClassifier)
+        assert isinstance(self.built.model, VisionTransformer | TimmClassifier)
+        self.model: VisionTransformer | TimmClassifier = self.built.model
         self.classes = self.info.classes
-        if self.built.num_classes != len(self.classes):
+        self.judge = class_map(config, self.classes, self.classes)
+        if isinstance(self.judge, ClassMap) or self.built.num_classes != len(self.classes):
             raise ConfigError(_classes_differ(self.built.num_classes, self.classes))
         self.criterion = Criterion(config.loss, self.classes, self.info.counts, self.info.multilabel)
         self.mixer = Mixer(config.augment, len(self.classes))
@@ -75,7 +76,9 @@ class VitTask(Task):
         return (Phase("main", ("model",)),)
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
-        return CheckedSamples(build_dataset(self.config, split, stage.resolution), self.classes)
+        samples = build_dataset(self.config, split, stage.resolution)
+        limit = self.config.trainer.eval_samples
+        return CheckedSamples(samples, self.classes, split != "train" and limit is not None and limit < len(samples))
 
     def frames_per_sample(self, stage: Stage) -> int:
         return 1
@@ -203,39 +206,10 @@ class VitTask(Task):
             device=ctx.device,
             amp=ctx.amp,
             multilabel=self.info.multilabel,
+            judge=self.judge,
             gallery=gallery,
             should_stop=ctx.should_stop,
         )
-
-
-class CheckedSamples:
-    """A data set whose labels are in range and whose pictures are finite: on a GPU either would end in an assertion
-    that names nothing.
-
-    Raises (from ``sample``):
-        DataError: names the sample.
-    """
-
-    def __init__(self, samples: SampleDataset, classes: Sequence[str]) -> None:
-        self.samples, self.classes = samples, len(classes)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        found = self.samples.sample(index, rng)
-        label, image = found["label"], found["image"]
-        if isinstance(label, Tensor) and label.ndim:
-            if label.shape != (self.classes,) or not bool(torch.isfinite(label).all()):
-                raise DataError(f"{_name(found, index)}: its labels are {tuple(label.shape)}, not ({self.classes},)")
-        elif not 0 <= int(label) < self.classes:
-            raise DataError(
-                f"{_name(found, index)}: label {int(label)} is outside 0..{self.classes - 1}; the data have "
-                f"{self.classes} classes"
-            )
-        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
-            raise DataError(f"{_name(found, index)}: pixels are NaN or infinite")
-        return found
 
 
 def plain_architecture(model: nn.Module) -> dict[str, Any]:
@@ -247,14 +221,11 @@ def plain_architecture(model: nn.Module) -> dict[str, Any]:
 
 def _classes_differ(heads: int, classes: Sequence[str]) -> str:
     return (
-        f"the model's head has {heads} classes, the data have {len(classes)} ({_few(classes)}): leave out "
-        "model.num_classes, give model.head=reset for a new head, or data.class_map to pick classes of the head"
+        f"the model's head has {heads} classes, the data have {len(classes)} ({_few(classes)}): to train on these "
+        "leave model.num_classes out (with weights of other classes: model.head=reset); a data.class_map between them "
+        "is for scripts/evaluate.py"
     )
 
 
 def _few(names: Sequence[str], count: int = 8) -> str:
     return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
-
-
-def _name(sample: dict[str, Any], index: int) -> str:
-    return f"sample '{sample['name']}'" if "name" in sample else f"sample {index}"

@@ -1,0 +1,146 @@
+"""Trained classifiers, and published weights, with everything that they must be evaluated with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.cli import load_run
+from trainer.errors import ConfigError
+from trainer.parallel import pick_device
+from trainer.precision import PrecisionPolicy, resolve_precision
+from vit.build import build_model, load_run_model
+from vit.config import Interpolation, VitConfig
+from vit.data import DataInfo, describe
+from vit.data.transforms import EvalTransform
+from vit.mixing import normalise
+
+
+@dataclass
+class Loaded:
+    """A classifier with everything that it must be evaluated with.
+
+    Attributes:
+        model: in eval mode on ``device``.
+        config: of the run, with the data and the resolution to evaluate on.
+        info: of these data.
+        classes: the head's, or None where nothing tells them.
+        mean, std: input normalisation, per channel, on a scale of 0..1.
+        num_classes: of the head.
+        device, amp: where and in which precision to compute.
+        weights_line: which weights these are.
+        step, samples_seen: how far they were trained; 0 for foreign weights.
+        notes: lines for the user.
+    """
+
+    model: nn.Module
+    config: VitConfig
+    info: DataInfo
+    classes: list[str] | None
+    mean: list[float]
+    std: list[float]
+    num_classes: int
+    device: torch.device
+    amp: Callable[[], AbstractContextManager[Any]]
+    weights_line: str
+    step: int = 0
+    samples_seen: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def transform_line(self) -> str:
+        """How pictures are prepared: belongs beside every score."""
+        height, width = self.config.resolution
+        mean, std = (",".join(f"{x:.4g}" for x in values) for values in (self.mean, self.std))
+        return f"{EvalTransform(self.config.augment, (height, width)).describe()}; mean {mean}, std {std}"
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to the network's normalised input."""
+        return normalise(images, self.mean, self.std)
+
+
+def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> Loaded:
+    """The classifier of a run, and its data, or others that ``overrides`` name.
+
+    Args:
+        run: run directory.
+        checkpoint: one of the run's checkpoints by name, or a path; None: the newest.
+        overrides: changes to the run's configuration (``data=...``, ``resolution=...``, ``augment.eval_...``).
+
+    Raises:
+        UserError: no such run. CheckpointError: no weights. ConfigError, DataError: data that cannot be used.
+    """
+    model, stored, meta = load_run_model(run, checkpoint)
+    config: VitConfig = load_run(run, {"vit": VitConfig}, overrides)
+    asked = {word.partition("=")[0] for word in overrides}
+    if "resolution" not in asked and meta.get("resolution"):
+        config = replace(config, resolution=list(meta["resolution"]))
+    info = describe(config)
+    mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
+    std = list(info.std if info.std and "data.std" in asked else meta["std"])
+    classes = list(meta["classes"])
+    if info.channels != len(mean):
+        raise ConfigError(
+            f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
+        )
+    device, amp = compute(config)
+    averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "raw weights"
+    line = f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"
+    loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
+                    device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)))  # fmt: skip
+    _try(loaded)
+    return loaded
+
+
+def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
+    """A classifier as ``model`` describes it with ``model.weights`` in it: published weights, without a run.
+
+    Where these tell how they were evaluated (crop ratio, interpolation), so are they here.
+
+    Args:
+        config: composed as for training.
+        asked: keys that the user set; they are left as they are.
+    """
+    info = describe(config)
+    built = build_model(config, info)
+    report = built.report
+    augment = config.augment
+    if report is not None:
+        if report.crop_ratio is not None and "augment.eval_crop_ratio" not in asked:
+            augment = replace(augment, eval_crop_ratio=report.crop_ratio)
+        if report.interpolation in ("bilinear", "bicubic") and "augment.eval_interpolation" not in asked:
+            augment = replace(augment, eval_interpolation=Interpolation[report.interpolation])
+    device, amp = compute(config)
+    model = built.model.eval().requires_grad_(False).to(device)
+    loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
+                    built.std, built.num_classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
+    loaded.notes += report.lines() if report else []
+    _try(loaded)
+    return loaded
+
+
+def compute(config: VitConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
+    """Device and autocast that the ``trainer`` group asks for."""
+    device = pick_device(config.trainer.device)
+    precision, _ = resolve_precision(config.trainer.precision, device)
+    return device, PrecisionPolicy(precision, device, ()).amp
+
+
+@torch.inference_mode()
+def _try(loaded: Loaded) -> None:
+    """One grey picture: a size that the network cannot take is told before the data are read."""
+    height, width = loaded.config.resolution
+    try:
+        loaded.model(torch.zeros(1, len(loaded.mean), height, width, device=loaded.device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"resolution=[{height},{width}]: the network cannot take pictures of this size "
+            f"({(str(error).splitlines() or ['?'])[0]}); it is a "
+            f"{loaded.config.model.name or loaded.config.model.variant}, trained at another one"
+        ) from error

@@ -1,0 +1,57 @@
+"""A look at every sample before it goes to the device, and a fair choice of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.errors import DataError
+from trainer.task import SampleDataset
+
+
+class CheckedSamples:
+    """A data set whose labels are in range and whose pictures are finite: on a GPU either would end in an assertion
+    that names nothing.
+
+    Args:
+        samples: whose ``image`` is (C, H, W) and whose ``label`` is a class, or (K,) shares.
+        classes: K names.
+        shuffled: in a fixed random order, so that evenly spaced samples are a fair choice even where classes repeat in
+            an even pattern.
+    """
+
+    def __init__(self, samples: SampleDataset, classes: Sequence[str], shuffled: bool = False) -> None:
+        self.samples, self.classes = samples, len(classes)
+        self.order = np.random.Generator(np.random.PCG64(0)).permutation(len(samples)) if shuffled else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Sample ``index``.
+
+        Raises:
+            DataError: its label or its pixels are no good; names it.
+        """
+        index = index if self.order is None else int(self.order[index])
+        found = self.samples.sample(index, rng)
+        name = f"sample '{found['name']}'" if "name" in found else f"sample {index}"
+        label, image = found["label"], found["image"]
+        if isinstance(label, Tensor | np.ndarray) and label.ndim:
+            shares = torch.as_tensor(label)
+            if shares.shape != (self.classes,) or not bool(((shares >= 0) & (shares <= 1)).all()):
+                raise DataError(
+                    f"{name}: its labels must be {self.classes} numbers in 0..1, one for each class, but are "
+                    f"{shares.flatten()[:8].tolist()}{' ...' if shares.numel() > 8 else ''}"
+                )
+        elif not 0 <= int(label) < self.classes:
+            raise DataError(
+                f"{name}: label {int(label)} is outside 0..{self.classes - 1}: the data have {self.classes} classes"
+            )
+        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+            raise DataError(f"{name}: pixels are NaN or infinite")
+        return found
