@@ -55,8 +55,8 @@ class TimmClassifier(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the model's authors spare from weight decay (position tables, tokens)."""
-        listed = getattr(self.net, "no_weight_decay", None)
-        patterns = set(listed()) if callable(listed) else set()
+        listed: Any = getattr(self.net, "no_weight_decay", set)
+        patterns = set(listed())
         return {name for name, _ in self.named_parameters() if any(fnmatch(name, p) for p in patterns)}
 
     def layer_ids(self) -> dict[str, int]:
@@ -143,7 +143,7 @@ def _sized(make: Any, name: str, image_size: Size, common: Mapping[str, Any]) ->
 
 def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
     """One forward pass of shapes alone, so that a size that does not fit is found before the data are read."""
-    from timm.layers import PatchEmbed
+    from timm.layers.patch_embed import PatchEmbed
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     embed = getattr(net, "patch_embed", None)

@@ -1,0 +1,298 @@
+"""A trained classifier as a file that runs without this package: ONNX, or torch.export's .pt2.
+
+The graph is fp32, for one picture size; the position table is in it at that size. What comes out of the file is
+compared with the model before the file is handed over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError, UserError
+from vit.model import VisionTransformer
+from vit.timm_models import TimmClassifier
+
+_log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4  # largest difference of a logit
+EXTRA = "pip install -e '.[export]'"
+INPUT, OUTPUT, BATCH = "image", "logits", "batch"
+METADATA = "metadata.json"  # among a .pt2's extra files
+
+
+class Format(Enum):
+    onnx = "onnx"
+    torch_export = "torch_export"
+
+
+SUFFIX = {Format.onnx: ".onnx", Format.torch_export: ".pt2"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file. sidecar: JSON with all that is needed to feed it and to read its answer.
+        differences: batch size to the largest absolute difference of a logit from the model's.
+        size: bytes of the file, with the tensors that ONNX keeps beside it from 2 GB on.
+    """
+
+    path: Path
+    sidecar: Path
+    differences: dict[int, float]
+    size: int
+
+    def lines(self) -> list[str]:
+        found = ", ".join(f"{value:.2g} at batch {batch}" for batch, value in self.differences.items())
+        return [
+            f"written to {self.path} ({self.size / 1e6:.1f} MB), described in {self.sidecar}",
+            f"largest difference from the model: {found} (allowed {TOLERANCE:g})",
+        ]
+
+
+class Deployed(nn.Module):
+    """The network behind its input's normalisation.
+
+    Args:
+        model: normalised pictures to logits.
+        mean, std: per channel on a scale of 0..1.
+        normalise: take bytes 0..255 (uint8) and normalise them here; else pictures come normalised (float32).
+    """
+
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], normalise: bool) -> None:
+        super().__init__()
+        self.model = model.net if isinstance(model, TimmClassifier) else model
+        self.normalise = normalise
+        self.scale: Tensor
+        self.shift: Tensor
+        scale = 1.0 / (255.0 * torch.tensor(list(std), dtype=torch.float64))
+        shift = -torch.tensor(list(mean), dtype=torch.float64) / torch.tensor(list(std), dtype=torch.float64)
+        self.register_buffer("scale", scale.float().view(1, -1, 1, 1))
+        self.register_buffer("shift", shift.float().view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.normalise:
+            image = image.float() * self.scale + self.shift
+        return self.model(image)
+
+
+def bake_positions(model: nn.Module, size: tuple[int, int]) -> None:
+    """Puts the position table that pictures of ``size`` (height, width) see in place of the stored one."""
+    if not isinstance(model, VisionTransformer) or model.pos_embed is None or size == model.arch.image_size:
+        return
+    arch = replace(model.arch, image_size=size)
+    with torch.no_grad():
+        table = model.positions(arch.grid)
+    assert table is not None
+    if isinstance(model.pos_embed, nn.Parameter):
+        model.pos_embed = nn.Parameter(table.clone(), requires_grad=False)
+    else:
+        model.pos_embed = table.clone()
+    model.arch = arch
+
+
+def export_model(
+    model: nn.Module,
+    path: Path | str,
+    kind: Format,
+    *,
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str] | None = None,
+    batch: int | None = None,
+    normalise: bool = False,
+    about: dict[str, Any] | None = None,
+) -> Exported:
+    """Writes a classifier and checks the file against it, on random pictures at two batch sizes.
+
+    Args:
+        model: on the CPU; put into eval mode, its position table into ``size``.
+        path: with the suffix of its kind: ``.onnx`` or ``.pt2``. Missing folders are made.
+        kind: what to write.
+        size: (height, width) in pixels.
+        mean, std: input normalisation, per channel on a scale of 0..1.
+        classes: names of the outputs.
+        batch: number of pictures that the graph is made for; None: any.
+        normalise: the graph takes uint8 pictures and normalises them itself; else normalised float32.
+        about: further plain data for the description.
+
+    Raises:
+        ConfigError: another suffix, or a batch below 1.
+        UserError: packages are missing (with the command that installs them), the network cannot be traced, or the
+            file's answers differ by more than ``TOLERANCE``; nothing is left behind then.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != SUFFIX[kind]:
+        raise ConfigError(f"out={path}: format={kind.name} writes {SUFFIX[kind]} files: out={path.stem}{SUFFIX[kind]}")
+    if batch is not None and batch < 1:
+        raise ConfigError(f"batch={batch}: must be at least 1, or dynamic")
+    _require(kind)
+    bake_positions(model, size)
+    deployed = Deployed(model, mean, std, normalise).eval().requires_grad_(False)
+    description = _description(kind, size, mean, std, classes, batch, normalise, about)
+    sidecar = path.with_name(path.name + ".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write, run = (_write_onnx, _run_onnx) if kind is Format.onnx else (_write_torch, _run_torch)
+    try:
+        write(deployed, path, _pictures(batch or 2, len(mean), size, normalise), batch is None, description)
+        differences = _compare(deployed, run(path), batch, len(mean), size, normalise)
+        worst = max(differences.values())
+        if not worst <= TOLERANCE:
+            raise UserError(
+                f"{path}: its answers differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; the file was "
+                f"removed. Try {'format=torch_export' if kind is Format.onnx else 'format=onnx'}, or another version "
+                "of torch"
+            )
+        description["largest_difference"] = worst
+        sidecar.write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    except BaseException:
+        for left in (path, _tensors_beside(path), sidecar):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+        raise
+    beside = _tensors_beside(path)
+    total = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+    return Exported(path, sidecar, differences, total)
+
+
+def _require(kind: Format) -> None:
+    """ImportError in the user's words, before any work."""
+    if kind is not Format.onnx:
+        return
+    missing = []
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise UserError(f"format=onnx needs {', '.join(missing)}, not installed here: {EXTRA}")
+
+
+def _description(
+    kind: Format,
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str] | None,
+    batch: int | None,
+    normalise: bool,
+    about: dict[str, Any] | None,
+) -> dict[str, Any]:
+    expects = "uint8, 0..255" if normalise else "float32, (pixel / 255 - mean) / std per channel"
+    return {
+        "format": kind.name,
+        "input": {
+            "name": INPUT,
+            "shape": [BATCH if batch is None else batch, len(mean), *size],
+            "values": expects,
+            "channels": {1: "grey", 3: "RGB", 4: "RGBA"}.get(len(mean), "as trained"),
+        },
+        "output": {"name": OUTPUT, "values": "logits, one per class"},
+        "mean": list(mean),
+        "std": list(std),
+        "normalised_inside": normalise,
+        "classes": None if classes is None else list(classes),
+        **(about or {}),
+        "torch": torch.__version__,
+    }
+
+
+# --- writing and running ----------------------------------------------------------------------------------------------
+
+Run = Callable[[Tensor], Tensor]
+
+
+def _write_torch(model: nn.Module, path: Path, example: Tensor, dynamic: bool, description: dict[str, Any]) -> None:
+    shapes = {"image": {0: torch.export.Dim(BATCH, min=1)}} if dynamic else None
+    with _traced(dynamic):
+        program = torch.export.export(model, (example,), dynamic_shapes=shapes)
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(description)})
+
+
+def _run_torch(path: Path) -> Run:
+    return torch.export.load(path).module()
+
+
+def _write_onnx(model: nn.Module, path: Path, example: Tensor, dynamic: bool, description: dict[str, Any]) -> None:
+    with _traced(dynamic):
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"image": {0: BATCH}} if dynamic else None,
+        )
+    assert program is not None
+    for key, value in description.items():
+        program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    program.save(path)
+
+
+def _run_onnx(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda image: torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
+
+
+class _traced:
+    """What tracing raises, in words that help."""
+
+    def __init__(self, dynamic: bool) -> None:
+        self.dynamic = dynamic
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        remedy = "; batch=1 makes the graph for one picture at a time" if self.dynamic else ""
+        raise UserError(f"the network cannot be exported ({type(error).__name__}: {reason}){remedy}") from error
+
+
+def _compare(
+    model: nn.Module, run: Run, batch: int | None, channels: int, size: tuple[int, int], normalise: bool
+) -> dict[int, float]:
+    """Batch size to the largest difference of a logit; at two sizes where the graph takes any."""
+    differences = {}
+    for count in (1, 3) if batch is None else (batch,):
+        image = _pictures(count, channels, size, normalise)
+        with torch.no_grad():
+            expected, found = model(image), run(image)
+        if found.shape != expected.shape:
+            raise UserError(f"the exported graph returns shape {tuple(found.shape)}, the model {tuple(expected.shape)}")
+        differences[count] = float((found - expected).abs().max())
+    return differences
+
+
+def _pictures(count: int, channels: int, size: tuple[int, int], normalise: bool) -> Tensor:
+    """Random input; torch's global random stream stays as it was."""
+    generator = torch.Generator().manual_seed(count)
+    if normalise:
+        return torch.randint(256, (count, channels, *size), dtype=torch.uint8, generator=generator)
+    return torch.randn(count, channels, *size, generator=generator)
+
+
+def _tensors_beside(path: Path) -> Path:
+    """Where ONNX puts the tensors of a model of more than 2 GB."""
+    return path.with_name(path.name + ".data")
