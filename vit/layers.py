@@ -73,10 +73,17 @@ def fit_images(images: Tensor, patch: int, fit: Fit) -> Tensor:
     return F.interpolate(images, (rows, columns), mode="bilinear", antialias=True)
 
 
+class RMSNorm(nn.RMSNorm):
+    """``nn.RMSNorm`` in the type of its input: torch warns, and is slow, where autocast makes that differ."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 def _head_norm(kind: QkNorm, width: int, eps: float) -> nn.Module:
     if kind is QkNorm.none:
         return nn.Identity()
-    return nn.LayerNorm(width, eps) if kind is QkNorm.layer else nn.RMSNorm(width, eps)
+    return nn.LayerNorm(width, eps) if kind is QkNorm.layer else RMSNorm(width, eps)
 
 
 class Attention(nn.Module):
@@ -102,7 +109,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self._heads(x)
         dropout = self.attention_dropout if self.training else 0.0
-        if self._explicit(q):
+        if self._explicit(v):
             x = F.dropout(self._maps(q, k), dropout) @ v
         else:
             x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
@@ -120,9 +127,9 @@ class Attention(nn.Module):
     def _maps(self, q: Tensor, k: Tensor) -> Tensor:
         return ((q * self.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
-    def _explicit(self, q: Tensor) -> bool:
+    def _explicit(self, v: Tensor) -> bool:
         if self.path is AttentionPath.auto:
-            return default_attention(q.device.type, q.dtype, q.shape[2], q.shape[3]) is AttentionPath.explicit
+            return default_attention(v.device.type, v.dtype, v.shape[2], v.shape[3]) is AttentionPath.explicit
         return self.path is AttentionPath.explicit
 
 
@@ -171,7 +178,7 @@ class StochasticDepth(nn.Module):
         batch = x.shape[0]
         if self.rate > KEPT_ONLY_ABOVE and batch >= KEPT_ONLY_BATCH:
             kept = torch.randperm(batch, device=x.device)[: max(1, round(batch * (1 - self.rate)))]
-            return x.index_add(0, kept, branch(x[kept]).to(x.dtype), alpha=batch / len(kept))
+            return x.index_add(0, kept, branch(x.index_select(0, kept)).to(x.dtype), alpha=batch / len(kept))
         mask = x.new_empty(batch, 1, 1).bernoulli_(1 - self.rate)
         return x + branch(x) * (mask / max(1 - self.rate, 1e-12))
 

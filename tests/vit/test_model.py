@@ -1,21 +1,16 @@
 """The ViT: sizes, every option, token order, stochastic layers, what the optimiser is told, what is refused."""
 
-import dataclasses
 import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from tiny_nets import images, make, randomise
 
-from trainer.errors import ConfigError, UserError
+from trainer.errors import ConfigError
 from vit.config import Attention, DropPathShape, Fit, Gelu, Init, ModelConfig, Pool, PosEmbed, QkNorm
-from vit.layers import Block, PatchDropout, StochasticDepth, fit_images
 from vit.model import VisionTransformer, architecture
-
-TINY = ModelConfig(width=32, depth=2, mlp=48, heads=4, patch=8)
-SIZE = (16, 24)
 
 # Spec 1.2: parameters without head, with 1000 and with 21843 classes, at 224 px
 ROWS = {
@@ -42,26 +37,6 @@ ROWS = {
     "g/14": (1_011_202_432, 1_012_611_432, 1_041_979_219),
     "G/14": (1_842_775_680, 1_844_440_680, 1_879_144_275),
 }
-
-
-def make(classes=5, channels=3, size=SIZE, init_size=None, **changes):
-    torch.manual_seed(0)
-    return VisionTransformer(architecture(dataclasses.replace(TINY, **changes), classes, channels, size, init_size))
-
-
-def randomise(model, seed=0):
-    """Every parameter gets values that show whether it is used, and used right."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            matrix = parameter.ndim > 1 and name.endswith("weight")
-            parameter.copy_(noise * parameter[0].numel() ** -0.5 if matrix else 0.5 * noise + name.endswith("weight"))
-    return model
-
-
-def images(batch=2, channels=3, size=SIZE, seed=1):
-    return torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(seed))
 
 
 def count(classes, model, size=(224, 224), channels=3):
@@ -230,110 +205,6 @@ def test_patch_permutation_without_positions():
     assert (placed(x) - placed(mixed)).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("qk_norm", list(QkNorm))
-def test_both_attention_paths_agree(qk_norm):
-    """Spec 9.7: outputs and gradients of the fused and the explicit path."""
-    found = []
-    for path in (Attention.sdpa, Attention.explicit):
-        model = randomise(make(attention=path, qk_norm=qk_norm, registers=1))
-        x = images().requires_grad_()
-        out = model(x)
-        gradients = torch.autograd.grad(out.square().mean(), [x, *model.parameters()])
-        found.append([out, *gradients])
-    for fused, explicit in zip(*found, strict=True):
-        torch.testing.assert_close(fused, explicit, atol=1e-5, rtol=1e-4)
-
-
-def test_attention_maps():
-    model = randomise(make(registers=1, depth=3)).eval()
-    maps = model.attention_maps(images(size=(24, 24)))
-    assert [m.shape for m in maps] == [(2, 4, 11, 11)] * 3
-    for m in maps:
-        torch.testing.assert_close(m.sum(-1), torch.ones(2, 4, 11))
-        assert m.min() >= 0 and m.std() > 0
-    first, last = model.attention_maps(images(size=(24, 24)), blocks=[0, -1])
-    assert torch.equal(first, maps[0]) and torch.equal(last, maps[2])
-    with pytest.raises(IndexError):
-        model.attention_maps(images(), blocks=[3])
-    # the maps are those that the network applies
-    block = model.blocks[0]
-    x = block.norm1(model.embed(images(size=(24, 24))))
-    v = block.attn.qkv(x)[..., 64:].unflatten(-1, (4, 8)).transpose(1, 2)
-    torch.testing.assert_close(block.attn.proj((maps[0] @ v).transpose(1, 2).flatten(2)), block.attn(x))
-
-
-def test_stochastic_depth_is_exact_in_expectation_and_skips_compute():
-    rate, batch, seen = 0.4, 10, []
-
-    def branch(x):
-        seen.append(len(x))
-        return torch.ones_like(x)
-
-    layer, x = StochasticDepth(rate).train(), torch.zeros(batch, 1, 1)
-    mean = torch.stack([layer(x, branch) for _ in range(4000)]).mean(0)
-    assert set(seen) == {6}
-    # each entry has a standard error of sqrt(0.4 / 0.6 / 4000) = 0.013
-    torch.testing.assert_close(mean, torch.ones_like(mean), atol=0.06, rtol=0)
-    torch.testing.assert_close(mean.mean(), torch.tensor(1.0))  # as many are always kept, so exact
-    assert torch.equal(layer.eval()(x, branch), torch.ones_like(x)) and seen[-1] == batch
-
-
-@pytest.mark.parametrize(("rate", "batch"), [(0.05, 32), (0.4, 4)])
-def test_stochastic_depth_by_mask(rate, batch):
-    layer, x = StochasticDepth(rate).train(), torch.zeros(batch, 1, 1)
-    torch.manual_seed(0)
-    out = torch.stack([layer(x, torch.ones_like) for _ in range(4000)])
-    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)])
-    torch.testing.assert_close(out.mean(), torch.tensor(1.0), atol=0.02, rtol=0)
-
-
-def test_stochastic_depth_gradients_of_kept_samples():
-    layer = StochasticDepth(0.5).train()
-    x = torch.randn(8, 3, 4, requires_grad=True)
-    out = layer(x, lambda kept: kept * 2)
-    out.sum().backward()
-    factors = x.grad[:, 0, 0]
-    assert sorted(factors.tolist()) == [1.0] * 4 + [5.0] * 4  # 1, and 1 + 2 / 0.5 where kept
-    torch.testing.assert_close(out, x * factors[:, None, None])
-
-
-def test_drop_path_rates():
-    def rates(shape, depth=4):
-        model = make(drop_path=0.3, drop_path_shape=shape, depth=depth)
-        return [block.drop_path.rate for block in model.blocks if isinstance(block, Block)]
-
-    assert rates(DropPathShape.ramp) == pytest.approx([0.0, 0.1, 0.2, 0.3])
-    assert rates(DropPathShape.constant) == [0.3] * 4
-    assert rates(DropPathShape.ramp, depth=1) == [0.0]
-
-
-def test_patch_dropout():
-    x = torch.arange(8.0)[None, :, None].expand(3, 8, 2)
-    layer = PatchDropout(0.5, prefix=2).train()
-    out = layer(x)
-    assert out.shape == (3, 5, 2)
-    assert torch.equal(out[:, :2], x[:, :2])
-    assert all(len(set(row)) == 3 and min(row) >= 2 for row in out[:, 2:, 0].tolist())
-    torch.manual_seed(0)
-    drawn = torch.cat([layer(x)[:, 2:, 0].flatten() for _ in range(400)]).long().bincount(minlength=8)
-    assert drawn[:2].sum() == 0 and (drawn[2:] / 1200 - 0.5).abs().max() < 0.08
-    assert PatchDropout(0.99, prefix=1).train()(x).shape == (3, 2, 2)
-    assert layer.eval()(x) is x
-
-
-def test_dropout_is_where_the_paper_has_it():
-    """After positions, after attention's projection, after both MLP layers; attention weights have their own."""
-    places = [name for name, module in make(dropout=0.25, depth=1).named_modules() if isinstance(module, nn.Dropout)]
-    assert places == ["pos_dropout", "blocks.0.attn.dropout", "blocks.0.mlp.dropout"]
-    mlp = make(dropout=0.25).blocks[0].mlp.train()
-    calls = []
-    mlp.dropout.register_forward_hook(lambda module, args, out: calls.append(out.shape[-1]))
-    mlp(torch.randn(1, 2, 32))
-    assert calls == [48, 32]
-    model = make(attention_dropout=0.5, attention=Attention.explicit).train()
-    assert not torch.equal(model.forward_features(images()), model.forward_features(images()))
-
-
 def test_checkpointing_changes_nothing():
     def gradients(checkpointing):
         model = randomise(make(checkpointing=checkpointing, dropout=0.1, drop_path=0.3, depth=3)).train()
@@ -342,37 +213,6 @@ def test_checkpointing_changes_nothing():
 
     for plain, recomputed in zip(gradients(False), gradients(True), strict=True):
         assert torch.equal(plain, recomputed)
-
-
-def test_gelu_kinds_differ_by_little():
-    exact, tanh = (randomise(make(gelu=kind)).eval()(images()) for kind in Gelu)
-    assert 0 < (exact - tanh).abs().max() < 1e-2
-
-
-@pytest.mark.parametrize("fit", [Fit.pad, Fit.crop, Fit.resize])
-def test_fit(fit):
-    x = images(size=(21, 30))
-    fitted = fit_images(x, 8, fit)
-    expected = {Fit.pad: (24, 32), Fit.crop: (16, 24), Fit.resize: (24, 32)}[fit]
-    assert fitted.shape[-2:] == expected
-    if fit is Fit.pad:
-        assert torch.equal(fitted[..., :21, :30], x) and fitted[..., 21:, :].abs().sum() == 0
-    if fit is Fit.crop:
-        assert torch.equal(fitted, x[..., 2:18, 3:27])
-    model = make(size=(21, 30), fit=fit).eval()
-    assert model.arch.grid == (expected[0] // 8, expected[1] // 8)
-    assert torch.equal(model(x), model(fitted))
-    whole = images()
-    assert fit_images(whole, 8, fit) is whole
-
-
-def test_a_size_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match=r"222x230 .* 16x16: use resolution 208x224 or 224x240"):
-        architecture(ModelConfig("Ti/16"), 10, 3, (222, 230))
-    with pytest.raises(UserError, match="use resolution 16x16 or 24x24"):
-        make()(images(size=(17, 23)))
-    with pytest.raises(UserError, match="no whole patch"):
-        make(fit=Fit.crop)(images(size=(7, 30)))
 
 
 @pytest.mark.parametrize(
@@ -426,16 +266,49 @@ def test_fixed_positions_are_no_weights():
     assert "pos_embed" not in model.state_dict() and isinstance(model.pos_embed, torch.Tensor)
 
 
-def test_autocast_is_close():
-    model = randomise(make(attention=Attention.sdpa)).eval()
-    explicit = make(attention=Attention.explicit).eval()
-    explicit.load_state_dict(model.state_dict())
-    with torch.no_grad():
-        exact = model(images())
-        for net in (model, explicit):
-            with torch.autocast("cpu", torch.bfloat16):
-                rough = net(images())
-            assert (rough.float() - exact).abs().max() < 0.05 * exact.abs().max()
+@pytest.mark.parametrize("qk_norm", list(QkNorm))
+@pytest.mark.parametrize("path", [Attention.sdpa, Attention.explicit])
+def test_autocast_is_close(path, qk_norm):
+    model = randomise(make(attention=path, qk_norm=qk_norm)).eval()
+    exact = model(images())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(images())
+    assert rough.dtype == torch.bfloat16
+    assert (rough.float() - exact).abs().max() < 0.05 * exact.abs().max()
+    rough.float().sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+@pytest.mark.slow
+def test_compiles_without_a_break():
+    model = make(
+        drop_path=0.4, dropout=0.1, patch_dropout=0.3, registers=2, layer_scale=0.1, qk_norm=QkNorm.rms, depth=2
+    )
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    compiled(images(8)).sum().backward()
+    randomise(model).eval()
+    x = images(size=(24, 32))
+    torch.testing.assert_close(compiled(x), model(x))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("path", [Attention.sdpa, Attention.explicit])
+def test_cuda(path):
+    model = randomise(make(attention=path, drop_path=0.4, patch_dropout=0.3, width=64)).eval()
+    x = images(8, size=(24, 32))
+    expected = model(x)
+    model.cuda()
+    torch.testing.assert_close(model(x.cuda()).cpu(), expected, atol=1e-3, rtol=1e-3)  # TF32 may be on
+    with torch.autocast("cuda", torch.bfloat16):
+        rough = model(x.cuda())
+    assert (rough.float().cpu() - expected).abs().max() < 0.05 * expected.abs().max()
+    model.train()(x.cuda()).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    weights = torch.randn(1, 1 + 35, 64, device="cuda")
+    once, again = (torch.autograd.grad((model.positions((5, 7)) * weights).sum(), model.pos_embed)[0] for _ in range(2))
+    assert torch.equal(once, again)  # F.interpolate's would differ in the last bits
+    with torch.device("cuda"):
+        assert all(parameter.is_cuda for parameter in make().parameters())
 
 
 def test_other_channel_counts():
@@ -454,14 +327,3 @@ def test_initial_losses():
     loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / 2
     # (K - 1) ln(1 + 1/K) + ln(1 + K) = ln K + 1 + O(1/K)
     assert loss.item() == pytest.approx(math.log(classes) + 1, abs=1e-3)
-
-
-@pytest.mark.parametrize("answer", [Attention.sdpa, Attention.explicit])
-def test_auto_asks_for_the_default_attention(answer, monkeypatch):
-    asked, fused = [], []
-    monkeypatch.setattr("vit.layers.default_attention", lambda *what: asked.append(what) or answer)
-    real = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
-    make(depth=1)(images())
-    assert asked == [("cpu", torch.float32, 7, 8)]
-    assert len(fused) == (answer is Attention.sdpa)
