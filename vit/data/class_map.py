@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ def class_map(
         raise DataError(f"data.class_map={path}: cannot be read ({error})") from error
     content = _parse(text, path)
     if isinstance(content, list) and content and all(isinstance(row, list) for row in content):
-        return _label_lists(content, len(names), path)
+        return _label_lists(cast(list[list[int]], content), len(names), path)
     pairs = content.items() if isinstance(content, dict) else ((name, name) for name in content)
     ours, theirs = _Lookup(names), _Lookup(data_classes)
     target = torch.full((len(names),), -1, dtype=torch.int64)

@@ -112,15 +112,7 @@ def mask(
     along = _rotation(tilt) @ np.diag([stretch, 1 / stretch]) @ _rotation(-tilt)
     matrix = (along @ _rotation(turn)).T * (radius * side * fine)
     shift = np.array(center) * (side * fine) - 0.5  # OpenCV's pixels have whole numbers in their middle
-    corners = [
-        np.rint((points @ matrix + shift) * 2**_FRACTION).astype(np.int32) for points in _OUTLINES[SHAPES[shape]]
-    ]
+    corners = [(points @ matrix + shift) * 2**_FRACTION for points in _OUTLINES[SHAPES[shape]]]
     canvas = np.zeros((height * fine, width * fine), np.uint8)
-    cv2.fillPoly(
-        canvas,
-        [np.rint(c * 2**_FRACTION).astype(np.int32) for c in corners],
-        (255,),
-        lineType=cv2.LINE_8,
-        shift=_FRACTION,
-    )
+    cv2.fillPoly(canvas, [np.rint(points).astype(np.int32) for points in corners], (255,), shift=_FRACTION)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)

@@ -129,7 +129,8 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
 
     cover = mask(shape, size, center, radius, (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1), math.pi * tilt)
-    ground = _paint(texture(int(10 * ground_kind), x, y, pixel, streams[0]), ground_ramp)
+    middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
+    ground = _paint(texture(int(10 * ground_kind), x - middle[0], y - middle[1], pixel, streams[0]), ground_ramp)
     _clutter(ground, side, numbers[12:])
     figure = texture(kind, x - np.float32(center[0]), y - np.float32(center[1]), pixel, streams[1])
 

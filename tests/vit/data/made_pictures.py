@@ -1,0 +1,39 @@
+"""Pictures on disk for the tests of ViT data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vit.config import DataKind, VitConfig
+
+
+def write_picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (12, 16)) -> Path:
+    """One colour, (height, width), in the format of the path's extension."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.empty((*size, 3), np.uint8)
+    pixels[:] = colour
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_tree(root: Path, folders: dict[str, int]) -> Path:
+    """``{"train/cat": 3}``: folders with so many PNGs each, all of different colours; returns ``root``."""
+    for place, (folder, count) in enumerate(folders.items()):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            write_picture(root / folder / f"{number}.png", (20 * place, 10 * number, 7))
+    return root
+
+
+def folder_config(root: Path | None, kind: DataKind = DataKind.imagefolder) -> VitConfig:
+    """A run at 16x16 on ``root``; its cache lies beside it."""
+    config = VitConfig()
+    config.resolution = [16, 16]
+    config.data.kind = kind
+    if root is not None:
+        config.data.root = str(root)
+        config.data.cache_dir = str(root.parent / "cache")
+    return config
