@@ -159,3 +159,18 @@ def test_objects_in_a_file_are_never_unpickled(tmp_path):
 def test_the_name_of_a_tower_may_follow_the_file(tmp_path):
     np.savez(tmp_path / "a.npz", **{f"params/img/{key}": array for key, array in random_arrays().items()})
     assert read(f"{tmp_path}/a.npz:img").arch["width"] == 64
+
+
+@torch.no_grad()
+def test_timms_own_reader_of_npz_agrees_on_what_is_written(tmp_path):
+    timm = pytest.importorskip("timm")
+    found = read(FIXTURES / "vt_token_old_numbering.npz")
+    state = {name: tensor + 0.01 for name, tensor in found.state.items()}
+    write(state, found.arch, tmp_path / "a.npz", "npz")
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4, "mlp_ratio": 2}
+    theirs = timm.create_model("vit_base_patch16_224", num_classes=7, act_layer="gelu_tanh", **sizes).eval()
+    theirs.load_pretrained(str(tmp_path / "a.npz"))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    ours = VisionTransformer(found.architecture()).eval()
+    ours.load_state_dict(state)
+    assert (ours(images) - theirs(images)).abs().max() < 1e-5

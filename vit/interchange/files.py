@@ -136,6 +136,7 @@ def _kind(path: Path) -> str:
         return "torch"
     raise CheckpointError(
         f"{path} is no weights file: it begins with {start[:8]!r}. Known: .npz, .safetensors, torch's .pth"
+        + (" (a .npz or .pth cut short: fetch it again)" if start.startswith(b"PK") else "")
         + (" (this is a pointer of git LFS: run `git lfs pull`)" if start.startswith(b"version https:") else "")
         + (" (this is a web page: the download failed)" if start.lstrip().startswith(b"<") else "")
     )
@@ -154,8 +155,8 @@ def _load_torch(path: Path) -> Any:
         *(type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "?")),
     ]
     try:
-        with torch.serialization.safe_globals(plain):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(plain), path.open("rb") as file:  # by a path torch would go by its suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         lines = [line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line]
         reason = (lines or str(error).splitlines() or [type(error).__name__])[0][:200]

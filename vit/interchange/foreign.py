@@ -156,7 +156,9 @@ def check_names(state: Mapping[str, Tensor], where: str) -> None:
     """That tensors under our names make a plain ViT; CheckpointError with names where they do not."""
     strange = [name for name in state if not _OURS.fullmatch(name)]
     missing = [name for name in _needed(state) if name not in state]
-    if any(re.search(r"\.mlp\.(?:w12|w3|w1|weights_in)\b", name) for name in strange):
+    gated = any(re.search(r"\.mlp\.(?:w12|w3|w1|weights_in)\b", name) for name in strange)
+    rows, columns = (state.get(f"blocks.0.mlp.fc{index}.weight") for index in (1, 2))  # timm's keep these names
+    if gated or (rows is not None and columns is not None and columns.shape[1] != rows.shape[0]):
         raise CheckpointError(
             f"{where} has SwiGLU layers, as DINOv2's giant has: a plain ViT has two-layer MLPs. "
             "Use model=timm model.name=vit_giant_patch14_dinov2"

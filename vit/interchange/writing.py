@@ -133,8 +133,9 @@ def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
 
 
 def _refuse_npz(work: Work) -> list[str]:
+    # nothing in the file tells an oblong grid: 4x6 patches and a class token would be read as 5x5 without one
     facts = work.facts
-    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "no_bias")
+    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "no_bias", "oblong")
     return _has(facts, *options) + (["pos_embed=none"] if facts["pos_embed"] == "none" else [])
 
 
