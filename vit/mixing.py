@@ -40,12 +40,6 @@ def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: to
     return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
 
 
-def one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> Tensor:
-    """Class indices (B,) to float32 targets (B, K) that sum to 1, smoothed (Szegedy et al., 2016) by `smoothing`."""
-    targets = torch.full((labels.shape[0], num_classes), smoothing / num_classes, device=labels.device)
-    return targets.scatter_(1, labels.long()[:, None], 1 - smoothing + smoothing / num_classes)
-
-
 class Mixer:
     """Mixup (Zhang et al., 2018, arXiv:1710.09412) and CutMix (Yun et al., 2019, arXiv:1905.04899) of a batch.
 

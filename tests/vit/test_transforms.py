@@ -91,7 +91,7 @@ def test_resizing_agrees_with_pillow(cubic: bool, height: int, width: int) -> No
 
 def test_resizing_uses_the_kernel_for_channels_that_lie_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is three times as fast; the input's strides choose it, and with others it falls back in silence."""
-    seen = []
+    seen, image = [], picture()
     interpolate = torch.nn.functional.interpolate
 
     def watch(image: Tensor, *arguments: Any, **options: Any) -> Tensor:
@@ -99,7 +99,7 @@ def test_resizing_uses_the_kernel_for_channels_that_lie_last(monkeypatch: pytest
         return seen[-1]
 
     monkeypatch.setattr(torch.nn.functional, "interpolate", watch)
-    transformed(AugmentConfig(), picture(), 0)
+    transformed(AugmentConfig(), image, 0)
     assert len(seen) == 1 and seen[0].stride()[1:] == (1, 32 * 3, 3)
 
 
