@@ -17,14 +17,14 @@ def broken_inputs(parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, st
     """
     found = []
     for index, part in enumerate(parts):
-        names = part.get("name")
+        named = part.get("name")
         for entry, tensor in _tensors(part):
             if not tensor.ndim or not tensor.is_floating_point():
                 continue
             bad = ~torch.isfinite(tensor.reshape(len(tensor), -1)).all(dim=1)
-            named = isinstance(names, list | tuple) and len(names) == len(tensor)
+            names = named if isinstance(named, list | tuple) and len(named) == len(tensor) else None
             for place in bad.nonzero().flatten().tolist():
-                found.append((entry, index * len(tensor) + place, str(names[place]) if named else None))
+                found.append((entry, index * len(tensor) + place, None if names is None else str(names[place])))
     return found
 
 

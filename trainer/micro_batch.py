@@ -82,10 +82,11 @@ def _read(trainer: Trainer) -> dict[str, Any]:
 def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Any]:
     """A choice for every stage; afterwards everything is as before, bitwise."""
     before = state.Snapshot(trainer)
-    world = trainer.parallel.world
+    world, step = trainer.parallel.world, trainer.step
     found = {}
     try:
         for stage in stages:
+            trainer.step = step
             share = stage.batch_size // world
             sizes = [size for size in range(share, 0, -1) if share % size == 0]
             try:

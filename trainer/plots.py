@@ -21,6 +21,7 @@ class Panel:
     title: str
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     dots: bool = False  # few points, each worth seeing
+    logarithmic: bool = False  # where the values span decades
 
     def add(self, name: str, samples: int, value: Any) -> None:
         """One more point, unless it is no finite number."""
@@ -32,8 +33,8 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
     """The diagrams for records of ``metrics.jsonl``: losses by phase, gradient norms, other scalars, rates, metrics."""
     found: dict[str, Panel] = {}
 
-    def add(title: str, name: str, samples: int, value: Any, dots: bool = False) -> None:
-        found.setdefault(title, Panel(title, dots=dots)).add(name, samples, value)
+    def add(title: str, name: str, samples: int, value: Any, dots: bool = False, logarithmic: bool = False) -> None:
+        found.setdefault(title, Panel(title, dots=dots, logarithmic=logarithmic)).add(name, samples, value)
 
     records = list(records)
     for record in records:
@@ -43,9 +44,9 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
             if not slash:
                 add("while training", name, samples, value)
             elif rest == "grad_norm":
-                add("gradient norm", phase, samples, value)
+                add("gradient norm", phase, samples, value, logarithmic=True)
             else:
-                add(f"losses: {phase}", rest, samples, value)
+                add(f"losses: {phase}", rest, samples, value, logarithmic=True)
         for name, value in (record.get("lr") or {}).items():
             add("learning rate", name, samples, value)
     for record in records:  # metrics come last, in the order in which they are reported
@@ -96,16 +97,21 @@ def write_curves(run_dir: Path, title: str = "") -> Path | None:
     drawn = drawn[:MOST_PANELS]
     columns = min(COLUMNS, len(drawn))
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(4.6 * columns, 2.9 * rows + 0.5), layout="constrained")
+    width, height = 4.6 * columns, 2.7 * rows + 0.7
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    # Margins in inches: matplotlib's own layouts take seconds.
+    figure.subplots_adjust(0.6 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.6 / height, wspace=0.18, hspace=0.32)
     more = f" ({omitted} further metrics: see metrics.jsonl)" if omitted > 0 else ""
-    figure.suptitle(title + more, fontsize=11)
+    figure.suptitle(title + more, fontsize=11, y=1 - 0.12 / height, va="top")
     stages = stage_starts(records)
+    end = max(int(record.get("samples_seen", 0)) for record in records)
     for index, panel in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, index + 1)
         _draw(axes, panel, stages)
         if index >= len(drawn) - columns:
-            axes.set_xlabel("samples seen")
+            axes.set_xlabel("samples seen", fontsize=8)
+        axes.set_xlim(-0.02 * end, 1.02 * end)
     path = run_dir / "curves.png"
     temporary = path.with_name("curves.tmp.png")
     figure.savefig(temporary, dpi=110)
@@ -127,13 +133,12 @@ def _draw(axes: Any, panel: Panel, stages: list[tuple[int, str]]) -> None:
         marker = "o" if panel.dots or len(points) < 3 else ""
         axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name)
     values = [value for points in panel.curves.values() for _, value in points]
-    if not panel.dots and min(values) > 0 and max(values) > 30 * min(values):
+    if panel.logarithmic and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
     last = "" if len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
     axes.set_title(panel.title + last, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=7)
     axes.grid(True, linewidth=0.4, alpha=0.5)
-    axes.margins(x=0.02)
     if len(panel.curves) > 1:
         axes.legend(fontsize=7, framealpha=0.7)

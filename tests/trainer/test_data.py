@@ -313,7 +313,20 @@ def test_prefetching_to_cuda_changes_nothing(workers):
     assert_same(expected, moved)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_copies_of_a_sample_are_augmented_differently(workers):
+    loader = make_loader(Numbers(4), seed=3, samples_seen=0, batch_size=6, repeats=3, workers=workers)
+    (first,) = islice(loader, 1)
+    loader.close()
+    indices, noise = first["index"].tolist(), first["noise"]
+    assert len(set(indices[:3])) == len(set(indices[3:])) == 1 and indices[0] != indices[3]
+    assert len({tuple(row.flatten().tolist()) for row in noise}) == 6
+
+
 def test_no_threads_are_left_behind():
     before = threading.active_count()
     take(2, workers=1)
+    deadline = time.monotonic() + 10  # on a busy machine they take their time to end
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() == before

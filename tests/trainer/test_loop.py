@@ -1,6 +1,7 @@
 """The run as a whole: what it writes, evaluates, shows and leaves as it was."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,92 @@ def test_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert ["long", "12", "50%", "4x8", "3", "2", "1", "*"] in lines
     assert ["make", "adam", "0.01", "1", "5", "40"] in lines
     assert "24 samples in 24 steps" in text and "precision" in text and "auto: the CPU" in text and "device cpu" in text
+
+
+def test_dry_run_shows_the_tasks_tables_and_the_rates_by_layer(tmp_path: Path) -> None:
+    class Telling(LinearTask):
+        def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+            return [(f"flow at {stage.resolution[0]}", [["step", "shape"], ["in", "4"], ["scores", "3"]])]
+
+        def layers(self, phase: str) -> dict[str, int]:
+            return {"model.weight": 1, "model.bias": 0}
+
+    config = toy_config("linear")
+    config.optim["main"].layer_decay, config.optim["main"].weight_decay = 0.5, 0.1
+    text = Trainer(config, Telling, tmp_path).dry_run()
+    assert "\nflow at 4\n  step    shape\n  in          4\n  scores      3\n" in text
+    assert "rates by layer: main" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["0.005", "0", "1", "3"] in lines and ["0.01", "0.1", "1", "12"] in lines
+
+
+def test_layer_decay_needs_layers(tmp_path: Path) -> None:
+    config = toy_config("linear")
+    config.optim["main"].layer_decay = 0.5
+    with pytest.raises(
+        ConfigError, match=r"optim\.main\.layer_decay=0\.5: the task knows no layer of model\.weight, mo"
+    ):
+        Trainer(config, LinearTask, tmp_path)
+
+
+def test_rates_in_every_step_are_the_layers_own(tmp_path: Path) -> None:
+    """Neither the schedule nor resuming applies the decay twice."""
+    seen: list[tuple[float, list[float]]] = []
+
+    class Deep(RivalTask):
+        def layers(self, phase: str) -> dict[str, int]:
+            parts = {"maker.coarse": 0, "maker.fine": 1, "judge.0": 0, "judge.2": 2}
+            return {f"{p}.{w}": layer for p, layer in parts.items() for w in ("weight", "bias")}
+
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            rates = {group["scale"]: group["lr"] for group in trainer.optimizers[phase].param_groups}
+            seen.append((ctx.progress, [rates[scale] / scale for scale in sorted(rates)]))
+            assert sorted(rates) == ([0.5, 1.0] if phase == "make" else [0.25, 1.0])
+            return super().losses(phase, segment, ctx)
+
+    for samples in (12, 24):
+        config = toy_config("rival", max_samples=samples)
+        config.schedule.decay_start = 0.25
+        for row in config.optim.values():
+            row.layer_decay = 0.5
+        trainer = Trainer(config, Deep, tmp_path)
+        trainer.fit()
+        for progress, rates in seen:
+            expected = 0.01 * min(1.0, (1 - progress) / 0.75)
+            assert rates == pytest.approx([expected, expected])
+        seen.clear()
+    training = [r for r in records(tmp_path) if "losses" in r]
+    rate = pytest.approx(0.01 * (1 - 4 / 12) / 0.75)  # that of the last layer
+    assert training[0]["lr"] == {"make": rate, "judge": rate}
+
+
+def test_the_note_stands_with_every_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Noted(LinearTask):
+        def evaluation_note(self, stage: Stage) -> str:
+            return f"whole clips of {stage.frames}"
+
+    Trainer(toy_config("linear", max_samples=16, eval_every=2), Noted, tmp_path).fit()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("evaluation")]
+    assert lines and all("score " in line for line in lines)
+    assert lines[0].endswith("(whole clips of 2)") and lines[-1].endswith("(whole clips of 3)")
+    assert {r["note"] for r in records(tmp_path) if "eval" in r} == {"whole clips of 2", "whole clips of 3"}
+
+
+def test_the_pace_is_told_after_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path, "linear", log_every=1000).fit()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert len(lines) == 1 and lines[0].startswith("step 1 | short | ")
+    assert re.search(r"[\d.e+]+ samples/s \| ETA \d+ s \(one step's pace\)$", lines[0])
+    assert [r for r in records(tmp_path) if "losses" in r] == []  # records come when they are due
+
+
+def test_progress_goes_on_between_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.logs.PLAIN_PROGRESS_S", 0.0)
+    build(tmp_path, "linear", log_every=1000, eval_every=0).fit()
+    shown = [line for line in capsys.readouterr().out.splitlines() if "samples/s, ETA" in line]
+    assert len(shown) == 7 and shown[-1].startswith("100 % step 9, 24 samples")
 
 
 @pytest.mark.parametrize("steps", [1, 5, 13])

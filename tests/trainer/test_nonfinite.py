@@ -12,6 +12,7 @@ from toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
 from trainer.config import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
+from trainer.finite import broken_inputs
 from trainer.loop import Trainer
 from trainer.nonfinite import load_dump, network_tensors, plain_tensors, restore_streams, streams_state
 from trainer.task import Segment, StepContext
@@ -183,6 +184,36 @@ def test_fp16_runs_and_skips_overflows(tmp_path: Path, kind: type[ToyTask]) -> N
     assert torch.isfinite(torch.tensor(metrics["score"]))
     assert any(scaler.get_scale() < 2.0**16 for scaler in trainer.precision.scalers.values())
     assert trainer.guard.skipped == 0
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    """By its name where it has one, else by its place; the number in the data helps to find the file."""
+    settings = toy_config("linear", stages={"s": StageConfig(batch_size=4, accumulate=2)})
+    with pytest.raises(
+        NonFiniteError, match=r"not finite: 'x' of sample 'sample 4' \(number 4 of the data\)\. No weig"
+    ):
+        Trainer(settings, lambda: build_toy(settings, poison=4), tmp_path / "a").fit()
+
+    class Nameless(LinearTask):
+        def segments(self, batch: dict[str, Any], ctx: StepContext) -> Any:
+            yield Segment(x=batch["x"], y=batch["y"])
+
+    with pytest.raises(NonFiniteError, match=r"'x' of sample \d of the batch \(number 4 of the data\)\."):
+        Trainer(settings, lambda: Nameless(poison=4), tmp_path / "b").fit()
+
+
+def test_good_input_is_not_blamed(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError) as caught:
+        spoiled(tmp_path, "make").fit()
+    assert "The data themselves" not in str(caught.value)
+
+
+def test_where_input_is_not_finite() -> None:
+    image = torch.zeros(2, 3, 4, 4)
+    image[1, 2, 0, 0] = torch.inf
+    whole = {"image": torch.zeros(2, 3, 4, 4), "label": torch.tensor([1, 2]), "lr": torch.tensor(1.0)}
+    parts = [whole, {**whole, "image": image, "name": ["a", "b"], "more": {"w": torch.tensor([torch.nan, 0.0])}}]
+    assert broken_inputs(parts) == [("image", 3, "b"), ("more.w", 2, "a")]
 
 
 def test_streams_come_back() -> None:

@@ -12,12 +12,10 @@ sizes = st.integers(1, 40)
 seeds = st.integers(-(2**63), 2**64 - 1)
 
 
-def global_order(n, seed, start, batch, world, batches):
+def global_order(n, seed, start, batch, world, batches, **options):
     """(epoch, index) in global order as all processes together see it."""
-    ranks = [
-        list(islice(TrainSampler(n, seed=seed, samples_seen=start, batch_size=batch, rank=rank, world=world), batches))
-        for rank in range(world)
-    ]
+    options |= {"seed": seed, "samples_seen": start, "batch_size": batch, "world": world}
+    ranks = [list(islice(TrainSampler(n, rank=rank, **options), batches)) for rank in range(world)]
     return [key[:2] for step in range(batches) for rank in range(world) for key in ranks[rank][step]]
 
 
@@ -53,6 +51,42 @@ def test_the_order_does_not_depend_on_the_number_of_processes(n, seed, start, ba
     one = global_order(n, seed, start, 4, 1, batches)
     assert global_order(n, seed, start, 2, 2, batches) == one
     assert global_order(n, seed, start, 1, 4, batches) == one
+
+
+@settings(deadline=None, max_examples=60)
+@given(n=sizes, seed=seeds, repeats=st.integers(1, 5), batch=st.integers(1, 4), world=st.integers(1, 3))
+def test_repeats_are_in_a_row_and_never_drawn_alike(n, seed, repeats, batch, world):
+    batches = -(-2 * n * repeats // (batch * world))
+    seen = global_order(n, seed, 0, batch, world, batches, repeats=repeats)
+    once = [GlobalOrder(n, seed)[p] for p in range(2 * n)]
+    for place, (epoch, index) in enumerate(once):
+        copies = seen[place * repeats : (place + 1) * repeats]
+        assert [i for _, i in copies] == [index] * repeats
+        assert [showing for showing, _ in copies] == list(range(epoch * repeats, (epoch + 1) * repeats))
+    whole = seen[: 2 * n * repeats]
+    assert len(set(whole)) == len(whole), "each key gives a random stream of its own"
+
+
+@settings(deadline=None, max_examples=60)
+@given(n=sizes, seed=seeds, repeats=st.integers(1, 4), done=st.integers(0, 20), world=st.sampled_from([1, 2, 4]))
+def test_repeats_go_on_anywhere_with_any_number_of_processes(n, seed, repeats, done, world):
+    whole = global_order(n, seed, 0, 4, 1, done + 5, repeats=repeats)
+    tail = global_order(n, seed, 4 * done, 4 // world, world, 5, repeats=repeats)
+    assert tail == whole[4 * done :]
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=sizes, seed=seeds, start=st.integers(0, 100))
+def test_one_repeat_is_none(n, seed, start):
+    assert global_order(n, seed, start, 3, 2, 5, repeats=1) == global_order(n, seed, start, 3, 2, 5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=sizes, repeats=st.integers(1, 3), done=st.integers(0, 9), rank=st.integers(0, 1), place=st.integers(0, 2))
+def test_which_sample_stood_where(n, repeats, done, rank, place):
+    sampler = TrainSampler(n, seed=1, samples_seen=5, batch_size=3, rank=rank, world=2, repeats=repeats)
+    batch = next(islice(sampler, done, None))
+    assert sampler.index_at(5 + 6 * done, place) == batch[place][1]
 
 
 def test_seeds_and_epochs_give_different_orders():

@@ -1,5 +1,6 @@
 """Schedules: bounded, exact at both ends, monotone where promised."""
 
+import dataclasses
 import math
 
 import pytest
@@ -14,11 +15,13 @@ shares = st.floats(0.0, 1.0)
 
 @st.composite
 def usable(draw: st.DrawFn) -> ScheduleConfig:
-    start = draw(st.floats(0.0, 0.99))
+    start = draw(st.none() | st.floats(0.0, 0.99))
     milestones = sorted(draw(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4)))
     return ScheduleConfig(
         kind=draw(st.sampled_from(ScheduleKind)),
-        warmup=draw(st.floats(0.0, 1.0)) * start,
+        warmup=draw(st.floats(0.0, 1.0, exclude_max=True)) * (1.0 if start is None else start),
+        warmup_from=draw(shares),
+        timescale=draw(st.floats(0.001, 0.99)),
         decay_start=start,
         final=draw(shares),
         milestones=milestones,
@@ -50,11 +53,12 @@ def test_ends_are_exact(schedule: ScheduleConfig) -> None:
     end = schedules.factor(schedule, 1.0)
     if schedule.kind in (ScheduleKind.linear, ScheduleKind.cosine):
         assert end == schedule.final
-        assert schedules.factor(schedule, schedule.decay_start) == 1.0
+        start = schedule.warmup if schedule.decay_start is None else schedule.decay_start
+        assert schedules.factor(schedule, start) == 1.0
     elif schedule.kind is ScheduleKind.constant:
         assert end == 1.0
     if schedule.warmup > 0:
-        assert schedules.factor(schedule, 0.0) == 0.0
+        assert schedules.factor(schedule, 0.0) == schedule.warmup_from
     assert schedules.factor(schedule, 7.0) == end  # a last batch may overshoot
 
 
@@ -67,10 +71,64 @@ def test_known_values() -> None:
     assert [schedules.factor(step, p) for p in (0.49, 0.5, 0.75)] == pytest.approx([1.0, 0.1, 0.01])
 
 
+@settings(deadline=None)
+@given(usable(), shares, st.integers(2, 10**9))
+def test_samples_mean_the_same_as_shares(schedule: ScheduleConfig, progress: float, total: int) -> None:
+    counted = dataclasses.replace(schedule)
+    counted.warmup = max(1, round(schedule.warmup * total))
+    counted.timescale = max(1, round(schedule.timescale * total))
+    schedule.warmup, schedule.timescale = counted.warmup / total, counted.timescale / total
+    assert schedules.problems(counted) == []
+    if schedule.warmup < 1 and schedule.timescale < 1:
+        assert schedules.factor(counted, progress, total) == schedules.factor(schedule, progress)
+
+
+def test_warm_up_in_samples() -> None:
+    schedule = ScheduleConfig(kind=ScheduleKind.cosine, warmup=500, decay_start=None, warmup_from=0.1)
+    assert schedules.factor(schedule, 0.0, 10_000) == 0.1
+    assert schedules.factor(schedule, 0.025, 10_000) == pytest.approx(0.55)
+    assert schedules.factor(schedule, 0.05, 10_000) == 1.0
+    assert schedules.factor(schedule, 0.525, 10_000) == pytest.approx(0.5)
+    assert schedules.factor(schedule, 1.0, 10_000) == 0.0
+    with pytest.raises(ValueError, match="total_samples"):
+        schedules.factor(schedule, 0.5)
+
+
+def test_a_run_that_ends_in_its_warm_up_is_told_so() -> None:
+    schedule = ScheduleConfig(kind=ScheduleKind.cosine, warmup=500)
+    assert schedules.notes(schedule, 10_000) == []
+    assert "ends in its warm-up" in schedules.notes(schedule, 100)[0]
+    assert schedules.factor(schedule, 1.0, 100) == pytest.approx(0.2)  # as far as 100 samples of 500 go
+
+
+def test_decay_waits_for_the_end_of_warm_up() -> None:
+    schedule = ScheduleConfig(kind=ScheduleKind.linear, warmup=600, decay_start=0.5)
+    assert schedules.problems(schedule) == []
+    assert schedules.factor(schedule, 0.6, 1000) == 1.0
+    assert schedules.factor(schedule, 0.8, 1000) == pytest.approx(0.5)
+
+
+def test_inverse_square_root() -> None:
+    """big_vision's: 1 / sqrt(1 + (t - warm-up) / timescale), with a linear cool-down."""
+    schedule = ScheduleConfig(kind=ScheduleKind.rsqrt, warmup=0.1, timescale=0.1, decay_start=0.9, final=0.2)
+    assert schedules.factor(schedule, 0.1) == 1.0
+    assert schedules.factor(schedule, 0.2) == pytest.approx(1 / math.sqrt(2))
+    assert schedules.factor(schedule, 0.4) == pytest.approx(0.5)
+    assert schedules.factor(schedule, 0.9) == pytest.approx(1 / 3)
+    assert schedules.factor(schedule, 0.95) == pytest.approx(0.6 / math.sqrt(9.5))
+    assert schedules.factor(schedule, 1.0) == pytest.approx(0.2 / math.sqrt(10))
+    counted = ScheduleConfig(kind=ScheduleKind.rsqrt, warmup=100, timescale=300, decay_start=1.0)
+    assert schedules.factor(counted, 1.0, 1000) == pytest.approx(0.5)  # no cool-down
+
+
 @pytest.mark.parametrize(
     ("schedule", "named"),
     [
-        (ScheduleConfig(warmup=1.5), "schedule.warmup=1.5"),
+        (ScheduleConfig(warmup=1.5), "schedule.warmup=1.5: must be a share of the run (below 1) or whole samples"),
+        (ScheduleConfig(warmup=-0.1), "schedule.warmup=-0.1"),
+        (ScheduleConfig(warmup_from=2.0), "schedule.warmup_from=2.0"),
+        (ScheduleConfig(kind=ScheduleKind.rsqrt, timescale=0), "schedule.timescale=0"),
+        (ScheduleConfig(timescale=10.5), "schedule.timescale=10.5"),
         (ScheduleConfig(kind=ScheduleKind.linear, warmup=0.6, decay_start=0.5), "ends after schedule.decay_start"),
         (ScheduleConfig(kind=ScheduleKind.step), "schedule.milestones=[]"),
         (ScheduleConfig(kind=ScheduleKind.step, milestones=[0.8, 0.2]), "must be rising"),
