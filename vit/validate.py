@@ -16,6 +16,7 @@ from vit.config import (
     Distill,
     DropPathShape,
     Fit,
+    Interpolation,
     LossConfig,
     LossKind,
     ModelConfig,
@@ -84,7 +85,11 @@ def _model_problems(model: ModelConfig) -> list[str]:
         found.append(f"model.distilled=true needs model.pool=cls, not {show(model.pool)}")
     if model.distilled and model.representation:
         found.append("model.distilled=true has two linear heads: set model.representation=0")
-    if model.drop_path and model.drop_path_shape is DropPathShape.ramp and (model.depth or VARIANTS[variant].depth) == 1:
+    if (
+        model.drop_path
+        and model.drop_path_shape is DropPathShape.ramp
+        and (model.depth or VARIANTS[variant].depth) == 1
+    ):
         found.append(
             f"model.drop_path={model.drop_path} with one block and drop_path_shape=ramp drops nothing: use constant"
         )
@@ -195,6 +200,8 @@ def _augment_problems(augment: AugmentConfig) -> list[str]:
         found.append(f"augment.ratio={show(augment.ratio)}: needs [least, most] width to height, like [0.75,1.3333]")
     if not 0.0 < augment.eval_crop_ratio <= 1.0:
         found.append(f"augment.eval_crop_ratio={augment.eval_crop_ratio}: must be above 0 and at most 1, like 0.875")
+    if augment.eval_interpolation is Interpolation.random:
+        found.append("augment.eval_interpolation=random: evaluation draws nothing; use bilinear or bicubic")
     if augment.auto is not None:
         wrong = policy_problem(augment.auto)
         found += [f"augment.auto={augment.auto}: {wrong}"] if wrong else []
