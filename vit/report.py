@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,15 +96,19 @@ def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
         confusion: (K, K) counts.
         classes: K names, shown up to ``READABLE`` classes; beyond, it is a bare heat map.
     """
-    k = len(classes)
+    k, readable = len(classes), len(classes) <= READABLE
     share = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp_min(1)
-    readable = k <= READABLE
-    side = 2.5 + 0.36 * k if readable else 10.0
-    figure, axes = _figure(side + 0.8, side)
+    names = [_short(name) for name in classes] if readable else []
+    side = max(0.36 * k, 3.6) if readable else 8.0
+    margin = 0.7 + 0.075 * max((len(name) for name in names), default=4)  # inches: 8 point letters
+    width, height = margin + side + 1.1, margin + side + 0.5
+    figure = _figure(width, height)
+    axes = figure.add_axes((margin / width, margin / height, side / width, side / height))
+    bar = figure.add_axes(((margin + side + 0.2) / width, margin / height, 0.2 / width, side / height))
     picture = axes.imshow(share.numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
-    axes.set(xlabel="predicted", ylabel="true", title=_title(confusion))
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.suptitle(_title(confusion), fontsize=9, y=1 - 0.25 / height, va="center")
     if readable:
-        names = [_short(name) for name in classes]
         axes.set_xticks(range(k), names, rotation=90, fontsize=8)
         axes.set_yticks(range(k), names, fontsize=8)
         for row, column in confusion.nonzero().tolist():
@@ -111,22 +116,24 @@ def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
             colour = "white" if value > 0.5 else "black"
             text = f"{100 * value:.0f}" if value > 0.005 else "."
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.02, label="share of the true class")
+    figure.colorbar(picture, cax=bar, label="share of the true class")
     return _drawn(figure)
 
 
 def calibration_picture(bins: Bins, error: float) -> Tensor:
     """Reliability diagram: accuracy over confidence, with the share of samples in each bin below (Guo et al., 2017)."""
-    count = len(bins.count)
-    middle = (torch.arange(count) + 0.5) / count
-    figure, (axes, below) = _figure(5.0, 6.0, rows=2, height_ratios=[3, 1], sharex=True)
-    axes.bar(middle, bins.accuracy, width=1 / count, color="tab:blue", edgecolor="white", label="accuracy")
-    filled = bins.count > 0
-    axes.plot(bins.confidence[filled], bins.accuracy[filled], "o", color="black", markersize=3, label="bin means")
+    count, confidence, accuracy = (x.numpy() for x in (bins.count, bins.confidence, bins.accuracy))
+    edge = 1 / len(count)
+    middle, filled = np.arange(len(count)) * edge + edge / 2, count > 0
+    figure = _figure(5.0, 6.0)
+    axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+    figure.subplots_adjust(0.13, 0.09, 0.97, 0.94, hspace=0.08)
+    axes.bar(middle, accuracy, width=edge, color="tab:blue", edgecolor="white", label="accuracy")
+    axes.plot(confidence[filled], accuracy[filled], "o", color="black", markersize=3, label="bin means")
     axes.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
     axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"calibration error (ECE) {100 * error:.2f} %")
     axes.legend(loc="upper left")
-    below.bar(middle, bins.count / bins.count.sum().clamp_min(1), width=1 / count, color="tab:grey", edgecolor="white")
+    below.bar(middle, count / max(count.sum(), 1), width=edge, color="tab:grey", edgecolor="white")
     below.set(xlabel="confidence", ylabel="share of samples")
     return _drawn(figure)
 
@@ -166,24 +173,19 @@ def _short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _figure(width: float, height: float, rows: int = 1, **options: Any) -> tuple[Any, Any]:
-    """A figure [inches] that no window system and no global state of matplotlib knows of."""
+def _figure(width: float, height: float) -> Any:
+    """A figure [inches] that no window system and no global state of matplotlib knows of, nor its slow layouts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
-    sharex = options.pop("sharex", False)
-    return figure, figure.subplots(rows, 1, sharex=sharex, gridspec_kw=options or None)
+    return figure
 
 
 def _drawn(figure: Any) -> Tensor:
     figure.canvas.draw()
-    return (
-        torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8)
-        .view(*reversed(figure.canvas.get_width_height()), 4)[..., :3]
-        .contiguous()
-    )
+    return torch.from_numpy(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
 
 
 _TITLES = {
