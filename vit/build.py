@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,13 @@ from vit.architecture import architecture
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
 from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model import VisionTransformer
-from vit.variants import VARIANTS
 
 if TYPE_CHECKING:
     from vit.data import DataInfo
-    from vit.interchange import Foreign
 
 PREFIX = "model."  # the network's name among the task's
 DEFAULT = 0.5  # mean and std where nothing else tells: pixels 0..1 to -1..1, as Google's ViTs take them
 Size = tuple[int, int]
-
-_USUAL = 224  # pixels, where a file has no position table that would tell
 
 
 @dataclass
@@ -170,35 +165,21 @@ def _load_plain(source: str) -> tuple[VisionTransformer, dict[str, Any]]:
     from vit.interchange import read
 
     foreign = read(source)
-    config, facts = foreign_config(foreign), foreign.arch
-    rows, columns = facts.get("grid") or (_USUAL // config.patch, _USUAL // config.patch)
-    size = rows * config.patch, columns * config.patch
-    model = VisionTransformer(architecture(config, facts["num_classes"], facts["in_channels"], size))
-    state, report = fit(foreign, model.state_dict(), model.arch, config)
+    model = VisionTransformer(foreign.architecture())
+    arch = model.arch
+    state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))
     if report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
     model.load_state_dict(state, strict=False)
-    default = [DEFAULT] * facts["in_channels"]
+    default = [DEFAULT] * arch.in_channels
     return model, {
         "mean": report.mean or default,
         "std": report.std or default,
         "classes": report.classes,
-        "resolution": list(size),
+        "resolution": list(arch.image_size),
         "interpolation": report.interpolation,
         "crop_ratio": report.crop_ratio,
     }
-
-
-def foreign_config(foreign: Foreign) -> ModelConfig:
-    """The configuration of the network that a file was made with."""
-    kinds = {item.name: item.default for item in fields(ModelConfig)}
-    values = {name: value for name, value in foreign.arch.items() if name in kinds}
-    for name, value in values.items():
-        if isinstance(kinds[name], Enum) and not isinstance(value, Enum):
-            values[name] = type(kinds[name])(value)
-    sizes = {key: values[key] for key in ("width", "depth", "mlp", "heads")}
-    alike = [name for name, known in VARIANTS.items() if all(getattr(known, k) == v for k, v in sizes.items())]
-    return ModelConfig(**{**values, "variant": alike[0] if alike else "B"})
 
 
 def _construct(
@@ -235,7 +216,9 @@ def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
     for name in ("mean", "std"):
         values = getattr(config.data, name)
         if values is not None and len(values) not in (1, channels):
-            problems.append(f"data.{name} has {len(values)} numbers for {channels} channels: give one each, or one")
+            problems.append(
+                f"data.{name} has {len(values)} numbers, the pictures {channels} channels: give one each, or one"
+            )
     if model.channel_map and len(model.channel_map) != channels:
         problems.append(
             f"model.channel_map has {len(model.channel_map)} entries, the pictures {channels} channels: one for each"
