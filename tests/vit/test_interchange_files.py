@@ -308,6 +308,18 @@ def test_runs_and_checkpoints_of_ours(tmp_path):
         assert found.mean == (0.1,) * 3 and found.arch["grid"] == (4, 4)
 
 
+def test_a_run_of_a_plain_vit_of_timm(tmp_path):
+    timm = pytest.importorskip("timm")
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 4, "mlp_ratio": 2}
+    model = timm.create_model("vit_base_patch16_224", num_classes=5, **sizes)
+    meta = {"config": {"model": {"name_options": sizes}}, "task": {"mean": [0.1] * 3, "std": [0.2] * 3}}
+    meta["task"]["architecture"] = "vit_base_patch16_224"
+    Checkpoints(tmp_path).save(1, {}, prefixed(model.state_dict(), "model."), None, meta)
+    found = read(tmp_path)
+    compare(model.state_dict(), found.state, "the run")
+    assert found.arch["heads"] == 4 and found.mean == (0.1,) * 3
+
+
 # the command
 
 

@@ -52,7 +52,7 @@ REFUSED = {  # who cannot hold what, and the word that must be in the message
         **{"mae": "pool_first", "map": "map", "qk_norm": "qk_norm"},
     },
     "torchvision": {
-        **{"oblong": "oblong", "grey": "1 channels", "distilled": "distillation", "layer_scale": "layer scale"},
+        **{"oblong": "oblong", "grey": "in_channels=1", "distilled": "distillation", "layer_scale": "layer scale"},
         **{"registers": "2 registers", "registers_no_class_position": "2 registers", "dinov2": "4 registers"},
         **{"gap": "pool=gap", "gap_registers": "registers", "gap_class": "pool=gap", "mae": "pool=gap"},
         **{"map": "pool=map", "qk_norm": "qk_norm", "rms": "rms"},

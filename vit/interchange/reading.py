@@ -53,7 +53,7 @@ def read(source: str | Path) -> Foreign:
     named = to_ours(content.tensors, str(path))
     if content.header or content.meta:
         return _from_own(content, named)
-    if "model_type" in content.config:
+    if content.config.get("model_type", "timm_wrapper") != "timm_wrapper":  # transformers wraps models of timm so
         return _from_hf(content, named)
     if "architecture" in content.config:
         return _from_timm_folder(content, named)

@@ -126,7 +126,7 @@ def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
         "map": facts["pool"] == "map" and "pool=map",
         "gap": facts["pool"] == "gap" and "pool=gap",
         "no_bias": not facts["qkv_bias"] and "no biases of queries, keys and values",
-        "channels": facts["in_channels"] != 3 and f"{facts['in_channels']} channels",
+        "channels": facts["in_channels"] != 3 and f"in_channels={facts['in_channels']}",
         "oblong": facts["grid"] and facts["grid"][0] != facts["grid"][1] and "an oblong grid of positions",
     }
     return [str(words[name]) for name in names if words[name]]
