@@ -67,7 +67,7 @@ def test_the_script_writes_scores_tables_and_pictures(
     assert set(wanted.split()) <= record.keys()
     assert all(isinstance(value, int | float) for value in record.values())
     assert f"{100 * record['top1']:.2f} %" in shown and "2-shot least squares" in shown
-    rows = list(csv.DictReader((tmp_path / "per_class.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "per_class.csv").read_text().splitlines()))
     assert len(rows) == 10 and sum(int(row["samples"]) for row in rows) == 20
     right = sum(int(row["samples"]) * float(row["accuracy"] or 0) for row in rows)
     assert right / 20 == pytest.approx(record["top1"], abs=1e-5)
