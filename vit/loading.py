@@ -121,7 +121,7 @@ def fit(
     source = config.weights or foreign.origin
     work = Adaptation(dict(foreign.state), foreign.arch, arch, config, source, notes=list(foreign.notes))
     _check_kind(work, target)
-    _check_sizes(work)
+    _check_sizes(work, foreign.heads_told)
     _check_parts(work)
     classes = work.state["head.weight"].shape[0] if "head.weight" in work.state else None
     fit_patches(work)
@@ -165,13 +165,13 @@ def _check_kind(work: Adaptation, target: Mapping[str, Tensor]) -> None:
         )
 
 
-def _check_sizes(work: Adaptation) -> None:
-    """Width, depth, MLP width and heads, which no fitting can change."""
+def _check_sizes(work: Adaptation, heads_told: bool) -> None:
+    """Width, depth, MLP width and heads (where the file tells them), which no fitting can change."""
     state, arch = work.state, work.arch
     theirs = {"width": state[PATCH].shape[0], "depth": 1 + max(_block_numbers(state))}
     if "blocks.0.mlp.fc1.weight" in state:
         theirs["mlp"] = state["blocks.0.mlp.fc1.weight"].shape[0]
-    if work.facts.get("heads"):
+    if heads_told and work.facts.get("heads"):
         theirs["heads"] = int(work.facts["heads"])
     ours = {name: getattr(arch, name) for name in theirs}
     if theirs == ours:

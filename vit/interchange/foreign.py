@@ -46,6 +46,7 @@ class Foreign:
         classes: class names, or None.
         notes: what the user should know: tensors left out and why, assumptions made.
         layout: how a Google file was laid out (``vit.interchange.google.Layout`` as a dict); empty elsewhere.
+        heads_told: the file tells ``heads``; else they are those usual at its width.
     """
 
     state: dict[str, Tensor]
@@ -58,6 +59,7 @@ class Foreign:
     classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
+    heads_told: bool = True
 
     def architecture(self) -> Architecture:
         """What to build for these weights; at the resolution of their position table, else 224 pixels.

@@ -64,10 +64,11 @@ def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **t
     if fold_register_rows(named.state, known.get("grid")):
         named.notes.append("positions of the registers added to the registers: the same function")
     arch = infer_architecture(named.state, where, {**named.known, **known})
-    if not known.get("heads") and "blocks.0.attn.q_norm.weight" not in named.state:
+    told = bool(known.get("heads")) or "blocks.0.attn.q_norm.weight" in named.state
+    if not told:
         guess = f"taken as {arch['heads']}, as usual at its width" if arch["heads"] else "give heads=N where asked"
         named.notes.append(f"attention heads not in the file: {guess}")
-    return Foreign(named.state, origin, arch, notes=named.notes, **travels)
+    return Foreign(named.state, origin, arch, notes=named.notes, heads_told=told, **travels)
 
 
 # our own
