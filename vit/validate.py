@@ -173,12 +173,13 @@ def _data_problems(data: DataConfig) -> list[str]:
     if data.kind not in BUILT_IN:
         fetch = " (data.download=true fetches it there)" if data.kind in FETCHED else ""
         needed = f"data={show(data.kind)} reads files; give data.root=PATH{fetch}"
-        if data.download and data.root is not None:
-            pass  # made by the download
-        else:
-            found += existing("data.root", data.root, needed)
-        found += existing("data.val_root", data.val_root)
-        found += existing("data.test_root", data.test_root)
+        for name in ("root", "val_root", "test_root"):
+            value = getattr(data, name)
+            if name == "root" and (data.download and value is not None or value is None and data.val_root):
+                continue  # made by the download; data to evaluate on alone
+            if value is not None and data.kind is DataKind.webdataset and set("{*?[") & set(value):
+                continue  # a pattern of shards
+            found += existing(f"data.{name}", value, needed if name == "root" else "")
     found += existing("data.class_map", data.class_map)
     if data.multilabel and data.kind is not DataKind.csv:
         found.append(f"data.multilabel=true is for data=csv, not {show(data.kind)}")

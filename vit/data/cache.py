@@ -55,7 +55,7 @@ def cached(config: VitConfig, source: Source) -> Source:
     while isinstance(base, Selection):
         base, indices = base.source, base.indices[indices]
     if not isinstance(base, EncodedSource):
-        _log.info("data.cache=true: nothing to do, the pictures are in memory")
+        _log.info("data.cache=true: nothing to do, the pictures are drawn or in memory")
         return source
     kept, places = np.unique(indices, return_inverse=True)
     side = config.data.cache_size or math.ceil(max(config.resolution) / config.augment.eval_crop_ratio)

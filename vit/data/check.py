@@ -73,7 +73,9 @@ def open_splits(config: VitConfig) -> dict[str, Source]:
     return found
 
 
-def check_split(source: Source, split: str, progress: Progress, most: int | None = None, threads: int = 2) -> SplitReport:
+def check_split(
+    source: Source, split: str, progress: Progress, most: int | None = None, threads: int = 2
+) -> SplitReport:
     """Decode pictures and look at them.
 
     Args:

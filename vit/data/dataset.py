@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import DataError
-from vit.config import DataKind, OnBadFile, VitConfig
+from vit.config import OnBadFile, VitConfig
 from vit.data.decode import BadFileError, to_channels
 from vit.data.sources import Source, open_source, training_view
 from vit.data.transforms import EvalTransform, TrainTransform
@@ -88,13 +88,13 @@ def build(config: VitConfig, split: str, resolution: tuple[int, int]) -> Picture
     """`vit.data.build_dataset`."""
     source = open_source(config, split, resolution)
     channels = config.data.channels or source.channels
-    if config.data.cache and config.data.kind is not DataKind.shapes:
-        from vit.data.cache import cached
-
-        source = cached(config, source)
     train = split == "train"
     if train:
         source = training_view(config, source)
+    if config.data.cache:
+        from vit.data.cache import cached
+
+        source = cached(config, source)
     return PictureDataset(
         source,
         _transform(config, train, resolution),

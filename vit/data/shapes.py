@@ -27,6 +27,7 @@ _SPLITS = {"train": 0, "val": 1, "test": 2}
 _RADIUS = (0.27, 0.42)  # of the shape, in short sides
 _TURN = math.pi  # largest rotation to either side, radians
 _STRETCH = 1.18  # largest ratio of length to geometric mean of length and width
+_DEPTH = (0.5, 0.75)  # of a texture: brightness of its darker colour as a share of the brighter one's
 _CLUTTER = 6  # most things on the ground
 _NOISE = 7.0  # largest standard deviation of the noise, grey levels
 
@@ -183,7 +184,7 @@ def _colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
     ):
         value = 0.3 + 0.3 * bright if dark else 0.75 + 0.25 * bright
         saturation = 0.25 + 0.65 * saturation
-        darker = value * (0.5 + 0.25 * contrast)
+        darker = value * (_DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * contrast)
         ramps.append([_rgb(turn, saturation, value), _rgb(turn + 0.16 * (drift - 0.5), saturation, darker)])
     return np.array(ramps[0], np.float32), np.array(ramps[1], np.float32)
 

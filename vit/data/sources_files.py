@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vit.config import VitConfig
+from vit.config import DataKind, VitConfig
 from vit.data import SPLITS
 from vit.data.decode import decode, read_bytes
 from vit.data.sources import Selection, Source, hold_out
@@ -149,17 +149,22 @@ def _open_split(
     load: Callable[[L, str, Source | None], Source],
 ) -> Source:
     data = config.data
-    places: dict[str, L] = find(data_path("data.root", data.root)) if data.root is not None else {}
+    pattern = data.kind is DataKind.webdataset
+    places: dict[str, L] = {}
+    if data.root is not None:
+        places = find(data_path("data.root", data.root, pattern=pattern))
     if "all" in places:
         places["train"] = places.pop("all")
     for name, root in (("val", data.val_root), ("test", data.test_root)):
         if root is not None:
-            found = find(data_path(f"data.{name}_root", root))
+            found = find(data_path(f"data.{name}_root", root, pattern=pattern))
             for choice in (name, "all", "val", "test", "train"):
                 if choice in found:
                     places[name] = found[choice]
                     break
     if split == "train" and "train" not in places:
+        if data.root is None:
+            data_path("data.root", None)
         found = ", ".join(places) or "nothing"
         raise DataError(f"data.root={data.root}: no training pictures there (found: {found}); expected {_EXPECTED}")
     if split == "test" and "test" not in places:
@@ -185,9 +190,8 @@ def _open_split(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
             "give data.val_root"
         )
-    note = (
-        f"no val split: the last {data.val_share:g} of every class is held out ({len(held)} of {len(train)} pictures)"
-    )
+    which = "about" if train.multilabel else "of every class the last"
+    note = f"no val split: {which} {100 * data.val_share:g} % are held out ({len(held)} of {len(train)} pictures)"
     return _noted(Selection(train, rest if split == "train" else held), note)
 
 
@@ -200,8 +204,8 @@ def _noted(source: Source, note: str) -> Source:
     return Selection(source, np.arange(len(source)), [*source.notes, note])
 
 
-def data_path(key: str, value: str | None) -> Path:
-    """A path of the configuration, which exists.
+def data_path(key: str, value: str | None, *, pattern: bool = False) -> Path:
+    """A path of the configuration, which exists; with ``pattern`` it may stand for several.
 
     Raises:
         ConfigError: not given.
@@ -210,7 +214,7 @@ def data_path(key: str, value: str | None) -> Path:
     if value is None:
         raise ConfigError(f"{key} is not given: say where the data are, for example {key}=/data/pictures")
     path = Path(value).expanduser()
-    if not path.exists():
+    if not path.exists() and not (pattern and any(sign in value for sign in "{*?[")):
         raise DataError(f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}")
     return path
 

@@ -1,0 +1,125 @@
+"""Tables of pictures and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_pictures import folder_config, write_picture
+
+from trainer.errors import ConfigError, DataError
+from vit.config import DataKind, OnBadFile, VitConfig
+from vit.data import build_dataset, describe
+from vit.data.sources import open_source
+from vit.data.sources_files import forget_scans
+
+
+def table(tmp_path: Path, text: str, name: str = "labels.csv", pictures: int = 6) -> VitConfig:
+    for number in range(pictures):
+        write_picture(tmp_path / "pictures" / f"{number}.png", (number, 0, 0))
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    forget_scans()
+    config = folder_config(tmp_path / name, DataKind.csv)
+    config.data.val_share = 0.5
+    return config
+
+
+def rows(*labels: str) -> str:
+    return "path,label\n" + "".join(f"pictures/{number}.png,{label}\n" for number, label in enumerate(labels))
+
+
+def test_names_as_labels(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("dog", "cat", "dog", "cat10", "cat10", "cat"))
+    info = describe(config)
+    assert info.classes == ["cat", "cat10", "dog"] and info.counts == [1, 1, 1]
+    val = build_dataset(config, "val", (16, 16))
+    found = [val.sample(index, np.random.default_rng(0)) for index in range(3)]
+    assert [sample["label"] for sample in found] == [2, 1, 0]
+    assert [Path(sample["name"]).name for sample in found] == ["2.png", "4.png", "5.png"]
+
+
+def test_numbers_are_class_indices(tmp_path: Path) -> None:
+    info = describe(table(tmp_path, rows("03", "0", "3", "0", "1", "1")))
+    assert info.classes == ["0", "1", "2", "3"] and info.counts == [1, 1, 0, 1]
+    assert any("no training picture of 1 of 4 classes: 2" in note for note in info.notes)
+
+
+@pytest.mark.parametrize(("labels", "wrong"), [(("0", "7"), "7"), (("-1", "2"), "-1")])
+def test_numbers_out_of_range(tmp_path: Path, labels: tuple[str, ...], wrong: str) -> None:
+    config = table(tmp_path, rows(*labels))
+    config.model.num_classes = 5
+    with pytest.raises(DataError, match=rf"labels\.csv: label {wrong} \(picture \d\) is out of range.*from 0 to 4"):
+        describe(config)
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("sea|sky", "", "sky", "sea| sun", "sun", "sky|sea|sun"))
+    config.data.multilabel = True
+    info = describe(config)
+    assert info.multilabel and info.classes == ["sea", "sky", "sun"]
+    train = open_source(config, "train")
+    assert train.labels().tolist() == [[True, True, False], [False, True, False], [False, False, True]]
+    label = build_dataset(config, "train", (16, 16)).sample(0, np.random.default_rng(0))["label"]
+    assert label.dtype == np.float32 and label.tolist() == [1, 1, 0]
+    assert info.counts == [1, 2, 1]
+    config.data.balanced = True
+    with pytest.raises(ConfigError, match=r"data\.balanced"):
+        describe(config)
+
+
+def test_other_columns_and_separators(tmp_path: Path) -> None:
+    text = "\ufeffid,file,tags\n1,pictures/0.png,a;b\n\n2,pictures/1.png,b\n"
+    config = table(tmp_path, text)
+    with pytest.raises(DataError, match=r"no column 'path'.*data\.csv_path.*columns are: id, file, tags"):
+        describe(config)
+    config.data.csv_path, config.data.csv_label, config.data.csv_separator = "file", "tag", ";"
+    config.data.multilabel = True
+    with pytest.raises(DataError, match=r"no column 'tag'.*did you mean 'tags'"):
+        describe(config)
+    config.data.csv_label = "tags"
+    info = describe(config)
+    assert info.classes == ["a", "b"] and any("skipped 1 blank lines" in note for note in info.notes)
+
+
+def test_a_folder_of_tables(tmp_path: Path) -> None:
+    table(tmp_path, rows("a", "b"), "train.csv")
+    config = table(tmp_path, rows("b"), "val.csv")
+    config.data.root = str(tmp_path)
+    assert describe(config).counts == [1, 1]
+    assert open_source(config, "val").labels().tolist() == [1]
+    (tmp_path / "val.csv").write_text(rows("c"))
+    forget_scans()
+    with pytest.raises(DataError, match=r"val\.csv: label c not among the 2 classes of the training split \(a, b\)"):
+        describe(config)
+    (tmp_path / "train.csv").rename(tmp_path / "other.csv")
+    forget_scans()
+    with pytest.raises(DataError, match=r"no training pictures"):
+        describe(config)
+    (tmp_path / "val.csv").unlink()
+    forget_scans()
+    with pytest.raises(DataError, match=r"no train\.csv .*other\.csv"):
+        describe(config)
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("a", "b", "a", "b"), pictures=3)
+    with pytest.raises(DataError, match=r"there is no file .*3\.png \(line 5\)\. Paths are relative to the table"):
+        describe(config)
+    config.data.on_bad_file = OnBadFile["skip"]
+    assert any("1 of 4 pictures are missing" in note for note in describe(config).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "no column 'path'.*none, the file is empty"),
+        ("path,label\n", "no rows below the heading"),
+        ("path,label\npictures/0.png\n", "line 2: 1 cells"),
+        ("path,label\npictures/0.png,\n", "line 2: no label in column 'label'"),
+        ("path,label\npictures/0.png,a\n", "no class has two pictures"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        describe(table(tmp_path, text))

@@ -1,0 +1,159 @@
+"""Every kind of picture reads as the same colours, and a bad file is named."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vit.data.decode import BadFileError, decode, picture_extensions, picture_size, read_bytes, to_channels
+
+ORANGE = (200, 120, 40)
+LUMA = 134.8  # of ORANGE
+
+
+def orange(height: int = 16, width: int = 24, mode: str = "RGB") -> Image.Image:
+    return Image.new("RGB", (width, height), ORANGE).convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def means(data: bytes, channels: int = 3) -> list[float]:
+    image = decode(data, "x", channels)
+    assert image.dtype == torch.uint8 and image.shape[0] == channels
+    return image.float().mean((1, 2)).tolist()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "TGA", "JPEG2000"])
+def test_formats(kind: str) -> None:
+    assert means(encoded(orange(), kind)) == pytest.approx(ORANGE, abs=3)
+    assert means(encoded(orange(), kind), 1) == pytest.approx([LUMA], abs=2)
+    assert means(encoded(orange(), kind), 4) == pytest.approx([*ORANGE, 255], abs=3)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("CMYK", "JPEG"), ("CMYK", "TIFF"), ("P", "PNG"), ("YCbCr", "JPEG")])
+def test_colour_models(mode: str, kind: str) -> None:
+    assert means(encoded(orange(mode=mode), kind)) == pytest.approx(ORANGE, abs=3)
+    assert means(encoded(orange(mode=mode), kind), 1) == pytest.approx([LUMA], abs=3)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("L", "PNG"), ("1", "PNG")])
+def test_grey_becomes_equal_channels(mode: str, kind: str) -> None:
+    image = decode(encoded(orange(mode=mode), kind), "x")
+    assert image.shape == (3, 16, 24) and torch.equal(image[0], image[2])
+
+
+def test_transparent_pixels_lie_over_white() -> None:
+    pixels = np.zeros((4, 8, 4), np.uint8)
+    pixels[..., :3] = ORANGE
+    pixels[:, :4, 3] = 255  # opaque on the left
+    pixels[:, 6:, 3] = 51  # a fifth on the right
+    data = encoded(Image.fromarray(pixels), "PNG")
+    image = decode(data, "x")
+    assert image[:, 0, 0].tolist() == list(ORANGE) and image[:, 0, 4].tolist() == [255] * 3
+    assert image[:, 0, 7].tolist() == pytest.approx([255 + (c - 255) / 5 for c in ORANGE], abs=1)
+    assert decode(data, "x", 4)[3, 0].tolist() == [255] * 4 + [0] * 2 + [51] * 2
+    assert decode(data, "x", 1)[0, 0, 4] == 255
+
+
+def test_a_transparent_palette_colour_and_grey_with_alpha() -> None:
+    palette = orange().quantize(2)
+    data = encoded(palette, "PNG", transparency=palette.getpixel((0, 0)))
+    assert means(data) == [255] * 3
+    grey = Image.fromarray(np.dstack([np.full((4, 4), 90, np.uint8), np.zeros((4, 4), np.uint8)]), "LA")
+    assert means(encoded(grey, "PNG")) == [255] * 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_not_clipped(kind: str) -> None:
+    values = np.array([[0, 257, 128 * 257, 65535], [4095, 300, 20000, 60000]], np.uint16)
+    image = decode(encoded(Image.fromarray(values), kind), "x", 1)
+    assert image[0].tolist() == np.rint(values / 257).astype(int).tolist()
+    assert decode(encoded(Image.fromarray(values), kind), "x", 4)[3].eq(255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation(kind: str, orientation: int) -> None:
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:16, :24] = 250  # one bright corner
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(pixels), kind, exif=exif)
+    image = decode(data, "x")[0]
+    turned = (48, 32) if orientation >= 5 else (32, 48)
+    assert tuple(image.shape) == turned == picture_size(data, "x")
+    corners = [image[2, 2], image[2, -3], image[-3, -3], image[-3, 2]]  # clockwise from the upper left
+    bright = {1: 0, 2: 1, 3: 2, 4: 3, 5: 0, 6: 1, 7: 2, 8: 3}[orientation]
+    assert [bool(corner > 128) for corner in corners] == [place == bright for place in range(4)]
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [orange(), Image.new("RGB", (24, 16), (0, 0, 255))]
+    assert means(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == pytest.approx(ORANGE, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_a_truncated_file_is_named(kind: str, part: float) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    data = encoded(noise, kind)
+    with pytest.raises(BadFileError, match=r"cats/7\.jpg: cannot be decoded.*on_bad_file=skip"):
+        decode(data[: int(part * len(data))], "cats/7.jpg")
+
+
+@pytest.mark.parametrize("data", [b"no picture", b"\xff\xd8\xff\xe0rubbish", b"\x89PNG\r\n\x1a\n"])
+def test_no_picture_at_all(data: bytes) -> None:
+    with pytest.raises(BadFileError, match=r"x\.png: cannot be decoded"):
+        decode(data, "x.png")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (np.array([[0.5, np.nan]], np.float32), "NaN or infinite"),
+        (np.array([[0.5, np.inf]], np.float32), "NaN or infinite"),
+        (np.array([[0.5, 80.0]], np.float32), "scale of 0..1"),
+        (np.array([[5, 70000]], np.int32), "16 bits"),
+        (np.array([[5, -1]], np.int32), "16 bits"),
+    ],
+)
+def test_values_that_are_no_picture(values: np.ndarray, problem: str) -> None:
+    with pytest.raises(BadFileError, match=f"a.tif: .*{problem}"):
+        decode(encoded(Image.fromarray(values), "TIFF"), "a.tif")
+
+
+def test_floating_point_on_a_scale_of_one() -> None:
+    data = encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF")
+    assert decode(data, "x", 1).flatten().tolist() == [0, 128, 255]
+
+
+def test_reading_files(tmp_path) -> None:
+    with pytest.raises(BadFileError, match="cannot be read"):
+        read_bytes(tmp_path / "none.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(BadFileError, match="empty"):
+        read_bytes(tmp_path / "empty.png")
+
+
+def test_extensions() -> None:
+    assert {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".gif", ".ppm", ".avif"} <= picture_extensions()
+    assert not {".pdf", ".txt", ".json", ".mpg", ".eps", ".h5"} & picture_extensions()
+
+
+def test_channels_of_arrays() -> None:
+    grey = torch.full((1, 2, 2), 7, dtype=torch.uint8)
+    assert to_channels(grey, 3).tolist() == grey.expand(3, 2, 2).tolist()
+    assert to_channels(grey, 4)[3].eq(255).all()
+    colour = torch.tensor(ORANGE, dtype=torch.uint8).view(3, 1, 1)
+    assert to_channels(colour, 1).item() == 135
+    with pytest.raises(ValueError, match="channels=2"):
+        decode(b"", "x", 2)

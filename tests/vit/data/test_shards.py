@@ -1,0 +1,160 @@
+"""WebDataset shards: read by offset, in a fixed order, from an index that is made once."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_pictures import folder_config
+from PIL import Image
+
+from trainer.errors import DataError
+from vit.config import DataKind, VitConfig
+from vit.data import build_dataset, describe
+from vit.data.decode import BadFileError
+from vit.data.sources import open_source
+from vit.data.sources_files import forget_scans
+from vit.data.sources_webdataset import expand
+
+
+def picture(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 8), (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_shard(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    forget_scans()
+    return path
+
+
+def shard_config(root: Path, cache: Path) -> VitConfig:
+    config = folder_config(root, DataKind.webdataset)
+    config.data.cache_dir = str(cache / "cache")
+    config.data.val_share = 0.5
+    return config
+
+
+def simple(first: int, count: int, label: str = "cls") -> dict[str, bytes]:
+    members = {}
+    for number in range(first, first + count):
+        members[f"d/{number:04d}.png"] = picture(number)
+        members[f"d/{number:04d}.{label}"] = str(number % 2).encode()
+    return members
+
+
+def test_read_by_offset_in_order(tmp_path: Path) -> None:
+    for shard in range(3):
+        write_shard(tmp_path / "r" / f"{shard:03d}.tar", simple(4 * shard, 4))
+    config = shard_config(tmp_path / "r", tmp_path)
+    assert describe(config).classes == ["0", "1"] and describe(config).train_samples == 6
+    train, val = open_source(config, "train"), open_source(config, "val")
+    values = [int(train.read(i)[0][0, 0, 0]) for i in range(6)]
+    assert values == [0, 1, 2, 3, 4, 5] and train.labels().tolist() == [0, 1] * 3
+    assert [int(val.read(i)[0][0, 0, 0]) for i in (5, 0, 3)] == [11, 6, 9]
+    assert val.name(0) == f"{tmp_path}/r/001.tar/d/0006"
+    sample = build_dataset(config, "val", (16, 16)).sample(0, np.random.default_rng(0))
+    assert sample["label"] == 0 and sample["image"].shape == (3, 16, 16)
+    copy = pickle.loads(pickle.dumps(val))  # as a worker that is not forked gets it
+    assert torch.equal(copy.read(2)[0], val.read(2)[0])
+
+
+def test_the_index_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = write_shard(tmp_path / "r" / "0.tar", simple(0, 4))
+    config = shard_config(tmp_path / "r", tmp_path)
+    describe(config)
+    assert len(list((tmp_path / "cache/shards").iterdir())) == 1
+    forget_scans()
+    with monkeypatch.context() as patch:
+        patch.setattr("tarfile.open", lambda *a, **k: pytest.fail("the shard was read again"))
+        assert describe(config).train_samples == 2
+    write_shard(shard, simple(0, 8))  # another file of that name: read again
+    assert describe(config).train_samples == 4
+    for path in (tmp_path / "cache/shards").iterdir():
+        path.write_text("{")
+    forget_scans()
+    assert describe(config).train_samples == 4
+
+
+def test_patterns(tmp_path: Path) -> None:
+    assert expand("a/{00..02}.tar") == ["a/00.tar", "a/01.tar", "a/02.tar"]
+    assert expand("x-{8..11}") == ["x-8", "x-9", "x-10", "x-11"]
+    assert expand("{0..1}-{3..4}") == ["0-3", "0-4", "1-3", "1-4"]
+    for name in ("train-0", "train-1", "val-0"):
+        write_shard(tmp_path / "r" / f"{name}.tar", simple(0, 4))
+    config = shard_config(tmp_path / "r", tmp_path)
+    assert [len(open_source(config, split)) for split in ("train", "val")] == [8, 4]
+
+
+def test_patterns_as_roots(tmp_path: Path) -> None:
+    for name in ("a-0", "a-1", "b-0"):
+        write_shard(tmp_path / "r" / f"{name}.tar", simple(0, 4))
+    config = shard_config(tmp_path / "r", tmp_path)
+    config.data.root, config.data.val_root = f"{tmp_path}/r/a-{{0..1}}.tar", f"{tmp_path}/r/b-*.tar"
+    assert [len(open_source(config, split)) for split in ("train", "val")] == [8, 4]
+    config.data.root = f"{tmp_path}/r/a-{{0..4}}.tar"
+    with pytest.raises(DataError, match=r"a-2\.tar: there is no such shard \(3 of 5 are missing\)"):
+        describe(config)
+
+
+def test_labels_as_text_and_json(tmp_path: Path) -> None:
+    members = {
+        "0.png": picture(0),
+        "0.txt": b"dog\n",
+        "1.png": picture(1),
+        "1.json": json.dumps({"label": "cat"}).encode(),
+    }
+    members |= {"2.png": picture(2), "2.json": b'{"width": 3}', "2.cls": b"cat", "3.png": picture(3), "3.txt": b"dog"}
+    members |= {"4.png": picture(4), "5.seg.png": picture(5), "5.cls": b"dog"}
+    write_shard(tmp_path / "r" / "0.tar", members)
+    config = shard_config(tmp_path / "r", tmp_path)
+    info = describe(config)
+    assert info.classes == ["cat", "dog"] and info.counts == [1, 1]
+    assert any("skipped 1 pictures without a label" in note for note in info.notes)
+    assert any("skipped 1 members" in note for note in info.notes)
+
+
+def test_names_of_classes(tmp_path: Path) -> None:
+    write_shard(tmp_path / "r" / "0.tar", simple(0, 4))
+    (tmp_path / "r" / "classes.txt").write_text("even\nodd\n")
+    config = shard_config(tmp_path / "r", tmp_path)
+    assert describe(config).classes == ["even", "odd"]
+    (tmp_path / "r" / "classes.txt").write_text("even\n")
+    forget_scans()
+    with pytest.raises(DataError, match=r"0\.tar: label 1 .*out of range"):
+        describe(config)
+
+
+def test_shards_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    config = shard_config(tmp_path / "r", tmp_path)
+    with pytest.raises(DataError, match="no shards"):
+        describe(config)
+    with tarfile.open(tmp_path / "r/0.tar", "w:gz"):
+        pass
+    with pytest.raises(DataError, match=r"0\.tar: cannot be read as a tar file.*gunzip"):
+        describe(config)
+    write_shard(tmp_path / "r/0.tar", {"0.png": picture(0)})
+    with pytest.raises(DataError, match="1 pictures without a label"):
+        describe(config)
+
+
+def test_a_shard_that_ends_early(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "r" / "0.tar", simple(0, 4))
+    source = open_source(shard_config(tmp_path / "r", tmp_path), "val")
+    with shard.open("r+b") as file:
+        file.truncate(2000)
+    with pytest.raises(BadFileError, match=r"0\.tar/d/0003: the shard ends"):
+        source.read(1)
