@@ -8,7 +8,7 @@ torch 2.15; 1.2 s), and what is done about it here:
 
 - 31 % in the backward pass of ``scaled_dot_product_attention``, which takes 2 to 5 times as long as the same in matrix
   products: ``attention`` keeps the probabilities, in bf16, and multiplies.
-- 2 % in the patch convolution: ``patch_embedding`` is one matrix product, in a quarter of the time.
+- 2 % in the patch convolution: as a matrix product it takes a quarter of the time (``vit.layers.PatchEmbed``).
 - 2 % in sums for the gradients of biases: a product with a row of ones takes three quarters of the time.
 - 7 % in casts and copies: residual sums in one precision (``add``), no stacking of the gradients of q, k and v.
 - 6 % of the products are not needed: see ``vit.layers.Block``, which computes the class token alone in the last block
@@ -79,8 +79,10 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
-def default_attention(device_type: str, dtype: torch.dtype, tokens: int, head_dim: int) -> Attention:
-    """Which path ``attention=auto`` takes while training, as measured.
+def default_attention(
+    device_type: str, dtype: torch.dtype, tokens: int, head_dim: int, trains: bool = True
+) -> Attention:
+    """Which path ``attention=auto`` takes, as measured.
 
     Forward and backward of ``scaled_dot_product_attention``, in times of the explicit path's, on one core of an Intel
     Xeon with AMX (and with AMX masked, as on a CPU that has avx512_bf16 only), torch 2.15, heads of 64, medians of 12::
@@ -98,8 +100,9 @@ def default_attention(device_type: str, dtype: torch.dtype, tokens: int, head_di
         dtype: of queries, keys and values.
         tokens: T, prefix included.
         head_dim: width of a head; with 16 the picture is the same (2.9 in bf16 at 197 tokens, 1.0 in fp32).
+        trains: whether gradients are wanted.
     """
-    explicit = device_type == "cpu" and dtype is torch.bfloat16 and tokens <= EXPLICIT_TOKENS
+    explicit = trains and device_type == "cpu" and dtype is torch.bfloat16 and tokens <= EXPLICIT_TOKENS
     return Attention.explicit if explicit else Attention.sdpa
 
 
@@ -132,15 +135,6 @@ def attention(qkv: Tensor, heads: int) -> Tensor:
 def _plain_attention(parts: Tensor) -> Tensor:
     q, k, v = parts.unbind(0)
     return ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(dim=-1) @ v
-
-
-def patch_embedding(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolution whose stride is its kernel size: pictures (B, C, h p, w p), weights (D, C, p, p) to (B, h w, D)."""
-    p = weight.shape[-1]
-    if not by_hand(x, weight, bias) or compute_dtype(x) not in DTYPES:
-        return F.conv2d(x, weight, bias, stride=p).flatten(2).transpose(1, 2)
-    x = x.to(compute_dtype(x)).unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (B, C, h, p, w, p)
-    return linear(x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2), weight.flatten(1), bias)
 
 
 def add(x: Tensor, branch: Tensor) -> Tensor:

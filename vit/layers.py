@@ -11,20 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vit import kernels
 from vit.architecture import Architecture, kept_patches, patch_grid
 from vit.config import Attention as AttentionPath
 from vit.config import Fit, Gelu, QkNorm
-from vit.kernels import default_attention
 
 KEPT_ONLY_ABOVE = 0.1  # drop path computes a branch on kept pictures only from this rate on (DINOv2) ...
 KEPT_ONLY_BATCH = 8  # ... and this batch size, below which the number kept would be too far from the rate
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` that draws no initial values."""
+    """``nn.Linear`` that draws no initial values, computed by ``vit.kernels``."""
 
     def reset_parameters(self) -> None:
         pass
+
+    def forward(self, input: Tensor) -> Tensor:  # the name is nn.Linear's
+        return kernels.linear(input, self.weight, self.bias)
 
 
 class Conv2d(nn.Conv2d):
@@ -49,7 +52,7 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.unflatten(2, (-1, self.patch)).unflatten(4, (-1, self.patch))  # (B, C, h, p, w, p)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-        return F.linear(x, self.proj.weight.flatten(1), self.proj.bias)
+        return kernels.linear(x, self.proj.weight.flatten(1), self.proj.bias)
 
 
 def fit_images(images: Tensor, patch: int, fit: Fit) -> Tensor:
@@ -91,6 +94,8 @@ class Attention(nn.Module):
 
     Two paths compute the same: ``scaled_dot_product_attention``, and explicit products, which are also how attention
     maps are had. ``auto`` takes the one that was measured to be faster (``vit.kernels.default_attention``).
+
+    ``forward(x, queries)`` computes the first ``queries`` tokens only (None: all); they attend to all.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -106,10 +111,15 @@ class Attention(nn.Module):
         self.proj = Linear(width, width)
         self.dropout = nn.Dropout(arch.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self._heads(x)
+    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
+        qkv = self.qkv(x)
         dropout = self.attention_dropout if self.training else 0.0
-        if self._explicit(v):
+        explicit = self._explicit(qkv)
+        if explicit and not dropout and queries is None and isinstance(self.q_norm, nn.Identity):
+            return self.dropout(self.proj(kernels.attention(qkv, self.heads)))
+        q, k, v = self._heads(qkv)
+        q = q[:, :, :queries]
+        if explicit:
             x = F.dropout(self._maps(q, k), dropout) @ v
         else:
             x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
@@ -117,20 +127,23 @@ class Attention(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """Who attends to whom: (B, T, D) -> (B, H, T, T); a row is a query, and sums to 1."""
-        q, k, _ = self._heads(x)
+        q, k, _ = self._heads(self.qkv(x))
         return self._maps(q, k)
 
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return self.q_norm(q), self.k_norm(k), v
 
     def _maps(self, q: Tensor, k: Tensor) -> Tensor:
         return ((q * self.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
-    def _explicit(self, v: Tensor) -> bool:
-        if self.path is AttentionPath.auto:
-            return default_attention(v.device.type, v.dtype, v.shape[2], v.shape[3]) is AttentionPath.explicit
-        return self.path is AttentionPath.explicit
+    def _explicit(self, qkv: Tensor) -> bool:
+        path = self.path
+        if path is AttentionPath.auto:
+            head = qkv.shape[2] // (3 * self.heads)
+            trains = torch.is_grad_enabled()
+            path = kernels.default_attention(qkv.device.type, qkv.dtype, qkv.shape[1], head, trains)
+        return path is AttentionPath.explicit
 
 
 class Mlp(nn.Module):
@@ -164,6 +177,8 @@ class StochasticDepth(nn.Module):
     Above a rate of 0.1 the branch is only computed for the kept ones, a fixed number drawn at random (DINOv2): its cost
     falls by the rate. Otherwise each picture is dropped for itself.
 
+    ``forward(x, branch, tokens)`` adds to the first ``tokens`` tokens only (None: all), as many as the branch returns.
+
     Args:
         rate: probability of dropping.
     """
@@ -172,22 +187,28 @@ class StochasticDepth(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], tokens: int | None = None) -> Tensor:
+        base = x[:, :tokens]
         if not self.training or self.rate == 0:
-            return x + branch(x)
+            return kernels.add(base, branch(x))
         batch = x.shape[0]
         if self.rate > KEPT_ONLY_ABOVE and batch >= KEPT_ONLY_BATCH:
             kept = torch.randperm(batch, device=x.device)[: max(1, round(batch * (1 - self.rate)))]
-            return x.index_add(0, kept, branch(x.index_select(0, kept)).to(x.dtype), alpha=batch / len(kept))
+            return base.index_add(0, kept, branch(x.index_select(0, kept)).to(x.dtype), alpha=batch / len(kept))
         mask = x.new_empty(batch, 1, 1).bernoulli_(1 - self.rate)
-        return x + branch(x) * (mask / max(1 - self.rate, 1e-12))
+        return base + branch(x) * (mask / max(1 - self.rate, 1e-12))
 
     def extra_repr(self) -> str:
         return f"{self.rate:g}"
 
 
 class Block(nn.Module):
-    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, D) -> (B, T, D)."""
+    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, D) -> (B, T, D).
+
+    ``forward(x, tokens)`` returns the first ``tokens`` tokens only (None: all) and computes no more than they need: of
+    the products of a last block that is read at the class token, all but those of keys, values and its queries fall
+    away, which are three quarters.
+    """
 
     def __init__(self, arch: Architecture, drop_path: float) -> None:
         super().__init__()
@@ -200,12 +221,9 @@ class Block(nn.Module):
         self.ls2 = LayerScale(arch.width) if scaled else nn.Identity()
         self.drop_path = StochasticDepth(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.drop_path(x, self._attention)
+    def forward(self, x: Tensor, tokens: int | None = None) -> Tensor:
+        x = self.drop_path(x, lambda x: self.ls1(self.attn(self.norm1(x), tokens)), tokens)
         return self.drop_path(x, self._mlp)
-
-    def _attention(self, x: Tensor) -> Tensor:
-        return self.ls1(self.attn(self.norm1(x)))
 
     def _mlp(self, x: Tensor) -> Tensor:
         return self.ls2(self.mlp(self.norm2(x)))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vit import kernels
 from vit.architecture import Architecture, architecture
 from vit.config import Pool, PosEmbed
 from vit.initialisation import initialise
@@ -63,7 +64,7 @@ class VisionTransformer(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        tokens = self.forward_features(x)
+        tokens = self._features(x, self._tokens_read())
         if self.head is None:
             return self.pre_logits(self.pool(tokens))
         if self.head_dist is None:
@@ -74,13 +75,26 @@ class VisionTransformer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Pictures to tokens (B, T, D) after the last norm (before it with ``pool_first``)."""
+        return self._features(x, None)
+
+    def _features(self, x: Tensor, tokens: int | None) -> Tensor:
+        """``forward_features``, of the last block only the first ``tokens`` tokens (None: all)."""
         x = self.embed(x)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks, start=1):
+            wanted = tokens if index == len(self.blocks) else None
             if self.arch.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, wanted, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, wanted)
         return self.norm(x)
+
+    def _tokens_read(self) -> int | None:
+        """How many tokens, from the first on, pooling reads; None: all, or somebody looks into the last block."""
+        if self.arch.pool is not Pool.cls or kernels.is_plain():
+            return None
+        if any(part._forward_hooks or part._forward_pre_hooks for part in self.blocks[-1].modules()):
+            return None
+        return 2 if self.arch.distilled else 1
 
     def embed(self, x: Tensor) -> Tensor:
         """Pictures to the first block's tokens (B, T, D): patches, positions, prefix, dropout."""
@@ -125,7 +139,7 @@ class VisionTransformer(nn.Module):
 
     def representation(self, x: Tensor) -> Tensor:
         """What the head reads, and few-shot evaluation: pictures to (B, R), or (B, D) without representation layer."""
-        return self.pre_logits(self.pool(self.forward_features(x)))
+        return self.pre_logits(self.pool(self._features(x, self._tokens_read())))
 
     def attention_maps(self, x: Tensor, blocks: Iterable[int] | None = None) -> list[Tensor]:
         """Attention (B, H, T, T) of each block asked for (None: all; negative ones count from the end); rows sum to 1.

@@ -150,9 +150,9 @@ def test_a_size_that_does_not_fit_is_refused():
 @pytest.mark.parametrize("answer", [Attention.sdpa, Attention.explicit])
 def test_auto_asks_for_the_default_attention(answer, monkeypatch):
     asked, fused = [], []
-    monkeypatch.setattr("vit.layers.default_attention", lambda *what: asked.append(what) or answer)
+    monkeypatch.setattr("vit.kernels.default_attention", lambda *what: asked.append(what) or answer)
     real = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
     make(depth=1)(images())
-    assert asked == [("cpu", torch.float32, 7, 8)]
+    assert asked == [("cpu", torch.float32, 7, 8, True)]
     assert len(fused) == (answer is Attention.sdpa)
