@@ -337,6 +337,18 @@ def test_a_run_is_found_without_the_weights_it_started_from(tmp_path: Path) -> N
     load_run_model(tmp_path / "run")
 
 
+def test_a_run_is_gone_on_from_at_another_resolution_with_other_data(tmp_path: Path) -> None:
+    """From a run in colour at 16 px to grey pictures of 28x28 with other classes, by its folder alone."""
+    task = make_run(tmp_path / "run", mu_config("model.patch=4"))
+    fresh = {"model__weights": str(tmp_path / "run"), "model__head": HeadPolicy.reset, "model__patch": 4}
+    built = build(GREY, **fresh, resolution=[28, 28])
+    assert built.report is not None and len(built.mean) == 1
+    assert {name for name, *_ in built.report.resized} == {"pos_embed", "patch_embed.proj.weight"}
+    theirs, ours = task.model.state_dict(), built.model.state_dict()
+    assert torch.equal(ours["blocks.0.attn.qkv.weight"], theirs["blocks.0.attn.qkv.weight"])
+    assert built.model(torch.zeros(1, 1, 28, 28)).shape == (1, 2)
+
+
 def test_missing_runs_and_checkpoints_are_said(tmp_path: Path) -> None:
     make_run(tmp_path / "digits", mu_config())
     with pytest.raises(UserError, match="digits"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,11 @@ from vit.model import VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
 
 
 def made(**options: Any) -> VisionTransformer:
@@ -147,28 +150,39 @@ def test_another_suffix_and_no_batch_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_packages_come_with_their_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = builtins.__import__
+    real = importlib.import_module
 
-    def without(name: str, *args: Any, **options: Any) -> Any:
-        if name.split(".")[0] in ("onnxruntime", "onnxscript"):
+    def without(name: str) -> Any:
+        if name in ("onnxruntime", "onnxscript"):
             raise ImportError(name)
-        return real(name, *args, **options)
+        return real(name)
 
     monkeypatch.setattr(export.importlib, "import_module", without)
     with pytest.raises(UserError, match=r"format=onnx needs onnxscript, onnxruntime, .*pip install -e '\.\[export\]'"):
         export_model(Restless(), tmp_path / "a.onnx", Format.onnx, size=(8, 8), mean=MEAN, std=STD)
 
 
-def script(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "export.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=dict(os.environ))
+def script(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """scripts/export.py in this process."""
+    spec = importlib.util.spec_from_file_location("export_script", ROOT / "scripts" / "export.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "export_script", module)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(module)
+    assert [item.name for item in module.Format] == [item.name for item in Format]
+    monkeypatch.setattr(sys, "argv", ["export.py", *words])
+    module.main()
 
 
-def test_the_script_exports_a_run(tmp_path: Path) -> None:
+def test_the_script_exports_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_run(tmp_path / "run", mu_config())
-    done = script(f"run={tmp_path / 'run'}", f"out={tmp_path / 'a.pt2'}", "format=torch_export", "normalise=true")
-    assert done.returncode == 0, done.stderr
-    assert "largest difference from the model: " in done.stdout and "step-00000007" in done.stdout
+    words = (f"run={tmp_path / 'run'}", f"out={tmp_path / 'a.pt2'}", "format=torch_export", "normalise=true")
+    script(monkeypatch, *words)
+    shown = capsys.readouterr().out
+    assert "largest difference from the model: " in shown and "step-00000007" in shown
     model, _, meta = load_run_model(tmp_path / "run")
     images = torch.randint(256, (2, 3, 16, 16), dtype=torch.uint8)
     found = torch.export.load(tmp_path / "a.pt2").module()(images)
@@ -190,32 +204,10 @@ def test_the_script_exports_a_run(tmp_path: Path) -> None:
 def test_the_scripts_mistakes_are_one_message(
     words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main = _script_main()
-    monkeypatch.setattr(sys, "argv", ["export.py", *words])
     with pytest.raises(SystemExit) as ended:
-        main()
+        script(monkeypatch, *words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_scripts_formats_are_those_that_can_be_written() -> None:
-    module = _script_module()
-    assert [item.name for item in module.Format] == [item.name for item in Format]
-
-
-def _script_module() -> Any:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("export_script", ROOT / "scripts" / "export.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["export_script"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _script_main() -> Any:
-    return _script_module().main
 
 
 @pytest.mark.slow
