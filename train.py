@@ -1,14 +1,12 @@
 """usage: python train.py model=NAME [GROUP=NAME ...] [key=value ...]
 
 examples
-  python train.py model=vit_ti16 name=first                       a ViT on built-in pictures of shapes, into runs/first
-  python train.py model=vit_ti16 name=first                       the same again: goes on where it stopped
-  python train.py model=vit_b16 data=imagefolder data.root=PATH model.weights=timm:vit_base_patch16_224
+  python train.py model=vit_ti16 name=first                       built-in pictures, into runs/first; again: goes on
+  python train.py model=vit_b16 data=imagefolder data.root=PATH   your own pictures, a folder per class
   python train.py model=vid2vid data=folders data.root=PATH       video from label maps: your own frames
   python train.py model=vit_b16 trainer.dry_run=true              show configuration, data flow and stages, and stop
-  python train.py experiment=vid2vid/demo                         a recipe with its expected result in its header
   python train.py -m model=vit_mu seed=0,1 name=seeds             a sweep: runs/seeds/seed=0, runs/seeds/seed=1
-  torchrun --nproc-per-node=2 train.py model=vit_s16              two processes
+  torchrun --nproc-per-node=2 train.py model=vid2vid              two processes
 """
 
 # The only place that names the tasks: each is a package with config.py, validate.py and task.py.
