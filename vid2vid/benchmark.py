@@ -7,20 +7,18 @@ the generator and one of D_I. The original generates frame by frame and passes e
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.measuring import peak_memory
 from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
@@ -201,28 +199,6 @@ class _Clock:
         now = self._now()
         self.parts.append(now - self._last)
         self._last = now
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[list[float]]:
-    """Watches the peak within; afterwards the list holds it in GB: allocated on CUDA, resident on Linux, else none."""
-    out: list[float] = []
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield out
-        out.append(torch.cuda.max_memory_allocated(device) / 1e9)
-        return
-    gc.collect()
-    reset = Path("/proc/self/clear_refs")
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier windows left in the allocator
-        reset.write_text("5")  # resets the high-water mark
-    except OSError:  # not Linux, or not allowed
-        yield out
-        return
-    yield out
-    status = Path("/proc/self/status").read_text()
-    out.append(int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
 
 
 def _bf16(device: torch.device) -> Callable[[], Any]:
