@@ -17,12 +17,12 @@ def _arc(start: float, stop: float, count: int, radius: float = 1.0, x: float = 
     return np.stack([x + radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def _regular(corners: int) -> np.ndarray:
-    return _arc(0, 2 * math.pi, corners + 1)[:-1]
+def _regular(corners: int, start: float = 0.0) -> np.ndarray:
+    return _arc(start, start + 2 * math.pi, corners + 1)[:-1]
 
 
 def _star() -> np.ndarray:
-    points = _regular(10)
+    points = _regular(10, -math.pi / 2)
     points[1::2] *= 0.45
     return points
 
@@ -62,8 +62,8 @@ def _outlines() -> dict[str, list[np.ndarray]]:
     """Closed polygons per shape; where two overlap is a hole. About as large as a disc of radius 1."""
     drawn = {
         "circle": [_regular(64)],
-        "square": [_regular(4)],
-        "triangle": [_regular(3)],
+        "square": [_regular(4, math.pi / 4)],
+        "triangle": [_regular(3, -math.pi / 2)],
         "star": [_star()],
         "cross": [_cross()],
         "ring": [_regular(64), 0.55 * _regular(64)],
@@ -109,10 +109,15 @@ def mask(
     height, width = size
     side = min(size)
     fine = 4 if side <= 128 else 2  # drawn larger, then averaged
-    along = _rotation(tilt) @ np.diag([stretch, 1 / stretch]) @ _rotation(-tilt)
-    matrix = (along @ _rotation(turn)).T * (radius * side * fine)
-    shift = np.array(center) * (side * fine) - 0.5  # OpenCV's pixels have whole numbers in their middle
-    corners = [(points @ matrix + shift) * 2**_FRACTION for points in _OUTLINES[SHAPES[shape]]]
+    unit = side * fine * 2**_FRACTION
+    # rotate by `turn`, then stretch along `tilt`: R(tilt) S R(-tilt) R(turn), written out
+    a, b = radius * unit * stretch, radius * unit / stretch
+    p, q = math.cos(turn - tilt), math.sin(turn - tilt)
+    c, s = math.cos(tilt), math.sin(tilt)
+    matrix = np.array([[a * c * p - b * s * q, a * s * p + b * c * q], [-a * c * q - b * s * p, b * c * p - a * s * q]])
+    half = 2 ** (_FRACTION - 1)  # OpenCV's pixels have whole numbers in their middle
+    shift = np.array([center[0] * unit - half, center[1] * unit - half])
+    corners = [np.rint(points @ matrix + shift).astype(np.int32) for points in _OUTLINES[SHAPES[shape]]]
     canvas = np.zeros((height * fine, width * fine), np.uint8)
-    cv2.fillPoly(canvas, [np.rint(points).astype(np.int32) for points in corners], (255,), shift=_FRACTION)
+    cv2.fillPoly(canvas, corners, (255,), shift=_FRACTION)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)

@@ -24,12 +24,15 @@ from vit.data.sources import Source
 from vit.data.textures import TEXTURES, texture
 
 _SPLITS = {"train": 0, "val": 1, "test": 2}
-_RADIUS = (0.27, 0.42)  # of the shape, in short sides
-_TURN = math.pi  # largest rotation to either side, radians
-_STRETCH = 1.18  # largest ratio of length to geometric mean of length and width
-_DEPTH = (0.5, 0.75)  # of a texture: brightness of its darker colour as a share of the brighter one's
-_CLUTTER = 6  # most things on the ground
+_RADIUS = (0.31, 0.42)  # of the shape, in short sides
+_TURN = 0.5  # largest rotation to either side, radians
+_STRETCH = 1.15  # largest ratio of length to geometric mean of length and width
+_BRIGHT, _DARK = (0.8, 0.2), (0.25, 0.3)  # brightness of shape and ground: least, and how much more at most
+_DEPTH = (0.65, 0.85)  # of a texture: brightness of its darker colour as a share of the brighter one's
+_CLUTTER = 4  # most things on the ground
+_LIGHT = 0.3  # most change of the light along a short side
 _NOISE = 7.0  # largest standard deviation of the noise, grey levels
+_BLACK, _WHITE = np.float32(0), np.float32(255)
 
 
 def open_shapes(config: VitConfig, split: str, resolution: tuple[int, int] | None) -> ShapesSource:
@@ -101,8 +104,8 @@ class ShapesSource(Source):
         return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
 
     def _rng(self, index: int) -> np.random.Generator:
-        key = (_SPLITS[self.split], index)
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed & (2**64 - 1), spawn_key=key)))
+        key = np.array([(self.seed * 4 + _SPLITS[self.split]) & (2**64 - 1), index], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key))
 
 
 def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -111,58 +114,67 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     Args:
         shape, kind: which of `SHAPES`, with which of `TEXTURES` on it.
         size: (height, width) in pixels.
-        rng: where all else comes from.
+        rng: where all else comes from; as many numbers are taken from it for every picture and size.
     """
     import cv2
 
     height, width = size
     side = min(size)
     pixel = 1.0 / side
-    # textures take more numbers where there are more pixels: they have streams of their own
-    numbers = rng.random(72).tolist()
-    streams = [np.random.Generator(np.random.PCG64(int(seed))) for seed in rng.integers(2**63, size=2)]
-    (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, ground_kind,
-     grain_x, grain_y, *numbers) = numbers  # fmt: skip
+    (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, grain_x, grain_y,
+     ground_kind, *numbers) = rng.random(36 + _CLUTTER * 7).tolist()  # fmt: skip
     radius = _RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * radius
     center = (_place(across, width * pixel, radius), _place(down, height * pixel, radius))
-    figure_ramp, ground_ramp = _colours(numbers[:12])
+    figure_ramp, ground_ramp = _colours(numbers[:11])
     x = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[None]
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
+    middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
 
     cover = mask(shape, size, center, radius, (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1), math.pi * tilt)
-    middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
-    ground = _paint(texture(int(10 * ground_kind), x - middle[0], y - middle[1], pixel, streams[0]), ground_ramp)
-    _clutter(ground, side, numbers[12:])
-    figure = texture(kind, x - np.float32(center[0]), y - np.float32(center[1]), pixel, streams[1])
+    values = texture(int(10 * ground_kind), x - middle[0], y - middle[1], pixel, numbers[11:16])
+    ground = _paint(values, ground_ramp)
+    _clutter(ground, side, numbers[21:])
+    figure = texture(kind, x - np.float32(center[0]), y - np.float32(center[1]), pixel, numbers[16:21])
 
     # light rises in one direction; the shadow takes some of it from the ground
-    slope = 0.5 * light
-    gain = x * np.float32(slope * math.cos(2 * math.pi * light_angle))
-    gain = gain + (y * np.float32(slope * math.sin(2 * math.pi * light_angle)) + np.float32(1))
-    shift = np.array([[1, 0, math.cos(2 * math.pi * shadow_angle)], [0, 1, math.sin(2 * math.pi * shadow_angle)]])
-    shift[:, 2] *= 0.035 * side
-    blur = 2 * round(0.02 * side) + 1
-    shade = cv2.blur(cv2.warpAffine(cover, shift, (width, height)), (blur, blur)).astype(np.float32)
+    light *= _LIGHT
+    gain = x * np.float32(light * math.cos(2 * math.pi * light_angle))
+    gain = gain + (y * np.float32(light * math.sin(2 * math.pi * light_angle)) + np.float32(1))
+    shade = _shadow(cover, shadow_angle).astype(np.float32)
     shade *= np.float32(-0.5 * shadow / 255)
-    shade += 1
+    shade += np.float32(1)
     shade *= gain
-
     share = cover.astype(np.float32)
     share *= np.float32(1 / 255)
     shade -= shade * share
     share *= gain
-    grain = _grain_tile()[int(64 * grain_y) :, int(64 * grain_x) :]
-    grain = _tiled(grain, height, width) * np.float32(_NOISE * noise * noise)
+
+    grain = _grain(height, width, grain_x, grain_y) * np.float32(_NOISE * noise * noise)
     picture = np.empty((3, height, width), np.uint8)
     for channel, (low, high) in enumerate(figure_ramp.T.tolist()):
         plane = figure * np.float32(high - low)
         plane += np.float32(low)
         plane *= share
-        plane += ground[channel] * shade
+        plane += cv2.multiply(ground[channel], shade, dtype=cv2.CV_32F)
         plane += grain
-        np.clip(plane, 0, 255, out=plane)
+        np.maximum(plane, _BLACK, out=plane)
+        np.minimum(plane, _WHITE, out=plane)
         picture[channel] = plane
     return picture
+
+
+def _shadow(cover: np.ndarray, chance: float) -> np.ndarray:
+    """The mask, moved a little in some direction and blurred, uint8 (H, W)."""
+    import cv2
+
+    side = min(cover.shape)
+    right, down = (round(0.035 * side * f(2 * math.pi * chance)) for f in (math.cos, math.sin))
+    moved = cv2.copyMakeBorder(
+        cover[max(-down, 0) : len(cover) - max(down, 0), max(-right, 0) : cover.shape[1] - max(right, 0)],
+        max(down, 0), max(-down, 0), max(right, 0), max(-right, 0), cv2.BORDER_CONSTANT, value=(0,),
+    )  # fmt: skip
+    blur = 2 * round(0.02 * side) + 1
+    return cv2.blur(moved, (blur, blur))
 
 
 def _place(chance: float, extent: float, margin: float) -> float:
@@ -173,16 +185,15 @@ def _place(chance: float, extent: float, margin: float) -> float:
 def _colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the shape and of the ground between which their textures go, each float32 (2, 3), 0..255.
 
-    They differ in hue, and one of them is the darker: seen in grey, too, a shape stands out.
+    Hues differ, and the shape is the brighter of the two: it stands out in grey as well. Takes 11 numbers.
     """
-    figure_dark = chance[0] < 0.5
-    hue = chance[1]
+    hue = chance[0]
     ramps = []
-    for dark, turn, (saturation, bright, contrast, drift) in (
-        (figure_dark, hue, chance[2:6]),
-        (not figure_dark, hue + 0.2 + 0.6 * chance[6], chance[7:11]),
+    for (bottom, span), turn, (saturation, bright, contrast, drift) in (
+        (_BRIGHT, hue, chance[1:5]),
+        (_DARK, hue + 0.2 + 0.6 * chance[5], chance[6:10]),
     ):
-        value = 0.3 + 0.3 * bright if dark else 0.75 + 0.25 * bright
+        value = bottom + span * bright
         saturation = 0.25 + 0.65 * saturation
         darker = value * (_DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * contrast)
         ramps.append([_rgb(turn, saturation, value), _rgb(turn + 0.16 * (drift - 0.5), saturation, darker)])
@@ -197,8 +208,12 @@ def _rgb(hue: float, saturation: float, value: float) -> list[float]:
 
 def _paint(values: np.ndarray, ramp: np.ndarray) -> np.ndarray:
     """Values 0..1 (H, W) as colours between the two of ``ramp`` (2, 3), uint8 (3, H, W)."""
-    low, high = ramp
-    return (values * (high - low)[:, None, None] + low[:, None, None]).astype(np.uint8)
+    import cv2
+
+    planes = np.empty((3, *values.shape), np.uint8)
+    for plane, low, high in zip(planes, *ramp.tolist(), strict=True):
+        cv2.convertScaleAbs(values, plane, high - low, low)
+    return planes
 
 
 def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
@@ -208,30 +223,29 @@ def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
     _, height, width = ground.shape
     for thing in range(int((_CLUTTER + 1) * chance[0])):
         across, down, size, ratio, angle, hue, value = chance[1 + 7 * thing : 8 + 7 * thing]
-        x, y, angle = across * width, down * height, 2 * math.pi * angle
-        colour = _rgb(hue, 0.5, 0.35 + 0.6 * value)
-        if thing % 2:
-            reach = (0.06 + 0.1 * size) * side
-            dx, dy = reach * math.cos(angle), reach * math.sin(angle)
-            begin = (round(16 * (x - dx)), round(16 * (y - dy)))
-            end = (round(16 * (x + dx)), round(16 * (y + dy)))
-            thick = max(1, round((0.015 + 0.02 * ratio) * side))
-            for plane, level in zip(ground, colour, strict=True):
+        x, y, angle = 16 * across * width, 16 * down * height, 2 * math.pi * angle  # four binary digits after the point
+        colour = _rgb(hue, 0.5, 0.2 + 0.6 * value)
+        reach = 16 * side * (0.06 + 0.1 * size if thing % 2 else 0.03 + 0.05 * size)
+        dx, dy = reach * math.cos(angle), reach * math.sin(angle)
+        begin, end = (round(x - dx), round(y - dy)), (round(x + dx), round(y + dy))
+        thick = max(1, round((0.015 + 0.02 * ratio) * side))
+        axes = (round(reach), round(16 * side * (0.02 + 0.04 * ratio)))
+        for plane, level in zip(ground, colour, strict=True):
+            if thing % 2:
                 cv2.line(plane, begin, end, (level,), thick, cv2.LINE_AA, shift=4)
-        else:
-            middle = (round(16 * x), round(16 * y))
-            axes = (round(16 * side * (0.03 + 0.05 * size)), round(16 * side * (0.02 + 0.04 * ratio)))
-            for plane, level in zip(ground, colour, strict=True):
+            else:
+                middle = (round(x), round(y))
                 cv2.ellipse(plane, middle, axes, math.degrees(angle), 0, 360, (level,), -1, cv2.LINE_AA, shift=4)
+
+
+def _grain(height: int, width: int, across: float, down: float) -> np.ndarray:
+    """Noise of unit variance, float32 (H, W): a piece of a tile, which is cheaper than drawing it."""
+    tile = _grain_tile()[int(64 * down) :, int(64 * across) :]
+    if tile.shape[0] < height or tile.shape[1] < width:
+        tile = np.tile(tile, (-(-height // tile.shape[0]), -(-width // tile.shape[1])))
+    return tile[:height, :width]
 
 
 @cache
 def _grain_tile() -> np.ndarray:
-    """Noise of unit variance, float32 (320, 320): every picture cuts its own from it, which is cheaper than drawing."""
     return np.random.Generator(np.random.PCG64(0)).standard_normal((320, 320), np.float32)
-
-
-def _tiled(tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    if tile.shape[0] < height or tile.shape[1] < width:
-        tile = np.tile(tile, (-(-height // tile.shape[0]), -(-width // tile.shape[1])))
-    return tile[:height, :width]

@@ -69,7 +69,7 @@ def test_evaluation_data_alone(tmp_path: Path) -> None:
     info = describe(config)
     assert (info.classes, info.train_samples, info.counts) == (["7", "30"], 0, None)
     assert len(samples(config, "val")) == 2
-    with pytest.raises(ConfigError, match="data.root is not given"):
+    with pytest.raises(ConfigError, match=r"data\.root is not given"):
         build_dataset(config, "train", (16, 16))
 
 

@@ -115,7 +115,8 @@ def test_a_ring_has_a_hole_and_a_circle_has_none() -> None:
 def test_textures_stay_in_range_and_vary(kind: int) -> None:
     axis = (np.arange(64, dtype=np.float32) - 31.5) / 64
     for seed in range(5):
-        values = texture(kind, axis[None], axis[:, None], 1 / 64, np.random.default_rng(seed))
+        chance = np.random.default_rng(seed).random(5).tolist()
+        values = texture(kind, axis[None], axis[:, None], 1 / 64, chance)
         assert values.shape == (64, 64) and values.dtype == np.float32
         assert values.min() >= 0 and values.max() <= 1 and values.std() > 0.1
 
@@ -125,6 +126,5 @@ def test_the_shape_stands_out_in_grey_too() -> None:
     from vit.data.shapes import _colours
 
     for seed in range(200):
-        figure, ground = _colours(np.random.default_rng(seed).random(12).tolist())
-        dark, bright = sorted((figure.max(1), ground.max(1)), key=lambda value: float(value.max()))
-        assert bright.max() - dark.max() > 30  # grey levels of the strongest channel
+        figure, ground = _colours(np.random.default_rng(seed).random(11).tolist())
+        assert figure.max() > ground.max() + 30  # grey levels of the strongest channel
