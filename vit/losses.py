@@ -69,7 +69,9 @@ class Criterion:
         logits, targets = logits.float(), targets.float()
         binary = (targets > 0).float() if self.kind is LossKind.bce else targets
         smooth = self._smooth(binary)
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        if self.class_weights is not None and self.class_weights.device != logits.device:
+            self.class_weights = self.class_weights.to(logits.device)  # once: a copy makes the host wait
+        weights = self.class_weights
         if not self.independent:
             log_p = F.log_softmax(logits, dim=-1)
             if self.kind is LossKind.focal:

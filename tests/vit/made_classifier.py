@@ -22,9 +22,11 @@ QUIET = (
     "trainer.precision=fp32",
     "logger.tensorboard=false",
     "trainer.log_every=50",
+    "trainer.micro_batch=null",
+    "trainer.visuals_every=0",
     "data.workers=0",
     "data.shapes_samples=64",
-    "data.shapes_val_samples=40",
+    "data.shapes_val_samples=20",
     "curriculum.stages.all.batch_size=8",
 )
 

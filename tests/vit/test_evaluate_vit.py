@@ -43,11 +43,11 @@ def test_scores_of_a_run_are_those_of_its_network(tmp_path: Path) -> None:
     loaded = load_trained(tmp_path)
     result = evaluate(loaded)
     data = build_dataset(loaded.config, "val", (16, 16))
-    samples = [data.sample(i, np.random.default_rng(0)) for i in range(40)]
+    samples = [data.sample(i, np.random.default_rng(0)) for i in range(20)]
     images, labels = torch.stack([s["image"] for s in samples]), torch.tensor([s["label"] for s in samples])
     with torch.no_grad():
         logits = task.model.eval()(task.prepare(images))
-    assert result.samples == 40 and result.lines == []
+    assert result.samples == 20 and result.lines == []
     assert result.values["top1"] == pytest.approx((logits.argmax(1) == labels).double().mean().item())
     assert result.values["loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert loaded.weights_line.endswith("step 7") and "EMA" in loaded.weights_line
@@ -58,7 +58,18 @@ def test_the_script_writes_scores_tables_and_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path, mu_config())
-    assert run_script(monkeypatch, f"run={tmp_path}", "samples=20", "fewshot=1,2", "knn=3", "probe=true") == 0
+    assert (
+        run_script(
+            monkeypatch,
+            f"run={tmp_path}",
+            "data.shapes_val_samples=40",
+            "samples=20",
+            "fewshot=1,2",
+            "knn=3",
+            "probe=true",
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "val: 20 pictures, short side 16 (bilinear), centre crop 16x16; mean 0.5,0.5,0.5, std 0.5,0.5,0.5" in shown
     record = json.loads((tmp_path / "eval.json").read_text())
@@ -192,7 +203,7 @@ def counted(k: int, n: int = 60) -> tuple[SingleLabel, Tensor]:
     return sums, logits
 
 
-@pytest.mark.parametrize("k", [2, READABLE, READABLE + 1])
+@pytest.mark.parametrize("k", [2, READABLE + 1])
 def test_a_confusion_matrix_is_a_picture(k: int) -> None:
     sums, _ = counted(k)
     matrix = sums.confusion()

@@ -71,8 +71,7 @@ def test_a_step_touches_the_network_once_per_batch(tmp_path: Path) -> None:
     assert moved == [False, True] * 3
 
 
-@pytest.mark.parametrize("parts", [2, 4])
-def test_accumulation_equals_one_big_batch(tmp_path: Path, parts: int) -> None:
+def test_accumulation_equals_one_big_batch(tmp_path: Path) -> None:
     def doubled(config: VitConfig) -> VitTask:
         task = VitTask(config)
         task.model.double()
@@ -80,7 +79,7 @@ def test_accumulation_equals_one_big_batch(tmp_path: Path, parts: int) -> None:
         return task
 
     runs = []
-    for k in (1, parts):
+    for k in (1, 4):
         words = ("trainer.max_steps=3", "trainer.ema=null", "trainer.eval_every=0", "schedule.warmup=0")
         config = mu_config(f"curriculum.stages.all.accumulate={k}", "optim.main.kind=sgd", "optim.main.lr=0.1", *words)
         trainer = Trainer(config, lambda config=config: doubled(config), tmp_path / str(k))
@@ -177,7 +176,7 @@ def test_both_heads_of_a_distilled_network_learn_the_labels_without_a_teacher(tm
 
 def test_sixteen_pictures_are_learnt_by_heart(tmp_path: Path) -> None:
     words = ("model.width=64", "model.depth=2", "trainer.max_steps=100", "optim.main.lr=0.003", "schedule.warmup=0.05")
-    words += ("curriculum.stages.all.batch_size=16", "trainer.ema=null", "trainer.visuals_every=0", *PLAIN)
+    words += ("curriculum.stages.all.batch_size=16", "trainer.ema=null", *PLAIN)
     trainer = mu_trainer(tmp_path, *words)
     pictures = FixedPictures([i % 10 for i in range(16)])
     use(task_of(trainer), pictures)
@@ -186,7 +185,7 @@ def test_sixteen_pictures_are_learnt_by_heart(tmp_path: Path) -> None:
 
 
 def test_resolutions_of_a_curriculum_share_their_weights(tmp_path: Path) -> None:
-    words = ("curriculum.stages.all.downscale=2", "trainer.max_samples=32", "trainer.visuals_every=0")
+    words = ("curriculum.stages.all.downscale=2", "trainer.max_samples=32")
     config = mu_config("trainer.eval_samples=8", *words)
     config.curriculum.stages["fine"] = VitStage(start=0.5, batch_size=8)
     trainer = Trainer(config, lambda: VitTask(config), tmp_path)
@@ -334,7 +333,7 @@ def test_several_labels_from_a_table(tmp_path: Path) -> None:
         "trainer.max_steps=60",
         "trainer.ema=null",
     )
-    trainer = mu_trainer(tmp_path / "run", *words, "data.val_share=0.3")
+    trainer = mu_trainer(tmp_path / "run", *words, "data.val_share=0.3", "trainer.visuals_every=null")
     metrics = trainer.fit()
     assert metrics.keys() >= {"map", "f1_micro", "f1_macro", "exact_match", "loss"}
     assert metrics["map"] > 0.9 and metrics["exact_match"] > 0.5
@@ -386,13 +385,20 @@ def test_what_a_run_tells_of_itself(tmp_path: Path) -> None:
         ({"image": torch.full((3, 16, 16), torch.nan)}, "picture 3': pixels are NaN"),
     ],
 )
-def test_bad_samples_are_named(tmp_path: Path, sample: dict[str, Any], message: str) -> None:
+def test_bad_samples_are_named(sample: dict[str, Any], message: str) -> None:
     data = FixedPictures([0] * 8)
     original = data.sample
     data.sample = lambda i, rng: {**original(i, rng), **(sample if i == 3 else {})}  # type: ignore[method-assign]
-    trainer = mu_trainer(tmp_path, "trainer.max_steps=2")
-    use(task_of(trainer), data)
+    checked = CheckedSamples(data, [str(k) for k in range(10)])
+    assert checked.sample(2, np.random.default_rng(0))["label"] == 0
     with pytest.raises(DataError, match=message):
+        checked.sample(3, np.random.default_rng(0))
+
+
+def test_a_bad_label_ends_a_run_with_its_name(tmp_path: Path) -> None:
+    trainer = mu_trainer(tmp_path, "trainer.max_steps=2")
+    use(task_of(trainer), FixedPictures([0, 1, 10] * 3))
+    with pytest.raises(DataError, match=r"sample 'picture \d': label 10 is outside"):
         trainer.fit()
 
 
@@ -423,3 +429,14 @@ def test_the_command_line(tmp_path: Path, run_train: Callable[..., CompletedProc
     assert "evaluation at step 2: top1" in done.stdout
     samples = sorted(p.name for p in (tmp_path / "runs" / "x" / "samples").iterdir())
     assert samples == ["confusion-00000002.png", "predictions-00000002.png"]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
+    words = ("trainer.max_steps=6", "schedule.warmup=0", "optim.main.lr=0.003", "loss.class_weight_values={star: 2}")
+    found = []
+    for device in ("cpu", "cuda"):
+        trainer = mu_trainer(tmp_path / device, *words, f"trainer.device={device}", "trainer.tf32=false")
+        found.append(trainer.fit())
+    assert found[0].keys() == found[1].keys()
+    assert found[1]["loss"] == pytest.approx(found[0]["loss"], rel=1e-3)
