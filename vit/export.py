@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
+import math
+import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,8 +23,6 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError, UserError
 from vit.model import VisionTransformer
 from vit.timm_models import TimmClassifier
-
-_log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a logit
 EXTRA = "pip install -e '.[export]'"
@@ -146,10 +145,11 @@ def export_model(
     sidecar = path.with_name(path.name + ".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write, run = (_write_onnx, _run_onnx) if kind is Format.onnx else (_write_torch, _run_torch)
-    try:
-        write(deployed, path, _pictures(batch or 2, len(mean), size, normalise), batch is None, description)
-        differences = _compare(deployed, run(path), batch, len(mean), size, normalise)
-        worst = max(differences.values())
+    with TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:  # what is at `path` stays until all is well
+        draft = Path(folder) / path.name
+        write(deployed, draft, _pictures(batch or 2, len(mean), size, normalise), batch is None, description)
+        differences = _compare(deployed, run(draft), batch, len(mean), size, normalise)
+        worst = max(differences.values(), key=lambda value: value if value == value else math.inf)
         if not worst <= TOLERANCE:
             raise UserError(
                 f"{path}: its answers differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; the file was "
@@ -157,14 +157,11 @@ def export_model(
                 "of torch"
             )
         description["largest_difference"] = worst
-        sidecar.write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n")
-    except BaseException:
-        for left in (path, _tensors_beside(path), sidecar):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
-        raise
-    beside = _tensors_beside(path)
-    total = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+        draft.with_name(sidecar.name).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+        written = sorted(Path(folder).iterdir())  # from 2 GB on ONNX keeps tensors in a file of their own
+        total = sum(file.stat().st_size for file in written if file.name != sidecar.name)
+        for file in written:
+            os.replace(file, path.with_name(file.name))
     return Exported(path, sidecar, differences, total)
 
 
@@ -291,8 +288,3 @@ def _pictures(count: int, channels: int, size: tuple[int, int], normalise: bool)
     if normalise:
         return torch.randint(256, (count, channels, *size), dtype=torch.uint8, generator=generator)
     return torch.randn(count, channels, *size, generator=generator)
-
-
-def _tensors_beside(path: Path) -> Path:
-    """Where ONNX puts the tensors of a model of more than 2 GB."""
-    return path.with_name(path.name + ".data")

@@ -125,9 +125,25 @@ class Restless(nn.Module):
 @pytest.mark.parametrize("kind", list(Format))
 def test_a_file_that_answers_differently_does_not_stay(kind: Format, tmp_path: Path) -> None:
     path = tmp_path / f"model{export.SUFFIX[kind]}"
+    path.write_text("an older one")
     with pytest.raises(UserError, match=r"differ from the model's by 0\.001, more than 0\.0001; the file was removed"):
         export_model(Restless(), path, kind, size=(8, 8), mean=MEAN, std=STD)
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "an older one"
+
+
+def test_answers_that_are_no_numbers_are_a_difference(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="differ from the model's by nan"):
+        export_model(Weighted(float("nan")), tmp_path / "a.pt2", Format.torch_export, size=(8, 8), mean=MEAN, std=STD)
     assert not list(tmp_path.iterdir())
+
+
+class Weighted(nn.Module):
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.weight * image.mean(dim=(2, 3))
 
 
 class Undecided(nn.Module):
