@@ -187,7 +187,17 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
 
 
 def _judge(loaded: Loaded) -> ClassMap | LabelLists | None:
-    return class_map(loaded.config, loaded.info.classes, loaded.classes or loaded.num_classes)
+    if loaded.config.data.class_map is None:
+        return None
+    known = loaded.classes or (imagenet_ids() if loaded.num_classes == 1000 else loaded.num_classes)
+    return class_map(loaded.config, loaded.info.classes, known)
+
+
+def imagenet_ids() -> list[str]:
+    """WordNet ids of ImageNet-1k's classes in the order of every published head."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
 
 
 def _criterion(loaded: Loaded) -> Criterion:

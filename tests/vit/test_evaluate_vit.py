@@ -6,6 +6,7 @@ import csv
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, UserError
 from vit.data import build_dataset
-from vit.evaluation import evaluate, parse_shots
+from vit.data.class_map import ClassMap
+from vit.evaluation import _judge, evaluate, parse_shots
 from vit.loaded import load_trained
 from vit.losses import one_hot
 from vit.metrics import SingleLabel
@@ -134,6 +136,21 @@ def test_a_class_map_picks_classes_of_the_head(tmp_path: Path) -> None:
     assert result.values["top1"] == pytest.approx((logits.argmax(1) == labels).double().mean().item())
     assert result.values["nll"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert result.values["loss"] == result.values["nll"]
+
+
+def test_imagenets_classes_are_known_by_their_ids(tmp_path: Path) -> None:
+    """A published head has no names; the file for ImageNet-A names WordNet ids: n01498041, stingray, is class 6."""
+    make_run(tmp_path / "run", mu_config())
+    (tmp_path / "map.txt").write_text("n01498041\nn01531178\n")
+    loaded = load_trained(tmp_path / "run", overrides=[f"data.class_map={tmp_path / 'map.txt'}"])
+    loaded.classes, loaded.num_classes, loaded.info = (
+        None,
+        1000,
+        replace(loaded.info, classes=["n01498041", "n01531178"]),
+    )
+    judge = _judge(loaded)
+    assert isinstance(judge, ClassMap)
+    assert judge.target.tolist()[:12] == [-1] * 6 + [0] + [-1] * 4 + [1]
 
 
 def test_published_weights_are_evaluated_as_they_were_published(
