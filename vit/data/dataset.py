@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,22 +24,21 @@ class PictureDataset:
 
     Args:
         source: pictures and labels.
-        transform: (picture, rng) -> picture of the run's resolution.
+        transform: to the run's resolution; a `TrainTransform` draws its random numbers from the sample's, with an
+            `EvalTransform` samples have their ``name``.
         channels: 1, 3 or 4 of them in every sample.
-        named: samples have their ``name``.
         skip: a picture that cannot be used is replaced by the next one that can, instead of ending the run.
     """
 
     def __init__(
         self,
         source: Source,
-        transform: Callable[[Tensor, np.random.Generator], Tensor],
+        transform: TrainTransform | EvalTransform,
         channels: int,
         *,
-        named: bool,
         skip: bool = False,
     ) -> None:
-        self.source, self.transform, self.channels, self.named, self.skip = source, transform, channels, named, skip
+        self.source, self.transform, self.channels, self.skip = source, transform, channels, skip
         self._bad = multiprocessing.Value("q", 0)  # shared with the workers, so that all of them speak once
 
     def __len__(self) -> int:
@@ -58,10 +56,10 @@ class PictureDataset:
             DataError: the picture cannot be used, and ``skip`` is off or many in a row are bad.
         """
         index, (image, label, extras) = self._read(index)
-        sample = {"image": self.transform(to_channels(image, self.channels), rng), "label": label, **extras}
-        if self.named:
-            sample["name"] = self.source.name(index)
-        return sample
+        image = to_channels(image, self.channels)
+        if isinstance(self.transform, TrainTransform):
+            return {"image": self.transform(image, rng), "label": label, **extras}
+        return {"image": self.transform(image), "label": label, **extras, "name": self.source.name(index)}
 
     def _read(self, index: int) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
         first = None
@@ -95,19 +93,5 @@ def build(config: VitConfig, split: str, resolution: tuple[int, int]) -> Picture
         from vit.data.cache import cached
 
         source = cached(config, source)
-    return PictureDataset(
-        source,
-        _transform(config, train, resolution),
-        channels,
-        named=not train,
-        skip=config.data.on_bad_file is OnBadFile["skip"],
-    )
-
-
-def _transform(
-    config: VitConfig, train: bool, resolution: tuple[int, int]
-) -> Callable[[Tensor, np.random.Generator], Tensor]:
-    if train:
-        return TrainTransform(config.augment, resolution)
-    transform = EvalTransform(config.augment, resolution)
-    return lambda image, rng: transform(image)
+    transform = (TrainTransform if train else EvalTransform)(config.augment, resolution)
+    return PictureDataset(source, transform, channels, skip=config.data.on_bad_file is OnBadFile["skip"])

@@ -180,6 +180,7 @@ def test_workers_get_a_copy(tmp_path: Path) -> None:
     """A source crosses into a worker process that is not forked."""
     config = folder_config(write_tree(tmp_path / "r", {"a": 3}))
     source = open_source(config, "train")
+    assert pickle.dumps(build_dataset(config, "train", (16, 16)).transform)  # type: ignore[attr-defined]
     copy = pickle.loads(pickle.dumps(source))
     assert torch.equal(copy.read(1)[0], source.read(1)[0])
 
