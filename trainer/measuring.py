@@ -33,8 +33,19 @@ def peak_memory(device: torch.device) -> Iterator[list[float]]:
         yield out
         return
     yield out
-    status = Path("/proc/self/status").read_text()
-    out.append(int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
+    out.append(_status("VmHWM"))
+
+
+def memory_now(device: torch.device) -> float:
+    """GB in use: allocated on CUDA, resident on Linux, else 0."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 1e9
+    return _status("VmRSS") if Path("/proc/self/status").exists() else 0.0
+
+
+def _status(key: str) -> float:
+    """A field of this process's status, in GB."""
+    return int(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0]) * 1024 / 1e9
 
 
 def machine(device: torch.device, *packages: str, cpu_info: Path = Path("/proc/cpuinfo")) -> str:

@@ -44,8 +44,9 @@ def settle(trainer: Trainer) -> None:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
     kept = trainer.parallel.gather(trainer.micro_batches or _read(trainer))[0]
+    reasons: dict[str, str] = {}
     if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
-        kept = _search(trainer, stages)
+        kept, reasons = _search(trainer, stages)
         if trainer.parallel.is_main:
             state.write_json(trainer.run_dir / FILE, kept)
     trainer.micro_batches = kept
@@ -56,7 +57,7 @@ def settle(trainer: Trainer) -> None:
             share = stage.batch_size // trainer.parallel.world
             trainer.logger.text(
                 f"micro-batch of stage {stage.name}: {sizes[stage.name]} of the {share} samples of a process and batch "
-                f"(accumulate={stage.accumulate}): {kept[stage.name]['why']}"
+                f"(accumulate={stage.accumulate}): {reasons.get(stage.name, 'as before')}"
             )
 
 
@@ -79,11 +80,11 @@ def _read(trainer: Trainer) -> dict[str, Any]:
         raise ConfigError(f"{path} is no JSON ({error}): remove it, and micro-batches are looked for anew") from error
 
 
-def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Any]:
-    """A choice for every stage; afterwards everything is as before, bitwise."""
+def _search(trainer: Trainer, stages: list[Stage]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A choice for every stage, and the reasons for it; afterwards everything is as before, bitwise."""
     before = state.Snapshot(trainer)
     world, step = trainer.parallel.world, trainer.step
-    found = {}
+    found, reasons = {}, {}
     try:
         for stage in stages:
             trainer.step = step
@@ -94,14 +95,16 @@ def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Any]:
                 rehearsal.take_steps(trainer, _resized(stage, min(2, share), world))
             except rehearsal.TooLarge as error:
                 raise _hopeless(trainer, stage) from error
-            size, why = (_by_trying if trainer.device.type == "cuda" else _by_measuring)(trainer, stage, sizes)
-            found[stage.name] = {"samples": size, **_facts(stage, world), "why": why}
+            size, reasons[stage.name] = (_by_trying if trainer.device.type == "cuda" else _by_measuring)(
+                trainer, stage, sizes
+            )
+            found[stage.name] = {"samples": size, **_facts(stage, world)}
     finally:
         trainer.leave()
     before.restore(trainer)
     trainer.speed = Speed()  # what it took is no part of training
     _free(trainer)
-    return found
+    return found, reasons
 
 
 def _hopeless(trainer: Trainer, stage: Stage) -> ConfigError:

@@ -1,11 +1,12 @@
-"""A small vid2vid run with two stages, in a process of its own that is going to be killed."""
+"""A small run with two stages of every task, in this process or in one of its own that is going to be killed."""
+
+from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
-WORDS = [
-    "model=vid2vid_tiny",
-    "trainer.max_samples=12",
+COMMON = [
     "trainer.checkpoint_every=2",
     "trainer.eval_every=8",
     "trainer.visuals_every=0",
@@ -13,22 +14,64 @@ WORDS = [
     "trainer.precision=fp32",
     "trainer.device=cpu",
     "logger.tensorboard=false",
-    "data.clips=5",
-    "data.val_clips=1",
-    "data.val_frames=3",
+    "logger.curves=false",
+    "trainer.micro_batch=null",  # accumulate is given below
 ]
+WORDS = {
+    "vid2vid_tiny": ["trainer.max_samples=12", "data.clips=5", "data.val_clips=1", "data.val_frames=3"],
+    # Everything that draws random numbers or keeps state of its own is on.
+    "vit_mu": [
+        "trainer.max_samples=36",
+        "data.shapes_samples=9",
+        "data.shapes_val_samples=6",
+        "data.repeats=2",
+        "augment.auto=randaugment-n2-m10",
+        "augment.erasing=0.5",
+        "augment.mixup=0.4",
+        "augment.cutmix=1.0",
+        "model.dropout=0.1",
+        "model.drop_path=0.1",
+        "model.drop_path_shape=constant",
+        "optim.main.kind=lamb",
+        "optim.main.layer_decay=0.7",
+        "schedule.warmup=8",
+        "schedule.decay_start=null",
+    ],
+}
+MODELS = sorted(WORDS)
 
 
-def run(run_dir: Path, workers: int) -> None:
-    multiprocessing.set_start_method("fork", force=True)  # data workers as in an ordinary run
+def configured(model: str, workers: int = 0) -> Any:
+    """The configuration; the stage changes in the middle of an epoch."""
+    from train import SCHEMAS
     from trainer.cli import compose
-    from trainer.loop import Trainer
-    from vid2vid.config import Vid2VidConfig, Vid2VidStage
-    from vid2vid.task import Vid2VidTask
+    from vid2vid.config import Vid2VidStage
+    from vit.config import VitStage
 
-    config = compose([*WORDS, f"data.workers={workers}"], {"vid2vid": Vid2VidConfig})
-    config.curriculum.stages = {  # the change falls into the middle of the second epoch of five clips
-        "short": Vid2VidStage(frames=3, batch_size=2),
-        "long": Vid2VidStage(start=0.6, frames=6, batch_size=1),
-    }
-    Trainer(config, lambda: Vid2VidTask(config), run_dir).fit()
+    config = compose([f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}"], SCHEMAS)
+    config.curriculum.stages = {
+        "vid2vid_tiny": {
+            "short": Vid2VidStage(frames=3, batch_size=2),
+            "long": Vid2VidStage(start=0.6, frames=6, batch_size=1),
+        },
+        "vit_mu": {
+            "small": VitStage(resolution=[16, 16], batch_size=4, accumulate=2),
+            "large": VitStage(start=0.6, resolution=[32, 32], batch_size=2),
+        },
+    }[model]
+    return config
+
+
+def prepare(run_dir: Path, model: str, workers: int = 0) -> Any:
+    """The trainer of a run, not yet started."""
+    from train import build_task
+    from trainer.loop import Trainer
+
+    config = configured(model, workers)
+    return Trainer(config, lambda: build_task(config), run_dir)
+
+
+def run(run_dir: Path, model: str, workers: int) -> None:
+    """The whole run, in a process of its own."""
+    multiprocessing.set_start_method("fork", force=True)  # data workers as in an ordinary run
+    prepare(run_dir, model, workers).fit()

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from toys import RivalTask, build_toy, toy_config
+from toys import LinearTask, RivalTask, build_toy, toy_config
 
+from trainer import micro_batch
 from trainer.config import StageConfig, Strategy
 from trainer.errors import NonFiniteError
 from trainer.loop import Trainer
@@ -70,6 +71,42 @@ def stop(folder: Path, results: dict[str, Any]) -> None:
     results["stopped"] = trainer.step
 
 
+def sums(folder: Path, results: dict[str, Any]) -> None:
+    """``ctx.sum`` in evaluation: the histogram of all validation classes, on every process."""
+    seen: list[Tensor] = []
+
+    class Counting(LinearTask):
+        def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+            counts = torch.zeros(3, 1).t()  # not contiguous
+            for batch in loader:
+                counts[0] += torch.bincount(batch["y"], batch["weight"], minlength=3)
+            before = counts.clone()
+            seen.append(ctx.sum(counts).clone())
+            assert torch.equal(counts, before), "the tensor itself stays what it is"
+            return {"score": (1.0, 1.0)}
+
+        def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
+            assert torch.equal(ctx.sum(torch.ones(2)), torch.ones(2))  # of one process, which has all of the data
+            return {}
+
+    config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=2, eval_every=None)
+    Trainer(config, Counting, folder / "sums").fit()
+    results["sums"] = seen[0][0].tolist()
+
+
+def agreed(folder: Path, results: dict[str, Any]) -> None:
+    """Micro-batches are the same everywhere, also where memory is not."""
+    micro_batch.available_memory = lambda: 8_000 if RANK == 1 else 2**40
+    config = toy_config("rival", stages={"s": StageConfig(frames=2, batch_size=16)}, max_samples=32)
+    config.trainer.micro_batch = "auto"
+    trainer = Trainer(config, lambda: build_toy(config), folder / "agreed")
+    trainer.fit()
+    everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+    everywhere.start()
+    results["agreed"] = everywhere.gather(trainer.curriculum.stages[0].accumulate)
+    everywhere.close()
+
+
 def broadcast(folder: Path, results: dict[str, Any]) -> None:
     config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=2)
     config.optim["main"].lr = 1e-30
@@ -91,10 +128,12 @@ def main(case: str, folder: Path) -> None:
         train(folder, "linear", Strategy.flat, results)
         train(folder, "linear", Strategy.ddp, results)
         train(folder, "rival", Strategy.flat, results)
+        sums(folder, results)
         if WORLD > 1:
             gradients(results)
             stop(folder, results)
             broadcast(folder, results)
+            agreed(folder, results)
             dist.destroy_process_group()
         if RANK == 0:
             torch.save(results, folder / "result.pt")

@@ -236,7 +236,7 @@ def test_the_dry_run_says_that_it_is_not_known_yet(tmp_path: Path) -> None:
 
 def test_the_facts_of_a_choice() -> None:
     stage = Stage(0, "s", 0, (4, 8), 2, 8, 1, ("*",), StageConfig())
-    kept = {"samples": 4, "share": 8, "resolution": [4, 8], "frames": 2, "why": "so"}
+    kept = {"samples": 4, "share": 8, "resolution": [4, 8], "frames": 2}
     assert micro_batch._fits(kept, stage, 1) and not micro_batch._fits(kept, stage, 2)
     assert not micro_batch._fits(None, stage, 1) and not micro_batch._fits({**kept, "frames": 3}, stage, 1)
 

@@ -101,6 +101,16 @@ def test_start_weights_come_from_rank_zero(results: dict[int, dict[str, Any]]) -
     assert results[2]["broadcast"] is True
 
 
+def test_tensors_are_summed_in_evaluation(results: dict[int, dict[str, Any]]) -> None:
+    assert sum(results[1]["sums"]) == 5.0
+    assert results[2]["sums"] == results[1]["sums"]
+
+
+def test_all_agree_on_micro_batches(results: dict[int, dict[str, Any]]) -> None:
+    first, second = results[2]["agreed"]
+    assert first == second > 1
+
+
 def test_a_bad_loss_on_one_stops_all_before_any_weight_changes(tmp_path: Path) -> None:
     for process in launch(tmp_path, "nonfinite"):
         assert process.returncode == 3, process.stderr
@@ -121,6 +131,7 @@ def test_one_process_needs_no_group() -> None:
     parallel.start()
     assert (parallel.rank, parallel.world, parallel.strategy) == (0, 1, Strategy.none)
     assert parallel.any(True) and not parallel.any(False)
+    assert parallel.sum(torch.ones(3)).tolist() == [1.0, 1.0, 1.0]
     assert parallel.mean({"a": (6.0, 3.0), "empty": (0.0, 0.0)}) == {"a": 2.0}
     parameter = nn.Parameter(torch.ones(2))
     parallel.backward(parameter.sum(), [parameter])
