@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import UserError
-from trainer.measuring import machine, peak_memory
+from trainer.measuring import machine, memory_now, peak_memory
 from vit.architecture import Architecture, architecture
 from vit.config import Attention, Init, ModelConfig, Pool
 from vit.dataflow import gmacs
@@ -50,9 +50,10 @@ class Case:
 
 @dataclass
 class Timing:
-    """Seconds of every round's step, and the peak memory in GB (0: not known)."""
+    """Seconds of every round's step by the clock and of all CPUs; the step's own peak memory in GB (0: not known)."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     peak: float = 0.0
 
 
@@ -81,14 +82,14 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    def timed(self) -> float:
-        """Seconds of one step, the device having done it."""
+    def timed(self) -> tuple[float, float]:
+        """Seconds of one step by the clock, the device having done it, and those that CPUs worked for this process."""
         wait = torch.cuda.synchronize if self.images.device.type == "cuda" else (lambda: None)
         wait()
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         self()
         wait()
-        return time.perf_counter() - begin
+        return time.perf_counter() - begin, time.process_time() - worked
 
 
 def build_steps(
@@ -101,9 +102,10 @@ def build_steps(
     """
     import timm
 
+    name = _timm_name(case.model)
     torch.manual_seed(0)
     arch = _architecture(case)
-    other = timm.create_model(_timm_name(case.model), num_classes=case.classes, img_size=case.side).to(device).train()
+    other = timm.create_model(name, num_classes=case.classes, img_size=case.side).to(device).train()
     images = torch.randn(case.batch, 3, case.side, case.side).to(device)
     labels = torch.randint(0, case.classes, (case.batch,)).to(device)
     models: dict[str, nn.Module] = {TIMM: other}
@@ -140,21 +142,25 @@ def measure(steps: dict[str, Step], repeats: int) -> dict[str, Timing]:
         for _ in range(3 if device.type == "cuda" else 1):
             step()
         with peak_memory(device) as peak:
+            before = memory_now(device)
             step()
-        timings[name].peak = max([0.0, *peak])
+        timings[name].peak = max([0.0, *(value - before for value in peak)])
     for _ in range(repeats):
         for name in draw.sample(list(steps), len(steps)):
-            timings[name].seconds.append(steps[name].timed())
+            seconds, cpu = steps[name].timed()
+            timings[name].seconds.append(seconds)
+            timings[name].cpu.append(cpu)
     return timings
 
 
 def mfu(case: Case, images_per_s: float, name: str, device_name: str) -> float | None:
-    """Share of the device's dense bf16 peak: 6 FLOP per MAC of the closed formula; None for a device not in ``PEAKS``.
+    """Share of the device's dense bf16 peak, 6 FLOP per MAC of the closed formula.
 
+    None in fp32, and for a device that is not in ``PEAKS``.
     What our last block leaves out (``vit.layers.Block``) is not counted as if it had been computed.
     """
     peak = next((value for key, value in PEAKS.items() if key in device_name), None)
-    if peak is None:
+    if peak is None or not case.bf16:
         return None
     arch = _architecture(case)
     macs = gmacs(arch) * 1e9
@@ -164,19 +170,16 @@ def mfu(case: Case, images_per_s: float, name: str, device_name: str) -> float |
     return 6 * macs * images_per_s / (peak * 1e12)
 
 
-HEAD = (
-    "| model | precision | variant | img/s | times timm (quartiles) | peak GB | MFU |",
-    "|---|---|---|---|---|---|---|",
-)
+HEAD = ("| model | precision | variant | img/s | times timm (quartiles) | by CPU time | GB | MFU |", f"|{'---|' * 8}")
 
 
 def rows(case: Case, timings: dict[str, Timing], device_name: str = "", note: str = "") -> list[str]:
     """Rows of the table ``HEAD``; ``times timm`` is the speed in units of timm's, median and quartiles over rounds."""
     found = []
+    base = timings[TIMM]
     for name, timing in timings.items():
         rate = case.batch / statistics.median(timing.seconds)
-        pairs = zip(timings[TIMM].seconds, timing.seconds, strict=True)
-        ratios = [base / own for base, own in pairs]
+        ratios = _ratios(base.seconds, timing.seconds)
         low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         share = mfu(case, rate, name, device_name)
         cells = [
@@ -185,11 +188,16 @@ def rows(case: Case, timings: dict[str, Timing], device_name: str = "", note: st
             f"{name}{note}",
             f"{rate:.1f}" if rate < 100 else f"{rate:.0f}",
             "1" if name == TIMM else f"**{middle:.2f}** ({low:.2f} to {high:.2f})",
+            "-" if device_name else f"{statistics.median(_ratios(base.cpu, timing.cpu)):.2f}",
             f"{timing.peak:.2f}" if timing.peak else "-",
             "-" if share is None else f"{100 * share:.0f} %",
         ]
         found.append(f"| {' | '.join(cells)} |")
     return found
+
+
+def _ratios(base: list[float], own: list[float]) -> list[float]:
+    return [a / b for a, b in zip(base, own, strict=True)]
 
 
 def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None, command: str = "") -> Iterator[str]:
@@ -208,7 +216,8 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
     yield ""
     yield f"`{command}`: {machine(device, 'timm')}."
     yield "Forward, loss, backward, fused AdamW at 224 px; interleaved in one process, same weights, medians of"
-    yield f"{repeats} rounds; batch {batch or (16 if not cuda else 'by model')}. Memory on CPUs is that of the whole process."
+    yield f"{repeats} rounds; batch {batch or ('by model' if cuda else 16)}. CPU time is what this process really got, so that its"
+    yield "ratio holds on a busy machine. GB: what a step takes beyond weights and the optimiser's state."
     yield ""
     yield from HEAD
     for model in models or MODELS[device.type]:
@@ -219,7 +228,7 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
             for compiled in (False, True) if cuda and bf16 else (False,):
                 paths = paths[:1] if compiled else paths
                 timings = measure(build_steps(case, device, paths, compiled), repeats)
-                yield from rows(case, timings, name if bf16 else "", ", compiled" if compiled else "")
+                yield from rows(case, timings, name, ", compiled" if compiled else "")
     if not cuda:
         yield ""
         yield "No CUDA device: S/16, B/16 and L/16 there, with MFU, are left out."

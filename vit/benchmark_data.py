@@ -1,4 +1,4 @@
-"""Times the data path: JPEGs through decoding, cropping and flipping, and how long an epoch of training waits for them."""
+"""Times the data path: JPEGs through decoding, cropping and flipping, and how long training waits for them."""
 
 from __future__ import annotations
 
