@@ -216,7 +216,7 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
     yield ""
     yield f"`{command}`: {machine(device, 'timm')}."
     yield "Forward, loss, backward, fused AdamW at 224 px; interleaved in one process, same weights, medians of"
-    yield f"{repeats} rounds; batch {batch or ('by model' if cuda else 16)}. CPU time is what this process really got, so that its"
+    yield f"{repeats} rounds; batch {batch or ('by model' if cuda else 16)}. CPU time is what this process really got: its"
     yield "ratio holds on a busy machine. GB: what a step takes beyond weights and the optimiser's state."
     yield ""
     yield from HEAD

@@ -228,7 +228,7 @@ def test_the_last_block_computes_the_tokens_that_are_read(changes: dict, monkeyp
 
 def test_who_looks_into_the_last_block_sees_all_tokens() -> None:
     model, seen = make(), []
-    model.blocks[-1].mlp.register_forward_hook(lambda module, inputs, out: seen.append(out.shape[1]))
+    model.blocks[-1].get_submodule("mlp").register_forward_hook(lambda module, inputs, out: seen.append(out.shape[1]))
     model(images())
     assert seen == [model.arch.prefix + model.arch.patches]
 
