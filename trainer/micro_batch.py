@@ -14,6 +14,7 @@ import dataclasses
 import gc
 import json
 import os
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import torch
 
 from trainer import curriculum, rehearsal, state
 from trainer.errors import ConfigError
+from trainer.logs import format_time
 from trainer.memory import SavedMemory, available_memory
 from trainer.meter import Speed
 from trainer.task import Stage
@@ -34,6 +36,21 @@ CPU_SHARE = 0.8  # of the memory that is free
 TRANSIENT = 1.5  # a step's peak over what autograd keeps: gradients on their way, scratch memory of the kernels
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What was found for a stage.
+
+    Attributes:
+        samples: of a micro-batch.
+        why: for the log.
+        seconds: that a sample took in the trial, over all processes.
+    """
+
+    samples: int
+    why: str
+    seconds: float
+
+
 def settle(trainer: Trainer) -> None:
     """Finds, or takes over, the micro-batches of a run that leaves them to the trainer. Needs ``session``.
 
@@ -44,9 +61,11 @@ def settle(trainer: Trainer) -> None:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
     kept = trainer.parallel.gather(trainer.micro_batches or _read(trainer))[0]
-    reasons: dict[str, str] = {}
+    tried: dict[str, Choice] = {}
     if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
-        kept, reasons = _search(trainer, stages)
+        tried = _search(trainer, stages)
+        world = trainer.parallel.world
+        kept = {stage.name: {"samples": tried[stage.name].samples, **_facts(stage, world)} for stage in stages}
         if trainer.parallel.is_main:
             state.write_json(trainer.run_dir / FILE, kept)
     trainer.micro_batches = kept
@@ -55,10 +74,23 @@ def settle(trainer: Trainer) -> None:
     for stage in trainer.curriculum.stages:
         if stage.name in sizes:
             share = stage.batch_size // trainer.parallel.world
+            why = tried[stage.name].why if tried else "as before"
             trainer.logger.text(
                 f"micro-batch of stage {stage.name}: {sizes[stage.name]} of the {share} samples of a process and batch "
-                f"(accumulate={stage.accumulate}): {reasons.get(stage.name, 'as before')}"
+                f"(accumulate={stage.accumulate}): {why}"
             )
+    if tried:
+        _tell_pace(trainer, tried)
+
+
+def _tell_pace(trainer: Trainer, tried: dict[str, Choice]) -> None:
+    """How long all of it may take, going by the trials: known long before a slow machine's first step is over."""
+    stages = [stage for stage in trainer.curriculum.stages if stage.name in tried]
+    ends = [*(stage.start for stage in stages[1:]), trainer.curriculum.total_samples]
+    left = [max(end - max(stage.start, trainer.samples_seen), 0) for stage, end in zip(stages, ends, strict=True)]
+    seconds = [samples * tried[stage.name].seconds for stage, samples in zip(stages, left, strict=True)]
+    pace = ", ".join(f"{stage.name} {1 / tried[stage.name].seconds:.3g}" for stage in stages)
+    trainer.logger.text(f"pace of the trials: {pace} samples/s; ETA about {format_time(sum(seconds))}")
 
 
 def _facts(stage: Stage, world: int) -> dict[str, Any]:
@@ -80,11 +112,11 @@ def _read(trainer: Trainer) -> dict[str, Any]:
         raise ConfigError(f"{path} is no JSON ({error}): remove it, and micro-batches are looked for anew") from error
 
 
-def _search(trainer: Trainer, stages: list[Stage]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A choice for every stage, and the reasons for it; afterwards everything is as before, bitwise."""
+def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:
+    """A choice for every stage; afterwards everything is as before, bitwise."""
     before = state.Snapshot(trainer)
     world, step = trainer.parallel.world, trainer.step
-    found, reasons = {}, {}
+    found = {}
     try:
         for stage in stages:
             trainer.step = step
@@ -95,16 +127,14 @@ def _search(trainer: Trainer, stages: list[Stage]) -> tuple[dict[str, Any], dict
                 rehearsal.take_steps(trainer, _resized(stage, min(2, share), world))
             except rehearsal.TooLarge as error:
                 raise _hopeless(trainer, stage) from error
-            size, reasons[stage.name] = (_by_trying if trainer.device.type == "cuda" else _by_measuring)(
-                trainer, stage, sizes
-            )
-            found[stage.name] = {"samples": size, **_facts(stage, world)}
+            find = _by_trying if trainer.device.type == "cuda" else _by_measuring
+            found[stage.name] = find(trainer, stage, sizes)
     finally:
         trainer.leave()
     before.restore(trainer)
     trainer.speed = Speed()  # what it took is no part of training
     _free(trainer)
-    return found, reasons
+    return found
 
 
 def _hopeless(trainer: Trainer, stage: Stage) -> ConfigError:
@@ -120,15 +150,26 @@ def _resized(stage: Stage, samples: int, world: int) -> Stage:
     return dataclasses.replace(stage, batch_size=samples * world, accumulate=1)
 
 
-def _passes(trainer: Trainer, stage: Stage) -> None:
-    """Losses and backward passes as in a step of a stage, but neither communication nor an update."""
+def _passes(trainer: Trainer, stage: Stage) -> float:
+    """Losses and backward passes as in a step of a stage, but neither communication nor an update.
+
+    Returns:
+        Seconds that a sample takes, over all processes; data and updates not counted.
+    """
     trainer.enter(stage, announce=False)
     trainer.samples_seen = stage.start
     ctx = trainer.context()
-    for segment in islice(trainer.task.segments(trainer.next_batch(), ctx), rehearsal.PREFLIGHT_STEPS):
+    batch = trainer.next_batch()
+    began, done = time.perf_counter(), 0
+    for segment in islice(trainer.task.segments(batch, ctx), rehearsal.PREFLIGHT_STEPS):
         for phase in trainer.active:
             trainer.accumulate(phase, [segment], ctx, communicate=False)
         trainer.advance(ctx)
+        done += 1
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    seconds = time.perf_counter() - began
+    return seconds / done * trainer.task.segments_per_batch(stage) / stage.batch_size
 
 
 def _free(trainer: Trainer) -> None:
@@ -142,30 +183,32 @@ def _free(trainer: Trainer) -> None:
         torch.cuda.reset_peak_memory_stats(trainer.device)
 
 
-def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> tuple[int, str]:
+def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
     """The first of falling sizes that fits on every process's card."""
     world = trainer.parallel.world
     for size in sizes:
         _free(trainer)
         free, total = torch.cuda.mem_get_info(trainer.device)
         limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
+        seconds = 0.0
         try:
-            _passes(trainer, _resized(stage, size, world))
-            torch.cuda.synchronize(trainer.device)
+            seconds = _passes(trainer, _resized(stage, size, world))
             fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
         except torch.OutOfMemoryError:
             fits = False
         peak = torch.cuda.max_memory_allocated(trainer.device)
         if not trainer.parallel.any(not fits):
-            return size, f"it needs {_show(peak)} of the card's {_show(total)}"
+            return Choice(size, f"it needs {_show(peak)} of the card's {_show(total)}", seconds)
     raise _hopeless(trainer, stage)
 
 
-def _by_measuring(trainer: Trainer, stage: Stage, sizes: list[int]) -> tuple[int, str]:
+def _by_measuring(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
     """The largest size for which autograd's memory, by a straight line through two small sizes, is there."""
     world = trainer.parallel.world
     small, large = min(2, sizes[0]), min(4, sizes[0])
-    kept = {size: _saved_bytes(trainer, _resized(stage, size, world)) for size in {small, large}}
+    kept, seconds = {}, 0.0
+    for size in sorted({small, large}):  # the pace is that of the larger one
+        kept[size], seconds = _saved_bytes(trainer, _resized(stage, size, world))
     slope = (kept[large] - kept[small]) / (large - small) if large > small else kept[small] / small
     fixed = max(kept[small] - slope * small, 0.0)
     free = available_memory()
@@ -180,18 +223,19 @@ def _by_measuring(trainer: Trainer, stage: Stage, sizes: list[int]) -> tuple[int
     size = min(trainer.parallel.gather(size))
     need = TRANSIENT * (fixed + slope * size)
     warning = "" if need <= budget else "; that is too little, the system may end the run"
-    return size, f"it needs about {_show(need)}, {_show(max(budget, 0))} of the free memory can be used{warning}"
+    why = f"it needs about {_show(need)}, {_show(max(budget, 0))} of the free memory can be used{warning}"
+    return Choice(size, why, seconds)
 
 
 def _show(size: float) -> str:
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
 
 
-def _saved_bytes(trainer: Trainer, stage: Stage) -> int:
-    """Most bytes that autograd keeps at a time in a step of a stage; weights are not counted."""
+def _saved_bytes(trainer: Trainer, stage: Stage) -> tuple[int, float]:
+    """Most bytes that autograd keeps at a time in a step of a stage, without weights; and ``_passes``'s seconds."""
     tensors = (t for m in trainer.networks.values() for t in (*m.parameters(), *m.buffers()))
     saved = SavedMemory(spared=tensors)
     with saved.watching():
-        _passes(trainer, stage)
+        seconds = _passes(trainer, stage)
     _free(trainer)
-    return saved.peak
+    return saved.peak, seconds

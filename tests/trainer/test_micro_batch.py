@@ -1,6 +1,7 @@
 """``trainer.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_plenty_of_memory_takes_all_at_once(tmp_path: Path, capsys: pytest.Captu
     assert (
         "micro-batch of stage short: 8 of the 8 samples of a process and batch (accumulate=1): it needs about" in said
     )
+    assert re.search(r"pace of the trials: short [\d.e+]+, long [\d.e+]+ samples/s; ETA about \d+ s\n", said)
     plain = build(tmp_path / "plain", micro=None)
     plain.fit()
     one, two = network_tensors(trainer.networks), network_tensors(plain.networks)
@@ -195,7 +197,6 @@ def test_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = {"mem_get_info": (50, 100), "memory_reserved": 0, "max_memory_reserved": 1, "max_memory_allocated": 1}
     for name, value in card.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(micro_batch, "_by_measuring", micro_batch._by_trying)
     trainer = build(tmp_path / "a", "linear", task=Large)
     trainer.fit()
@@ -251,7 +252,7 @@ def test_on_a_card(tmp_path: Path) -> None:
             return {"large": x.exp().mean().double() * 0.0, **super().losses(phase, segment, ctx)}
 
     total = torch.cuda.mem_get_info()[0]
-    Large.size = total // 4 // 8  # type: ignore[attr-defined]  # 3 tensors of it: of 8 samples not more than 2 fit
+    Large.size = total // 4 // 16  # type: ignore[attr-defined]  # 3 or 4 tensors of it: 8 samples do not fit, 2 do
     trainer = build(tmp_path, "linear", task=Large, device=DeviceKind.cuda, max_samples=16)
     trainer.fit()
-    assert accumulate(trainer)[0] in (4, 8)
+    assert accumulate(trainer)[0] in (2, 4)
