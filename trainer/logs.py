@@ -258,7 +258,8 @@ def format_line(record: Mapping[str, Any]) -> str:
         different = dict.fromkeys(f"{float(value):.1e}" for value in values)
         parts.append("lr " + "/".join(different))
     for key, unit in (("samples_per_s", "samples/s"), ("frames_per_s", "frames/s")):
-        if record.get(key) is not None:
+        # Where a sample is one frame, once is enough.
+        if record.get(key) is not None and (key == "samples_per_s" or record[key] != record.get("samples_per_s")):
             parts.append(f"{_short(record[key])} {unit}")
     if record.get("data_wait") is not None:
         parts.append(f"data wait {100 * float(record['data_wait']):.0f} %")

@@ -215,6 +215,7 @@ def test_lines_are_compact():
         "data wait 3 % | 1.25 GiB | ETA 1:01:40"
     )
     assert format_line({"step": 1}) == "step 1"
+    assert format_line({"step": 1, "samples_per_s": 2.5, "frames_per_s": 2.5}) == "step 1 | 2.5 samples/s"
 
 
 @pytest.mark.parametrize(
