@@ -24,11 +24,11 @@ from vit.data.sources import Source
 from vit.data.textures import TEXTURES, texture
 
 _SPLITS = {"train": 0, "val": 1, "test": 2}
-_RADIUS = (0.31, 0.42)  # of the shape, in short sides
-_TURN = 0.5  # largest rotation to either side, radians
-_STRETCH = 1.15  # largest ratio of length to geometric mean of length and width
-_BRIGHT, _DARK = (0.8, 0.2), (0.25, 0.3)  # brightness of shape and ground: least, and how much more at most
-_DEPTH = (0.65, 0.85)  # of a texture: brightness of its darker colour as a share of the brighter one's
+_RADIUS = (0.35, 0.42)  # of the shape, in short sides
+_TURN = 0.3  # largest rotation to either side, radians
+_STRETCH = 1.1  # largest ratio of length to geometric mean of length and width
+_BRIGHT, _DARK = (0.85, 0.15), (0.15, 0.25)  # brightness of shape and ground: least, and how much more at most
+_DEPTH = (0.65, 0.8)  # of a texture: brightness of its darker colour as a share of the brighter one's
 _CLUTTER = 4  # most things on the ground
 _LIGHT = 0.3  # most change of the light along a short side
 _NOISE = 7.0  # largest standard deviation of the noise, grey levels
