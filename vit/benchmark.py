@@ -215,15 +215,16 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
     yield "## ViT: training step beside timm's"
     yield ""
     yield f"`{command}`: {machine(device, 'timm')}."
-    yield "Forward, loss, backward, fused AdamW at 224 px; interleaved in one process, same weights, medians of"
-    yield f"{repeats} rounds; batch {batch or ('by model' if cuda else 16)}. CPU time is what this process really got: its"
-    yield "ratio holds on a busy machine. GB: what a step takes beyond weights and the optimiser's state."
+    pictures = str(batch) if batch else "by model" if cuda else "16"
+    yield f"Forward, loss, backward, fused AdamW at 224 px, batch {pictures}; interleaved in one process, same weights,"
+    yield f"medians of {repeats} rounds. CPU time is what the process really got: its ratio holds on a busy machine, too."
+    yield "GB: what a step takes beyond weights and the optimiser's state."
     yield ""
     yield from HEAD
     for model in models or MODELS[device.type]:
-        pictures = batch or (BATCH.get(parse_variant(model, 16)[0], 512) if cuda else 16)
+        size = batch or (BATCH.get(parse_variant(model, 16)[0], 512) if cuda else 16)
         for bf16 in (False, True):
-            case = Case(model, pictures, bf16=bf16)
+            case = Case(model, size, bf16=bf16)
             paths = [Attention.auto, Attention.sdpa, Attention.explicit]
             for compiled in (False, True) if cuda and bf16 else (False,):
                 paths = paths[:1] if compiled else paths
