@@ -217,7 +217,7 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
     yield f"`{command}`: {machine(device, 'timm')}."
     pictures = str(batch) if batch else "by model" if cuda else "16"
     yield f"Forward, loss, backward, fused AdamW at 224 px, batch {pictures}; interleaved in one process, same weights,"
-    yield f"medians of {repeats} rounds. CPU time is what the process really got: its ratio holds on a busy machine, too."
+    yield f"medians of {repeats} rounds. CPU time is what the process got: its ratio holds on a busy machine."
     yield "GB: what a step takes beyond weights and the optimiser's state."
     yield ""
     yield from HEAD
