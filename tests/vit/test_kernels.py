@@ -113,7 +113,7 @@ def test_bf16_is_as_near_to_fp32_as_timms() -> None:
 
 def test_two_derivatives_by_differences() -> None:
     def attend(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return kernels.attention(kernels.linear(x, weight, bias), 2)
+        return kernels.attention(kernels._apply(kernels._Linear, x, weight, bias), 2)
 
     shapes = (2, 3, 4), (12, 4), (12,)
     inputs = tuple(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
@@ -136,19 +136,28 @@ def test_gradient_penalty_equals_torchs() -> None:
         assert off(own, penalty()) < 1e-4
 
 
-def test_only_the_gradients_that_are_wanted() -> None:
-    x, weight, bias = torch.randn(5, 6), torch.randn(4, 6, requires_grad=True), torch.randn(4)
-    kernels.linear(x, weight, bias).sum().backward()
-    torch.testing.assert_close(weight.grad, x.sum(0).expand(4, 6))
-    assert x.grad is None and bias.grad is None
+@pytest.mark.parametrize("wanted", [(True, True, True), (False, True, False), (True, False, False)])
+def test_linear_in_bf16_equals_autocasts(wanted: tuple[bool, ...]) -> None:
+    shapes = (2, 5, 6), (4, 6), (4,)
+    inputs = [torch.randn(shape).requires_grad_(want) for shape, want in zip(shapes, wanted, strict=True)]
+    grad = torch.randn(2, 5, 4).bfloat16()
+    found = []
+    for function in (kernels.linear, F.linear):
+        with torch.autocast("cpu", torch.bfloat16):
+            out = function(*inputs)
+        found.append([out.detach(), *torch.autograd.grad(out, [x for x in inputs if x.requires_grad], grad)])
+    for own, other in zip(*found, strict=True):
+        assert own.dtype is other.dtype
+        torch.testing.assert_close(own, other, atol=1e-2, rtol=1e-2)
 
 
-def test_backward_within_autocast_stays_in_fp32() -> None:
-    x, weight = torch.randn(5, 6), torch.randn(4, 6, requires_grad=True)
-    out = kernels.linear(x, weight)
+def test_backward_within_autocast_stays_in_its_precision() -> None:
+    qkv = torch.randn(2, 5, 12, requires_grad=True)
+    (true,) = torch.autograd.grad(kernels.attention(qkv, 2).square().sum(), qkv)
+    out = kernels.attention(qkv, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        out.backward(torch.ones_like(out))
-    torch.testing.assert_close(weight.grad, x.sum(0).expand(4, 6), atol=1e-6, rtol=0)
+        (found,) = torch.autograd.grad(out.square().sum(), qkv)
+    torch.testing.assert_close(found, true, atol=1e-6, rtol=0)
 
 
 def test_the_residual_sum_leaves_its_inputs_alone() -> None:
