@@ -15,7 +15,7 @@ torch 2.15; 1.2 s), and what is done about it:
   block of a net that is read there.
 
 Together (``scripts/benchmark.py suite=vit``, other load on the machine) a step is 1.45 times as fast as timm's for S/16
-and 1.64 times for Ti/16 in bf16, and 1.03 to 1.2 times in fp32, where only the last block differs.
+and 1.53 to 1.64 times for Ti/16 in bf16, and 1.03 to 1.2 times in fp32, where only the last block differs.
 
 Tried and left out, as they gained nothing: whole branches in one function, weights packed for oneDNN, convolutions for
 weight gradients, the other orientation of weight gradients, huge pages. Copies of the weights are cast once a forward
