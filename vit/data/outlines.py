@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "crescent", "heart", "arrow", "hexagon")
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "crescent", "heart", "arrow", "bar")
 
 _FRACTION = 4  # binary digits after the point in OpenCV's corners
 
@@ -23,12 +23,12 @@ def _regular(corners: int, start: float = 0.0) -> np.ndarray:
 
 def _star() -> np.ndarray:
     points = _regular(10, -math.pi / 2)
-    points[1::2] *= 0.45
+    points[1::2] *= 0.4
     return points
 
 
 def _cross() -> np.ndarray:
-    a, b = 1.0, 0.34
+    a, b = 1.0, 0.28
     quarter = np.array([[a, -b], [a, b], [b, b]])
     return np.concatenate([quarter @ _rotation(k * math.pi / 2).T for k in range(4)])
 
@@ -70,7 +70,7 @@ def _outlines() -> dict[str, list[np.ndarray]]:
         "crescent": [_crescent()],
         "heart": [_heart()],
         "arrow": [_arrow()],
-        "hexagon": [_regular(6)],
+        "bar": [np.array([(1.0, 0.3), (-1.0, 0.3), (-1.0, -0.3), (1.0, -0.3)])],
     }
     sized = {}
     for name, polygons in drawn.items():
