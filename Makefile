@@ -19,7 +19,8 @@ demo: $(VENV)/core.stamp
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/dev.stamp
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -m "not slow and not gpu" --cov --cov-report=term $(TESTS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -m "not slow and not gpu" \
+		-n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
