@@ -175,8 +175,10 @@ def _data_problems(data: DataConfig) -> list[str]:
         needed = f"data={show(data.kind)} reads files; give data.root=PATH{fetch}"
         for name in ("root", "val_root", "test_root"):
             value = getattr(data, name)
-            if name == "root" and (data.download and value is not None or value is None and data.val_root):
-                continue  # made by the download; data to evaluate on alone
+            fetched = data.download and value is not None  # the download makes the folder
+            only_evaluated = value is None and data.val_root is not None
+            if name == "root" and (fetched or only_evaluated):
+                continue
             if value is not None and data.kind is DataKind.webdataset and set("{*?[") & set(value):
                 continue  # a pattern of shards
             found += existing(f"data.{name}", value, needed if name == "root" else "")
