@@ -153,7 +153,7 @@ class RunLogger:
         elif now - self._last_plain >= PLAIN_PROGRESS_S or samples_seen == total_samples:
             if not math.isinf(self._last_plain) or samples_seen == total_samples:
                 share = f"{100 * samples_seen / total_samples:.0f} % " if total_samples else ""
-                pace = f", {rate:.3g} samples/s" if rate else ""
+                pace = f", {_pace(rate)} samples/s" if rate else ""
                 until = f", ETA {format_time(left)}" if left is not None else ""
                 self.text(f"{share}step {step}, {samples_seen} samples{pace}{until}")
             self._last_plain = now
@@ -201,7 +201,7 @@ class RunLogger:
                 leave=False,
                 bar_format=layout if total else None,
             )
-        pace = f"step {step}" + (f", {rate:.3g} samples/s" if rate else "")
+        pace = f"step {step}" + (f", {_pace(rate)} samples/s" if rate else "")
         self._bar.set_postfix_str(pace + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False)
         self._bar.update(seen - self._bar.n)
 
@@ -268,6 +268,11 @@ def format_line(record: Mapping[str, Any]) -> str:
     if record.get("eta_s") is not None:
         parts.append(f"ETA {format_time(float(record['eta_s']))}")
     return " | ".join(part for part in parts if part)
+
+
+def _pace(rate: float) -> str:
+    """Three digits, and no exponent: ``0.0512``, ``12.3``, ``1,170``."""
+    return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
 
 
 def format_time(seconds: float) -> str:
