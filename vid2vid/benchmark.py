@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.measuring import peak_memory
+from trainer.shortcuts import plain
 from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
-from vid2vid.networks.kernels import plain
 from vid2vid.networks.sharing import SharedDiscriminator
 
 

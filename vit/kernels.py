@@ -24,8 +24,7 @@ pass: kept longer, they could go stale unseen when someone writes to ``parameter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,28 +32,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 
+from trainer.shortcuts import is_plain
 from vit.config import Attention
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float64)
 EXPLICIT_TOKENS = 640  # up to 384 px at patch 16; beyond, the probabilities' memory grows and the gain shrinks
-
-_enabled = True
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Within, everything is computed by torch's own operations, in full: what to compare with."""
-    global _enabled
-    before, _enabled = _enabled, False
-    try:
-        yield
-    finally:
-        _enabled = before
-
-
-def is_plain() -> bool:
-    """Whether ``plain`` is in force."""
-    return not _enabled
 
 
 def by_hand(*tensors: Tensor | None) -> bool:
@@ -64,7 +46,7 @@ def by_hand(*tensors: Tensor | None) -> bool:
     (``create_graph=True``) is had from the plain composition, too, in the backward pass.
     """
     return (
-        _enabled
+        not is_plain()
         and torch.is_grad_enabled()
         and all(t is None or (type(t) in (Tensor, nn.Parameter) and t.device.type == "cpu") for t in tensors)
         and not torch.compiler.is_compiling()

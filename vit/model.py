@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vit import kernels
+from trainer.shortcuts import is_plain
 from vit.architecture import Architecture, architecture
 from vit.config import Pool, PosEmbed
 from vit.initialisation import initialise
@@ -90,7 +90,7 @@ class VisionTransformer(nn.Module):
 
     def _tokens_read(self) -> int | None:
         """How many tokens, from the first on, pooling reads; None: all, or somebody looks into the last block."""
-        if self.arch.pool is not Pool.cls or kernels.is_plain():
+        if self.arch.pool is not Pool.cls or is_plain():
             return None
         if any(part._forward_hooks or part._forward_pre_hooks for part in self.blocks[-1].modules()):
             return None

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.shortcuts import plain
 from vit.architecture import architecture
 from vit.config import Attention, Fit, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.dataflow import data_flow, flow, gmacs, parameter_count, training_flops
-from vit.kernels import plain
 from vit.model import VisionTransformer
 
 # Spec 1.2: GMAC at 224 px, training GFLOP at 224 px, GMAC at 384 px (patch 14: 378 px)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from trainer import shortcuts
 from vit import kernels
 from vit.architecture import architecture
 from vit.config import Attention, Gelu, ModelConfig, Pool, QkNorm
@@ -65,7 +66,7 @@ NETS = [
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_same_function_and_gradients_as_torch(changes: dict, path: Attention) -> None:
     model = make(**changes, attention=path)
-    with kernels.plain():
+    with shortcuts.plain():
         out, grads = gradients(model)
     own_out, own = gradients(model)
     torch.testing.assert_close(own_out, out, atol=1e-5, rtol=0)
@@ -75,7 +76,7 @@ def test_same_function_and_gradients_as_torch(changes: dict, path: Attention) ->
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_bf16_is_as_near_to_fp32_as_torchs_own(changes: dict) -> None:
     model = make(**changes, attention=Attention.auto)
-    with kernels.plain():
+    with shortcuts.plain():
         true_out, true = gradients(model)
         plain_out, plain = gradients(model, bf16=True)
     out, grads = gradients(model, bf16=True)
@@ -132,7 +133,7 @@ def test_gradient_penalty_equals_torchs() -> None:
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
     own = penalty()
-    with kernels.plain():
+    with shortcuts.plain():
         assert off(own, penalty()) < 1e-4
 
 
@@ -177,8 +178,8 @@ def test_the_residual_sum_leaves_its_inputs_alone() -> None:
 def test_where_hand_written_gradients_apply() -> None:
     x = torch.randn(2, 3)
     assert kernels.by_hand(x, nn.Parameter(x), None)
-    with kernels.plain():
-        assert kernels.is_plain() and not kernels.by_hand(x)
+    with shortcuts.plain():
+        assert shortcuts.is_plain() and not kernels.by_hand(x)
     with torch.no_grad():
         assert not kernels.by_hand(x)
     assert not kernels.by_hand(torch.empty(2, 3, device="meta"))
@@ -227,7 +228,7 @@ def test_the_last_block_computes_the_tokens_that_are_read(changes: dict, monkeyp
     assert seen == [every, read]
     seen.clear()
     model.forward_features(images())
-    with kernels.plain():
+    with shortcuts.plain():
         model(images())
     assert seen == [every] * 4
     torch.testing.assert_close(
@@ -249,7 +250,7 @@ def test_training_with_either_ends_at_the_same_weights() -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for _ in range(3):
             if plain:
-                with kernels.plain():
+                with shortcuts.plain():
                     gradients(model)
             else:
                 gradients(model)

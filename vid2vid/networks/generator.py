@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import ConfigError
+from trainer.shortcuts import is_plain
 from vid2vid.config import Foreground as ForegroundKind
 from vid2vid.config import ModelConfig
 from vid2vid.networks.blocks import full, initialise, pyramid
-from vid2vid.networks.kernels import fast_layout, is_plain, prepared, to_fast_layout
+from vid2vid.networks.kernels import fast_layout, prepared, to_fast_layout
 from vid2vid.networks.subnets import Encoder, FlowMask, Foreground, Hallucination
 from vid2vid.networks.warp import warp
 

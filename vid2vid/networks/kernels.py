@@ -15,30 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.shortcuts import is_plain
+
 MIN_PIXELS = 128 * 128  # in fp32, from this size on the faster layout is used
-
-_enabled = True
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Within, layers are computed as they come and all channels are looked at: what to compare with."""
-    global _enabled
-    before, _enabled = _enabled, False
-    try:
-        yield
-    finally:
-        _enabled = before
-
-
-def is_plain() -> bool:
-    """Whether ``plain`` is in force."""
-    return not _enabled
 
 
 def fast_layout(x: Tensor) -> bool:
     """Whether input ``x`` (..., H, W) should be computed in channels last with prepared weights."""
-    if not _enabled or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if is_plain() or x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     return torch.is_autocast_enabled("cpu") or (x.dtype is torch.float32 and x.shape[-2] * x.shape[-1] >= MIN_PIXELS)
 
