@@ -39,6 +39,7 @@ class RunLogger:
         tensorboard: whether scalars go to TensorBoard too.
         resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
             0 starts a new run.
+        resume_evaluated: step of the last evaluation that the run knows of; None is any.
         videos: whether pictures and videos go to TensorBoard too.
     """
 
@@ -50,6 +51,7 @@ class RunLogger:
         tensorboard: bool = True,
         resume_step: int = 0,
         *,
+        resume_evaluated: int | None = None,
         videos: bool = True,
     ) -> None:
         self.run_dir, self.active = Path(run_dir), rank == 0
@@ -64,7 +66,7 @@ class RunLogger:
         _replace(self.run_dir / "config.yaml", config_yaml)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
-        repair_metrics(metrics, resume_step)
+        repair_metrics(metrics, resume_step, resume_evaluated)
         self._metrics = metrics.open("a", encoding="utf-8")
         # everything that goes through `logging` lands in train.log as well; the console is the command's
         # business
@@ -217,11 +219,12 @@ class RunLogger:
         return self._writer
 
 
-def repair_metrics(path: Path, step: int) -> None:
+def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:
     """Drop from a metrics file what a resumed run will write again: records beyond ``step`` and torn lines.
 
-    ``step`` 0 means a new run, and empties the file. The file is replaced as a whole, so being killed here is
-    harmless.
+    ``step`` 0 means a new run, and empties the file. Evaluations after step ``evaluated`` go as well: one at ``step``
+    itself may have been written down just before the run was killed, while its checkpoint does not know of it. The file
+    is replaced as a whole, so being killed here is harmless.
     """
     if not path.exists():
         return
@@ -231,7 +234,10 @@ def repair_metrics(path: Path, step: int) -> None:
             record = json.loads(line)
         except ValueError:
             continue  # SIGKILL in the middle of a write
-        if step > 0 and isinstance(record, dict) and record.get("step", 0) <= step:
+        if step == 0 or not isinstance(record, dict):
+            continue
+        last = step if "eval" not in record or evaluated is None else min(step, evaluated)
+        if record.get("step", 0) <= last:
             kept.append(line + b"\n")
     content = b"".join(kept)
     if content != path.read_bytes():

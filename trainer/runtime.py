@@ -71,7 +71,7 @@ class Runtime:
                 self.parallel.start()
                 self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
                 path = self.checkpoint_to_resume()
-                resume_step = 0 if path is None else int(self.checkpoints.load(path)[1]["step"])
+                resume_step, evaluated = (0, None) if path is None else state.counters(self.checkpoints, path)
                 text, logger = OmegaConf.to_yaml(OmegaConf.create(plain(self.config))), self.config.logger
                 with (
                     RunLogger(
@@ -80,6 +80,7 @@ class Runtime:
                         self.parallel.rank,
                         logger.tensorboard,
                         resume_step,
+                        resume_evaluated=evaluated,
                         videos=logger.videos,
                     ) as self.logger,
                     StepProfiler(

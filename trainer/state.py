@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
-from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
+from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite import network_tensors
@@ -75,6 +75,12 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
     compare_architecture(live, weights, what)
     for name, value in weights.items():
         live[name].copy_(value)
+
+
+def counters(checkpoints: Checkpoints, path: Path) -> tuple[int, int | None]:
+    """Step of a checkpoint, and of the last evaluation that it knows of."""
+    state, meta = checkpoints.load(path)
+    return int(meta["step"]), state.get("evaluated")
 
 
 def load_checkpoint(trainer: Runtime, path: Path) -> None:

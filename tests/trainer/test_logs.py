@@ -107,6 +107,16 @@ def test_any_cut_is_repaired(tmp_path_factory, done, cut, resume):
     assert not kept or kept.endswith("\n")
 
 
+def test_an_evaluation_that_the_checkpoint_does_not_know_of_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records = [{"step": 3}, {"step": 3, "eval": {"a": 1}}, {"step": 6}, {"step": 6, "eval": {"a": 2}}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    repair_metrics(path, 6, evaluated=3)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == records[:3]
+    repair_metrics(path, 6, evaluated=6)
+    assert len(path.read_text().splitlines()) == 3
+
+
 def test_repair_of_nothing(tmp_path):
     repair_metrics(tmp_path / "metrics.jsonl", 3)
     assert list(tmp_path.iterdir()) == []

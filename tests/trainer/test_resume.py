@@ -126,6 +126,27 @@ def test_max_minutes_saves_and_stops(tmp_path: Path, undisturbed: dict[str, dict
     assert_same(undisturbed["rival"], outcome(tmp_path))
 
 
+@pytest.mark.parametrize("name", TOYS)
+def test_killed_between_the_last_evaluation_and_its_checkpoint(
+    tmp_path: Path, undisturbed: dict[str, dict[str, Any]], name: str
+) -> None:
+    """The evaluation's record is there, the checkpoint of its step does not know of it: it is not written twice."""
+    trainer = prepare(tmp_path, name)
+    save = trainer.save
+
+    def crash_once_evaluated() -> None:
+        if trainer.finished and trainer.evaluated == trainer.step:
+            raise Crash
+        save()
+
+    trainer.save = crash_once_evaluated  # type: ignore[method-assign]
+    trainer.finish, finish = lambda: (save(), finish())[1], trainer.finish  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        trainer.fit()
+    run(tmp_path, name)
+    assert_same(undisturbed[name], outcome(tmp_path))
+
+
 def test_a_finished_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = run(tmp_path, "rival")
     before = outcome(tmp_path)
