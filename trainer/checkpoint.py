@@ -331,3 +331,24 @@ def _step(path: Path) -> int:
 
 def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
+
+
+def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
+    """Where the weights are: the run's newest checkpoint, one of its own by name, or any path.
+
+    Raises:
+        CheckpointError: nothing there; lists the checkpoints that the run has.
+    """
+    checkpoints = Checkpoints(run_dir)
+    if checkpoint is None:
+        path = checkpoints.latest()
+        if path is None:
+            raise CheckpointError(
+                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
+            )
+        return path
+    for path in (checkpoints.folder / checkpoint, Path(checkpoint).expanduser()):
+        if path.exists():
+            return path
+    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
+    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import EMA, Checkpoints, load_weights
-from trainer.errors import CheckpointError, ConfigError
+from trainer.checkpoint import EMA, find_checkpoint, load_weights
+from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.weights import compare_architecture
@@ -93,27 +93,6 @@ def load_generator(
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
     )
-
-
-def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
-    """Where the weights are: the run's newest checkpoint, one of its own by name, or any path.
-
-    Raises:
-        CheckpointError: nothing there; lists the checkpoints that the run has.
-    """
-    checkpoints = Checkpoints(run_dir)
-    if checkpoint is None:
-        path = checkpoints.latest()
-        if path is None:
-            raise CheckpointError(
-                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
-            )
-        return path
-    for path in (checkpoints.folder / checkpoint, Path(checkpoint)):
-        if path.exists():
-            return path
-    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
-    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")
 
 
 def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:

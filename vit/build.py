@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trainer.checkpoint import META, Checkpoints, load_weights, read_meta
+from trainer.checkpoint import META, Checkpoints, find_checkpoint, load_weights, read_meta
 from trainer.cli import load_run
 from trainer.configuration import resolve
 from trainer.errors import CheckpointError, ConfigError
@@ -116,7 +116,7 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
         config = resolve(read_meta(path)["config"], schemas)
     else:
         config = load_run(path, schemas)
-        source = _find_checkpoint(path, checkpoint)
+        source = find_checkpoint(path, checkpoint)
     weights, meta = load_weights(source)
     if not meta and source.is_file():  # a bare weights file: what travels with weights is in the run's checkpoints
         latest = Checkpoints(path).latest()
@@ -247,19 +247,3 @@ def _other_classes(theirs: list[str], ours: list[str]) -> str:
         f"warning: the head's classes are called {some(theirs)}, those of the data {some(ours)}: unless they are the "
         "same in the same order, use model.head=reset"
     )
-
-
-def _find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
-    checkpoints = Checkpoints(run_dir)
-    if checkpoint is None:
-        found = checkpoints.latest()
-        if found is None:
-            raise CheckpointError(
-                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
-            )
-        return found
-    for path in (checkpoints.folder / checkpoint, Path(checkpoint).expanduser()):
-        if path.exists():
-            return path
-    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
-    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")
