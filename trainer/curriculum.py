@@ -42,13 +42,27 @@ class Curriculum:
         return min(samples_seen / self.total_samples, 1.0)
 
     def largest(self) -> Stage:
-        """The stage in the run whose micro-batch has most pixels: the one that needs most memory."""
+        """The stage in the run whose micro-batch has most pixels; the later one of equals."""
 
-        def pixels(stage: Stage) -> float:
+        def pixels(stage: Stage) -> tuple[float, int]:
             height, width = stage.resolution
-            return height * width * stage.frames * stage.batch_size / stage.accumulate
+            return height * width * stage.frames * stage.batch_size / stage.accumulate, stage.index
 
         return max((stage for stage in self.stages if stage.index in self.reached), key=pixels)
+
+    def demanding(self, cost: Callable[[Stage], tuple[float, ...]]) -> list[Stage]:
+        """The stages in the run of which no other costs at least as much in every respect; the later one of equals."""
+        costs = {stage.index: cost(stage) for stage in self.stages if stage.index in self.reached}
+
+        def covered(index: int) -> bool:
+            return any(
+                all(theirs >= own for theirs, own in zip(costs[other], costs[index], strict=True))
+                and (costs[other] != costs[index] or other > index)
+                for other in costs
+                if other != index
+            )
+
+        return [stage for stage in self.stages if stage.index in costs and not covered(stage.index)]
 
     def table(self) -> list[list[str]]:
         """Heading and one row a stage, as text."""

@@ -31,31 +31,19 @@ PLAIN_PROGRESS_S = 30.0  # seconds between two progress lines where there is no 
 class RunLogger:
     """Writes the run directory (all but checkpoints) and talks to the console. Silent where rank is not 0.
 
+    Until ``begin`` only ``train.log`` grows: a run that cannot start leaves what an earlier one wrote there alone.
+
     Args:
-        run_dir: created with ``config.yaml``, ``train.log``, ``metrics.jsonl``, ``samples/`` and
-            ``tensorboard/``.
-        config_yaml: the resolved configuration.
+        run_dir: created with ``train.log``.
         rank: number of this process.
         tensorboard: whether scalars go to TensorBoard too.
-        resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
-            0 starts a new run.
-        resume_evaluated: step of the last evaluation that the run knows of; None is any.
         videos: whether pictures and videos go to TensorBoard too.
     """
 
-    def __init__(
-        self,
-        run_dir: Path,
-        config_yaml: str,
-        rank: int = 0,
-        tensorboard: bool = True,
-        resume_step: int = 0,
-        *,
-        resume_evaluated: int | None = None,
-        videos: bool = True,
-    ) -> None:
+    def __init__(self, run_dir: Path, rank: int = 0, tensorboard: bool = True, *, videos: bool = True) -> None:
         self.run_dir, self.active = Path(run_dir), rank == 0
-        self._tensorboard, self._videos, self._resume_step = tensorboard, videos, resume_step
+        self._tensorboard, self._videos, self._resume_step = tensorboard, videos, 0
+        self._metrics: Any = None
         self._writer: Any = None
         self._bar: Any = None
         self._began: tuple[float, int] | None = None
@@ -63,16 +51,29 @@ class RunLogger:
         if not self.active:
             return
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        _replace(self.run_dir / "config.yaml", config_yaml)
-        (self.run_dir / "samples").mkdir(exist_ok=True)
-        metrics = self.run_dir / "metrics.jsonl"
-        repair_metrics(metrics, resume_step, resume_evaluated)
-        self._metrics = metrics.open("a", encoding="utf-8")
         # everything that goes through `logging` lands in train.log as well; the console is the command's
         # business
         self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logging.getLogger().addHandler(self._file)
+
+    def begin(self, config_yaml: str, resume_step: int = 0, resume_evaluated: int | None = None) -> None:
+        """The run really starts, or goes on: ``config.yaml``, ``metrics.jsonl``, ``samples/`` and TensorBoard.
+
+        Args:
+            config_yaml: the resolved configuration.
+            resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
+                0 starts a new run.
+            resume_evaluated: step of the last evaluation that the run knows of; None is any.
+        """
+        if not self.active:
+            return
+        self._resume_step = resume_step
+        _replace(self.run_dir / "config.yaml", config_yaml)
+        (self.run_dir / "samples").mkdir(exist_ok=True)
+        metrics = self.run_dir / "metrics.jsonl"
+        repair_metrics(metrics, resume_step, resume_evaluated)
+        self._metrics = metrics.open("a", encoding="utf-8")
 
     def __enter__(self) -> RunLogger:
         return self
@@ -162,7 +163,7 @@ class RunLogger:
 
     def flush(self) -> None:
         """Bring everything to the disk; call before a checkpoint."""
-        if self.active:
+        if self.active and self._metrics is not None:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
             if self._writer is not None:
@@ -177,8 +178,9 @@ class RunLogger:
             self._bar.close()
         if self._writer is not None:
             self._writer.close()
-        with contextlib.suppress(OSError):  # a full disk was reported when the record was written
-            self._metrics.close()
+        if self._metrics is not None:
+            with contextlib.suppress(OSError):  # a full disk was reported when the record was written
+                self._metrics.close()
         logging.getLogger().removeHandler(self._file)
         self._file.close()
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
-from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights
+from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights, read_meta
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
-from trainer.nonfinite import network_tensors
-from trainer.optim import load_optimizer_state, optimizer_state
+from trainer.nonfinite import network_buffers, network_tensors
+from trainer.optim import load_optimizer_state, optimizer_state, reset_state
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -37,7 +37,7 @@ def capture(trainer: Runtime) -> dict[str, Any]:
         },
         "scalers": trainer.precision.state_dict(),
         "window": trainer.window.state_dict(),
-        "skipped": trainer.guard.skipped,
+        **trainer.guard.state_dict(),
         "task": trainer.task.state_dict(),
     }
 
@@ -51,16 +51,21 @@ def apply(trainer: Runtime, state: Mapping[str, Any]) -> None:
     missing = [name for name in (*_COUNTERS, "optimizers", "scalers", "window", "task") if name not in state]
     if missing:
         raise CheckpointError(f"the checkpoint's state lacks {', '.join(missing)}: it was not written by this trainer")
+    for name, optimizer in trainer.optimizers.items():
+        load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
+    apply_plain(trainer, state)
+
+
+def apply_plain(trainer: Runtime, state: Mapping[str, Any]) -> None:
+    """``apply`` without the optimisers."""
     for name in _COUNTERS:
         setattr(trainer, name, int(state[name]))
     trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
     trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
     trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have none
-    for name, optimizer in trainer.optimizers.items():
-        load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
     trainer.precision.load_state_dict(state["scalers"])
     trainer.window.load_state_dict(state["window"], trainer.parallel)
-    trainer.guard.skipped = int(state["skipped"])
+    trainer.guard.load_state_dict(state)
     trainer.task.load_state_dict(state["task"])
 
 
@@ -78,8 +83,11 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
 
 
 def counters(checkpoints: Checkpoints, path: Path) -> tuple[int, int | None]:
-    """Step of a checkpoint, and of the last evaluation that it knows of."""
-    state, meta = checkpoints.load(path)
+    """Step of a checkpoint, and of the last evaluation that it knows of; without reading its tensors."""
+    meta = read_meta(path)
+    if "evaluated" in meta:
+        return int(meta["step"]), int(meta["evaluated"])
+    state, _ = checkpoints.load(path)  # older checkpoints have it in their state
     return int(meta["step"]), state.get("evaluated")
 
 
@@ -89,8 +97,14 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
     Raises:
         CheckpointError: it is missing, damaged or of another architecture.
     """
-    state, _ = trainer.checkpoints.load(path)
+    state, meta = trainer.checkpoints.load(path)
     load_networks(trainer, load_weights(path / WEIGHTS)[0], str(path))
+    for name, before, now in _other_kinds(trainer, meta):
+        state["optimizers"].pop(name, None)
+        trainer.logger.text(
+            f"optim.{name}.kind: {before} -> {now}: what {before} had gathered (its moments) is of no use to {now}, "
+            "which starts anew"
+        )
     apply(trainer, state)
     if trainer.ema is not None:
         averaged = path / EMA_FILE if (path / EMA_FILE).exists() else path / WEIGHTS
@@ -99,6 +113,18 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
             trainer.logger.text(
                 f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
             )
+
+
+def _other_kinds(trainer: Runtime, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(phase, kind then, kind now) of optimisers whose state means something else than it did."""
+    alike = {"adamw": "adam"}  # the same averages; they differ in what weight decay does
+    rows = meta.get("config", {}).get("optim", {})
+    found = []
+    for name, row in trainer.config.optim.items():
+        before, now = rows.get(name, {}).get("kind", row.kind.name), row.kind.name
+        if alike.get(before, before) != alike.get(now, now):
+            found.append((name, before, now))
+    return found
 
 
 def save_checkpoint(trainer: Runtime) -> None:
@@ -113,6 +139,7 @@ def save_checkpoint(trainer: Runtime) -> None:
     meta = {
         "config": plain(trainer.config),
         "samples_seen": trainer.samples_seen,
+        "evaluated": trainer.evaluated,
         "stage": stage.name,
         "resolution": list(stage.resolution),
         "torch": torch.__version__,
@@ -123,24 +150,33 @@ def save_checkpoint(trainer: Runtime) -> None:
 
 
 class Snapshot:
-    """A copy in memory of a run's whole state, to go back to bitwise."""
+    """What a rehearsal may change, to go back to bitwise; weights, averages and moments it leaves alone.
+
+    Nothing large is copied, so that what is measured meanwhile is what training needs.
+    """
 
     def __init__(self, trainer: Runtime) -> None:
-        self._state = copy.deepcopy(capture(trainer))
-        self._weights = {name: t.detach().clone() for name, t in network_tensors(trainer.networks).items()}
-        self._ema = None
-        if trainer.ema is not None:
-            self._ema = {name: t.clone() for name, t in trainer.ema.state_dict().items()}
+        names = {name: set(optimizer_state(o, trainer.parameters[name])) for name, o in trainer.optimizers.items()}
+        self._have_state = names
+        plain = {name: value for name, value in capture(trainer).items() if name != "optimizers"}
+        self._state = copy.deepcopy(plain)
+        self._buffers = {name: buffer.clone() for name, buffer in network_buffers(trainer.networks).items()}
 
+    @torch.no_grad()
     def restore(self, trainer: Runtime) -> None:
-        load_networks(trainer, self._weights, "the copy in memory")
-        apply(trainer, self._state)
-        if trainer.ema is not None and self._ema is not None:
-            trainer.ema.load_state_dict(self._ema)
+        for name, buffer in network_buffers(trainer.networks).items():
+            buffer.copy_(self._buffers[name])
+        for name, optimizer in trainer.optimizers.items():
+            parameters = trainer.parameters[name]
+            reset_state(optimizer, [p for key, p in parameters.items() if key not in self._have_state[name]])
+        apply_plain(trainer, self._state)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes a small file as a whole or not at all."""
+    """Writes a small file as a whole or not at all, also when the power fails."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(data, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
