@@ -42,6 +42,11 @@ class ScheduleKind(Enum):
     rsqrt = "rsqrt"  # 1 / sqrt(1 + t / timescale) from the end of warm-up; straight down to `final` from `decay_start`
 
 
+class DataChanged(Enum):
+    stop = "stop"
+    accept = "accept"
+
+
 OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
 
 
@@ -130,6 +135,7 @@ class TrainerConfig:
     dry_run: bool = False
     preflight: bool | None = None  # one step of the largest stage first; None: on CUDA only
     resume: str = "auto"  # auto | never | a checkpoint directory
+    data_changed: DataChanged = DataChanged.stop  # resuming on other data (classes, files): refuse, or go on with them
     replay: str | None = None  # a nonfinite/step-N directory: run that one step again and stop
     ema: float | None = 0.999  # decay per step, ramped up as min(ema, (1 + step) / (10 + step)); None: no EMA
     on_nonfinite: OnNonFinite = OnNonFinite["raise"]

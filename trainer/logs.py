@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,18 @@ class RunLogger:
         rank: number of this process.
         tensorboard: whether scalars go to TensorBoard too.
         videos: whether pictures and videos go to TensorBoard too.
+        packages: top-level packages whose log messages (``logging``, from INFO on) the console shows, each once.
     """
 
-    def __init__(self, run_dir: Path, rank: int = 0, tensorboard: bool = True, *, videos: bool = True) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        rank: int = 0,
+        tensorboard: bool = True,
+        *,
+        videos: bool = True,
+        packages: Sequence[str] = ("trainer",),
+    ) -> None:
         self.run_dir, self.active = Path(run_dir), rank == 0
         self._tensorboard, self._videos, self._resume_step = tensorboard, videos, 0
         self._metrics: Any = None
@@ -51,11 +60,15 @@ class RunLogger:
         if not self.active:
             return
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        # everything that goes through `logging` lands in train.log as well; the console is the command's
-        # business
+        # Everything that goes through `logging` lands in train.log; what our own packages say is shown as well.
         self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        logging.getLogger().addHandler(self._file)
+        self._shown = _Shown(self._console, packages)
+        self._levels = {name: logging.getLogger(name).level for name in packages}
+        for name in packages:
+            logging.getLogger(name).setLevel(logging.INFO)
+        for handler in (self._file, self._shown):
+            logging.getLogger().addHandler(handler)
 
     def begin(self, config_yaml: str, resume_step: int = 0, resume_evaluated: int | None = None) -> None:
         """The run really starts, or goes on: ``config.yaml``, ``metrics.jsonl``, ``samples/`` and TensorBoard.
@@ -181,8 +194,11 @@ class RunLogger:
         if self._metrics is not None:
             with contextlib.suppress(OSError):  # a full disk was reported when the record was written
                 self._metrics.close()
-        logging.getLogger().removeHandler(self._file)
-        self._file.close()
+        for handler in (self._file, self._shown):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
 
     def _console(self, line: str) -> None:
         if self._bar is not None:
@@ -219,6 +235,27 @@ class RunLogger:
             purge = self._resume_step + 1 if self._resume_step else 0
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge)
         return self._writer
+
+
+class _Shown(logging.Handler):
+    """Messages of some packages as console lines, equal ones once: data sets are opened anew in every stage."""
+
+    def __init__(self, show: Callable[[str], None], packages: Sequence[str]) -> None:
+        super().__init__(logging.INFO)
+        self._show, self._packages = show, tuple(packages)
+        self._before: set[str] = set()
+        self._owner = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        ours = record.name.split(".")[0] in self._packages
+        if (ours or record.levelno >= logging.WARNING) and line not in self._before:
+            self._before.add(line)
+            if os.getpid() == self._owner:
+                self._show(line)
+            else:  # a data worker, which has a bar of its own to disturb
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
 
 
 def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,11 @@ class Runtime:
                 logger = self.config.logger
                 with (
                     RunLogger(
-                        self.run_dir, self.parallel.rank, logger.tensorboard, videos=logger.videos
+                        self.run_dir,
+                        self.parallel.rank,
+                        logger.tensorboard,
+                        videos=logger.videos,
+                        packages=("trainer", type(self.task).__module__.split(".")[0]),
                     ) as self.logger,
                     StepProfiler(
                         self.run_dir,
@@ -277,6 +282,11 @@ class Runtime:
 
     def frames_per_batch(self, stage: Stage) -> int:
         return stage.batch_size * self.task.frames_per_sample(stage)
+
+    @cached_property
+    def data_facts(self) -> dict[str, Any]:
+        """``Task.data_facts``, asked for once: lists of many files are long."""
+        return self.task.data_facts()
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
 from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights, read_meta
+from trainer.config import DataChanged
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite import network_buffers, network_tensors
@@ -98,6 +99,7 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
         CheckpointError: it is missing, damaged or of another architecture.
     """
     state, meta = trainer.checkpoints.load(path)
+    check_data(trainer, meta.get("data"))
     load_networks(trainer, load_weights(path / WEIGHTS)[0], str(path))
     for name, before, now in _other_kinds(trainer, meta):
         state["optimizers"].pop(name, None)
@@ -113,6 +115,47 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
             trainer.logger.text(
                 f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
             )
+
+
+def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> None:
+    """Compares the training data with those that a checkpoint was trained on; nothing to do for one that does not say.
+
+    Raises:
+        CheckpointError: they differ, and ``trainer.data_changed`` does not accept it; says in what.
+    """
+    if before is None:
+        return
+    now = trainer.data_facts
+    found = [
+        f"{name}: {_difference(before.get(name), now.get(name))}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+    if not found:
+        return
+    if trainer.settings.data_changed is DataChanged.accept:
+        for line in found:
+            trainer.logger.text(f"the data changed (trainer.data_changed=accept): {line}")
+        return
+    raise CheckpointError(
+        "the training data are not those that this run was trained on:\n"
+        + "\n".join(f"  - {line}" for line in found)
+        + "\nGive the same data again, start another run with another name=, or go on with these: "
+        "trainer.data_changed=accept"
+    )
+
+
+def _difference(before: Any, now: Any) -> str:
+    if not isinstance(before, list) or not isinstance(now, list):
+        return f"{before} -> {now}"
+    gone, new = ([item for item in a if item not in b] for a, b in ((before, now), (now, before)))
+    parts = [f"{word} {_few(items)}" for word, items in (("gone:", gone), ("new:", new)) if items]
+    return f"{len(before)} -> {len(now)} ({'; '.join(parts) or 'in another order'})"
+
+
+def _few(items: list[Any], count: int = 5) -> str:
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(map(str, items[:count])) + more
 
 
 def _other_kinds(trainer: Runtime, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -144,6 +187,7 @@ def save_checkpoint(trainer: Runtime) -> None:
         "resolution": list(stage.resolution),
         "torch": torch.__version__,
         "task": trainer.task.meta(),
+        "data": trainer.data_facts,
     }
     ema = None if trainer.ema is None else trainer.ema.state_dict()
     trainer.checkpoints.save(trainer.step, capture(trainer), network_tensors(trainer.networks), ema, meta)

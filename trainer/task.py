@@ -214,6 +214,13 @@ class Task(ABC):
         """Plain data that must travel with the weights (input normalisation, class names)."""
         return {}
 
+    def data_facts(self) -> dict[str, Any]:
+        """What a resumed run must find again of its training data: plain data by name (counts, classes, a digest).
+
+        Kept with every checkpoint. A difference stops a run that would resume, unless ``trainer.data_changed=accept``.
+        """
+        return {}
+
     def notes(self) -> list[str]:
         """What the user should know of this run (a loss that is off, say): lines told and logged at its start."""
         return []

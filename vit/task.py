@@ -149,6 +149,10 @@ class VitTask(Task):
             "architecture": self.config.model.name or plain_architecture(self.model),
         }
 
+    def data_facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"classes": list(self.classes), "pictures": self.info.train_samples}
+        return facts if self.info.digest is None else {**facts, "files and labels": self.info.digest()}
+
     def notes(self) -> list[str]:
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {_few(self.classes)}"]
         if self.built.report is not None:
