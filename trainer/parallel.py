@@ -175,8 +175,7 @@ class Parallel:
         """
         if self.world == 1:
             return
-        token = folder / f".seen-by-all-{uuid.uuid4().hex}"
-        token = Path(self.gather(str(token))[0])
+        token = folder / f".seen-by-all-{self.gather(uuid.uuid4().hex)[0]}"
         problem = ""
         if self.is_main:
             try:

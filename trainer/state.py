@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
-from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights, read_meta
+from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
 from trainer.config import DataChanged
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
@@ -81,15 +81,6 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
     compare_architecture(live, weights, what)
     for name, value in weights.items():
         live[name].copy_(value)
-
-
-def counters(checkpoints: Checkpoints, path: Path) -> tuple[int, int | None]:
-    """Step of a checkpoint, and of the last evaluation that it knows of; without reading its tensors."""
-    meta = read_meta(path)
-    if "evaluated" in meta:
-        return int(meta["step"]), int(meta["evaluated"])
-    state, _ = checkpoints.load(path)  # older checkpoints have it in their state
-    return int(meta["step"]), state.get("evaluated")
 
 
 def load_checkpoint(trainer: Runtime, path: Path) -> None:
@@ -182,7 +173,6 @@ def save_checkpoint(trainer: Runtime) -> None:
     meta = {
         "config": plain(trainer.config),
         "samples_seen": trainer.samples_seen,
-        "evaluated": trainer.evaluated,
         "stage": stage.name,
         "resolution": list(stage.resolution),
         "torch": torch.__version__,
