@@ -103,8 +103,14 @@ class StageConfig:
     trainable: list[str] = field(default_factory=lambda: ["*"])  # names (fnmatch) that train; "!name": not that one
 
 
+class Console(Enum):
+    short = "short"
+    full = "full"
+
+
 @dataclass
 class LoggerConfig:
+    console: Console = Console.short  # a record's line: the few numbers that one steers by, or all of them
     tensorboard: bool = True
     videos: bool = True  # pictures and videos into TensorBoard as well as samples/
     curves: bool = True  # curves.png in the run directory at the end
@@ -116,6 +122,7 @@ class TrainerConfig:
 
     max_steps: int | None = None  # one of max_steps and max_samples ends the run
     max_samples: int | None = None
+    budget: str | None = None  # 7m, 2h: lay the whole schedule into this time of training, as timed at the start
     max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
     log_every: int = 20
     eval_every: int | None = None  # None: at the end only; 0: never

@@ -26,6 +26,8 @@ from trainer.media import gif_bytes, write_png, write_video
 _log = logging.getLogger(__name__)
 
 PLAIN_PROGRESS_S = 30.0  # seconds between two progress lines where there is no terminal
+CONSOLE_WIDTH = 110
+TOLD_WAIT = 0.1  # share of the time that training waits for data, from which on the console says so
 
 
 class RunLogger:
@@ -119,12 +121,17 @@ class RunLogger:
                     writer.add_scalar(tag, value, plain["step"])
             writer.flush()  # a killed run must not lose curves that its checkpoint has already passed
 
-    def text(self, line: str) -> None:
-        """Show a line on the console, above the bar where there is one, and keep it in ``train.log``."""
+    def text(self, line: str, kept: str | None = None) -> None:
+        """Show a line on the console, above the bar where there is one, and keep it in ``train.log``.
+
+        Args:
+            line: for the console.
+            kept: for the file, where it is another one.
+        """
         if not self.active:
             return
         self._console(line)
-        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
+        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line if kept is None else kept, None, None))
 
     def visuals(self, pictures: Mapping[str, Tensor], step: int, fps: float = 10.0) -> None:
         """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as mp4 into ``samples/``.
@@ -313,6 +320,29 @@ def format_line(record: Mapping[str, Any]) -> str:
     if record.get("eta_s") is not None:
         parts.append(f"ETA {format_time(float(record['eta_s']))}")
     return " | ".join(part for part in parts if part)
+
+
+def short_line(record: Mapping[str, Any], columns: Sequence[str], width: int = CONSOLE_WIDTH) -> str:
+    """A training record in a console line: step, share done, a few numbers, pace, time left.
+
+    Args:
+        record: see ``format_line``; ``progress`` (0..1) too.
+        columns: names among ``losses``, the most telling first; those that do not fit are left out, from the last on.
+        width: characters of a line.
+    """
+    done = 100 * float(record["progress"])
+    head = f"step {record['step']} | {done:.{1 if done < 10 else 0}f} %"
+    if record.get("stage") is not None:
+        head += f" | {record['stage']}"
+    pace = f"{_pace(record['samples_per_s'])} samples/s"
+    if float(record.get("data_wait") or 0.0) >= TOLD_WAIT:
+        pace += f", data wait {100 * float(record['data_wait']):.0f} %"
+    tail = f"{pace} | ETA {format_time(float(record['eta_s']))}"
+    losses = record.get("losses", {})
+    numbers = [f"{name} {float(losses[name]):.3g}" for name in columns if losses.get(name) is not None]
+    while numbers and len(f"{head} | {' '.join(numbers)} | {tail}") > width:
+        numbers.pop()
+    return " | ".join(part for part in (head, " ".join(numbers), tail) if part)
 
 
 def _pace(rate: float) -> str:

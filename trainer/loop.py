@@ -15,12 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import micro_batch, optim, plots, rehearsal, state
-from trainer.logs import format_line
+from trainer import budget, micro_batch, optim, plots, rehearsal, state
+from trainer.config import Console
+from trainer.logs import format_line, short_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
 from trainer.splitting import split_batch
 from trainer.task import Phase, Segment, StepContext
+
+LONG_S = 2 * 3600.0  # of a run on a CPU
 
 
 class Trainer(Runtime):
@@ -51,10 +54,12 @@ class Trainer(Runtime):
         with self.session():
             if self.settings.replay is not None:
                 return rehearsal.replay(self, Path(self.settings.replay))
+            budget.take_over(self)
             if self.finished and self.done_file.exists():
                 self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*")
                 return self.metrics
             micro_batch.settle(self)
+            budget.settle(self)
             if rehearsal.wanted(self):
                 rehearsal.preflight(self)
             self.begin()
@@ -130,7 +135,7 @@ class Trainer(Runtime):
                 self.precision.step(phase.name, optimizer, used[phase.name], self.clip(phase), norms[phase.name], bad)
             optimizer.zero_grad(set_to_none=True)
         self.guard.end()
-        if self.ema is not None and not self.guard.rehearses:
+        if self.ema is not None and not self.guard.still:
             self.ema.update(ctx.step)
         self.step += 1
 
@@ -257,9 +262,20 @@ class Trainer(Runtime):
         if self.guard.skipped:
             record["skipped"] = self.guard.skipped
         self.logger.scalars(record)
-        self.logger.text(format_line(record))
+        self.logger.text(self.shown_record(record), kept=format_line(record))
         self.logger.progress(self.step, self.curriculum.total_samples, samples, rates["samples_per_s"])
+        if not self.shown:
+            self.hint_at_length(record["eta_s"])
         self.shown = True
+
+    def shown_record(self, record: dict[str, Any]) -> str:
+        """The console's line of a record."""
+        columns = self.task.console()
+        if self.config.logger.console is Console.full or not columns:
+            return format_line(record)
+        stage = record["stage"] if len(self.curriculum.reached) > 1 else None
+        done = self.curriculum.progress(record["samples_seen"])  # after this step; the schedule's is that before
+        return short_line({**record, "progress": done, "stage": stage}, columns)
 
     def show_pace(self, samples: int) -> None:
         """Speed and time left, on the console alone: after the first step of a session at once, later now and then."""
@@ -274,6 +290,18 @@ class Trainer(Runtime):
         if rate is not None and self.stage is not None:
             pace = {"samples_per_s": rate, "eta_s": (total - samples) / rate}
             self.logger.text(format_line({"step": self.step, "stage": self.stage.name, **pace}) + " (one step's pace)")
+            self.hint_at_length(pace["eta_s"])
+
+    def hint_at_length(self, eta_s: float) -> None:
+        """One line, once, where the first steps' pace means hours on a CPU."""
+        if self.device.type != "cpu" or eta_s <= LONG_S or self.hinted:
+            return
+        self.hinted = True
+        quicker = self.task.quicker()
+        self.logger.text(
+            "that is long, on a CPU: trainer.budget=10m lays the whole run into ten minutes"
+            + (f"; {quicker}" if quicker else "")
+        )
 
     def save(self) -> None:
         """A checkpoint of this boundary."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer import curriculum, rehearsal, state
+from trainer.curriculum import Curriculum
 from trainer.errors import ConfigError
 from trainer.logs import format_time
 from trainer.memory import SavedMemory, available_memory, release
@@ -67,8 +68,8 @@ def settle(trainer: Trainer) -> None:
         if trainer.parallel.is_main:
             state.write_json(trainer.run_dir / FILE, kept)
     trainer.micro_batches = kept
-    sizes = {stage.name: kept[stage.name]["samples"] for stage in stages}
-    trainer.curriculum = curriculum.with_micro_batches(trainer.curriculum, trainer.parallel.world, sizes)
+    trainer.curriculum = applied(trainer, trainer.curriculum)
+    sizes = _sizes(trainer)
     for stage in trainer.curriculum.stages:
         if stage.name in sizes:
             share = stage.batch_size // trainer.parallel.world
@@ -79,6 +80,17 @@ def settle(trainer: Trainer) -> None:
             )
     if tried:
         _tell_pace(trainer, tried)
+
+
+def applied(trainer: Trainer, table: Curriculum) -> Curriculum:
+    """A table of the run with the micro-batches that were found."""
+    return curriculum.with_micro_batches(table, trainer.parallel.world, _sizes(trainer))
+
+
+def _sizes(trainer: Trainer) -> dict[str, int]:
+    if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
+        return {}
+    return {name: found["samples"] for name, found in trainer.micro_batches.items()}
 
 
 def _tell_pace(trainer: Trainer, tried: dict[str, Choice]) -> None:

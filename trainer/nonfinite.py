@@ -89,7 +89,7 @@ class NonFiniteGuard:
 
     Attributes:
         skipped: segments left out so far.
-        rehearses: whether steps are only rehearsed, see ``rehearsing``.
+        rehearses, still: whether steps are only rehearsed, and whether they then move nothing; see ``rehearsing``.
         odd: whether a rehearsal found something not finite, 1 or 0 (on the device).
     """
 
@@ -113,7 +113,7 @@ class NonFiniteGuard:
         self._streak = torch.zeros((), device=device)  # bad segments in a row
         self._tripped = torch.zeros((), device=device)  # 1 once the budget is exceeded, for ever
         self._pending: list[_Record] = []
-        self.rehearses = False
+        self.rehearses = self.still = False
 
     def begin(self, segments: Sequence[Segment], ctx: StepContext, phases: list[str]) -> None:
         """A segment starts; nothing has been drawn from the random streams by its losses yet."""
@@ -144,7 +144,7 @@ class NonFiniteGuard:
         if broken:
             self.bad = torch.maximum(self.bad, torch.stack([value.to(self.bad.dtype) for value in broken]))
         self.bad = self.parallel.any_on_device(self.bad)
-        return torch.ones_like(self._tripped) if self.rehearses else self.bad.max()
+        return torch.ones_like(self._tripped) if self.still else self.bad.max()
 
     def end(self) -> None:
         """A segment is through.
@@ -183,15 +183,19 @@ class NonFiniteGuard:
             self._judge(self._pending.pop(0))
 
     @contextmanager
-    def rehearsing(self) -> Iterator[None]:
-        """Inside, steps are taken in full but move nothing. Nothing is judged; ``odd`` tells what was not finite."""
+    def rehearsing(self, still: bool = True) -> Iterator[None]:
+        """Inside, nothing is judged: ``odd`` tells what was not finite, and such a segment moves nothing.
+
+        Args:
+            still: steps are taken in full, but no segment moves anything.
+        """
         self.settle()
         self.odd = torch.zeros_like(self.odd)
-        self.rehearses = True
+        self.rehearses, self.still = True, still
         try:
             yield
         finally:
-            self.rehearses = False
+            self.rehearses = self.still = False
             self._pending.clear()
 
     def state_dict(self) -> dict[str, Any]:

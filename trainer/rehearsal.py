@@ -40,6 +40,8 @@ def describe(trainer: Runtime) -> str:
     parts += ["", "stages", *_aligned(table.table(), right={1, 2, 4, 5, 6})]
     if curriculum.micro_batch(trainer.config) == curriculum.AUTO:
         parts.append("  trainer.micro_batch=auto: accumulate is found when the run starts")
+    if trainer.settings.budget is not None:
+        parts.append(f"  trainer.budget={trainer.settings.budget}: starts are shares of what fits, found likewise")
     parts += ["", "phases"]
     rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
     for name, phase in trainer.phases.items():
@@ -67,9 +69,13 @@ def headline(trainer: Runtime) -> str:
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
     notes = [*schedules.notes(config.schedule, table.total_samples), *trainer.task.notes()]
     more += "".join(f"\n{note}" for note in notes)
+    length = f"{table.total_samples:,} samples in {table.total_steps:,} steps"
+    if config.trainer.budget is not None and not trainer.budget:
+        most = f", at most {length}" if config.trainer.max_samples or config.trainer.max_steps else ""
+        length = f"what fits into {config.trainer.budget}{most}"
     return (
-        f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
-        f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"
+        f"{config.task} '{config.name}', seed {config.seed}: {length}, {len(table.stages)} stage(s), "
+        f"run directory {trainer.run_dir}\n"
         f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){more}"
     )
 

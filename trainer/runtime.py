@@ -57,12 +57,13 @@ class Runtime:
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
         self.metrics: dict[str, float] = {}  # of the last evaluation
         self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
+        self.budget: dict[str, Any] = {}  # what trainer.budget was laid out to
         self.stage: Stage | None = None  # entered
         self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.began = time.monotonic()
-        self.shown = False  # whether this session has told its pace yet
+        self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for
 
     @contextmanager

@@ -17,7 +17,7 @@ from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
 from trainer.config import DataChanged
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
-from trainer.nonfinite import network_buffers, network_tensors
+from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
 from trainer.optim import load_optimizer_state, optimizer_state, reset_state
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def capture(trainer: Runtime) -> dict[str, Any]:
         "stage": trainer.stage_index,
         "metrics": dict(trainer.metrics),
         "micro_batches": trainer.micro_batches,
+        "budget": trainer.budget,
         "optimizers": {
             name: optimizer_state(optimizer, trainer.parameters[name]) for name, optimizer in trainer.optimizers.items()
         },
@@ -63,7 +64,8 @@ def apply_plain(trainer: Runtime, state: Mapping[str, Any]) -> None:
         setattr(trainer, name, int(state[name]))
     trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
     trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
-    trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have none
+    trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have neither
+    trainer.budget = dict(state.get("budget", {}))
     trainer.precision.load_state_dict(state["scalers"])
     trainer.window.load_state_dict(state["window"], trainer.parallel)
     trainer.guard.load_state_dict(state)
@@ -184,17 +186,27 @@ def save_checkpoint(trainer: Runtime) -> None:
 
 
 class Snapshot:
-    """What a rehearsal may change, to go back to bitwise; weights, averages and moments it leaves alone.
+    """What a rehearsal may change, to go back to bitwise.
 
-    Nothing large is copied, so that what is measured meanwhile is what training needs.
+    Args:
+        trainer: the run.
+        weights: also of weights, averages and moments, in main memory. Without, nothing large is copied, so that what
+            is measured meanwhile is what training needs; the rehearsal must then be one that moves nothing.
     """
 
-    def __init__(self, trainer: Runtime) -> None:
+    def __init__(self, trainer: Runtime, weights: bool = False) -> None:
         names = {name: set(optimizer_state(o, trainer.parameters[name])) for name, o in trainer.optimizers.items()}
         self._have_state = names
-        plain = {name: value for name, value in capture(trainer).items() if name != "optimizers"}
-        self._state = copy.deepcopy(plain)
+        state = capture(trainer)
+        optimizers = state.pop("optimizers")
+        self._state = copy.deepcopy(state)
         self._buffers = {name: buffer.clone() for name, buffer in network_buffers(trainer.networks).items()}
+        self._large: dict[str, Any] | None = None
+        if weights:
+            average = {} if trainer.ema is None else trainer.ema.state_dict()
+            self._large = plain_tensors(
+                {"weights": network_tensors(trainer.networks), "ema": average, "optimizers": optimizers}
+            )
 
     @torch.no_grad()
     def restore(self, trainer: Runtime) -> None:
@@ -203,6 +215,12 @@ class Snapshot:
         for name, optimizer in trainer.optimizers.items():
             parameters = trainer.parameters[name]
             reset_state(optimizer, [p for key, p in parameters.items() if key not in self._have_state[name]])
+        if self._large is not None:
+            load_networks(trainer, self._large["weights"], "the copy in memory")
+            if trainer.ema is not None:
+                trainer.ema.load_state_dict(self._large["ema"])
+            for name, optimizer in trainer.optimizers.items():
+                load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
         apply_plain(trainer, self._state)
 
 

@@ -221,6 +221,17 @@ class Task(ABC):
         """
         return {}
 
+    def console(self) -> tuple[str, ...]:
+        """Columns of a training record that a person steers by, the most telling first: three to six names.
+
+        They are ``PHASE/LOSS``, ``PHASE/grad_norm``, or what the task gives to ``ctx.log``. None: all.
+        """
+        return ()
+
+    def quicker(self) -> str:
+        """What shows the same in minutes on a CPU: commands, told where a run would take hours. Empty: nothing does."""
+        return ""
+
     def notes(self) -> list[str]:
         """What the user should know of this run (a loss that is off, say): lines told and logged at its start."""
         return []

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,23 @@ def broadcast(folder: Path, results: dict[str, Any]) -> None:
     all_weights.close()
 
 
+def budgeted(folder: Path, results: dict[str, Any]) -> None:
+    """A run laid into a time by processes of which one is slower than the other."""
+
+    class Slow(LinearTask):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            time.sleep(0.02 * (RANK + 1))
+            return super().losses(phase, segment, ctx)
+
+    config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=None, budget="1s", eval_every=0)
+    trainer = Trainer(config, Slow, folder / "budget")
+    trainer.fit()
+    everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+    everywhere.start()
+    results["budget"] = everywhere.gather([trainer.curriculum.total_samples, trainer.samples_seen])
+    everywhere.close()
+
+
 def evaluated_buffers(folder: Path, results: dict[str, Any]) -> None:
     """The running mean that each process evaluates with: live, and the average's copy."""
     for ema in (None, 0.9):
@@ -207,6 +225,7 @@ def main(case: str, folder: Path) -> None:
             broadcast(folder, results)
             agreed(folder, results)
             evaluated_buffers(folder, results)
+            budgeted(folder, results)
             dist.destroy_process_group()
         if RANK == 0:
             torch.save(results, folder / "result.pt")

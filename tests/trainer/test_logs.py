@@ -13,7 +13,7 @@ from PIL import Image
 
 import trainer.logs as module
 from trainer.errors import UserError
-from trainer.logs import RunLogger, format_line, format_time, repair_metrics
+from trainer.logs import RunLogger, format_line, format_time, repair_metrics, short_line
 
 
 def records(run):
@@ -258,3 +258,38 @@ def test_lines_are_compact():
 )
 def test_times(seconds, text):
     assert format_time(seconds) == text
+
+
+LONG = {
+    "step": 1_000_000, "stage": "w2048_t28", "progress": 0.0123, "samples_per_s": 0.04567, "eta_s": 3 * 86400.0,
+    "data_wait": 0.35, "losses": {f"p/loss{i}": 1234567.8 * 10**i for i in range(9)},
+}  # fmt: skip
+
+
+def test_a_short_line_fits_and_keeps_the_most_telling() -> None:
+    line = short_line(LONG, [f"p/loss{i}" for i in range(9)])
+    assert len(line) <= 110
+    assert line.startswith("step 1000000 | 1.2 % | w2048_t28 | p/loss0 1.23e+06 | ")
+    assert line.endswith("| 0.0457 samples/s, data wait 35 % | ETA 3 d 00:00:00")
+    assert "loss8" not in line
+
+
+def test_a_short_line() -> None:
+    record = {"step": 40, "stage": None, "progress": 0.5, "losses": {"g/gan": 0.51234, "top1": 0.9}, "lr": {"g": 1e-3},
+              "samples_per_s": 11.52, "eta_s": 61.0, "data_wait": 0.02, "memory": 3.0}  # fmt: skip
+    assert short_line(record, ("g/gan", "absent", "top1")) == (
+        "step 40 | 50 % | g/gan 0.512 top1 0.9 | 11.5 samples/s | ETA 1:01"
+    )
+    assert short_line({**record, "losses": {}}, ("g/gan",)) == "step 40 | 50 % | 11.5 samples/s | ETA 1:01"
+
+
+def test_messages_of_our_packages_are_shown_once(tmp_path, capsys):
+    with RunLogger(tmp_path, tensorboard=False, packages=("ours",)):
+        for _ in range(2):
+            logging.getLogger("ours.data").info("the last 10 frames are held out")
+        logging.getLogger("theirs").info("noise")
+        logging.getLogger("theirs").warning("careful")
+    assert capsys.readouterr().out == "the last 10 frames are held out\ncareful\n"
+    assert (tmp_path / "train.log").read_text().count("held out") == 2
+    logging.getLogger("ours.data").info("not any more")
+    assert capsys.readouterr().out == ""

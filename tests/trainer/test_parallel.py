@@ -112,6 +112,12 @@ def test_all_agree_on_micro_batches(results: dict[int, dict[str, Any]]) -> None:
     assert first == second > 1
 
 
+def test_all_agree_on_what_fits_into_a_time(results: dict[int, dict[str, Any]]) -> None:
+    """How long to time, and how long to train, are common decisions: each process has a clock of its own."""
+    first, second = results[2]["budget"]
+    assert first == second and first[0] == first[1] >= 2
+
+
 @pytest.mark.parametrize("ema", ["None", "0.9"])
 def test_all_evaluate_with_the_same_buffers(results: dict[int, dict[str, Any]], ema: str) -> None:
     """Those of rank 0, which the checkpoint will hold; the averages' copies of them too."""
