@@ -114,6 +114,18 @@ class Vid2VidTask(Task):
     def segments_per_batch(self, stage: Stage) -> int:
         return -(-stage.frames // self._row(stage).segment_frames)
 
+    def segments_to_peak(self, stage: Stage) -> int:
+        """Until every temporal scale of D_V that the clip is long enough for has its windows."""
+        row, every = self._row(stage), self.segments_per_batch(stage)
+        return min(every, max(2, -(-(self._history() + 1 - self.context) // row.segment_frames)))
+
+    def work(self, stage: Stage) -> tuple[float, ...]:
+        model, row, (height, width) = self.config.model, self._row(stage), stage.resolution
+        clips = stage.batch_size / stage.accumulate
+        scales = row.scales or model.scales, row.discriminator_scales or model.discriminator_scales
+        seen = min(stage.frames, self._history() + 1)  # by D_V
+        return (height * width * row.segment_frames * clips, height * width * seen * clips, *scales)
+
     def frames_per_sample(self, stage: Stage) -> int:
         return stage.frames
 
