@@ -251,7 +251,9 @@ class Vid2VidTask(Task):
         if segment.carried is None:
             self._generate(segment, ctx)
             segment.forget()
-        return segment.carried
+        past, newest = segment.carried or (None, None)
+        assert newest is not None
+        return past, newest
 
     def _fakes(self, out: GeneratorOutput) -> list[Tensor]:
         """The composed frames, and the hallucination where it is something else."""
