@@ -54,11 +54,13 @@ class Loss:
         after: frames that had come out before.
         pts: its time stamp, if it has one.
         reason: FFmpeg's words.
+        packet: its number among the packets.
     """
 
     after: int
     pts: int | None
     reason: str
+    packet: int
 
 
 class OpenVideo:
@@ -68,6 +70,8 @@ class OpenVideo:
         container, stream: PyAV's.
         losses: packets that did not decode so far.
         position: byte of the file up to which it has been read.
+        whole: number of the last packet that did decode.
+        broken: why reading ended before the end of the file, in FFmpeg's words; "" where it did not.
 
     Args:
         path: the file.
@@ -80,9 +84,9 @@ class OpenVideo:
     stream: VideoStream
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        self.path, self.losses, self.position = path, [], 0
-        self._threads = threads
-        self._begin = False
+        self.path, self.threads = path, threads
+        self.losses: list[Loss] = []
+        self.position, self.whole, self.broken = 0, -1, ""
 
     def __enter__(self) -> OpenVideo:
         import av
@@ -97,8 +101,8 @@ class OpenVideo:
         except BaseException:
             self.container.close()
             raise
-        self.stream.thread_type = "SLICE" if self._threads == 1 else "FRAME"
-        self.stream.thread_count = self._threads
+        self.stream.thread_type = "SLICE" if self.threads == 1 else "FRAME"
+        self.stream.thread_count = self.threads
         self.stream.codec_context.copy_opaque = True
         return self
 
@@ -128,7 +132,7 @@ class OpenVideo:
 
         context = self.stream.codec_context
         count = 0
-        for packet in self._packets():
+        for number, packet in enumerate(self._packets()):
             if packet is not None and packet.size:
                 if packet.pos is not None and packet.pos >= 0:
                     self.position = packet.pos
@@ -139,8 +143,9 @@ class OpenVideo:
                 decoded: list[Any] = context.decode(packet)
             except FFmpegError as error:
                 if packet is not None and packet.size:
-                    self.losses.append(Loss(count, packet.pts, error.strerror or str(error)))
+                    self.losses.append(Loss(count, packet.pts, error.strerror or str(error), number))
                 continue
+            self.whole = number if packet is not None else self.whole
             count += len(decoded)
             yield from decoded
 
@@ -154,7 +159,7 @@ class OpenVideo:
                     break
                 yield packet
         except FFmpegError as error:  # the file breaks off here
-            logger.debug("%s: reading ended: %s", self.path, error.strerror)
+            self.broken = error.strerror or str(error)
         yield None
 
 

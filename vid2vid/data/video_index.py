@@ -48,6 +48,7 @@ class VideoIndex:
         times: when they are shown.
         size: (h, w) of the first frame, upright, with square pixels.
         pixel_aspect: width of a pixel over its height.
+        cut_off: FFmpeg's words about what it could not read at the end of the file; "" where all was well.
         complete: False where only the beginning was asked for.
     """
 
@@ -61,6 +62,7 @@ class VideoIndex:
     times: Times
     size: tuple[int, int]
     pixel_aspect: float
+    cut_off: str = ""
     complete: bool = True
 
     @property
@@ -130,11 +132,11 @@ def build_index(
     """
     pass_ = _Pass(path)
     pass_.run(threads, frames, seconds, progress)
-    if threads > 1 and (pass_.losses or any(flag & CORRUPT for flag in pass_.flags)):
+    if threads > 1 and (pass_.reasons or any(flag & CORRUPT for flag in pass_.flags)):
         pass_ = _Pass(path)
         pass_.run(1, frames, seconds, lambda count: None)
     if not pass_.stamps:
-        reason = f" ({pass_.losses[0].reason})" if pass_.losses else ""
+        reason = f" ({pass_.reasons[0]})" if pass_.reasons else ""
         raise BadFileError(f"{path}: no frame of this video can be decoded{reason}. {REMEDY}")
     return pass_.index(key)
 
@@ -149,9 +151,10 @@ class _Pass:
         self.flags: list[int] = []
         self.restarts: list[tuple[int, int, int, int]] = []
         self.losses: list[Loss] = []
+        self.reasons: list[str] = []
         self.cuts = CutDetector()
         self.last: int | None = None
-        self.complete = False
+        self.complete, self.cut_off = False, ""
 
     def run(self, threads: int, frames: int | None, seconds: float, progress: Progress) -> None:
         with OpenVideo(self.path, threads) as video:
@@ -180,7 +183,11 @@ class _Pass:
                     break
             else:
                 self.complete = True
-            self.losses = list(video.losses)
+            # What fails at the very end is where the file was cut off: nothing is missing between frames.
+            self.losses = [loss for loss in video.losses if loss.packet < video.whole]
+            late = [loss.reason for loss in video.losses if loss.packet > video.whole]
+            self.cut_off = video.broken or (late[0] if late else "")
+            self.reasons = [loss.reason for loss in video.losses]
         progress(max(0, self.path.stat().st_size - told))
 
     def _restart(self, mark: object, key: bool) -> None:
@@ -207,8 +214,9 @@ class _Pass:
         seek = _way_to_seek(self.path, restarts, prints) if self.complete else ""
         novelty = self.cuts.finish()
         return VideoIndex(
-            key, stamps, prints, flags, novelty, restarts, seek, times, self.size, self.pixel_aspect, self.complete
-        )
+            key, stamps, prints, flags, novelty, restarts, seek, times, self.size, self.pixel_aspect,
+            self.cut_off, self.complete,
+        )  # fmt: skip
 
     def _missing(self, loss: Loss, stamps: np.ndarray) -> int:
         """The frame before which the lost one would have come."""

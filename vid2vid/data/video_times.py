@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,7 +77,9 @@ def frame_times(
     else:
         end = span + (last * float(unit) if last and 0 < last * float(unit) <= _LEAP_S else typical)
         fps = count / end
-    return Times(np.append(starts, max(end, span)), fps, jumps, None if even else (float(gaps.min()), float(gaps.max())))
+    return Times(
+        np.append(starts, max(end, span)), fps, jumps, None if even else (float(gaps.min()), float(gaps.max()))
+    )
 
 
 def _straightened(known: np.ndarray, values: np.ndarray, broadcast: bool) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -88,7 +91,7 @@ def _straightened(known: np.ndarray, values: np.ndarray, broadcast: bool) -> tup
     leap = steps > _LEAP_S if broadcast else np.zeros_like(back)
     borders = [0, *(int(i) + 1 for i in (back | leap).nonzero()[0]), len(values)]
     pieces, end = [], 0.0
-    for begin, stop in zip(borders, borders[1:], strict=False):
+    for begin, stop in pairwise(borders):
         # Stamps made from the decoding order (AVI) are the right ones in a wrong order.
         piece = np.sort(values[begin:stop])
         pieces.append(piece if begin == 0 else piece - piece[0] + end + typical)
