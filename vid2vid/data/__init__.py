@@ -29,8 +29,11 @@ class Sequence(Protocol):
     instances (H, W) and image (3, H, W); `begins`, true where another scene begins. Memory does not grow with the
     length."""
 
-    name: str
-    fps: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fps(self) -> float: ...
 
     def __len__(self) -> int: ...
 

@@ -255,6 +255,8 @@ class VideoStream:
         frames: how many are wanted; None: all.
     """
 
+    has_pictures = True
+
     def __init__(self, path: Path, name: str, root: Path | None, config: Vid2VidConfig, frames: int | None) -> None:
         self.path, self.name, self.root, self.config, self.frames = path, name, root, config, frames
 

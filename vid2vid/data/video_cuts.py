@@ -124,8 +124,8 @@ def small_grey(frame: VideoFrame) -> np.ndarray:
         if len(frame.planes) > 1 and plane.line_size >= plane.width * bytes_:
             pixels = np.frombuffer(plane, np.uint8 if bytes_ == 1 else np.uint16)
             pixels = pixels.reshape(plane.height, -1)[:, : plane.width]
-            small = cv2.resize(pixels, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-            return small if bytes_ == 1 else (small >> (luma.bits - 8)).astype(np.uint8)
+            small = np.asarray(cv2.resize(pixels, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA))
+            return small if bytes_ == 1 else (small // 2 ** (luma.bits - 8)).astype(np.uint8)
     from av.video.reformatter import Interpolation
 
     grey = frame.reformat(_WIDTH, _HEIGHT, "gray", interpolation=Interpolation.AREA, threads=1)

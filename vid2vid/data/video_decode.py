@@ -71,6 +71,7 @@ class OpenVideo:
         losses: packets that did not decode so far.
         position: byte of the file up to which it has been read.
         whole: number of the last packet that did decode.
+        failed: how often the decoder reported an error; with several threads not always for a certain packet.
         broken: why reading ended before the end of the file, in FFmpeg's words; "" where it did not.
 
     Args:
@@ -86,7 +87,7 @@ class OpenVideo:
     def __init__(self, path: Path, threads: int = 1) -> None:
         self.path, self.threads = path, threads
         self.losses: list[Loss] = []
-        self.position, self.whole, self.broken = 0, -1, ""
+        self.position, self.whole, self.broken, self.failed = 0, -1, "", 0
 
     def __enter__(self) -> OpenVideo:
         import av
@@ -142,6 +143,7 @@ class OpenVideo:
             try:
                 decoded: list[Any] = context.decode(packet)
             except FFmpegError as error:
+                self.failed += 1
                 if packet is not None and packet.size:
                     self.losses.append(Loss(count, packet.pts, error.strerror or str(error), number))
                 continue
@@ -196,10 +198,10 @@ def fingerprint(frame: VideoFrame) -> int:
     value = 0
     for number, plane in enumerate(frame.planes):
         rows, pitch = plane.height, abs(plane.line_size)
-        pixels = np.frombuffer(plane, np.uint8)
+        pixels = np.frombuffer(memoryview(plane), np.uint8)
         if pitch and rows * pitch <= pixels.size:  # what lies behind the last pixel of a row is no picture
             pixels = pixels[: rows * pitch].reshape(rows, pitch)[:, : _row_bytes(frame, number, plane, pitch)]
-        value = zlib.crc32(np.ascontiguousarray(pixels), value)
+        value = zlib.crc32(np.ascontiguousarray(pixels).data, value)
     return value
 
 

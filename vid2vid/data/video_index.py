@@ -26,7 +26,7 @@ NO_STAMP = np.iinfo(np.int64).min
 SEEKS = ("pts", "dts", "bytes")  # by which time stamp, or byte, a restart point is found; tried in this order
 CORRUPT, LOST, RESIZED, INTERLACED = 1, 2, 4, 8  # flags of frames
 _END = 16  # damage so close to the end, in frames, is where the file was cut off: the deepest reordering
-_PROBED = 3  # restart points at which a way of seeking is tried
+_PROBED = (0.25, 0.6, 0.95)  # places, as shares of all restart points, at which ways of seeking are tried
 _SEARCHED = 40  # frames after a seek among which the one looked for must be
 
 Progress = Callable[[int], None]  # gets the bytes read since the last call
@@ -132,7 +132,7 @@ def build_index(
     """
     pass_ = _Pass(path)
     pass_.run(threads, frames, seconds, progress)
-    if threads > 1 and (pass_.reasons or any(flag & CORRUPT for flag in pass_.flags)):
+    if threads > 1 and (pass_.failed or any(flag & CORRUPT for flag in pass_.flags)):
         pass_ = _Pass(path)
         pass_.run(1, frames, seconds, lambda count: None)
     if not pass_.stamps:
@@ -154,7 +154,7 @@ class _Pass:
         self.reasons: list[str] = []
         self.cuts = CutDetector()
         self.last: int | None = None
-        self.complete, self.cut_off = False, ""
+        self.complete, self.cut_off, self.failed = False, "", 0
 
     def run(self, threads: int, frames: int | None, seconds: float, progress: Progress) -> None:
         with OpenVideo(self.path, threads) as video:
@@ -187,6 +187,7 @@ class _Pass:
             self.losses = [loss for loss in video.losses if loss.packet < video.whole]
             late = [loss.reason for loss in video.losses if loss.packet > video.whole]
             self.cut_off = video.broken or (late[0] if late else "")
+            self.failed = video.failed
             self.reasons = [loss.reason for loss in video.losses]
         progress(max(0, self.path.stat().st_size - told))
 
@@ -226,14 +227,18 @@ class _Pass:
 
 
 def _way_to_seek(path: Path, restarts: np.ndarray, prints: np.ndarray) -> str:
-    """The first of `SEEKS` that lands on some restart points spread over the file."""
+    """The one of `SEEKS` that lands on most of some restart points spread over the file; "" where none ever does."""
     if not len(restarts):
         return ""
-    places = sorted({round(share * (len(restarts) - 1)) for share in np.linspace(1, 0.5, _PROBED)})
+    places = sorted({round(share * (len(restarts) - 1)) for share in _PROBED})
+    best, most = "", 0
     for way in SEEKS:
-        if all(_lands(path, restarts[place], prints, way) for place in places):
-            return way
-    return ""
+        landed = sum(_lands(path, restarts[place], prints, way) for place in places)
+        if landed > most:
+            best, most = way, landed
+        if landed == len(places):
+            break
+    return best
 
 
 def _lands(path: Path, restart: np.ndarray, prints: np.ndarray, way: str) -> bool:

@@ -69,6 +69,10 @@ def frame_times(
     # A clock of milliseconds cannot show 2,000 frames/s evenly; that is no fault of the frames.
     slack = max(0.5 * span / max(1, len(gaps)), min(float(unit), _CLOCK_S))
     even = bool((np.abs(gaps - span / max(1, len(gaps))) <= slack).all())
+    if (
+        len(known) < count
+    ):  # stamps of MPEG-PS belong to packs of several frames: a frame here or there is no unevenness
+        even = even or bool((np.abs(starts - np.linspace(0, span, count)) <= 1.5 * typical).all())
     if even and rate and abs(span * float(rate) - (count - 1)) < 0.5:
         fps, end = nominal, count / nominal
     elif even:
