@@ -31,7 +31,7 @@ from vid2vid.data.video_times import Times
 logger = logging.getLogger(__name__)
 
 VERSION = 1  # of what an index holds and of which frames it numbers; entries of another one are not looked at
-_ARRAYS = ("stamps", "prints", "flags", "novelty", "restarts")
+_ARRAYS = ("stamps", "places", "prints", "flags", "novelty", "restarts")
 _QUICK_S = 3.0  # work that takes longer is shown
 _known: dict[str, VideoIndex] = {}
 _unwritable: set[Path] = set()
@@ -223,7 +223,7 @@ def _read(entry: Path | None, key: str) -> VideoIndex | None:
             starts, gaps, breaks = stored["starts"], stored["gaps"], stored["breaks"]
             fps, pixel_aspect, height, width = stored["numbers"].tolist()
             seek, cut_off = str(stored["seek"]), str(stored["cut_off"])
-        if len({len(arrays[name]) for name in _ARRAYS[:4]} | {len(starts) - 1}) != 1:
+        if len({len(arrays[name]) for name in _ARRAYS[:5]} | {len(starts) - 1}) != 1:
             raise ValueError("its parts differ in length")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s: damaged index of a video (%s), made again", entry, error)

@@ -123,11 +123,11 @@ class OpenVideo:
             return 1.0
         return float(ratio)
 
-    def frames(self, skip_before: int | None = None) -> Iterator[VideoFrame]:
+    def frames(self, skip_before: int = 0) -> Iterator[VideoFrame]:
         """All frames from where the file stands to its end; each has its packet's `Mark` as `opaque`.
 
         Args:
-            skip_before: frames that no other one needs may be left out while packets are stamped before this.
+            skip_before: frames that no other one needs may be left out where packets lie before this byte.
         """
         from av.error import FFmpegError
 
@@ -138,8 +138,7 @@ class OpenVideo:
                 if packet.pos is not None and packet.pos >= 0:
                     self.position = packet.pos
                 packet.opaque = Mark(packet.pts, packet.dts, self.position)
-                early = skip_before is not None and packet.pts is not None and packet.pts < skip_before
-                context.skip_frame = "NONREF" if early else "DEFAULT"
+                context.skip_frame = "NONREF" if self.position < skip_before else "DEFAULT"
             try:
                 decoded: list[Any] = context.decode(packet)
             except FFmpegError as error:

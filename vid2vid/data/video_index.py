@@ -39,6 +39,7 @@ class VideoIndex:
     Attributes:
         key: of the file and of how it is read; for the flow cache.
         stamps: int64 (N,) presentation time stamps in units of the stream, `NO_STAMP` where there is none.
+        places: int64 (N,) bytes at which their packets lie.
         prints: uint32 (N,) checksums of their pixels.
         flags: uint8 (N,) CORRUPT: the decoder calls the frame damaged; LOST: data before it did not decode; RESIZED:
             another size than the frame before; INTERLACED.
@@ -54,6 +55,7 @@ class VideoIndex:
 
     key: str
     stamps: np.ndarray
+    places: np.ndarray
     prints: np.ndarray
     flags: np.ndarray
     novelty: np.ndarray
@@ -147,6 +149,7 @@ class _Pass:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.stamps: list[int | None] = []
+        self.places: list[int] = []
         self.prints: list[int] = []
         self.flags: list[int] = []
         self.restarts: list[tuple[int, int, int, int]] = []
@@ -172,6 +175,7 @@ class _Pass:
                 size = (frame.width, frame.height)
                 self._restart(frame.opaque, frame.key_frame)
                 self.stamps.append(frame.pts)
+                self.places.append(frame.opaque.position if isinstance(frame.opaque, Mark) else 0)
                 self.prints.append(fingerprint(frame))
                 self.flags.append(flags)
                 self.cuts.add(frame)
@@ -210,12 +214,12 @@ class _Pass:
             where = self._missing(loss, stamps)
             if 0 < where < len(flags):
                 flags[where] |= LOST
-        prints = np.array(self.prints, np.uint32)
+        places, prints = np.array(self.places, np.int64), np.array(self.prints, np.uint32)
         restarts = np.array(self.restarts, np.int64).reshape(-1, 4)
         seek = _way_to_seek(self.path, restarts, prints) if self.complete else ""
         novelty = self.cuts.finish()
         return VideoIndex(
-            key, stamps, prints, flags, novelty, restarts, seek, times, self.size, self.pixel_aspect,
+            key, stamps, places, prints, flags, novelty, restarts, seek, times, self.size, self.pixel_aspect,
             self.cut_off, self.complete,
         )  # fmt: skip
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video_cache import file_key
-from vid2vid.data.video_decode import REMEDY, OpenVideo, fingerprint, picture
-from vid2vid.data.video_index import CORRUPT, NO_STAMP, VideoIndex, seek
+from vid2vid.data.video_decode import REMEDY, Mark, OpenVideo, fingerprint, picture
+from vid2vid.data.video_index import CORRUPT, VideoIndex, seek
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -102,18 +102,17 @@ class FrameReader:
                 return
             if not seek(video, restart, self.index.seek):
                 return
-            stamp = int(self.index.stamps[target]) if self._by_stamp else None
-            frames = video.frames(skip_before=stamp)
+            # No frame from the target on lies before this byte, so what lies there is only of use to others.
+            needed = int(self.index.places[target:].min()) if self._by_place else 0
             number = -1
-            for searched, frame in enumerate(frames):
+            for searched, frame in enumerate(video.frames(skip_before=needed)):
                 if number < 0:
                     number = self._landed(frame, int(restart[0]))
                     if number < 0 and searched > _SEARCHED:
                         return
-                elif stamp is not None:
-                    number = self._by_stamp.get(frame.pts, number + 1)
                 else:
-                    number += 1
+                    place = frame.opaque.position if isinstance(frame.opaque, Mark) else -1
+                    number = self._by_place.get(place, number + 1)
                 if number >= 0:
                     yield number, frame
 
@@ -141,9 +140,7 @@ class FrameReader:
         return numbers
 
     @cached_property
-    def _by_stamp(self) -> dict[int | None, int]:
-        """Frame numbers by time stamp; empty where stamps do not ascend, and nothing is left out then."""
-        stamps = self.index.stamps
-        if NO_STAMP in stamps or (np.diff(stamps) <= 0).any():
-            return {}
-        return {stamp: number for number, stamp in enumerate(stamps.tolist())}
+    def _by_place(self) -> dict[int, int]:
+        """Frame numbers by the byte of their packets; empty where these are not known one by one (MPEG-PS)."""
+        numbers = {place: number for number, place in enumerate(self.index.places.tolist())}
+        return numbers if len(numbers) == self.index.count else {}
