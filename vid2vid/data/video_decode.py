@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 REMEDY = "Replace it, or set data.on_bad_file=skip."
 _NO_FILM = ("attached_pic", "timed_thumbnails", "still_image")  # covers and previews, which are no film
+_BROADCAST = (".ts", ".m2ts", ".mts")
 _ODDEST_PIXEL = 8  # a pixel wider or higher than this many times its other side is a mistake of the file
 
 
@@ -93,10 +94,16 @@ class OpenVideo:
         import av
         from av.error import FFmpegError
 
+        name = f"file:{self.path.absolute()}"
         try:
-            self.container = av.open(f"file:{self.path.absolute()}")
+            self.container = av.open(name)
         except FFmpegError as error:
-            raise not_decodable(self.path, error.strerror or str(error)) from error
+            try:  # some kilobytes of MPEG-TS are too little to be recognised
+                if self.path.suffix.lower() not in _BROADCAST:
+                    raise
+                self.container = av.open(name, format="mpegts")
+            except FFmpegError:
+                raise not_decodable(self.path, error.strerror or str(error)) from error
         try:
             self.stream = film_stream(self.container, self.path)
         except BaseException:
