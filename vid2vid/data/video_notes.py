@@ -19,7 +19,7 @@ def say_once(text: str) -> None:
     """Log a warning that this process has not logged before."""
     if text not in _said:
         _said.add(text)
-        logger.warning("%s", text)
+        logger.warning("%s", text, extra={"told": True})  # for the user's eyes: a run shows it on its console too
 
 
 def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
