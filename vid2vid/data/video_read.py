@@ -103,7 +103,7 @@ class FrameReader:
             if not seek(video, restart, self.index.seek):
                 return
             # No frame from the target on lies before this byte, so what lies there is only of use to others.
-            needed = int(self.index.places[target:].min()) if self._by_place else 0
+            needed = int(self.index.places[target:].min()) if self._places_tell else 0
             number = -1
             for searched, frame in enumerate(video.frames(skip_before=needed)):
                 if number < 0:
@@ -111,8 +111,7 @@ class FrameReader:
                     if number < 0 and searched > _SEARCHED:
                         return
                 else:
-                    place = frame.opaque.position if isinstance(frame.opaque, Mark) else -1
-                    number = self._by_place.get(place, number + 1)
+                    number = self._next(number, frame)
                 if number >= 0:
                     yield number, frame
 
@@ -125,22 +124,23 @@ class FrameReader:
 
     def _landed(self, frame: VideoFrame, expected: int) -> int:
         """The number of the first frame that is recognised after a seek, or -1."""
-        candidates = self._by_print.get(fingerprint(frame), ())
-        if expected in candidates:
+        value = fingerprint(frame)
+        if self.index.prints[expected] == value:
             return expected
-        if frame.pts is not None:
-            candidates = [number for number in candidates if self.index.stamps[number] == frame.pts]
-        return candidates[0] if len(candidates) == 1 else -1
+        alike = (self.index.prints == value).nonzero()[0]
+        if len(alike) > 1 and frame.pts is not None:
+            alike = alike[self.index.stamps[alike] == frame.pts]
+        return int(alike[0]) if len(alike) == 1 else -1
+
+    def _next(self, number: int, frame: VideoFrame) -> int:
+        """The number of the frame that came after frame `number`, where some may have been left out between."""
+        if self._places_tell and isinstance(frame.opaque, Mark):
+            soon = self.index.places[number + 1 : number + 1 + _SEARCHED] == frame.opaque.position
+            if soon.any():
+                return number + 1 + int(soon.argmax())
+        return number + 1
 
     @cached_property
-    def _by_print(self) -> dict[int, list[int]]:
-        numbers: dict[int, list[int]] = {}
-        for number, value in enumerate(self.index.prints.tolist()):
-            numbers.setdefault(value, []).append(number)
-        return numbers
-
-    @cached_property
-    def _by_place(self) -> dict[int, int]:
-        """Frame numbers by the byte of their packets; empty where these are not known one by one (MPEG-PS)."""
-        numbers = {place: number for number, place in enumerate(self.index.places.tolist())}
-        return numbers if len(numbers) == self.index.count else {}
+    def _places_tell(self) -> bool:
+        """Whether each frame's packet has a place of its own; in MPEG-PS it has not."""
+        return len(np.unique(self.index.places)) == self.index.count
