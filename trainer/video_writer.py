@@ -50,6 +50,9 @@ _FORMATS = {
     ".webm": _Format("libvpx-vp9", _VP9, _MATROSKA),
     ".gif": _Format("gif", {}),
 }
+_EXACT = (
+    0x2 | 0x4000 | 0x40000
+)  # libswscale: bilinear, full chroma input, accurate rounding; PyAV 17 has no names for all
 _GIF_FASTEST = 50.0  # GIF counts hundredths of a second, and viewers take less than two of them for ten
 SUFFIXES = tuple(_FORMATS)
 
@@ -314,12 +317,11 @@ def write_video(path: Path | str, frames: Tensor | np.ndarray, fps: float) -> No
 def _bt709(array: np.ndarray) -> Any:
     """RGB as yuv420p: BT.709, limited range."""
     import av
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+    from av.video.reformatter import ColorRange, Colorspace
 
-    exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
     return picture.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=exact
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=_EXACT
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -81,16 +82,27 @@ def write_film(
     return path
 
 
-def copied(source: Path, target: Path, first: int = 0, rotation: int | None = None, hflip: bool = False) -> Path:
+def copied(source: Path, target: Path, first: int = 0) -> Path:
     """The packets of a film from packet `first` on, in another container: a cut without encoding."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
-        if rotation is not None:
-            stream.set_display_rotation(rotation, hflip=hflip)
         for number, packet in enumerate(old.demux(video=0)):
             if packet.size and number >= first:
                 packet.stream = stream
                 new.mux(packet)
+    return target
+
+
+def turned(source: Path, target: Path, degrees: int, mirrored: bool = False) -> Path:
+    """An .mp4 with a matrix in its track header that turns it counter-clockwise, and then mirrors it left to right."""
+    a, b, c, d = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}[degrees]
+    if mirrored:
+        a, c = -a, -c
+    data = bytearray(source.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    one = 1 << 16
+    data[matrix : matrix + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
     return target
 
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from made_films import X264_B, copied, number_of, numbered, write_film
+from made_films import X264_B, number_of, numbered, turned, write_film
 
 from trainer.errors import DataError
 from vid2vid.config import FlowMethod
@@ -67,18 +67,18 @@ def test_a_turned_or_mirrored_film_is_upright(degrees: int, order: int, mirrored
     picture = np.zeros((48, 80, 3), np.uint8)
     picture[:24, 40:], picture[24:, 40:], picture[24:, :40] = 80, 160, 240
     stored = write_film(tmp_path / "stored.mp4", frames=[picture] * 2)
-    path = copied(stored, tmp_path / "turned.mov", rotation=degrees, hflip=mirrored)
+    path = turned(stored, tmp_path / "turned.mp4", degrees, mirrored)
     ((_, image),) = decode_frames(path, [0])
-    turned = np.rot90(picture, order)
-    turned = turned[:, ::-1] if mirrored else turned
-    assert corners(image.numpy()) == corners(turned.transpose(2, 0, 1))
-    assert tuple(image.shape[1:]) == turned.shape[:2]
+    upright = np.rot90(picture, order)
+    upright = upright[:, ::-1] if mirrored else upright
+    assert corners(image.numpy()) == corners(upright.transpose(2, 0, 1))
+    assert tuple(image.shape[1:]) == upright.shape[:2]
 
 
 def test_a_turned_film_of_wide_pixels(tmp_path: Path):
     """Pixels twice as wide as high, the film lying: standing, they are twice as high as wide."""
     stored = write_film(tmp_path / "stored.mp4", frames=[disc(96, 64, stretch=0.5)] * 2, aspect=Fraction(2))
-    path = copied(stored, tmp_path / "turned.mov", rotation=90)
+    path = turned(stored, tmp_path / "turned.mp4", 90)
     ((_, image),) = decode_frames(path, [0])
     assert tuple(image.shape[1:]) == (128, 96) and abs(np.subtract(*extent(image.numpy()))) <= 2
 
@@ -91,8 +91,8 @@ def with_cover(path: Path, cover_first: bool = True, default: bool = False) -> P
         streams: dict[str, Any] = {}
         for what in ("cover", "film") if cover_first else ("film", "cover"):
             streams[what] = new.add_stream_from_template((one if what == "film" else other).streams.video[0])
-        streams["cover"].disposition = Disposition.attached_pic | (Disposition.default if default else Disposition(0))
-        streams["film"].disposition = Disposition.default
+        streams["cover"].disposition = Disposition.attached_pic.value | (Disposition.default.value if default else 0)
+        streams["film"].disposition = Disposition.default.value
         for what, container in (("cover", other), ("film", one)):
             for packet in container.demux(video=0):
                 if packet.size:
@@ -101,9 +101,10 @@ def with_cover(path: Path, cover_first: bool = True, default: bool = False) -> P
     return path
 
 
+@pytest.mark.parametrize("default", [False, True])
 @pytest.mark.parametrize(("name", "first"), [("a.mp4", True), ("a.mp4", False), ("a.mkv", True)])
-def test_a_cover_is_not_the_film(name: str, first: bool, tmp_path: Path):
-    path = with_cover(tmp_path / name, cover_first=first)
+def test_a_cover_is_not_the_film(name: str, first: bool, default: bool, tmp_path: Path):
+    path = with_cover(tmp_path / name, cover_first=first, default=default)
     index = video_index(path)
     assert index.count == 12 and index.size == (48, 64) and index.fps == pytest.approx(25)
     assert [number_of(image.numpy()) for _, image in decode_frames(path, range(12))] == list(range(12))
@@ -114,7 +115,7 @@ def test_the_default_one_of_several_films_is_shown(tmp_path: Path):
     both = tmp_path / "both.mkv"
     with av.open(str(paths[0])) as one, av.open(str(paths[1])) as two, av.open(str(both), "w") as new:
         streams = [new.add_stream_from_template(c.streams.video[0]) for c in (one, two)]
-        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        streams[0].disposition, streams[1].disposition = 0, Disposition.default.value
         for stream, container in zip(streams, (one, two), strict=True):
             for packet in container.demux(video=0):
                 if packet.size:
