@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 REMEDY = "Replace it, or set data.on_bad_file=skip."
 _NO_FILM = ("attached_pic", "timed_thumbnails", "still_image")  # covers and previews, which are no film
+_STILLS = ("mjpeg", "png", "bmp", "gif", "tiff", "webp")
 _BROADCAST = (".ts", ".m2ts", ".mts")
 _ODDEST_PIXEL = 8  # a pixel wider or higher than this many times its other side is a mistake of the file
 
@@ -174,6 +175,8 @@ class OpenVideo:
 def film_stream(container: InputContainer, path: Path) -> VideoStream:
     """The stream that a player would show: no cover picture; the default one, else the first.
 
+    A stream of still pictures beside others must be the one that FFmpeg finds the best, which has more frames.
+
     Raises:
         BadFileError: there is none, or FFmpeg here has no decoder for it.
     """
@@ -191,7 +194,11 @@ def film_stream(container: InputContainer, path: Path) -> VideoStream:
         raise BadFileError(
             f"{path}: has no video in a format that is known here. Convert it to H.264, or set data.on_bad_file=skip."
         )
-    return next((s for s in known if s.disposition & Disposition.default), known[0])
+    chosen = next((s for s in known if s.disposition & Disposition.default), known[0])
+    if len(known) > 1 and chosen.codec_context.name in _STILLS:  # a cover that does not say that it is one
+        best = container.streams.best("video")
+        chosen = next((s for s in known if best is not None and s.index == best.index), chosen)
+    return chosen
 
 
 def not_decodable(path: Path, reason: str) -> BadFileError:
