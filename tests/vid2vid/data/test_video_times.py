@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from made_films import X264_B, number_of, write_film
 
+from vid2vid.config import DataKind
 from vid2vid.data.video import VideoSequence, open_video, scan_videos
 from vid2vid.data.video_cache import video_index
 from vid2vid.data.video_notes import _said
 from vid2vid.data.video_times import frame_times, resampled
+from vid2vid.validate import problems
 
 MS = Fraction(1, 1000)
 TS = Fraction(1, 90000)
@@ -111,3 +114,20 @@ def test_frames_are_indexed_no_further_than_wanted(tmp_path: Path, video_config:
     (stream,) = open_video(path, video_config(path), frames=10)
     assert 10 <= len(stream) < 30 and len(list(stream)) == len(stream) and stream.fps == pytest.approx(25)
     assert video_index(path).count == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"fps": 0.0}, "data.fps=0"),
+        ({"fps": 2000.0}, "at most 1000"),
+        ({"cut_threshold": 1.5}, "data.cut_threshold=1.5"),
+        ({"fps": 12.0, "kind": DataKind.folders}, "data.fps=12.* data=folders: set data.fps=null"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings: dict[str, Any], words: str, tmp_path: Path, video_config: Any):
+    config = video_config(tmp_path)
+    for key, value in settings.items():
+        setattr(config.data, key, value)
+    assert any(re.search(words, problem) for problem in problems(config))
+    assert not any("fps" in problem or "cut_threshold" in problem for problem in problems(video_config(tmp_path)))
