@@ -136,12 +136,7 @@ def find_videos(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
-    files = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
-    ]
+    files = _video_files(root)
     if not files:
         there = shown(sorted(p.name for p in root.iterdir())) or "nothing"
         raise DataError(
@@ -161,14 +156,19 @@ def _names(root: Path, files: Sequence[Path]) -> list[str]:
 
 def _films(root: Path) -> tuple[list[Path], list[str]] | None:
     """Video files and their names; None for a folder of pictures."""
-    if root.is_dir() and not any(_is_video(path) for path in root.rglob("*")) and has_pictures(root):
+    if root.is_dir() and not _video_files(root) and has_pictures(root):
         return None
     files = find_videos(root)
     return files, _names(root, files)
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_EXTENSIONS and not path.name.startswith(".")
+def _video_files(folder: Path) -> list[Path]:
+    return [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
+    ]
 
 
 def _check_source(config: Vid2VidConfig) -> None:

@@ -98,6 +98,8 @@ class OpenVideo:
         name = f"file:{self.path.absolute()}"
         try:
             self.container = av.open(name)
+        except (PermissionError, FileNotFoundError) as error:
+            raise BadFileError(f"{self.path}: cannot be read ({error.strerror}).") from error
         except FFmpegError as error:
             try:  # some kilobytes of MPEG-TS are too little to be recognised
                 if self.path.suffix.lower() not in _BROADCAST:
