@@ -132,6 +132,9 @@ class DataConfig:
     flow_weights: str | None = None  # RAFT: a local file, or "torchvision" to download
     flow_dir: str | None = None  # precomputed: folder beside images_dir with one file per frame
     flow_cache: str | None = ".cache/flow"  # None: computed anew each time
+    fps: float | None = None  # data=video: resample to this constant rate by time stamps; None: the file's own frames
+    cut_threshold: float | None = 0.15  # data=video: share of a frame that is new at a cut, beyond the usual; None: off
+    video_cache: str | None = ".cache/video"  # what is known of video files after decoding them once; None: in memory
     edge_low: int = 60  # Canny thresholds for data=video
     edge_high: int = 160
     clips: int = 64  # street: scenes in the training split

@@ -26,10 +26,14 @@ SPLITS = ("train", "val", "test")
 
 class Sequence(Protocol):
     """Frames for generation, one dict of single frames at a time: labels (H, W) or source (C, H, W), and, where known,
-    instances (H, W) and image (3, H, W). Memory does not grow with the length."""
+    instances (H, W) and image (3, H, W); `begins`, true where another scene begins. Memory does not grow with the
+    length."""
 
-    name: str
-    fps: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fps(self) -> float: ...
 
     def __len__(self) -> int: ...
 
@@ -67,9 +71,10 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
     """Sequences to generate from, resized and cropped to ``config.resolution``.
 
     Args:
-        source: "street" (held-out scenes of the procedural world, split ``test``), a video file or folder of them for
-            data.kind=video, else a folder of labels.
-        frames: length of each street sequence (it has no end of its own); None: data.val_frames.
+        source: "street" (held-out scenes of the procedural world, split ``test``), a video file, a folder of them or a
+            folder of pictures for data.kind=video, else a folder of labels.
+        frames: length of each street sequence (it has no end of its own), None: data.val_frames; of a video, no more
+            than these will be read.
 
     Raises:
         DataError: nothing usable at that path.
@@ -81,7 +86,7 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
     if config.data.kind is DataKind.video:
         from vid2vid.data.video import open_video
 
-        return open_video(source, config)
+        return open_video(source, config, frames)
     from vid2vid.data.folders import open_folder
 
     return open_folder(source, config)

@@ -23,6 +23,7 @@ from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
 
 _CHUNK = 16  # frames read by one job
+_FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it
 _LISTED = 20  # bad files named in the report
 _BINS = 1 << 16
 
@@ -121,9 +122,10 @@ def check_data(
         if isinstance(sequence, FolderSequence):
             sequence.label_range = None  # all ids are collected in place of stopping at the first
     jobs = [
-        (number, start, min(start + _CHUNK, len(sequence)))
+        (number, start, min(start + size, len(sequence)))
         for number, (_, sequence) in enumerate(sequences)
-        for start in range(0, len(sequence), _CHUNK)
+        for size in [_FILM_CHUNK if isinstance(sequence, VideoSequence) else _CHUNK]
+        for start in range(0, len(sequence), size)
     ]
     pixels = np.zeros(_BINS, np.int64)
     sizes: list[Counter[tuple[int, int]]] = [Counter() for _ in sequences]

@@ -55,6 +55,7 @@ class FolderSequence(FrameSequence):
         self.name, self.group, self.frames, self.config = name, group, frames, config
         self.flow_folder = flow_folder
         self.fps = _FPS.get(config.data.kind, _DEFAULT_FPS)
+        self.has_pictures = any(frame.image is not None for frame in frames)
         self.wants_source = wants_source(config)
         model = config.model
         label_ids = None if model.label_ids is None else tuple(model.label_ids)

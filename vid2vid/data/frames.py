@@ -84,11 +84,13 @@ class FrameSequence(ABC):
         name: shown in messages and samples.
         group: what a split into training and validation must keep together.
         fps: frames per second, as far as known.
+        has_pictures: whether any frame has a picture beside its labels.
     """
 
     name: str
     group: str
     fps: float
+    has_pictures = True  # some of its frames have one
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -127,7 +129,7 @@ class Stream:
 
     def __init__(self, sequence: FrameSequence, resolution: tuple[int, int], skip: bool) -> None:
         self.sequence, self.resolution, self.skip = sequence, resolution, skip
-        self.name, self.fps = sequence.name, sequence.fps
+        self.name, self.fps, self.has_pictures = sequence.name, sequence.fps, sequence.has_pictures
 
     def __len__(self) -> int:
         return len(self.sequence)
