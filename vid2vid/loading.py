@@ -16,6 +16,7 @@ from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.weights import compare_architecture
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.data.ranges import with_ranges
 from vid2vid.encoding import SourceEncoder
 from vid2vid.networks import Generator
 
@@ -82,7 +83,7 @@ def load_generator(
     height, width = resolution or meta.get("resolution") or config.resolution
     _check_resolution(config, row, height, width)
     return LoadedRun(
-        config=replace(config, resolution=[height, width]),
+        config=replace(config, resolution=[height, width], data=with_ranges(config.data, _ranges(meta))),
         generator=generator.to(device).eval().requires_grad_(False),
         encoder=encoder,
         device=device,
@@ -93,6 +94,12 @@ def load_generator(
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
     )
+
+
+def _ranges(meta: dict[str, Any]) -> dict[str, list[float]]:
+    """What data.range=auto found when the run was trained; bare weights have none."""
+    task = meta.get("task")
+    return task.get("data_range", {}) if isinstance(task, dict) else {}
 
 
 def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:

@@ -13,10 +13,12 @@ Every kind of data is imported when it is asked for, so that none pays for anoth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vid2vid.config import DataKind, Vid2VidConfig
+from vid2vid.data.ranges import ranges_of, with_ranges
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
@@ -61,6 +63,66 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
             from vid2vid.data.folders import FolderDataset
 
             return FolderDataset(config, split, resolution, frames)
+
+
+def build_evaluation(
+    config: Vid2VidConfig, split: str, resolution: tuple[int, int], whole: bool = False
+) -> SampleDataset:
+    """Clips to measure: fixed ones of `data.val_frames`, not augmented, of the training split too.
+
+    Args:
+        whole: every frame, in clips that differ in length where that does not divide a sequence; so of ``train`` too.
+    Raises:
+        ConfigError, DataError: as `build_dataset`.
+    """
+    plain = replace(config, data=replace(config.data, flip=0.0, scale=[1.0, 1.0], frame_step=1))
+    if config.data.kind is DataKind.street or not (whole or split == "train"):
+        return build_dataset(plain, split, resolution, config.data.val_frames)
+    from vid2vid.data.clips import ClipDataset
+
+    dataset = build_dataset(plain, split, resolution, 1)  # no sequence is too short
+    assert isinstance(dataset, ClipDataset)
+    dataset.measure_all(config.data.val_frames)
+    return dataset
+
+
+class RunData:
+    """The data of one run, and what they decide for all of it: which values data.range=auto makes black and white.
+
+    Args:
+        config: the run's.
+    """
+
+    def __init__(self, config: Vid2VidConfig) -> None:
+        self._config, self._settled = config, False
+
+    def build(self, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
+        """See `build_dataset`."""
+        if not self._settled:
+            self._config, self._settled = settled(self._config), True
+        return build_dataset(self._config, split, resolution, frames)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps; empty as long as no data set was built."""
+        return {"data_range": ranges_of(self._config.data)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what the run's data were found to have."""
+        data = with_ranges(self._config.data, state.get("data_range", {}))
+        self._config = replace(self._config, data=data)
+
+
+def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+    """The configuration with what the training data decide for the whole run: data.range=auto as numbers.
+
+    Raises:
+        ConfigError, DataError: as `build_dataset`.
+    """
+    if config.data.kind not in (DataKind.folders, DataKind.cityscapes):
+        return config
+    from vid2vid.data.folders import settled as settled_folders
+
+    return settled_folders(config)
 
 
 def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:

@@ -102,10 +102,12 @@ def _read(names: list[str]) -> list[list[Part]]:
 
 def _moment(time: re.Match[str]) -> Decimal | None:
     """Seconds since 1970, or since midnight; None: there is no such day."""
-    found = time.groupdict()
-    day = (int(found.get(name, default)) for name, default in (("year", "1970"), ("month", "1"), ("day", "1")))
+    defaults = {"year": "1970", "month": "1", "day": "1", **time.groupdict()}
+    year, month, day, hour, minute, second = (
+        int(defaults[name]) for name in ("year", "month", "day", "hour", "minute", "second")
+    )
     try:
-        moment = datetime(*day, int(time["hour"]), int(time["minute"]), int(time["second"]))
+        moment = datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
     return Decimal(f"{round((moment - _EPOCH).total_seconds())}.{time['fraction'] or 0}")

@@ -300,7 +300,7 @@ def videos_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[Fram
         ConfigError: no data.root.
         DataError: see `scan_videos`.
     """
-    return split_sequences(config, split, frames, lambda root: scan_videos(root, config))
+    return split_sequences(config, split, lambda root: scan_videos(root, config))
 
 
 def open_video(path: str | Path, config: Vid2VidConfig) -> list[Stream]:

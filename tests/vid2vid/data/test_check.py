@@ -150,6 +150,7 @@ def test_cityscapes_kind_is_checked_too(tmp_path, folder_config):
         save(tmp_path / f"leftImg8bit_sequence/train/ulm/{name}_leftImg8bit.png", picture(number))
         save(tmp_path / f"labels_sequence/train/ulm/{name}.png", label_map(number))
     config = folder_config(tmp_path, kind=DataKind.cityscapes)
+    config.curriculum.stages["pictures"] = Vid2VidStage(frames=1)
     report = check_data(config, find_sequences(config))
     assert [row[:3] for row in report.lengths] == [
         ("train", "train/ulm/ulm_000000", 1),

@@ -11,16 +11,14 @@ from conftest import label_map, picture
 from PIL import Image
 
 from trainer.errors import DataError
+from vid2vid.data.labels import LabelRange, decode_instances, decode_labels
+from vid2vid.data.names import natural_key
 from vid2vid.data.reading import (
     BadFileError,
-    LabelRange,
     content_key,
     decode_grey,
     decode_image,
-    decode_instances,
-    decode_labels,
     list_files,
-    natural_key,
     read_bytes,
 )
 
