@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class RunLogger:
         self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logging.getLogger().addHandler(self._file)
+        self._told = _Told(self._console)
+        logging.getLogger().addHandler(self._told)
 
     def __enter__(self) -> RunLogger:
         return self
@@ -179,6 +181,7 @@ class RunLogger:
             self._writer.close()
         with contextlib.suppress(OSError):  # a full disk was reported when the record was written
             self._metrics.close()
+        logging.getLogger().removeHandler(self._told)
         logging.getLogger().removeHandler(self._file)
         self._file.close()
 
@@ -322,6 +325,18 @@ def _add_gif(writer: Any, name: str, frames: Tensor, step: int, fps: float) -> N
     height, width = frames.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif_bytes(frames, fps))
     writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+
+
+class _Told(logging.Handler):
+    """Shows what is logged for the user's eyes (``extra={"told": True}``); all else is in ``train.log`` alone."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "told", False):
+            self._show(record.getMessage())
 
 
 def _replace(path: Path, content: str) -> None:

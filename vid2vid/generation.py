@@ -147,6 +147,7 @@ def generate_video(
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
             shown = _side_by_side(frame, generated, zoom) if compare else _enlarge(generated, zoom)
             if writer is None:
+                _tell_instances(run, frame)
                 size = (shown.shape[0], shown.shape[1])
                 writer = stack.enter_context(VideoWriter(out, rate, size))
             writer.write(shown)
@@ -162,6 +163,16 @@ def generate_video(
         _log.warning("remap: no pixel had label %s", ", ".join(map(str, sorted(relabel.unseen))))
     folder = pictures.path if pictures is not None else None
     return Generated(out, done, size, rate, time.perf_counter() - begin, folder)
+
+
+def _tell_instances(run: LoadedRun, frame: Mapping[str, Any]) -> None:
+    """Say where a run has learnt with instance edges and its source has none."""
+    learnt = run.instances if run.instances is not None else bool(run.config.data.instances_dir)
+    if learnt and run.encoder.edges and frame.get("instances") is None:
+        _log.warning(
+            "the source has no instance maps, with which this run was trained: edges between objects of one class are "
+            "missing, those between classes are drawn"
+        )
 
 
 class _PictureFolder:

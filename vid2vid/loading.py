@@ -36,6 +36,7 @@ class LoadedRun:
         checkpoint: where the weights came from.
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
+        instances: whether it was trained with instance ids; None: not known.
     """
 
     config: Vid2VidConfig
@@ -48,6 +49,7 @@ class LoadedRun:
     averaged: bool
     step: int
     samples_seen: int
+    instances: bool | None = None
 
     @property
     def weights_line(self) -> str:
@@ -80,10 +82,11 @@ def load_generator(
     generator.load_state_dict(weights)
     row = _stage(config, meta)
     device, amp = _compute(config)
+    told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
     height, width = resolution or meta.get("resolution") or config.resolution
     _check_resolution(config, row, height, width)
     return LoadedRun(
-        config=replace(config, resolution=[height, width], data=with_ranges(config.data, _ranges(meta))),
+        config=replace(config, resolution=[height, width], data=with_ranges(config.data, told.get("data_range", {}))),
         generator=generator.to(device).eval().requires_grad_(False),
         encoder=encoder,
         device=device,
@@ -93,13 +96,8 @@ def load_generator(
         averaged=(path / EMA).exists() if path.is_dir() else path.name == EMA,
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
+        instances=told.get("instances"),
     )
-
-
-def _ranges(meta: dict[str, Any]) -> dict[str, list[float]]:
-    """What data.range=auto found when the run was trained; bare weights have none."""
-    task = meta.get("task")
-    return task.get("data_range", {}) if isinstance(task, dict) else {}
 
 
 def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:

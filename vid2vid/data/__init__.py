@@ -87,7 +87,7 @@ def build_evaluation(
 
 
 class RunData:
-    """The data of one run, and what they decide for all of it: which values data.range=auto makes black and white.
+    """The data of one run, and what is known of them when its weights are used elsewhere.
 
     Args:
         config: the run's.
@@ -95,21 +95,27 @@ class RunData:
 
     def __init__(self, config: Vid2VidConfig) -> None:
         self._config, self._settled = config, False
+        self._instances = False
 
     def build(self, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
         """See `build_dataset`."""
         if not self._settled:
             self._config, self._settled = settled(self._config), True
-        return build_dataset(self._config, split, resolution, frames)
+        dataset = build_dataset(self._config, split, resolution, frames)
+        sequences = getattr(dataset, "sequences", ())
+        self._instances |= self._config.data.kind is DataKind.street
+        self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
+        return dataset
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps; empty as long as no data set was built."""
-        return {"data_range": ranges_of(self._config.data)}
+        """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
+        whether instance ids came with the labels."""
+        return {"data_range": ranges_of(self._config.data), "instances": self._instances}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what the run's data were found to have."""
         data = with_ranges(self._config.data, state.get("data_range", {}))
-        self._config = replace(self._config, data=data)
+        self._config, self._instances = replace(self._config, data=data), bool(state.get("instances", False))
 
 
 def settled(config: Vid2VidConfig) -> Vid2VidConfig:

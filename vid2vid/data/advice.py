@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vid2vid.config import Foreground, Vid2VidConfig
 from vid2vid.data.augment import centre_crop
 from vid2vid.data.frames import FrameSequence, cut_off, shown
+from vid2vid.data.label_range import mask_remedy
 from vid2vid.data.labels import colour_remedy
 from vid2vid.data.split import SHORTEST_VALIDATION, longest_clip, shorter_clips
 
@@ -50,7 +51,7 @@ def _about_labels(config: Vid2VidConfig, report: Report) -> list[str]:
         )
     if report.colours:
         advice.append(colour_remedy(report.colours, report.table))
-    masks = _mask_remedy(config, set(report.pixels))
+    masks = mask_remedy(set(report.pixels), config.model.foreground is not Foreground.off)
     if masks:
         advice.append(masks)
     elif report.unknown:
@@ -62,19 +63,6 @@ def _about_labels(config: Vid2VidConfig, report: Report) -> list[str]:
             "classes: its pixels belong to no class; if it is one, set data.ignore_label=null"
         )
     return advice
-
-
-def _mask_remedy(config: Vid2VidConfig, ids: set[int]) -> str:
-    """Masks of 0 and 255 (or another value) are two classes, though 255 usually stands for none."""
-    if len(ids) != 2 or 0 not in ids or max(ids) == 1:
-        return ""
-    white = max(ids)
-    if white not in (128, 254, 255):
-        return ""
-    found = f"data.label_map={white}:1 model.label_ids=[0,1]"
-    if config.model.foreground is not Foreground.off:
-        found += " model.foreground_labels=[1]"
-    return f"the labels are 0 and {white} only, a mask: for two classes set {found}"
 
 
 def _about_lengths(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]]) -> list[str]:

@@ -18,7 +18,8 @@ from vid2vid.data.advice import give_advice
 from vid2vid.data.colours import Colour
 from vid2vid.data.folders import FolderSequence, sequences_of_split, settled
 from vid2vid.data.frames import FrameSequence, RawFrame
-from vid2vid.data.labels import LabelRange, UnknownColours, shown_colours
+from vid2vid.data.label_range import LabelRange
+from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow

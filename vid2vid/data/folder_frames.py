@@ -12,7 +12,8 @@ from trainer.errors import DataError
 from vid2vid.config import DataKind, LabelExif, Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad, wants_source
 from vid2vid.data.label_map import ignored_ids
-from vid2vid.data.labels import LabelRange, LabelReading, decode_instances
+from vid2vid.data.label_range import LabelRange
+from vid2vid.data.labels import LabelReading, decode_instances
 from vid2vid.data.layout import Frame
 from vid2vid.data.reading import BadFileError, content_key, decode_grey, decode_image, read_bytes
 from vid2vid.data.spans import Spans
@@ -61,6 +62,11 @@ class FolderSequence(FrameSequence):
         self.wants_source = wants_source(config)
         self.wants_instances = config.model.instance_edges and not self.wants_source
         self.label_range: LabelRange | None = label_range(config)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether instance ids come with its labels."""
+        return self.wants_instances and (self.style.labels.has_instances or self.frames[0].instance is not None)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -7,7 +7,6 @@ jumps. `data=cityscapes` knows the layout of leftImg8bit_sequence, where a city'
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,32 +162,10 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
     if (root / data.labels_dir).is_dir() or (
         cityscapes and _cityscapes_folder(root, data.labels_dir, DataConfig.labels_dir, _CITYSCAPES_LABELS)
     ):
-        found = scan_folder(root, config, need_images=False)
-    else:
-        if (root / data.images_dir).is_dir():
-            folder_below(root, data.labels_dir, "data.labels_dir", labels=not wants_source(config))
-        found = _sequences(root, config, [_label_kind(config, root, "source")], ("labels",))
-    _tell_instances(root, config, found)
-    return streams(found, config)
-
-
-def _tell_instances(root: Path, config: Vid2VidConfig, sequences: Sequence[FrameSequence]) -> None:
-    """Say where a run has learnt with instance edges and its source has none."""
-    data = config.data
-    learnt = data.instances_dir or data.kind in (DataKind.street, DataKind.cityscapes)
-    if not learnt or not config.model.instance_edges or wants_source(config):
-        return
-    without = [
-        frame
-        for sequence in sequences
-        if isinstance(sequence, FolderSequence) and not sequence.style.labels.has_instances
-        for frame in sequence.frames
-        if frame.instance is None
-    ]
-    if without:
-        words = f"{len(without)} frames have no instance map (data.instances_dir={data.instances_dir or 'null'}), with"
-        rest = "which this run was trained: edges between objects of one class are missing, those of classes are drawn"
-        tell(logger, root, f"{words} {rest}")
+        return streams(scan_folder(root, config, need_images=False), config)
+    if (root / data.images_dir).is_dir():
+        folder_below(root, data.labels_dir, "data.labels_dir", labels=not wants_source(config))
+    return streams(_sequences(root, config, [_label_kind(config, root, "source")], ("labels",)), config)
 
 
 def _sequences(

@@ -27,10 +27,13 @@ _told: set[tuple[str, str]] = set()
 
 
 def tell(log: logging.Logger, about: object, message: str) -> None:
-    """Log a warning about a folder or file, once per process: every split and stage finds the same."""
+    """Log a warning about a folder or file, once per process: every split and stage finds the same.
+
+    It is for the user's eyes: a run shows it on its console too.
+    """
     if (str(about), message) not in _told:
         _told.add((str(about), message))
-        log.warning("%s: %s", about, message)
+        log.warning("%s: %s", about, message, extra={"told": True})
 
 
 def shown(names: list[str]) -> str:

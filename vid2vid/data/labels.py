@@ -8,7 +8,6 @@ colours: a colour per class, by a table (`colours.py`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -20,12 +19,11 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vid2vid.data.colours import NAMED, Colour, ColourTable
-from vid2vid.data.label_map import LabelMap, ignored_ids
+from vid2vid.data.label_map import LabelMap
 from vid2vid.data.stored import Stored, is_lossy, stored
 
-_SHOWN = 8  # ids or colours named in a message
+_SHOWN = 8  # colours named in a message
 _BLENDED = 64  # unknown colours from which on they are no classes
-_GREYS = {70: "building", 153: "pole"}  # of Cityscapes' colours
 
 
 class LabelKind(Enum):
@@ -241,70 +239,3 @@ def _by_colour(found: Stored, table: ColourTable, path: Path) -> np.ndarray:
     if unknown.any():
         raise UnknownColours(colours_of(wanted[unknown]), path, float(unknown.mean()), table)
     return ids[place]
-
-
-@dataclass(frozen=True)
-class LabelRange:
-    """Which label ids may occur.
-
-    Attributes:
-        num_labels: ids 0..num_labels-1 may, unless `label_ids` lists them one by one.
-        label_ids: the ids that have a channel (`model.label_ids`), or None.
-        ignore: the id or ids that stand for no class (`data.ignore_label`), or None.
-    """
-
-    num_labels: int
-    label_ids: tuple[int, ...] | None = None
-    ignore: int | Sequence[int] | None = None
-
-    @property
-    def ignored(self) -> tuple[int, ...]:
-        return ignored_ids(self.ignore)
-
-    def unknown(self, ids: Tensor) -> list[int]:
-        """The ids of a map that may not occur, ascending."""
-        if self.label_ids is None:
-            outside = ids[(ids >= self.num_labels) | (ids < 0)]
-            if outside.numel() == 0:
-                return []
-        else:
-            outside = ids
-        return sorted(set(outside.unique().tolist()) - set(self.label_ids or ()) - set(self.ignored))
-
-    def check(self, ids: Tensor, path: Path) -> None:
-        """Raise DataError, naming the file and the ids, when there are ids that may not occur."""
-        unknown = self.unknown(ids)
-        if not unknown:
-            return
-        shown = ", ".join(map(str, unknown[:_SHOWN])) + (", ..." if len(unknown) > _SHOWN else "")
-        if self.label_ids is None:
-            allowed = f"model.num_labels={self.num_labels} allows 0..{self.num_labels - 1}"
-        else:
-            allowed = f"model.label_ids allows {', '.join(map(str, self.label_ids))}"
-        passed = self.ignored
-        word = "id" if len(passed) == 1 else "ids"
-        ignored = f" and the ignored {word} {', '.join(map(str, passed))}" if passed else ""
-        word = "id" if len(unknown) == 1 else "ids"
-        raise DataError(f"{path}: label {word} {shown} out of range: {allowed}{ignored}. {self.remedy(unknown)}")
-
-    def remedy(self, unknown: list[int]) -> str:
-        """What to do about ids that may not occur."""
-        largest = unknown[-1]
-        if largest >= 1000:
-            return "These look like instance ids (class * 1000 + number): put such maps under data.instances_dir."
-        if self.label_ids is None and self.num_labels in (19, 20) and largest <= 33:
-            return (
-                "These look like Cityscapes labelIds (0..33) where trainIds (0..18) are expected: "
-                "set model.num_labels=35, or convert the maps to trainIds."
-            )
-        if unknown == [255]:
-            return "255 usually marks pixels without a class: set data.ignore_label=255."
-        if set(unknown) <= set(_GREYS):
-            return (
-                f"{' and '.join(str(i) for i in unknown)} are grey colours of Cityscapes "
-                f"({', '.join(_GREYS[i] for i in unknown)}): these look like label colours, not ids. Set "
-                "data.label_format=colors:cityscapes, or colors:FILE with a table of yours."
-            )
-        if self.label_ids is not None:
-            return f"Add them to model.label_ids, or set model.label_ids=null for all of 0..{self.num_labels - 1}."
-        return f"Set model.num_labels={largest + 1}, or data.ignore_label to the id that stands for no class."

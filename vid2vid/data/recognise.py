@@ -16,17 +16,10 @@ from torch import Tensor
 from trainer.errors import DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
+from vid2vid.data.frames import tell
 from vid2vid.data.label_map import LabelMap, parse_label_map
-from vid2vid.data.labels import (
-    LabelKind,
-    LabelRange,
-    LabelReading,
-    colour_codes,
-    colour_remedy,
-    colours_of,
-    mapped,
-    shown_colours,
-)
+from vid2vid.data.label_range import LabelRange, mask_remedy
+from vid2vid.data.labels import LabelKind, LabelReading, colour_codes, colour_remedy, colours_of, mapped, shown_colours
 from vid2vid.data.reading import BadFileError, read_bytes
 from vid2vid.data.stored import Stored, is_lossy, stored
 
@@ -48,7 +41,8 @@ class _Seen:
     Attributes:
         single, equal, coloured: a file of one channel, of several equal ones, and of several that differ, or None.
         colours: colour -> pixels, of the files of several channels.
-        classes: the values of their red channels.
+        ids: numbers of the files of one channel.
+        classes: the values of the red channels of the others.
         attributes: the largest value of their green channels.
         bare: their other channels are 0 throughout (but for alpha).
         deep: they have 16 bits.
@@ -59,6 +53,7 @@ class _Seen:
     equal: Path | None = None
     coloured: Path | None = None
     colours: Counter[Colour] = field(default_factory=Counter)
+    ids: set[int] = field(default_factory=set)
     classes: set[int] = field(default_factory=set)
     attributes: int = 0
     bare: bool = True
@@ -116,14 +111,19 @@ def _recognised(
     if seen.coloured is None:
         # Three equal channels are ids, unless they can be none and a table beside them has these greys.
         unknown = allowed.unknown(_ids(seen.classes, change))
-        return (LabelKind.ids, None) if table is None or not unknown else _said(table)
+        if table is not None and unknown:
+            return _said(table)
+        if 255 in allowed.ignored:
+            masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
+            if masks:
+                tell(
+                    logger, seen.single or seen.equal, f"{masks} As it is, 255 belongs to no class (data.ignore_label)"
+                )
+        return LabelKind.ids, None
     if table is not None:
         return _said(table)
     if _is_red(seen, allowed, change):
-        logger.warning(
-            "label maps such as %s have their class in the red channel: read as data.label_format=red_channel",
-            seen.coloured,
-        )
+        tell(logger, seen.coloured, "the class is in the red channel: read as data.label_format=red_channel")
         return LabelKind.red_channel, None
     named = [table for table in map(colour_table, NAMED) if _fits(seen.colours, table)]
     named = [table for table in named if table.source != "cityscapes_train_ids"]  # the same colours, fewer of them
@@ -138,7 +138,7 @@ def _readable(paths: Sequence[Path]) -> list[ColourTable]:
         try:
             found.append(colour_table(str(path)))
         except DataError as error:
-            logger.warning("passed over as a table of label colours: %s", error)
+            tell(logger, path, f"passed over as a table of label colours: {error}")
     return found
 
 
@@ -152,11 +152,13 @@ def _look(files: Sequence[Path]) -> _Seen:
             found = stored(data, path)
         except BadFileError:
             continue  # this, and what is lossy, is said where the file is read
-        if found.pixels.ndim == 2:
+        step = max(1, int((found.pixels.shape[0] * found.pixels.shape[1] / _PIXELS) ** 0.5))
+        pixels = found.pixels[::step, ::step]
+        if pixels.ndim == 2:
             seen.single = path
-            continue
-        step = max(1, int((found.pixels[..., 0].size / _PIXELS) ** 0.5))
-        _see(seen, path, found.pixels[::step, ::step])
+            seen.ids |= set(np.unique(pixels).tolist())
+        else:
+            _see(seen, path, pixels)
     return seen
 
 
@@ -199,10 +201,9 @@ def _fits(colours: Counter[Colour], table: ColourTable) -> bool:
 
 def _said(table: ColourTable) -> tuple[LabelKind, ColourTable]:
     classes = ", ".join(f"{label} {name}".strip() for label, name in list(table.names.items())[:_SHOWN])
-    logger.warning(
-        "label maps have the colours of a table: read as data.label_format=colors:%s (%s%s)",
-        table.source, classes, ", ..." if len(table.names) > _SHOWN else "",
-    )  # fmt: skip
+    more = ", ..." if len(table.names) > _SHOWN else ""
+    words = f"label maps have these colours: read as data.label_format=colors:{table.source} ({classes}{more})"
+    tell(logger, table.source, words)
     return LabelKind.colours, table
 
 

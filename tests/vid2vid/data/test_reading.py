@@ -11,7 +11,8 @@ from conftest import label_map, picture
 from PIL import Image
 
 from trainer.errors import DataError
-from vid2vid.data.labels import LabelRange, decode_instances, decode_labels
+from vid2vid.data.label_range import LabelRange
+from vid2vid.data.labels import decode_instances, decode_labels
 from vid2vid.data.names import natural_key
 from vid2vid.data.reading import (
     BadFileError,
