@@ -20,7 +20,7 @@ from trainer.errors import CheckpointError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
-from vid2vid.data import RunData
+from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips
 from vid2vid.flow import compose

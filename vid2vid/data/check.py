@@ -53,6 +53,7 @@ class Report:
         advice: what to look at.
         label_range: ids that may occur; None where pictures are the source.
         names: class names by id, where a table of colours has them.
+        changed: `data.label_map` gives ids other meanings.
     """
 
     lengths: list[tuple[str, str, int, tuple[int, int] | None]] = field(default_factory=list)
@@ -71,6 +72,7 @@ class Report:
     advice: list[str] = field(default_factory=list)
     label_range: LabelRange | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    changed: bool = False
 
     @property
     def usable(self) -> bool:
@@ -133,7 +135,8 @@ def check_data(
     if first is not None and not first.wants_source:
         report.label_range = first.label_range
         table = first.style.labels.table
-        report.names = table.names if table is not None and first.style.labels.label_map is None else {}
+        report.changed = first.style.labels.label_map is not None
+        report.names = table.names if table is not None and not report.changed else {}
     for _, sequence in sequences:
         if isinstance(sequence, FolderSequence):
             sequence.label_range = None  # all ids are collected in place of stopping at the first
@@ -271,7 +274,7 @@ def _class_name(label: int, report: Report) -> str:
         return "OUT OF RANGE"
     if report.names:
         return report.names.get(label, "")
-    cityscapes = report.label_range is not None and report.label_range.num_labels in (34, 35)
+    cityscapes = report.label_range is not None and report.label_range.num_labels in (34, 35) and not report.changed
     return CLASSES[label][0] if cityscapes and label in CLASSES else ""
 
 

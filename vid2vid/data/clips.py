@@ -61,11 +61,10 @@ class ClipDataset:
         self.frames = frames if self.training else clip_length([len(s) for s in sequences], config.data.val_frames)
         self._given = sequences
         self.sequences = long_enough(sequences, self.frames, split, config)
-        if self.training and frames == 1:
-            tell(logger, config.data.root, "clips of one frame: pictures are learnt, motion is not")
         if not self.training and self.frames < config.data.val_frames:
-            words = f"{split} clips have {self.frames} frames, not data.val_frames={config.data.val_frames}"
-            tell(logger, config.data.val_root or config.data.root, f"{words}: most of its sequences are no longer")
+            length = f"{self.frames} frame{'s' if self.frames > 1 else ''}"
+            words = f"{split} clips have {length}, not data.val_frames={config.data.val_frames}: most of its sequences"
+            tell(logger, config.data.val_root or config.data.root, f"{words} are no longer")
         self.windows = _side_by_side(self.sequences, self.frames)
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
 
