@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
 from vid2vid.data.advice import give_advice
 from vid2vid.data.colours import Colour
 from vid2vid.data.folders import FolderSequence, sequences_of_split, settled
-from vid2vid.data.frames import FrameSequence, RawFrame
+from vid2vid.data.frames import FrameSequence, RawFrame, shown
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
@@ -26,7 +27,7 @@ from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
 
 _CHUNK = 16  # frames read by one job
-_LISTED = 20  # bad files named in the report
+_LISTED = 20  # messages of different kinds in the report
 _NAMED = 6  # files of each size kept by one job
 _BINS = 1 << 16
 
@@ -258,13 +259,26 @@ def format_report(report: Report) -> str:
         lines.append(f"  {shown_colours(report.colours)} ({sum(report.colours.values())} pixels)")
     if report.bad:
         lines.append(f"\n{len(report.bad)} files cannot be used:")
-        lines += [f"  {message}" for message in report.bad[:_LISTED]]
-        if len(report.bad) > _LISTED:
-            lines.append(f"  and {len(report.bad) - _LISTED} more")
+        lines += _grouped(report.bad)
     lines += [f"\nnote: {line}" for line in report.advice]
     if report.usable:
         lines.append(f"\nall {report.frames} frames can be used")
     return "\n".join(lines)
+
+
+def _grouped(messages: list[str]) -> list[str]:
+    """The first message of each kind, and how many more say the same of other files."""
+    kinds: dict[str, list[str]] = {}
+    for message in messages:
+        kinds.setdefault(re.sub(r"\S*/\S+|\d+", "", message), []).append(message)
+    lines = []
+    for alike in list(kinds.values())[:_LISTED]:
+        others = [message.split()[0].rstrip(":") for message in alike[1:]]
+        lines.append(f"  {alike[0]}")
+        lines += [f"    so do {len(others)} more: {shown(others)}"] if others else []
+    if len(kinds) > _LISTED:
+        lines.append(f"  and {len(kinds) - _LISTED} other messages")
+    return lines
 
 
 def _class_name(label: int, report: Report) -> str:

@@ -129,7 +129,7 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
             found.notes.append(
                 f"{name}: {len(keys_without)} frames dropped without {kind} ({shown(keys_without)}){have}"
             )
-    if numbered.jumps:
+    if numbered.jumps and sum(map(bool, runs)) > 1:
         places = shown([f"{before} to {after}" for before, after in numbered.jumps])
         found.notes.append(f"{name}: split into {len(numbered.runs)} sequences where its numbering jumps ({places})")
     found.runs += [(name, run) for run in runs if run]

@@ -112,7 +112,7 @@ def _recognised(
         # Three equal channels are ids, unless they can be none and a table beside them has these greys.
         unknown = allowed.unknown(_ids(seen.classes, change))
         if table is not None and unknown:
-            return _said(table)
+            return _said(table, seen.equal)
         if 255 in allowed.ignored:
             masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
             if masks:
@@ -121,14 +121,14 @@ def _recognised(
                 )
         return LabelKind.ids, None
     if table is not None:
-        return _said(table)
+        return _said(table, seen.coloured)
     if _is_red(seen, allowed, change):
         tell(logger, seen.coloured, "the class is in the red channel: read as data.label_format=red_channel")
         return LabelKind.red_channel, None
     named = [table for table in map(colour_table, NAMED) if _fits(seen.colours, table)]
     named = [table for table in named if table.source != "cityscapes_train_ids"]  # the same colours, fewer of them
     if len(named) == 1 and not near:
-        return _said(named[0])
+        return _said(named[0], seen.coloured)
     raise DataError(_unexplained(seen, near, named))
 
 
@@ -199,11 +199,11 @@ def _fits(colours: Counter[Colour], table: ColourTable) -> bool:
     return bool(colours) and all(colour in table.ids for colour in colours)
 
 
-def _said(table: ColourTable) -> tuple[LabelKind, ColourTable]:
+def _said(table: ColourTable, path: Path | None) -> tuple[LabelKind, ColourTable]:
     classes = ", ".join(f"{label} {name}".strip() for label, name in list(table.names.items())[:_SHOWN])
     more = ", ..." if len(table.names) > _SHOWN else ""
-    words = f"label maps have these colours: read as data.label_format=colors:{table.source} ({classes}{more})"
-    tell(logger, table.source, words)
+    words = f"colours of a known table: read as data.label_format=colors:{table.source} ({classes}{more})"
+    tell(logger, path, words)
     return LabelKind.colours, table
 
 
