@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from trainer.media import VideoWriter, label_panel, write_png
-from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
+from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.loading import LoadedRun
 from vid2vid.relabel import Relabel
@@ -79,16 +79,20 @@ def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | N
     return found[clip]
 
 
-def read_first_image(path: Path, resolution: tuple[int, int]) -> Tensor:
+def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig | None = None) -> Tensor:
     """A picture for ``first_frame=image``, cropped and resized as frames are: (3, H, W) uint8.
 
+    Args:
+        data: of the run: what is black and white in a picture of more than 8 bits; None: all that its bits can hold.
     Raises:
         DataError: it cannot be read.
     """
     from vid2vid.data.augment import centre_crop
-    from vid2vid.data.reading import decode_image, read_bytes
+    from vid2vid.data.ranges import as_span
+    from vid2vid.data.reading import FULL_SCALE, decode_image, read_bytes
 
-    image = decode_image(read_bytes(path), path)
+    span = None if data is None else as_span(data.range)
+    image = decode_image(read_bytes(path), path, span or FULL_SCALE)
     return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
 
 

@@ -90,9 +90,11 @@ class FolderSequence(FrameSequence):
 
     def _decode(self, frame: Frame) -> RawFrame:
         label, image, instance = (read_bytes(p) if p else None for p in (frame.label, frame.image, frame.instance))
-        raw = RawFrame(str(frame.image or frame.label), content_key(image or label or b""), (0, 0))
-        turn = _Turn(frame.image, image, self.config.data.label_exif)
         spans = self.style.spans
+        raw = RawFrame(str(frame.image or frame.label), content_key(image or label or b""), (0, 0))
+        if spans.images is not None:  # the same file is another picture, with another flow
+            raw.key += f":{spans.images[0]:g}..{spans.images[1]:g}"
+        turn = _Turn(frame.image, image, self.config.data.label_exif)
         if image is not None and frame.image:
             raw.image = turn.picture(decode_image(image, frame.image, spans.images))
         if label is not None and frame.label:

@@ -93,9 +93,9 @@ def _tail(config: Vid2VidConfig, sequences: list[FrameSequence], training: bool)
         tail += 1  # gaps have left single frames there, of which nothing temporal can be measured
         train, held_out = _cut(sequences, total - tail)
     groups = list(dict.fromkeys(s.group for s in sequences))
-    what = (
-        f"{groups[0]} is the only sequence" if len(groups) == 1 else f"{shown(groups)}: one is long enough to train on"
-    )
+    what = f"{groups[0]} is the only sequence"
+    if len(groups) > 1:
+        what = f"of {shown(groups)} only one is long enough to train on"
     if max((len(s) for s in train), default=0) < longest_clip(config):
         shared = (
             f"{what} and too short to set frames aside: validation uses the frames of training, its figures say "
