@@ -12,6 +12,7 @@ from trainer.errors import DataError
 from vid2vid.data.label_map import ignored_ids
 
 _SHOWN = 8  # ids named in a message
+_CLASSES = 40  # unknown ids in one file from which on they are no classes
 _WHITE = (128, 254, 255)  # of masks whose black is 0
 _GREYS = {70: "building", 153: "pole"}  # of Cityscapes' colours
 
@@ -78,6 +79,11 @@ class LabelRange:
     def remedy(self, unknown: list[int]) -> str:
         """What to do about ids that may not occur."""
         largest = unknown[-1]
+        if len(unknown) > _CLASSES and min(unknown) < 1000 <= largest:
+            return (
+                "So many values are measurements, such as depth, and no ids: to learn from them as pictures, set "
+                "data.labels=rgb model.source=image model.source_channels=1 model.foreground=off."
+            )
         if largest >= 1000:
             return "These look like instance ids (class * 1000 + number): put such maps under data.instances_dir."
         if self.label_ids is None and self.num_labels in (19, 20) and largest <= 33:
