@@ -70,7 +70,7 @@ class RunLogger:
         self._metrics = metrics.open("a", encoding="utf-8")
         # everything that goes through `logging` lands in train.log as well; the console is the command's
         # business
-        self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
+        self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8", errors="backslashreplace")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logging.getLogger().addHandler(self._file)
         self._told = _Told(self._console)

@@ -338,8 +338,14 @@ def fill_flow_cache(
     return sum(progress(pairs(), sum(max(0, len(s) - step) for _, s in sequences for step in steps) * len(flows)))
 
 
-def _span(sequence: FrameSequence) -> tuple[str, str, str, int]:
-    return sequence.name, sequence.frame_name(0), sequence.frame_name(len(sequence) - 1), len(sequence)
+def _span(sequence: FrameSequence) -> tuple[str, str, int]:
+    """What tells a sequence from others: its files, not its name, which another root may have too."""
+    if isinstance(sequence, FolderSequence):
+        first, last = (str(sequence.frames[i].label) for i in (0, -1))
+    else:
+        place = str(getattr(sequence, "path", sequence.name))
+        first, last = (f"{place} {sequence.frame_name(i)}" for i in (0, len(sequence) - 1))
+    return first, last, len(sequence)
 
 
 def stage_resolutions(config: Vid2VidConfig) -> list[tuple[int, int]]:

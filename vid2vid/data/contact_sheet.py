@@ -74,5 +74,6 @@ def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
     padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 4), (0, 0))) for cell in cells]
     body = np.concatenate(padded, axis=1)
     head = Image.new("RGB", (body.shape[1], 16))
-    ImageDraw.Draw(head).text((3, 2), title, fill=(255, 255, 255))
+    printable = title.encode("utf-8", "backslashreplace").decode()
+    ImageDraw.Draw(head).text((3, 2), printable, fill=(255, 255, 255))
     return np.concatenate([np.asarray(head), body])

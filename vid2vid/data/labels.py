@@ -236,6 +236,11 @@ def _by_colour(found: Stored, table: ColourTable, path: Path) -> np.ndarray:
     wanted = colour_codes(found)
     place = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
     unknown = codes[place] != wanted
+    if unknown.any() and found.channels == 1 and found.palette is None:
+        raise DataError(
+            f"{path}: has one channel, whose numbers are no colours of {table.source}: ids, it seems. Set "
+            "data.label_format=ids."
+        )
     if unknown.any():
         raise UnknownColours(colours_of(wanted[unknown]), path, float(unknown.mean()), table)
     return ids[place]

@@ -172,10 +172,22 @@ def collect(kind: Kind, cityscapes: bool = False, notes: list[str] | None = None
             if parsed:
                 name = parsed["clip"] if relative == "." else f"{relative}/{parsed['clip']}"
             frames = sequences.setdefault(name, {})
-            if key in frames:
+            if key in frames and not _prefers(kind, path, frames[key], notes):
                 raise DataError(_claimed_twice(path, frames[key], kind.name, key))
-            frames[key] = path
+            frames[key] = min(path, frames.get(key, path), key=lambda p: kind.extensions.index(p.suffix.lower()))
     return sequences
+
+
+def _prefers(kind: Kind, path: Path, other: Path, notes: list[str]) -> bool:
+    """Whether two files of one frame differ in a format that tells which is meant: label maps are PNGs first, and what
+    is beside them in another format shows them."""
+    one, two = path.suffix.lower(), other.suffix.lower()
+    if kind.name == "images" or one == two or ".png" not in (one, two):
+        return False
+    note = f"{path.parent}: of files that differ in format only, the PNGs are the {kind.name}"
+    if note not in notes:
+        notes.append(note)
+    return True
 
 
 def _claimed_twice(path: Path, other: Path, kind: str, key: str) -> str:

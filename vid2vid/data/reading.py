@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.errors import DataError
 from vid2vid.data.names import natural_key
 from vid2vid.data.ranges import Span
-from vid2vid.data.stored import JPEG_MAGIC, BadFileError, corrupt, picture, turned
+from vid2vid.data.stored import JPEG_MAGIC, BadFileError, corrupt, picture
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 LABEL_EXTENSIONS = (".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -115,9 +115,3 @@ def decode_grey(data: bytes, path: Path, span: Span | None = FULL_SCALE) -> Tens
     rgb = decode_image(data, path, span).float()
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601
     return (rgb * weights).sum(0, keepdim=True).round().clamp(0, 255).to(torch.uint8)
-
-
-__all__ = [
-    "FULL_SCALE", "IMAGE_EXTENSIONS", "LABEL_EXTENSIONS", "BadFileError", "Span", "content_key", "decode_grey",
-    "decode_image", "is_rubbish", "list_files", "natural_key", "read_bytes", "scaled", "turned",
-]  # fmt: skip

@@ -160,6 +160,19 @@ def test_endings_of_the_user_and_the_advice_to_set_them(make_folders, folder_con
     assert len(found(root, folder_config(root, image_suffix=".rgb"))[0][1]) == 3
 
 
+def test_pngs_are_the_labels_where_other_formats_show_them(make_folders, folder_config, caplog):
+    root = make_folders({"a": 3})
+    for i in range(3):
+        save(root / f"labels/a/frame{i}.webp", picture())
+        save(root / f"labels/a/frame{i}.bmp", picture())
+    frames = scan_folder(root, folder_config(root))[0].frames
+    assert [frame.label.suffix for frame in frames] == [".png"] * 3 and "the PNGs are the labels" in caplog.text
+    for path in (root / "labels").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="two labels for frame frame0"):
+        found(root, folder_config(root))
+
+
 def test_labels_and_pictures_in_one_folder_are_told_apart_by_their_endings(tmp_path, folder_config):
     for i in range(3):
         save(tmp_path / f"a/{i}_rgb.png", picture(i))
