@@ -191,7 +191,7 @@ def _numbers(image: Image.Image) -> Stored:
         image = image.getchannel(0)
     if image.mode not in ("1", "L", "P", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
         raise ValueError(f"pictures of mode {image.mode} hold no plain numbers")
-    pixels = np.asarray(ImageOps.exif_transpose(image))
+    pixels = np.asarray(_upright(image))
     if image.mode == "1":
         pixels = pixels.astype(np.uint8)
     elif image.mode == "L" and raw_mode in _STRETCHED:
@@ -199,9 +199,14 @@ def _numbers(image: Image.Image) -> Stored:
     return Stored(pixels, palette)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF tag says; without one it is not copied."""
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+
+
 def _visible(image: Image.Image) -> np.ndarray:
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith(("I", "F")):
         return np.asarray(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
