@@ -69,7 +69,9 @@ def main() -> None:
         config.data.world_seed = arguments.seed
     sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
     height, width = config.resolution
-    image = read_first_image(Path(arguments.image), (height, width)) if arguments.image is not None else None
+    image = None
+    if arguments.image is not None:
+        image = read_first_image(Path(arguments.image), (height, width), config.data)
     with _Progress() as progress:
         made = generate_video(
             run,

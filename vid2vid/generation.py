@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from trainer.media import label_panel
 from trainer.video_writer import PictureFolder, VideoWriter, check_out, video_output
-from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
+from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.loading import LoadedRun
 from vid2vid.relabel import Relabel
@@ -78,16 +78,20 @@ def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | N
     return found[clip]
 
 
-def read_first_image(path: Path, resolution: tuple[int, int]) -> Tensor:
+def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig | None = None) -> Tensor:
     """A picture for ``first_frame=image``, cropped and resized as frames are: (3, H, W) uint8.
 
+    Args:
+        data: of the run: what is black and white in a picture of more than 8 bits; None: all that its bits can hold.
     Raises:
         DataError: it cannot be read.
     """
     from vid2vid.data.augment import centre_crop
-    from vid2vid.data.reading import decode_image, read_bytes
+    from vid2vid.data.ranges import as_span
+    from vid2vid.data.reading import FULL_SCALE, decode_image, read_bytes
 
-    image = decode_image(read_bytes(path), path)
+    span = None if data is None else as_span(data.range)
+    image = decode_image(read_bytes(path), path, span or FULL_SCALE)
     return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
 
 
@@ -157,6 +161,7 @@ def generate_video(
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
             shown = _side_by_side(frame, generated, zoom, with_real) if compare else _enlarge(generated, zoom)
             if writer is None:
+                _tell_instances(run, frame)
                 size = (shown.shape[0], shown.shape[1])
                 writer = stack.enter_context(video_output(out, rate, size, keep=True))
             writer.write(shown)
@@ -174,6 +179,16 @@ def generate_video(
         _log.info("the source has %d scenes: each was begun anew (data.cut_threshold=null: as one)", scenes)
     made = pictures.path if pictures is not None else None
     return Generated(out, done, size, rate, time.perf_counter() - begin, made)
+
+
+def _tell_instances(run: LoadedRun, frame: Mapping[str, Any]) -> None:
+    """Say where a run has learnt with instance edges and its source has none."""
+    learnt = run.instances if run.instances is not None else bool(run.config.data.instances_dir)
+    if learnt and run.encoder.edges and frame.get("instances") is None:
+        _log.warning(
+            "the source has no instance maps, with which this run was trained: edges between objects of one class are "
+            "missing, those between classes are drawn"
+        )
 
 
 def _enlarge(image: Tensor, zoom: int) -> Tensor:

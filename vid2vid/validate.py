@@ -23,6 +23,7 @@ from vid2vid.config import (
     Vid2VidConfig,
     Vid2VidStage,
 )
+from vid2vid.data.settings import reading_problems
 
 LABEL_IDS = 1 << 16
 
@@ -40,6 +41,7 @@ def problems(config: Vid2VidConfig) -> list[str]:
     found += _model_problems(config.model)
     found += _label_problems(config.model)
     found += _data_problems(config.data)
+    found += reading_problems(config.data, config.model)
     found += _agreement_problems(config)
     found += _stage_problems(config)
     return found

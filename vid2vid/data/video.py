@@ -19,9 +19,10 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import OnBadFile, SourceKind, Vid2VidConfig
-from vid2vid.data.clips import ClipDataset, shown, split_sequences
-from vid2vid.data.frames import FrameSequence, RawFrame, Stream, skip_bad, streams
+from vid2vid.data.clips import ClipDataset
+from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad, streams
 from vid2vid.data.reading import BadFileError, natural_key
+from vid2vid.data.split import split_sequences
 from vid2vid.data.video_cache import partial_index, video_index, video_indices
 from vid2vid.data.video_decode import OpenVideo
 from vid2vid.data.video_index import CORRUPT, VideoIndex
@@ -241,7 +242,7 @@ def videos_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[Fram
         ConfigError: no data.root.
         DataError: see `scan_videos`.
     """
-    return split_sequences(config, split, frames, lambda root: scan_videos(root, config))
+    return split_sequences(config, split, lambda root: scan_videos(root, config))
 
 
 class VideoStream:

@@ -6,20 +6,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from vid2vid.data.clips import shown
+from vid2vid.data.frames import say_once, shown
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video_index import CORRUPT, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)
-
-_said: set[str] = set()
-
-
-def say_once(text: str) -> None:
-    """Log a warning that this process has not logged before."""
-    if text not in _said:
-        _said.add(text)
-        logger.warning("%s", text, extra={"told": True})  # for the user's eyes: a run shows it on its console too
 
 
 def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
@@ -34,9 +25,11 @@ def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
             f"{path}: all of its {index.count} frames are damaged. Replace it, or set data.on_bad_file=skip."
         )
     if first or stop < index.count:
-        say_once(f"{path}: its beginning or end is damaged, frames {first} to {stop - 1} of {index.count} are used")
+        say_once(
+            logger, f"{path}: its beginning or end is damaged, frames {first} to {stop - 1} of {index.count} are used"
+        )
     if index.cut_off:
-        say_once(f"{path}: the file breaks off ({index.cut_off}); its {stop - first} whole frames are used")
+        say_once(logger, f"{path}: the file breaks off ({index.cut_off}); its {stop - first} whole frames are used")
     damage = index.damage()
     if not damage:
         return
@@ -50,7 +43,7 @@ def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
     )
     if not skip:
         raise error
-    say_once(f"skipped (data.on_bad_file=skip): {error}")
+    say_once(logger, f"skipped (data.on_bad_file=skip): {error}")
 
 
 def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
@@ -67,15 +60,18 @@ def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
         if index.times.gaps
     ]
     if uneven and fps is None:
-        say_once(f"uneven timing: {shown(uneven)}. Frames come as they are; data.fps=N resamples to a constant rate")
+        say_once(
+            logger, f"uneven timing: {shown(uneven)}. Frames come as they are; data.fps=N resamples to a constant rate"
+        )
     slow = [name for name, index in films.items() if fps is not None and fps > 1.01 * index.fps]
     if slow:
-        say_once(f"data.fps={fps:g} is more than {shown(slow)} have: frames are repeated there")
+        say_once(logger, f"data.fps={fps:g} is more than {shown(slow)} have: frames are repeated there")
     woven = [name for name, index in films.items() if (index.flags & INTERLACED).astype(bool).mean() > 0.5]
     if woven:
         say_once(
+            logger,
             f"interlaced: {shown(woven)}. Frames come as they are stored, what moves has combs; deinterlace first: "
-            "ffmpeg -i IN -vf bwdif OUT"
+            "ffmpeg -i IN -vf bwdif OUT",
         )
 
 
@@ -90,6 +86,7 @@ def tell_cuts(films: Mapping[str, VideoIndex], threshold: float | None) -> None:
     found = [f"{name} ({count})" for name, count in counts.items() if count]
     if found:
         say_once(
+            logger,
             f"{sum(counts.values())} cuts inside films: {shown(found)}. No clip runs across one "
-            "(data.cut_threshold=null turns this off)"
+            "(data.cut_threshold=null turns this off)",
         )

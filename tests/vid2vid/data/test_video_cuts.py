@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from made_films import write_film
 
+from vid2vid.data.frames import _told
 from vid2vid.data.video import VideoDataset, open_video, scan_videos
 from vid2vid.data.video_cuts import CutDetector
-from vid2vid.data.video_notes import _said
 
 H, W = 90, 160
 THRESHOLD = 0.15
@@ -97,7 +97,7 @@ def film(tmp_path: Path) -> Path:
 
 
 def test_no_clip_runs_across_a_cut(film: Path, video_config: Any, caplog: pytest.LogCaptureFixture):
-    _said.clear()
+    _told.clear()
     config = video_config(film)
     sequences = scan_videos(film, config)
     assert [(s.name, s.group, s.frame_name(0), len(s)) for s in sequences] == [

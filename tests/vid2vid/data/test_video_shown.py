@@ -14,9 +14,9 @@ from made_films import X264_B, number_of, numbered, turned, write_film
 
 from trainer.errors import DataError
 from vid2vid.config import FlowMethod
+from vid2vid.data.frames import _told
 from vid2vid.data.video import VIDEO_EXTENSIONS, decode_frames, find_videos, open_video, scan_videos
 from vid2vid.data.video_cache import video_index
-from vid2vid.data.video_notes import _said
 
 
 def disc(height: int = 96, width: int = 64, stretch: float = 1.0) -> np.ndarray:
@@ -138,7 +138,7 @@ def test_a_film_that_changes_its_size(tmp_path: Path, video_config: Any):
 
 
 def test_interlaced_films_are_named(tmp_path: Path, video_config: Any, caplog: pytest.LogCaptureFixture):
-    _said.clear()
+    _told.clear()
     path = write_film(tmp_path / "a.ts", options={"x264-params": "tff=1:keyint=12"}, frames=12)
     scan_videos(path, video_config(path))
     assert "interlaced: a." in caplog.text and "bwdif" in caplog.text

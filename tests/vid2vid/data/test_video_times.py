@@ -12,9 +12,9 @@ import pytest
 from made_films import X264_B, number_of, write_film
 
 from vid2vid.config import DataKind
+from vid2vid.data.frames import _told
 from vid2vid.data.video import VideoSequence, open_video, scan_videos
 from vid2vid.data.video_cache import video_index
-from vid2vid.data.video_notes import _said
 from vid2vid.data.video_times import frame_times, resampled
 from vid2vid.validate import problems
 
@@ -85,7 +85,7 @@ def uneven(tmp_path: Path) -> Path:
 
 
 def test_uneven_timing_is_said_once_and_resampled(uneven: Path, video_config: Any, caplog: pytest.LogCaptureFixture):
-    _said.clear()
+    _told.clear()
     config = video_config(uneven, cut_threshold=None)
     for _ in range(2):
         (sequence,) = scan_videos(uneven, config)
