@@ -132,6 +132,9 @@ class Vid2VidTask(Task):
     def meta(self) -> dict[str, Any]:
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels, **self._data.state_dict()}
 
+    def data_facts(self) -> dict[str, Any]:
+        return self._data.facts()
+
     def state_dict(self) -> dict[str, Any]:
         return self._data.state_dict()
 

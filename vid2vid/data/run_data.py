@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import build_dataset, settled
+from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import tell
 from vid2vid.data.ranges import ranges_of, with_ranges
 
@@ -39,6 +41,23 @@ class RunData:
         self._instances |= self._config.data.kind is DataKind.street
         self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
         return dataset
+
+    def facts(self) -> dict[str, Any]:
+        """What a resumed run must find again: the training sequences and their lengths, and the names of all frames."""
+        data, (height, width) = self._config.data, self._config.resolution
+        if data.kind is DataKind.street:
+            return {"clips": data.clips, "world_seed": data.world_seed}
+        dataset = build_dataset(self._config, "train", (height, width), 1)  # no sequence is too short
+        assert isinstance(dataset, ClipDataset)
+        names = hashlib.blake2b(digest_size=8)
+        for sequence in dataset.sequences:
+            for index in range(len(sequence)):
+                names.update(sequence.frame_name(index).encode("utf-8", "surrogateescape") + b"\0")
+        return {
+            "sequences": [f"{s.name} ({len(s)} frames)" for s in dataset.sequences],
+            "frames": sum(map(len, dataset.sequences)),
+            "names of frames": names.hexdigest(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
