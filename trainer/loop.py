@@ -140,6 +140,8 @@ class Trainer(Runtime):
         for index, segment in enumerate(segments):
             with self.parallel.micro_batch(last=communicate and index == len(segments) - 1):
                 losses = self.task.losses(phase.name, segment, ctx)
+                if not losses:  # the phase has nothing to learn from this segment
+                    continue
                 loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
                 self.guard.watch(loss)
                 if loss.requires_grad:  # else the phase has nothing to learn from this segment

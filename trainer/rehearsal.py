@@ -199,6 +199,8 @@ def replay(trainer: Runtime, path: Path) -> dict[str, float]:
             parameter.grad = None
         for segment in dump.segments:
             losses = trainer.task.losses(name, segment, ctx)
+            if not losses:  # the phase had nothing to learn from this segment
+                continue
             loss = torch.stack([value.reshape(()) for value in losses.values()]).sum() / len(dump.segments)
             if loss.requires_grad:
                 torch.autograd.backward(loss, inputs=list(parameters.values()))
