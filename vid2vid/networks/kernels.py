@@ -38,7 +38,8 @@ def prepared(module: nn.Module, active: bool = True) -> Iterator[None]:
     """Within, the module's convolutions have weights in autocast's precision and in channels last.
 
     A ``FullConv2d`` keeps its precision. Each of the others is cast once, where autocast and the convolutions would do
-    it at every call; gradients flow through the cast to the parameters. Whatever is computed within must not be computed again after it (activation checkpointing).
+    it at every call; gradients flow through the cast to the parameters. Whatever is computed within must not be
+    computed again after it (activation checkpointing).
     """
     if not active:
         yield
