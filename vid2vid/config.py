@@ -32,9 +32,9 @@ class Foreground(Enum):
 
 class FirstFrame(Enum):
     model = "model"  # the network's own path without previous frames
-    real = "real"
-    image = "image"
-    zeros = "zeros"
+    real = "real"  # the video's own first frames
+    image = "image"  # a picture of the user's; in training and evaluation another frame of the same sequence
+    zeros = "zeros"  # mid-grey
 
 
 class Gan(Enum):

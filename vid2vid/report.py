@@ -78,6 +78,7 @@ def evaluate_run(
     config = deepcopy(run.config)
     config.data.val_frames = frames if frames is not None else config.data.val_frames
     start = first_frame if first_frame is not None else config.model.first_frame
+    config.model.first_frame = start  # the data then give the picture that it may need
     height, width = config.resolution
     dataset = build_dataset(config, split, (height, width), config.data.val_frames)
     # One by one: the clips of footage may differ in length.
@@ -101,7 +102,7 @@ def evaluate_run(
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",
         FirstFrame.real: f"generated after {config.model.past_frames} real frames",
-        FirstFrame.image: "generated from the first real frame as picture",
+        FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
     return Evaluation(values, counted.clips, counted.frames, words[start])
 

@@ -22,7 +22,7 @@ from vid2vid import losses
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
-from vid2vid.evaluation import evaluate_clips
+from vid2vid.evaluation import evaluate_clips, first_picture
 from vid2vid.flow import compose
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.networks.sharing import SharedDiscriminator
@@ -192,13 +192,12 @@ class Vid2VidTask(Task):
         model = self.config.model
         if model.past_frames == 0 or model.first_frame is FirstFrame.model:
             return None
-        images = images_to_float(batch["images"][:, :1])
         if model.first_frame is FirstFrame.real:
             images = images_to_float(batch["images"][:, : model.past_frames])
         else:
-            images = images.expand(-1, model.past_frames, -1, -1, -1)
-            if model.first_frame is FirstFrame.zeros:
-                images = torch.zeros_like(images)
+            is_image = model.first_frame is FirstFrame.image
+            image = first_picture(batch) if is_image else torch.zeros_like(images_to_float(batch["images"][:, 0]))
+            images = image[:, None].expand(-1, model.past_frames, -1, -1, -1)
         return self.generator.past_from_images(images, scales=row.scales)
 
     def _cut(
