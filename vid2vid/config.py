@@ -43,6 +43,11 @@ class Gan(Enum):
     non_saturating = "non_saturating"
 
 
+class VideoWindows(Enum):
+    random = "random"  # where D_V's windows begin is drawn for every batch, so pairs across segments are judged too
+    aligned = "aligned"  # the released code: windows end with a segment
+
+
 class DataKind(Enum):
     street = "street"
     folders = "folders"
@@ -95,8 +100,9 @@ class ModelConfig:
     discriminator_layers: int = 3
     image_discriminator: bool = True
     video_discriminator: bool = True
-    video_discriminator_frames: int = 3
-    temporal_scales: int = 3
+    video_discriminator_frames: int = 3  # K: frames of a window
+    temporal_scales: int = 3  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
+    video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0

@@ -17,16 +17,17 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import compare_architecture, load_weights
 from trainer.errors import CheckpointError
+from trainer.seeding import batch_rng
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses
-from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, VideoWindows
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips, first_picture
 from vid2vid.flow import compose
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.networks.sharing import SharedDiscriminator
-from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows
+from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.perceptual import Perceptual, build_perceptual
 from vid2vid.visuals import clip_visuals
 
@@ -140,11 +141,13 @@ class Vid2VidTask(Task):
         """
         row = self._row(ctx.stage)
         past = self._first_past(batch, row)
+        phases = self._window_phases(ctx)
         # Generated frames as the video discriminators' history; real context frames count as generated.
         made = images_to_float(batch["images"][:, : self.context]) if self.context else None
         for start in range(self.context, self.context + ctx.stage.frames, row.segment_frames):
             stop = min(start + row.segment_frames, self.context + ctx.stage.frames)
             segment = self._cut(batch, start, stop, past, made)
+            segment.data["window_phases"] = phases
             yield segment
             out = self._generate(segment, ctx)
             past = out.past or None
@@ -292,6 +295,15 @@ class Vid2VidTask(Task):
 
         return segment.once("d_video", run)
 
+    def _window_phases(self, ctx: StepContext) -> list[int]:
+        """Per temporal scale; the same for all clips of a batch, in whatever micro-batches and processes they are."""
+        model, new = self.config.model, self._row(ctx.stage).segment_frames
+        k, clip = model.video_discriminator_frames, self.context + ctx.stage.frames
+        if model.video_windows is VideoWindows.aligned:
+            return [0] * model.temporal_scales
+        rng = batch_rng(self.config.seed, ctx.samples_seen)
+        return [int(rng.integers(window_phases(clip, new, k, scale))) for scale in range(model.temporal_scales)]
+
     def _windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
         real, made, flow = segment["real_buffer"], segment["made_buffer"], segment["flow_buffer"]
         fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
@@ -306,7 +318,8 @@ class Vid2VidTask(Task):
 
         model = self.config.model
         new, k = frames.shape[1], model.video_discriminator_frames
-        return temporal_windows(real, fake, flow, new, k, scale, long_flow)
+        phases = segment.data.get("window_phases")  # a dump of an earlier version has none
+        return temporal_windows(real, fake, flow, new, k, scale, long_flow, phases[scale] if phases else 0)
 
     # Losses
 

@@ -109,7 +109,8 @@ def test_history_is_detached_between_segments(tmp_path: Path) -> None:
 
 
 def test_video_windows_appear_as_the_clip_grows(tmp_path: Path) -> None:
-    trainer = make(tmp_path, "curriculum.stages.all.frames=9", "trainer.max_steps=1")
+    words = ["model.temporal_scales=2", "model.video_windows=aligned", "curriculum.stages.all.frames=9"]
+    trainer = make(tmp_path, *words, "trainer.max_steps=1")
     task = task_of(trainer)
     batch, ctx = one_batch(trainer)
     found = []
