@@ -24,10 +24,12 @@ from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, Vide
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips, first_picture
+from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.networks.sharing import SharedDiscriminator
 from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
 from vid2vid.visuals import clip_visuals
 
@@ -122,16 +124,14 @@ class Vid2VidTask(Task):
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
 
     def notes(self) -> list[str]:
-        model, found = self.config.model, []
-        if model.lambda_perceptual > 0 and self.perceptual is None:
-            found.append(
-                "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
-                "model.lambda_perceptual=0 says that none is wanted)"
-            )
+        model, found = self.config.model, notes(self.config, self._networks, self.perceptual is not None)
         if model.weights is not None:
             anew = f"; not in it, so drawn anew: {', '.join(self._untouched)}" if self._untouched else ""
             found.append(f"a new run starts from model.weights={model.weights}{anew}")
         return found
+
+    def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+        return [("what each stage trains", fed_table(self.config))]
 
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Cuts clips into segments and carries the detached past (eq. 3) from one to the next.

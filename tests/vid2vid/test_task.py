@@ -93,7 +93,7 @@ def test_the_shared_pass_gives_the_gradients_of_separate_passes(tmp_path: Path) 
 
 
 def test_history_is_detached_between_segments(tmp_path: Path) -> None:
-    trainer = make(tmp_path, "trainer.max_steps=1")
+    trainer = make(tmp_path, "model.temporal_scales=2", "trainer.max_steps=1")
     task = task_of(trainer)
     batch, ctx = one_batch(trainer)
     segments = []
