@@ -115,7 +115,7 @@ class ModelConfig:
     lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
     lambda_l1: float = 0.0
     perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: loss off
-    weights: str | None = None  # start from these generator and discriminator weights (a run, or safetensors)
+    weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
 
 
 @dataclass

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import compare_architecture, load_weights
-from trainer.errors import CheckpointError
 from trainer.seeding import batch_rng
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses
@@ -26,6 +24,7 @@ from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips, first_picture
 from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
+from vid2vid.growing import start_from
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.networks.sharing import SharedDiscriminator
 from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
@@ -64,31 +63,9 @@ class Vid2VidTask(Task):
         self.perceptual: Perceptual | None = None
         if model.lambda_perceptual > 0:
             self.perceptual = build_perceptual(model.perceptual_weights)
-        self._untouched = [] if model.weights is None else self._start_from(model.weights)
+        self._start = None if model.weights is None else start_from(model.weights, self._networks, model)
         # Real context frames before the first generated one.
         self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
-
-    def _start_from(self, weights: str) -> list[str]:
-        """Loads ``model.weights`` (EMA where there is one); networks that it lacks keep their drawn weights.
-
-        Returns:
-            The names of those networks.
-        """
-        found, _ = load_weights(weights)
-        missing = []
-        for name, network in self._networks.items():
-            own = {key.removeprefix(f"{name}."): x for key, x in found.items() if key.startswith(f"{name}.")}
-            if not own:
-                missing.append(name)
-                continue
-            compare_architecture(network.state_dict(), own, f"the {name} in model.weights={weights}")
-            network.load_state_dict(own)
-        if len(missing) == len(self._networks):
-            raise CheckpointError(
-                f"model.weights={weights} holds none of {', '.join(missing)}; give a run, its checkpoint, or a file of "
-                "scripts/convert.py format=vid2vid"
-            )
-        return missing
 
     # What the trainer asks for
 
@@ -124,11 +101,8 @@ class Vid2VidTask(Task):
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
 
     def notes(self) -> list[str]:
-        model, found = self.config.model, notes(self.config, self._networks, self.perceptual is not None)
-        if model.weights is not None:
-            anew = f"; not in it, so drawn anew: {', '.join(self._untouched)}" if self._untouched else ""
-            found.append(f"a new run starts from model.weights={model.weights}{anew}")
-        return found
+        found = notes(self.config, self._networks, self.perceptual is not None)
+        return found if self._start is None else [*found, self._start.line(str(self.config.model.weights))]
 
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
         return [("what each stage trains", fed_table(self.config))]
