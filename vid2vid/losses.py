@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vid2vid.config import Gan
+from vid2vid.config import Gan, ModelConfig
 from vid2vid.networks.warp import warp
+
+L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
 
 Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, per layer; the last is the prediction
 
@@ -65,6 +67,16 @@ def feature_matching(fake: Features, real: Features) -> Tensor:
 def l1(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference."""
     return F.l1_loss(a.float(), b.float())
+
+
+def l1_weight(model: ModelConfig) -> float:
+    """The weight of L1: as configured, else ``L1_INSTEAD`` where a perceptual loss is wanted but has no weights.
+
+    Without either of them nothing but the discriminators says what a frame should look like.
+    """
+    if model.lambda_l1 is not None:
+        return model.lambda_l1
+    return L1_INSTEAD if model.lambda_perceptual > 0 and model.perceptual_weights is None else 0.0
 
 
 def masked_l1(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from vid2vid.config import FlowMethod, Vid2VidConfig
+from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.feeding import unfed
+from vid2vid.losses import l1_weight
 
 
 def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptual: bool) -> list[str]:
@@ -23,7 +24,7 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
     if model.lambda_perceptual > 0 and not has_perceptual:
         found.append(
             "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
-            "model.lambda_perceptual=0 says that none is wanted)"
+            f"model.lambda_perceptual=0 says that none is wanted); {_instead(model)}"
         )
     for part in unfed(config):
         network, _, rest = part.part.partition(".")
@@ -36,3 +37,11 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
             "neighbouring frames only); data.frame_step=1 or data.flow=dis is faster"
         )
     return found
+
+
+def _instead(model: ModelConfig) -> str:
+    if model.lambda_l1 is None:
+        return f"L1 with weight {l1_weight(model):g} takes its place (model.lambda_l1 sets another, 0 none)"
+    if model.lambda_l1 > 0:
+        return f"L1 has the weight model.lambda_l1={model.lambda_l1:g}"
+    return "model.lambda_l1=0, so that only the discriminators compare pictures"

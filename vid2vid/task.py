@@ -318,8 +318,8 @@ class Vid2VidTask(Task):
                 features = self.perceptual.features(real.flatten(0, 1))
                 terms = [self.perceptual.distance(fake.flatten(0, 1), features) for fake in fakes]
             total["perceptual"] = model.lambda_perceptual * torch.stack(terms).sum()
-        if model.lambda_l1 > 0:
-            total["l1"] = model.lambda_l1 * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
+        if (weight := losses.l1_weight(model)) > 0:
+            total["l1"] = weight * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
         if "flow" in segment.data:
             total |= self._motion_losses(segment, out, ctx)
         with torch.no_grad():

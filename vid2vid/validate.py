@@ -55,7 +55,8 @@ def _model_problems(model: ModelConfig) -> list[str]:
     for name, value in lowest.items():
         found += at_least(f"model.{name}", getattr(model, name), value)
     for name in (name for name in vars(model) if name.startswith("lambda_")):
-        found += at_least(f"model.{name}", getattr(model, name), 0.0)
+        if getattr(model, name) is not None:
+            found += at_least(f"model.{name}", getattr(model, name), 0.0)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
         found.append(
