@@ -216,6 +216,10 @@ class Task(ABC):
         """How the validation data are prepared, in a few words; printed with every score. Empty: nothing to say."""
         return ""
 
+    def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
+        """What the last evaluation's figures are of (split, data, counts, ...), for ``eval.json``; flat."""
+        return {}
+
     def shard_blocks(self) -> list[nn.Module]:
         """Modules that a sharding strategy wraps one by one."""
         return []

@@ -213,6 +213,21 @@ def evaluate_clips(
     return {name: (total, weight) for name, (total, weight) in zip(totals, values, strict=True)}
 
 
+class Counted:
+    """Counts the clips and frames of the batches that pass through; clips of weight 0 only fill up."""
+
+    def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
+        self._batches, self.clips, self.frames = batches, 0, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self._batches:
+            if "images" in batch:
+                real = int((batch["weight"] > 0).sum()) if "weight" in batch else batch["images"].shape[0]
+                self.clips += real
+                self.frames += real * batch["images"].shape[1]
+            yield batch
+
+
 class _Measure:
     """All metrics of one clip, which comes segment by segment.
 

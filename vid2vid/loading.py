@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainer.checkpoint import EMA, find_checkpoint, load_weights
+from trainer.checkpoint import EMA, Checkpoints, find_checkpoint, load_weights
 from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
@@ -35,6 +35,7 @@ class LoadedRun:
         checkpoint: where the weights came from.
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
+        asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
     config: Vid2VidConfig
@@ -47,6 +48,7 @@ class LoadedRun:
     averaged: bool
     step: int
     samples_seen: int
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def weights_line(self) -> str:
@@ -79,7 +81,8 @@ def load_generator(
     generator.load_state_dict(weights)
     row = _stage(config, meta)
     device, amp = _compute(config)
-    height, width = resolution or meta.get("resolution") or config.resolution
+    own = list(meta.get("resolution") or config.resolution)
+    height, width = resolution or own
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width]),
@@ -92,7 +95,15 @@ def load_generator(
         averaged=(path / EMA).exists() if path.is_dir() else path.name == EMA,
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
+        asked=_asked(run_dir, path, checkpoint, [height, width], own),
     )
+
+
+def _asked(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:
+    found = {} if size == own else {"resolution": f"{size[0]}x{size[1]}"}
+    if checkpoint is not None and path != Checkpoints(run_dir).latest():
+        found["checkpoint"] = checkpoint
+    return found
 
 
 def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:

@@ -21,7 +21,7 @@ from vid2vid import losses
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, VideoWindows
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
-from vid2vid.evaluation import evaluate_clips, first_picture
+from vid2vid.evaluation import Counted, evaluate_clips, first_picture
 from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
 from vid2vid.growing import start_from
@@ -30,6 +30,7 @@ from vid2vid.networks.sharing import SharedDiscriminator
 from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.provenance import facts
 from vid2vid.visuals import clip_visuals
 
 
@@ -64,6 +65,7 @@ class Vid2VidTask(Task):
         if model.lambda_perceptual > 0:
             self.perceptual = build_perceptual(model.perceptual_weights)
         self._start = None if model.weights is None else start_from(model.weights, self._networks, model)
+        self._counts = torch.zeros(2, dtype=torch.long)  # clips and frames of the last evaluation
         # Real context frames before the first generated one.
         self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
 
@@ -140,16 +142,22 @@ class Vid2VidTask(Task):
         return self._discriminator_losses(shared)
 
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
-        return evaluate_clips(
+        counted = Counted(loader)
+        pairs = evaluate_clips(
             self.generator,
             self.encoder,
-            loader,
+            counted,
             device=ctx.device,
             amp=ctx.amp,
             first_frame=self.config.model.first_frame,
             scales=self._row(ctx.stage).scales,
             should_stop=ctx.should_stop,
         )
+        self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames], device=ctx.device))
+        return pairs
+
+    def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
+        return facts(self.config, *self._counts.tolist(), resolution=stage.resolution)
 
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         return clip_visuals(self.generator, self.encoder, loader, ctx, self.config, self._row(ctx.stage).scales)

@@ -250,12 +250,15 @@ def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_script_prints_a_table_and_writes_eval_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    make_run(tmp_path, street_config(), step=9)
-    assert run_script(monkeypatch, f"run={tmp_path}", "split=test", "clips=1") == 0
+    config = street_config()
+    config.data.val_clips = 1
+    make_run(tmp_path, config, step=9)
+    assert run_script(monkeypatch, f"run={tmp_path}") == 0
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "eval.json").read_text())
     assert written["step"] == 9 and written["samples_seen"] == 18
-    assert all(isinstance(value, int | float) for value in written.values())
+    facts = {"split", "data", "first_frame", "resolution", "weights", "flow", "checkpoint"}
+    assert all(isinstance(value, str if name in facts else int | float) for name, value in written.items())
     for name in ("psnr", "ssim", "warp_error", "warp_error_real", "sharpness", "frames_per_s", "mask_mean"):
         assert name in written
     assert f"{written['psnr']:.2f}" in shown or f"{written['psnr']:.4f}" in shown
