@@ -96,14 +96,15 @@ class _Prepare(torch.autograd.Function):
         return (grad.contiguous() if ctx.plain else grad).to(ctx.dtype), None
 
 
-def is_channels_last(x: Tensor) -> bool:
-    """Whether ``x`` (N, C, H, W) lies in channels last, and only so, on a CPU."""
-    return (
-        x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not x.is_contiguous()
-    )
+def keeps_channels_last(x: Tensor) -> bool:
+    """Whether ``instance_norm_channels_last`` should norm ``x`` (N, C, H, W): where it lies in channels last, only so.
+
+    On CUDA of single samples only (a frame of one clip), which one batch norm does without a copy; of several it would
+    be one after the other. Not measured on a card yet: ``trainer.shortcuts.plain`` switches it off, to compare.
+    """
+    if torch.compiler.is_compiling() or not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
+        return False
+    return x.device.type == "cpu" or (x.device.type == "cuda" and x.shape[0] == 1 and not is_plain())
 
 
 def reflect(x: Tensor, width: int) -> Tensor:
