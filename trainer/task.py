@@ -220,6 +220,10 @@ class Task(ABC):
         """What the last evaluation's figures are of (split, data, counts, ...), for ``eval.json``; flat."""
         return {}
 
+    def compiled(self) -> list[nn.Module]:
+        """What ``trainer.compile`` compiles, each module by itself. Default: every network as a whole."""
+        return list(self.networks().values())
+
     def shard_blocks(self) -> list[nn.Module]:
         """Modules that a sharding strategy wraps one by one."""
         return []

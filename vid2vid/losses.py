@@ -50,6 +50,20 @@ def gan_discriminator(real: Features, fake: Features, kind: Gan = Gan.lsgan) -> 
     return on_real, on_fake
 
 
+def discriminator(judged: Sequence[tuple[Features, Sequence[Features]]], kind: Gan = Gan.lsgan) -> dict[str, Tensor]:
+    """What a discriminator minimises, ``real`` and ``fake``: half the sum of both terms (spec 3.6).
+
+    Args:
+        judged: per temporal scale that had input, the features of the real input and those of each generated one
+            (composed and raw frames). Without any there is nothing to learn from, and no loss.
+    """
+    pairs = [gan_discriminator(real, fake, kind) for real, fakes in judged for fake in fakes]
+    if not pairs:
+        return {}
+    on_real, on_fake = zip(*pairs, strict=True)
+    return {"real": 0.5 * torch.stack(on_real).sum(), "fake": 0.5 * torch.stack(on_fake).sum()}
+
+
 def feature_matching(fake: Features, real: Features) -> Tensor:
     """L1 between the discriminator's features of generated and (detached) real input, the prediction left out.
 

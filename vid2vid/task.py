@@ -106,6 +106,10 @@ class Vid2VidTask(Task):
         found = notes(self.config, self._networks, self.perceptual is not None)
         return found if self._start is None else [*found, self._start.line(str(self.config.model.weights))]
 
+    def compiled(self) -> list[nn.Module]:
+        self.generator.by_hand = False
+        return [*self.generator.parts(), *(net for net in (self.d_image, self.d_video) if net is not None)]
+
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
         return [("what each stage trains", fed_table(self.config))]
 
@@ -139,7 +143,7 @@ class Vid2VidTask(Task):
             shared = [self._judge_frames(segment, ctx)]
         else:
             shared = [judged for judged in self._judge_windows(segment, ctx) if judged is not None]
-        return self._discriminator_losses(shared)
+        return losses.discriminator([(judged.real, judged.fakes) for judged in shared], self.config.model.gan)
 
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
         counted = Counted(loader)
@@ -369,19 +373,3 @@ class Vid2VidTask(Task):
                 out.frames, previous, reference, confidence
             )
         return terms
-
-    def _discriminator_losses(self, shared: list[SharedDiscriminator]) -> dict[str, Tensor]:
-        """Half the sum of both terms, over composed and raw frames and over temporal scales (spec 3.6)."""
-        on_real: list[Tensor] = []
-        on_fake: list[Tensor] = []
-        for judged in shared:
-            for fake in judged.fakes:
-                real_term, fake_term = losses.gan_discriminator(judged.real, fake, self.config.model.gan)
-                on_real.append(real_term)
-                on_fake.append(fake_term)
-        if not on_real:  # no window yet: nothing to learn from
-            return {}
-        return {
-            "real": 0.5 * torch.stack(on_real).sum(),
-            "fake": 0.5 * torch.stack(on_fake).sum(),
-        }
