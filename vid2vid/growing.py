@@ -39,6 +39,7 @@ class Layout:
         ids: classes in the order of their channels; None: not known, or the source is no label map.
         edges: whether the last channel is that of instance edges.
         kind: of the source; None: not known.
+        guess: how classes are told apart where the file does not name them.
     """
 
     channels: int
@@ -46,6 +47,7 @@ class Layout:
     ids: tuple[int, ...] | None = None
     edges: bool = False
     kind: SourceKind | None = None
+    guess: str = ""
 
     @staticmethod
     def of(model: ModelConfig) -> Layout:
@@ -65,7 +67,7 @@ class Report:
     anew: list[str] = field(default_factory=list)
     zero: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    by_position: bool = False
+    guess: str = ""
 
     def line(self, path: str) -> str:
         """All of it in one line."""
@@ -73,7 +75,7 @@ class Report:
         parts += [f"not in it, so drawn anew: {', '.join(self.anew)}"] if self.anew else []
         parts += [f"new inputs, zero at first: {', '.join(self.zero)}"] if self.zero else []
         parts += [f"in it, but left out: {', '.join(self.left_out)}"] if self.left_out else []
-        parts += ["classes by their position, as the file does not name them"] if self.by_position else []
+        parts += [f"{self.guess}, as the file does not name them"] if self.guess else []
         return "; ".join(parts)
 
 
@@ -112,7 +114,11 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig)
 
 
 def _layout_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], model: ModelConfig) -> Layout:
-    """From the configuration beside the weights, else from their shapes, classes then being known by position only."""
+    """From the configuration beside the weights, else from their shapes.
+
+    Classes are then known by position. Of a file with more of them than there are here they are ids, as in the
+    originals' weights, whose channel 7 is label 7.
+    """
     stored = meta.get("config", {}).get("model")
     if stored:
         known = {
@@ -126,7 +132,10 @@ def _layout_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], mod
     seen = infer_model(found) if "generator.scale0.labels.layers.0.conv.weight" in found else {}
     judge = found.get("d_image.scale0.layers.0.conv.weight")
     channels = seen.get("source_channels") or (here.channels if judge is None else judge.shape[1] - 3)
-    return Layout(channels, seen.get("past_frames", here.past), None, here.edges)
+    past, classes = seen.get("past_frames", here.past), channels - here.edges
+    if here.ids is not None and len(here.ids) < classes and max(here.ids) < classes:
+        return Layout(channels, past, tuple(range(classes)), here.edges, guess="classes by id = channel")
+    return Layout(channels, past, None, here.edges, guess="classes by position" if here.ids is not None else "")
 
 
 def _check_kind(path: str, here: Layout, there: Layout) -> None:
@@ -278,7 +287,7 @@ def _report_channels(here: Layout, there: Layout, placed: Index, report: Report)
     gone = sorted(set(range(there.channels)) - {source for source in placed if source is not None})
     names = [*(f"class {i}" for i in there.ids or range(there.channels - there.edges)), "instance edges"]
     report.left_out += [names[i] if here.kind is SourceKind.labels else f"source channel {i}" for i in gone]
-    report.by_position = bool(report.zero or gone) and here.ids is not None and there.ids is None
+    report.guess = there.guess if report.zero or gone else ""
 
 
 def _settings(growth: _Growth, own: Mapping[str, Tensor], name: str) -> str:

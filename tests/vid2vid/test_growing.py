@@ -235,7 +235,7 @@ def test_a_bare_file_is_read_by_position(tmp_path: Path) -> None:
     task, path = small(tmp_path, named=False)
     other = grown(path, label_ids=[7, 26, 11])
     same(run(task), run(other))
-    assert "classes by their position, as the file does not name them" in note(other)
+    assert "classes by position, as the file does not name them" in note(other)
     assert "zero at first: class 11" in note(other)
 
 
@@ -259,6 +259,15 @@ def test_the_originals_weights_grow(tmp_path: Path) -> None:
     assert (
         "drawn anew: generator.scale1, d_image.scale2, d_video.0.scale2" in text and "zero at first: class 30" in text
     )
+
+
+def test_some_of_the_originals_classes_are_known_by_id(tmp_path: Path) -> None:
+    """Their channel 7 is label 7; which ids a list of fewer classes means is therefore known."""
+    task, path = small(tmp_path, named=False, label_ids=None, num_labels=30)
+    other = grown(path, label_ids=[26, 7])
+    same(run(task), run(other), tolerance=1e-5)
+    assert "classes by id = channel, as the file does not name them" in note(other)
+    assert "left out: class 0, class 1, " in note(other)
 
 
 def test_a_generator_alone_leaves_the_discriminators_as_drawn(tmp_path: Path) -> None:
