@@ -72,11 +72,16 @@ class Report:
     def line(self, path: str) -> str:
         """All of it in one line."""
         parts = [f"a new run starts from model.weights={path}: {self.loaded} of {self.total} tensors loaded"]
-        parts += [f"not in it, so drawn anew: {', '.join(self.anew)}"] if self.anew else []
-        parts += [f"new inputs, zero at first: {', '.join(self.zero)}"] if self.zero else []
-        parts += [f"in it, but left out: {', '.join(self.left_out)}"] if self.left_out else []
+        parts += [f"not in it, so drawn anew: {_some(self.anew)}"] if self.anew else []
+        parts += [f"new inputs, zero at first: {_some(self.zero)}"] if self.zero else []
+        parts += [f"in it, but left out: {_some(self.left_out)}"] if self.left_out else []
         parts += [f"{self.guess}, as the file does not name them"] if self.guess else []
         return "; ".join(parts)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig) -> Report:
