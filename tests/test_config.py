@@ -329,6 +329,7 @@ CROSS_FIELD = [
     (["data.edge_low=300"], "data.edge_low=300 must be below data.edge_high=160"),
     (["model.source=image", "model.foreground='off'"], "data=street gives label maps"),
     (["curriculum.stages.half_short.frames=7"], "frames=7 must be a multiple of segment_frames=3; nearest: 6 or 9"),
+    (["curriculum.stages.half_short.frames=1"], "nearest: 3, or curriculum.stages.half_short.segment_frames=1"),
     (["curriculum.stages.half_short.start=0.1"], "the first stage must start at 0"),
     (["curriculum.stages.full_long.start=0.3"], "curriculum.stages.full_long.start=0.3"),
     (["curriculum.stages.full_long.scales=2"], "scales=2: must lie between 1 and model.scales=1"),
