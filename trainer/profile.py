@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class StepProfiler:
         self._profile: torch.profiler.profile | None = None
         if not enabled:
             return
+        os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # on a machine without a card it calls that an error
         activities = [torch.profiler.ProfilerActivity.CPU]
         if torch.device(device).type == "cuda":
             activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -52,6 +54,7 @@ class StepProfiler:
             on_trace_ready=self._write,
             record_shapes=True,
             profile_memory=True,
+            acc_events=True,  # there is one cycle; some releases warn that others would be lost
         )
 
     def __enter__(self) -> StepProfiler:
