@@ -1,0 +1,186 @@
+"""Every ViT preset on a pretended CUDA device, at its full size: no host wait, no tensor on the CPU, no wrong type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from fake_cuda import (
+    CUDA,
+    PretendedGenerator,
+    check_dtype,
+    check_losses,
+    fake_cuda,
+    to_fake,
+    watched,
+)
+
+from train import SCHEMAS
+from trainer import curriculum
+from trainer.cli import CONFIGS, compose
+from trainer.config import Precision
+from trainer.meter import Window
+from trainer.precision import PrecisionPolicy
+from trainer.task import StepContext
+from vit.config import Distill, DistillConfig, LossConfig, LossKind, VitConfig
+from vit.data import describe
+from vit.data.class_map import ClassMap, LabelLists
+from vit.distill import Teacher
+from vit.losses import Criterion
+from vit.report import Gallery
+from vit.task import VitTask
+
+BATCH = 256
+PRESETS = sorted(p.stem for p in (CONFIGS / "model").glob("*.yaml") if p.stem.startswith(("vit", "timm")))
+# What moves to the device once in a run.
+ONCE = {
+    "vit/mixing.py:_scale_and_shift": 0,
+    "vit/losses.py:__call__": 0,  # class weights
+}
+
+
+def made(*words: str) -> VitTask:
+    """A task whose networks have shapes only."""
+    config = compose(list(words), SCHEMAS)
+    assert isinstance(config, VitConfig)
+    with torch.device("meta"):
+        task = VitTask(replace(config, loss=LossConfig(config.loss.kind)))  # class weights need numbers
+    task.criterion = Criterion(config.loss, task.classes, describe(config).counts)
+    return task
+
+
+def context(task: VitTask, precision: Precision = Precision.bf16) -> tuple[StepContext, Window]:
+    window = Window()
+    stage = curriculum.resolve(task.config, 1, task.segments_per_batch).stages[-1]
+    policy = PrecisionPolicy(precision, CUDA, ())
+    ctx = StepContext(0, 0, stage, 0.0, CUDA, policy.amp, PretendedGenerator(), log=window.add)
+    return ctx, window
+
+
+def batch(task: VitTask, ctx: StepContext, count: int = BATCH) -> dict[str, Any]:
+    """As the prefetcher hands it over: bytes and labels on the device."""
+    height, width = ctx.stage.resolution
+    images = torch.empty(count, task.built.in_channels, height, width, dtype=torch.uint8, device=CUDA)
+    labels = torch.empty(count, dtype=torch.int64, device=CUDA)
+    return {"image": images, "label": labels, "weight": torch.empty(count, device=CUDA)}
+
+
+def place(task: VitTask) -> None:
+    to_fake(task.networks() | task.frozen())
+    if task.criterion.class_weights is not None:
+        task.criterion.class_weights = torch.empty(len(task.classes))
+
+
+def step(task: VitTask, ctx: StepContext, data: dict[str, Any]) -> None:
+    """One step's losses."""
+    for segment in task.segments(data, ctx):
+        check_dtype("the network's input", segment["images"])
+        check_dtype("the targets", segment["targets"])
+        check_losses(task.losses("main", segment, ctx))
+
+
+def train(task: VitTask, count: int = BATCH) -> None:
+    """The first step may wait where something moves to the device for good; later ones nowhere, in no precision."""
+    ctx, window = context(task)
+    data = batch(task, ctx, count)
+    with watched(ONCE):
+        step(task, ctx, data)
+    assert {name for name, _ in window._waiting} == {"top1"}
+    for precision in (Precision.bf16, Precision.fp16, Precision.fp32):
+        ctx, _ = context(task, precision)
+        with watched():
+            step(task, ctx, data)
+
+
+def evaluate(task: VitTask, judge: Any = None) -> None:
+    """Two batches are measured and looked at without a wait; needs ``train`` before it."""
+    ctx, _ = context(task)
+    task.model.eval()
+    task.judge = judge
+    names = [f"picture {i + 1}" for i in range(BATCH)]
+    with watched(double=True):
+        counted = task._measure([{**batch(task, ctx), "name": names} for _ in range(2)], ctx, Gallery(task.classes))
+    check_dtype("metrics", counted._totals, torch.float64)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset(preset: str) -> None:
+    task = made(f"model={preset}", "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.25")
+    with fake_cuda():
+        place(task)
+        train(task)
+        evaluate(task)
+
+
+SHALLOW = ("model=vit_b16", "model.depth=2")
+PARTS = {
+    "map": ["model.pool=map", "model.registers=2", "model.pos_embed=none"],
+    "gap": ["model.pool=gap", "model.pool_first=true", "model.pos_embed=sincos2d", "model.probe_norm=true"],
+    "dropped": ["model.drop_path=0.3", "model.patch_dropout=0.5", "model.dropout=0.1", "model.attention_dropout=0.1"],
+    "scaled": ["model.layer_scale=1e-4", "model.qk_norm=rms", "model.representation=768", "model.gelu=tanh"],
+    "distilled": ["model.distilled=true"],
+    "explicit": ["model.attention=explicit", "model.qk_norm=layer", "model.checkpointing=true"],
+    "resampled": ["curriculum.stages.all.resolution=[160,192]"],
+    "cropped": ["curriculum.stages.all.resolution=[168,200]", "model.fit=crop"],
+    "fixed, resampled": ["curriculum.stages.all.resolution=[160,192]", "model.pos_embed=sincos2d"],
+    "resized": ["curriculum.stages.all.resolution=[168,200]", "model.fit=resize", "model.pos_interp=bilinear_jax"],
+    "smoothed": ["loss.smoothing=0.1", "loss.class_weights=effective"],
+    "weighted": ["loss.kind=focal", "+loss.class_weight_values={star: 2}"],
+    "sigmoid": ["loss.kind=sigmoid", "augment.mixup=0.8"],
+    "bce": ["loss.kind=bce", "augment.cutmix=1.0", "augment.mixup=0.8"],
+}
+
+
+@pytest.mark.parametrize("words", PARTS.values(), ids=PARTS)
+def test_every_part(words: list[str]) -> None:
+    task = made(*SHALLOW, *words)
+    with fake_cuda():
+        place(task)
+        train(task, 16)
+        evaluate(task)
+
+
+@pytest.mark.parametrize("mode", [Distill.soft, Distill.hard])
+def test_distillation(mode: Distill) -> None:
+    task = made(*SHALLOW, "model.distilled=true")
+    network = made("model=vit_s16", "model.depth=1").model
+    task.config.distill = DistillConfig(mode, "given", temperature=3.0)
+    task.teacher = Teacher(network.eval().requires_grad_(False), [0.4] * 3, [0.2] * 3, [0.5] * 3, [0.5] * 3, (192, 192))
+    with fake_cuda():
+        place(task)
+        ctx, _ = context(task)
+        with watched(ONCE):
+            (segment,) = task.segments(batch(task, ctx), ctx)
+            losses = task.losses("main", segment, ctx)
+        check_losses(losses)
+        assert set(losses) == {"class", "distill"} and losses["distill"].requires_grad
+
+
+@pytest.mark.parametrize("kind", [LossKind.sigmoid, LossKind.focal])
+def test_several_labels(kind: LossKind) -> None:
+    task = made(*SHALLOW)
+    task.info = replace(task.info, multilabel=True)
+    task.criterion = Criterion(LossConfig(kind, class_weight_values={"star": 2.0}), task.classes, None, True)
+    with fake_cuda():
+        place(task)
+        ctx, _ = context(task)
+        data = {**batch(task, ctx), "label": torch.empty(BATCH, len(task.classes), device=CUDA)}
+        with watched(ONCE):
+            step(task, ctx, data)
+        with watched():
+            step(task, ctx, data)
+        task.model.eval()
+        with watched(double=True):
+            task._measure([data, data], ctx, Gallery(task.classes))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_other_classes_and_several_answers(several: bool) -> None:
+    task = made(*SHALLOW)
+    with fake_cuda():
+        place(task)
+        train(task, 16)
+        count = len(task.classes)
+        evaluate(task, LabelLists([[0, 1]] * BATCH) if several else ClassMap(torch.empty(count).long(), count))
