@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,14 @@ class Watch(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.prim.device.default:
+            return func(*args)
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled():  # operations come here whole, which are taken apart before elsewhere
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
         packet = func.overloadpacket
         found = list(_tensors((args, kwargs)))
         if any(t.device.type == "cuda" for t in found) or _goes_to_cuda(packet, kwargs):
@@ -228,3 +235,15 @@ def check_dtype(what: str, tensor: Tensor | None, dtype: torch.dtype = torch.flo
         raise LeftOnCpu(f"{what} is on {tensor.device}")
     if tensor is not None and tensor.dtype is not dtype:
         raise WrongDtype(f"{what} is in {tensor.dtype}, not in {dtype}")
+
+
+# What tests plant into a task's loss, and what must find it.
+PLANTED: dict[str, tuple[Callable[[Tensor], Tensor], type[CudaFault]]] = {
+    "item": (lambda loss: loss * loss.mean().item(), HostWait),
+    "mask": (lambda loss: loss.reshape(-1)[loss.reshape(-1) > 0].sum(), HostWait),
+    "tensor": (lambda loss: loss * torch.tensor(2.0, device=CUDA), HostWait),
+    "one tensor on the cpu": (lambda loss: loss * torch.ones(1), LeftOnCpu),
+    "all on the cpu": (lambda loss: loss.to("cpu", non_blocking=True), LeftOnCpu),
+    "half": (lambda loss: loss.half(), WrongDtype),
+    "double": (lambda loss: loss.double(), WrongDtype),
+}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fake_cuda import (
     CUDA,
+    PLANTED,
+    CudaFault,
     PretendedGenerator,
     check_dtype,
     check_losses,
@@ -16,11 +20,13 @@ from fake_cuda import (
     to_fake,
     watched,
 )
+from torch import Tensor
 
 from train import SCHEMAS
 from trainer import curriculum
 from trainer.cli import CONFIGS, compose
 from trainer.config import Precision
+from trainer.data import collate
 from trainer.meter import Window
 from trainer.precision import PrecisionPolicy
 from trainer.task import StepContext
@@ -88,20 +94,20 @@ def train(task: VitTask, count: int = BATCH) -> None:
     with watched(ONCE):
         step(task, ctx, data)
     assert {name for name, _ in window._waiting} == {"top1"}
-    for precision in (Precision.bf16, Precision.fp16, Precision.fp32):
+    for precision in (Precision.fp16, Precision.fp32):
         ctx, _ = context(task, precision)
         with watched():
             step(task, ctx, data)
 
 
 def evaluate(task: VitTask, judge: Any = None) -> None:
-    """Two batches are measured and looked at without a wait; needs ``train`` before it."""
+    """A batch is measured and looked at without a wait; needs ``train`` before it."""
     ctx, _ = context(task)
     task.model.eval()
     task.judge = judge
     names = [f"picture {i + 1}" for i in range(BATCH)]
     with watched(double=True):
-        counted = task._measure([{**batch(task, ctx), "name": names} for _ in range(2)], ctx, Gallery(task.classes))
+        counted = task._measure([{**batch(task, ctx), "name": names}], ctx, Gallery(task.classes))
     check_dtype("metrics", counted._totals, torch.float64)
 
 
@@ -184,3 +190,45 @@ def test_other_classes_and_several_answers(several: bool) -> None:
         train(task, 16)
         count = len(task.classes)
         evaluate(task, LabelLists([[0, 1]] * BATCH) if several else ClassMap(torch.empty(count).long(), count))
+
+
+def test_batches_are_those_of_the_data() -> None:
+    """What is pretended here has the names, types and shapes that the data set really gives."""
+    task = made(*SHALLOW)
+    with fake_cuda():
+        ctx, _ = context(task)
+        pretended = batch(task, ctx, 1)
+    dataset = task.dataset("train", ctx.stage)
+    real = collate([dataset.sample(0, np.random.default_rng(0))])
+    del pretended["weight"]  # of evaluation
+    for name, tensor in pretended.items():
+        assert (real[name].dtype, real[name].shape) == (tensor.dtype, tensor.shape), name
+
+
+@pytest.mark.parametrize(("planted", "fault"), PLANTED.values(), ids=PLANTED)
+def test_faults_planted_into_the_loss_are_found(planted: Callable[[Tensor], Tensor], fault: type[CudaFault]) -> None:
+    task = made(*SHALLOW)
+    criterion = task.criterion
+    with fake_cuda():
+        place(task)
+        ctx, _ = context(task)
+        data = batch(task, ctx, 8)
+        with watched(ONCE):
+            step(task, ctx, data)
+        task.criterion = lambda *args: planted(criterion(*args))  # type: ignore[assignment]
+        with watched(), pytest.raises(fault):
+            step(task, ctx, data)
+
+
+@pytest.mark.parametrize("name", ["item", "tensor", "one tensor on the cpu"])
+def test_faults_planted_into_evaluation_are_found(name: str) -> None:
+    planted, fault = PLANTED[name]
+    task = made(*SHALLOW)
+    criterion = task.criterion
+    with fake_cuda():
+        place(task)
+        train(task, 8)
+        task.criterion = lambda *args: planted(criterion(*args))  # type: ignore[assignment]
+        task.criterion.independent = False  # type: ignore[attr-defined]
+        with pytest.raises(fault):
+            evaluate(task)
