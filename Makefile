@@ -1,26 +1,38 @@
 # Each target makes .venv and installs what it needs; PYTHON=python3.12 chooses another interpreter (3.11 to 3.13).
+# CONSTRAINTS=constraints.txt installs the versions that BENCHMARKS.md was measured with in place of the newest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
+INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-slow test-oldest lint clean pinned
 
 help:
-	@echo "make demo   train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
-	@echo "make test   run the tests without the slow and the GPU ones, with coverage"
-	@echo "make lint   ruff and pyright"
-	@echo "make setup  only install into $(VENV)"
-	@echo "make clean  remove $(VENV) and caches; runs/ stays"
+	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
+	@echo "make test         run the tests without the slow and the GPU ones, with coverage"
+	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
+	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
+	@echo "make lint         ruff and pyright"
+	@echo "make setup        only install into $(VENV); CONSTRAINTS=constraints.txt: the versions of BENCHMARKS.md"
+	@echo "make clean        remove environments and caches; runs/ stays"
 
-setup: $(VENV)/core.stamp
+setup: $(VENV)/core.stamp $(if $(CONSTRAINTS),pinned)
 
 demo: $(VENV)/core.stamp
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/dev.stamp
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -m "not slow and not gpu" \
-		-n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term $(TESTS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "not slow and not gpu" \
+		--cov --cov-report=term $(TESTS)
+
+test-slow: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "slow and not gpu" --durations=10 $(TESTS)
+
+test-oldest: $(OLDEST)/dev.stamp
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/bin/python $(PYTEST) -m "not slow and not gpu" $(TESTS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -31,13 +43,24 @@ lint: $(VENV)/dev.stamp
 $(VENV)/core.stamp: pyproject.toml
 	@test -x $(BIN)/pip || { echo "making $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
 	@echo "installing vivid and what it needs (torch is large: 1 to 5 minutes)"
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable .
+	$(BIN)/pip $(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	$(BIN)/pip $(INSTALL) --editable '.[dev]'
+	@touch $@
+
+pinned: $(VENV)/core.stamp
+	$(BIN)/pip $(INSTALL) --editable .
+
+$(OLDEST)/dev.stamp: pyproject.toml tests/oldest.py
+	@test -x $(OLDEST)/bin/pip || { echo "making $(OLDEST)"; rm -rf $(OLDEST); $(PYTHON) -m venv $(OLDEST); }
+	@echo "installing the oldest versions that pyproject.toml allows (torch is large: 1 to 5 minutes)"
+	$(PYTHON) tests/oldest.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --disable-pip-version-check --quiet --constraint $(OLDEST)/constraints.txt \
+		--editable '.[dev,eval]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
-	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)*' -prune -exec rm -rf {} +

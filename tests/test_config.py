@@ -450,8 +450,7 @@ def test_a_sweep_names_runs_by_what_is_swept(run_train, tmp_path: Path) -> None:
     done = run_train("-m", "model=vid2vid_tiny", "seed=0,1", "name=s", "trainer.dry_run=true")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("generator") >= 2
-    shown = cli._name_by_what_is_swept(["-m", "model=vid2vid", "seed=0,1", "name=s", "optim.g.lr=1e-3,1e-4"])
-    assert shown == "hydra.job.config.override_dirname.exclude_keys=[model,name]"
+    assert "run directory runs/s/seed=0" in done.stdout and "run directory runs/s/seed=1" in done.stdout
 
 
 @pytest.mark.slow

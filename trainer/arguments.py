@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import RunConfig
+from trainer.configuration import at_home
 from trainer.errors import ConfigError
 from trainer.help import field_comments
 from trainer.schema import (
@@ -77,6 +78,7 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[Run
             problems.append(f"{name}=... is missing" + (f": {comments[name]}" if comments.get(name) else ""))
     if problems:
         raise ConfigError(problems)
+    given = at_home(given)
     if OVERRIDES in field_types(schema):
         given[OVERRIDES] = passed_on
     return to_dataclass(schema, given)

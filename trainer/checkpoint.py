@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.errors import CheckpointError, ConfigError
-from trainer.state_io import TREE, load_state, save_tensors, tensor_bytes
+from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 
 __all__ = ["Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
@@ -46,11 +46,15 @@ class Checkpoints:
     """The checkpoints of one run.
 
     In a run of several processes all of them construct it and call ``save`` and ``load`` together; rank 0
-    writes everything but the other ranks' own shards of the state.
+    writes everything but the other ranks' own shards of the state, and checks that these have arrived.
 
     Args:
         run_dir: the run directory.
         keep: how many of the newest checkpoints stay; at least 1.
+
+    Attributes:
+        group: the process group to agree through; None: torch's default one. Writing may take longer than the default
+            group of a device lets others wait.
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
@@ -58,6 +62,7 @@ class Checkpoints:
             raise ConfigError(f"trainer.keep={keep}: at least one checkpoint must be kept")
         self.folder = Path(run_dir) / "checkpoints"
         self.keep = keep
+        self.group: Any = None
 
     def save(
         self,
@@ -94,6 +99,13 @@ class Checkpoints:
             temporary.mkdir()
 
         def finish() -> None:
+            lacking = missing_parts(temporary / STATE)
+            if lacking:
+                raise FileNotFoundError(
+                    errno.ENOENT,
+                    f"{len(lacking)} part(s) of other processes are not there ({', '.join(lacking[:3])}): the run "
+                    "directory must lie on a file system that all processes share",
+                )
             _write_text(temporary / STATE / TREE, tree)
             save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
@@ -108,9 +120,9 @@ class Checkpoints:
             self._publish(temporary, final)
 
         try:
-            _together(prepare)
-            tree = save_tensors(temporary / STATE, state)
-            _together(finish)
+            self._together(prepare)
+            tree = save_tensors(temporary / STATE, state, self.group)
+            self._together(finish)
         except (Exception, CheckpointException) as error:  # the second is a BaseException
             if _rank() == 0:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -153,7 +165,24 @@ class Checkpoints:
         reason = _damage(path)
         if reason:
             raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
-        return load_state(path / STATE, template, map_location), read_meta(path)
+        return load_state(path / STATE, template, map_location, self.group), read_meta(path)
+
+    def _together(self, action: Callable[[], None]) -> None:
+        """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return action()
+        outcome: list[Any] = [None]
+        if dist.get_rank() == 0:
+            try:
+                action()
+            except Exception as error:
+                outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}", _reason(error))]
+                dist.broadcast_object_list(outcome, group=self.group)
+                raise
+        dist.broadcast_object_list(outcome, group=self.group)
+        if outcome[0] is not None:
+            number, text, reason = outcome[0]
+            raise OSError(number, reason) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
 
     def _complete(self) -> list[Path]:
         """Undamaged checkpoints, newest first."""
@@ -201,6 +230,8 @@ class Checkpoints:
                 f"{f'{kept.name} is still there' if kept else 'No earlier checkpoint exists'}. "
                 "Free some space, or lower trainer.keep, then start the same command again"
             )
+        if error.errno == errno.ENOENT:
+            return f"cannot write {final}: {error.strerror}"
         return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
 
 
@@ -267,22 +298,8 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def _together(action: Callable[[], None]) -> None:
-    """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return action()
-    outcome: list[Any] = [None]
-    if dist.get_rank() == 0:
-        try:
-            action()
-        except Exception as error:
-            outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}")]
-            dist.broadcast_object_list(outcome)
-            raise
-    dist.broadcast_object_list(outcome)
-    if outcome[0] is not None:
-        number, text = outcome[0]
-        raise OSError(number, text) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _os_error(error: BaseException) -> OSError | None:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from trainer.config import RunConfig
 from trainer.configuration import check_resume, load_yaml, resolve
 from trainer.errors import ConfigError, UserError
 from trainer.help import help_text
-from trainer.schema import Schemas, did_you_mean
+from trainer.schema import Schemas, did_you_mean, show
 from trainer.words import written_out
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
@@ -31,6 +32,7 @@ __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RANK_0_SAYS_IT_S = 15.0
+FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     Raises:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
-    sweep = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-    argv = written_out(sys.argv[1:], sweep)
+    sweep = asks_for_sweep(sys.argv[1:])
+    argv = flags_first(written_out(sys.argv[1:], sweep))
     schemas = {name: entry.schema for name, entry in tasks.items()}
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
@@ -70,23 +72,78 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
 
     def job(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
         hydra = HydraConfig.get()
-        run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir) if sweep else Path(hydra.run.dir)
+        swept = hydra.mode == RunMode.MULTIRUN  # also asked for by hydra.mode, or by an experiment
+        made = Path(hydra.sweep.dir, hydra.sweep.subdir) if swept else Path(hydra.run.dir)
+        run_dir = sweep_folder(hydra, argv) if swept else made
         try:
             config = resolve(composed, schemas)
-            return run(config, tasks[config.task], run_dir)
+            metrics, stopped = _run(config, tasks[config.task], run_dir)
         except Exception as error:
-            if sweep:
+            if swept:
+                if isinstance(error, UserError):  # told at once: the other jobs may take days
+                    sys.stderr.write(f"{run_dir} failed: {user_message(error)}\n")
                 raise
             failures.append(error)  # Hydra would put a line of its own before it
             return None
         finally:
+            _remove_empty(made)
             _remove_empty(run_dir)
+        if stopped and swept and hydra.launcher._target_.endswith(".BasicLauncher"):
+            raise SweepStopped  # else the launcher would start the next one
+        return metrics
 
-    _run_hydra(job, argv, schemas, sweep)
+    try:
+        _run_hydra(job, argv, schemas)
+    except SweepStopped:
+        sys.stdout.write("the sweep is stopped; the same command goes on with it\n")
     if failures:
         raise failures[0]
+
+
+class SweepStopped(BaseException):
+    """A job of a sweep was asked to stop, and so the sweep is. No Exception: Hydra would go on with the next job."""
+
+
+def flags_first(words: Sequence[str]) -> list[str]:
+    """Flags before all ``key=value``: Hydra's parser takes none between two of them."""
+    assignments = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    return [word for word in words if word not in assignments] + assignments
+
+
+def asks_for_sweep(argv: Sequence[str]) -> bool:
+    """Whether the words ask Hydra for a sweep: ``-m``, ``--multirun``, which may be shortened, or ``hydra.mode``."""
+    flags = {"-m", *("--multirun"[:length] for length in range(3, 11))}
+    return any(word in flags or word == "hydra.mode=MULTIRUN" for word in argv)
+
+
+def sweep_folder(hydra: Any, argv: Sequence[str]) -> Path:
+    """The run directory of a job of a sweep: named by what differs between jobs, as ``runs/NAME/lr=0.1,seed=1``.
+
+    Args:
+        hydra: Hydra's own configuration, of this job.
+        argv: what was typed; what is there and not swept is the same in all jobs.
+    """
+    if any(word.startswith("hydra.sweep.subdir=") for word in argv):
+        return Path(hydra.sweep.dir, hydra.sweep.subdir)
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    fixed = set()
+    for word in argv:
+        with suppress(HydraException):  # a wrong one was reported by the composition; flags are none
+            override = parser.parse_override(word)
+            if not override.is_sweep_override():
+                fixed.add(override.key_or_group)
+    own = [parser.parse_override(word) for word in hydra.overrides.task]
+    parts = sorted(f"{o.key_or_group}={show(o.value())}" for o in own if o.key_or_group not in fixed)
+    name = re.sub(r"[/\\\0\s]+", "-", ",".join(parts))
+    if len(name.encode()) > FOLDER_BYTES:
+        name = name.encode()[: FOLDER_BYTES - 17].decode(errors="ignore") + f"-{zlib.crc32(name.encode()):08x}"
+    return Path(hydra.sweep.dir, name)
 
 
 def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
@@ -99,6 +156,11 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
     Returns:
         The metrics of the last evaluation (what a Hydra sweeper may optimise); what a dry run printed.
     """
+    return _run(config, entry, run_dir)[0]
+
+
+def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, bool]:
+    """``run``, and whether it was asked to stop."""
     problems = entry.problems(config)
     if problems:
         raise ConfigError(problems)
@@ -107,7 +169,9 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
     from trainer.loop import Trainer  # torch comes in here
 
     trainer = Trainer(config, lambda: entry.build(config), run_dir, changed=changed)
-    return trainer.dry_run() if config.trainer.dry_run else trainer.fit()
+    if config.trainer.dry_run:
+        return trainer.dry_run(), False
+    return trainer.fit(), trainer.stop.requested
 
 
 def register(schemas: Schemas) -> None:
@@ -207,16 +271,15 @@ def user_message(error: UserError) -> str:
     return text.strip()
 
 
-def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas, sweep: bool) -> None:
+def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas) -> None:
     import hydra
 
     from trainer.overrides import ERRORS, explain
 
     register(schemas)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
-    extra = [_name_by_what_is_swept(argv)] if sweep else []
     before = sys.argv
-    sys.argv = [before[0], *argv, *extra]
+    sys.argv = [before[0], *argv]
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=ROOT)(job)()
     except ERRORS as error:
@@ -224,22 +287,6 @@ def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas,
         raise explain(error, words, CONFIGS, ROOT, schemas) from error
     finally:
         sys.argv = before
-
-
-def _name_by_what_is_swept(argv: Sequence[str]) -> str:
-    """An override that leaves what is the same in all jobs of a sweep out of the names of their folders."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    fixed = []
-    for word in argv:
-        if word.startswith("-"):
-            continue
-        with suppress(HydraException):  # a wrong one is reported by the composition
-            override = OverridesParser.create().parse_override(word)
-            if not override.is_sweep_override():
-                fixed.append(override.key_or_group)
-    return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"
 
 
 def _chooses_model(overrides: Sequence[str]) -> bool:

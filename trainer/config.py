@@ -42,6 +42,11 @@ class ScheduleKind(Enum):
     rsqrt = "rsqrt"  # 1 / sqrt(1 + t / timescale) from the end of warm-up; straight down to `final` from `decay_start`
 
 
+class DataChanged(Enum):
+    stop = "stop"
+    accept = "accept"
+
+
 OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
 
 
@@ -98,8 +103,14 @@ class StageConfig:
     trainable: list[str] = field(default_factory=lambda: ["*"])  # names (fnmatch) that train; "!name": not that one
 
 
+class Console(Enum):
+    short = "short"
+    full = "full"
+
+
 @dataclass
 class LoggerConfig:
+    console: Console = Console.short  # a record's line: the few numbers that one steers by, or all of them
     tensorboard: bool = True
     videos: bool = True  # pictures and videos into TensorBoard as well as samples/
     curves: bool = True  # curves.png in the run directory at the end
@@ -111,6 +122,7 @@ class TrainerConfig:
 
     max_steps: int | None = None  # one of max_steps and max_samples ends the run
     max_samples: int | None = None
+    budget: str | None = None  # 7m, 2h: lay the whole schedule into this time of training, as timed at the start
     max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
     log_every: int = 20
     eval_every: int | None = None  # None: at the end only; 0: never
@@ -130,6 +142,7 @@ class TrainerConfig:
     dry_run: bool = False
     preflight: bool | None = None  # one step of the largest stage first; None: on CUDA only
     resume: str = "auto"  # auto | never | a checkpoint directory
+    data_changed: DataChanged = DataChanged.stop  # resuming on other data (classes, files): refuse, or go on with them
     replay: str | None = None  # a nonfinite/step-N directory: run that one step again and stop
     ema: float | None = 0.999  # decay per step, ramped up as min(ema, (1 + step) / (10 + step)); None: no EMA
     on_nonfinite: OnNonFinite = OnNonFinite["raise"]

@@ -5,6 +5,7 @@ Loads no torch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -36,10 +37,20 @@ def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:
             raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     else:
         container = dict(composed)
+    container = at_home(container)
     task = str(container.get("task", ""))
     if task not in schemas:
         raise ConfigError(f"task={task or 'null'} is not one of: {', '.join(schemas)}{did_you_mean(task, schemas)}")
     return to_dataclass(schemas[task], container)
+
+
+def at_home(value: Any) -> Any:
+    """Nested plain data with ``~`` at the beginning of texts written out: shells do so for single words only."""
+    if isinstance(value, Mapping):
+        return {key: at_home(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [at_home(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value
 
 
 def flatten(container: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ schedules) counted in samples: ``resolve`` finds the number of samples after whi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,6 +15,8 @@ from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.task import Stage
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+ENDLESS = 10**9  # samples: the length of a run until trainer.budget is laid out
 AUTO = "auto"  # trainer.micro_batch: see trainer/micro_batch.py
 
 
@@ -42,13 +45,27 @@ class Curriculum:
         return min(samples_seen / self.total_samples, 1.0)
 
     def largest(self) -> Stage:
-        """The stage in the run whose micro-batch has most pixels: the one that needs most memory."""
+        """The stage in the run whose micro-batch has most pixels; the later one of equals."""
 
-        def pixels(stage: Stage) -> float:
+        def pixels(stage: Stage) -> tuple[float, int]:
             height, width = stage.resolution
-            return height * width * stage.frames * stage.batch_size / stage.accumulate
+            return height * width * stage.frames * stage.batch_size / stage.accumulate, stage.index
 
         return max((stage for stage in self.stages if stage.index in self.reached), key=pixels)
+
+    def demanding(self, cost: Callable[[Stage], tuple[float, ...]]) -> list[Stage]:
+        """The stages in the run of which no other costs at least as much in every respect; the later one of equals."""
+        costs = {stage.index: cost(stage) for stage in self.stages if stage.index in self.reached}
+
+        def covered(index: int) -> bool:
+            return any(
+                all(theirs >= own for theirs, own in zip(costs[other], costs[index], strict=True))
+                and (costs[other] != costs[index] or other > index)
+                for other in costs
+                if other != index
+            )
+
+        return [stage for stage in self.stages if stage.index in costs and not covered(stage.index)]
 
     def table(self) -> list[list[str]]:
         """Heading and one row a stage, as text."""
@@ -99,10 +116,11 @@ def problems(config: RunConfig, world: int = 1) -> list[str]:
     """What is wrong with the table and the run's length, one line each. Needs neither torch nor the task."""
     found = _length_problems(config)
     table = rows(config)
+    micro = None
     try:
+        budget_seconds(config)
         micro = micro_batch(config)
     except ConfigError as error:
-        micro = None
         found += error.problems
     named = getattr(config.curriculum, "stages", None) or {}
     for name, row in table.items():
@@ -169,6 +187,22 @@ def micro_batch(config: RunConfig) -> int | str | None:
     return int(value)
 
 
+def budget_seconds(config: RunConfig) -> float | None:
+    """``trainer.budget``, as ``7m``, ``1.5h``, ``1h30m``, ``90s`` or ``2d``, in seconds; None: there is none.
+
+    Raises:
+        ConfigError: it is something else, or no time at all.
+    """
+    text, total = config.trainer.budget, 0.0
+    if text is None:
+        return None
+    if re.fullmatch(r"(?:\d+(?:\.\d+)?[dhms])+", text):
+        total = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)([dhms])", text))
+    if total <= 0:
+        raise ConfigError(f"trainer.budget={text}: give a time with its unit, like 7m, 1.5h, 1h30m or 90s")
+    return total
+
+
 def with_micro_batches(table: Curriculum, world: int, sizes: Mapping[str, int]) -> Curriculum:
     """The table with ``accumulate`` as micro-batches of ``sizes[stage name]`` samples a process make it."""
     stages = tuple(
@@ -180,7 +214,7 @@ def with_micro_batches(table: Curriculum, world: int, sizes: Mapping[str, int]) 
 
 def _length_problems(config: RunConfig) -> list[str]:
     found, trainer = [], config.trainer
-    if trainer.max_steps is None and trainer.max_samples is None:
+    if trainer.max_steps is None and trainer.max_samples is None and trainer.budget is None:
         found.append("trainer.max_steps and trainer.max_samples are both null: give one, it ends the run")
     for name in ("max_steps", "max_samples", "max_minutes"):
         value = getattr(trainer, name)
@@ -231,6 +265,8 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
     if found:
         raise ConfigError(found)
     by_samples, by_steps = config.trainer.max_samples, config.trainer.max_steps
+    if by_samples is None and by_steps is None:
+        by_samples = ENDLESS
 
     def stages_for(total: int) -> tuple[Stage, ...]:
         return _stages(config, total, world)

@@ -48,6 +48,11 @@ class EMA:
         """Moves the averages towards the weights as they are after step number ``step``."""
         averages = [self._average[name] for name in self._parameters]
         foreach.lerp_(averages, [p.data for p in self._parameters.values()], 1.0 - self.decay_at(step))
+        self.copy_buffers()
+
+    @torch.no_grad()
+    def copy_buffers(self) -> None:
+        """Takes the networks' buffers over as they are."""
         buffers = self._buffers()
         if buffers:
             foreach.copy_([self._average[name] for name in buffers], list(buffers.values()))

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +26,35 @@ from trainer.media import gif_bytes, write_png, write_video
 _log = logging.getLogger(__name__)
 
 PLAIN_PROGRESS_S = 30.0  # seconds between two progress lines where there is no terminal
+CONSOLE_WIDTH = 110
+TOLD_WAIT = 0.1  # share of the time that training waits for data, from which on the console says so
 
 
 class RunLogger:
     """Writes the run directory (all but checkpoints) and talks to the console. Silent where rank is not 0.
 
+    Until ``begin`` only ``train.log`` grows: a run that cannot start leaves what an earlier one wrote there alone.
+
     Args:
-        run_dir: created with ``config.yaml``, ``train.log``, ``metrics.jsonl``, ``samples/`` and
-            ``tensorboard/``.
-        config_yaml: the resolved configuration.
+        run_dir: created with ``train.log``.
         rank: number of this process.
         tensorboard: whether scalars go to TensorBoard too.
-        resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
-            0 starts a new run.
-        resume_evaluated: step of the last evaluation that the run knows of; None is any.
         videos: whether pictures and videos go to TensorBoard too.
+        packages: top-level packages whose log messages (``logging``, from INFO on) the console shows, each once.
     """
 
     def __init__(
         self,
         run_dir: Path,
-        config_yaml: str,
         rank: int = 0,
         tensorboard: bool = True,
-        resume_step: int = 0,
         *,
-        resume_evaluated: int | None = None,
         videos: bool = True,
+        packages: Sequence[str] = ("trainer",),
     ) -> None:
         self.run_dir, self.active = Path(run_dir), rank == 0
-        self._tensorboard, self._videos, self._resume_step = tensorboard, videos, resume_step
+        self._tensorboard, self._videos, self._resume_step = tensorboard, videos, 0
+        self._metrics: Any = None
         self._writer: Any = None
         self._bar: Any = None
         self._began: tuple[float, int] | None = None
@@ -63,16 +62,33 @@ class RunLogger:
         if not self.active:
             return
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        # Everything that goes through `logging` lands in train.log; what our own packages say is shown as well.
+        self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self._shown = _Shown(self._console, packages)
+        self._levels = {name: logging.getLogger(name).level for name in packages}
+        for name in packages:
+            logging.getLogger(name).setLevel(logging.INFO)
+        for handler in (self._file, self._shown):
+            logging.getLogger().addHandler(handler)
+
+    def begin(self, config_yaml: str, resume_step: int = 0, resume_evaluated: int | None = None) -> None:
+        """The run really starts, or goes on: ``config.yaml``, ``metrics.jsonl``, ``samples/`` and TensorBoard.
+
+        Args:
+            config_yaml: the resolved configuration.
+            resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
+                0 starts a new run.
+            resume_evaluated: step of the last evaluation that the run knows of; None is any.
+        """
+        if not self.active:
+            return
+        self._resume_step = resume_step
         _replace(self.run_dir / "config.yaml", config_yaml)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
         repair_metrics(metrics, resume_step, resume_evaluated)
         self._metrics = metrics.open("a", encoding="utf-8")
-        # everything that goes through `logging` lands in train.log as well; the console is the command's
-        # business
-        self._file = logging.FileHandler(self.run_dir / "train.log", encoding="utf-8")
-        self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        logging.getLogger().addHandler(self._file)
 
     def __enter__(self) -> RunLogger:
         return self
@@ -105,12 +121,17 @@ class RunLogger:
                     writer.add_scalar(tag, value, plain["step"])
             writer.flush()  # a killed run must not lose curves that its checkpoint has already passed
 
-    def text(self, line: str) -> None:
-        """Show a line on the console, above the bar where there is one, and keep it in ``train.log``."""
+    def text(self, line: str, kept: str | None = None) -> None:
+        """Show a line on the console, above the bar where there is one, and keep it in ``train.log``.
+
+        Args:
+            line: for the console.
+            kept: for the file, where it is another one.
+        """
         if not self.active:
             return
         self._console(line)
-        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
+        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line if kept is None else kept, None, None))
 
     def visuals(self, pictures: Mapping[str, Tensor], step: int, fps: float = 10.0) -> None:
         """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as mp4 into ``samples/``.
@@ -162,7 +183,7 @@ class RunLogger:
 
     def flush(self) -> None:
         """Bring everything to the disk; call before a checkpoint."""
-        if self.active:
+        if self.active and self._metrics is not None:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
             if self._writer is not None:
@@ -177,10 +198,14 @@ class RunLogger:
             self._bar.close()
         if self._writer is not None:
             self._writer.close()
-        with contextlib.suppress(OSError):  # a full disk was reported when the record was written
-            self._metrics.close()
-        logging.getLogger().removeHandler(self._file)
-        self._file.close()
+        if self._metrics is not None:
+            with contextlib.suppress(OSError):  # a full disk was reported when the record was written
+                self._metrics.close()
+        for handler in (self._file, self._shown):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
 
     def _console(self, line: str) -> None:
         if self._bar is not None:
@@ -217,6 +242,27 @@ class RunLogger:
             purge = self._resume_step + 1 if self._resume_step else 0
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge)
         return self._writer
+
+
+class _Shown(logging.Handler):
+    """Messages of some packages as console lines, equal ones once: data sets are opened anew in every stage."""
+
+    def __init__(self, show: Callable[[str], None], packages: Sequence[str]) -> None:
+        super().__init__(logging.INFO)
+        self._show, self._packages = show, tuple(packages)
+        self._before: set[str] = set()
+        self._owner = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        ours = record.name.split(".")[0] in self._packages
+        if (ours or record.levelno >= logging.WARNING) and line not in self._before:
+            self._before.add(line)
+            if os.getpid() == self._owner:
+                self._show(line)
+            else:  # a data worker, which has a bar of its own to disturb
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
 
 
 def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:
@@ -274,6 +320,29 @@ def format_line(record: Mapping[str, Any]) -> str:
     if record.get("eta_s") is not None:
         parts.append(f"ETA {format_time(float(record['eta_s']))}")
     return " | ".join(part for part in parts if part)
+
+
+def short_line(record: Mapping[str, Any], columns: Sequence[str], width: int = CONSOLE_WIDTH) -> str:
+    """A training record in a console line: step, share done, a few numbers, pace, time left.
+
+    Args:
+        record: see ``format_line``; ``progress`` (0..1) too.
+        columns: names among ``losses``, the most telling first; those that do not fit are left out, from the last on.
+        width: characters of a line.
+    """
+    done = 100 * float(record["progress"])
+    head = f"step {record['step']} | {done:.{1 if done < 10 else 0}f} %"
+    if record.get("stage") is not None:
+        head += f" | {record['stage']}"
+    pace = f"{_pace(record['samples_per_s'])} samples/s"
+    if float(record.get("data_wait") or 0.0) >= TOLD_WAIT:
+        pace += f", data wait {100 * float(record['data_wait']):.0f} %"
+    tail = f"{pace} | ETA {format_time(float(record['eta_s']))}"
+    losses = record.get("losses", {})
+    numbers = [f"{name} {float(losses[name]):.3g}" for name in columns if losses.get(name) is not None]
+    while numbers and len(f"{head} | {' '.join(numbers)} | {tail}") > width:
+        numbers.pop()
+    return " | ".join(part for part in (head, " ".join(numbers), tail) if part)
 
 
 def _pace(rate: float) -> str:

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from trainer import micro_batch, optim, plots, rehearsal, state
-from trainer.logs import format_line
+from trainer import budget, micro_batch, optim, plots, rehearsal, state
+from trainer.config import Console
+from trainer.logs import format_line, short_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
 from trainer.splitting import split_batch
 from trainer.task import Phase, Segment, StepContext
+
+LONG_S = 2 * 3600.0  # of a run on a CPU
 
 
 class Trainer(Runtime):
@@ -50,13 +54,16 @@ class Trainer(Runtime):
         with self.session():
             if self.settings.replay is not None:
                 return rehearsal.replay(self, Path(self.settings.replay))
+            budget.take_over(self)
             if self.finished and self.done_file.exists():
                 self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*")
                 return self.metrics
-            self.done_file.unlink(missing_ok=True)
             micro_batch.settle(self)
+            budget.settle(self)
             if rehearsal.wanted(self):
                 rehearsal.preflight(self)
+            self.begin()
+            self.done_file.unlink(missing_ok=True)
             if self.step and self.at_boundary():  # an evaluation may have been due when the run was stopped
                 return self.metrics
             while not self.finished:
@@ -65,7 +72,7 @@ class Trainer(Runtime):
                     self.enter(stage)
                 self.train_batch(self.next_batch())
                 if self.at_boundary():
-                    self.logger.text(f"stopped at step {self.step}; the same command goes on from here")
+                    self.logger.text(f"stopped at step {self.step}; {self.how_to_go_on()}")
                     return self.metrics
             self.finish()
         return self.metrics
@@ -98,7 +105,7 @@ class Trainer(Runtime):
         self.samples_seen += stage.batch_size
 
     def train_step(self, segments: Sequence[Segment], ctx: StepContext) -> None:
-        """One step: every phase that is due, on one segment of every micro-batch.
+        """One step: the gradients of every phase that is due, on one segment of every micro-batch; then all step.
 
         Args:
             segments: one per micro-batch.
@@ -107,45 +114,54 @@ class Trainer(Runtime):
         due = [phase for phase in self.active if ctx.step % self.every(phase) == 0]
         self.guard.begin(segments, ctx, [phase.name for phase in due])
         for phase in due:
-            optimizer, parameters = self.optimizers[phase.name], self.trained[phase.name]
+            self.optimizers[phase.name].zero_grad(set_to_none=True)
+        for index, segment in enumerate(segments):
+            with self.parallel.micro_batch(last=index == len(segments) - 1):
+                for number, phase in enumerate(due):
+                    self.guard.watch(number, self.add_gradients(phase, segment, ctx, len(segments)))
+            segment.forget()
+        used, norms, broken = {}, {}, []
+        for name in (phase.name for phase in due):
+            parameters = list(self.trained[name].values())
+            self.parallel.synchronize(parameters)
+            used[name] = [p for p in parameters if p.grad is not None]
+            norms[name], bad = self.precision.norm(name, used[name])
+            broken.append(bad)
+        bad = self.guard.judge(broken)
+        for phase in due:
+            optimizer = self.optimizers[phase.name]
+            if used[phase.name]:
+                self.window.add(f"{phase.name}/grad_norm", norms[phase.name], finite=True)
+                self.precision.step(phase.name, optimizer, used[phase.name], self.clip(phase), norms[phase.name], bad)
             optimizer.zero_grad(set_to_none=True)
-            self.accumulate(phase, segments, ctx)
-            self.parallel.synchronize(list(parameters.values()))
-            bad = self.guard.agree()
-            if phase is not due[-1]:
-                self.guard.remember(phase.name, parameters)
-            used = [p for p in parameters.values() if p.grad is not None]
-            if used:
-                norm, bad = self.precision.step(phase.name, optimizer, used, self.clip(phase), bad)
-                self.window.add(f"{phase.name}/grad_norm", norm)
-            optimizer.zero_grad(set_to_none=True)
-            if self.guard.after_phase(bad):
-                break
         self.guard.end()
-        if self.ema is not None:
+        if self.ema is not None and not self.guard.still:
             self.ema.update(ctx.step)
         self.step += 1
 
-    def accumulate(self, phase: Phase, segments: Sequence[Segment], ctx: StepContext, communicate: bool = True) -> None:
-        """Gradients of a phase's mean loss over segments, added to what its parameters have.
+    def add_gradients(self, phase: Phase, segment: Segment, ctx: StepContext, parts: int = 1) -> Tensor:
+        """Adds the gradients of a phase's loss on one micro-batch to what its parameters have.
 
         Args:
             phase: whose loss; only its parameters get gradients.
-            segments: one per micro-batch.
+            segment: of the micro-batch.
             ctx: of this step.
-            communicate: with ``ddp``, whether the last backward pass reduces gradients over processes.
+            parts: micro-batches whose mean the phase minimises.
+
+        Returns:
+            The loss on this micro-batch; 0 where there is nothing to learn from.
         """
-        parameters = list(self.trained[phase.name].values())
         ctx.loss_scale = self.precision.loss_scale(phase.name)
-        for index, segment in enumerate(segments):
-            with self.parallel.micro_batch(last=communicate and index == len(segments) - 1):
-                losses = self.task.losses(phase.name, segment, ctx)
-                loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
-                self.guard.watch(loss)
-                if loss.requires_grad:  # else the phase has nothing to learn from this segment
-                    self.parallel.backward(self.precision.scale(phase.name, loss / len(segments)), parameters)
-            for name, value in losses.items():
-                self.window.add(f"{phase.name}/{name}", value)
+        losses = self.task.losses(phase.name, segment, ctx)
+        for name, value in losses.items():
+            self.window.add(f"{phase.name}/{name}", value)
+        if not losses:
+            return torch.zeros((), device=self.device)
+        loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
+        if loss.requires_grad:
+            parameters = list(self.trained[phase.name].values())
+            self.parallel.backward(self.precision.scale(phase.name, loss / parts), parameters)
+        return loss.detach()
 
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""
@@ -158,6 +174,13 @@ class Trainer(Runtime):
         if (stopping and self.saved != self.step) or self.crossed(self.settings.checkpoint_every, self.saved):
             self.save()
         return stopping
+
+    def how_to_go_on(self) -> str:
+        """What to do after a stop."""
+        if self.settings.resume == "auto":
+            return "the same command goes on from here"
+        start = "starts anew" if self.settings.resume == "never" else f"starts again from {self.settings.resume}"
+        return f"the same command {start}, for trainer.resume={self.settings.resume}: leave that out to go on from here"
 
     def finish(self) -> None:
         """Last evaluation, last checkpoint, ``done.json``; leaves the last undone when asked to stop meanwhile."""
@@ -185,6 +208,8 @@ class Trainer(Runtime):
         stage = self.stage or self.enter(self.curriculum.stages[self.stage_index])
         self.guard.settle()
         self.parallel.broadcast(b for module in self.networks.values() for b in module.buffers())
+        if self.ema is not None:
+            self.ema.copy_buffers()  # its copies follow: all processes evaluate what the checkpoint will hold
         with self.evaluation_mode():
             dataset, ctx = self.task.dataset("val", stage), self.context()
             ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
@@ -199,6 +224,7 @@ class Trainer(Runtime):
                     loader = self.evaluation_loader(dataset, stage, 0, 1)
                     ctx.sum = lambda tensor: tensor  # one process has all of the data here
                     self.logger.visuals(self.task.visuals(loader, ctx), self.step)
+        self.parallel.any(False)  # rank 0 draws: whoever is ready waits here, not in a collective of the device
         self.evaluated = self.step
         note = self.task.evaluation_note(stage)
         record = {
@@ -236,9 +262,20 @@ class Trainer(Runtime):
         if self.guard.skipped:
             record["skipped"] = self.guard.skipped
         self.logger.scalars(record)
-        self.logger.text(format_line(record))
+        self.logger.text(self.shown_record(record), kept=format_line(record))
         self.logger.progress(self.step, self.curriculum.total_samples, samples, rates["samples_per_s"])
+        if not self.shown:
+            self.hint_at_length(record["eta_s"])
         self.shown = True
+
+    def shown_record(self, record: dict[str, Any]) -> str:
+        """The console's line of a record."""
+        columns = self.task.console()
+        if self.config.logger.console is Console.full or not columns:
+            return format_line(record)
+        stage = record["stage"] if len(self.curriculum.reached) > 1 else None
+        done = self.curriculum.progress(record["samples_seen"])  # after this step; the schedule's is that before
+        return short_line({**record, "progress": done, "stage": stage}, columns)
 
     def show_pace(self, samples: int) -> None:
         """Speed and time left, on the console alone: after the first step of a session at once, later now and then."""
@@ -253,6 +290,18 @@ class Trainer(Runtime):
         if rate is not None and self.stage is not None:
             pace = {"samples_per_s": rate, "eta_s": (total - samples) / rate}
             self.logger.text(format_line({"step": self.step, "stage": self.stage.name, **pace}) + " (one step's pace)")
+            self.hint_at_length(pace["eta_s"])
+
+    def hint_at_length(self, eta_s: float) -> None:
+        """One line, once, where the first steps' pace means hours on a CPU."""
+        if self.device.type != "cpu" or eta_s <= LONG_S or self.hinted:
+            return
+        self.hinted = True
+        quicker = self.task.quicker()
+        self.logger.text(
+            "that is long, on a CPU: trainer.budget=10m lays the whole run into ten minutes"
+            + (f"; {quicker}" if quicker else "")
+        )
 
     def save(self) -> None:
         """A checkpoint of this boundary."""

@@ -1,4 +1,4 @@
-"""How much memory is there: what this process may still take, and what a backward pass keeps alive.
+"""How much memory is there: what this process may still take, what a backward pass keeps alive, and whether it ran out.
 
 Containers limit memory below what the machine has, and the kernel's own figures do not show it, so control groups are
 read too (both versions).
@@ -6,7 +6,9 @@ read too (both versions).
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+# What libraries make of an allocation that failed. cuDNN tries plans until none is left, and then says only that.
+_RAN_OUT = re.compile(
+    r"out of memory|unable to find an engine|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED|CUFFT_ALLOC_FAILED|CUSOLVER_STATUS_ALLOC_FAILED"
+    r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory",
+    re.IGNORECASE,
+)
 _UNLIMITED = 2**60  # version 1 writes a number near 2^63 where there is no limit
 
 
@@ -25,6 +34,22 @@ def available_memory(root: Path = Path("/")) -> int | None:
     """
     found = [value for value in (_free(root), *_group_limits(root)) if value is not None]
     return max(min(found), 0) if found else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory did not suffice, the device's or the machine's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
+
+
+def release(device: torch.device) -> None:
+    """Gives memory back that nobody refers to any more, and begins to measure the peak anew."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _free(root: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -21,19 +22,27 @@ class Window:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, Tensor]] = []
+        self._waiting: list[tuple[str, Tensor, bool]] = []
         self._sums: dict[str, tuple[float, float]] = {}
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Adds a one-element tensor; the host does not wait for it."""
-        self._waiting.append((name, value.detach()))
+    def add(self, name: str, value: Tensor, finite: bool = False) -> None:
+        """Adds a one-element tensor; the host does not wait for it.
+
+        Args:
+            name: of the column.
+            value: on any device.
+            finite: leave it out where it is NaN or infinite (a gradient norm in a step that fp16 skips).
+        """
+        self._waiting.append((name, value.detach(), finite))
 
     def fold(self) -> None:
         """Brings everything to the host, in one transfer."""
         if not self._waiting:
             return
-        values = torch.stack([value.reshape(()).to(torch.float64) for _, value in self._waiting]).tolist()
-        for (name, _), value in zip(self._waiting, values, strict=True):
+        values = torch.stack([value.reshape(()).to(torch.float64) for _, value, _ in self._waiting]).tolist()
+        for (name, _, finite), value in zip(self._waiting, values, strict=True):
+            if finite and not math.isfinite(value):
+                continue
             total, count = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (total + value, count + 1.0)
         self._waiting.clear()

@@ -11,19 +11,18 @@ run that is resumed goes on with it; only another batch size, resolution or numb
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import os
-import time
-from itertools import islice
+import statistics
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trainer import curriculum, rehearsal, state
+from trainer.curriculum import Curriculum
 from trainer.errors import ConfigError
 from trainer.logs import format_time
-from trainer.memory import SavedMemory, available_memory
+from trainer.memory import SavedMemory, available_memory, release
 from trainer.meter import Speed
 from trainer.task import Stage
 
@@ -69,8 +68,8 @@ def settle(trainer: Trainer) -> None:
         if trainer.parallel.is_main:
             state.write_json(trainer.run_dir / FILE, kept)
     trainer.micro_batches = kept
-    sizes = {stage.name: kept[stage.name]["samples"] for stage in stages}
-    trainer.curriculum = curriculum.with_micro_batches(trainer.curriculum, trainer.parallel.world, sizes)
+    trainer.curriculum = applied(trainer, trainer.curriculum)
+    sizes = _sizes(trainer)
     for stage in trainer.curriculum.stages:
         if stage.name in sizes:
             share = stage.batch_size // trainer.parallel.world
@@ -81,6 +80,17 @@ def settle(trainer: Trainer) -> None:
             )
     if tried:
         _tell_pace(trainer, tried)
+
+
+def applied(trainer: Trainer, table: Curriculum) -> Curriculum:
+    """A table of the run with the micro-batches that were found."""
+    return curriculum.with_micro_batches(table, trainer.parallel.world, _sizes(trainer))
+
+
+def _sizes(trainer: Trainer) -> dict[str, int]:
+    if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
+        return {}
+    return {name: found["samples"] for name, found in trainer.micro_batches.items()}
 
 
 def _tell_pace(trainer: Trainer, tried: dict[str, Choice]) -> None:
@@ -115,11 +125,10 @@ def _read(trainer: Trainer) -> dict[str, Any]:
 def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:
     """A choice for every stage; afterwards everything is as before, bitwise."""
     before = state.Snapshot(trainer)
-    world, step = trainer.parallel.world, trainer.step
+    world = trainer.parallel.world
     found = {}
     try:
         for stage in stages:
-            trainer.step = step
             share = stage.batch_size // world
             sizes = [size for size in range(share, 0, -1) if share % size == 0]
             try:
@@ -131,9 +140,9 @@ def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:
             found[stage.name] = find(trainer, stage, sizes)
     finally:
         trainer.leave()
-    before.restore(trainer)
-    trainer.speed = Speed()  # what it took is no part of training
-    _free(trainer)
+        before.restore(trainer)
+        trainer.speed = Speed()  # what it took is no part of training
+        release(trainer.device)
     return found
 
 
@@ -150,52 +159,29 @@ def _resized(stage: Stage, samples: int, world: int) -> Stage:
     return dataclasses.replace(stage, batch_size=samples * world, accumulate=1)
 
 
-def _passes(trainer: Trainer, stage: Stage) -> float:
-    """Losses and backward passes as in a step of a stage, but neither communication nor an update.
+def _try(trainer: Trainer, stage: Stage, batches: int) -> float:
+    """Steps of a stage, rehearsed. Returns the seconds that a sample takes, over all processes; data not counted.
 
-    Returns:
-        Seconds that a sample takes, over all processes; data and updates not counted.
+    Raises:
+        rehearsal.TooLarge: memory does not suffice.
     """
-    trainer.enter(stage, announce=False)
-    trainer.samples_seen = stage.start
-    ctx = trainer.context()
-    batch = trainer.next_batch()
-    began, done = time.perf_counter(), 0
-    for segment in islice(trainer.task.segments(batch, ctx), rehearsal.PREFLIGHT_STEPS):
-        for phase in trainer.active:
-            trainer.accumulate(phase, [segment], ctx, communicate=False)
-        trainer.advance(ctx)
-        done += 1
-    if trainer.device.type == "cuda":
-        torch.cuda.synchronize(trainer.device)
-    seconds = time.perf_counter() - began
-    return seconds / done * trainer.task.segments_per_batch(stage) / stage.batch_size
-
-
-def _free(trainer: Trainer) -> None:
-    """Gives up what a try has left, in the middle of which it may have been stopped."""
-    trainer.leave()
-    for module in trainer.networks.values():
-        module.zero_grad(set_to_none=True)
-    gc.collect()
-    if trainer.device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(trainer.device)
+    seconds = rehearsal.take_steps(trainer, stage, batches)
+    # In the first step kernels are chosen and compiled: no measure of the others, where there are any.
+    return statistics.median(seconds[1:] or seconds) * trainer.task.segments_per_batch(stage) / stage.batch_size
 
 
 def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
     """The first of falling sizes that fits on every process's card."""
     world = trainer.parallel.world
     for size in sizes:
-        _free(trainer)
+        release(trainer.device)
         free, total = torch.cuda.mem_get_info(trainer.device)
         limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
-        seconds = 0.0
         try:
-            seconds = _passes(trainer, _resized(stage, size, world))
-            fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
-        except torch.OutOfMemoryError:
-            fits = False
+            seconds = _try(trainer, _resized(stage, size, world), batches=2)
+        except rehearsal.TooLarge:
+            continue
+        fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
         peak = torch.cuda.max_memory_allocated(trainer.device)
         if not trainer.parallel.any(not fits):
             return Choice(size, f"it needs {_show(peak)} of the card's {_show(total)}", seconds)
@@ -232,10 +218,10 @@ def _show(size: float) -> str:
 
 
 def _saved_bytes(trainer: Trainer, stage: Stage) -> tuple[int, float]:
-    """Most bytes that autograd keeps at a time in a step of a stage, without weights; and ``_passes``'s seconds."""
+    """Most bytes that autograd keeps at a time in a step of a stage, without weights; and the seconds of a sample."""
     tensors = (t for m in trainer.networks.values() for t in (*m.parameters(), *m.buffers()))
     saved = SavedMemory(spared=tensors)
     with saved.watching():
-        seconds = _passes(trainer, stage)
-    _free(trainer)
+        seconds = _try(trainer, stage, batches=1)
+    release(trainer.device)
     return saved.peak, seconds

@@ -1,12 +1,11 @@
 """What happens when a loss or a gradient becomes NaN or infinite: nothing to the weights, and a dump to replay.
 
-The verdict is a tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need
-not wait for it. From the bad loss on no weight changes any more: neither in this segment nor, when the run is to end,
-in any later one. On CUDA the host reads the verdict a little later, when a copy of it has arrived by itself; until then
-it keeps the segment, so that the dump holds exactly what was computed with. On the CPU it reads it at once.
-
-Phases that had already stepped in the same segment are taken back: their weights before the step are remembered until
-the segment is known to be good, so the dump, and the networks in memory, are as they were when the segment began.
+A step takes the gradients of all phases before any of them moves a weight, so one verdict decides for all. It is a
+tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need not wait for it. A
+bad segment changes no weight and, when the run is to end, neither does any later one. On CUDA the host reads the
+verdict a little later; until then it keeps the segment and the buffers as they were before it, so that the dump holds
+exactly what was computed with. On the CPU it reads it at once. With several processes the verdict is that of all of
+them, and all read it after the same step: whoever leaves alone leaves the others waiting for ever.
 
 fp16 overflows are not meant here: the gradient scaler skips and counts them.
 """
@@ -16,7 +15,8 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from trainer.errors import CheckpointError, NonFiniteError
 from trainer.finite import broken_inputs
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
+from trainer.words import shown_override
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class _Record:
     phases: list[str]
     data: list[dict[str, Any]]
     streams: dict[str, Any]
+    buffers: dict[str, Tensor]  # as they were before the segment: forward passes move them
     verdict: Tensor | None = None
     arrived: Any = None
 
@@ -61,7 +63,6 @@ class Dump:
         phases: the due ones in order; ``failed`` is the first bad one.
         segments: one per micro-batch.
         weights: of all networks before the segment, by canonical name.
-        stepped: for phases before ``failed``, their weights after their step.
         streams: state of all random streams before the first loss.
     """
 
@@ -73,12 +74,11 @@ class Dump:
     failed: str
     segments: list[Segment]
     weights: dict[str, Tensor]
-    stepped: dict[str, dict[str, Tensor]]
     streams: dict[str, Any] = field(default_factory=dict)
 
 
 class NonFiniteGuard:
-    """Watches one run.
+    """Watches one run. Within a step: ``begin``, ``watch`` every loss, ``judge`` the gradients, ``end``.
 
     Args:
         config: ``on_nonfinite`` and ``nonfinite_budget``.
@@ -86,6 +86,11 @@ class NonFiniteGuard:
         parallel: for agreement between processes.
         networks: the trained networks by name.
         plain_config: the run's configuration as plain data, put beside the dump.
+
+    Attributes:
+        skipped: segments left out so far.
+        rehearses, still: whether steps are only rehearsed, and whether they then move nothing; see ``rehearsing``.
+        odd: whether a rehearsal found something not finite, 1 or 0 (on the device).
     """
 
     def __init__(
@@ -101,60 +106,45 @@ class NonFiniteGuard:
         self.parallel, self.networks, self.plain_config = parallel, networks, plain_config
         self.waits = parallel.device.type == "cpu"
         self.index_of: Callable[[int, int], int] | None = None  # (samples_seen, place in the batch): number in the data
-        self.skipped = 0  # segments left out so far
+        self.skipped = 0
         device = parallel.device
-        self.bad = torch.zeros((), device=device)  # of this segment
-        self._failed = torch.full((), -1.0, device=device)  # number of its first bad phase
+        self.bad = torch.zeros(1, device=device)  # of this segment, by phase
+        self.odd = torch.zeros((), device=device)
         self._streak = torch.zeros((), device=device)  # bad segments in a row
         self._tripped = torch.zeros((), device=device)  # 1 once the budget is exceeded, for ever
-        self._before: dict[str, dict[str, Tensor]] = {}
         self._pending: list[_Record] = []
-        self._phase = 0
-
-    def reset(self) -> None:
-        """Another stage: verdicts are awaited, and other parameters may train."""
-        self.settle()
-        self._before.clear()
+        self.rehearses = self.still = False
 
     def begin(self, segments: Sequence[Segment], ctx: StepContext, phases: list[str]) -> None:
         """A segment starts; nothing has been drawn from the random streams by its losses yet."""
-        data = [segment.data for segment in segments]
-        streams = streams_state(ctx.generator)
-        self._pending.append(_Record(ctx.step, ctx.samples_seen, ctx.stage.name, phases, data, streams))
-        self.bad = self._tripped.clone()
-        self._failed = torch.full_like(self._failed, -1.0)
-        self._phase = 0
+        self._pending.append(
+            _Record(
+                step=ctx.step,
+                samples_seen=ctx.samples_seen,
+                stage=ctx.stage.name,
+                phases=phases,
+                data=[segment.data for segment in segments],
+                streams=streams_state(ctx.generator),
+                buffers=_copies(network_buffers(self.networks)),
+            )
+        )
+        self.bad = self._tripped.repeat(max(len(phases), 1))
 
-    def watch(self, loss: Tensor) -> None:
-        """Looks at a loss of the current phase."""
-        self.bad = torch.maximum(self.bad, (~torch.isfinite(loss.detach())).to(self.bad.dtype))
+    def watch(self, phase: int, loss: Tensor) -> None:
+        """Looks at a loss of the phase of that number."""
+        bad = self.bad[phase]
+        torch.maximum(bad, (~torch.isfinite(loss.detach())).to(bad.dtype), out=bad)
 
-    def agree(self) -> Tensor:
-        """The verdict on the losses over all processes: 1 where the phase must not step."""
+    def judge(self, broken: Sequence[Tensor]) -> Tensor:
+        """The verdict on the segment, that of all processes: 1 where no phase may step.
+
+        Args:
+            broken: one device scalar per due phase, 1 or True where its gradients are not finite.
+        """
+        if broken:
+            self.bad = torch.maximum(self.bad, torch.stack([value.to(self.bad.dtype) for value in broken]))
         self.bad = self.parallel.any_on_device(self.bad)
-        return self.bad
-
-    @torch.no_grad()
-    def remember(self, phase: str, parameters: dict[str, nn.Parameter]) -> None:
-        """Keeps a phase's weights before its step, unless an earlier verdict means that older ones are wanted."""
-        if phase not in self._before:
-            self._before[phase] = {name: p.detach().clone() for name, p in parameters.items()}
-            return
-        kept = [self._before[phase][name] for name in parameters]
-        live = [p.data for p in parameters.values()]
-        if self.waits:
-            foreach.copy_(kept, live)
-        else:  # kept * tripped + live * (1 - tripped), exact for 0 and 1, without asking the device
-            foreach.mul_(kept, self._tripped)
-            foreach.add_(kept, foreach.mul(live, 1.0 - self._tripped))
-
-    def after_phase(self, bad: Tensor) -> bool:
-        """Takes the verdict with the gradients in it. True when the rest of the segment is known to be void."""
-        first = (bad > 0) & (self._failed < 0)
-        self._failed = torch.where(first, float(self._phase), self._failed)
-        self.bad = bad
-        self._phase += 1
-        return self.waits and bool(bad)
+        return torch.ones_like(self._tripped) if self.still else self.bad.max()
 
     def end(self) -> None:
         """A segment is through.
@@ -162,10 +152,15 @@ class NonFiniteGuard:
         Raises:
             NonFiniteError: it, or one whose verdict has arrived meanwhile, was bad and the budget is exceeded.
         """
-        self._streak = torch.where(self.bad > 0, self._streak + 1.0, 0.0)
+        any_bad = self.bad.max()
+        if self.rehearses:
+            self.odd = torch.maximum(self.odd, any_bad)
+            del self._pending[:-LAG]  # as long as in training: what is kept takes memory
+            return
+        self._streak = torch.where(any_bad > 0, self._streak + 1.0, 0.0)
         self._tripped = torch.maximum(self._tripped, (self._streak > self.budget).to(self._tripped.dtype))
         record = self._pending[-1]
-        verdict = torch.stack([self.bad, self._failed, self._tripped])
+        verdict = torch.cat([self.bad, self._tripped[None]])
         if self.waits:
             record.verdict = verdict
         else:
@@ -173,11 +168,13 @@ class NonFiniteGuard:
             record.verdict.copy_(verdict, non_blocking=True)
             record.arrived = torch.cuda.Event()
             record.arrived.record()
-        while self._pending and (len(self._pending) > LAG or _has_arrived(self._pending[0])):
+        # When a copy happens to have arrived is each process's own affair: with others it decides nothing.
+        early = self.waits or self.parallel.world == 1
+        while self._pending and (len(self._pending) > LAG or (early and _has_arrived(self._pending[0]))):
             self._judge(self._pending.pop(0))
 
     def settle(self) -> None:
-        """Waits for all outstanding verdicts: before anything is saved or evaluated.
+        """Waits for all outstanding verdicts: before anything is saved or evaluated, and when the stage changes.
 
         Raises:
             NonFiniteError: as ``end``.
@@ -185,26 +182,53 @@ class NonFiniteGuard:
         while self._pending:
             self._judge(self._pending.pop(0))
 
+    @contextmanager
+    def rehearsing(self, still: bool = True) -> Iterator[None]:
+        """Inside, nothing is judged: ``odd`` tells what was not finite, and such a segment moves nothing.
+
+        Args:
+            still: steps are taken in full, but no segment moves anything.
+        """
+        self.settle()
+        self.odd = torch.zeros_like(self.odd)
+        self.rehearses, self.still = True, still
+        try:
+            yield
+        finally:
+            self.rehearses = self.still = False
+            self._pending.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters that a resumed run goes on with. Waits for outstanding verdicts."""
+        self.settle()
+        return {"skipped": self.skipped, "streak": int(self._streak.item())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Counterpart of ``state_dict``."""
+        self.skipped = int(state["skipped"])
+        self._streak = torch.full_like(self._streak, float(state.get("streak", 0)))  # older checkpoints have none
+
     def _judge(self, record: _Record) -> None:
         if record.arrived is not None:
             record.arrived.synchronize()
         assert record.verdict is not None
-        bad, failed, tripped = record.verdict.tolist()
-        if not bad:
+        *bad, tripped = record.verdict.tolist()
+        if not any(bad):
             return
-        phase = record.phases[int(failed)]
+        failed = next(index for index, value in enumerate(bad) if value)
+        phase = record.phases[failed]
         if not tripped:
             self.skipped += 1
             _log.warning("step %d: a loss or gradient of phase '%s' is not finite; skipped", record.step, phase)
             return
-        path = self._dump(record, int(failed))
+        path = self._dump(record, failed)
         row = f" after {self.budget} skipped ones in a row" if self.budget else ""
         raise NonFiniteError(
             f"step {record.step} (sample {record.samples_seen}, stage {record.stage}){row}: a loss or gradient of "
             f"phase '{phase}' is not finite. {self._blame(record)}No weight was changed. "
-            f"Batch, weights and random state are in {path}; the same command with trainer.replay={path} runs that "
-            "step again and names the loss and the parameters. Remedies: a lower learning rate, optim.*.clip, "
-            "trainer.precision=fp32, or trainer.on_nonfinite=skip"
+            f"Batch, weights and random state are in {path}; the same command with "
+            f"{shown_override('trainer.replay', path)} runs that step again and names the loss and the parameters. "
+            "Remedies: a lower learning rate, optim.*.clip, trainer.precision=fp32, or trainer.on_nonfinite=skip"
         )
 
     def _blame(self, record: _Record) -> str:
@@ -221,15 +245,10 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def _dump(self, record: _Record, failed: int) -> Path:
-        """Takes phases that had stepped back, and writes all that a replay needs."""
+        """Puts the buffers back, and writes all that a replay needs."""
         path = self.folder / f"step-{record.step}"
-        stepped: dict[str, dict[str, Tensor]] = {}
-        live = {f"{n}.{name}": p for n, module in self.networks.items() for name, p in module.named_parameters()}
-        for phase in record.phases[:failed]:
-            stepped[phase] = {name: live[name].detach().clone() for name in self._before[phase]}
-        for phase in reversed(record.phases[:failed]):  # reversed: a parameter of two phases ends as it was first
-            for name, value in self._before[phase].items():
-                live[name].copy_(value)
+        for name, buffer in network_buffers(self.networks).items():
+            buffer.copy_(record.buffers[name])
         path.mkdir(parents=True, exist_ok=True)
         content = {
             "step": record.step,
@@ -240,7 +259,6 @@ class NonFiniteGuard:
             "failed": record.phases[failed],
             "data": plain_tensors(record.data),
             "weights": plain_tensors(network_tensors(self.networks)),
-            "stepped": plain_tensors(stepped),
             "streams": plain_tensors(record.streams),
         }
         torch.save(content, path / f"rank{self.parallel.rank}.pt")
@@ -267,12 +285,18 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
     except Exception as error:  # torch raises many types here
         raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
     data = content.pop("data")
+    content.pop("stepped", None)  # dumps of before held weights after some phases' steps
     return Dump(**content, segments=[Segment(**_to(part, device)) for part in data])
 
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Parameters and saved buffers of all networks by canonical name, ``network.parameter``; not copied."""
     return {f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()}
+
+
+def network_buffers(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Buffers of all networks, saved ones or not, by canonical name; not copied."""
+    return {f"{n}.{name}": buffer for n, module in networks.items() for name, buffer in module.named_buffers()}
 
 
 def streams_state(generator: torch.Generator) -> dict[str, Any]:
@@ -322,6 +346,13 @@ def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_to(item, device) for item in value)
     return value
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    copies = {name: torch.empty_like(tensor) for name, tensor in tensors.items()}
+    if copies:
+        foreach.copy_(list(copies.values()), list(tensors.values()))  # one kernel, not one for each
+    return copies
 
 
 def _has_arrived(record: _Record) -> bool:

@@ -48,10 +48,7 @@ def build_optimizer(
         optimizer = torch.optim.SGD(
             groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True
         )
-        if config.momentum:
-            # The fused kernel allocates this without filling it, and leaves it so when the first step is skipped.
-            for parameter in parameters.values():
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        reset_state(optimizer, parameters.values())
         return optimizer
     betas = (float(config.betas[0]), float(config.betas[1]))
     if config.kind is OptimizerKind.lamb:
@@ -107,10 +104,19 @@ def optimizer_state(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.P
     return {name: dict(optimizer.state[p]) for name, p in parameters.items() if optimizer.state.get(p)}
 
 
+def reset_state(optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
+    """The state of parameters that were never updated."""
+    for parameter in parameters:
+        optimizer.state.pop(parameter, None)
+        if isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"]:
+            # The fused kernel allocates this without filling it, and leaves it so when the first step is skipped.
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], state: dict[str, Any]
 ) -> None:
-    """Counterpart of ``optimizer_state``.
+    """Counterpart of ``optimizer_state``. Parameters that the state does not name are as if never updated.
 
     Raises:
         CheckpointError: the state names parameters that the phase does not have.
@@ -118,13 +124,23 @@ def load_optimizer_state(
     unknown = sorted(state.keys() - parameters.keys())
     if unknown:
         raise CheckpointError(f"optimiser state names unknown parameters: {unknown[:5]}")
-    optimizer.state.clear()
+    reset_state(optimizer, parameters.values())
     for name, values in state.items():
         parameter = parameters[name]
-        optimizer.state[parameter] = {
-            key: value.to(parameter.device, copy=True) if isinstance(value, Tensor) else value
-            for key, value in values.items()
+        optimizer.state[parameter] |= {
+            key: _like(value, parameter) if isinstance(value, Tensor) else value for key, value in values.items()
         }
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A copy on the parameter's device; of its memory format too where it has its shape.
+
+    Fused kernels walk through the memory of a parameter and its moments side by side, and some do not look whether
+    both lie in the same order.
+    """
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -8,16 +8,23 @@ Launched by torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``); nccl on CUDA, g
 - ``ddp``: DistributedDataParallel, which overlaps communication with the backward pass; for tasks with one phase whose
   networks run forward once per loss.
 
-Host-side agreement (stop requests, which gradients exist) goes through a gloo group of its own, so that it never waits
-for the device.
+Host-side agreement (stop requests, which gradients exist, who writes a checkpoint) goes through a gloo group of its
+own, so that it never waits for the device, nor under the device's short time-out. Both groups live as long as the
+process: jobs of a sweep that run one after the other in it share them.
 """
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
+import socket
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +36,8 @@ from trainer.config import DeviceKind, Strategy
 from trainer.errors import ConfigError
 
 BUCKET_BYTES = 32 * 2**20
+HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures
+SEEN_WITHIN_S = 30.0  # network file systems show a new file to others late
 # Buffers stay each process's own between checkpoints; torch 2.15 gave the switch another name.
 _DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
 _OWN_BUFFERS: dict[str, Any] = {
@@ -37,7 +46,9 @@ _OWN_BUFFERS: dict[str, Any] = {
 
 
 def pick_device(kind: DeviceKind) -> torch.device:
-    """The device of this process: ``LOCAL_RANK``'s card, or the CPU.
+    """The device of this process, made the current one: ``LOCAL_RANK``'s card, or the CPU.
+
+    A launcher may show every process a card of its own only (``srun --gpus-per-task=1``): it is then the only one.
 
     Raises:
         ConfigError: CUDA was asked for and is not there.
@@ -46,13 +57,42 @@ def pick_device(kind: DeviceKind) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError("trainer.device=cuda: torch finds no CUDA device here; use trainer.device=auto or cpu")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if local >= torch.cuda.device_count():
+    local, cards = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # all its processes see the same cards
+    if local >= cards and (cards > 1 or by_torchrun):
         raise ConfigError(
-            f"LOCAL_RANK={local}, but this machine has {torch.cuda.device_count()} CUDA device(s): "
-            "lower torchrun --nproc-per-node"
+            f"LOCAL_RANK={local}, but this machine has {cards} CUDA device(s): lower torchrun --nproc-per-node"
         )
-    return torch.device("cuda", local)
+    device = torch.device("cuda", local if local < cards else 0)
+    torch.cuda.set_device(device)  # before anything is built: what asks for "the" card means this one
+    return device
+
+
+class _Groups:
+    """The process groups of this process: joined once, left when it ends."""
+
+    host: Any = None
+    owned = False
+    clean = True  # after a failure nothing is awaited: the others may be stuck waiting for this process
+
+    @classmethod
+    def join(cls, device: torch.device) -> Any:
+        if not dist.is_initialized():
+            if device.type == "cuda":
+                dist.init_process_group("nccl", device_id=device)
+            else:
+                dist.init_process_group("gloo")
+            cls.owned, cls.host = True, None
+            atexit.register(cls.leave)
+        if cls.host is None:
+            cls.host = dist.new_group(backend="gloo", timeout=HOST_TIMEOUT)
+        return cls.host
+
+    @classmethod
+    def leave(cls) -> None:
+        if cls.owned and cls.clean and dist.is_initialized():
+            dist.destroy_process_group()
+        cls.host, cls.owned = None, False
 
 
 class Parallel:
@@ -83,8 +123,8 @@ class Parallel:
             self.strategy = Strategy.none
         elif strategy is Strategy.auto:
             self.strategy = Strategy.flat
-        self._host: Any = None
-        self._owns_group = False
+        self.host: Any = None  # the gloo group; None until ``start``, and with one process
+        self._alone = False
         self._ddp: dict[nn.Module, tuple[nn.parallel.DistributedDataParallel, Callable[..., Any]]] = {}
 
     @property
@@ -92,23 +132,89 @@ class Parallel:
         return self.rank == 0
 
     def start(self) -> None:
-        """Joins the process group; returns once all processes are there."""
-        if self.world == 1 or self._host is not None:
+        """Joins the process group; returns once all processes are there.
+
+        Raises:
+            ConfigError: two processes have the same card.
+        """
+        if self.world == 1 or self.host is not None:
             return
-        if not dist.is_initialized():
-            if self.device.type == "cuda":
-                torch.cuda.set_device(self.device)
-                dist.init_process_group("nccl", device_id=self.device)
-            else:
-                dist.init_process_group("gloo")
-            self._owns_group = True
-        self._host = dist.new_group(backend="gloo")
+        self.host = _Groups.join(self.device)
+        if self.device.type == "cuda":
+            self._check_cards()
 
     def close(self, clean: bool = True) -> None:
-        """Leaves the group. After a failure nothing is awaited: the others may be stuck waiting for this process."""
-        if self._owns_group and clean and dist.is_initialized():
-            dist.destroy_process_group()
-        self._host, self._owns_group = None, False
+        """This job is through. The groups stay for the next one in this process, unless it failed."""
+        _Groups.clean = _Groups.clean and clean
+        self.host = None
+
+    def _check_cards(self) -> None:
+        card = getattr(torch.cuda.get_device_properties(self.device), "uuid", None)
+        cards = self.gather((socket.gethostname(), str(card) if card is not None else f"rank {self.rank}"))
+        first = cards.index(cards[self.rank])
+        if first != self.rank:
+            raise ConfigError(
+                f"processes {first} and {self.rank} have the same CUDA device ({cards[first][0]}, {cards[first][1]}): "
+                "start one process per card"
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no process waits for another where gradients are reduced and verdicts are agreed on."""
+        self._alone = True
+        try:
+            yield
+        finally:
+            self._alone = False
+
+    def check_shared(self, folder: Path) -> None:
+        """Makes sure that all processes see the same folder: rank 0 makes it and leaves a file, the others look for it.
+
+        Raises:
+            ConfigError: on all of them, when one does not see it.
+        """
+        if self.world == 1:
+            return
+        token = folder / f".seen-by-all-{self.gather(uuid.uuid4().hex)[0]}"
+        problem = ""
+        if self.is_main:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                token.touch()
+            except OSError as error:
+                problem = f"{folder} cannot be written ({error.strerror})"
+        if problem := self.gather(problem)[0]:
+            raise ConfigError(f"{problem}: give another name=, or start where runs/ can be made")
+        try:
+            self.check_seen(token)
+        finally:
+            if self.is_main:
+                with suppress(OSError):
+                    token.unlink()
+
+    def check_seen(self, path: Path) -> None:
+        """Makes sure that a file which rank 0 knows is there for all processes.
+
+        Raises:
+            ConfigError: on all of them, when one does not see it.
+        """
+        unseen = [who for who in self.gather(None if self._sees(path) else _place(self.rank)) if who]
+        if unseen:
+            raise ConfigError(
+                f"{path.parent.absolute()} is not the same folder for all processes: {', '.join(unseen)} cannot see "
+                "what rank 0 has there. Checkpoints have parts of every process: start all of them in a folder on a "
+                "file system that they share (NFS, Lustre, ...)"
+            )
+
+    def _sees(self, path: Path) -> bool:
+        until = time.monotonic() + SEEN_WITHIN_S
+        while not path.exists():
+            if time.monotonic() > until:
+                return False
+            with suppress(OSError):
+                os.listdir(path.parent)  # makes NFS look anew
+            time.sleep(0.2)
+        return True
 
     # Agreement between hosts
 
@@ -117,7 +223,7 @@ class Parallel:
         if self.world == 1:
             return flag
         value = torch.tensor([int(flag)])
-        dist.all_reduce(value, dist.ReduceOp.MAX, group=self._host)
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=self.host)
         return bool(value.item())
 
     def gather(self, value: Any) -> list[Any]:
@@ -125,7 +231,7 @@ class Parallel:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value, group=self._host)
+        dist.all_gather_object(values, value, group=self.host)
         return values
 
     def mean(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -156,8 +262,8 @@ class Parallel:
         return total
 
     def any_on_device(self, flag: Tensor) -> Tensor:
-        """The largest value of a device scalar over all processes, without waiting for it."""
-        if self.world > 1:
+        """The largest values of a device tensor over all processes, without waiting for it."""
+        if self.world > 1 and not self._alone:
             dist.all_reduce(flag, dist.ReduceOp.MAX)
         return flag
 
@@ -167,7 +273,7 @@ class Parallel:
     def micro_batch(self, last: bool) -> Iterator[None]:
         """Around forward and backward of a micro-batch; ``ddp`` communicates in the last one only."""
         for ddp, _ in self._ddp.values():
-            ddp.require_backward_grad_sync = last
+            ddp.require_backward_grad_sync = last and not self._alone
         yield
 
     def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
@@ -186,7 +292,8 @@ class Parallel:
         if self.strategy is not Strategy.flat:
             return
         present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
-        dist.all_reduce(present, dist.ReduceOp.MAX, group=self._host)
+        if not self._alone:
+            dist.all_reduce(present, dist.ReduceOp.MAX, group=self.host)
         used = [p for p, some in zip(parameters, present.tolist(), strict=True) if some]
         for parameter in used:
             if parameter.grad is None:
@@ -194,11 +301,11 @@ class Parallel:
         pending = []
         for bucket in _buckets([p.grad for p in used if p.grad is not None]):
             flat = torch.cat([grad.reshape(-1) for grad in bucket])
-            pending.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+            pending.append((bucket, flat, None if self._alone else dist.all_reduce(flat, async_op=True)))
         for bucket, flat, work in pending:
             if work is not None:
                 work.wait()
-            flat /= self.world
+            flat /= 1 if self._alone else self.world
             parts = flat.split([grad.numel() for grad in bucket])
             foreach.copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
 
@@ -224,6 +331,10 @@ class Parallel:
         for module in self._ddp:
             del module.forward  # the instance's attribute; the class's method shows again
         self._ddp.clear()
+
+
+def _place(rank: int) -> str:
+    return f"rank {rank} ({socket.gethostname()})"
 
 
 class _Forward(nn.Module):

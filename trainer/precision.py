@@ -94,38 +94,43 @@ class PrecisionPolicy:
         """The loss as backward should see it."""
         return self.scalers[phase].scale(loss)
 
+    def norm(self, phase: str, parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
+        """Total norm of a phase's gradients, unscaled, and whether they are to be called bad; both on the device.
+
+        In fp16 an overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
+        """
+        grads = [p.grad for p in parameters if p.grad is not None]
+        norm = get_total_norm(grads, foreach=True) if grads else torch.zeros((), device=self.device)
+        if not self.scalers[phase].is_enabled():
+            return norm, ~torch.isfinite(norm)
+        norm = norm / self.loss_scale(phase)
+        return norm, ~torch.isfinite(norm) & (self.loss_scale(phase) <= 1.0)
+
     def step(
         self,
         phase: str,
         optimizer: torch.optim.Optimizer,
         parameters: list[nn.Parameter],
         clip: float | None,
+        norm: Tensor,
         bad: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Unscale, clip, check, step, update: the only way weights change.
+    ) -> None:
+        """Unscale, clip, step, update: the only way weights change.
 
         Args:
             phase: whose scaler.
             optimizer: a fused one (it leaves everything as it is when ``found_inf`` is set).
             parameters: those of its parameters that have gradients (scaled ones).
             clip: largest total norm.
+            norm: the gradients' own, see ``norm``.
             bad: device scalar, 1 where the step must not happen.
-
-        Returns:
-            The gradients' total norm before clipping, and ``bad`` with the verdict on the gradients included. In fp16
-            an overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
         """
         scaler = self.scalers[phase]
-        grads = [p.grad for p in parameters if p.grad is not None]
         if scaler.is_enabled():
             # The scaler looks for infinities in the gradients alone, so that is how it has to be told.
+            grads = [p.grad for p in parameters if p.grad is not None]
             foreach.mul_(grads, torch.where(bad > 0, float("nan"), 1.0))
-        scaler.unscale_(optimizer)
-        norm = get_total_norm(grads, foreach=True)
-        broken = ~torch.isfinite(norm)
-        if scaler.is_enabled():
-            broken = broken & (self.loss_scale(phase) <= 1.0)
-        bad = torch.maximum(bad, broken.to(bad.dtype))
+            scaler.unscale_(optimizer)
         if clip is not None:
             clip_grads_with_norm_(parameters, clip, norm, foreach=True)
         if scaler.is_enabled():
@@ -134,7 +139,6 @@ class PrecisionPolicy:
         else:
             optimizer.found_inf = bad  # type: ignore[attr-defined]
             optimizer.step()
-        return norm, bad
 
     def loss_scale(self, phase: str) -> Tensor | float:
         """What ``scale`` multiplies by, on the device; 1.0 unless fp16."""

@@ -2,6 +2,11 @@
 
 Handlers do nothing but set the flag: input, output or collectives inside a handler can deadlock or tear a
 file that the interrupted code was writing.
+
+Under Slurm ``#SBATCH --signal=USR1@120`` with ``srun python train.py ...`` signals every process of the step. A process
+that knows nothing of the signal dies of it, and so would torchrun, which then leaves its processes behind: tell it with
+``torchrun --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 ...``, or use ``--signal=TERM@120``. It hands the
+signal on, waits 30 s for the last batch and the checkpoint, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -11,11 +16,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-_NAMES = (
-    "SIGTERM",
-    "SIGUSR1",
-    "SIGINT",
-)  # SIGUSR1: what Slurm sends ahead of the time limit (--signal=USR1@90)
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
 class StopFlag:

@@ -74,4 +74,4 @@ class StepProfiler:
         profile.export_chrome_trace(str(trace))
         table = profile.key_averages().table(sort_by=self._sort, row_limit=40)
         (self.folder / f"summary-rank{self.rank}.txt").write_text(table + "\n")
-        _log.info("profile written to %s", trace)
+        _log.warning("profile written to %s", trace)  # a warning is what the console shows of a module

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trainer import curriculum, schedules
+from trainer import curriculum, optim, schedules
 from trainer.errors import ConfigError, NonFiniteError
+from trainer.memory import is_out_of_memory, release
 from trainer.meter import Speed, peak_memory
 from trainer.nonfinite import load_dump, restore_streams
 from trainer.splitting import split_batch
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from trainer.loop import Trainer
     from trainer.runtime import Runtime
 
-PREFLIGHT_STEPS = 2  # the second one of a clip carries what the first left behind
+T = TypeVar("T")
 
 
 def describe(trainer: Runtime) -> str:
@@ -37,6 +40,8 @@ def describe(trainer: Runtime) -> str:
     parts += ["", "stages", *_aligned(table.table(), right={1, 2, 4, 5, 6})]
     if curriculum.micro_batch(trainer.config) == curriculum.AUTO:
         parts.append("  trainer.micro_batch=auto: accumulate is found when the run starts")
+    if trainer.settings.budget is not None:
+        parts.append(f"  trainer.budget={trainer.settings.budget}: starts are shares of what fits, found likewise")
     parts += ["", "phases"]
     rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
     for name, phase in trainer.phases.items():
@@ -64,9 +69,13 @@ def headline(trainer: Runtime) -> str:
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
     notes = [*schedules.notes(config.schedule, table.total_samples), *trainer.task.notes()]
     more += "".join(f"\n{note}" for note in notes)
+    length = f"{table.total_samples:,} samples in {table.total_steps:,} steps"
+    if config.trainer.budget is not None and not trainer.budget:
+        most = f", at most {length}" if config.trainer.max_samples or config.trainer.max_steps else ""
+        length = f"what fits into {config.trainer.budget}{most}"
     return (
-        f"{config.task} '{config.name}', seed {config.seed}: {table.total_samples:,} samples in {table.total_steps:,} "
-        f"steps, {len(table.stages)} stage(s), run directory {trainer.run_dir}\n"
+        f"{config.task} '{config.name}', seed {config.seed}: {length}, {len(table.stages)} stage(s), "
+        f"run directory {trainer.run_dir}\n"
         f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){more}"
     )
 
@@ -121,47 +130,99 @@ def wanted(trainer: Runtime) -> bool:
 
 
 def preflight(trainer: Trainer) -> None:
-    """One or two real steps of the largest stage, after which everything is as before, bitwise.
+    """Steps of the stages that need most memory, as deep into a batch as it grows; everything is as before, bitwise.
 
     Raises:
         ConfigError: the device's memory does not suffice.
     """
-    stage = trainer.curriculum.largest()
     before = Snapshot(trainer)
-    if trainer.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(trainer.device)
-    take_steps(trainer, stage)
-    peak = peak_memory(trainer.device)
-    before.restore(trainer)
-    trainer.speed = Speed()  # what it took is no part of training
-    if trainer.device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(trainer.device)
-    trainer.logger.text(f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB")
+    try:
+        for stage in demanding_stages(trainer):
+            release(trainer.device)
+            take_steps(trainer, stage)
+            peak = peak_memory(trainer.device)
+            # With the first weights and rates of a late stage numbers may well run off: training is not there yet.
+            odd = ", though its numbers are not finite with the first weights" if bool(trainer.guard.odd) else ""
+            trainer.logger.text(
+                f"preflight: a step of the largest stage ({stage.name}) works, peak memory {peak:.2f} GiB{odd}"
+            )
+    finally:
+        before.restore(trainer)
+        trainer.speed = Speed()  # what it took is no part of training
+        release(trainer.device)
 
 
-def take_steps(trainer: Trainer, stage: Stage) -> None:
-    """The first one or two steps of a stage's first batch; the caller puts everything back (``Snapshot``).
+def demanding_stages(trainer: Runtime) -> list[Stage]:
+    """The stages of the run of which no other needs as much in every respect: what trains, and ``Task.work``."""
+    names = [f"{n}.{name}" for n, module in trainer.networks.items() for name, _ in module.named_parameters()]
+    sizes = {f"{n}.{name}": p.numel() for n, m in trainer.networks.items() for name, p in m.named_parameters()}
+
+    def cost(stage: Stage) -> tuple[float, ...]:
+        trained = {n for phase in trainer.task.phases(stage) for n in trainer.parameters[phase.name]}
+        trained &= optim.trainable_names(names, stage.trainable)
+        return float(sum(sizes[name] for name in trained)), *trainer.task.work(stage)
+
+    return trainer.curriculum.demanding(cost)
+
+
+def take_steps(trainer: Trainer, stage: Stage, batches: int = 1) -> list[float]:
+    """The first steps of a stage's first batches, in full but for moving anything (``NonFiniteGuard.rehearsing``).
+
+    The caller puts back what they leave (``Snapshot``). Processes do not wait for each other within: one of them may
+    run out of memory.
+
+    Args:
+        trainer: in a session.
+        stage: which; its micro-batches, resolution and clips are those of training.
+        batches: of each, so many steps as ``Task.segments_to_peak`` says are taken.
+
+    Returns:
+        Seconds of every step, data not counted. The first one is longer: kernels are chosen and compiled in it.
 
     Raises:
-        TooLarge: the device's memory does not suffice.
+        TooLarge: the device's memory does not suffice, in any of the processes.
     """
+    seconds: list[float] = []
+    failure: BaseException | None = None
     trainer.enter(stage, announce=False)
     try:
-        trainer.samples_seen = stage.start
-        trainer.set_rates()
-        ctx = trainer.context()
-        parts = split_batch(trainer.next_batch(), stage.accumulate)
-        for segments in islice(
-            zip(*(trainer.task.segments(part, ctx) for part in parts), strict=True), PREFLIGHT_STEPS
-        ):
-            trainer.train_step(segments, ctx)
-            trainer.advance(ctx)
-        trainer.guard.settle()
-    except torch.OutOfMemoryError as error:
-        raise TooLarge(stage, trainer.device) from error
+        with trainer.guard.rehearsing(), trainer.parallel.alone():
+            trainer.step, trainer.samples_seen = 0, stage.start  # step 0: every phase is due, however seldom otherwise
+            trainer.set_rates()
+            ctx = trainer.context()
+            for _ in range(batches):
+                parts = split_batch(trainer.next_batch(), stage.accumulate)
+                walks = zip(*(trainer.task.segments(part, ctx) for part in parts), strict=True)
+                for segments in islice(_timed(walks, trainer.device, seconds), trainer.task.segments_to_peak(stage)):
+                    trainer.train_step(segments, ctx)
+                    trainer.advance(ctx)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        failure = error
     finally:
         trainer.leave()
+        for optimizer in trainer.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+    if trainer.parallel.any(failure is not None):
+        raise TooLarge(stage, trainer.device) from failure
+    return seconds
+
+
+def _timed(walks: Iterable[T], device: torch.device, seconds: list[float]) -> Iterator[T]:
+    """The items, and the time until the next is asked for."""
+    items = iter(walks)
+    while True:
+        begin = time.perf_counter()
+        item = next(items, None)
+        if item is None:
+            return
+        try:
+            yield item
+        finally:
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - begin)
 
 
 class TooLarge(ConfigError):
@@ -192,35 +253,29 @@ def replay(trainer: Runtime, path: Path) -> dict[str, float]:
     trainer.step, trainer.samples_seen = dump.step, dump.samples_seen
     ctx = trainer.context()
     restore_streams(dump.streams, ctx.generator)
-    for name in dump.phases:
-        parameters = trainer.trained[name]
-        losses: dict[str, Tensor] = {}
-        for parameter in parameters.values():
-            parameter.grad = None
-        for segment in dump.segments:
+    told: dict[str, dict[str, Tensor]] = {}  # by phase: the losses of its first bad micro-batch, else of its last
+    for segment in dump.segments:
+        for name in dump.phases:
             losses = trainer.task.losses(name, segment, ctx)
-            loss = torch.stack([value.reshape(()) for value in losses.values()]).sum() / len(dump.segments)
+            if _are_finite(told.get(name, {})):
+                told[name] = losses
+            loss = torch.stack([value.reshape(()) for value in losses.values()] or [torch.zeros(())]).sum()
             if loss.requires_grad:
-                torch.autograd.backward(loss, inputs=list(parameters.values()))
-            if not all(bool(torch.isfinite(value).all()) for value in losses.values()):
-                break
-        values = ", ".join(f"{key} {value.item():.6g}" for key, value in losses.items())
+                parameters = list(trainer.trained[name].values())
+                torch.autograd.backward(loss / len(dump.segments), inputs=parameters)
+        segment.forget()
+    for name in dump.phases:
+        values = ", ".join(f"{key} {value.item():.6g}" for key, value in told[name].items()) or "nothing to learn from"
         trainer.logger.text(f"replay of step {dump.step}, phase {name}: {values}")
-        broken = [n for n, p in parameters.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
-        for parameter in parameters.values():
-            parameter.grad = None
-        if broken or not all(bool(torch.isfinite(value).all()) for value in losses.values()):
+        grads = {key: p.grad for key, p in trainer.trained[name].items() if p.grad is not None}
+        broken = [key for key, grad in grads.items() if not bool(torch.isfinite(grad).all())]
+        if broken or not _are_finite(told[name]):
             gradients = f"; gradients not finite: {', '.join(broken[:8])}" if broken else ""
             more = f" and {len(broken) - 8} more" if len(broken) > 8 else ""
             raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}{more}")
-        _take_over(parameters, dump.stepped.get(name, {}))
     trainer.logger.text(f"replay of {path}: everything was finite this time")
     return {}
 
 
-@torch.no_grad()
-def _take_over(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
-    """The weights as they were after this phase's step, for the phases after it."""
-    for name, value in values.items():
-        if name in parameters:
-            parameters[name].copy_(value)
+def _are_finite(losses: Mapping[str, Tensor]) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in losses.values())

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import curriculum, optim, rehearsal, schedules, setup, state
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
 from trainer.ema import EMA
 from trainer.logs import RunLogger
+from trainer.memory import is_out_of_memory
 from trainer.meter import Speed, Window
 from trainer.nonfinite import NonFiniteGuard
 from trainer.preempt import StopFlag
@@ -55,12 +57,14 @@ class Runtime:
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
         self.metrics: dict[str, float] = {}  # of the last evaluation
         self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
+        self.budget: dict[str, Any] = {}  # what trainer.budget was laid out to
         self.stage: Stage | None = None  # entered
         self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.began = time.monotonic()
-        self.shown = False  # whether this session has told its pace yet
+        self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
+        self._compiled: Any = None  # shapes that the compiler's cache is for
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -69,19 +73,18 @@ class Runtime:
         try:
             with self.stop:
                 self.parallel.start()
+                self.parallel.check_shared(self.run_dir)
+                self.checkpoints.group = self.parallel.host
                 self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
                 path = self.checkpoint_to_resume()
-                resume_step, evaluated = (0, None) if path is None else state.counters(self.checkpoints, path)
-                text, logger = OmegaConf.to_yaml(OmegaConf.create(plain(self.config))), self.config.logger
+                logger = self.config.logger
                 with (
                     RunLogger(
                         self.run_dir,
-                        text,
                         self.parallel.rank,
                         logger.tensorboard,
-                        resume_step,
-                        resume_evaluated=evaluated,
                         videos=logger.videos,
+                        packages=("trainer", type(self.task).__module__.split(".")[0]),
                     ) as self.logger,
                     StepProfiler(
                         self.run_dir,
@@ -95,9 +98,9 @@ class Runtime:
                     yield
                     self.leave()
             clean = True
-        except torch.OutOfMemoryError as error:
-            raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
             readable = worker_failure(error, self.workers)
             if readable is None:
                 raise
@@ -105,11 +108,26 @@ class Runtime:
         finally:
             self.parallel.close(clean)
 
+    def begin(self) -> None:
+        """The run starts, or goes on: from here on its folder says so."""
+        text = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
+        self.logger.begin(text, self.step, self.evaluated if self.step else None)
+
     def checkpoint_to_resume(self) -> Path | None:
-        """The checkpoint that ``trainer.resume`` means; None to start anew."""
+        """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
+
+        Raises:
+            CheckpointError: some process does not see it.
+        """
         if self.settings.resume == "never" or self.settings.replay is not None:
             return None
-        return self.checkpoints.latest() if self.settings.resume == "auto" else Path(self.settings.resume)
+        path = None
+        if self.parallel.is_main:
+            path = self.checkpoints.latest() if self.settings.resume == "auto" else Path(self.settings.resume)
+        path = self.parallel.gather(path)[0]
+        if path is not None:
+            self.parallel.check_seen(path / META)
+        return path
 
     def resume(self, path: Path | None) -> None:
         """Goes to where a checkpoint left the run, and says so."""
@@ -129,7 +147,7 @@ class Runtime:
         self.leave()
         if announce:
             self.logger.text(curriculum.describe_change(before, stage) + f" (from sample {self.samples_seen})")
-        self.guard.reset()
+        self.guard.settle()
         self.task.on_stage(stage)
         names = (f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters())
         trainable = optim.trainable_names(names, stage.trainable)
@@ -143,10 +161,17 @@ class Runtime:
         }
         self.active = [phase for phase in phases if self.trained[phase.name]]
         self.parallel.wrap(self.networks.values())
-        if self.settings.compile:
-            torch._dynamo.reset()  # shapes change with the stage; one graph per stage
+        self._forget_graphs(stage)
         self.stage, self.stage_index = stage, stage.index
         return stage
+
+    def _forget_graphs(self, stage: Stage) -> None:
+        """Compiled code is for one stage's shapes; a rehearsal of the first stage need not be compiled again."""
+        row = {name: value for name, value in vars(stage.config).items() if name != "start"}
+        shapes = (stage.resolution, stage.frames, stage.batch_size // stage.accumulate, stage.trainable, repr(row))
+        if self.settings.compile and shapes != self._compiled:
+            torch._dynamo.reset()
+        self._compiled = shapes
 
     def leave(self) -> None:
         """Ends the current stage's data workers."""
@@ -258,6 +283,11 @@ class Runtime:
 
     def frames_per_batch(self, stage: Stage) -> int:
         return stage.batch_size * self.task.frames_per_sample(stage)
+
+    @cached_property
+    def data_facts(self) -> dict[str, Any]:
+        """``Task.data_facts``, asked for once: lists of many files are long."""
+        return self.task.data_facts()
 
     @property
     def finished(self) -> bool:

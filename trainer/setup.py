@@ -19,6 +19,8 @@ from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.task import Phase, Task
 from trainer.validation import optimizer_problems
 
+_THREADS = torch.get_num_threads()
+
 
 def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     """Checks what can be checked without the task, and sets what torch keeps per process.
@@ -32,13 +34,13 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     problems = curriculum.problems(config, parallel.world) + schedules.problems(config.schedule)
     if problems:
         raise ConfigError(problems)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    # What an earlier job of a sweep in this process had set is not this one's.
+    torch.set_num_threads(settings.threads or _THREADS)
     if settings.deterministic:
-        # cuBLAS reads this when it starts. Operations without a deterministic form (the backward pass of grid_sample
-        # on CUDA) warn by name; an error would rule the mode out for every model that warps.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads this when it starts
+    # Operations without a deterministic form (the backward pass of grid_sample on CUDA) warn by name; an error would
+    # rule the mode out for every model that warps.
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = settings.tf32

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
-from trainer.checkpoint import WEIGHTS, Checkpoints, compare_architecture, load_weights
+from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
+from trainer.config import DataChanged
 from trainer.configuration import plain
 from trainer.errors import CheckpointError
-from trainer.nonfinite import network_tensors
-from trainer.optim import load_optimizer_state, optimizer_state
+from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
+from trainer.optim import load_optimizer_state, optimizer_state, reset_state
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -32,12 +33,13 @@ def capture(trainer: Runtime) -> dict[str, Any]:
         "stage": trainer.stage_index,
         "metrics": dict(trainer.metrics),
         "micro_batches": trainer.micro_batches,
+        "budget": trainer.budget,
         "optimizers": {
             name: optimizer_state(optimizer, trainer.parameters[name]) for name, optimizer in trainer.optimizers.items()
         },
         "scalers": trainer.precision.state_dict(),
         "window": trainer.window.state_dict(),
-        "skipped": trainer.guard.skipped,
+        **trainer.guard.state_dict(),
         "task": trainer.task.state_dict(),
     }
 
@@ -51,16 +53,22 @@ def apply(trainer: Runtime, state: Mapping[str, Any]) -> None:
     missing = [name for name in (*_COUNTERS, "optimizers", "scalers", "window", "task") if name not in state]
     if missing:
         raise CheckpointError(f"the checkpoint's state lacks {', '.join(missing)}: it was not written by this trainer")
+    for name, optimizer in trainer.optimizers.items():
+        load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
+    apply_plain(trainer, state)
+
+
+def apply_plain(trainer: Runtime, state: Mapping[str, Any]) -> None:
+    """``apply`` without the optimisers."""
     for name in _COUNTERS:
         setattr(trainer, name, int(state[name]))
     trainer.stage_index = min(int(state["stage"]), len(trainer.curriculum.stages) - 1)
     trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
-    trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have none
-    for name, optimizer in trainer.optimizers.items():
-        load_optimizer_state(optimizer, trainer.parameters[name], state["optimizers"].get(name, {}))
+    trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have neither
+    trainer.budget = dict(state.get("budget", {}))
     trainer.precision.load_state_dict(state["scalers"])
     trainer.window.load_state_dict(state["window"], trainer.parallel)
-    trainer.guard.skipped = int(state["skipped"])
+    trainer.guard.load_state_dict(state)
     trainer.task.load_state_dict(state["task"])
 
 
@@ -77,20 +85,21 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
         live[name].copy_(value)
 
 
-def counters(checkpoints: Checkpoints, path: Path) -> tuple[int, int | None]:
-    """Step of a checkpoint, and of the last evaluation that it knows of."""
-    state, meta = checkpoints.load(path)
-    return int(meta["step"]), state.get("evaluated")
-
-
 def load_checkpoint(trainer: Runtime, path: Path) -> None:
     """Puts a run where a checkpoint left it.
 
     Raises:
         CheckpointError: it is missing, damaged or of another architecture.
     """
-    state, _ = trainer.checkpoints.load(path)
+    state, meta = trainer.checkpoints.load(path)
+    check_data(trainer, meta.get("data"))
     load_networks(trainer, load_weights(path / WEIGHTS)[0], str(path))
+    for name, before, now in _other_kinds(trainer, meta):
+        state["optimizers"].pop(name, None)
+        trainer.logger.text(
+            f"optim.{name}.kind: {before} -> {now}: what {before} had gathered (its moments) is of no use to {now}, "
+            "which starts anew"
+        )
     apply(trainer, state)
     if trainer.ema is not None:
         averaged = path / EMA_FILE if (path / EMA_FILE).exists() else path / WEIGHTS
@@ -99,6 +108,59 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
             trainer.logger.text(
                 f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
             )
+
+
+def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> None:
+    """Compares the training data with those that a checkpoint was trained on; nothing to do for one that does not say.
+
+    Raises:
+        CheckpointError: they differ, and ``trainer.data_changed`` does not accept it; says in what.
+    """
+    if before is None:
+        return
+    now = trainer.data_facts
+    found = [
+        f"{name}: {_difference(before.get(name), now.get(name))}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+    if not found:
+        return
+    if trainer.settings.data_changed is DataChanged.accept:
+        for line in found:
+            trainer.logger.text(f"the data changed (trainer.data_changed=accept): {line}")
+        return
+    raise CheckpointError(
+        "the training data are not those that this run was trained on:\n"
+        + "\n".join(f"  - {line}" for line in found)
+        + "\nGive the same data again, start another run with another name=, or go on with these: "
+        "trainer.data_changed=accept"
+    )
+
+
+def _difference(before: Any, now: Any) -> str:
+    if not isinstance(before, list) or not isinstance(now, list):
+        return f"{before} -> {now}"
+    gone, new = ([item for item in a if item not in b] for a, b in ((before, now), (now, before)))
+    parts = [f"{word} {_few(items)}" for word, items in (("gone:", gone), ("new:", new)) if items]
+    return f"{len(before)} -> {len(now)} ({'; '.join(parts) or 'in another order'})"
+
+
+def _few(items: list[Any], count: int = 5) -> str:
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(map(str, items[:count])) + more
+
+
+def _other_kinds(trainer: Runtime, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(phase, kind then, kind now) of optimisers whose state means something else than it did."""
+    alike = {"adamw": "adam"}  # the same averages; they differ in what weight decay does
+    rows = meta.get("config", {}).get("optim", {})
+    found = []
+    for name, row in trainer.config.optim.items():
+        before, now = rows.get(name, {}).get("kind", row.kind.name), row.kind.name
+        if alike.get(before, before) != alike.get(now, now):
+            found.append((name, before, now))
+    return found
 
 
 def save_checkpoint(trainer: Runtime) -> None:
@@ -117,30 +179,56 @@ def save_checkpoint(trainer: Runtime) -> None:
         "resolution": list(stage.resolution),
         "torch": torch.__version__,
         "task": trainer.task.meta(),
+        "data": trainer.data_facts,
     }
     ema = None if trainer.ema is None else trainer.ema.state_dict()
     trainer.checkpoints.save(trainer.step, capture(trainer), network_tensors(trainer.networks), ema, meta)
 
 
 class Snapshot:
-    """A copy in memory of a run's whole state, to go back to bitwise."""
+    """What a rehearsal may change, to go back to bitwise.
 
-    def __init__(self, trainer: Runtime) -> None:
-        self._state = copy.deepcopy(capture(trainer))
-        self._weights = {name: t.detach().clone() for name, t in network_tensors(trainer.networks).items()}
-        self._ema = None
-        if trainer.ema is not None:
-            self._ema = {name: t.clone() for name, t in trainer.ema.state_dict().items()}
+    Args:
+        trainer: the run.
+        weights: also of weights, averages and moments, in main memory. Without, nothing large is copied, so that what
+            is measured meanwhile is what training needs; the rehearsal must then be one that moves nothing.
+    """
 
+    def __init__(self, trainer: Runtime, weights: bool = False) -> None:
+        names = {name: set(optimizer_state(o, trainer.parameters[name])) for name, o in trainer.optimizers.items()}
+        self._have_state = names
+        state = capture(trainer)
+        optimizers = state.pop("optimizers")
+        self._state = copy.deepcopy(state)
+        self._buffers = {name: buffer.clone() for name, buffer in network_buffers(trainer.networks).items()}
+        self._large: dict[str, Any] | None = None
+        if weights:
+            average = {} if trainer.ema is None else trainer.ema.state_dict()
+            self._large = plain_tensors(
+                {"weights": network_tensors(trainer.networks), "ema": average, "optimizers": optimizers}
+            )
+
+    @torch.no_grad()
     def restore(self, trainer: Runtime) -> None:
-        load_networks(trainer, self._weights, "the copy in memory")
-        apply(trainer, self._state)
-        if trainer.ema is not None and self._ema is not None:
-            trainer.ema.load_state_dict(self._ema)
+        for name, buffer in network_buffers(trainer.networks).items():
+            buffer.copy_(self._buffers[name])
+        for name, optimizer in trainer.optimizers.items():
+            parameters = trainer.parameters[name]
+            reset_state(optimizer, [p for key, p in parameters.items() if key not in self._have_state[name]])
+        if self._large is not None:
+            load_networks(trainer, self._large["weights"], "the copy in memory")
+            if trainer.ema is not None:
+                trainer.ema.load_state_dict(self._large["ema"])
+            for name, optimizer in trainer.optimizers.items():
+                load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
+        apply_plain(trainer, self._state)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes a small file as a whole or not at all."""
+    """Writes a small file as a whole or not at all, also when the power fails."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(data, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)

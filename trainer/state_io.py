@@ -39,12 +39,13 @@ TREE = "tree.json"
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
 
-def save_tensors(folder: Path, state: Any) -> str:
+def save_tensors(folder: Path, state: Any, group: Any = None) -> str:
     """Write and flush the tensors of a state into a new folder. All ranks call this together, with the same structure.
 
     Args:
         folder: created; on a file system that all ranks see.
         state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and None.
+        group: process group to agree through; None: the default one.
 
     Returns:
         The rest as JSON, which belongs into the folder under the name ``TREE``. One rank writes it, where the caller
@@ -62,11 +63,20 @@ def save_tensors(folder: Path, state: Any) -> str:
         writer = FileSystemWriter(folder, sync_files=True, overwrite=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*assuming the intent is to save in a single process.*")
-            save(dict(tensors), storage_writer=writer, no_dist=alone)
+            save(dict(tensors), storage_writer=writer, no_dist=alone, process_group=None if alone else group)
     return json.dumps(tree)
 
 
-def load_state(folder: Path, template: Any = None, map_location: torch.device | str = "cpu") -> Any:
+def missing_parts(folder: Path) -> list[str]:
+    """Files that the folder's own list of tensors names and that are not there: parts of other processes."""
+    if not (folder / ".metadata").exists():
+        return []  # no tensors
+    places = _Reader(folder).read_metadata().storage_data.values()
+    names = {str(getattr(place, "relative_path", "")) for place in places}
+    return sorted(name for name in names if name and not (folder / name).is_file())
+
+
+def load_state(folder: Path, template: Any = None, map_location: torch.device | str = "cpu", group: Any = None) -> Any:
     """Read what ``save_tensors`` wrote, with its tree. All ranks call this together.
 
     Args:
@@ -74,6 +84,7 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
         template: a state of the same structure; its tensors are filled in place, sharded ones with their own
             shard. Entries that the template lacks are loaded whole.
         map_location: device of the tensors that no template tells.
+        group: process group to agree through; None: the default one.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a template's tensor has another shape.
@@ -105,7 +116,7 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
         if wanted:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")
-                load(targets, storage_reader=reader, no_dist=alone)
+                load(targets, storage_reader=reader, no_dist=alone, process_group=None if alone else group)
     except (
         OSError,
         ValueError,

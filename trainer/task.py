@@ -1,10 +1,11 @@
 """What a task tells the trainer, and what the trainer tells a task. This file is the whole interface.
 
 One step, in words: the trainer splits a batch into ``accumulate`` micro-batches and walks ``task.segments`` of all of
-them side by side. For each segment, for each phase that is due: for each micro-batch ``task.losses`` and backward into
-that phase's parameters only; synchronise gradients; unscale; clip; check finite; step. Then EMA, and ``step += 1``.
-After the last segment of the batch ``samples_seen`` advances; only there are evaluation, checkpoints, stage changes and
-preemption looked at.
+them side by side. For each micro-batch, for each phase that is due: ``task.losses`` and backward into that phase's
+parameters only. Then, for each phase: synchronise gradients; check that they are finite; unscale; clip; step. Then EMA,
+and ``step += 1``. So all phases' gradients are taken at the same weights, whether they share a forward pass or not, and
+what they share lives for one micro-batch. After the last segment of the batch ``samples_seen`` advances; only there are
+evaluation, checkpoints, stage changes and preemption looked at.
 """
 
 from __future__ import annotations
@@ -83,10 +84,17 @@ class Segment:
         return self.data[key]
 
     def once(self, key: str, compute: Callable[[], T]) -> T:
-        """``compute()`` at the first call, the same object afterwards: work that several phases share."""
+        """``compute()`` at the first call, the same object afterwards: work that several phases share.
+
+        It is kept until the last phase of the micro-batch has its gradients (``forget``).
+        """
         if key not in self._shared:
             self._shared[key] = compute()
         return self._shared[key]
+
+    def forget(self) -> None:
+        """Drops all shared work: its phases are through. What the next segment builds upon stands in ``data``."""
+        self._shared.clear()
 
 
 @dataclass
@@ -150,7 +158,10 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
-        """Weighted scalar losses (mean over the segment's samples) whose sum the phase minimises."""
+        """Weighted scalar losses (mean over the segment's samples) whose sum the phase minimises.
+
+        An empty dict, or losses that depend on nothing: the phase has nothing to learn from this segment.
+        """
 
     @abstractmethod
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
@@ -166,6 +177,23 @@ class Task(ABC):
     def segments_per_batch(self, stage: Stage) -> int:
         """How many segments ``segments`` yields in a stage; must be the same for every batch of the stage."""
         return 1
+
+    def segments_to_peak(self, stage: Stage) -> int:
+        """How many segments of a batch it takes until one needs as much memory as any will.
+
+        The default is two, as the second one of a clip carries what the first left behind.
+        """
+        return min(2, self.segments_per_batch(stage))
+
+    def work(self, stage: Stage) -> tuple[float, ...]:
+        """What the memory of a step grows with in a stage, beside the parameters that train; any count of numbers.
+
+        A stage whose numbers are all at most another's needs no more memory. Default: the pixels of a micro-batch's
+        segment.
+        """
+        height, width = stage.resolution
+        frames = stage.frames / self.segments_per_batch(stage)
+        return (height * width * frames * stage.batch_size / stage.accumulate,)
 
     def idle_phases(self) -> tuple[str, ...]:
         """Names that ``optim`` may have although no stage has such a phase: of networks that are switched off."""
@@ -185,6 +213,24 @@ class Task(ABC):
     def meta(self) -> dict[str, Any]:
         """Plain data that must travel with the weights (input normalisation, class names)."""
         return {}
+
+    def data_facts(self) -> dict[str, Any]:
+        """What a resumed run must find again of its training data: plain data by name (counts, classes, a digest).
+
+        Kept with every checkpoint. A difference stops a run that would resume, unless ``trainer.data_changed=accept``.
+        """
+        return {}
+
+    def console(self) -> tuple[str, ...]:
+        """Columns of a training record that a person steers by, the most telling first: three to six names.
+
+        They are ``PHASE/LOSS``, ``PHASE/grad_norm``, or what the task gives to ``ctx.log``. None: all.
+        """
+        return ()
+
+    def quicker(self) -> str:
+        """What shows the same in minutes on a CPU: commands, told where a run would take hours. Empty: nothing does."""
+        return ""
 
     def notes(self) -> list[str]:
         """What the user should know of this run (a loss that is off, say): lines told and logged at its start."""

@@ -30,6 +30,8 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
         found.append(
             f"name={show(config.name)}: the run's folder below runs/; use letters, digits and - _ . = , + only"
         )
+    if not -(2**63) <= config.seed < 2**64:
+        found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
     found += curriculum.problems(config, world)
     found += schedules.problems(config.schedule)
     found += optimizer_problems(config.optim, phases)

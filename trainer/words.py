@@ -1,22 +1,33 @@
-"""Short forms of command-line words, written out before Hydra reads them. Loads neither torch nor Hydra."""
+"""Command-line words as people type them, written out as Hydra reads them. Loads neither torch nor Hydra."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 _RESOLUTION = re.compile(r"(?P<key>\+{0,2}(?:curriculum\.stages\.[^.=]+\.)?resolution)=(?P<value>.+)")
 _ITEM = re.compile(r"\[[^\[\]]*\]|[^,\[\]]+")
+_ASSIGNMENT = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./@:-]*)=(?P<value>.+)", re.DOTALL)
+_UNREADABLE = re.compile(r"[^A-Za-z0-9_/\\+.$%*@?|:,\s-]")  # what Hydra's grammar takes in quotes only
+_SYNTAX = re.compile(r"""['"\[{].*|\w+\(.*\)|.*\$\{.*""", re.DOTALL)  # quoted, a list, a function, an interpolation
 
 
 def written_out(words: Sequence[str], sweep: bool = False) -> list[str]:
-    """Words with ``resolution=224`` as ``resolution=[224,224]``; for ``curriculum.stages.NAME.resolution`` likewise.
+    """Words in Hydra's syntax: ``resolution=224`` as ``resolution=[224,224]``, and text in quotes where it needs them.
+
+    A path may hold ``=`` (the folders of a sweep do), spaces, brackets, quotes, ``~`` and letters of any language.
 
     Args:
         words: ``key=value`` and flags; all others stay as they are.
         sweep: commas separate the values of a sweep: ``resolution=64,128`` means two squares.
     """
-    return [_square(word, sweep) for word in words]
+    return [_quoted(_square(word, sweep), sweep) for word in words]
+
+
+def shown_override(key: str, value: object) -> str:
+    """``key=value`` as it can be typed into a shell."""
+    return shlex.quote(f"{key}={value}")
 
 
 def _square(word: str, sweep: bool) -> str:
@@ -25,3 +36,16 @@ def _square(word: str, sweep: bool) -> str:
         return word
     items = [item.strip() for item in _ITEM.findall(match["value"])] if sweep else [match["value"].strip()]
     return f"{match['key']}=" + ",".join(f"[{item},{item}]" if item.isdecimal() else item for item in items)
+
+
+def _quoted(word: str, sweep: bool) -> str:
+    match = _ASSIGNMENT.fullmatch(word)
+    if not match or not _UNREADABLE.search(match["value"]) or _SYNTAX.fullmatch(match["value"]):
+        return word
+    items = match["value"].split(",") if sweep else [match["value"]]
+    return f"{match['key']}=" + ",".join(_quote(item) if _UNREADABLE.search(item) else item for item in items)
+
+
+def _quote(text: str) -> str:
+    # A backslash counts as itself unless a quote follows.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"

@@ -120,6 +120,12 @@ class Vid2VidTask(Task):
     def meta(self) -> dict[str, Any]:
         return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
 
+    def console(self) -> tuple[str, ...]:
+        return "l1_pixels", "g/gan", "g/feature", "d_image/fake", "mask_mean"
+
+    def quicker(self) -> str:
+        return "make demo shows in ten what the model does; model=vid2vid_tiny tries a change in seconds"
+
     def notes(self) -> list[str]:
         model, found = self.config.model, []
         if model.lambda_perceptual > 0 and self.perceptual is None:

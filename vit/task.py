@@ -149,6 +149,16 @@ class VitTask(Task):
             "architecture": self.config.model.name or plain_architecture(self.model),
         }
 
+    def console(self) -> tuple[str, ...]:
+        return "main/class", "main/distill", "top1", "main/grad_norm"
+
+    def quicker(self) -> str:
+        return "experiment=vit/shapes model=vit_ti16 learns in five (README)"
+
+    def data_facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"classes": list(self.classes), "pictures": self.info.train_samples}
+        return facts if self.info.digest is None else {**facts, "files and labels": self.info.digest()}
+
     def notes(self) -> list[str]:
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {_few(self.classes)}"]
         if self.built.report is not None:

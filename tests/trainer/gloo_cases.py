@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
-from trainer import micro_batch
+from trainer import micro_batch, parallel, state_io
 from trainer.config import StageConfig, Strategy
-from trainer.errors import NonFiniteError
+from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
 from trainer.parallel import Parallel
@@ -47,16 +48,16 @@ def train(folder: Path, name: str, strategy: Strategy, results: dict[str, Any]) 
 
 
 def gradients(results: dict[str, Any]) -> None:
-    parallel = Parallel(Strategy.flat, torch.device("cpu"))
-    parallel.start()
+    both = Parallel(Strategy.flat, torch.device("cpu"))
+    both.start()
     parameters = {name: nn.Parameter(torch.ones(2)) for name in ("everywhere", "somewhere", "nowhere")}
-    loss = parameters["nowhere"].sum() * (2.0 + 2.0 * parallel.rank)  # mean 3
-    if parallel.rank == 0:
+    loss = parameters["nowhere"].sum() * (2.0 + 2.0 * both.rank)  # mean 3
+    if both.rank == 0:
         loss = loss + parameters["somewhere"].sum() * 4.0
-    parallel.backward(loss, list(parameters.values()))
-    parallel.synchronize(list(parameters.values()))
+    both.backward(loss, list(parameters.values()))
+    both.synchronize(list(parameters.values()))
     results["missing"] = {name: None if p.grad is None else p.grad.tolist() for name, p in parameters.items()}
-    parallel.close()
+    both.close()
 
 
 def stop(folder: Path, results: dict[str, Any]) -> None:
@@ -120,6 +121,95 @@ def broadcast(folder: Path, results: dict[str, Any]) -> None:
     all_weights.close()
 
 
+def budgeted(folder: Path, results: dict[str, Any]) -> None:
+    """A run laid into a time by processes of which one is slower than the other."""
+
+    class Slow(LinearTask):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            time.sleep(0.02 * (RANK + 1))
+            return super().losses(phase, segment, ctx)
+
+    config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=None, budget="1s", eval_every=0)
+    trainer = Trainer(config, Slow, folder / "budget")
+    trainer.fit()
+    everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+    everywhere.start()
+    results["budget"] = everywhere.gather([trainer.curriculum.total_samples, trainer.samples_seen])
+    everywhere.close()
+
+
+def evaluated_buffers(folder: Path, results: dict[str, Any]) -> None:
+    """The running mean that each process evaluates with: live, and the average's copy."""
+    for ema in (None, 0.9):
+        seen: list[Tensor] = []
+
+        class Looking(RivalTask):
+            def evaluate(self, loader: Any, ctx: StepContext, seen: list[Tensor] = seen) -> Any:
+                seen.append(self.maker.mean.clone())
+                return super().evaluate(loader, ctx)
+
+        config = toy_config("rival", stages=stages(), max_samples=8, ema=ema, eval_every=None)
+        trainer = Trainer(config, Looking, folder / f"buffers-{ema}")
+        trainer.fit()
+        everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+        everywhere.start()
+        results[f"buffers-{ema}"] = everywhere.gather(seen[-1].tolist())
+        everywhere.close()
+
+
+def unshared(folder: Path) -> str:
+    """Every process with a run directory of its own, as without a common file system. The error that ends it."""
+    parallel.SEEN_WITHIN_S = 1.0
+    trainer = Trainer(toy_config("rival", stages=stages()), RivalTask, folder / f"node{RANK}" / "run")
+    try:
+        trainer.fit()
+    except ConfigError as error:
+        return " ".join(str(error).split())
+    return "it trained"
+
+
+def late(folder: Path) -> str:
+    """A bad loss whose verdict has arrived at once on rank 1 and not yet on rank 0, as of a fast and a slow card."""
+
+    class Event:
+        def record(self) -> None: ...
+        def synchronize(self) -> None: ...
+        def query(self) -> bool:
+            return RANK == 1
+
+    torch.cuda.Event = Event  # type: ignore[misc, assignment]
+    empty_like = torch.empty_like
+    torch.empty_like = lambda x, pin_memory=False, **k: empty_like(x, **k)  # type: ignore[assignment]
+    trainer = Trainer(toy_config("rival", stages=stages()), lambda: RivalTask(spoil=("make", 4)), folder / "late")
+    trainer.guard.waits = False
+    try:
+        trainer.fit()
+    except NonFiniteError as error:
+        return f"after step {trainer.step}: {error}"
+    return "it trained"
+
+
+def missing_part(folder: Path) -> str:
+    """A checkpoint of which rank 1's part is not where rank 0 looks: the error that ends both."""
+    trainer = Trainer(toy_config("rival", stages=stages(), max_samples=8), RivalTask, folder / "missing")
+    save = state_io.save
+
+    def astray(*args: Any, **kwargs: Any) -> Any:
+        found = save(*args, **kwargs)
+        dist.barrier()
+        for part in (folder / "missing").glob("checkpoints/*/state/__1_*") if RANK == 1 else ():
+            part.rename(folder / "elsewhere")
+        dist.barrier()
+        return found
+
+    state_io.save = astray  # type: ignore[assignment]
+    try:
+        trainer.fit()
+    except CheckpointError as error:
+        return str(error)
+    return "it was saved"
+
+
 def main(case: str, folder: Path) -> None:
     if case == "all":
         if WORLD > 1:  # one group for all runs; otherwise each would have to find a port of its own
@@ -134,9 +224,17 @@ def main(case: str, folder: Path) -> None:
             stop(folder, results)
             broadcast(folder, results)
             agreed(folder, results)
+            evaluated_buffers(folder, results)
+            budgeted(folder, results)
             dist.destroy_process_group()
         if RANK == 0:
             torch.save(results, folder / "result.pt")
+    elif case == "jobs":  # one after the other in the same processes, as in a sweep under torchrun
+        for seed in (0, 1):
+            config = toy_config("linear", stages=stages())
+            config.seed = seed
+            Trainer(config, lambda c=config: build_toy(c), folder / f"seed={seed}").fit()
+        sys.stdout.write(unshared(folder) + "\n" + late(folder) + "\n" + missing_part(folder) + "\n")
     elif case == "nonfinite":
         spoil = ("make", 4) if RANK == 1 else None
         trainer = Trainer(toy_config("rival", stages=stages()), lambda: RivalTask(spoil=spoil), folder / "run")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stepping import take_step
 from torch import nn
 
 from trainer.config import OptimizerConfig, OptimizerKind, Precision
@@ -69,15 +70,15 @@ def test_a_bad_step_changes_nothing(after: int) -> None:
     for step in range(after):
         for some, its in ((params, optimizer), (twin, other)):
             give_gradients(some, step)
-            policy().step("p", its, list(some.values()), None, torch.zeros(()))
+            take_step(policy(), "p", its, list(some.values()))
     give_gradients(params, 50)
     params["a"].grad[0, 0] = float("nan")
-    _, bad = policy().step("p", optimizer, list(params.values()), 1.0, torch.zeros(()))
+    _, bad = take_step(policy(), "p", optimizer, list(params.values()), 1.0)
     assert bad.item() == 1.0
     assert all(torch.equal(params[name], twin[name]) for name in params)
     for some, its in ((params, optimizer), (twin, other)):
         give_gradients(some, 51)
-        policy().step("p", its, list(some.values()), None, torch.zeros(()))
+        take_step(policy(), "p", its, list(some.values()))
     assert all(torch.equal(params[name], twin[name]) for name in params)
     assert optimizer.state[params["a"]]["step"].item() == after + 1
 
@@ -94,9 +95,9 @@ def test_fp16_unscales_and_skips() -> None:
             p.grad *= scaled.loss_scale("p")
         if overflow:
             params["b"].grad[0] = float("inf")
-        scaled.step("p", optimizer, list(params.values()), None, torch.zeros(()))
+        take_step(scaled, "p", optimizer, list(params.values()))
         if not overflow:
-            policy().step("p", other, list(twin.values()), None, torch.zeros(()))
+            take_step(policy(), "p", other, list(twin.values()))
         assert all(torch.equal(params[name], twin[name]) for name in params)
     assert scaled.loss_scale("p") == 4.0
 

@@ -13,11 +13,17 @@ from PIL import Image
 
 import trainer.logs as module
 from trainer.errors import UserError
-from trainer.logs import RunLogger, format_line, format_time, repair_metrics
+from trainer.logs import RunLogger, format_line, format_time, repair_metrics, short_line
 
 
 def records(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def begun(run, config="", resume=0, **options):
+    logger = RunLogger(run, **options)
+    logger.begin(config, resume)
+    return logger
 
 
 def events(run):
@@ -30,7 +36,7 @@ def events(run):
 
 def test_run_directory(tmp_path):
     run = tmp_path / "runs" / "x"
-    with RunLogger(run, "name: x\n", tensorboard=False) as logger:
+    with begun(run, "name: x\n", tensorboard=False) as logger:
         logger.text("hello")
         logging.getLogger("some.module").warning("careful: %d", 3)
         logger.scalars({"step": 1})
@@ -43,14 +49,24 @@ def test_run_directory(tmp_path):
     assert len((run / "train.log").read_text().splitlines()) == 2
 
 
+def test_until_a_run_begins_it_leaves_records_alone(tmp_path):
+    with begun(tmp_path, "name: first\n", tensorboard=False) as logger:
+        logger.scalars({"step": 1})
+    with RunLogger(tmp_path, tensorboard=False) as logger:
+        logger.text("cannot start")
+        logger.flush()
+    assert (tmp_path / "config.yaml").read_text() == "name: first\n" and records(tmp_path) == [{"step": 1}]
+    assert "cannot start" in (tmp_path / "train.log").read_text()
+
+
 def test_text_reaches_the_console(tmp_path, capsys):
-    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+    with begun(tmp_path, tensorboard=False) as logger:
         logger.text("step 1 | loss 2")
     assert capsys.readouterr().out == "step 1 | loss 2\n"
 
 
 def test_records_are_plain_json_at_once(tmp_path):
-    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+    with begun(tmp_path, tensorboard=False) as logger:
         logger.scalars(
             {
                 "step": 3,
@@ -66,7 +82,7 @@ def test_records_are_plain_json_at_once(tmp_path):
 
 
 def test_a_full_disk_is_a_users_error(tmp_path):
-    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+    with begun(tmp_path, tensorboard=False) as logger:
         logger._metrics.close()
         logger._metrics = Path("/dev/full").open("a")  # noqa: SIM115
         with pytest.raises(UserError, match=r"No space left on device.*goes on from the last checkpoint"):
@@ -74,7 +90,7 @@ def test_a_full_disk_is_a_users_error(tmp_path):
 
 
 def write(run, resume, steps):
-    with RunLogger(run, "", tensorboard=False, resume_step=resume) as logger:
+    with begun(run, resume=resume, tensorboard=False) as logger:
         for step in steps:
             logger.scalars({"step": step, "loss": 1 / step})
 
@@ -124,7 +140,7 @@ def test_repair_of_nothing(tmp_path):
 
 def test_scalars_reach_tensorboard_and_do_not_overlap(tmp_path):
     for resume, steps in ((0, range(1, 7)), (3, range(4, 9))):
-        with RunLogger(tmp_path, "", resume_step=resume) as logger:
+        with begun(tmp_path, resume=resume) as logger:
             for step in steps:
                 logger.scalars({"step": step, "losses": {"g": step + resume / 10}, "stage": "s", "ok": True})
     found = events(tmp_path)
@@ -135,7 +151,7 @@ def test_scalars_reach_tensorboard_and_do_not_overlap(tmp_path):
 
 def test_pictures_and_videos_reach_disk_and_tensorboard(tmp_path):
     video = torch.randint(0, 256, (4, 16, 24, 3), dtype=torch.uint8)
-    with RunLogger(tmp_path, "") as logger:
+    with begun(tmp_path) as logger:
         logger.visuals({"val/still": video[0], "roll out": video}, step=12)
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
         "roll-out-00000012.mp4",
@@ -152,7 +168,7 @@ def test_pictures_and_videos_reach_disk_and_tensorboard(tmp_path):
 
 
 def test_videos_can_stay_out_of_tensorboard(tmp_path):
-    with RunLogger(tmp_path, "", videos=False) as logger:
+    with begun(tmp_path, videos=False) as logger:
         logger.visuals({"x": torch.zeros(4, 4, 3, dtype=torch.uint8)}, step=1)
     assert (tmp_path / "samples" / "x-00000001.png").exists() and not (tmp_path / "tensorboard").exists()
 
@@ -162,7 +178,7 @@ def test_tensorboard_is_imported_only_when_used(tmp_path):
 
     code = (
         "import sys; from trainer.logs import RunLogger\n"
-        f"with RunLogger({str(tmp_path)!r}, '') as logger: logger.text('hi'); logger.progress(1, 10, 1)\n"
+        f"with RunLogger({str(tmp_path)!r}) as logger: logger.text('hi'); logger.progress(1, 10, 1)\n"
         "assert not [m for m in sys.modules if m.startswith('tensorboard')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -170,7 +186,7 @@ def test_tensorboard_is_imported_only_when_used(tmp_path):
 
 def test_other_ranks_are_silent(tmp_path, capsys):
     run = tmp_path / "r"
-    with RunLogger(run, "x", rank=1) as logger:
+    with begun(run, "x", rank=1) as logger:
         logger.text("no")
         logger.scalars({"step": 1})
         logger.progress(1, 10, 1)
@@ -183,7 +199,7 @@ def test_other_ranks_are_silent(tmp_path, capsys):
 def test_plain_progress_lines_carry_an_eta(tmp_path, capsys, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+    with begun(tmp_path, tensorboard=False) as logger:
         for samples in range(0, 1001, 10):
             logger.progress(samples // 2, 1000, samples)
             now[0] += 1.0
@@ -195,7 +211,7 @@ def test_plain_progress_lines_carry_an_eta(tmp_path, capsys, monkeypatch):
 
 def test_progress_is_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with RunLogger(tmp_path, "", tensorboard=False) as logger:
+    with begun(tmp_path, tensorboard=False) as logger:
         logger.progress(0, 100, 0, rate=5.0)
         logger.progress(5, 100, 50, rate=5.0)
         assert logger._bar.n == 50
@@ -242,3 +258,38 @@ def test_lines_are_compact():
 )
 def test_times(seconds, text):
     assert format_time(seconds) == text
+
+
+LONG = {
+    "step": 1_000_000, "stage": "w2048_t28", "progress": 0.0123, "samples_per_s": 0.04567, "eta_s": 3 * 86400.0,
+    "data_wait": 0.35, "losses": {f"p/loss{i}": 1234567.8 * 10**i for i in range(9)},
+}  # fmt: skip
+
+
+def test_a_short_line_fits_and_keeps_the_most_telling() -> None:
+    line = short_line(LONG, [f"p/loss{i}" for i in range(9)])
+    assert len(line) <= 110
+    assert line.startswith("step 1000000 | 1.2 % | w2048_t28 | p/loss0 1.23e+06 | ")
+    assert line.endswith("| 0.0457 samples/s, data wait 35 % | ETA 3 d 00:00:00")
+    assert "loss8" not in line
+
+
+def test_a_short_line() -> None:
+    record = {"step": 40, "stage": None, "progress": 0.5, "losses": {"g/gan": 0.51234, "top1": 0.9}, "lr": {"g": 1e-3},
+              "samples_per_s": 11.52, "eta_s": 61.0, "data_wait": 0.02, "memory": 3.0}  # fmt: skip
+    assert short_line(record, ("g/gan", "absent", "top1")) == (
+        "step 40 | 50 % | g/gan 0.512 top1 0.9 | 11.5 samples/s | ETA 1:01"
+    )
+    assert short_line({**record, "losses": {}}, ("g/gan",)) == "step 40 | 50 % | 11.5 samples/s | ETA 1:01"
+
+
+def test_messages_of_our_packages_are_shown_once(tmp_path, capsys):
+    with RunLogger(tmp_path, tensorboard=False, packages=("ours",)):
+        for _ in range(2):
+            logging.getLogger("ours.data").info("the last 10 frames are held out")
+        logging.getLogger("theirs").info("noise")
+        logging.getLogger("theirs").warning("careful")
+    assert capsys.readouterr().out == "the last 10 frames are held out\ncareful\n"
+    assert (tmp_path / "train.log").read_text().count("held out") == 2
+    logging.getLogger("ours.data").info("not any more")
+    assert capsys.readouterr().out == ""

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
 
-from trainer.config import Precision, StageConfig
+from trainer.config import Console, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
+from trainer.meter import Speed
 from trainer.nonfinite import network_tensors
 from trainer.task import Segment, Stage, StepContext
 
@@ -234,6 +235,44 @@ def test_the_pace_is_told_after_the_first_step(tmp_path: Path, capsys: pytest.Ca
     assert len(lines) == 1 and lines[0].startswith("step 1 | short | ")
     assert re.search(r"[\d.e+]+ samples/s \| ETA \d+ s \(one step's pace\)$", lines[0])
     assert [r for r in records(tmp_path) if "losses" in r] == []  # records come when they are due
+
+
+def test_the_console_has_what_the_task_names_and_the_files_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Telling(RivalTask):
+        def console(self) -> tuple[str, ...]:
+            return "judge/tell", "make/near"
+
+    for console in Console:
+        config = toy_config("rival", eval_every=0)
+        config.logger.console = console
+        Trainer(config, Telling, tmp_path / console.name).fit()
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+        log = (tmp_path / console.name / "train.log").read_text()
+        assert ("make/fool" in lines[-1]) is (console is Console.full)
+        assert log.count("make/fool") == len(records(tmp_path / console.name)) == len(lines) - 1
+    assert lines[-1].startswith("step 24 | long | ") and "lr " in lines[-1]
+    short = [line for line in (tmp_path / "short" / "train.log").read_text().splitlines() if " step 24 " in line]
+    assert "make/near" in short[0]
+
+
+@pytest.mark.parametrize("pace", [1.0, 1e-9])
+def test_a_long_run_on_a_cpu_is_told_what_takes_minutes(
+    tmp_path: Path, pace: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quick(LinearTask):
+        def quicker(self) -> str:
+            return "model=toy learns in seconds"
+
+    take, rate = Speed.take, Speed.rate
+    monkeypatch.setattr(Speed, "take", lambda self: take(self) | {"samples_per_s": pace})
+    monkeypatch.setattr(Speed, "rate", lambda self, waiting=True: pace if rate(self) else None)
+    for every in (1, 1000):
+        Trainer(toy_config("linear", log_every=every, eval_every=0), Quick, tmp_path / str(every)).fit()
+        said = capsys.readouterr().out
+        hint = "trainer.budget=10m lays the whole run into ten minutes; model=toy learns in seconds"
+        assert said.count(hint) == (pace < 1)
 
 
 def test_progress_goes_on_between_records(

@@ -99,15 +99,31 @@ def test_replay_reproduces(tmp_path: Path, phase: str, capsys: pytest.CaptureFix
     assert "everything was finite this time" in capsys.readouterr().out
 
 
-def test_replay_shows_what_a_stepped_phase_became(tmp_path: Path) -> None:
-    """The dump has the weights before the segment, and the maker's as they were when the judge failed."""
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_dump_is_what_the_segment_began_with(tmp_path: Path, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No phase has stepped, and buffers are put back: forward passes of this and, with late verdicts, later ones moved
+    them."""
     trainer = spoiled(tmp_path, "judge")
+    trainer.guard.waits = waits
+    if not waits:
+        late(monkeypatch)
+    means: dict[int, Tensor] = {}
+    original = trainer.train_step
+
+    def train_step(segments: Any, ctx: StepContext) -> None:
+        means[ctx.step] = trainer.task.maker.mean.clone()  # type: ignore[attr-defined]
+        original(segments, ctx)
+
+    monkeypatch.setattr(trainer, "train_step", train_step)
+    record = Recording(trainer)
     with pytest.raises(NonFiniteError):
         trainer.fit()
     dump = load_dump(tmp_path / "nonfinite" / "step-7", 0, torch.device("cpu"))
     assert dump.phases == ["make", "judge"] and dump.failed == "judge"
-    assert set(dump.stepped) == {"make"}
-    assert not torch.equal(dump.stepped["make"]["maker.fine.weight"], dump.weights["maker.fine.weight"])
+    assert not torch.equal(means[7], means[6])
+    for held in (dump.weights, network_tensors(trainer.networks)):
+        assert torch.equal(held["maker.mean"], means[7])
+        assert all(torch.equal(held[name], value) for name, value in record.weights[7].items())
 
 
 def test_a_bad_gradient_with_a_finite_loss(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -109,6 +110,55 @@ def test_tensors_are_summed_in_evaluation(results: dict[int, dict[str, Any]]) ->
 def test_all_agree_on_micro_batches(results: dict[int, dict[str, Any]]) -> None:
     first, second = results[2]["agreed"]
     assert first == second > 1
+
+
+def test_all_agree_on_what_fits_into_a_time(results: dict[int, dict[str, Any]]) -> None:
+    """How long to time, and how long to train, are common decisions: each process has a clock of its own."""
+    first, second = results[2]["budget"]
+    assert first == second and first[0] == first[1] >= 2
+
+
+@pytest.mark.parametrize("ema", ["None", "0.9"])
+def test_all_evaluate_with_the_same_buffers(results: dict[int, dict[str, Any]], ema: str) -> None:
+    """Those of rank 0, which the checkpoint will hold; the averages' copies of them too."""
+    first, second = results[2][f"buffers-{ema}"]
+    assert first == second and any(first)
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """Several jobs in the same two processes: what they wrote, and what each process said of the last ones."""
+    folder = tmp_path_factory.mktemp("jobs")
+    processes = launch(folder, "jobs")
+    for process in processes:
+        assert process.returncode == 0, process.stderr
+    return folder, [process.stdout.splitlines()[-3:] for process in processes]
+
+
+def test_several_jobs_share_the_processes(jobs: tuple[Path, list[list[str]]]) -> None:
+    """The second one asked for a group anew, which the launcher's store has only once."""
+    for seed in (0, 1):
+        assert (jobs[0] / f"seed={seed}" / "done.json").is_file()
+
+
+def test_without_a_common_folder_nothing_is_trained(jobs: tuple[Path, list[list[str]]]) -> None:
+    """Every checkpoint of such a run was worthless, and it showed at the first resume."""
+    for said in jobs[1]:
+        assert "is not the same folder for all processes: rank 1" in said[0]
+    assert not list(jobs[0].glob("node*/run/checkpoints"))
+
+
+def test_late_verdicts_end_all_processes_after_the_same_step(jobs: tuple[Path, list[list[str]]]) -> None:
+    first, second = (said[1] for said in jobs[1])
+    assert first == second and re.match(r"after step \d+: step 4 .*phase 'make' is not finite", first)
+    names = sorted(p.name for p in (jobs[0] / "late" / "nonfinite" / "step-4").iterdir())
+    assert names == ["config.json", "rank0.pt", "rank1.pt"]
+
+
+def test_a_checkpoint_counts_when_every_part_is_there(jobs: tuple[Path, list[list[str]]]) -> None:
+    for said in jobs[1]:
+        assert "1 part(s) of other processes are not there (__1_0.distcp)" in said[2]
+    assert not list((jobs[0] / "missing" / "checkpoints").glob("step-*"))
 
 
 def test_a_bad_loss_on_one_stops_all_before_any_weight_changes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stepping import take_step
 from torch import nn
 
 from trainer.config import OptimizerConfig, OptimizerKind, Precision
@@ -45,7 +46,7 @@ def test_autocast(precision: Precision) -> None:
 def test_clips_after_unscaling(precision: Precision) -> None:
     policy, parameter, optimizer = build(precision, OptimizerKind.sgd)
     policy.scale("a", 3.0 * parameter.sum()).backward()
-    norm, bad = policy.step("a", optimizer, [parameter], 0.5, torch.zeros(()))
+    norm, bad = take_step(policy, "a", optimizer, [parameter], 0.5)
     assert norm.item() == pytest.approx(6.0) and bad == 0
     torch.testing.assert_close(parameter.detach(), torch.full((2, 2), 1 - 0.1 * 0.25))
 
@@ -53,7 +54,7 @@ def test_clips_after_unscaling(precision: Precision) -> None:
 def test_overflow_skips_the_step_lowers_this_phases_scale_and_is_not_bad() -> None:
     policy, parameter, optimizer = build(Precision.fp16)
     policy.scale("a", parameter.sum() * float("inf")).backward()
-    _, bad = policy.step("a", optimizer, [parameter], 1.0, torch.zeros(()))
+    _, bad = take_step(policy, "a", optimizer, [parameter], 1.0)
     assert bad == 0 and torch.equal(parameter.detach(), torch.ones(2, 2))
     assert policy.scalers["a"].get_scale() == 512.0
     assert policy.scalers["b"].get_scale() == 1024.0
@@ -64,7 +65,7 @@ def test_the_scale_cannot_fall_for_ever() -> None:
     for _ in range(11):
         optimizer.zero_grad()
         policy.scale("a", parameter.sum() * float("inf")).backward()
-        _, bad = policy.step("a", optimizer, [parameter], None, torch.zeros(()))
+        _, bad = take_step(policy, "a", optimizer, [parameter])
     assert policy.scalers["a"].get_scale() < 1.0 and bad == 1
 
 
@@ -75,7 +76,7 @@ def test_a_bad_loss_stops_the_step_on_the_device(precision: Precision, kind: Opt
     for bad in (1.0, 0.0):  # the very first step is the bad one: the optimiser's state must stay clean, too
         optimizer.zero_grad()
         policy.scale("a", parameter.sum()).backward()
-        policy.step("a", optimizer, [parameter], None, torch.tensor(bad))
+        take_step(policy, "a", optimizer, [parameter], bad=bad)
         if bad:
             assert torch.equal(parameter.detach(), torch.ones(2, 2))
     torch.testing.assert_close(parameter.detach(), torch.full((2, 2), 0.9))
@@ -85,14 +86,14 @@ def test_a_bad_loss_stops_the_step_on_the_device(precision: Precision, kind: Opt
 def test_a_gradient_that_is_not_finite_is_bad(value: float) -> None:
     policy, parameter, optimizer = build(Precision.fp32)
     (parameter.sum() * value).backward()
-    _, bad = policy.step("a", optimizer, [parameter], 1.0, torch.zeros(()))
+    _, bad = take_step(policy, "a", optimizer, [parameter], 1.0)
     assert bad == 1 and torch.equal(parameter.detach(), torch.ones(2, 2))
 
 
 def test_scalers_are_saved_and_restored() -> None:
     policy, parameter, optimizer = build(Precision.fp16)
     policy.scale("a", parameter.sum() * float("inf")).backward()
-    policy.step("a", optimizer, [parameter], None, torch.zeros(()))
+    take_step(policy, "a", optimizer, [parameter])
     other, *_ = build(Precision.fp16)
     other.load_state_dict(policy.state_dict())
     assert other.scalers["a"].get_scale() == 512.0 and other.scalers["b"].get_scale() == 1024.0

@@ -1,4 +1,4 @@
-"""``resolution=224``: one number is a square, on the command line, in sweeps, and for a run's scripts."""
+"""``resolution=224``: one number is a square, on the command line, in sweeps, for scripts. Text is quoted."""
 
 import sys
 from pathlib import Path
@@ -26,6 +26,16 @@ from trainer.words import written_out
         ("model.resolutions=4", "model.resolutions=4"),
         ("curriculum.stages.a.b.resolution=4", "curriculum.stages.a.b.resolution=4"),
         ("--help", "--help"),
+        ("trainer.resume=runs/a/seed=0", "trainer.resume='runs/a/seed=0'"),
+        ("data.root=/x/My clip (take=2), #1.mp4", "data.root='/x/My clip (take=2), #1.mp4'"),
+        ("data.root=~/films", "data.root='~/films'"),
+        ("data.root=/it's/日本", "data.root='/it\\'s/日本'"),
+        ("data.root='/a=b'", "data.root='/a=b'"),
+        ("model.label_ids=[1,2]", "model.label_ids=[1,2]"),
+        ("name=${oc.env:USER}", "name=${oc.env:USER}"),
+        ("seed=choice(1,2)", "seed=choice(1,2)"),
+        ("~data.root", "~data.root"),
+        ("seed=0,1", "seed=0,1"),
     ],
 )
 def test_single_words(word: str, expected: str) -> None:
@@ -36,6 +46,7 @@ def test_single_words(word: str, expected: str) -> None:
     ("word", "expected"),
     [
         ("resolution=64", "resolution=[64,64]"),
+        ("model.weights=runs/a/seed=0,runs/b", "model.weights='runs/a/seed=0',runs/b"),
         ("resolution=64,128", "resolution=[64,64],[128,128]"),
         ("resolution=64,[32,64], 96", "resolution=[64,64],[32,64],[96,96]"),
         ("curriculum.stages.s.resolution=16,32", "curriculum.stages.s.resolution=[16,16],[32,32]"),
@@ -71,3 +82,19 @@ def test_a_sweep_over_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     shown = capfd.readouterr().out
     assert [size for size in ("32x32", "64x64") if size in shown] == ["32x32", "64x64"]
     assert "runs/sizes/resolution=[32,32]" in shown and "runs/sizes/resolution=[64,64]" in shown
+
+
+@pytest.mark.parametrize("text", ["a=b", "it's", "a\\", "a'\\", "\\'", "x[1]{2}", "é, (ß)", "ends \\\\"])
+def test_quoted_text_comes_back_as_it_was(text: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (word,) = written_out([f"data.root={text}#"])
+    assert OverridesParser.create().parse_override(word).value() == f"{text}#"
+    (word,) = written_out([f"data.root=#{text}"])
+    assert OverridesParser.create().parse_override(word).value() == f"#{text}"
+
+
+def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = compose(["model=vit_mu", "data=imagefolder", "data.root=~/pictures", "model.weights=~/w.npz"], SCHEMAS)
+    assert (config.data.root, config.model.weights) == ("/home/me/pictures", "/home/me/w.npz")

@@ -11,6 +11,7 @@ samples, balanced classes, a cache), with a transform on top. Every kind is impo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class DataInfo:
         native: (height, width) in pixels where all pictures have one size and it is not the run's.
         notes: what the user should know (what was skipped, how the split was made): lines for the log.
         mean, std: `data.mean` and `data.std`, per channel on a scale of 0..1; None where not configured.
+        digest: a hash of the training pictures' names and labels, made when called; None without a training split.
     """
 
     classes: list[str]
@@ -46,6 +48,7 @@ class DataInfo:
     notes: list[str] = field(default_factory=list)
     mean: list[float] | None = None
     std: list[float] | None = None
+    digest: Callable[[], str] | None = field(default=None, compare=False, repr=False)
 
 
 def describe(config: VitConfig) -> DataInfo:

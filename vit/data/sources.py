@@ -6,6 +6,8 @@ in an order that depends on the data alone, so a run resumes exactly.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -52,6 +54,16 @@ class Source(ABC):
     @abstractmethod
     def name(self, index: int) -> str:
         """A picture's file, or whatever else finds it again."""
+
+    def digest(self) -> str:
+        """A hash of all names and labels in order, but for where the folder of them all lies; reads no picture."""
+        names = [self.name(index) for index in range(len(self))]
+        alike = os.path.commonprefix([min(names, default=""), max(names, default="")])  # noqa: RUF071  # dirname follows
+        folder = os.path.dirname(alike)
+        found = hashlib.blake2b(np.ascontiguousarray(self.labels()).tobytes(), digest_size=8)
+        for name in names:
+            found.update(name.removeprefix(folder).encode("utf-8", "surrogateescape") + b"\0")
+        return found.hexdigest()
 
 
 class Selection(Source):
@@ -223,6 +235,7 @@ def describe_sources(config: VitConfig) -> DataInfo:
         notes=notes,
         mean=None if config.data.mean is None else list(config.data.mean),
         std=None if config.data.std is None else list(config.data.std),
+        digest=train.digest if train else None,
     )
 
 

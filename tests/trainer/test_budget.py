@@ -1,0 +1,155 @@
+"""``trainer.budget``: the whole schedule fits into a time, what was settled stays, and timing leaves no trace."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exactness import outcome
+from torch import Tensor
+from toys import RivalTask, toy_config
+
+from train import SCHEMAS
+from trainer import budget, curriculum
+from trainer.cli import compose
+from trainer.config import StageConfig
+from trainer.errors import ConfigError
+from trainer.loop import Trainer
+from trainer.task import Segment, StepContext
+from vid2vid.validate import problems
+
+SECONDS = {"short": 0.25, "long": 1.0}  # of a segment
+
+
+class Clock:
+    """A clock that only computing moves, so that a machine's pace is known."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(budget, "time", made)
+    return made
+
+
+class Timed(RivalTask):
+    def __init__(self, clock: Clock, factor: float = 1.0, crash_at: int | None = None) -> None:
+        super().__init__(noise=0.1)
+        self.clock, self.factor, self.crash_at = clock, factor, crash_at
+        self.steps: list[tuple[int, str, float]] = []
+
+    def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+        if phase == "make":
+            self.clock.now += self.factor * SECONDS[ctx.stage.name]
+            self.steps.append((ctx.samples_seen, ctx.stage.name, ctx.progress))
+        if self.crash_at == len(self.steps):
+            raise KeyboardInterrupt
+        return super().losses(phase, segment, ctx)
+
+
+def stages() -> dict[str, StageConfig]:
+    return {"short": StageConfig(frames=2, batch_size=4), "long": StageConfig(start=0.5, frames=3, batch_size=2)}
+
+
+def build(
+    run_dir: Path, clock: Clock, text: str | None, factor: float = 1.0, crash_at: int | None = None, **settings: Any
+) -> Trainer:
+    quick = {"stages": stages(), "max_samples": None, "budget": text, "eval_every": None, **settings}
+    return Trainer(toy_config("rival", **quick), lambda: Timed(clock, factor, crash_at), run_dir)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("7m", 420), ("2h", 7200), ("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("1d", 86400), ("0.5m", 30)],
+)
+def test_times(text: str, expected: float) -> None:
+    assert curriculum.budget_seconds(toy_config(budget=text)) == expected
+
+
+@pytest.mark.parametrize("text", ["7", "m", "7 m", "0s", "-3m", "7min", ""])
+def test_what_is_no_time(text: str) -> None:
+    config = compose(["model=vid2vid", f"trainer.budget='{text}'"], SCHEMAS)
+    found = [line for line in problems(config) if "trainer.budget" in line]
+    assert found == [f"trainer.budget={text}: give a time with its unit, like 7m, 1.5h, 1h30m or 90s"]
+
+
+def test_the_whole_schedule_fits(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of N samples at 2 * 0.25 s a batch of 4, half at 3 * 1 s a batch of 2: 0.8125 s a sample."""
+    trainer = build(tmp_path, clock, "65s")
+    trainer.fit()
+    assert trainer.curriculum.total_samples == 80 and trainer.samples_seen == 80
+    assert trainer.budget["seconds_per_sample"] == {"short": 0.125, "long": 1.5}
+    trained = trainer.task.steps[-(40 // 4 * 2 + 40 // 2 * 3) :]
+    assert [name for _, name, _ in trained] == ["short"] * 20 + ["long"] * 60
+    assert sum(SECONDS[name] for _, name, _ in trained) == 65.0
+    assert trained[0][2] == 0.0 and trained[-1][2] == 78 / 80  # the progress that rates follow runs to its end
+    assert "trainer.budget=65s: 80 samples in 80 steps, at short 8, long 0.667 samples/s" in capsys.readouterr().out
+    assert json.loads((tmp_path / "budget.json").read_text())["samples"] == 80
+
+
+def test_timing_leaves_no_trace(tmp_path: Path, clock: Clock) -> None:
+    build(tmp_path / "timed", clock, "65s").fit()
+    build(tmp_path / "plain", clock, None, max_samples=80).fit()
+    timed, plain = outcome(tmp_path / "timed"), outcome(tmp_path / "plain")
+    for key, value in plain.items():
+        same = torch.equal(value, timed[key]) if isinstance(value, Tensor) else value == timed[key]
+        assert same or key.startswith("state/budget"), key
+
+
+@pytest.mark.parametrize("crash_at", [3, 40])
+def test_a_resumed_run_keeps_its_length(
+    tmp_path: Path, clock: Clock, crash_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first checkpoint (from the file) and after it, on a machine that is another one by then."""
+    build(tmp_path / "whole", clock, "65s").fit()
+    trials = 8 + 3  # 2.5 % of the time each, beyond a first step: four batches of the first stage, one of the second
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "parts", clock, "65s", crash_at=trials + crash_at).fit()
+    monkeypatch.setattr(budget, "_time_stages", lambda *args: pytest.fail("timed again"))
+    again = build(tmp_path / "parts", clock, "65s", factor=4 / 3)
+    again.fit()
+    assert again.samples_seen == 80 and again.curriculum.progress(again.samples_seen) == 1.0
+    one, two = outcome(tmp_path / "whole"), outcome(tmp_path / "parts")
+    for key in (key for key in one if key.startswith(("weights", "ema"))):
+        assert torch.equal(one[key], two[key])
+    finished = build(tmp_path / "parts", clock, "65s")
+    finished.fit()
+    assert finished.stage is None  # nothing was done
+
+
+def test_another_time_is_for_what_is_left(tmp_path: Path, clock: Clock) -> None:
+    build(tmp_path, clock, "65s").fit()
+    longer = build(tmp_path, clock, "30s")
+    longer.fit()
+    assert longer.samples_seen == 80 + 20  # at 1.5 s a sample: all of it is in the second stage
+
+
+def test_limits_stay_limits(tmp_path: Path, clock: Clock) -> None:
+    trainer = build(tmp_path, clock, "65s", max_samples=24)
+    trainer.fit()
+    assert trainer.samples_seen == 24
+
+
+def test_too_little_time(tmp_path: Path, clock: Clock) -> None:
+    with pytest.raises(
+        ConfigError, match=r"trainer\.budget=0\.4s: a single batch of stage short takes 0 s here; raise it"
+    ):
+        build(tmp_path, clock, "0.4s").fit()
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_with_micro_batches_that_fit(tmp_path: Path, clock: Clock) -> None:
+    trainer = build(tmp_path, clock, "65s", micro_batch="auto")
+    trainer.fit()
+    assert trainer.samples_seen == 80 and trainer.curriculum.stages[0].accumulate == 1
+
+
+def test_the_dry_run_says_that_it_is_not_known_yet(tmp_path: Path, clock: Clock) -> None:
+    text = build(tmp_path, clock, "65s").dry_run()
+    assert "what fits into 65s, 2 stage(s)" in text and "trainer.budget=65s: starts are shares" in text
