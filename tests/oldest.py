@@ -15,7 +15,10 @@ def lower_bounds(pyproject: Path) -> list[str]:
         ValueError: a requirement has no lower bound.
     """
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    requirements = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    requirements = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
     found = {}
     for requirement in requirements:
         match = re.match(r"([A-Za-z0-9._-]+)>=([0-9][0-9.]*)", requirement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from fake_cuda import (
     CudaFault,
     HostWait,
     LeftOnCpu,
+    PretendedGenerator,
     WrongDtype,
     check_dtype,
     check_losses,
@@ -22,10 +24,13 @@ from fake_cuda import (
 )
 from torch import Tensor, nn
 
-from trainer.config import OptimizerConfig, OptimizerKind, Precision
+from trainer.config import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
 from trainer.ema import EMA
+from trainer.nonfinite import NonFiniteGuard
 from trainer.optim import build_optimizer
+from trainer.parallel import Parallel
 from trainer.precision import PrecisionPolicy
+from trainer.task import Segment, Stage, StepContext
 
 
 @pytest.fixture
@@ -151,22 +156,29 @@ def test_autocast_is_on(device: None, precision: str, dtype: torch.dtype | None)
 # torch's fused SGD has no fake form.
 @pytest.mark.parametrize("kind", [kind for kind in OptimizerKind if kind is not OptimizerKind.sgd])
 @pytest.mark.parametrize("clip", [None, 1.0])
-def test_the_rest_of_a_step_waits_for_nothing(kind: OptimizerKind, clip: float | None) -> None:
-    """From gradients to weights: norm, clipping, the verdict, the optimiser, the average."""
+def test_the_rest_of_a_step_waits_for_nothing(kind: OptimizerKind, clip: float | None, tmp_path: Path) -> None:
+    """From a loss and gradients to weights: the verdict, the norm, clipping, the optimiser, the average."""
     with torch.device("meta"):
-        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 4))
+        networks = {"network": nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 4))}
+    settings = TrainerConfig()
+    stage = Stage(0, "all", 0, (8, 8), 1, 1, 1, ("*",), StageConfig())
     with fake_cuda():
-        to_fake({"network": network})
-        parameters = dict(network.named_parameters())
+        to_fake(networks)
+        parameters = dict(networks["network"].named_parameters())
         optimizer = build_optimizer(parameters, OptimizerConfig(kind=kind, weight_decay=0.1))
         policy = PrecisionPolicy(Precision.bf16, CUDA, ["main"])
-        average = EMA({"network": network}, 0.99)
+        guard = NonFiniteGuard(settings, tmp_path, Parallel(settings.strategy, CUDA), networks, {})
+        average = EMA(networks, 0.99)
         for number in range(2):
+            ctx = StepContext(number, 0, stage, 0.0, CUDA, policy.amp, PretendedGenerator())
             for parameter in parameters.values():
                 parameter.grad = torch.empty_like(parameter)
             with watched():
-                bad = torch.zeros((), device=CUDA)
-                norm, bad = policy.step("main", optimizer, list(parameters.values()), clip, bad)
+                guard.begin([Segment(x=torch.empty(2, device=CUDA))], ctx, ["main"])
+                guard.watch(0, torch.empty((), device=CUDA))
+                norm, broken = policy.norm("main", list(parameters.values()))
+                bad = guard.judge([broken])
+                policy.step("main", optimizer, list(parameters.values()), clip, norm, bad)
                 average.update(number)
             check_dtype("the norm", norm)
             check_dtype("the verdict", bad)
