@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -79,10 +80,12 @@ def run_tests(rows: Rows, files: Sequence[Path], timeout: float = 60.0) -> None:
     import pytest
 
     reporter = _Reporter(rows)
-    words = ["-m", "gpu", "-p", "no:cacheprovider", "-q", "--no-header", "--continue-on-collection-errors"]
-    # Other packages' warnings are not what is tested here.
-    words += ["-W", "default", f"--timeout={timeout:.0f}", "--tb=short", *map(str, files)]
-    code = pytest.main(words, plugins=[reporter])
+    words = ["-m", "gpu", "-o", "addopts=", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=short"]
+    words += ["--continue-on-collection-errors", "-W", "default"]  # other packages' warnings are not what is tested
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # whatever else is installed there
+    if importlib.util.find_spec("pytest_timeout") is not None:
+        words += ["-p", "pytest_timeout", f"--timeout={timeout:.0f}"]
+    code = pytest.main([*words, *map(str, files)], plugins=[reporter])
     counts = ", ".join(f"{count} {name}" for name, count in sorted(reporter.counts.items())) or "none"
     rows.note(f"Tests marked gpu: {counts}; exit code {int(code)}.")
 
@@ -105,10 +108,14 @@ class _Reporter:
         if report.failed:
             self._tell(report.nodeid, "not collected", 0.0, report)
 
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str]:
+        """No dots between the rows."""
+        return (report.outcome if report.when == "call" or report.outcome != "passed" else ""), "", ""
+
     def _tell(self, name: str, outcome: str, seconds: float, report: Any) -> None:
         self.counts[outcome] = self.counts.get(outcome, 0) + 1
-        bad = outcome not in ("passed", "skipped")
-        text = "\n".join(str(report.longrepr).splitlines()[-ERROR_LINES:]) if bad else None
-        self.rows.row(
-            "tests", test=name, outcome=outcome, seconds=round(seconds, 2), **({"error": text} if text else {})
-        )
+        found = {"test": name, "outcome": outcome, "seconds": round(seconds, 2)}
+        if outcome in ("passed", "skipped"):
+            self.rows.detail("tests", **found)
+        else:
+            self.rows.row("tests", **found, error="\n".join(str(report.longrepr).splitlines()[-ERROR_LINES:]))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 TAIL = 30  # last lines of the output of a section that failed, for the report
+CELL = 160  # characters of a table's cell
 LEAST = 5.0  # seconds under which no section is begun
 LAST_WORDS = 3.0  # seconds that a process has for telling where it hung
 
@@ -40,6 +41,11 @@ class Rows:
     def row(self, table: str, **values: Any) -> None:
         """One row of a table; plain values, None for what is not known."""
         self._append({"table": table, **values})
+        self.say("  ".join(f"{key} {show(value)}" for key, value in values.items() if value is not None))
+
+    def detail(self, what: str, **values: Any) -> None:
+        """A finding that belongs into the record, but in no table for people."""
+        self._append({"detail": what, **values})
         self.say("  ".join(f"{key} {show(value)}" for key, value in values.items() if value is not None))
 
     def note(self, text: str) -> None:
@@ -80,7 +86,8 @@ class Series:
     """Sections one after the other, and the record of them.
 
     Args:
-        out: the folder for ``NAME.json``, ``NAME.md`` and the sections' own files.
+        out: the folder for ``NAME.json`` and ``NAME.md``.
+        work: the folder for the sections' own files.
         name: of the record's files.
         about: what stands at the record's head, plain data (the command, say).
         minutes: all sections together; those that are not begun by then are left out, and the record says so.
@@ -88,9 +95,9 @@ class Series:
     """
 
     def __init__(
-        self, out: Path, name: str, about: Mapping[str, Any], minutes: float, tell: Callable[[str], None]
+        self, out: Path, work: Path, name: str, about: Mapping[str, Any], minutes: float, tell: Callable[[str], None]
     ) -> None:
-        self.out, self.name, self.tell = out, name, tell
+        self.out, self.work, self.name, self.tell = out, work, name, tell
         self.began = time.monotonic()
         self.deadline = self.began + 60 * minutes
         self.record: dict[str, Any] = {**about, "seconds": 0.0, "sections": []}
@@ -101,8 +108,8 @@ class Series:
 
         Returns:
             The record: ``about``, ``seconds``, and ``sections`` with ``name``, ``title``, ``outcome`` (``done``,
-            ``failed``, ``stopped``, ``left out``, ``running``), ``seconds``, ``rows``, ``notes`` and, of those that did
-            not end well, ``why`` and the ``tail`` of their output.
+            ``failed``, ``stopped``, ``left out``, ``running``), ``seconds``, ``rows``, ``details``, ``notes`` and, of
+            those that did not end well, ``why`` and the ``tail`` of their output.
         """
         self.record["sections"] = [_entry(section) for section in sections]
         for section, entry in zip(sections, self.record["sections"], strict=True):
@@ -127,7 +134,7 @@ class Series:
 
     def _run(self, section: Section, entry: dict[str, Any], limit: float) -> None:
         self.tell(f"== {section.title} (at most {limit:.0f} s, {time.monotonic() - self.began:.0f} s so far)")
-        path = self.out / f"{section.name}.jsonl"
+        path = self.work / f"{section.name}.jsonl"
         path.unlink(missing_ok=True)
         words = [word.replace("{rows}", str(path)).replace("{seconds}", f"{limit:.0f}") for word in section.command]
         began = time.monotonic()
@@ -196,27 +203,43 @@ def _entry(section: Section) -> dict[str, Any]:
         "outcome": "left out",
         "seconds": 0.0,
         "rows": [],
+        "details": [],
         "notes": [],
     }
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ends a section's whole group: its children hold memory of the card as well."""
+    """Ends a section's whole session, groups of their own in it as well: they hold memory of the card."""
+    for pid in _session(process.pid):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
+def _session(leader: int) -> list[int]:
+    """The processes of a session, as Linux tells them; none elsewhere."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            # pid (name) state parent group session ...: names may hold blanks and parentheses.
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                found.append(int(path.parent.name))
+    return found
+
+
 def _read(path: Path, entry: dict[str, Any]) -> None:
     """The results so far; a line that is cut off is left out."""
-    entry["rows"], entry["notes"] = [], []
+    entry["rows"], entry["details"], entry["notes"] = [], [], []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         with suppress(ValueError):
             found = json.loads(line)
             if "note" in found:
                 entry["notes"].append(found["note"])
             else:
-                entry["rows"].append(found)
+                entry["details" if "detail" in found else "rows"].append(found)
 
 
 def _why(code: int, tail: Sequence[str]) -> str:
@@ -269,4 +292,5 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    return show(value).replace("|", "\\|").replace("\n", " ")
+    text = show(value).replace("|", "\\|").replace("\n", " ")
+    return text if len(text) <= CELL else text[:CELL] + " ..."

@@ -34,7 +34,9 @@ def section(name: str, program: str, limit: float = AMPLE) -> Section:
 
 def series(out: Path, minutes: float = 5.0) -> tuple[Series, list[str]]:
     lines: list[str] = []
-    return Series(out, "found", {"title": "Found", "command": "python all.py"}, minutes, lines.append), lines
+    work = out / "work"
+    work.mkdir(parents=True)
+    return Series(out, work, "found", {"title": "Found", "command": "python all.py"}, minutes, lines.append), lines
 
 
 def outcomes(record: dict[str, Any]) -> dict[str, str]:
@@ -46,11 +48,11 @@ def test_a_crash_a_hang_and_an_error_leave_the_others(tmp_path: Path) -> None:
     found, lines = series(tmp_path / "out")
     record = found.run(
         [
-            section("first", "rows.row('speeds', model='a', rate=1234.5)"),
+            section("first", "rows.row('speeds', model='a', rate=1234.5)\nrows.detail('b', c=1)"),
             section("crash", "rows.row('speeds', model='b', rate=2.0)\nos.abort()"),
             section(
                 "hang",
-                "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+                "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], process_group=0)\n"
                 f"Path({str(child)!r}).write_text(str(p.pid))\nrows.note('begun')\ntime.sleep(600)",
                 limit=6,
             ),
@@ -63,6 +65,7 @@ def test_a_crash_a_hang_and_an_error_leave_the_others(tmp_path: Path) -> None:
     }  # fmt: skip
     by_name = {entry["name"]: entry for entry in record["sections"]}
     assert by_name["first"]["rows"] == [{"table": "speeds", "model": "a", "rate": 1234.5}]
+    assert by_name["first"]["details"] == [{"detail": "b", "c": 1}]
     assert by_name["crash"]["rows"] == [{"table": "speeds", "model": "b", "rate": 2.0}]
     assert "SIGABRT" in by_name["crash"]["why"]
     assert by_name["hang"]["notes"] == ["begun"] and "longer than 6 s" in by_name["hang"]["why"]
@@ -100,7 +103,7 @@ def test_whoever_is_killed_leaves_what_there_was(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from trainer.sections import Section, Series\n"
         'inner = "import sys, time; from pathlib import Path; from trainer.sections import Rows\\n'
         "Rows(Path(sys.argv[1])).row('t', a=1); time.sleep(600)\"\n"
-        f"Series(Path({str(tmp_path)!r}), 'found', {{}}, 5, print).run("
+        f"Series(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), 'found', {{}}, 5, print).run("
         "[Section('one', 'One', [sys.executable, '-c', inner, '{rows}'], 300)])"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
@@ -151,9 +154,11 @@ def test_rows_are_printed_and_kept(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "rows", stream)
     rows.row("speeds", model="a", rate=2.5, none=None)
     rows.note("a word")
+    rows.detail("tests", name="b")
     rows.say("not kept")
-    assert stream.getvalue() == "model a  rate 2.5\na word\nnot kept\n"
+    assert stream.getvalue() == "model a  rate 2.5\na word\nname b\nnot kept\n"
     assert [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()] == [
         {"table": "speeds", "model": "a", "rate": 2.5, "none": None},
         {"note": "a word"},
+        {"detail": "tests", "name": "b"},
     ]
