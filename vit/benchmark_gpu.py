@@ -50,7 +50,8 @@ def train_trial(quick: bool, workers: int) -> Trial:
 
 def resume_trial(quick: bool) -> Trial:
     """A small deterministic run in which everything that draws random numbers is on."""
-    return Trial("vit", (*RESUME, *QUICK_RUN, "data.workers=0") if quick else RESUME)
+    short = ("trainer.max_steps=80", "trainer.checkpoint_every=10", "data.workers=0")
+    return Trial("vit", (*RESUME, *QUICK_RUN, *short) if quick else RESUME)
 
 
 @dataclass

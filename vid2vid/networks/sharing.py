@@ -64,7 +64,7 @@ class SharedDiscriminator:
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]
         self.real, self.fakes = parts[0], parts[1:]
 
-    def generator_losses(self, objective: Objective) -> dict[str, Tensor]:
+    def generator_losses(self, objective: Objective, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
         """The generator's losses by name, with their values.
 
         The gradient of their sum at the generated inputs is taken here; it travels with the first of the returned
@@ -72,13 +72,13 @@ class SharedDiscriminator:
 
         Args:
             objective: makes the weighted scalar losses from the features.
+            scale: what their sum is multiplied by while its gradient is taken (``StepContext.loss_scale``): in fp16 the
+                trainer finds the largest at which nothing overflows, here as in the generator's own backward pass.
         """
         values = objective(self.real, self.fakes)
         out = {name: value.detach() for name, value in values.items()}
         if self._leaves:
             total = torch.stack(list(values.values())).sum()
-            # In fp16 the trainer's scaler acts only after this, so small gradients are kept from vanishing here.
-            scale = 2.0**12 if self.real[0][0].dtype is torch.float16 else 1.0
             # The graph is kept for the discriminator's own loss.
             grads = torch.autograd.grad(total * scale, self._leaves, retain_graph=True)
             first = next(iter(out))
