@@ -156,14 +156,14 @@ class RivalTask(ToyTask):
         for t in range(ctx.stage.frames):
             segment = Segment(x=batch["x"][:, t : t + 1], past=past)
             yield segment
-            past = segment["made"] if "made" in segment.data else self.make(segment, ctx).detach()
+            past = self.make(segment, ctx).detach() if segment.carried is None else segment.carried
 
     def make(self, segment: Segment, ctx: StepContext) -> Tensor:
         def run() -> Tensor:
             self.forwards += 1
             with ctx.amp():
                 made = self.maker(segment["x"], segment["past"])
-            segment.data["made"] = made.detach()  # what is shared is forgotten before the next segment asks for it
+            segment.carried = made.detach()  # what is shared is forgotten before the next segment asks for it
             return made
 
         return segment.once("made", run) if self.share else run()

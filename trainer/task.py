@@ -73,11 +73,16 @@ class Segment:
     """One optimiser step's worth of a (micro-)batch.
 
     Args:
-        data: tensors and whatever else the task needs; read by ``segment["name"]``.
+        data: tensors and whatever else the task needs; read by ``segment["name"]``. It is kept until the step's numbers
+            are known to be finite: large things that follow from small ones are better made by ``once``.
+
+    Attributes:
+        carried: what the task hands on to the next segment; stays when shared work is forgotten.
     """
 
     def __init__(self, **data: Any) -> None:
         self.data = data
+        self.carried: Any = None
         self._shared: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
@@ -93,7 +98,7 @@ class Segment:
         return self._shared[key]
 
     def forget(self) -> None:
-        """Drops all shared work: its phases are through. What the next segment builds upon stands in ``data``."""
+        """Drops all shared work: its phases are through. What the next segment builds upon is ``carried``."""
         self._shared.clear()
 
 

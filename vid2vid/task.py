@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainer.checkpoint import compare_architecture, load_weights
 from trainer.errors import CheckpointError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
-from vid2vid import losses
+from vid2vid import losses, segments
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
@@ -114,6 +114,18 @@ class Vid2VidTask(Task):
     def segments_per_batch(self, stage: Stage) -> int:
         return -(-stage.frames // self._row(stage).segment_frames)
 
+    def segments_to_peak(self, stage: Stage) -> int:
+        """Until every temporal scale of D_V that the clip is long enough for has its windows."""
+        row, every = self._row(stage), self.segments_per_batch(stage)
+        return min(every, max(2, -(-(self._history() + 1 - self.context) // row.segment_frames)))
+
+    def work(self, stage: Stage) -> tuple[float, ...]:
+        model, row, (height, width) = self.config.model, self._row(stage), stage.resolution
+        clips = stage.batch_size / stage.accumulate
+        scales = row.scales or model.scales, row.discriminator_scales or model.discriminator_scales
+        seen = min(stage.frames, self._history() + 1)  # by D_V
+        return (height * width * row.segment_frames * clips, height * width * seen * clips, *scales)
+
     def frames_per_sample(self, stage: Stage) -> int:
         return stage.frames
 
@@ -150,12 +162,19 @@ class Vid2VidTask(Task):
         made = images_to_float(batch["images"][:, : self.context]) if self.context else None
         for start in range(self.context, self.context + ctx.stage.frames, row.segment_frames):
             stop = min(start + row.segment_frames, self.context + ctx.stage.frames)
-            segment = self._cut(batch, start, stop, past, made)
+            segment = segments.cut(
+                batch,
+                start,
+                stop,
+                past_frames=self.config.model.past_frames,
+                history=self._history(),
+                past=past,
+                made_buffer=made,
+                first=start == 0 and self.config.model.first_frame is not FirstFrame.image,
+            )
             yield segment
-            out = self._generate(segment, ctx)
-            past = out.past or None
+            past, newest = self._carried(segment, ctx)
             if self.d_video is not None:
-                newest = out.frames.detach()
                 made = newest if made is None else torch.cat([made, newest], dim=1)
                 made = made[:, -self._history() :]
 
@@ -191,6 +210,8 @@ class Vid2VidTask(Task):
 
     def _history(self) -> int:
         model = self.config.model
+        if self.d_video is None:
+            return 0
         return buffer_frames(model.video_discriminator_frames, model.temporal_scales)
 
     def _first_past(self, batch: dict[str, Any], row: Vid2VidStage) -> list[Tensor] | None:
@@ -207,52 +228,32 @@ class Vid2VidTask(Task):
                 images = torch.zeros_like(images)
         return self.generator.past_from_images(images, scales=row.scales)
 
-    def _cut(
-        self, batch: dict[str, Any], start: int, stop: int, past: list[Tensor] | None, made: Tensor | None
-    ) -> Segment:
-        """Frames ``start .. stop`` of a clip, inflated from bytes to what the networks see."""
-        model, device = self.config.model, batch["images"].device
-        # Before the clip's first frame its labels are repeated, as when generating.
-        window = torch.arange(start - model.past_frames, stop, device=device).clamp_(min=0)
-        ids = {name: batch[name][:, window] for name in ("labels", "instances", "source") if name in batch}
-        now = {name: x[:, model.past_frames :] for name, x in ids.items()}
-        real = images_to_float(batch["images"][:, max(0, start - self._history()) : stop])
-        frames = stop - start
-        previous = images_to_float(batch["images"][:, max(0, start - 1) : stop - 1])
-        if start == 0:  # no frame before the first; its confidence is 0
-            previous = torch.cat([torch.zeros_like(real[:, :1]), previous], dim=1)
-        data: dict[str, Any] = {
-            "source": self.encoder.encode(ids),
-            "foreground": self.encoder.foreground_mask(now),
-            "real": real[:, -frames:],
-            "real_previous": previous,
-            "past": past,
-            "first": start == 0 and model.first_frame is not FirstFrame.image,
-        }
-        if "flow" in batch:
-            data["flow"] = batch["flow"][:, start:stop].float()
-            data["confidence"] = batch["confidence"][:, start:stop].float()
-        if self.d_video is not None:
-            data["real_buffer"], data["made_buffer"] = real, made
-            data["flow_buffer"] = batch["flow"][:, stop - real.shape[1] : stop].float() if "flow" in batch else None
-        return Segment(**data)
-
     # Forward passes, each made once a segment
 
     def _generate(self, segment: Segment, ctx: StepContext) -> GeneratorOutput:
         def run() -> GeneratorOutput:
             with ctx.amp():
                 out = self.generator(
-                    segment["source"],
+                    segments.source(segment, self.encoder),
                     past=segment["past"],
-                    foreground=segment["foreground"],
+                    foreground=segments.foreground(segment, self.encoder),
                     scales=self._row(ctx.stage).scales,
                     first=segment["first"],
                 )
             out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
+            segment.carried = out.past or None, out.frames.detach()
             return out
 
         return segment.once("generated", run)
+
+    def _carried(self, segment: Segment, ctx: StepContext) -> tuple[list[Tensor] | None, Tensor]:
+        """The history after a segment, and its frames; generated now where no phase has asked for them."""
+        if segment.carried is None:
+            self._generate(segment, ctx)
+            segment.forget()
+        past, newest = segment.carried or (None, None)
+        assert newest is not None
+        return past, newest
 
     def _fakes(self, out: GeneratorOutput) -> list[Tensor]:
         """The composed frames, and the hallucination where it is something else."""
@@ -264,11 +265,11 @@ class Vid2VidTask(Task):
         judge, scales = self.d_image, self._row(ctx.stage).discriminator_scales
 
         def run() -> SharedDiscriminator:
-            labels = segment["source"][:, self.config.model.past_frames :]
+            labels = segments.source(segment, self.encoder)[:, self.config.model.past_frames :]
             with ctx.amp():
                 return SharedDiscriminator(
                     lambda x, condition: judge(x, scales, condition),
-                    segment["real"],
+                    segments.real(segment),
                     self._fakes(self._generate(segment, ctx)),
                     prepare=lambda frames: frames.flatten(0, 1),
                     condition=labels.flatten(0, 1),
@@ -300,9 +301,11 @@ class Vid2VidTask(Task):
         return segment.once("d_video", run)
 
     def _windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
-        real, made, flow = segment["real_buffer"], segment["made_buffer"], segment["flow_buffer"]
+        real, made = segments.real_buffer(segment, self._history()), segment["made_buffer"]
         fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
-        if flow is None:
+        if segments.has_flow(segment):
+            flow = segments.flow(segment, self._history())
+        else:
             flow = torch.zeros_like(real[:, :, :2])
 
         def long_flow(current: int, previous: int) -> Tensor:
@@ -321,7 +324,7 @@ class Vid2VidTask(Task):
         """Eq. 5 for F with the terms of spec 4.2, each with its weight."""
         model = self.config.model
         out = self._generate(segment, ctx)
-        fakes, real = self._fakes(out), segment["real"]
+        fakes, real = self._fakes(out), segments.real(segment)
         total: dict[str, Tensor] = {}
         if self.d_image is not None:
             judged = self._judge_frames(segment, ctx)
@@ -341,7 +344,7 @@ class Vid2VidTask(Task):
             total["perceptual"] = model.lambda_perceptual * torch.stack(terms).sum()
         if model.lambda_l1 > 0:
             total["l1"] = model.lambda_l1 * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
-        if "flow" in segment.data:
+        if segments.has_flow(segment):
             total |= self._motion_losses(segment, out, ctx)
         with torch.no_grad():
             ctx.log("l1_pixels", (out.frames - real).abs().mean() / 2)
@@ -365,13 +368,13 @@ class Vid2VidTask(Task):
     def _motion_losses(self, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
         """Eq. 8 and the released code's further terms on flow, warp and mask."""
         model = self.config.model
-        reference, confidence = segment["flow"], segment["confidence"]
+        reference, confidence = segments.flow(segment), segments.confidence(segment)
         terms: dict[str, Tensor] = {}
         if out.flow is not None and out.mask is not None:
             predicted = out.flow.float()
             scales = self._row(ctx.stage).scales or model.scales
             terms["flow"] = model.lambda_flow * losses.flow(predicted, reference, confidence, scales)
-            real, previous = segment["real"], segment["real_previous"]
+            real, previous = segments.real(segment), segments.real_previous(segment)
             terms["flow_warp"] = model.lambda_flow_warp * losses.flow_warp(predicted, previous, real, confidence)
             terms["mask"] = model.lambda_mask * losses.mask(out.mask, confidence)
         if model.lambda_output_warp > 0 and model.past_frames > 0:

@@ -156,8 +156,7 @@ class VitTask(Task):
         return "experiment=vit/shapes model=vit_ti16 learns in five (README)"
 
     def data_facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"classes": list(self.classes), "pictures": self.info.train_samples}
-        return facts if self.info.digest is None else {**facts, "files and labels": self.info.digest()}
+        return {"classes": list(self.classes), "pictures": self.info.train_samples, **self.info.facts()}
 
     def notes(self) -> list[str]:
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {_few(self.classes)}"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
@@ -36,7 +36,7 @@ class DataInfo:
         native: (height, width) in pixels where all pictures have one size and it is not the run's.
         notes: what the user should know (what was skipped, how the split was made): lines for the log.
         mean, std: `data.mean` and `data.std`, per channel on a scale of 0..1; None where not configured.
-        digest: a hash of the training pictures' names and labels, made when called; None without a training split.
+        facts: what tells the training pictures from others, see `Source.facts`; made when called.
     """
 
     classes: list[str]
@@ -48,7 +48,7 @@ class DataInfo:
     notes: list[str] = field(default_factory=list)
     mean: list[float] | None = None
     std: list[float] | None = None
-    digest: Callable[[], str] | None = field(default=None, compare=False, repr=False)
+    facts: Callable[[], dict[str, Any]] = field(default=dict, compare=False, repr=False)
 
 
 def describe(config: VitConfig) -> DataInfo:

@@ -18,6 +18,8 @@ from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import DataInfo
 
+NAMED = 2000  # pictures up to which a checkpoint keeps their names
+
 
 class Source(ABC):
     """Pictures with labels.
@@ -55,15 +57,21 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """A picture's file, or whatever else finds it again."""
 
-    def digest(self) -> str:
-        """A hash of all names and labels in order, but for where the folder of them all lies; reads no picture."""
+    def facts(self) -> dict[str, Any]:
+        """What tells these pictures from others without reading one: names below their common folder, and labels.
+
+        Long lists are given as a hash of them.
+        """
         names = [self.name(index) for index in range(len(self))]
         alike = os.path.commonprefix([min(names, default=""), max(names, default="")])  # noqa: RUF071  # dirname follows
         folder = os.path.dirname(alike)
-        found = hashlib.blake2b(np.ascontiguousarray(self.labels()).tobytes(), digest_size=8)
-        for name in names:
-            found.update(name.removeprefix(folder).encode("utf-8", "surrogateescape") + b"\0")
-        return found.hexdigest()
+        names = [name.removeprefix(folder).lstrip("/") for name in names]
+        text = "\0".join(names).encode("utf-8", "surrogateescape")
+        labels = np.ascontiguousarray(self.labels()).tobytes()
+        return {
+            "files": names if len(names) <= NAMED else hashlib.blake2b(text, digest_size=8).hexdigest(),
+            "labels": hashlib.blake2b(labels, digest_size=8).hexdigest(),
+        }
 
 
 class Selection(Source):
@@ -235,7 +243,7 @@ def describe_sources(config: VitConfig) -> DataInfo:
         notes=notes,
         mean=None if config.data.mean is None else list(config.data.mean),
         std=None if config.data.std is None else list(config.data.std),
-        digest=train.digest if train else None,
+        facts=train.facts if train else dict,
     )
 
 

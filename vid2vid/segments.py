@@ -1,0 +1,94 @@
+"""A clip's segment: what it keeps is stored bytes, what the networks see of it is inflated when it is asked for.
+
+A batch waits in many micro-batches, of each of which one segment is at work at a time. One-hot labels and pictures in
+fp32 take 20 to 40 times the memory of the ids and bytes that they come from; as shared work of the segment
+(``Segment.once``) they are dropped with it.
+
+Shapes: B clips, T frames of a segment, C source channels, H x W pixels, L past frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.task import Segment
+from vid2vid.encoding import SourceEncoder, images_to_float
+
+IDS = ("labels", "instances", "source")
+
+
+def cut(batch: dict[str, Any], start: int, stop: int, *, past_frames: int, history: int, **more: Any) -> Segment:
+    """Frames ``start .. stop`` of a batch of clips: views of its tensors, nothing is copied.
+
+    Args:
+        batch: see ``vid2vid.data.build_dataset``, collated.
+        past_frames: L; so many label maps before the first frame belong to it. Before the clip's first frame its labels
+            are repeated, as when generating.
+        history: how many real frames before the segment are needed.
+        more: goes into the segment as it is.
+    """
+    before = min(start, max(history, 1))
+    data = {
+        "frames": stop - start,
+        "repeated": max(past_frames - start, 0),
+        "images": batch["images"][:, start - before : stop],
+        **{name: batch[name][:, max(start - past_frames, 0) : stop] for name in IDS if name in batch},
+        **{name: batch[name][:, start - before : stop] for name in ("flow", "confidence") if name in batch},
+    }
+    return Segment(**data, **more)
+
+
+def has_flow(segment: Segment) -> bool:
+    """Whether there is reference flow."""
+    return "flow" in segment.data
+
+
+def source(segment: Segment, encoder: SourceEncoder) -> Tensor:
+    """The encoded condition with its context, (B, L+T, C, H, W)."""
+
+    def encode() -> Tensor:
+        encoded = encoder.encode({name: segment[name] for name in IDS if name in segment.data})
+        repeated = segment["repeated"]
+        if not repeated:
+            return encoded
+        return torch.cat([encoded[:, :1].expand(-1, repeated, *encoded.shape[2:]), encoded], dim=1)
+
+    return segment.once("source", encode)
+
+
+def foreground(segment: Segment, encoder: SourceEncoder) -> Tensor | None:
+    """The mask of the segment's own frames, (B, T, 1, H, W); None where the model has no foreground."""
+    own = {name: segment[name][:, -segment["frames"] :] for name in IDS if name in segment.data}
+    return encoder.foreground_mask(own)
+
+
+def real(segment: Segment) -> Tensor:
+    """The real frames, (B, T, 3, H, W) in [-1, 1]."""
+    return segment.once("real", lambda: images_to_float(segment["images"][:, -segment["frames"] :]))
+
+
+def real_previous(segment: Segment) -> Tensor:
+    """The real frame before each of them, likewise; zeros before a clip's first one, whose confidence is 0."""
+    images, frames = segment["images"], segment["frames"]
+    if images.shape[1] > frames:
+        return images_to_float(images[:, -frames - 1 : -1])
+    previous = images_to_float(images[:, :-1])
+    return torch.cat([torch.zeros_like(previous[:, :1] if frames > 1 else real(segment)), previous], dim=1)
+
+
+def real_buffer(segment: Segment, history: int) -> Tensor:
+    """The real frames with up to ``history`` before them."""
+    return images_to_float(segment["images"][:, -(segment["frames"] + history) :])
+
+
+def flow(segment: Segment, history: int = 0) -> Tensor:
+    """Reference flow, (B, T, 2, H, W) in pixels, with up to ``history`` frames before the segment's."""
+    return segment["flow"][:, -(segment["frames"] + history) :].float()
+
+
+def confidence(segment: Segment) -> Tensor:
+    """1 where the reference flow is trusted, (B, T, 1, H, W)."""
+    return segment["confidence"][:, -segment["frames"] :].float()
