@@ -328,15 +328,14 @@ class Vid2VidTask(Task):
         total: dict[str, Tensor] = {}
         if self.d_image is not None:
             judged = self._judge_frames(segment, ctx)
-            total |= self._fool(judged, "", model.lambda_gan, model.lambda_feature, ctx.loss_scale)
+            total |= self._fool(judged, "", (model.lambda_gan, model.lambda_feature), ctx)
         if self.d_video is not None:
             for scale, judged in enumerate(self._judge_windows(segment, ctx)):
                 name = f"_video{scale}"
                 if judged is None:  # the clip is too short yet; zeros keep the record's columns
                     total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
                 else:
-                    weights = model.lambda_gan_video, model.lambda_feature_video
-                    total |= self._fool(judged, name, *weights, ctx.loss_scale)
+                    total |= self._fool(judged, name, (model.lambda_gan_video, model.lambda_feature_video), ctx)
         if self.perceptual is not None:
             with ctx.amp():
                 features = self.perceptual.features(real.flatten(0, 1))
@@ -353,9 +352,9 @@ class Vid2VidTask(Task):
         return total
 
     def _fool(
-        self, judged: SharedDiscriminator, name: str, gan: float, feature: float, scale: Tensor | float
+        self, judged: SharedDiscriminator, name: str, by: tuple[float, float], ctx: StepContext
     ) -> dict[str, Tensor]:
-        kind = self.config.model.gan
+        kind, (gan, feature) = self.config.model.gan, by
 
         def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
             return {
@@ -363,7 +362,7 @@ class Vid2VidTask(Task):
                 f"feature{name}": feature * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
             }
 
-        return judged.generator_losses(objective, scale)
+        return judged.generator_losses(objective, ctx.loss_scale)
 
     def _motion_losses(self, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
         """Eq. 8 and the released code's further terms on flow, warp and mask."""

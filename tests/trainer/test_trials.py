@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from kept_rows import Kept
 
 from trainer import card, trials
 from trainer.checkpoint import Checkpoints
-from trainer.sections import Rows
 from trainer.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 
 TINY = (
     "trainer.device=cpu", "trainer.precision=fp32", "trainer.log_every=1", "trainer.eval_every=0",
     "logger.tensorboard=false", "logger.curves=false", "data.workers=0", "trainer.micro_batch=null",
 )  # fmt: skip
-
-
-class Kept(Rows):
-    """Rows in memory."""
-
-    def __init__(self) -> None:
-        super().__init__(None, io.StringIO())
-        self.rows: list[dict[str, Any]] = []
-        self.notes: list[str] = []
-
-    def row(self, table: str, **values: Any) -> None:
-        self.rows.append({"table": table, **values})
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def detail(self, what: str, **values: Any) -> None:
-        self.rows.append({"detail": what, **values})
 
 
 def record(step: int, loss: float, pace: float, **more: Any) -> dict[str, Any]:
@@ -144,8 +125,10 @@ def test_results_of_tests_become_rows() -> None:
     reporter.pytest_runtest_logreport(Report)
     Report.when = "call"
     reporter.pytest_runtest_logreport(Report)
-    assert [row["outcome"] for row in rows.rows] == ["failed", "passed"]
-    assert rows.rows[0]["error"].startswith("line 75") and "error" not in rows.rows[1]
+    assert [row["outcome"] for row in rows.rows] == ["failed"] and [row["outcome"] for row in rows.details] == [
+        "passed"
+    ]
+    assert rows.rows[0]["error"].startswith("line 75")
     assert reporter.counts == {"failed": 1, "passed": 1}
 
 
