@@ -328,14 +328,14 @@ class Vid2VidTask(Task):
         total: dict[str, Tensor] = {}
         if self.d_image is not None:
             judged = self._judge_frames(segment, ctx)
-            total |= self._fool(judged, "", (model.lambda_gan, model.lambda_feature), ctx)
+            total |= self._fool(judged, "", model.lambda_gan, model.lambda_feature, ctx.loss_scale)
         if self.d_video is not None:
             for scale, judged in enumerate(self._judge_windows(segment, ctx)):
-                name = f"_video{scale}"
+                name, by = f"_video{scale}", (model.lambda_gan_video, model.lambda_feature_video)
                 if judged is None:  # the clip is too short yet; zeros keep the record's columns
                     total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
                 else:
-                    total |= self._fool(judged, name, (model.lambda_gan_video, model.lambda_feature_video), ctx)
+                    total |= self._fool(judged, name, *by, ctx.loss_scale)
         if self.perceptual is not None:
             with ctx.amp():
                 features = self.perceptual.features(real.flatten(0, 1))
@@ -351,18 +351,16 @@ class Vid2VidTask(Task):
                 ctx.log("mask_mean", out.mask.float().mean())
         return total
 
-    def _fool(
-        self, judged: SharedDiscriminator, name: str, by: tuple[float, float], ctx: StepContext
-    ) -> dict[str, Tensor]:
-        kind, (gan, feature) = self.config.model.gan, by
+    def _fool(self, judged: SharedDiscriminator, name: str, gan: float, match: float, scale: Any) -> dict[str, Tensor]:
+        kind = self.config.model.gan
 
         def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
             return {
                 f"gan{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
-                f"feature{name}": feature * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
+                f"feature{name}": match * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
             }
 
-        return judged.generator_losses(objective, ctx.loss_scale)
+        return judged.generator_losses(objective, scale)
 
     def _motion_losses(self, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
         """Eq. 8 and the released code's further terms on flow, warp and mask."""
