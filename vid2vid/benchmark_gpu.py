@@ -29,7 +29,7 @@ PICTURES = ((512, 1024, 2), (1024, 2048, 3))
 
 TRAIN = (
     "model=vid2vid", "curriculum=single", "curriculum.stages.all.batch_size=4", "trainer.max_minutes=0.67",
-    "trainer.log_every=5", "trainer.eval_every=0", "trainer.checkpoint_every=1000000", "trainer.max_samples=100000000",
+    "trainer.log_every=5", "trainer.eval_every=0", "trainer.checkpoint_every=1000000",
 )  # fmt: skip
 QUICK_RUN = ("trainer.device=cpu", "logger.tensorboard=false", "logger.curves=false")
 RESUME = (

@@ -125,12 +125,14 @@ def build_steps(
     name = _timm_name(case.model)
     torch.manual_seed(0)
     arch = _architecture(case)
-    other = timm.create_model(name, num_classes=case.classes, img_size=case.side).to(device).train()
+    with torch.device(device):  # where values are drawn in no time
+        other = timm.create_model(name, num_classes=case.classes, img_size=case.side).train()
     images = torch.randn(case.batch, 3, case.side, case.side).to(device)
     labels = torch.randint(0, case.classes, (case.batch,)).to(device)
     models: dict[str, nn.Module] = {TIMM: other}
     for path in paths:
-        model = VisionTransformer(replace(arch, attention=path)).to(device).train()
+        with torch.device(device):
+            model = VisionTransformer(replace(arch, attention=path)).train()
         model.load_state_dict(other.state_dict())
         models[OURS if path is Attention.auto else f"{OURS}, {path.value}"] = model
     if compiled:

@@ -27,7 +27,7 @@ QUICK = Case("Ti/16", batch=2, side=32, classes=5)
 
 TRAIN = (
     "model=vit_b16", "curriculum.stages.all.batch_size=256", "trainer.max_minutes=0.67", "trainer.log_every=10",
-    "trainer.eval_every=0", "trainer.checkpoint_every=1000000", "trainer.max_samples=100000000",
+    "trainer.eval_every=0", "trainer.checkpoint_every=1000000",
 )  # fmt: skip
 QUICK_RUN = ("trainer.device=cpu", "logger.tensorboard=false", "logger.curves=false")
 RESUME = (
@@ -215,7 +215,8 @@ def _kernels(averages: Any, cuda: bool) -> list[tuple[str, float, int]]:
     """(name, microseconds, calls) by falling time: kernels of the device, on CPUs operations without their parts."""
     kind, found = "CUDA" if cuda else "CPU", []
     for event in averages:
-        if event.device_type.name == kind and not event.key.startswith(("ProfilerStep", "Activity Buffer")):
+        annotation = getattr(event, "is_user_annotation", False) or event.key.startswith(("Optimizer.", "Profiler"))
+        if event.device_type.name == kind and not annotation:
             micros = event.self_device_time_total if cuda else event.self_cpu_time_total
             if micros > 0:
                 found.append((event.key, float(micros), int(event.count)))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpu_runs import gib, make
+from gpu_runs import differing, gib, make, weights
 
 from trainer.memory import release
+from trainer.state import Snapshot
 
 pytestmark = pytest.mark.gpu
 WIDE = ("resolution=[64,128]", "model.ngf=32", "model.ndf=32", "data.val_clips=1", "trainer.precision=bf16")
@@ -20,15 +21,30 @@ def fresh() -> None:
     torch.cuda.reset_peak_memory_stats()
 
 
-def test_a_rehearsal_needs_as_much_as_training(tmp_path: Path) -> None:
-    """Peaks of preflight and of training are within a sixth of each other, at every clip length of the run."""
+def test_training_needs_no_more_than_its_rehearsal(tmp_path: Path) -> None:
+    """A clip is long enough for every window of the video discriminators."""
     fresh()
     words = (*WIDE, "curriculum.stages.all.frames=12", "curriculum.stages.all.batch_size=2", "trainer.max_samples=4")
     trainer = make(tmp_path, "vid2vid", "cuda", *words, "trainer.preflight=true")
     trainer.fit()
     rehearsed = gib((tmp_path / "train.log").read_text(), "peak memory")
     trained = torch.cuda.max_memory_allocated() / 2**30  # since the rehearsal, which begins to count anew
-    assert rehearsed == pytest.approx(trained, rel=1 / 6, abs=0.02)
+    assert trained <= 1.05 * rehearsed + 0.02
+
+
+def test_what_a_rehearsal_remembers_is_not_on_the_card(tmp_path: Path) -> None:
+    fresh()
+    trainer = make(tmp_path, "vid2vid", "cuda", *WIDE, "trainer.max_samples=1", "trainer.preflight=false")
+    trainer.fit()  # optimisers have their moments
+    before = torch.cuda.memory_allocated()
+    snapshot = Snapshot(trainer, weights=True)
+    assert torch.cuda.memory_allocated() <= before + 2**20
+    kept = weights(trainer)
+    for module in trainer.networks.values():
+        for parameter in module.parameters():
+            parameter.data.zero_()
+    snapshot.restore(trainer)
+    assert not differing(kept, weights(trainer))
 
 
 def test_the_largest_micro_batch_that_fits_still_fits_in_training(tmp_path: Path) -> None:
@@ -41,7 +57,7 @@ def test_the_largest_micro_batch_that_fits_still_fits_in_training(tmp_path: Path
     assert trained <= 1.1 * tried + 0.02
 
 
-@pytest.mark.parametrize("share", [0.5, 0.25])
+@pytest.mark.parametrize("share", [0.6, 0.4])
 def test_running_out_of_memory_in_convolutions_leads_to_less(tmp_path: Path, share: float) -> None:
     """cuDNN tries plans until none is left and then says only that: it must count as what it is."""
     fresh()

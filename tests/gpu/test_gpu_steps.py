@@ -43,7 +43,8 @@ def test_a_step_never_waits(tmp_path: Path, device: str, precision: str, model: 
                 torch.cuda.set_sync_debug_mode("default")
         trainer.guard.settle()
         after = weights(trainer)
-    assert any(not torch.equal(before[name], after[name]) for name in before)
+    if precision != "fp16":  # its first steps may overflow, and are then left out
+        assert any(not torch.equal(before[name], after[name]) for name in before)
     assert all(bool(torch.isfinite(value).all()) for value in after.values())
 
 

@@ -117,6 +117,7 @@ def test_trials_are_runs_that_can_be_run(quick: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's compiler looks at it
 def test_blocks_are_compiled_once_for_all() -> None:
     steps = build_steps(QUICK, CPU, [Attention.auto])
     torch._dynamo.reset()
