@@ -91,6 +91,7 @@ def test_evaluation_leaves_nothing_behind(tmp_path: Path) -> None:
     fresh()
     trainer = make(tmp_path, "vit", "cuda", "trainer.max_steps=4", "data.shapes_val_samples=64")
     with trainer.session():
+        trainer.begin()
         trainer.enter(trainer.curriculum.stages[0])
         for _ in range(2):
             trainer.train_batch(trainer.next_batch())
