@@ -147,7 +147,7 @@ def test_every_part(words: list[str]) -> None:
     task = made(*SHALLOW, *words)
     with fake_cuda():
         place(task)
-        train(task, 16)
+        train(task, 16, ())
         evaluate(task)
 
 
