@@ -83,7 +83,10 @@ def check_clips(config: Vid2VidConfig, arguments: Arguments) -> bool:
         stage_resolutions,
     )
     from vid2vid.data.contact_sheet import contact_sheet
+    from vid2vid.validate import validate
 
+    if config.data.kind.name != "street":
+        validate(config)
     progress = _progress("frame")
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)

@@ -142,6 +142,7 @@ def evaluate_videos(arguments: Arguments) -> None:
         clips=arguments.clips,
         frames=arguments.frames,
         first_frame=arguments.first_frame,
+        own=load_run(arguments.run, {"vid2vid": Vid2VidConfig}).data,
         image_metrics=image_metrics,
         wrap=lambda loader: progress(loader, "clip"),
     )

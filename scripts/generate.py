@@ -30,7 +30,7 @@ PLAIN_PROGRESS_S = 10.0  # seconds between two progress lines where there is no 
 class Arguments:
     run: str  # run directory, such as runs/demo
     source: str  # folder of label maps (or pictures), video file, or street
-    out: str  # the video to write, .mp4
+    out: str  # the video to write: .mp4, .mov, .mkv, .webm or .gif; without a suffix a folder of PNGs
     frames: int | None = None  # at most so many; null: as long as the source
     clip: int = 0  # which sequence of the source, from 0
     seed: int | None = None  # another world with source=street (data.world_seed); null: the run's
@@ -54,10 +54,12 @@ def main() -> None:
         raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
+    from trainer.video_writer import check_out
     from vid2vid.generation import generate_video, open_clip, read_first_image
     from vid2vid.loading import load_generator
     from vid2vid.relabel import Relabel, parse_remap
 
+    check_out(arguments.out, arguments.fps)
     relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
     asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
     run = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
@@ -67,7 +69,9 @@ def main() -> None:
         config.data.world_seed = arguments.seed
     sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
     height, width = config.resolution
-    image = read_first_image(Path(arguments.image), (height, width)) if arguments.image is not None else None
+    image = None
+    if arguments.image is not None:
+        image = read_first_image(Path(arguments.image), (height, width), config.data)
     with _Progress() as progress:
         made = generate_video(
             run,

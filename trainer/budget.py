@@ -21,7 +21,7 @@ import torch
 from trainer import curriculum, micro_batch, state
 from trainer.curriculum import Curriculum
 from trainer.errors import ConfigError
-from trainer.logs import format_time
+from trainer.lines import format_time
 from trainer.memory import release
 from trainer.meter import Speed
 from trainer.splitting import split_batch

@@ -7,6 +7,7 @@ before a configuration is complete.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -239,6 +240,9 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
 
     @wraps(function)
     def wrapper() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+                stream.reconfigure(errors="backslashreplace")
         try:
             function()
         except UserError as error:

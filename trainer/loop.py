@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainer import budget, micro_batch, optim, plots, rehearsal, state
 from trainer.config import Console
-from trainer.logs import format_line, short_line
+from trainer.lines import format_line, short_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
 from trainer.splitting import split_batch

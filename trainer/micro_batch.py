@@ -21,7 +21,7 @@ import torch
 from trainer import curriculum, rehearsal, state
 from trainer.curriculum import Curriculum
 from trainer.errors import ConfigError
-from trainer.logs import format_time
+from trainer.lines import format_time
 from trainer.memory import SavedMemory, available_memory, release
 from trainer.meter import Speed
 from trainer.task import Stage

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 _RESOLUTION = re.compile(r"(?P<key>\+{0,2}(?:curriculum\.stages\.[^.=]+\.)?resolution)=(?P<value>.+)")
+_PAIRS = re.compile(r"(?P<key>[^=]+)=(?P<value>[\d*]+:\d+(?:,[\d*]+:\d+)+)")
 _ITEM = re.compile(r"\[[^\[\]]*\]|[^,\[\]]+")
 _ASSIGNMENT = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./@:-]*)=(?P<value>.+)", re.DOTALL)
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_/\\+.$%*@?|:,\s-]")  # what Hydra's grammar takes in quotes only
@@ -18,16 +19,23 @@ def written_out(words: Sequence[str], sweep: bool = False) -> list[str]:
 
     A path may hold ``=`` (the folders of a sweep do), spaces, brackets, quotes, ``~`` and letters of any language.
 
+    Pairs, ``data.label_map=11:21,26:24``, become a list.
+
     Args:
         words: ``key=value`` and flags; all others stay as they are.
         sweep: commas separate the values of a sweep: ``resolution=64,128`` means two squares.
     """
-    return [_quoted(_square(word, sweep), sweep) for word in words]
+    return [_quoted(_square(word, sweep) if sweep else _pairs(_square(word, sweep)), sweep) for word in words]
 
 
 def shown_override(key: str, value: object) -> str:
     """``key=value`` as it can be typed into a shell."""
     return shlex.quote(f"{key}={value}")
+
+
+def _pairs(word: str) -> str:
+    match = _PAIRS.fullmatch(word)
+    return f"{match['key']}=[{match['value']}]" if match else word
 
 
 def _square(word: str, sweep: bool) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from trainer.config import RunConfig, StageConfig
 
@@ -53,6 +54,12 @@ class DataKind(Enum):
 class LabelFormat(Enum):
     ids = "ids"
     rgb = "rgb"
+
+
+class LabelExif(Enum):
+    auto = "auto"
+    upright = "upright"  # drawn on the turned picture
+    stored = "stored"  # drawn on the pixels as stored, and turned with the picture
 
 
 class FlowMethod(Enum):
@@ -122,7 +129,14 @@ class DataConfig:
     images_dir: str = "images"
     instances_dir: str | None = None
     labels: LabelFormat = LabelFormat.ids
-    ignore_label: int | None = 255  # this id belongs to no class
+    label_format: str = "auto"  # ids, red_channel, or colors:FILE, colors:cityscapes, colors:camvid, colors:voc
+    label_map: Any = None  # ids changed when read: 255:1, [11:21,26:24], *:255 for all others, or a file of pairs
+    ignore_label: Any = 255  # this id belongs to no class; several: [255,0]; null: none
+    label_suffix: str | None = None  # end of label names without extension, such as _mask; None: the known data sets'
+    image_suffix: str | None = None  # end of picture names without extension
+    label_exif: LabelExif = LabelExif.auto  # beside pictures turned by EXIF: how labels lie; auto: as the sizes tell
+    range: Any = "auto"  # values of pictures of over 8 bits (depth, infrared) that become 0 and 255: [lo,hi]
+    source_range: Any = None  # as range, for source pictures alone; None: as range
     workers: int = 2
     scale: list[float] = field(default_factory=lambda: [1.0, 1.0])  # random size relative to covering the crop
     flip: float = 0.5  # probability
@@ -132,6 +146,9 @@ class DataConfig:
     flow_weights: str | None = None  # RAFT: a local file, or "torchvision" to download
     flow_dir: str | None = None  # precomputed: folder beside images_dir with one file per frame
     flow_cache: str | None = ".cache/flow"  # None: computed anew each time
+    fps: float | None = None  # data=video: resample to this constant rate by time stamps; None: the file's own frames
+    cut_threshold: float | None = 0.15  # data=video: share of a frame that is new at a cut, beyond the usual; None: off
+    video_cache: str | None = ".cache/video"  # what is known of video files after decoding them once; None: in memory
     edge_low: int = 60  # Canny thresholds for data=video
     edge_high: int = 160
     clips: int = 64  # street: scenes in the training split

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.schema import show
 from vid2vid.config import DataConfig, Foreground, ModelConfig, SourceKind
+from vid2vid.data.label_map import ignored_ids
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned
 IGNORED, UNKNOWN = -1, -2
@@ -55,7 +57,7 @@ class SourceEncoder:
 
     Labels become one channel per class, in the order of ``model.label_ids`` (default 0..num_labels-1), then one channel
     of instance edges when ``model.instance_edges``. Where a data set has no instance ids, the edges are those of the
-    label map itself. ``data.ignore_label`` belongs to no class: all its class channels are 0.
+    label map itself. ``data.ignore_label`` (one id or several) belongs to no class: all its class channels are 0.
 
     Args:
         model: sizes and the choice of source.
@@ -144,9 +146,9 @@ class SourceEncoder:
             channel[label & (IDS - 1)] = position
         for label in self.model.foreground_labels:
             foreground[label & (IDS - 1)] = 1.0
-        if self.data.ignore_label is not None:
-            channel[self.data.ignore_label & (IDS - 1)] = IGNORED
-            foreground[self.data.ignore_label & (IDS - 1)] = 0.0
+        for label in ignored_ids(self.data.ignore_label):
+            channel[label & (IDS - 1)] = IGNORED
+            foreground[label & (IDS - 1)] = 0.0
         return channel, foreground
 
     def _check(self, labels: Tensor, channel: Tensor) -> None:
@@ -158,9 +160,10 @@ class SourceEncoder:
         if self.model.label_ids is not None:
             raise DataError(
                 f"label ids {found} are in the data but not in model.label_ids={self.ids}; add them there, "
-                "or remap them in the data, or make one of them data.ignore_label"
+                "or change them (data.label_map), or add them to data.ignore_label"
             )
         raise DataError(
             f"label ids {found} are in the data, but model.num_labels={self.model.num_labels} allows "
-            f"0..{self.model.num_labels - 1} (and data.ignore_label={self.data.ignore_label}); raise model.num_labels"
+            f"0..{self.model.num_labels - 1} (and data.ignore_label={show(self.data.ignore_label)}); "
+            "raise model.num_labels"
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -18,8 +16,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from trainer.media import VideoWriter, label_panel, write_png
-from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
+from trainer.media import label_panel
+from trainer.video_writer import PictureFolder, VideoWriter, check_out, video_output
+from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.loading import LoadedRun
 from vid2vid.relabel import Relabel
@@ -36,7 +35,7 @@ class Generated:
     """What was written.
 
     Attributes:
-        video: the H.264 file.
+        video: the file, or the folder of PNGs.
         frames: its length.
         size: (height, width) of its pictures, in pixels.
         fps: its frame rate.
@@ -79,16 +78,20 @@ def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | N
     return found[clip]
 
 
-def read_first_image(path: Path, resolution: tuple[int, int]) -> Tensor:
+def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig | None = None) -> Tensor:
     """A picture for ``first_frame=image``, cropped and resized as frames are: (3, H, W) uint8.
 
+    Args:
+        data: of the run: what is black and white in a picture of more than 8 bits; None: all that its bits can hold.
     Raises:
         DataError: it cannot be read.
     """
     from vid2vid.data.augment import centre_crop
-    from vid2vid.data.reading import decode_image, read_bytes
+    from vid2vid.data.ranges import as_span
+    from vid2vid.data.reading import FULL_SCALE, decode_image, read_bytes
 
-    image = decode_image(read_bytes(path), path)
+    span = None if data is None else as_span(data.range)
+    image = decode_image(read_bytes(path), path, span or FULL_SCALE)
     return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
 
 
@@ -107,17 +110,21 @@ def generate_video(
     fps: float | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Generated:
-    """Generate a sequence into an H.264 video. Nothing half written is found under a final name, whatever happens.
+    """Generate a sequence into a video. Nothing half written is found under a final name, whatever happens.
+
+    Where something fails after some frames, these stay, playable, as `NAME.partial.SUFFIX` beside `out`; the log says
+    where. After a cut in the source the next frame is generated like a first one.
 
     Args:
         run: the generator.
         sequence: frames of labels, at the run's resolution.
-        out: the video (.mp4).
+        out: the video; its suffix says which kind (`trainer.video_writer`), none means a folder of PNGs.
         frames: at most so many; None: all that the sequence has.
         first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
         image: (3, H, W) uint8 for ``first_frame=image``.
         relabel: changes classes before anything sees them.
-        compare: the source, the real frame (where there is one) and the generated one side by side, with captions.
+        compare: the source, the real frame and the generated one side by side, with captions; the real one where the
+            source has any, and "no picture" for frames that lack theirs.
         zoom: pixels of the video are this many times enlarged, for small frames on large screens.
         png: also write each generated frame, losslessly, into the folder ``<out without suffix>_frames``.
         fps: frame rate; None: the sequence's own.
@@ -138,17 +145,25 @@ def generate_video(
     rollout = Rollout(run.generator, run.encoder, run.device, run.amp, chosen, image, run.scales)
     total = frames if frames is None or _length(sequence) is None else min(frames, _length(sequence) or 0)
     total = _length(sequence) if total is None else total
-    out, begin, done, size = Path(out), time.perf_counter(), 0, (0, 0)
+    out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 1
+    check_out(out, rate)
     with ExitStack() as stack:
-        writer: VideoWriter | None = None
-        pictures = stack.enter_context(_PictureFolder(out)) if png else None
+        writer: VideoWriter | PictureFolder | None = None
+        folder = out.with_name(out.stem + "_frames")
+        pictures = stack.enter_context(PictureFolder(folder, keep=True)) if png else None
+        with_real = getattr(sequence, "has_pictures", None)
         for frame in islice(iter(sequence), frames):
+            if done and frame.get("begins"):
+                rollout.reset()
+                scenes += 1
+            with_real = frame.get("image") is not None if with_real is None else with_real
             frame = relabel(frame) if relabel else frame
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
-            shown = _side_by_side(frame, generated, zoom) if compare else _enlarge(generated, zoom)
+            shown = _side_by_side(frame, generated, zoom, with_real) if compare else _enlarge(generated, zoom)
             if writer is None:
+                _tell_instances(run, frame)
                 size = (shown.shape[0], shown.shape[1])
-                writer = stack.enter_context(VideoWriter(out, rate, size))
+                writer = stack.enter_context(video_output(out, rate, size, keep=True))
             writer.write(shown)
             if pictures is not None:
                 pictures.write(generated)
@@ -160,37 +175,20 @@ def generate_video(
         _log.warning("the sequence ended after %d of the %d frames asked for", done, frames)
     if relabel is not None and relabel.unseen:
         _log.warning("remap: no pixel had label %s", ", ".join(map(str, sorted(relabel.unseen))))
-    folder = pictures.path if pictures is not None else None
-    return Generated(out, done, size, rate, time.perf_counter() - begin, folder)
+    if scenes > 1:
+        _log.info("the source has %d scenes: each was begun anew (data.cut_threshold=null: as one)", scenes)
+    made = pictures.path if pictures is not None else None
+    return Generated(out, done, size, rate, time.perf_counter() - begin, made)
 
 
-class _PictureFolder:
-    """Numbered PNGs that appear under their folder's name all at once, when the block ends well."""
-
-    def __init__(self, out: Path) -> None:
-        self.path = out.with_name(out.stem + "_frames")
-        self._partial = out.with_name(f".{out.stem}_frames.{os.getpid()}.partial")
-        self._count = 0
-
-    def __enter__(self) -> _PictureFolder:
-        if self.path.exists() and (not self.path.is_dir() or any(p.suffix != ".png" for p in self.path.iterdir())):
-            raise DataError(f"{self.path} is in the way and holds other things than frames; give another out=")
-        try:
-            self._partial.mkdir(parents=True)
-        except OSError as error:
-            raise DataError(f"cannot write frames beside {self.path} ({error}); give another out=") from error
-        return self
-
-    def write(self, image: Tensor) -> None:
-        write_png(self._partial / f"{self._count:06d}.png", image)
-        self._count += 1
-
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        if kind is None:
-            shutil.rmtree(self.path, ignore_errors=True)  # of an earlier run with the same out=
-            self._partial.rename(self.path)
-        else:
-            shutil.rmtree(self._partial, ignore_errors=True)
+def _tell_instances(run: LoadedRun, frame: Mapping[str, Any]) -> None:
+    """Say where a run has learnt with instance edges and its source has none."""
+    learnt = run.instances if run.instances is not None else bool(run.config.data.instances_dir)
+    if learnt and run.encoder.edges and frame.get("instances") is None:
+        _log.warning(
+            "the source has no instance maps, with which this run was trained: edges between objects of one class are "
+            "missing, those between classes are drawn"
+        )
 
 
 def _enlarge(image: Tensor, zoom: int) -> Tensor:
@@ -198,12 +196,14 @@ def _enlarge(image: Tensor, zoom: int) -> Tensor:
     return image.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1) if zoom > 1 else image
 
 
-def _side_by_side(frame: Mapping[str, Any], generated: Tensor, zoom: int) -> Tensor:
-    """(zoom H + caption, n zoom W, 3) uint8 on the host."""
+def _side_by_side(frame: Mapping[str, Any], generated: Tensor, zoom: int, with_real: bool) -> Tensor:
+    """(zoom H + caption, n zoom W, 3) uint8 on the host; n depends on ``with_real`` alone."""
     condition = {name: torch.as_tensor(frame[name]) for name in ("labels", "source") if name in frame}
     columns = {"label" if "labels" in condition else "source": condition_pictures(condition)}
-    if frame.get("image") is not None:
+    if with_real and frame.get("image") is not None:
         columns["real"] = torch.as_tensor(frame["image"]).permute(1, 2, 0)
+    elif with_real:
+        columns["no picture"] = torch.full_like(generated, 24)
     columns["generated"] = generated
     return label_panel([_enlarge(column, zoom) for column in columns.values()], list(columns))
 

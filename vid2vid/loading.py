@@ -15,10 +15,12 @@ from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.weights import compare_architecture
-from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
+from vid2vid.data.ranges import with_ranges
 from vid2vid.encoding import SourceEncoder
 from vid2vid.networks import Generator
 
+_FILES = (DataKind.folders, DataKind.cityscapes)
 PREFIX = "generator."  # the generator's name among the task's networks
 
 
@@ -35,6 +37,7 @@ class LoadedRun:
         checkpoint: where the weights came from.
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
+        instances: whether it was trained with instance ids; None: not known.
     """
 
     config: Vid2VidConfig
@@ -47,6 +50,7 @@ class LoadedRun:
     averaged: bool
     step: int
     samples_seen: int
+    instances: bool | None = None
 
     @property
     def weights_line(self) -> str:
@@ -68,10 +72,12 @@ def load_generator(
 
     Raises:
         CheckpointError: there is none, it is damaged, or its generator is another one (says what differs).
-        ConfigError: the device cannot be used, or the network cannot halve the resolution as often as it must.
+        ConfigError: the device cannot be used, the network cannot halve the resolution as often as it must, or a run
+            that learnt from edges would get pictures.
     """
     path = find_checkpoint(run_dir, checkpoint)
     weights, meta = load_weights(path)
+    _check_edges(config, meta)
     weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
     encoder = SourceEncoder(config.model, config.data)
     generator = Generator(config.model, encoder.channels)
@@ -79,10 +85,11 @@ def load_generator(
     generator.load_state_dict(weights)
     row = _stage(config, meta)
     device, amp = _compute(config)
+    told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
     height, width = resolution or meta.get("resolution") or config.resolution
     _check_resolution(config, row, height, width)
     return LoadedRun(
-        config=replace(config, resolution=[height, width]),
+        config=replace(config, resolution=[height, width], data=with_ranges(config.data, told.get("data_range", {}))),
         generator=generator.to(device).eval().requires_grad_(False),
         encoder=encoder,
         device=device,
@@ -92,7 +99,20 @@ def load_generator(
         averaged=(path / EMA).exists() if path.is_dir() else path.name == EMA,
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
+        instances=told.get("instances"),
     )
+
+
+def _check_edges(config: Vid2VidConfig, meta: dict[str, Any]) -> None:
+    """A run on video files has learnt from edges of their frames, which `data=folders` does not make."""
+    learnt = meta.get("config", {}).get("data", {}).get("kind")
+    data = config.data
+    if learnt == DataKind.video.name and data.kind in _FILES and data.labels is not LabelFormat.rgb:
+        raise ConfigError(
+            f"data={data.kind.name}: this run has learnt from edges of frames (data=video), and would be given "
+            "pictures as they are. Leave data=... out: edges are made of the frames of a video. Where a folder holds "
+            "edges already (white on black), say so: data.labels=rgb"
+        )
 
 
 def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:

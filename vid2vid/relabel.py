@@ -9,6 +9,7 @@ import torch
 
 from trainer.errors import ConfigError
 from vid2vid.config import ModelConfig, SourceKind
+from vid2vid.data.label_map import parse_pairs
 
 CITYSCAPES_LABELS = (34, 35)  # numbers of labels with which ids are taken for Cityscapes labelIds
 CITYSCAPES_THINGS = range(24, 34)  # classes whose objects have an instance id each
@@ -73,21 +74,7 @@ def parse_remap(text: str) -> dict[int, int]:
     Raises:
         ConfigError: what cannot be read, or an id that is changed twice.
     """
-    mapping: dict[int, int] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        before, colon, after = part.partition(":")
-        try:
-            pair = int(before), int(after)
-        except ValueError:
-            pair = None
-        if pair is None or not colon:
-            raise ConfigError(f"remap={text}: '{part}' is not OLD:NEW, such as 11:21 (buildings to vegetation)")
-        if pair[0] in mapping:
-            raise ConfigError(f"remap={text}: {pair[0]} is changed twice; give each old label once")
-        mapping[pair[0]] = pair[1]
-    if not mapping:
-        raise ConfigError("remap is empty; give OLD:NEW pairs such as remap=11:21,26:24")
-    return mapping
+    return parse_pairs(text, "remap")
 
 
 def _ranges(ids: Iterable[int]) -> str:

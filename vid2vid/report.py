@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainer.data import make_eval_loader
 from trainer.errors import ConfigError
 from trainer.state import write_json
-from vid2vid.config import FirstFrame
-from vid2vid.data import build_dataset
+from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
+from vid2vid.data import build_evaluation
 from vid2vid.evaluation import ImageMetric, evaluate_clips
 from vid2vid.loading import LoadedRun
 
@@ -40,12 +40,14 @@ class Evaluation:
         values: metric -> number; metrics that could not be measured are absent.
         clips, frames: how many clips, and frames in all, were generated.
         start: how the clips began, in words.
+        scope: which footage it was, in words; empty for the run's own split.
     """
 
     values: dict[str, float]
     clips: int
     frames: int
     start: str
+    scope: str = ""
 
 
 def evaluate_run(
@@ -55,6 +57,7 @@ def evaluate_run(
     clips: int | None = None,
     frames: int | None = None,
     first_frame: FirstFrame | None = None,
+    own: DataConfig | None = None,
     image_metrics: Sequence[ImageMetric] = (),
     wrap: Callable[[Any], Iterable[dict[str, Any]]] = lambda loader: loader,
 ) -> Evaluation:
@@ -66,6 +69,8 @@ def evaluate_run(
         clips: at most so many; None: all.
         frames: length of the clips; None: ``data.val_frames``.
         first_frame: None: the run's own ``model.first_frame``.
+        own: the data that the run was trained on: other footage is measured as a whole, none of it was seen. None: the
+            data are the run's own.
         image_metrics: FID, LPIPS (`vid2vid.image_metrics`).
         wrap: around the loader, to show progress.
 
@@ -77,9 +82,12 @@ def evaluate_run(
             raise ConfigError(f"{name}={value}: must be at least 1")
     config = deepcopy(run.config)
     config.data.val_frames = frames if frames is not None else config.data.val_frames
+    foreign = own is not None and is_foreign(config, own)
+    if foreign:
+        config.data.val_root = config.data.root
     start = first_frame if first_frame is not None else config.model.first_frame
     height, width = config.resolution
-    dataset = build_dataset(config, split, (height, width), config.data.val_frames)
+    dataset = build_evaluation(config, split, (height, width), whole=foreign)
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
         dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device
@@ -103,13 +111,29 @@ def evaluate_run(
         FirstFrame.real: f"generated after {config.model.past_frames} real frames",
         FirstFrame.image: "generated from the first real frame as picture",
     }
-    return Evaluation(values, counted.clips, counted.frames, words[start])
+    scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
+    return Evaluation(values, counted.clips, counted.frames, words[start], scope)
+
+
+def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
+    """Whether the data are other footage than a run's own, without a split of their own."""
+    data = config.data
+    if data.kind is DataKind.street or not data.root:
+        return False
+    if data.val_root and data.val_root != own.val_root:
+        return False  # said by the user
+    theirs = {Path(root).resolve() for root in (own.root, own.val_root) if root}
+    if own.kind is not DataKind.street and Path(data.root).resolve() in theirs:
+        return False
+    from vid2vid.data.folders import has_own_splits
+
+    return not has_own_splits(replace(config, data=replace(data, val_root=None)))
 
 
 def format_table(result: Evaluation) -> str:
     """Figures as text, the generated and the real video side by side."""
     lines = [
-        f"{result.clips} clips, {result.frames} frames, {result.start}",
+        f"{result.clips} clips, {result.frames} frames{f' ({result.scope})' if result.scope else ''}, {result.start}",
         f"{'':<26}{'generated':>12}{'real':>12}",
     ]
     for name, (title, real) in _ROWS.items():

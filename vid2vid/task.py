@@ -20,7 +20,7 @@ from trainer.errors import CheckpointError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses, segments
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
-from vid2vid.data import build_dataset
+from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips
 from vid2vid.flow import compose
@@ -43,7 +43,7 @@ class Vid2VidTask(Task):
     """
 
     def __init__(self, config: Vid2VidConfig) -> None:
-        self.config = config
+        self.config, self._data = config, RunData(config)
         model = config.model
         self.encoder = SourceEncoder(model, config.data)
         self.generator = Generator(model, self.encoder.channels)
@@ -109,7 +109,7 @@ class Vid2VidTask(Task):
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
         frames = stage.frames + self.context if split == "train" else self.config.data.val_frames
-        return build_dataset(self.config, split, stage.resolution, frames)
+        return self._data.build(split, stage.resolution, frames)
 
     def segments_per_batch(self, stage: Stage) -> int:
         return -(-stage.frames // self._row(stage).segment_frames)
@@ -130,7 +130,16 @@ class Vid2VidTask(Task):
         return stage.frames
 
     def meta(self) -> dict[str, Any]:
-        return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels}
+        return {"image_range": [-1.0, 1.0], "source_channels": self.encoder.channels, **self._data.state_dict()}
+
+    def data_facts(self) -> dict[str, Any]:
+        return self._data.facts()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._data.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._data.load_state_dict(state)
 
     def console(self) -> tuple[str, ...]:
         return "l1_pixels", "g/gan", "g/feature", "d_image/fake", "mask_mean"

@@ -23,6 +23,7 @@ from vid2vid.config import (
     Vid2VidConfig,
     Vid2VidStage,
 )
+from vid2vid.data.settings import reading_problems
 
 LABEL_IDS = 1 << 16
 
@@ -40,6 +41,7 @@ def problems(config: Vid2VidConfig) -> list[str]:
     found += _model_problems(config.model)
     found += _label_problems(config.model)
     found += _data_problems(config.data)
+    found += reading_problems(config.data, config.model)
     found += _agreement_problems(config)
     found += _stage_problems(config)
     return found
@@ -145,6 +147,17 @@ def _data_problems(data: DataConfig) -> list[str]:
         )
     if not 0 <= data.edge_low < data.edge_high:
         found.append(f"data.edge_low={data.edge_low} must be below data.edge_high={data.edge_high}, and not negative")
+    if data.fps is not None and not 0 < data.fps <= 1000:
+        found.append(
+            f"data.fps={show(data.fps)}: frames per second, above 0 and at most 1000; null keeps the file's own"
+        )
+    if data.fps is not None and data.kind is not DataKind.video:
+        found.append(f"data.fps={show(data.fps)} resamples video files, but data={show(data.kind)}: set data.fps=null")
+    if data.cut_threshold is not None and not 0 < data.cut_threshold < 1:
+        found.append(
+            f"data.cut_threshold={show(data.cut_threshold)}: a share between 0 and 1, for example 0.15; "
+            "null looks for no cuts"
+        )
     if data.kind is not DataKind.street:
         found += existing("data.root", data.root, f"data={show(data.kind)} reads files; give data.root=PATH")
         found += existing("data.val_root", data.val_root)

@@ -13,7 +13,8 @@ from PIL import Image
 
 import trainer.logs as module
 from trainer.errors import UserError
-from trainer.logs import RunLogger, format_line, format_time, repair_metrics, short_line
+from trainer.lines import format_line, format_time, short_line
+from trainer.logs import RunLogger, repair_metrics
 
 
 def records(run):

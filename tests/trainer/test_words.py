@@ -25,6 +25,9 @@ from trainer.words import written_out
         ("data.resolution=4", "data.resolution=4"),
         ("model.resolutions=4", "model.resolutions=4"),
         ("curriculum.stages.a.b.resolution=4", "curriculum.stages.a.b.resolution=4"),
+        ("data.label_map=11:21,26:24", "data.label_map=[11:21,26:24]"),
+        ("data.label_map=11:21,*:255", "data.label_map=[11:21,*:255]"),
+        ("data.label_map=255:1", "data.label_map=255:1"),
         ("--help", "--help"),
         ("trainer.resume=runs/a/seed=0", "trainer.resume='runs/a/seed=0'"),
         ("data.root=/x/My clip (take=2), #1.mp4", "data.root='/x/My clip (take=2), #1.mp4'"),
@@ -51,6 +54,7 @@ def test_single_words(word: str, expected: str) -> None:
         ("resolution=64,[32,64], 96", "resolution=[64,64],[32,64],[96,96]"),
         ("curriculum.stages.s.resolution=16,32", "curriculum.stages.s.resolution=[16,16],[32,32]"),
         ("seed=1,2", "seed=1,2"),
+        ("data.label_map=1:2,3:4", "data.label_map=1:2,3:4"),
     ],
 )
 def test_sweeps(word: str, expected: str) -> None:

@@ -126,3 +126,12 @@ def test_tables_made_while_generating_serve_training():
     assert mask is not None
     (encoder.encode({"labels": labels}).sum() * weight * mask).sum().backward()
     assert weight.grad is not None and weight.grad.item() == 16 * 16
+
+
+def test_several_ignored_ids_have_no_channel():
+    model = ModelConfig(label_ids=[7, 26], instance_edges=False)
+    encoder = SourceEncoder(model, DataConfig(ignore_label=[255, 0]))
+    encoded = encoder.encode({"labels": torch.tensor([[[[0, 7], [255, 26]]]])})
+    assert encoded[0, 0].tolist() == [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
+    with pytest.raises(DataError, match=r"label ids 8 are in the data but not in model\.label_ids"):
+        encoder.encode({"labels": torch.tensor([[[[8]]]])})

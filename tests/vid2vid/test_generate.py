@@ -16,9 +16,11 @@ import av
 import numpy as np
 import pytest
 import torch
+import yaml
 from made_run import make_run, street_config
 from PIL import Image
 
+from trainer.configuration import plain
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid.config import DataKind, FirstFrame, Vid2VidStage
 from vid2vid.generation import generate_video, open_clip, read_first_image
@@ -159,6 +161,54 @@ def test_compare_shows_label_real_and_generated(run: LoadedRun, tmp_path: Path):
     assert without.size[1] == 2 * 64
 
 
+@pytest.mark.parametrize("lacking", [[5], [0], [0, 2, 4], list(range(6))])
+def test_compare_with_frames_that_have_no_picture(lacking: list[int], run: LoadedRun, tmp_path: Path):
+    for t in range(6):
+        for kind, pixels in (
+            ("labels", np.full((32, 64), 7, np.uint8)),
+            ("images", np.full((32, 64, 3), 200, np.uint8)),
+        ):
+            if kind == "labels" or t not in lacking:
+                (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(tmp_path / "data" / kind / f"{t}.png")
+    config = deepcopy(run.config)
+    config.data.kind = DataKind.folders
+    made = generate_video(run, open_clip(str(tmp_path / "data"), config), tmp_path / "x.mp4", compare=True)
+    frames, _ = read_video(made.video)
+    columns = 2 if len(lacking) == 6 else 3
+    assert frames.shape[0] == 6 and made.size[1] == frames.shape[2] == columns * 64
+    if columns == 3:
+        panels = frames[:, made.size[0] - 32 : made.size[0], 68:124].astype(float).mean((1, 2, 3))
+        assert [bool(panel < 60) for panel in panels] == [t in lacking for t in range(6)]
+        assert all(abs(panel - 200) < 6 for t, panel in enumerate(panels) if t not in lacking)
+
+
+def test_each_scene_of_a_film_is_begun_anew(run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """What follows a cut is what the same frames give alone."""
+    caplog.set_level("INFO")
+    rng = np.random.default_rng(0)
+    maps = [{"labels": rng.integers(0, 20, (32, 64)).astype(np.int16)} for _ in range(6)]
+    cut = [{**frame, "begins": True} if t == 3 else frame for t, frame in enumerate(maps)]
+
+    def pictures(frames: list[Any]) -> np.ndarray:
+        made = generate_video(run, Frames(frames), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+        assert made.pictures is not None
+        return np.stack([np.asarray(Image.open(p)) for p in sorted(made.pictures.iterdir())])
+
+    assert np.array_equal(pictures(cut)[3:], pictures(maps[3:])) and "2 scenes" in caplog.text
+    assert not np.array_equal(pictures(maps)[3:], pictures(maps[3:]))
+
+
+@pytest.mark.parametrize("name", ["x.mov", "x.mkv", "x.webm", "x.gif", "frames"])
+def test_videos_of_other_kinds(name: str, run: LoadedRun, tmp_path: Path):
+    made = generate_video(run, Frames(labels_only(4)), tmp_path / name)  # type: ignore[arg-type]
+    assert made.video == tmp_path / name and made.frames == 4
+    if made.video.is_dir():
+        assert [p.name for p in sorted(made.video.iterdir())] == [f"{t:06d}.png" for t in range(4)]
+    else:
+        assert read_video(made.video)[0].shape == (4, 32, 64, 3)
+
+
 def test_frames_fps_and_a_source_that_ends_early(run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     made = generate_video(run, Frames(labels_only(6)), tmp_path / "x.mp4", frames=4, fps=25)  # type: ignore[arg-type]
     assert made.frames == 4 and read_video(made.video)[1][1] == 25
@@ -170,13 +220,22 @@ def test_frames_fps_and_a_source_that_ends_early(run: LoadedRun, tmp_path: Path,
 
 
 @pytest.mark.parametrize("failure", [DataError("frame 2 is damaged"), KeyboardInterrupt()])
-def test_nothing_half_written_stays(run: LoadedRun, tmp_path: Path, failure: BaseException):
+def test_what_was_generated_before_a_failure_is_there(
+    run: LoadedRun, tmp_path: Path, failure: BaseException, caplog: pytest.LogCaptureFixture
+):
     broken = Frames([*labels_only(2), failure])
     with pytest.raises(type(failure)):
         generate_video(run, broken, tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.partial.mp4", "x_frames.partial"]
+    assert len(read_video(tmp_path / "x.partial.mp4")[0]) == len(list((tmp_path / "x_frames.partial").iterdir())) == 2
+    assert "2 frames are in" in caplog.text and "x.partial.mp4" in caplog.text
+
+
+def test_nothing_half_written_has_a_name(run: LoadedRun, tmp_path: Path):
     with pytest.raises(DataError, match="no frames"):
         generate_video(run, Frames([]), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="damaged"):
+        generate_video(run, Frames([DataError("damaged")]), tmp_path / "x.mp4", png=True)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,6 +357,23 @@ def test_mistakes_end_with_code_2_and_one_message(
     assert end.value.code == 2 and "Traceback" not in message
     assert all(word in message for word in words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.avi", "x.png", "x", "folder.mp4"])
+def test_an_out_that_cannot_be_is_refused_before_anything_is_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "run").mkdir()  # a run without weights: they are asked for later
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(plain(street_config())))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "notes.txt").write_text("mine")
+    (tmp_path / "folder.mp4").mkdir()
+    words = [f"run={tmp_path / 'run'}", "source=street", f"out={tmp_path / name}"]
+    monkeypatch.setattr(sys, "argv", ["generate.py", *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "scripts" / "generate.py"), run_name="__main__")
+    message = capsys.readouterr().err
+    assert end.value.code == 2 and name in message and "checkpoint" not in message and "Traceback" not in message
 
 
 # Memory

@@ -2,7 +2,8 @@
 
 A sample is a dict of numpy arrays (T frames of H x W pixels):
     labels (T, H, W) int16 class ids, or with model.source=image: source (T, C, H, W) uint8
-    instances (T, H, W) int32, where the data has them and model.instance_edges is on
+    instances (T, H, W) int32, where the data has them (a folder of their own, or beside the class in label maps) and
+        model.instance_edges is on
     images (T, 3, H, W) uint8 RGB
     flow (T, 2, H, W) float16 pixels, backward: x_t -> x_{t-1}, channel 0 = x; entry 0 is zero; absent with flow=none
     confidence (T, 1, H, W) uint8, 1 where the flow can be trusted; entry 0 is zero; absent with flow=none
@@ -13,6 +14,7 @@ Every kind of data is imported when it is asked for, so that none pays for anoth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,10 +28,14 @@ SPLITS = ("train", "val", "test")
 
 class Sequence(Protocol):
     """Frames for generation, one dict of single frames at a time: labels (H, W) or source (C, H, W), and, where known,
-    instances (H, W) and image (3, H, W). Memory does not grow with the length."""
+    instances (H, W) and image (3, H, W); `begins`, true where another scene begins. Memory does not grow with the
+    length."""
 
-    name: str
-    fps: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fps(self) -> float: ...
 
     def __len__(self) -> int: ...
 
@@ -63,13 +69,48 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
             return FolderDataset(config, split, resolution, frames)
 
 
+def build_evaluation(
+    config: Vid2VidConfig, split: str, resolution: tuple[int, int], whole: bool = False
+) -> SampleDataset:
+    """Clips to measure: fixed ones of `data.val_frames`, not augmented, of the training split too.
+
+    Args:
+        whole: every frame, in clips that differ in length where that does not divide a sequence; so of ``train`` too.
+    Raises:
+        ConfigError, DataError: as `build_dataset`.
+    """
+    plain = replace(config, data=replace(config.data, flip=0.0, scale=[1.0, 1.0], frame_step=1))
+    if config.data.kind is DataKind.street or not (whole or split == "train"):
+        return build_dataset(plain, split, resolution, config.data.val_frames)
+    from vid2vid.data.clips import ClipDataset
+
+    dataset = build_dataset(plain, split, resolution, 1)  # no sequence is too short
+    assert isinstance(dataset, ClipDataset)
+    dataset.measure_all(config.data.val_frames)
+    return dataset
+
+
+def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+    """The configuration with what the training data decide for the whole run: data.range=auto as numbers.
+
+    Raises:
+        ConfigError, DataError: as `build_dataset`.
+    """
+    if config.data.kind not in (DataKind.folders, DataKind.cityscapes):
+        return config
+    from vid2vid.data.folders import settled as settled_folders
+
+    return settled_folders(config)
+
+
 def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:
     """Sequences to generate from, resized and cropped to ``config.resolution``.
 
     Args:
-        source: "street" (held-out scenes of the procedural world, split ``test``), a video file or folder of them for
-            data.kind=video, else a folder of labels.
-        frames: length of each street sequence (it has no end of its own); None: data.val_frames.
+        source: "street" (held-out scenes of the procedural world, split ``test``), a video file, a folder of them or a
+            folder of pictures for data.kind=video, else a folder of labels.
+        frames: length of each street sequence (it has no end of its own), None: data.val_frames; of a video, no more
+            than these will be read.
 
     Raises:
         DataError: nothing usable at that path.
@@ -81,7 +122,7 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
     if config.data.kind is DataKind.video:
         from vid2vid.data.video import open_video
 
-        return open_video(source, config)
+        return open_video(source, config, frames)
     from vid2vid.data.folders import open_folder
 
     return open_folder(source, config)

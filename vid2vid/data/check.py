@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,16 +15,21 @@ import torch
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
-from vid2vid.data.clips import shown
-from vid2vid.data.folders import FolderSequence, sequences_of_split
-from vid2vid.data.frames import FrameSequence, RawFrame
+from vid2vid.data.advice import give_advice
+from vid2vid.data.colours import Colour
+from vid2vid.data.folders import FolderSequence, sequences_of_split, settled
+from vid2vid.data.frames import FrameSequence, RawFrame, shown
+from vid2vid.data.label_range import LabelRange
+from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
-from vid2vid.data.reading import LabelRange
+from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
 
 _CHUNK = 16  # frames read by one job
-_LISTED = 20  # bad files named in the report
+_FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it
+_LISTED = 20  # messages of different kinds in the report
+_NAMED = 6  # files of each size kept by one job
 _BINS = 1 << 16
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -40,10 +46,16 @@ class Report:
         frames_with: label id -> frames that have it.
         unknown: label id that may not occur -> first file that has it.
         unknown_frames: frames with such an id.
+        colours: colour of a label map that is in no table -> pixels; `coloured` is the first file that has one, `table`
+            where it was looked for.
         bad: messages of files that cannot be read or do not fit.
+        damaged: some of them cannot be decoded.
+        odd: (sequence, size, files) of frames of another size than most of their sequence.
         frames: read.
         advice: what to look at.
         label_range: ids that may occur; None where pictures are the source.
+        names: class names by id, where a table of colours has them.
+        changed: `data.label_map` gives ids other meanings.
     """
 
     lengths: list[tuple[str, str, int, tuple[int, int] | None]] = field(default_factory=list)
@@ -52,15 +64,22 @@ class Report:
     frames_with: Counter[int] = field(default_factory=Counter)
     unknown: dict[int, str] = field(default_factory=dict)
     unknown_frames: int = 0
+    colours: Counter[Colour] = field(default_factory=Counter)
+    coloured: str = ""
+    table: str = ""
     bad: list[str] = field(default_factory=list)
+    damaged: bool = False
+    odd: list[tuple[str, tuple[int, int], list[str]]] = field(default_factory=list)
     frames: int = 0
     advice: list[str] = field(default_factory=list)
     label_range: LabelRange | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    changed: bool = False
 
     @property
     def usable(self) -> bool:
         """No file is bad and no id out of range."""
-        return not self.bad and not self.unknown
+        return not self.bad and not self.unknown and not self.colours
 
 
 @dataclass
@@ -74,6 +93,9 @@ class _Chunk:
     unknown: dict[int, str] = field(default_factory=dict)
     unknown_frames: int = 0
     bad: list[str] = field(default_factory=list)
+    damaged: bool = False
+    colours: list[UnknownColours] = field(default_factory=list)
+    files: dict[tuple[int, int], list[str]] = field(default_factory=dict)  # of each size, the first few
     frames: int = 0
 
 
@@ -89,16 +111,13 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
             "data=street is rendered, there are no files to check; "
             "name your data: data=folders data.root=PATH (or data=cityscapes, data=video)"
         )
-    frames = longest_clip(config)
-    of_split = videos_of_split if config.data.kind is DataKind.video else sequences_of_split
-    train, val = of_split(config, "train", frames), of_split(config, "val", frames)
+    if config.data.kind is DataKind.video:
+        train, val = (videos_of_split(config, split, 1) for split in ("train", "val"))
+    else:
+        config = settled(config)
+        train, val = (sequences_of_split(config, split) for split in ("train", "val"))
     spans = {_span(s) for s in train}
     return [("train", s) for s in train] + [("val", s) for s in val if _span(s) not in spans]
-
-
-def longest_clip(config: Vid2VidConfig) -> int:
-    """Frames of the longest training clip of the curriculum."""
-    return max((stage.frames for stage in config.curriculum.stages.values()), default=1)
 
 
 def check_data(
@@ -117,16 +136,21 @@ def check_data(
     first = next((s for _, s in sequences if isinstance(s, FolderSequence)), None)
     if first is not None and not first.wants_source:
         report.label_range = first.label_range
+        table = first.style.labels.table
+        report.changed = first.style.labels.label_map is not None
+        report.names = table.names if table is not None and not report.changed else {}
     for _, sequence in sequences:
         if isinstance(sequence, FolderSequence):
             sequence.label_range = None  # all ids are collected in place of stopping at the first
     jobs = [
-        (number, start, min(start + _CHUNK, len(sequence)))
+        (number, start, min(start + size, len(sequence)))
         for number, (_, sequence) in enumerate(sequences)
-        for start in range(0, len(sequence), _CHUNK)
+        for size in [_FILM_CHUNK if isinstance(sequence, VideoSequence) else _CHUNK]
+        for start in range(0, len(sequence), size)
     ]
     pixels = np.zeros(_BINS, np.int64)
     sizes: list[Counter[tuple[int, int]]] = [Counter() for _ in sequences]
+    files: list[dict[tuple[int, int], list[str]]] = [{} for _ in sequences]
 
     def read(job: tuple[int, int, int]) -> _Chunk:
         return _read(sequences[job[0]][1], *job, report.label_range)
@@ -141,6 +165,12 @@ def check_data(
             report.unknown = {**chunk.unknown, **report.unknown}
             report.unknown_frames += chunk.unknown_frames
             report.bad += chunk.bad
+            report.damaged |= chunk.damaged
+            for size, names in chunk.files.items():
+                files[chunk.number].setdefault(size, []).extend(names)
+            for error in chunk.colours:
+                report.colours += error.colours
+                report.coloured, report.table = report.coloured or str(error.path), error.table.source
             report.frames += chunk.frames
             yield chunk.frames
 
@@ -148,12 +178,13 @@ def check_data(
         for _ in progress(done(_in_order(pool, read, jobs)), sum(len(s) for _, s in sequences)):
             pass
     report.pixels = Counter({int(i): int(pixels[i]) for i in pixels.nonzero()[0]})
-    for (split, sequence), found in zip(sequences, sizes, strict=True):
+    for (split, sequence), found, names in zip(sequences, sizes, files, strict=True):
         size = found.most_common(1)[0][0] if found else None
         report.lengths.append((split, sequence.name, len(sequence), size))
         if len(found) > 1:
             report.bad.append(f"{sequence.name}: frames of different sizes (HxW): {_sizes(found)}")
-    report.advice = _advice(config, sequences, report)
+            report.odd += [(sequence.name, other, names[other]) for other in found if other != size]
+    report.advice = give_advice(config, sequences, report)
     return report
 
 
@@ -182,13 +213,19 @@ def _read(sequence: FrameSequence, number: int, start: int, stop: int, allowed: 
         try:
             for raw in sequence.read(run):
                 _count(chunk, raw, allowed)
+        except UnknownColours as error:
+            chunk.colours.append(error)
         except DataError as error:
             chunk.bad.append(str(error))
+            chunk.damaged |= isinstance(error, BadFileError)
     return chunk
 
 
 def _count(chunk: _Chunk, raw: RawFrame, allowed: LabelRange | None) -> None:
     chunk.sizes[raw.size] += 1
+    names = chunk.files.setdefault(raw.size, [])
+    if len(names) < _NAMED:
+        names.append(raw.name)
     if raw.labels is None or allowed is None:
         return
     counts = np.bincount(raw.labels.numpy().ravel().clip(0, _BINS - 1), minlength=_BINS)
@@ -198,34 +235,6 @@ def _count(chunk: _Chunk, raw: RawFrame, allowed: LabelRange | None) -> None:
     chunk.unknown_frames += bool(unknown)
     for label in unknown:
         chunk.unknown.setdefault(label, raw.label_name or raw.name)
-
-
-def _advice(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]], report: Report) -> list[str]:
-    advice = []
-    labels = set(report.pixels) - {config.data.ignore_label}
-    if report.label_range is not None and config.model.num_labels >= 34 and labels and max(labels) <= 18:
-        advice.append(
-            "all ids lie in 0..18: these may be Cityscapes trainIds, while model.num_labels="
-            f"{config.model.num_labels} means labelIds; set model.num_labels=19 if so"
-        )
-    if report.unknown and report.label_range is not None:
-        advice.append(report.label_range.remedy(sorted(report.unknown)))
-    if report.bad:
-        advice.append("data.on_bad_file=skip trains without the files that cannot be decoded")
-    for split, needed in (("train", longest_clip(config)), ("val", 2)):
-        mine = [s for name, s in sequences if name == split]
-        short = [f"{s.name} ({len(s)})" for s in mine if len(s) < needed]
-        if short and len(short) == len(mine):
-            advice.append(
-                f"{split}: no sequence has the {needed} frames of a clip ({shown(short)}): training would stop; "
-                "choose fewer frames in the curriculum, e.g. curriculum=single curriculum.stages.all.frames=4"
-            )
-        elif short:
-            advice.append(f"{split}: shorter than the {needed} frames of a clip, will be left out: {shown(short)}")
-    frames = sum(len(s) for name, s in sequences if name == "train")
-    if frames < 1000:
-        advice.append(f"{frames} training frames are few: expect a model of these clips, not of their kind")
-    return advice
 
 
 def format_report(report: Report) -> str:
@@ -247,23 +256,41 @@ def format_report(report: Report) -> str:
     if report.unknown:
         lines.append(f"\n{report.unknown_frames} frames have ids out of range:")
         lines += [f"  {label}, first in {path}" for label, path in sorted(report.unknown.items())[:_LISTED]]
+    if report.colours:
+        lines.append(f"\ncolours in no table, first in {report.coloured}:")
+        lines.append(f"  {shown_colours(report.colours)} ({sum(report.colours.values())} pixels)")
     if report.bad:
         lines.append(f"\n{len(report.bad)} files cannot be used:")
-        lines += [f"  {message}" for message in report.bad[:_LISTED]]
-        if len(report.bad) > _LISTED:
-            lines.append(f"  and {len(report.bad) - _LISTED} more")
+        lines += _grouped(report.bad)
     lines += [f"\nnote: {line}" for line in report.advice]
     if report.usable:
         lines.append(f"\nall {report.frames} frames can be used")
     return "\n".join(lines)
 
 
+def _grouped(messages: list[str]) -> list[str]:
+    """The first message of each kind, and how many more say the same of other files."""
+    kinds: dict[str, list[str]] = {}
+    for message in messages:
+        kinds.setdefault(re.sub(r"\S*/\S+|\d+", "", message), []).append(message)
+    lines = []
+    for alike in list(kinds.values())[:_LISTED]:
+        others = [message.split()[0].rstrip(":") for message in alike[1:]]
+        lines.append(f"  {alike[0]}")
+        lines += [f"    so do {len(others)} more: {shown(others)}"] if others else []
+    if len(kinds) > _LISTED:
+        lines.append(f"  and {len(kinds) - _LISTED} other messages")
+    return lines
+
+
 def _class_name(label: int, report: Report) -> str:
-    if report.label_range is not None and label == report.label_range.ignore:
+    if report.label_range is not None and label in report.label_range.ignored:
         return "(ignored)"
     if label in report.unknown:
         return "OUT OF RANGE"
-    cityscapes = report.label_range is not None and report.label_range.num_labels in (34, 35)
+    if report.names:
+        return report.names.get(label, "")
+    cityscapes = report.label_range is not None and report.label_range.num_labels in (34, 35) and not report.changed
     return CLASSES[label][0] if cityscapes and label in CLASSES else ""
 
 
@@ -278,7 +305,8 @@ def fill_flow_cache(
     device: torch.device | str,
     progress: Progress = lambda jobs, total: jobs,
 ) -> int:
-    """Compute the reference flow of all neighbouring frames into `data.flow_cache`: RAFT on a GPU, say.
+    """Compute the reference flow of all frames that training may take for neighbours (`data.frame_step`) into
+    `data.flow_cache`: RAFT on a GPU, say.
 
     Args:
         sequences: of `find_sequences`.
@@ -299,17 +327,27 @@ def fill_flow_cache(
         )
     skip = config.data.on_bad_file is OnBadFile["skip"]
 
+    steps = range(1, config.data.frame_step + 1)  # training draws clips with every one of them
+
     def pairs() -> Iterator[int]:
         for _, sequence in sequences:
             for flow in flows:
-                for _ in flow.fill(sequence.read(range(len(sequence)), skip)):
-                    yield 1
+                for step in steps:
+                    for first in range(min(step, len(sequence))):
+                        for _ in flow.fill(sequence.read(range(first, len(sequence), step), skip)):
+                            yield 1
 
-    return sum(progress(pairs(), sum(len(s) - 1 for _, s in sequences) * len(flows)))
+    return sum(progress(pairs(), sum(max(0, len(s) - step) for _, s in sequences for step in steps) * len(flows)))
 
 
-def _span(sequence: FrameSequence) -> tuple[str, str, str, int]:
-    return sequence.name, sequence.frame_name(0), sequence.frame_name(len(sequence) - 1), len(sequence)
+def _span(sequence: FrameSequence) -> tuple[str, str, int]:
+    """What tells a sequence from others: its files, not its name, which another root may have too."""
+    if isinstance(sequence, FolderSequence):
+        first, last = (str(sequence.frames[i].label) for i in (0, -1))
+    else:
+        place = str(getattr(sequence, "path", sequence.name))
+        first, last = (f"{place} {sequence.frame_name(i)}" for i in (0, len(sequence) - 1))
+    return first, last, len(sequence)
 
 
 def stage_resolutions(config: Vid2VidConfig) -> list[tuple[int, int]]:

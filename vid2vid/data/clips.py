@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError
 from vid2vid.config import OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
-from vid2vid.data.frames import FrameSequence
+from vid2vid.data.frames import FrameSequence, shown, tell
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
+from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 5  # names listed in a message before "and N more"
 _ATTEMPTS = 20  # clips tried in a row with on_bad_file=skip
-_SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
+_MEASURED = 0.5  # of the frames that validation clips of one length must cover
 
 
 class ClipDataset:
@@ -33,7 +31,7 @@ class ClipDataset:
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
     and `name`. Training clips start anywhere, with one random frame step, scale, crop and flip for all their frames;
     the sequences are drawn in proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of
-    `data.val_frames` frames (or of the longest sequence, where that is shorter).
+    one length: `data.val_frames`, or less where sequences are shorter (`clip_length`).
 
     Args:
         config: the run's.
@@ -57,13 +55,27 @@ class ClipDataset:
         self.training = split == "train"
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
-        longest = max((len(s) for s in sequences), default=0)
         # Clips of validation have one length, so that they can be batched.
-        shortest = frames if self.training else max(_SHORTEST_VALIDATION, min(config.data.val_frames, longest))
-        self.frames = shortest
-        self.sequences = long_enough(sequences, shortest, split)
-        self.windows = self._windows()
+        self.frames = frames if self.training else clip_length([len(s) for s in sequences], config.data.val_frames)
+        self._given = sequences
+        self.sequences = long_enough(sequences, self.frames, split, config)
+        if not self.training and self.frames < config.data.val_frames:
+            length = f"{self.frames} frame{'s' if self.frames > 1 else ''}"
+            words = f"{split} clips have {length}, not data.val_frames={config.data.val_frames}: most of its sequences"
+            tell(logger, config.data.val_root or config.data.root, f"{words} are no longer")
+        self.windows = _side_by_side(self.sequences, self.frames)
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
+
+    def measure_all(self, frames: int) -> None:
+        """Turn the clips into fixed windows that cover every frame: what is measured, one by one, after training.
+
+        Args:
+            frames: of a clip; what is left at the end of a sequence is a shorter one, or lengthens the last.
+        """
+        self.training = False
+        self.sequences = self._given
+        least = max(SHORTEST_VALIDATION, self.config.model.past_frames + 1)
+        self.windows = _side_by_side(self.sequences, frames, least)
 
     def __len__(self) -> int:
         """Training: how many clips fit side by side; validation: how many there are."""
@@ -87,16 +99,10 @@ class ClipDataset:
             index = int(rng.integers(len(self))) if self.training else (index + 1) % len(self)
         raise DataError(f"{_ATTEMPTS} clips in a row have files that cannot be read; the last: {last}")
 
-    def _windows(self) -> list[tuple[int, int]]:
-        """Validation clips as (sequence, start): side by side."""
-        lengths = [len(sequence) for sequence in self.sequences]
-        step = self.frames
-        return [(number, start) for number, n in enumerate(lengths) for start in range(0, n - step + 1, step)]
-
     def _cut(self, index: int, rng: np.random.Generator) -> tuple[FrameSequence, list[int]]:
         if not self.training:
-            number, start = self.windows[index]
-            return self.sequences[number], list(range(start, start + self.frames))
+            number, start, stop = self.windows[index]
+            return self.sequences[number], list(range(start, stop))
         sequence = self.sequences[bisect_right(self._ends, index)]
         longest_step = (len(sequence) - 1) // (self.frames - 1) if self.frames > 1 else 1
         step = int(rng.integers(1, max(1, min(self.data.frame_step, longest_step)) + 1))
@@ -130,7 +136,42 @@ class ClipDataset:
         return sample
 
 
-def long_enough(sequences: list[FrameSequence], frames: int, split: str) -> list[FrameSequence]:
+def clip_length(lengths: list[int], wanted: int) -> int:
+    """The longest clip of at most `wanted` frames with which half of the frames are measured, and no less than a pair.
+
+    One long sequence must not set the length for all: the others would be left out.
+    """
+    longest = max(lengths, default=0)
+    if longest < SHORTEST_VALIDATION:
+        return 1
+    for frames in range(max(SHORTEST_VALIDATION, min(wanted, longest)), SHORTEST_VALIDATION, -1):
+        if sum(n // frames * frames for n in lengths) >= _MEASURED * sum(n for n in lengths if n > 1):
+            return frames
+    return SHORTEST_VALIDATION
+
+
+def _side_by_side(
+    sequences: list[FrameSequence], frames: int, remainder: int | None = None
+) -> list[tuple[int, int, int]]:
+    """Clips as (sequence, first frame, frame after the last).
+
+    Args:
+        frames: of a clip.
+        remainder: what is left of a sequence is a clip if it has so many frames, and else lengthens the last; None: it
+            is left out.
+    """
+    found = []
+    for number, length in enumerate(map(len, sequences)):
+        starts = list(range(0, length - frames + 1, frames))
+        left = length - len(starts) * frames
+        if remainder is not None and left and (left >= remainder or not starts):
+            starts.append(length - left)
+        stops = [*starts[1:], length if remainder is not None else (starts[-1] + frames if starts else 0)]
+        found += [(number, start, stop) for start, stop in zip(starts, stops, strict=True) if starts]
+    return found
+
+
+def long_enough(sequences: list[FrameSequence], frames: int, split: str, config: Vid2VidConfig) -> list[FrameSequence]:
     """The sequences of at least `frames` frames; the others are named in a warning.
 
     Raises:
@@ -141,8 +182,8 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str) -> list
     if not kept:
         raise DataError(
             f"no clip for the {split} split: {frames} frames are needed and the sequences have fewer: "
-            f"{shown(dropped) or 'there are none'}. Use longer sequences, or fewer frames per clip "
-            "(curriculum stage `frames`)."
+            f"{shown(dropped) or 'there are none'}. Use longer sequences, or shorter clips: "
+            f"{shorter_clips(config, max(map(len, sequences), default=0))}."
         )
     if dropped:
         logger.warning(
@@ -150,60 +191,3 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str) -> list
             split, len(dropped), len(sequences), frames, shown(dropped),
         )  # fmt: skip
     return kept
-
-
-def split_sequences(
-    config: Vid2VidConfig, split: str, frames: int, scan: Callable[[Path], list[FrameSequence]]
-) -> list[FrameSequence]:
-    """The sequences of a split.
-
-    With `data.val_root`, training has all of `data.root`. Without, validation has the last `data.val_share` of its
-    sequences. Of a single one it has the last frames; where that leaves too few to train on, training and validation
-    share it, and the log says so.
-
-    Args:
-        config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.
-        split: train, or val and test, which are the same.
-        frames: length of a training clip.
-        scan: finds the sequences below a root.
-    Raises:
-        ConfigError: no data.root.
-    """
-    data = config.data
-    training = split == "train"
-    if not data.root:
-        raise ConfigError(f"data.root is not set: data={data.kind.value} needs the place of the data: data.root=PATH")
-    if data.val_root:
-        return scan(Path(data.root if training else data.val_root))
-    sequences = scan(Path(data.root))
-    groups = list(dict.fromkeys(s.group for s in sequences))
-    share = data.val_share
-    if not 0 < share < 1:
-        raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
-    if len(groups) > 1:
-        count = min(len(groups) - 1, max(1, round(share * len(groups))))
-        held_out = set(groups[-count:])
-        return [s for s in sequences if (s.group in held_out) != training]
-    # One clip length for all stages, so that no stage trains on what another validates on.
-    longest = max([frames, *(s.frames + config.model.past_frames for s in config.curriculum.stages.values())])
-    last = sequences[-1]
-    tail = max(_SHORTEST_VALIDATION, round(share * sum(map(len, sequences))))
-    if len(last) - tail < longest:
-        if not training:
-            logger.warning(
-                "%s is the only sequence and too short to set frames aside: validation uses the frames of training, "
-                "its figures say nothing about new footage. Set data.val_root.",
-                last.group,
-            )
-        return sequences
-    cut = len(last) - tail
-    if training:
-        return [*sequences[:-1], last.part(0, cut)]
-    logger.warning("%s is the only sequence: validation uses its last %d frames", last.group, tail)
-    return [last.part(cut, len(last))]
-
-
-def shown(names: list[str]) -> str:
-    """The first few names and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

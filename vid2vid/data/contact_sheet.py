@@ -15,6 +15,7 @@ from vid2vid.data.frames import FrameSequence, RawFrame, canny
 from vid2vid.data.palette import colorize
 
 _ROWS, _COLUMNS = 8, 4
+_COLOURED = 7  # first id whose colour tells it from others
 _CELL = (90, 180)  # (H, W) that a picture covers
 
 
@@ -54,7 +55,7 @@ def _cell(raw: RawFrame) -> np.ndarray:
     crop = whole_frame(raw.size, _CELL)
     parts: list[Tensor] = [] if raw.image is None else [crop.image(raw.image)]
     if raw.labels is not None:
-        parts.append(torch.from_numpy(colorize(crop.ids(raw.labels).numpy())))
+        parts.append(torch.from_numpy(_painted(crop.ids(raw.labels).numpy())))
     elif raw.edges is not None:
         parts.append(canny(parts[0], *raw.edges).expand(3, -1, -1))
     elif raw.source is not None:
@@ -62,10 +63,17 @@ def _cell(raw: RawFrame) -> np.ndarray:
     return torch.cat(parts, dim=1).permute(1, 2, 0).numpy()
 
 
+def _painted(ids: np.ndarray) -> np.ndarray:
+    """Ids (H, W) in colours; few of Cityscapes' first classes have one, so data sets that use only those get others."""
+    small = ids[ids < 255]
+    return colorize(ids if small.size and small.max() >= _COLOURED else np.where(ids < 255, ids + 100, ids))
+
+
 def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
     height = max(cell.shape[0] for cell in cells)
     padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 4), (0, 0))) for cell in cells]
     body = np.concatenate(padded, axis=1)
     head = Image.new("RGB", (body.shape[1], 16))
-    ImageDraw.Draw(head).text((3, 2), title, fill=(255, 255, 255))
+    printable = title.encode("utf-8", "backslashreplace").decode()
+    ImageDraw.Draw(head).text((3, 2), printable, fill=(255, 255, 255))
     return np.concatenate([np.asarray(head), body])

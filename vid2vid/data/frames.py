@@ -21,6 +21,28 @@ from vid2vid.data.reading import BadFileError
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 5  # names listed in a message before "and N more"
+_CUT = 0.01  # share of a frame that may be cropped off without a word
+_told: set[str] = set()
+
+
+def tell(log: logging.Logger, about: object, message: str) -> None:
+    """Log a warning about a folder or file, once per process: every split and stage finds the same."""
+    say_once(log, f"{about}: {message}")
+
+
+def say_once(log: logging.Logger, text: str) -> None:
+    """Log a warning that this process has not logged before."""
+    if text not in _told:
+        _told.add(text)
+        log.warning("%s", text)
+
+
+def shown(names: list[str]) -> str:
+    """The first few names and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
 
 @dataclass
 class RawFrame:
@@ -61,7 +83,8 @@ class RawFrame:
         if crop.source != self.size:
             raise DataError(
                 f"{self.name}: frame of {self.size[0]}x{self.size[1]} (HxW) in a sequence of "
-                f"{crop.source[0]}x{crop.source[1]} frames; a sequence has one size: resize or separate them"
+                f"{crop.source[0]}x{crop.source[1]} frames; a sequence has one size: resize or separate them "
+                "(without this frame's files the sequence is two)"
             )
         out: dict[str, Tensor] = {}
         if self.image is not None:
@@ -84,11 +107,13 @@ class FrameSequence(ABC):
         name: shown in messages and samples.
         group: what a split into training and validation must keep together.
         fps: frames per second, as far as known.
+        has_pictures: whether any frame has a picture beside its labels.
     """
 
     name: str
     group: str
     fps: float
+    has_pictures = True  # some of its frames have one
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -127,7 +152,7 @@ class Stream:
 
     def __init__(self, sequence: FrameSequence, resolution: tuple[int, int], skip: bool) -> None:
         self.sequence, self.resolution, self.skip = sequence, resolution, skip
-        self.name, self.fps = sequence.name, sequence.fps
+        self.name, self.fps, self.has_pictures = sequence.name, sequence.fps, sequence.has_pictures
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -135,8 +160,27 @@ class Stream:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         crop: Crop | None = None
         for frame in self.sequence.read(range(len(self.sequence)), self.skip):
-            crop = crop or centre_crop(frame.size, self.resolution)
+            if crop is None:
+                crop = centre_crop(frame.size, self.resolution)
+                loss = cut_off(crop)
+                if loss:
+                    tell(logger, self.name, loss)
             yield frame.cropped(crop)
+
+
+def cut_off(crop: Crop) -> str:
+    """What a centred crop loses of a frame, in words; empty where it is next to nothing."""
+    parts = [
+        (1 - kept / whole, word, sides)
+        for kept, whole, word, sides in (
+            (crop.height, crop.source[0], "height", "at the top and the bottom"),
+            (crop.width, crop.source[1], "width", "on the left and the right"),
+        )
+    ]
+    lost = [f"{share:.0%} of the {word} is cut off ({sides})" for share, word, sides in parts if share >= _CUT]
+    height, width = crop.source
+    shape = f"frames of {height}x{width} are cropped to the shape of {crop.size[0]}x{crop.size[1]} (HxW)"
+    return f"{shape}: {' and '.join(lost)}; resolution=[H,W] chooses another" if lost else ""
 
 
 def streams(sequences: list[FrameSequence], config: Vid2VidConfig) -> list[Stream]:

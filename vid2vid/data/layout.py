@@ -1,25 +1,25 @@
 """Finding frames in folders: which files are there, which belong to the same frame, what does not match.
 
 Files of the kinds labels, images and instances belong together by sequence (the same folder below each) and by frame
-(the same name without extension and without the suffixes of Cityscapes), never by their order.
+(the same name without extension and without known endings), never by their order.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from trainer.errors import DataError
 from vid2vid.data.clips import shown
-from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, list_files, natural_key
+from vid2vid.data.hints import no_files, no_match
+from vid2vid.data.names import natural_key, normal
+from vid2vid.data.numbering import find_runs
+from vid2vid.data.reading import IMAGE_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.suffixes import frame_key, preferred
 
-_CITYSCAPES_SUFFIX = re.compile(
-    r"_(leftImg8bit|gt(?:Fine|Coarse)_(?P<kind>labelIds|labelTrainIds|instanceIds|instanceTrainIds|color))$"
-)
 _CITYSCAPES_NAME = re.compile(r"^(?P<clip>.+_\d{6})_(?P<number>\d{6})$")
 
 
@@ -47,7 +47,8 @@ class Kind:
         folder: where they are.
         option: configuration key that names the folder.
         extensions: of files that count.
-        prefer: Cityscapes kinds (labelIds, ...) of which the first found is used, where a folder mixes several.
+        prefer: kinds by their ending (labelids, ...) of which the first found is used, where a folder mixes several.
+        suffix: the user's own ending of their names, or None.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Kind:
     option: str
     extensions: tuple[str, ...] = IMAGE_EXTENSIONS
     prefer: tuple[str, ...] = ()
+    suffix: str | None = None
 
 
 @dataclass
@@ -70,44 +72,27 @@ class Found:
     notes: list[str]
 
 
-def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
-    """`root/name`, which must be there.
-
-    Raises:
-        DataError: lists what is there, and names a folder that looks like the one meant.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder (data.root). Give the folder that holds the frame folders.")
-    folder = root / name
-    if folder.is_dir():
-        return folder
-    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_key)
-    fitting = [p for p in there if _holds_ids(root / p) is labels]
-    hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting else f" Set {option} to its name."
-    raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+Sequences = dict[str, dict[str, Path]]  # sequence name -> frame key -> file
 
 
 def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False) -> Found:
     """Match the files of several kinds to sequences of frames.
 
-    A frame that lacks a required kind is left out, and splits its sequence there: a clip never jumps over it.
+    A frame that lacks a required kind is left out, and splits its sequence there, as a jump in the numbering does: a
+    clip never jumps over it.
 
     Args:
         kinds: where to look; the first is the one that sequences are listed by.
         required: names of the kinds without which a frame cannot be used.
-        cityscapes: files are named city_sequence_frame: those of a folder are grouped into one sequence per run of
-            consecutive frame numbers.
+        cityscapes: files are named city_sequence_frame: those of a folder are grouped into one sequence per clip.
     Raises:
         DataError: nothing matches, or two files claim the same frame.
     """
-    files = {kind.name: _collect(kind, cityscapes) for kind in kinds}
+    found = Found([], [])
+    files = {kind.name: collect(kind, cityscapes, found.notes) for kind in kinds}
     for kind in kinds:
         if kind.name in required and not files[kind.name]:
-            raise DataError(
-                f"{kind.folder} ({kind.option}): no {kind.name} here "
-                f"({', '.join('*' + e for e in kind.extensions)}), nor in folders below."
-            )
-    found = Found([], [])
+            raise DataError(no_files(kind))
     names = sorted(set().union(*(files[name] for name in required)), key=natural_key)
     for name in names:
         here = {kind.name: files[kind.name].get(name, {}) for kind in kinds}
@@ -115,87 +100,121 @@ def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False
         if missing:
             found.notes.append(f"sequence {name} dropped: no {missing[0].name} in {missing[0].folder / name}")
             continue
-        _match_frames(name, here, required, cityscapes, found)
+        _match_frames(name, here, required, found)
+    found.runs = _once(found)
     if not found.runs:
-        raise DataError(
-            f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {shown(found.notes)}. "
-            "Files belong together by folder and by name without extension."
-        )
+        raise DataError(no_match(kinds, required, files, found.notes))
     return found
 
 
-def _match_frames(
-    name: str, here: dict[str, dict[str, Path]], required: tuple[str, ...], cityscapes: bool, found: Found
-) -> None:
-    keys = sorted(set().union(*(here[kind] for kind in required)), key=natural_key)
-    runs: list[list[Frame]] = [[]]
+def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: Found) -> None:
+    keys = list(set().union(*(here[kind] for kind in required)))
+    numbered = find_runs(keys)
+    runs: list[list[Frame]] = []
     lacking: dict[str, list[str]] = {kind: [] for kind in required}
-    last_number: int | None = None
-    for key in keys:
-        absent = [kind for kind in required if key not in here[kind]]
-        for kind in absent:
-            lacking[kind].append(key)
-        number = _number(key) if cityscapes else None
-        jump = number is not None and last_number is not None and number != last_number + 1
-        last_number = number
-        if (absent or jump) and runs[-1]:
-            runs.append([])
-        if not absent:
-            label, image, instance = (here.get(kind, {}).get(key) for kind in ("labels", "images", "instances"))
-            runs[-1].append(Frame(key, label, image, instance))
+    for run in numbered.runs:
+        runs.append([])
+        for key in run:
+            absent = [kind for kind in required if key not in here[kind]]
+            for kind in absent:
+                lacking[kind].append(key)
+            if not absent:
+                label, image, instance = (here.get(kind, {}).get(key) for kind in ("labels", "images", "instances"))
+                runs[-1].append(Frame(key, label, image, instance))
+            elif runs[-1]:
+                runs.append([])
     for kind, keys_without in lacking.items():
         if keys_without:
             have = f"; {kind} are named e.g. {next(iter(here[kind].values())).name}" if not any(runs) else ""
             found.notes.append(
                 f"{name}: {len(keys_without)} frames dropped without {kind} ({shown(keys_without)}){have}"
             )
+    if numbered.jumps and sum(map(bool, runs)) > 1:
+        places = shown([f"{before} to {after}" for before, after in numbered.jumps])
+        found.notes.append(f"{name}: split into {len(numbered.runs)} sequences where its numbering jumps ({places})")
     found.runs += [(name, run) for run in runs if run]
 
 
-def _collect(kind: Kind, cityscapes: bool) -> dict[str, dict[str, Path]]:
-    """Sequence name -> frame key -> file, of all folders below that hold files of this kind."""
-    sequences: dict[str, dict[str, Path]] = {}
-    if not kind.folder.is_dir():
-        return sequences
-    for folder, _, _ in sorted(os.walk(kind.folder, followlinks=True), key=lambda entry: natural_key(entry[0])):
-        files = _preferred(list_files(Path(folder), kind.extensions), kind.prefer)
-        relative = Path(folder).relative_to(kind.folder).as_posix()
-        for path in files:
-            key = _CITYSCAPES_SUFFIX.sub("", path.stem)
-            name = "." if relative == "." else relative
+def _once(found: Found) -> list[tuple[str, list[Frame]]]:
+    """The runs without those whose files are another sequence's, through a link: validation would see them again."""
+    kept, seen = [], {}
+    for name, frames in found.runs:
+        files = tuple(os.path.realpath(path) for path in (frames[0].label, frames[0].image) if path is not None)
+        first = seen.setdefault(files, name)
+        if first != name:
+            found.notes.append(f"sequence {name} dropped: its files are those of {first}, through a link")
+        else:
+            kept.append((name, frames))
+    return kept
+
+
+def collect(kind: Kind, cityscapes: bool = False, notes: list[str] | None = None) -> Sequences:
+    """The files of one kind in all folders below its own.
+
+    Args:
+        cityscapes: see `match`.
+        notes: gets a sentence for each thing left out.
+    Raises:
+        DataError: two files claim the same frame.
+    """
+    sequences: Sequences = {}
+    notes = [] if notes is None else notes
+    for folder, relative in _walk(kind.folder, notes):
+        files = preferred(list_files(folder, kind.extensions), kind.prefer if kind.suffix is None else ())
+        keys = [(path, key) for path in files if (key := frame_key(path.stem, kind.suffix)) is not None]
+        if len(keys) < len(files):
+            notes.append(
+                f"{folder}: {len(files) - len(keys)} files whose names do not end in {kind.suffix} are no {kind.name}"
+            )
+        for path, key in keys:
             parsed = _CITYSCAPES_NAME.match(key) if cityscapes else None
+            name = relative
             if parsed:
                 name = parsed["clip"] if relative == "." else f"{relative}/{parsed['clip']}"
             frames = sequences.setdefault(name, {})
-            if key in frames:
-                raise DataError(f"{path} and {frames[key].name}: two {kind.name} for frame {key}. Remove one of them.")
-            frames[key] = path
+            if key in frames and not _prefers(kind, path, frames[key], notes):
+                raise DataError(_claimed_twice(path, frames[key], kind.name, key))
+            frames[key] = min(path, frames.get(key, path), key=lambda p: kind.extensions.index(p.suffix.lower()))
     return sequences
 
 
-def _preferred(files: list[Path], prefer: tuple[str, ...]) -> list[Path]:
-    """Where Cityscapes kinds are mixed (ids, colours, instances), those of the first preferred kind that occurs."""
-    if not prefer:
-        return files
-    kinds = [found["kind"] if (found := _CITYSCAPES_SUFFIX.search(path.stem)) else None for path in files]
-    if not any(kinds):
-        return files
-    chosen = next((kind for kind in prefer if kind in kinds), None)
-    return [path for path, kind in zip(files, kinds, strict=True) if kind == chosen and kind is not None]
+def _prefers(kind: Kind, path: Path, other: Path, notes: list[str]) -> bool:
+    """Whether two files of one frame differ in a format that tells which is meant: label maps are PNGs first, and what
+    is beside them in another format shows them."""
+    one, two = path.suffix.lower(), other.suffix.lower()
+    if kind.name == "images" or one == two or ".png" not in (one, two):
+        return False
+    note = f"{path.parent}: of files that differ in format only, the PNGs are the {kind.name}"
+    if note not in notes:
+        notes.append(note)
+    return True
 
 
-def _number(key: str) -> int | None:
-    parsed = _CITYSCAPES_NAME.match(key)
-    return int(parsed["number"]) if parsed else None
+def _claimed_twice(path: Path, other: Path, kind: str, key: str) -> str:
+    text = f"{path} and {other.name}: two {kind} for frame {key}. Remove one of them."
+    if path.name != other.name and normal(path.name) == normal(other.name):
+        text += " Their names look the same: one has its accents as characters of their own (Unicode NFD)."
+    return text
 
 
-def _holds_ids(folder: Path) -> bool | None:
-    """Whether the first picture below a folder holds ids (one channel) or colours; None where there is none."""
-    for path, _, _ in os.walk(folder):
-        for file in list_files(Path(path), IMAGE_EXTENSIONS)[:1]:
-            try:
-                with Image.open(file) as image:
-                    return file.suffix.lower() in LABEL_EXTENSIONS and image.mode not in ("RGB", "RGBA", "CMYK")
-            except OSError:
-                return None
-    return None
+def _walk(root: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
+    """Folders from a root down in natural order, each with its name below the root ("." is the root itself).
+
+    Links are followed, but not into a folder that they lie in. Hidden folders and what systems leave are passed over.
+    """
+    waiting = [(root, (os.path.realpath(root),))] if root.is_dir() else []
+    while waiting:
+        folder, above = waiting.pop()
+        yield folder, normal(folder.relative_to(root).as_posix())
+        below = []
+        try:
+            entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not is_rubbish(entry.name)]
+        except OSError as error:
+            raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}).") from error
+        for entry in sorted(entries, key=lambda entry: natural_key(entry.name), reverse=True):
+            real = os.path.realpath(entry.path)
+            if real in above:
+                notes.append(f"{entry.path} passed over: a link to a folder that it lies in")
+            else:
+                below.append((Path(entry.path), (*above, real)))
+        waiting += below

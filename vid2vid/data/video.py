@@ -1,127 +1,92 @@
 """Video files as data: every frame is a target, its Canny edges are the condition. No labels are needed.
 
-Frames are addressed exactly: the file's packets are listed once (without decoding) to know the time stamp of every
-frame, a clip is reached by seeking to the key frame before it and decoding up to it.
+A file is decoded once to know its frames (`video_index.py`, kept on disk by `video_cache.py`); they are then read by
+number, exactly (`video_read.py`). Sequences end at cuts and at what is damaged; `data.fps` resamples them in time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import OnBadFile, SourceKind, Vid2VidConfig
-from vid2vid.data.clips import ClipDataset, shown, split_sequences
-from vid2vid.data.frames import FrameSequence, RawFrame, Stream, skip_bad, streams
+from vid2vid.data.clips import ClipDataset
+from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad, streams
 from vid2vid.data.reading import BadFileError, natural_key
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
+from vid2vid.data.split import split_sequences
+from vid2vid.data.video_cache import partial_index, video_index, video_indices
+from vid2vid.data.video_decode import OpenVideo
+from vid2vid.data.video_index import CORRUPT, VideoIndex
+from vid2vid.data.video_notes import tell_cuts, tell_damage, tell_timing
+from vid2vid.data.video_pictures import has_pictures, picture_sequences
+from vid2vid.data.video_read import FrameReader
+from vid2vid.data.video_times import resampled
 
 logger = logging.getLogger(__name__)
 
-VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
-_DEFAULT_FPS = 25.0
-
-
-@dataclass(frozen=True)
-class VideoIndex:
-    """What is known of a video file without decoding it.
-
-    Attributes:
-        stamps: presentation time stamps of all frames, ascending, in units of the stream; empty where the file has
-            none, and frames are then counted from the start.
-        count: frames.
-        fps: frames per second.
-        key: of the file (path, size, time of change), for the flow cache.
-    """
-
-    stamps: tuple[int, ...]
-    count: int
-    fps: float
-    key: str
-
-
-def video_index(path: Path) -> VideoIndex:
-    """List the frames of a file; kept in memory per process until the file changes.
-
-    Raises:
-        BadFileError: not a video, damaged, or without frames.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise BadFileError(f"{path}: cannot be read ({error.strerror}).") from error
-    return _index(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _index(path: Path, size: int, changed: int) -> VideoIndex:
-    stamps: list[int | None] = []
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or _DEFAULT_FPS)
-        with _damage_named(path):
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:
-                    stamps.append(packet.pts)
-    if not stamps:
-        raise BadFileError(f"{path}: no frames in this video. Replace it, or set data.on_bad_file=skip.")
-    known = sorted(stamp for stamp in stamps if stamp is not None)
-    exact = len(known) == len(stamps) and len(set(known)) == len(known)
-    key = hashlib.blake2b(f"{path.resolve()}\n{size}\n{changed}".encode(), digest_size=16).hexdigest()
-    return VideoIndex(tuple(known) if exact else (), len(stamps), fps, key)
+VIDEO_EXTENSIONS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".m2v", ".3gp",
+    ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265",
+    ".265", ".ivf", ".y4m", ".dv", ".divx", ".gif", ".apng",
+)  # fmt: skip
 
 
 class VideoSequence(FrameSequence):
-    """The frames [start, stop) of a video file.
+    """Some frames of a video file, in the order of time.
 
     Args:
         path: the file.
-        config: edge thresholds, `data.flow_dir`.
-        start, stop: stop=None is the end.
+        config: edge thresholds, `data.flow_dir`, `data.fps`, `data.video_cache`.
         name: None: the file's name without extension.
+        root: the folder that a relative `data.flow_dir` lies in; None: the file's own.
+        index: the file's; None: made or looked up.
+        numbers: int64 (N,) frame numbers, ascending; None: all whole ones, at `data.fps`.
     Raises:
         BadFileError: not a video, or damaged.
     """
 
     def __init__(
-        self, path: Path, config: Vid2VidConfig, start: int = 0, stop: int | None = None, name: str | None = None
+        self,
+        path: Path,
+        config: Vid2VidConfig,
+        name: str | None = None,
+        root: Path | None = None,
+        index: VideoIndex | None = None,
+        numbers: np.ndarray | None = None,
     ) -> None:
-        self.path, self.config, self.start = path, config, start
-        index = video_index(path)
-        self.stop = index.count if stop is None else stop
+        self.path, self.config, self.root = path, config, root
+        self.index = index or video_index(path, config.data.video_cache)
+        self.reader = FrameReader(path, self.index)
+        self.numbers = whole_frames(self.index, config) if numbers is None else numbers
         self.name = self.group = name or path.stem
-        self.fps = index.fps
+        self.fps = config.data.fps or self.index.fps
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.numbers)
 
     def frame_name(self, index: int) -> str:
-        return f"{self.start + index:06d}"
+        return f"{self.numbers[index]:06d}"
 
     def part(self, start: int, stop: int) -> VideoSequence:
-        return VideoSequence(self.path, self.config, self.start + start, self.start + stop, self.name)
+        return VideoSequence(self.path, self.config, self.name, self.root, self.index, self.numbers[start:stop])
 
     def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
-        index = video_index(self.path)
         data = self.config.data
-        flow_folder = None if not data.flow_dir else Path(data.root or ".", data.flow_dir) / self.path.stem
+        flow_folder = None if not data.flow_dir else Path(self.root or self.path.parent, data.flow_dir, self.name)
         try:
-            for number, image in decode_frames(self.path, (self.start + i for i in indices)):
+            for number, image in self.reader.read(int(self.numbers[i]) for i in indices):
                 yield RawFrame(
                     name=f"{self.path} frame {number}",
-                    key=f"{index.key}:{number}",
+                    key=f"{self.index.key}:{number}",
                     size=(image.shape[1], image.shape[2]),
                     image=image,
                     flow_base=None if flow_folder is None else flow_folder / f"{number:06d}",
@@ -131,102 +96,35 @@ class VideoSequence(FrameSequence):
             skip_bad(error, skip)
 
 
-def decode_frames(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
-    """Decode frames of a video by number.
+def decode_frames(path: Path, wanted: Iterable[int], folder: Path | str | None = None) -> Iterator[tuple[int, Tensor]]:
+    """Decode frames of a video by number: see `FrameReader.read`.
 
     Args:
         path: the file.
         wanted: ascending frame numbers; read lazily.
-    Yields:
-        (number, uint8 (3, h, w) RGB), upright where the file says how it is to be turned.
-    Raises:
-        BadFileError: the file is damaged, or ends before its last listed frame; names file and frame.
+        folder: where its index is kept (`data.video_cache`).
     """
-    numbers = iter(wanted)
-    target = next(numbers, None)
-    if target is None:
-        return
-    index = video_index(path)
-    with _opened(path) as container:
-        frames = _frames_from(container, index, target, path)
-        for number, frame in frames:
-            if number < target:
-                continue
-            if number > target:
-                break  # the file lists a frame that does not decode
-            yield target, _rgb(frame, path, number)
-            target = next(numbers, None)
-            if target is None:
-                return
-    raise BadFileError(
-        f"{path}: frame {target} of {index.count} cannot be decoded, the file is damaged or cut off. "
-        "Replace it, or set data.on_bad_file=skip."
-    )
+    yield from FrameReader(path, video_index(path, folder)).read(wanted)
 
 
-def _frames_from(container: InputContainer, index: VideoIndex, start: int, path: Path) -> Iterator[tuple[int, Any]]:
-    """(number, frame) from a key frame at or before `start` on."""
-    stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # frame threads would decode ahead and hold many frames
-    if not index.stamps:
-        with _damage_named(path):
-            yield from enumerate(container.decode(stream))
-        return
-    position: dict[int | None, int] = {stamp: number for number, stamp in enumerate(index.stamps)}
-    with _damage_named(path):
-        first = None
-        if start > 0:
-            container.seek(index.stamps[start], stream=stream, backward=True, any_frame=False)
-            first = next((frame for frame in container.decode(stream) if frame.pts in position), None)
-        if first is None or position[first.pts] > start:
-            # Open groups of pictures, and files without an index, may land behind the frame: from the start then.
-            container.seek(index.stamps[0], stream=stream, backward=True, any_frame=False)
-        else:
-            yield position[first.pts], first
-        for frame in container.decode(stream):
-            if frame.pts in position:
-                yield position[frame.pts], frame
+def whole_frames(index: VideoIndex, config: Vid2VidConfig) -> np.ndarray:
+    """int64 (N,): the frames that can be used, at `data.fps` where that is set."""
+    first, stop = index.usable()
+    if config.data.fps is None:
+        numbers = np.arange(first, stop)
+    else:
+        numbers = resampled(index.times.starts, config.data.fps)
+        numbers = numbers[(numbers >= first) & (numbers < stop)]
+    return numbers[~(index.flags[numbers] & CORRUPT).astype(bool)]
 
 
-def _rgb(frame: Any, path: Path, number: int) -> Tensor:
-    with _damage_named(path, f" frame {number}"):
-        pixels = frame.to_ndarray(format="rgb24")
-    if frame.is_corrupt:
-        raise BadFileError(f"{path}: frame {number} is damaged. Replace the file, or set data.on_bad_file=skip.")
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise degrees by which it is to be turned
-    if turns:
-        pixels = np.rot90(pixels, turns)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def _opened(path: Path) -> InputContainer:
-    import av
-
-    with _damage_named(path):
-        container = av.open(str(path))
-    if not container.streams.video:
-        container.close()
-        raise BadFileError(f"{path}: has no video stream. Give a video file, or set data.on_bad_file=skip.")
-    return container
-
-
-class _damage_named:
-    """Context in which FFmpeg's errors become BadFileError naming the file."""
-
-    def __init__(self, path: Path, where: str = "") -> None:
-        self.path, self.where = path, where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from av.error import FFmpegError
-
-        if isinstance(error, FFmpegError):
-            raise BadFileError(
-                f"{self.path}{self.where}: cannot be decoded, the file is damaged or not a video "
-                f"({error.strerror}). Replace it, or set data.on_bad_file=skip."
-            ) from error
+def shots(sequence: VideoSequence) -> list[VideoSequence]:
+    """A film's sequences between cuts (`data.cut_threshold`) and what is damaged, of one name and group."""
+    borders = sequence.index.borders(sequence.config.data.cut_threshold)
+    corrupt = [i for i in sequence.index.damage() if sequence.index.flags[i] & CORRUPT]
+    places = np.searchsorted(sequence.numbers, sorted({*borders, *corrupt}))
+    edges = sorted({0, len(sequence), *places.tolist()})
+    return [sequence.part(start, stop) for start, stop in pairwise(edges)]
 
 
 def find_videos(root: Path) -> list[Path]:
@@ -239,42 +137,86 @@ def find_videos(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
-    files = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
-    ]
+    files = _video_files(root)
     if not files:
         there = shown(sorted(p.name for p in root.iterdir())) or "nothing"
-        raise DataError(f"{root}: no video files ({', '.join(VIDEO_EXTENSIONS)}) here or below; it holds: {there}.")
+        raise DataError(
+            f"{root}: no video files ({', '.join(VIDEO_EXTENSIONS)}) and no pictures here or below; it holds: {there}."
+        )
     return sorted(files, key=lambda p: natural_key(str(p)))
 
 
-def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
-    """A sequence per video file; with data.on_bad_file=skip those that cannot be opened are logged and left out.
+def _names(root: Path, files: Sequence[Path]) -> list[str]:
+    """A name for each file: its path below the root without extension, where that is its own; else with it."""
+    if root.is_file():
+        return [root.stem]
+    paths = [path.relative_to(root) for path in files]
+    stems = [path.with_suffix("").as_posix() for path in paths]
+    return [path.as_posix() if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]
 
-    Raises:
-        ConfigError: the model does not take pictures of one channel as its source.
-        DataError: no video, a damaged one, or none left.
-    """
+
+def _films(root: Path) -> tuple[list[Path], list[str]] | None:
+    """Video files and their names; None for a folder of pictures."""
+    if root.is_dir() and not _video_files(root) and has_pictures(root):
+        return None
+    files = find_videos(root)
+    return files, _names(root, files)
+
+
+def _video_files(folder: Path) -> list[Path]:
+    return [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
+    ]
+
+
+def _check_source(config: Vid2VidConfig) -> None:
     model = config.model
     if model.source is not SourceKind.image or model.source_channels != 1:
         raise ConfigError(
             f"data=video gives edges of one channel, but model.source={model.source.value} and "
             f"model.source_channels={model.source_channels}: set model.source=image model.source_channels=1"
         )
-    sequences: list[FrameSequence] = []
-    for path in find_videos(root):
-        name = path.relative_to(root).with_suffix("").as_posix() if root.is_dir() else path.stem
+
+
+def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
+    """The sequences of all video files below a root, split at cuts; of a folder of pictures, those.
+
+    A file that was cut off is used as far as it goes, which is logged. Damage between whole frames is an error, or,
+    with data.on_bad_file=skip, splits the sequence there; files that cannot be opened are an error or left out.
+
+    Raises:
+        ConfigError: the model does not take pictures of one channel as its source.
+        DataError: no video, a damaged one, or none left.
+    """
+    _check_source(config)
+    found = _films(root)
+    if found is None:
+        return picture_sequences(root, config)
+    files, names = found
+    skip = config.data.on_bad_file is OnBadFile["skip"]
+    base = root if root.is_dir() else None
+    films: list[VideoSequence] = []
+    for path, name, index in zip(files, names, video_indices(files, config.data.video_cache), strict=True):
         try:
-            sequences.append(VideoSequence(path, config, name=name))
+            if isinstance(index, BadFileError):
+                raise index
+            tell_damage(path, index, skip)
+            film = VideoSequence(path, config, name, base, index)
+            films.append(film)
         except BadFileError as error:
-            skip_bad(error, config.data.on_bad_file is OnBadFile["skip"])
-    if not sequences:
+            skip_bad(error, skip)
+    if not films:
         raise DataError(f"{root}: none of its videos can be read (data.on_bad_file=skip left all out).")
-    logger.info("%s: %d videos, %d frames", root, len(sequences), sum(map(len, sequences)))
-    return sequences
+    sequences = [shot for film in films for shot in shots(film) if len(shot)]
+    frames = sum(map(len, sequences))
+    logger.info("%s: %d videos, %d sequences, %d frames", root, len(films), len(sequences), frames)
+    indices = {film.name: film.index for film in films}
+    tell_timing(indices, config.data.fps)
+    tell_cuts(indices, config.data.cut_threshold)
+    return list(sequences)
 
 
 class VideoDataset(ClipDataset):
@@ -300,16 +242,78 @@ def videos_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[Fram
         ConfigError: no data.root.
         DataError: see `scan_videos`.
     """
-    return split_sequences(config, split, frames, lambda root: scan_videos(root, config))
+    return split_sequences(config, split, lambda root: scan_videos(root, config))
 
 
-def open_video(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
-    """Sequences for generation, one `Stream` per video file, frame by frame in constant memory.
+class VideoStream:
+    """A film for generation, all of it, frame by frame in constant memory (see `Stream`).
+
+    The file is decoded to know its frames only when it is used, and no further than needed.
 
     Args:
-        path: a video file or a folder of them.
+        path, name, root: see `VideoSequence`.
+        config: frames come at `config.resolution`.
+        frames: how many are wanted; None: all.
+    """
+
+    has_pictures = True
+
+    def __init__(self, path: Path, name: str, root: Path | None, config: Vid2VidConfig, frames: int | None) -> None:
+        self.path, self.name, self.root, self.config, self.frames = path, name, root, config, frames
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return self._sequence.fps
+
+    def __len__(self) -> int:
+        return len(self._sequence)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        sequence = self._sequence
+        height, width = self.config.resolution
+        skip = self.config.data.on_bad_file is OnBadFile["skip"]
+        borders = sequence.index.borders(self.config.data.cut_threshold)
+        begins = set(np.searchsorted(sequence.numbers, borders).tolist())
+        for number, frame in enumerate(Stream(sequence, (height, width), skip)):
+            yield {**frame, "begins": True} if number in begins else frame
+
+    @cached_property
+    def _sequence(self) -> VideoSequence:
+        data = self.config.data
+        if self.frames is None:
+            index = video_index(self.path, data.video_cache)
+        else:
+            seconds = self.frames / data.fps if data.fps else 0.0
+            index = partial_index(self.path, data.video_cache, self.frames, seconds)
+        tell_damage(self.path, index, data.on_bad_file is OnBadFile["skip"])
+        tell_timing({self.name: index}, data.fps)
+        return VideoSequence(self.path, self.config, self.name, self.root, index)
+
+
+def open_video(path: str | Path, config: Vid2VidConfig, frames: int | None = None) -> list[VideoStream] | list[Stream]:
+    """Sequences for generation: one per video file, or per folder of pictures.
+
+    Args:
+        path: a video file or a folder of them, or a folder of pictures.
         config: the run's; frames come at `config.resolution`.
+        frames: how many frames will be wanted of one; None: all.
     Raises:
         ConfigError, DataError: as `scan_videos`.
     """
-    return streams(scan_videos(Path(path), config), config)
+    _check_source(config)
+    root = Path(path)
+    found = _films(root)
+    if found is None:
+        return streams(picture_sequences(root, config), config)
+    skip = config.data.on_bad_file is OnBadFile["skip"]
+    opened: list[VideoStream] = []
+    for file, name in zip(*found, strict=True):
+        try:
+            with OpenVideo(file):
+                opened.append(VideoStream(file, name, root if root.is_dir() else None, config, frames))
+        except BadFileError as error:
+            skip_bad(error, skip)
+    if not opened:
+        raise DataError(f"{root}: none of its videos can be read (data.on_bad_file=skip left all out).")
+    return opened

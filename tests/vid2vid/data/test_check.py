@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +25,19 @@ from vid2vid.data.check import (
 )
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.contact_sheet import contact_sheet
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """A script in a process of its own, with the console's own encoding."""
+
+    def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        script = Path(__file__).resolve().parents[3] / "scripts" / name
+        return subprocess.run(
+            [sys.executable, str(script), *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    return run
 
 
 def test_a_good_data_set(make_folders, folder_config):
@@ -80,6 +97,17 @@ def test_a_sequence_of_two_sizes_is_bad(make_folders, folder_config):
         save(root / kind / "a/frame1.png", np.zeros((20, 40), np.uint8))
     report = check_data(folder_config(root), find_sequences(folder_config(root)))
     assert report.bad == ["a: frames of different sizes (HxW): 40x80 (3), 20x40 (1)"]
+
+
+def test_another_root_may_have_the_same_names(make_folders, folder_config, tmp_path):
+    root = make_folders({"a": 4, "b": 4})
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    (other / "labels/b/frame1.png").write_bytes(b"junk")
+    config = folder_config(root, val_root=str(other))
+    report = check_data(config, find_sequences(config))
+    assert [row[0] for row in report.lengths] == ["train", "train", "val", "val"]
+    assert len(report.bad) == 1 and str(other) in report.bad[0]
 
 
 def test_videos(make_video, video_config, tmp_path):
@@ -144,12 +172,23 @@ def test_the_script(make_folders, tmp_path, monkeypatch, capsys):
     assert code == 2 and "data.labels_dir" in err and not out
 
 
+def test_names_that_are_no_text_are_shown_all_the_same(make_folders, tmp_path, run_script):
+    root = make_folders({"a": 4, "b": 4})
+    for kind in ("labels", "images"):
+        os.rename(root / kind / "a", os.fsencode(root / kind) + b"/caf\xe9")
+    (root / "labels" / os.fsdecode(b"caf\xe9") / "frame2.png").write_bytes(b"junk")
+    done = run_script("check_data.py", "data=folders", f"data.root={root}", "out=sheet.png")
+    assert done.returncode == 2 and "caf\\udce9/frame2.png: cannot be decoded" in done.stdout, done.stderr
+    assert (tmp_path / "sheet.png").is_file()
+
+
 def test_cityscapes_kind_is_checked_too(tmp_path, folder_config):
     for number in range(3):
         name = f"ulm_000000_{number:06d}"
         save(tmp_path / f"leftImg8bit_sequence/train/ulm/{name}_leftImg8bit.png", picture(number))
         save(tmp_path / f"labels_sequence/train/ulm/{name}.png", label_map(number))
     config = folder_config(tmp_path, kind=DataKind.cityscapes)
+    config.curriculum.stages["pictures"] = Vid2VidStage(frames=1)
     report = check_data(config, find_sequences(config))
     assert [row[:3] for row in report.lengths] == [
         ("train", "train/ulm/ulm_000000", 1),

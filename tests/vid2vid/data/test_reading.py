@@ -11,16 +11,15 @@ from conftest import label_map, picture
 from PIL import Image
 
 from trainer.errors import DataError
+from vid2vid.data.label_range import LabelRange
+from vid2vid.data.labels import decode_instances, decode_labels
+from vid2vid.data.names import natural_key
 from vid2vid.data.reading import (
     BadFileError,
-    LabelRange,
     content_key,
     decode_grey,
     decode_image,
-    decode_instances,
-    decode_labels,
     list_files,
-    natural_key,
     read_bytes,
 )
 
@@ -154,6 +153,9 @@ def test_content_key_is_of_the_content():
         (LabelRange(19, None, 255), [3, 33], r"id 33 out of range.*labelIds.*num_labels=35"),
         (LabelRange(35, None, None), [3, 255], r"data\.ignore_label=255"),
         (LabelRange(35, None, 255), [26001], r"data\.instances_dir"),
+        (LabelRange(35, None, 255), [26001 + i for i in range(90)], r"data\.instances_dir"),
+        (LabelRange(35, None, 255), list(range(800, 3300, 20)), r"depth.*data\.labels=rgb model\.source=image"),
+        (LabelRange(35, None, (255, 0)), [40], r"the ignored ids 255, 0"),
         (LabelRange(35, (7, 8), 255), [7, 11], r"id 11 out of range: model\.label_ids allows 7, 8.*ignored id 255"),
     ],
 )

@@ -1,0 +1,117 @@
+"""What is said where files of a data set are not found or do not match: what is there, and which setting fits it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from trainer.errors import DataError
+from vid2vid.data.clips import shown
+from vid2vid.data.names import natural_key
+from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.suffixes import common_ending, kind_of
+
+if TYPE_CHECKING:
+    from vid2vid.data.layout import Kind, Sequences
+
+_LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
+_IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
+_EXR = "; .exr is not read here: convert it to TIFF of floating-point numbers, or to PNG of 16 bits"
+
+
+def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
+    """`root/name`, which must be there.
+
+    Raises:
+        DataError: lists what is there, and names a folder that looks like the one meant.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (data.root). Give the folder that holds the frame folders.")
+    folder = root / name
+    if folder.is_dir():
+        return folder
+    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=natural_key)
+    fitting = [p for p in there if _holds_ids(root / p) is labels]
+    if len(fitting) != 1:  # colours, say: the folder's name tells
+        words, others = (_LABEL_WORDS, _IMAGE_WORDS) if labels else (_IMAGE_WORDS, _LABEL_WORDS)
+        named = [p for p in fitting or there if words.search(p) and not others.search(p)]
+        fitting = named or fitting
+    hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting else f" Set {option} to its name."
+    raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+
+
+def no_files(kind: Kind) -> str:
+    """What is said of a folder without files of a kind."""
+    extensions = ", ".join("*" + extension for extension in kind.extensions)
+    text = f"{kind.folder} ({kind.option}): no {kind.name} here ({extensions}), nor in folders below."
+    others = _other_files(kind.folder)
+    lossy = [name for name in others if name.lower().endswith((".jpg", ".jpeg"))]
+    if kind.suffix is not None:
+        named = [name for name in others if Path(name).suffix.lower() in kind.extensions]
+        if named:
+            option = "data.image_suffix" if kind.name == "images" else "data.label_suffix"
+            return f"{text} None of the names there ends in {option}={kind.suffix}: {shown(named)}."
+    if lossy and kind.name != "images":
+        return (
+            f"{text} There are JPEG files ({shown(lossy)}), but JPEG changes the ids of pixels, most near borders: "
+            f"{kind.name} must be PNG. Export them again; converting these files does not bring the ids back."
+        )
+    exr = _EXR if any(name.lower().endswith(".exr") for name in others) else ""
+    return f"{text} It holds: {shown(others)}{exr}." if others else f"{text} It is empty."
+
+
+def no_match(kinds: list[Kind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:
+    """What is said where no frame has all that it needs."""
+    text = (
+        f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {shown(notes)}. "
+        "Files belong together by folder and by name without extension."
+    )
+    if set(required) < {"labels", "images"}:
+        return text
+    labels, images = files["labels"], files["images"]
+    common = [name for name in labels if name in images]
+    if not common:
+        names = f"{shown(sorted(labels, key=natural_key))} and {shown(sorted(images, key=natural_key))}"
+        return f"{text} The folders of sequences have different names: {names}. Rename one of them."
+    for own, other, option in ((labels, images, "data.label_suffix"), (images, labels, "data.image_suffix")):
+        ending = common_ending(own[common[0]], other[common[0]])
+        if ending:
+            return f"{text} All but the ending {ending} is the same: set {option}={ending}."
+    if _numbers(labels[common[0]]) & _numbers(images[common[0]]):
+        return f"{text} Their numbers are padded differently: rename them to the same number of digits."
+    return text
+
+
+def _numbers(names: Mapping[str, Path]) -> set[str]:
+    """Names with leading zeros of their numbers taken away, where that changes any."""
+    return {re.sub(r"(?<!\d)0+(?=\d)", "", name) for name in names}
+
+
+def _other_files(folder: Path) -> list[str]:
+    """Names of the first files at or below a folder."""
+    found: list[str] = []
+    for _, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_rubbish(name))
+        found += sorted((name for name in names if not name.startswith(".")), key=natural_key)
+        if len(found) > 20:
+            break
+    return found
+
+
+def _holds_ids(folder: Path) -> bool | None:
+    """Whether the first picture below a folder holds ids (one channel) or colours; None where there is none."""
+    for path, folders, _ in os.walk(folder):
+        folders[:] = [name for name in folders if not is_rubbish(name)]
+        for file in list_files(Path(path), IMAGE_EXTENSIONS)[:1]:
+            try:
+                with Image.open(file) as image:
+                    ids = image.mode not in ("RGB", "RGBA", "CMYK") or kind_of(file.stem) is not None
+                    return file.suffix.lower() in LABEL_EXTENSIONS and ids
+            except OSError:
+                return None
+    return None

@@ -1,0 +1,70 @@
+"""The data of one training run, and what must stay with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vid2vid.config import DataKind, Vid2VidConfig
+from vid2vid.data import build_dataset, settled
+from vid2vid.data.clips import ClipDataset
+from vid2vid.data.frames import tell
+from vid2vid.data.ranges import ranges_of, with_ranges
+
+if TYPE_CHECKING:
+    from trainer.task import SampleDataset
+
+logger = logging.getLogger(__name__)
+
+
+class RunData:
+    """The data of one run, and what is known of them when its weights are used elsewhere.
+
+    Args:
+        config: the run's.
+    """
+
+    def __init__(self, config: Vid2VidConfig) -> None:
+        self._config, self._settled = config, False
+        self._instances = False
+
+    def build(self, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
+        """See `build_dataset`."""
+        if not self._settled:
+            self._config, self._settled = settled(self._config), True
+        dataset = build_dataset(self._config, split, resolution, frames)
+        if split == "train" and frames == 1:
+            tell(logger, self._config.data.root or "street", "clips of one frame: pictures are learnt, motion is not")
+        sequences = getattr(dataset, "sequences", ())
+        self._instances |= self._config.data.kind is DataKind.street
+        self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
+        return dataset
+
+    def facts(self) -> dict[str, Any]:
+        """What a resumed run must find again: the training sequences and their lengths, and the names of all frames."""
+        data, (height, width) = self._config.data, self._config.resolution
+        if data.kind is DataKind.street:
+            return {"clips": data.clips, "world_seed": data.world_seed}
+        dataset = build_dataset(self._config, "train", (height, width), 1)  # no sequence is too short
+        assert isinstance(dataset, ClipDataset)
+        names = hashlib.blake2b(digest_size=8)
+        for sequence in dataset.sequences:
+            for index in range(len(sequence)):
+                names.update(sequence.frame_name(index).encode("utf-8", "surrogateescape") + b"\0")
+        return {
+            "sequences": [f"{s.name} ({len(s)} frames)" for s in dataset.sequences],
+            "frames": sum(map(len, dataset.sequences)),
+            "names of frames": names.hexdigest(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
+        whether instance ids came with the labels."""
+        return {"data_range": ranges_of(self._config.data), "instances": self._instances}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what the run's data were found to have."""
+        data = with_ranges(self._config.data, state.get("data_range", {}))
+        self._config, self._instances = replace(self._config, data=data), bool(state.get("instances", False))

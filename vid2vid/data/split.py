@@ -1,0 +1,136 @@
+"""Which sequences, and which frames of them, are for training and which for validation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.errors import ConfigError
+from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
+from vid2vid.data.frames import FrameSequence, shown, tell
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
+
+
+def split_sequences(
+    config: Vid2VidConfig, split: str, scan: Callable[[Path], list[FrameSequence]]
+) -> list[FrameSequence]:
+    """The sequences of a split.
+
+    With `data.val_root`, training has all of `data.root`. Without, validation has the last `data.val_share` of its
+    groups of sequences. Of a single group it has the last frames, whatever gaps are among them; where that leaves too
+    few to train on, training and validation share all, and the log says so. The split depends on the data, on
+    `data.val_share` and on the longest clip of the curriculum, not on the clips that are asked for.
+
+    Args:
+        config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.
+        split: train, or val and test, which are the same.
+        scan: finds the sequences below a root.
+    Raises:
+        ConfigError: no data.root.
+    """
+    data = config.data
+    training = split == "train"
+    if not data.root:
+        raise ConfigError(f"data.root is not set: data={data.kind.value} needs the place of the data: data.root=PATH")
+    if data.val_root:
+        return scan(Path(data.root if training else data.val_root))
+    share = data.val_share
+    if not 0 < share < 1:
+        raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
+    sequences = scan(Path(data.root))
+    held_out = _held_out_groups(config, sequences)
+    if held_out:
+        return [s for s in sequences if (s.group in held_out) != training]
+    return _tail(config, sequences, training)
+
+
+def longest_clip(config: Vid2VidConfig) -> int:
+    """Frames that the longest training clip of the curriculum reads, real ones before it where the model takes them.
+
+    One length for all stages, so that no stage trains on what another validates on.
+    """
+    stages = config.curriculum.stages.values() or [Vid2VidStage()]
+    return max(stage.frames for stage in stages) + _context(config)
+
+
+def _context(config: Vid2VidConfig) -> int:
+    return config.model.past_frames if config.model.first_frame is FirstFrame.real else 0
+
+
+def _held_out_groups(config: Vid2VidConfig, sequences: list[FrameSequence]) -> set[str]:
+    """The last groups, as many as the share; empty where frames must be set aside in place of groups.
+
+    Where the last ones are the only that training could use, or too short to measure, those before them are taken.
+    """
+    groups: dict[str, int] = {}  # group: frames of its longest sequence
+    for sequence in sequences:
+        groups[sequence.group] = max(groups.get(sequence.group, 0), len(sequence))
+    if len(groups) < 2:
+        return set()
+    count = min(len(groups) - 1, max(1, round(config.data.val_share * len(groups))))
+    plain = list(groups)[-count:]
+    trainable = [group for group, frames in groups.items() if frames >= longest_clip(config)]
+    measurable = [group for group, frames in groups.items() if frames >= SHORTEST_VALIDATION]
+    if not trainable or not measurable or (set(trainable) - set(plain) and set(measurable) & set(plain)):
+        return set(plain)
+    chosen = [group for group in measurable if group != trainable[0]][-count:]
+    if chosen:
+        words = f"validation has {shown(chosen)}, for training needs {trainable[0]} and others are too short"
+        tell(logger, config.data.root, words)
+    return set(chosen)
+
+
+def _tail(config: Vid2VidConfig, sequences: list[FrameSequence], training: bool) -> list[FrameSequence]:
+    """The part of one group's frames: the last are held out."""
+    total = sum(map(len, sequences))
+    tail = max(SHORTEST_VALIDATION, round(config.data.val_share * total))
+    train, held_out = _cut(sequences, total - tail)
+    while tail < total and max(map(len, held_out)) < SHORTEST_VALIDATION:
+        tail += 1  # gaps have left single frames there, of which nothing temporal can be measured
+        train, held_out = _cut(sequences, total - tail)
+    groups = list(dict.fromkeys(s.group for s in sequences))
+    what = f"{groups[0]} is the only sequence"
+    if len(groups) > 1:
+        what = f"of {shown(groups)} only one is long enough to train on"
+    if max((len(s) for s in train), default=0) < longest_clip(config):
+        shared = (
+            f"{what} and too short to set frames aside: validation uses the frames of training, its figures say "
+            "nothing about new footage. Set data.val_root."
+        )
+        tell(logger, config.data.root, shared)
+        return sequences
+    tell(logger, config.data.root, f"{what}: validation uses the last {tail} of {total} frames")
+    return train if training else held_out
+
+
+def _cut(sequences: list[FrameSequence], first: int) -> tuple[list[FrameSequence], list[FrameSequence]]:
+    """Sequences before and from frame number `first` on, counted over all of them."""
+    before: list[FrameSequence] = []
+    after: list[FrameSequence] = []
+    for sequence in sequences:
+        here = min(max(first, 0), len(sequence))
+        first -= len(sequence)
+        if here:
+            before.append(sequence if here == len(sequence) else sequence.part(0, here))
+        if here < len(sequence):
+            after.append(sequence if not here else sequence.part(here, len(sequence)))
+    return before, after
+
+
+def shorter_clips(config: Vid2VidConfig, available: int) -> str:
+    """What to add to the command so that training clips fit into sequences of `available` frames."""
+    model = config.model
+    usable = available - _context(config)
+    segment = Vid2VidStage().segment_frames
+    frames = usable // segment * segment
+    if not frames:
+        one = "curriculum=images curriculum.stages.all.frames=1 curriculum.stages.all.segment_frames=1"
+        return f"{one} (pictures one by one, without video discriminator)"
+    found = f"curriculum=single curriculum.stages.all.frames={frames} curriculum.stages.all.segment_frames={segment}"
+    if model.video_discriminator and frames < model.video_discriminator_frames:
+        found += " model.video_discriminator=false"
+    return found

@@ -1,0 +1,92 @@
+"""What a user is told about the videos in use: damage, uneven timing, interlacing, cuts. Each is said once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from vid2vid.data.frames import say_once, shown
+from vid2vid.data.reading import BadFileError
+from vid2vid.data.video_index import CORRUPT, INTERLACED, LOST, VideoIndex
+
+logger = logging.getLogger(__name__)
+
+
+def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
+    """Raise, or with `skip` log, damage between whole frames; log where a file was cut off, which is no error.
+
+    Raises:
+        BadFileError: names the frames.
+    """
+    first, stop = index.usable()
+    if stop <= first:
+        raise BadFileError(
+            f"{path}: all of its {index.count} frames are damaged. Replace it, or set data.on_bad_file=skip."
+        )
+    if first or stop < index.count:
+        say_once(
+            logger, f"{path}: its beginning or end is damaged, frames {first} to {stop - 1} of {index.count} are used"
+        )
+    if index.cut_off:
+        say_once(logger, f"{path}: the file breaks off ({index.cut_off}); its {stop - first} whole frames are used")
+    damage = index.damage()
+    if not damage:
+        return
+    corrupt = [str(i) for i in damage if index.flags[i] & CORRUPT]
+    lost = [str(i) for i in damage if index.flags[i] & LOST]
+    what = [f"{len(corrupt)} damaged frames ({shown(corrupt)})"] if corrupt else []
+    what += [f"data that cannot be decoded before frame {shown(lost)}"] if lost else []
+    error = BadFileError(
+        f"{path}: has {' and '.join(what)}. Replace the file, or set data.on_bad_file=skip, which uses the frames "
+        "around them."
+    )
+    if not skip:
+        raise error
+    say_once(logger, f"skipped (data.on_bad_file=skip): {error}")
+
+
+def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
+    """Say which films do not run evenly, have fewer frames than `data.fps`, or are interlaced.
+
+    Args:
+        films: by name.
+        fps: `data.fps`.
+    """
+    uneven = [
+        f"{name} ({index.times.gaps[0] * 1000:.0f} to {index.times.gaps[1] * 1000:.0f} ms from frame to frame, "
+        f"{index.fps:.4g} frames/s on average)"
+        for name, index in films.items()
+        if index.times.gaps
+    ]
+    if uneven and fps is None:
+        say_once(
+            logger, f"uneven timing: {shown(uneven)}. Frames come as they are; data.fps=N resamples to a constant rate"
+        )
+    slow = [name for name, index in films.items() if fps is not None and fps > 1.01 * index.fps]
+    if slow:
+        say_once(logger, f"data.fps={fps:g} is more than {shown(slow)} have: frames are repeated there")
+    woven = [name for name, index in films.items() if (index.flags & INTERLACED).astype(bool).mean() > 0.5]
+    if woven:
+        say_once(
+            logger,
+            f"interlaced: {shown(woven)}. Frames come as they are stored, what moves has combs; deinterlace first: "
+            "ffmpeg -i IN -vf bwdif OUT",
+        )
+
+
+def tell_cuts(films: Mapping[str, VideoIndex], threshold: float | None) -> None:
+    """Say how many cuts were found.
+
+    Args:
+        films: by name.
+        threshold: `data.cut_threshold`.
+    """
+    counts = {name: len(index.cuts(threshold)) for name, index in films.items()}
+    found = [f"{name} ({count})" for name, count in counts.items() if count]
+    if found:
+        say_once(
+            logger,
+            f"{sum(counts.values())} cuts inside films: {shown(found)}. No clip runs across one "
+            "(data.cut_threshold=null turns this off)",
+        )

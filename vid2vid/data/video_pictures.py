@@ -1,0 +1,84 @@
+"""Folders of a film's frames in place of the film: for `data=video`, edges are made of their pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vid2vid.config import Vid2VidConfig
+from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad
+from vid2vid.data.layout import Frame, Kind, match
+from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, content_key, decode_image, list_files, read_bytes
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_FPS = 24.0  # pictures carry no rate
+
+
+class PictureSequence(FrameSequence):
+    """Pictures of one folder, in natural order, with Canny edges as their source.
+
+    Args:
+        name: see `FrameSequence`.
+        frames: the files, as `image` of each.
+        config: edge thresholds, `data.fps`.
+        flow_folder: where this sequence's precomputed flow is, or None.
+    """
+
+    def __init__(self, name: str, frames: list[Frame], config: Vid2VidConfig, flow_folder: Path | None = None) -> None:
+        self.name = self.group = name
+        self.frames, self.config, self.flow_folder = frames, config, flow_folder
+        self.fps = config.data.fps or _DEFAULT_FPS
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def frame_name(self, index: int) -> str:
+        return self.frames[index].key
+
+    def part(self, start: int, stop: int) -> PictureSequence:
+        return PictureSequence(self.name, self.frames[start:stop], self.config, self.flow_folder)
+
+    def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
+        data = self.config.data
+        for index in indices:
+            path = self.frames[index].image
+            assert path is not None
+            try:
+                content = read_bytes(path)
+                image = decode_image(content, path)
+            except BadFileError as error:
+                skip_bad(error, skip)
+                continue
+            yield RawFrame(
+                name=str(path),
+                key=content_key(content),
+                size=(image.shape[1], image.shape[2]),
+                image=image,
+                flow_base=None if self.flow_folder is None else self.flow_folder / path.stem,
+                edges=(data.edge_low, data.edge_high),
+            )
+
+
+def has_pictures(root: Path) -> bool:
+    """Whether there are pictures in a folder or below."""
+    return any(list_files(Path(folder), IMAGE_EXTENSIONS) for folder, _, _ in os.walk(root, followlinks=True))
+
+
+def picture_sequences(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
+    """A sequence for each folder of pictures below a root, or below its `data.images_dir` where it has one.
+
+    Raises:
+        DataError: there are none.
+    """
+    data = config.data
+    folder = root / data.images_dir if (root / data.images_dir).is_dir() else root
+    found = match([Kind("images", folder, "data.root")], ("images",))
+    sequences: list[FrameSequence] = []
+    for name, frames in found.runs:
+        flow = None if not data.flow_dir else Path(root, data.flow_dir, "" if name == "." else name)
+        sequences.append(PictureSequence(root.resolve().name if name == "." else name, frames, config, flow))
+    logger.info("%s: no videos but pictures: %d sequences, edges are made of them", root, len(sequences))
+    return sequences
