@@ -38,7 +38,7 @@ SECTIONS: dict[str, tuple[str, float]] = {
     "vit": ("ViT: training step beside timm's", 150),
     "windows": ("vid2vid: one training window", 40),
     "generation": ("vid2vid: generation with the paper's networks", 40),
-    "training": ("Real training, with the data pipeline", 125),
+    "training": ("Real training, with the data pipeline", 140),
     "resuming": ("SIGKILL, and exact resuming", 65),
     "kernels": ("The most expensive kernels of a B/16 step", 25),
 }

@@ -51,13 +51,19 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     script["check"](script["Arguments"](quick=True))
 
 
-def test_a_section_alone_in_a_series(tmp_path: Path) -> None:
-    done = run("quick=true", "sections=[card]", f"out={tmp_path}", seconds=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads((tmp_path / "gpu.json").read_text())
-    assert [(entry["name"], entry["outcome"]) for entry in record["sections"]] == [("card", "done")]
-    assert "| machine |" not in done.stdout and "### The card" in (tmp_path / "gpu.md").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu.json", "gpu.md"]
+def test_a_crash_in_one_section_leaves_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = "import os, sys\nif 'section=vit' in sys.argv: os.abort()\n"
+    (tmp_path / "sitecustomize.py").write_text(planted)  # Python reads it when it starts
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = tmp_path / "out"
+    done = run("quick=true", "sections=[vit,card]", f"out={out}", seconds=200)
+    assert done.returncode == 1, done.stdout + done.stderr
+    record = json.loads((out / "gpu.json").read_text())
+    assert [(entry["name"], entry["outcome"]) for entry in record["sections"]] == [("vit", "failed"), ("card", "done")]
+    assert "SIGABRT" in record["sections"][0]["why"] and record["sections"][1]["rows"]
+    table = (out / "gpu.md").read_text()
+    assert "### The card" in table and "Failed after" in table
+    assert sorted(path.name for path in out.iterdir()) == ["gpu.json", "gpu.md"]
 
 
 @pytest.mark.slow
