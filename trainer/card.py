@@ -81,12 +81,8 @@ def run_tests(rows: Rows, files: Sequence[Path], timeout: float = 60.0) -> None:
 
     reporter = _Reporter(rows)
     words = ["-m", "gpu", "-o", "addopts=", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=short"]
-    words += [
-        "--continue-on-collection-errors",
-        "--disable-warnings",
-        "-W",
-        "default",
-    ]  # other packages' warnings are not what is tested
+    # Other packages' warnings are not what is tested.
+    words += ["--continue-on-collection-errors", "--disable-warnings", "--no-summary", "-W", "default"]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # whatever else is installed there
     if importlib.util.find_spec("pytest_timeout") is not None:
         words += ["-p", "pytest_timeout", f"--timeout={timeout:.0f}"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,34 @@ def test_results_of_tests_become_rows() -> None:
     ]
     assert rows.rows[0]["error"].startswith("line 75")
     assert reporter.counts == {"failed": 1, "passed": 1}
+
+
+def test_every_way_to_fail_is_reported(tmp_path: Path) -> None:
+    mark = "@pytest.mark." + "gpu\n"
+    (tmp_path / "test_a.py").write_text(
+        "import pytest, time\n"
+        f"{mark}def test_good(): pass\n{mark}def test_bad(): assert 1 == 2\n{mark}def test_long(): time.sleep(100)\n"
+        f"@pytest.fixture\ndef broken(): raise RuntimeError('no fixture')\n{mark}def test_unfit(broken): pass\n"
+        "def test_of_others(): assert False\n"
+    )
+    (tmp_path / "test_b.py").write_text(f"import pytest, not_there\n{mark}def test_it(): pass\n")
+    program = (
+        "import sys; from pathlib import Path; from trainer import card; from trainer.sections import Rows\n"
+        "folder = Path(sys.argv[1]); card.run_tests(Rows(folder / 'rows'), card.marked_files(folder), timeout=3)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=root, check=True, timeout=200, capture_output=True
+    )
+    found = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    bad = {row["test"].rpartition("::")[2]: (row["outcome"], row["error"]) for row in found if "error" in row}
+    assert {name: outcome for name, (outcome, _) in bad.items()} == {
+        "test_bad": "failed", "test_long": "failed", "test_unfit": "failed", "test_b.py": "not collected"
+    }  # fmt: skip
+    assert "assert 1 == 2" in bad["test_bad"][1] and "Timeout" in bad["test_long"][1]
+    assert "no fixture" in bad["test_unfit"][1] and "not_there" in bad["test_b.py"][1]
+    assert [row["test"] for row in found if row.get("outcome") == "passed"] == ["test_a.py::test_good"]
+    assert found[-1]["note"] == "Tests marked gpu: 3 failed, 1 not collected, 1 passed; exit code 1."
 
 
 def test_a_card_tells_what_it_is() -> None:
