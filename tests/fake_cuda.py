@@ -10,6 +10,7 @@ discriminators' gradients inside its losses) returns zeros of the right shape he
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from collections import Counter
@@ -178,7 +179,8 @@ def fake_cuda() -> Iterator[None]:
 
     mixing._scale_and_shift.cache_clear()  # tensors of another device's making
     common = torch.cuda.amp.common
-    tracer = sys.gettrace()
+    tracer, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # fake tensors are many, and small
     sys.settrace(None)  # coverage would double the time, and other tests run the same lines
     try:
         with (
@@ -191,6 +193,8 @@ def fake_cuda() -> Iterator[None]:
             yield
     finally:
         sys.settrace(tracer)
+        if collects:
+            gc.enable()
         mixing._scale_and_shift.cache_clear()
 
 

@@ -16,6 +16,7 @@ from vid2vid.rollout import Rollout
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_windows_are_measured_beside_the_loop_of_the_same_precision() -> None:
     rows = Kept()
     benchmark_gpu.windows(rows, CPU, True)

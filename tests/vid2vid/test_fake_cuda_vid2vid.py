@@ -138,7 +138,8 @@ def test_every_preset(preset: str) -> None:
         for stage in {stage.config.scales: stage for stage in stages(task)}.values():  # one of each size
             train(task, stage, 2 if stage is last else 1, (Precision.bf16,))
         train(task, last, 1, (Precision.fp16, Precision.fp32))
-        evaluate(task, last)
+        if preset != "model=pix2pixhd":  # whose generator is the others' with less
+            evaluate(task, last)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
