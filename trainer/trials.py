@@ -110,7 +110,7 @@ def measure_training(rows: Rows, folder: Path, trials: Sequence[Trial], seconds:
             command = Command(folder, name, words)
             rows.note(f"`{command.line}`")
             code = command.wait(seconds)
-            ended = "ended well" if code == 0 else f"exit code {code}" if code is not None else "killed: no end"
+            ended = "well" if code == 0 else f"exit code {code}" if code is not None else "killed: no end"
             row = summary(command.records(), trial.watch)
             took = round(time.monotonic() - begin, 1)
             rows.row("training", run=name, ended=ended, seconds=took, **row)

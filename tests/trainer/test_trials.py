@@ -82,7 +82,7 @@ def test_a_run_is_measured_and_a_failing_one_tried_again_more_plainly(tmp_path: 
     )
     failing = Trial("first", ("model.patch=5", *words), "main/class", ("model.patch=4",))
     measure_training(rows, tmp_path, [failing], 200)
-    assert [row["ended"] for row in rows.rows] == ["exit code 2", "ended well"]
+    assert [row["ended"] for row in rows.rows] == ["exit code 2", "well"]
     assert rows.rows[0]["steps"] == 0 and "model.patch=5" in rows.notes[0] and "patch" in rows.notes[1]
     found = rows.rows[1]
     assert found["steps"] == 4 and found["finite"] and found["samples/s"] > 0 and " to " in found["main/class"]
