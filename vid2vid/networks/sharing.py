@@ -64,7 +64,7 @@ class SharedDiscriminator:
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]
         self.real, self.fakes = parts[0], parts[1:]
 
-    def generator_losses(self, objective: Objective, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
+    def generator_losses(self, objective: Objective, loss_scale: Tensor | float = 1.0) -> dict[str, Tensor]:
         """The generator's losses by name, with their values.
 
         The gradient of their sum at the generated inputs is taken here; it travels with the first of the returned
@@ -72,18 +72,19 @@ class SharedDiscriminator:
 
         Args:
             objective: makes the weighted scalar losses from the features.
-            scale: what their sum is multiplied by while its gradient is taken (``StepContext.loss_scale``): in fp16 the
-                trainer finds the largest at which nothing overflows, here as in the generator's own backward pass.
+            loss_scale: what the trainer multiplies the generator's loss by before backward, ``StepContext.loss_scale``.
+                It acts here too, so that small gradients in fp16 do not vanish in D, and what overflows in D reaches
+                the scaler as infinity, which makes it smaller.
         """
         values = objective(self.real, self.fakes)
         out = {name: value.detach() for name, value in values.items()}
         if self._leaves:
             total = torch.stack(list(values.values())).sum()
             # The graph is kept for the discriminator's own loss.
-            grads = torch.autograd.grad(total * scale, self._leaves, retain_graph=True)
+            grads = torch.autograd.grad(total * loss_scale, self._leaves, retain_graph=True)
             first = next(iter(out))
             for x, grad in zip(self._attached, grads, strict=True):
-                out[first] = out[first] + _Injected.apply(x, grad / scale)
+                out[first] = out[first] + _Injected.apply(x, grad / loss_scale)
         return out
 
 
