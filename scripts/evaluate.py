@@ -1,5 +1,7 @@
 """Measure a trained run on held-out data; writes runs/NAME/eval.json (and, of a classifier, tables and pictures).
 
+Of a video model, anything but the run's own validation clips goes to a file of its own: eval-SPLIT-....json.
+
 A classifier: accuracy, calibration and a table per class; on request what its frozen features are worth.
 python scripts/evaluate.py run=runs/first
 python scripts/evaluate.py run=runs/first data=digits fewshot=1,5,10,25 knn=20 probe=true
@@ -150,7 +152,7 @@ def evaluate_videos(arguments: Arguments) -> None:
     print(format_table(result))
     for line in absent:
         print(line)
-    print(f"written to {path}")
+    print(f"written to {path}" + ("" if path.name == "eval.json" else "; eval.json is the run's own evaluation"))
 
 
 def progress(loader: Any, unit: str, what: str | None = None) -> Any:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from train import SCHEMAS, TASKS
 from trainer import cli
@@ -329,6 +329,7 @@ CROSS_FIELD = [
     (["data.edge_low=300"], "data.edge_low=300 must be below data.edge_high=160"),
     (["model.source=image", "model.foreground='off'"], "data=street gives label maps"),
     (["curriculum.stages.half_short.frames=7"], "frames=7 must be a multiple of segment_frames=3; nearest: 6 or 9"),
+    (["curriculum.stages.half_short.frames=1"], "nearest: 3, or curriculum.stages.half_short.segment_frames=1"),
     (["curriculum.stages.half_short.start=0.1"], "the first stage must start at 0"),
     (["curriculum.stages.full_long.start=0.3"], "curriculum.stages.full_long.start=0.3"),
     (["curriculum.stages.full_long.scales=2"], "scales=2: must lie between 1 and model.scales=1"),
@@ -562,6 +563,20 @@ def test_going_on_with_another_model_is_refused(tmp_path: Path) -> None:
     other_model.trainer.resume = "never"
     assert check_resume(other_model, run_dir) == []
     assert check_resume(other_model, tmp_path / "runs" / "new") == []
+
+
+def test_a_run_that_is_too_old_for_a_key_has_its_default(tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs" / "a"
+    (run_dir / "checkpoints").mkdir(parents=True)
+    (run_dir / "checkpoints" / "latest").write_text("step-00000001\n")
+    config = compose(["model=vid2vid_tiny", "name=a"], SCHEMAS)
+    stored = plain(config)
+    del stored["model"]["video_windows"], stored["trainer"]["budget"], stored["data"]["label_format"]
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(stored)))
+    assert check_resume(config, run_dir) == []
+    other = compose(["model=vid2vid_tiny", "name=a", "model.video_windows=aligned"], SCHEMAS)
+    with pytest.raises(CheckpointError, match=r"model\.video_windows: random -> aligned"):
+        check_resume(other, run_dir)
 
 
 def test_config_diff() -> None:

@@ -39,6 +39,7 @@ class ScheduleKind(Enum):
     linear = "linear"  # constant, then straight down to `final`
     cosine = "cosine"  # constant, then a half cosine down to `final`
     step = "step"  # multiplied by `gamma` at each milestone
+    linear_restarts = "linear_restarts"  # `linear` anew from each milestone, each time from `gamma` times as much
     rsqrt = "rsqrt"  # 1 / sqrt(1 + t / timescale) from the end of warm-up; straight down to `final` from `decay_start`
 
 
@@ -83,10 +84,10 @@ class ScheduleConfig:
     kind: ScheduleKind = ScheduleKind.constant
     warmup: float = 0.0  # the rate rises over this share of the run (< 1) or so many samples (>= 1)
     warmup_from: float = 0.0  # factor at the first sample of warm-up
-    decay_start: float | None = 0.5  # share of the run at which decay begins; None: when warm-up ends
+    decay_start: float | None = 0.5  # share of the run, or of a piece, at which decay begins; None: when warm-up ends
     final: float = 0.0  # factor at the end
     timescale: float = 0.1  # rsqrt: share of the run (< 1) or samples (>= 1) after which the factor is 1 / sqrt(2)
-    milestones: list[float] = field(default_factory=list)  # shares of the run, for `step`
+    milestones: list[float] = field(default_factory=list)  # shares of the run, for `step` and `linear_restarts`
     gamma: float = 0.1
 
 

@@ -109,6 +109,17 @@ def config_diff(before: Any, after: Any) -> list[str]:
     return lines
 
 
+def _with_defaults(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with keys that it is too old to have; free names (``optim.NAME``) get none."""
+    filled = dict(stored)
+    for name, value in defaults.items():
+        if name not in filled:
+            filled[name] = value
+        elif isinstance(value, Mapping) and value and isinstance(filled[name], Mapping):
+            filled[name] = _with_defaults(filled[name], value)
+    return filled
+
+
 def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
     """Whether the run in ``run_dir`` can be gone on with under ``config``.
 
@@ -121,7 +132,7 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
     stored = run_dir / "config.yaml"
     if config.trainer.resume == "never" or not stored.is_file() or not (run_dir / "checkpoints" / "latest").exists():
         return []
-    changed = config_diff(load_yaml(stored), config)
+    changed = config_diff(_with_defaults(load_yaml(stored), plain(type(config)())), config)
     model = [line for line in changed if line.split(":")[0] == "task" or line.startswith("model.")]
     if model:
         raise CheckpointError(

@@ -237,7 +237,8 @@ class Trainer(Runtime):
         self.logger.scalars(record)
         if self.parallel.is_main:
             counters = {"step": self.step, "samples_seen": self.samples_seen}
-            state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters})
+            facts = self.task.evaluation_facts(stage)
+            state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters, **facts})
         scores = ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
         self.logger.text(f"evaluation at step {self.step}: {scores}" + (f" ({note})" if note else ""))
         return self.metrics

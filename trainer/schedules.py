@@ -18,7 +18,8 @@ def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None 
     Returns:
         A factor in [0, 1] (with ``final``, ``warmup_from`` and ``gamma`` in [0, 1]). During warm-up it rises linearly
         from ``warmup_from``; ``linear`` and ``cosine`` stay at 1 until ``decay_start`` and reach ``final`` exactly at
-        progress 1. ``rsqrt`` (Zhai et al., 2022) is 1 / sqrt(1 + t / timescale), t from the end of warm-up, times a
+        progress 1; ``linear_restarts`` is ``linear`` on every piece between two milestones, times ``gamma`` to the
+        piece's number. ``rsqrt`` (Zhai et al., 2022) is 1 / sqrt(1 + t / timescale), t from the end of warm-up, times a
         straight line from 1 at ``decay_start`` to ``final``. No decay begins before warm-up ends.
     """
     progress = min(max(progress, 0.0), 1.0)
@@ -29,6 +30,8 @@ def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None 
         return 1.0
     if schedule.kind is ScheduleKind.step:
         return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
+    if schedule.kind is ScheduleKind.linear_restarts:
+        return _restarted(schedule, progress, warm)
     start = warm if schedule.decay_start is None else max(schedule.decay_start, warm)
     done = decayed_share(progress, start)
     # Written as a mix of 1 and `final`, so that both ends are exact whatever the rounding.
@@ -52,11 +55,21 @@ def share(value: float, total_samples: int | None) -> float:
     return value / total_samples
 
 
-def decayed_share(progress: float, start: float) -> float:
-    """How much of the decay, which lasts from ``start`` to 1, is over: 0..1."""
+def _restarted(schedule: ScheduleConfig, progress: float, warm: float) -> float:
+    """A straight decay in each piece of the run, the next one from a ``gamma``-th of the rate."""
+    edges = [0.0, *schedule.milestones, 1.0]
+    piece = sum(progress >= milestone for milestone in schedule.milestones)
+    begin, end = edges[piece], edges[piece + 1]
+    start = max(begin + (schedule.decay_start or 0.0) * (end - begin), warm)
+    keep = 1.0 - decayed_share(progress, start, end)
+    return schedule.gamma**piece * (keep + schedule.final * (1.0 - keep))
+
+
+def decayed_share(progress: float, start: float, end: float = 1.0) -> float:
+    """How much of the decay, which lasts from ``start`` to ``end``, is over: 0..1."""
     if progress <= start:
         return 0.0
-    return min((progress - start) / (1.0 - start), 1.0)
+    return min((progress - start) / (end - start), 1.0)
 
 
 def problems(schedule: ScheduleConfig) -> list[str]:
@@ -82,8 +95,9 @@ def problems(schedule: ScheduleConfig) -> list[str]:
         found.append(
             f"schedule.milestones={list(schedule.milestones)}: must be rising shares of the run between 0 and 1"
         )
-    if schedule.kind is ScheduleKind.step and not schedule.milestones:
-        found.append("schedule.milestones=[]: schedule.kind=step needs at least one, for example [0.5, 0.75]")
+    if schedule.kind in (ScheduleKind.step, ScheduleKind.linear_restarts) and not schedule.milestones:
+        kind = schedule.kind.name
+        found.append(f"schedule.milestones=[]: schedule.kind={kind} needs at least one, for example [0.5, 0.75]")
     return found
 
 

@@ -1,7 +1,8 @@
 """Random streams that are functions of counters, so that nothing has to be stored to resume exactly.
 
 A step's stream comes from (seed, rank, step), a sample's from (seed, epoch, index), an epoch's order from
-(seed, epoch). Each use has its own domain key, so equal counters never give equal streams.
+(seed, epoch), a batch's from (seed, samples_seen). Each use has its own domain key, so equal counters never give
+equal streams.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 import numpy as np
 import torch
 
-_STEP, _SAMPLE, _ORDER = 1, 2, 3
+_STEP, _SAMPLE, _ORDER, _BATCH = 1, 2, 3, 4
 _MASK = 2**64 - 1  # seeds may be negative
 
 
@@ -52,3 +53,8 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     """The order of the n samples in an epoch: a permutation of 0..n-1, int64 (n,)."""
     return np.random.Generator(np.random.Philox(_sequence(seed, _ORDER, epoch))).permutation(n)
+
+
+def batch_rng(seed: int, samples_seen: int) -> np.random.Generator:
+    """The stream of a batch: the same in every process and for every micro-batch, however the batch is split."""
+    return np.random.Generator(np.random.Philox(_sequence(seed, _BATCH, samples_seen)))

@@ -63,8 +63,8 @@ def place_networks(config: RunConfig, task: Task, device: torch.device) -> dict[
     networks = task.networks()
     for module in networks.values():
         _place(module, config, device).train()
-        if config.trainer.compile:
-            module.compile(dynamic=False)  # in place: names stay what they are
+    for module in task.compiled() if config.trainer.compile else ():
+        module.compile(dynamic=False)  # in place: names stay what they are
     for module in task.frozen().values():
         _place(module, config, device).eval().requires_grad_(False)
     return networks

@@ -267,6 +267,14 @@ class Task(ABC):
         """How the validation data are prepared, in a few words; printed with every score. Empty: nothing to say."""
         return ""
 
+    def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
+        """What the last evaluation's figures are of (split, data, counts, ...), for ``eval.json``; flat."""
+        return {}
+
+    def compiled(self) -> list[nn.Module]:
+        """What ``trainer.compile`` compiles, each module by itself. Default: every network as a whole."""
+        return list(self.networks().values())
+
     def shard_blocks(self) -> list[nn.Module]:
         """Modules that a sharding strategy wraps one by one."""
         return []

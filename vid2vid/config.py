@@ -33,15 +33,20 @@ class Foreground(Enum):
 
 class FirstFrame(Enum):
     model = "model"  # the network's own path without previous frames
-    real = "real"
-    image = "image"
-    zeros = "zeros"
+    real = "real"  # the video's own first frames
+    image = "image"  # a picture of the user's; in training and evaluation another frame of the same sequence
+    zeros = "zeros"  # mid-grey
 
 
 class Gan(Enum):
     lsgan = "lsgan"
     hinge = "hinge"
     non_saturating = "non_saturating"
+
+
+class VideoWindows(Enum):
+    random = "random"  # where D_V's windows begin is drawn for every batch, so pairs across segments are judged too
+    aligned = "aligned"  # the released code: windows end with a segment
 
 
 class DataKind(Enum):
@@ -102,21 +107,22 @@ class ModelConfig:
     discriminator_layers: int = 3
     image_discriminator: bool = True
     video_discriminator: bool = True
-    video_discriminator_frames: int = 3
-    temporal_scales: int = 3
+    video_discriminator_frames: int = 3  # K: frames of a window
+    temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
+    video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0
     lambda_feature: float = 10.0
     lambda_feature_video: float = 10.0
-    lambda_perceptual: float = 10.0
+    lambda_perceptual: float = 10.0  # needs perceptual_weights
     lambda_flow: float = 10.0
     lambda_flow_warp: float = 10.0
     lambda_output_warp: float = 10.0
     lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
-    lambda_l1: float = 0.0
-    perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: loss off
-    weights: str | None = None  # start from these generator and discriminator weights (a run, or safetensors)
+    lambda_l1: float | None = None  # None: 10 in place of a perceptual loss that has no weights, else 0
+    perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: L1 instead
+    weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
 
 
 @dataclass
@@ -162,7 +168,7 @@ class DataConfig:
 
 @dataclass
 class Vid2VidStage(StageConfig):
-    frames: int = 6
+    frames: int = 12
     segment_frames: int = 3  # frames generated between two updates
     scales: int | None = None  # generator scales in use; None: all
     discriminator_scales: int | None = None  # image and video discriminator scales in use, coarsest first

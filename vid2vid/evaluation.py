@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -17,10 +17,11 @@ from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
 from vid2vid.networks import Generator
 
 SEGMENT = 8  # frames per call of the generator: bounds the memory of long clips, changes no result
+MADE = ("frames", "hallucination", "flow", "mask")  # by the generator
 
 
 class ImageMetric(Protocol):
-    """A measure over all frames at once (FID, LPIPS): fed clip by clip, read at the end."""
+    """A measure over all frames at once (FID, LPIPS): fed some frames at a time, read at the end."""
 
     name: str
 
@@ -31,8 +32,7 @@ class ImageMetric(Protocol):
     def compute(self) -> float: ...
 
 
-@torch.inference_mode()
-def generate_clip(
+def generate_segments(
     generator: Generator,
     encoder: SourceEncoder,
     batch: dict[str, Tensor],
@@ -41,41 +41,44 @@ def generate_clip(
     first_frame: FirstFrame = FirstFrame.model,
     scales: int | None = None,
     segment: int = SEGMENT,
-) -> dict[str, Tensor]:
-    """Generate whole clips, ``segment`` frames per call of the generator.
+) -> Iterator[dict[str, Tensor]]:
+    """Generate whole clips, ``segment`` frames per call of the generator and per item.
 
     Args:
         batch: as a data set's samples, collated, on the generator's device: ``labels`` (B, T, H, W) or ``source``
-            (B, T, C, H, W), optionally ``instances``; ``images`` (B, T, 3, H, W) uint8 unless ``first_frame=model``.
-        first_frame: ``real`` takes the first L frames from the images; ``image`` takes the first one for the picture
-            that a user would give, as training does; ``zeros`` starts from mid-grey; ``model`` from nothing.
+            (B, T, C, H, W), optionally ``instances``; ``images`` (B, T, 3, H, W) uint8 for ``first_frame=real`` and
+            ``image``, for which ``picture`` (B, 3, H, W) uint8 goes first, if there is one.
+        first_frame: ``real`` takes the first L frames from the images; ``image`` starts from ``picture``, another
+            frame of the sequence in place of the picture that a user would give (without one: from the clip's last
+            frame); ``zeros`` starts from mid-grey; ``model`` from nothing.
 
-    Returns:
-        ``frames`` and ``hallucination`` (B, T, 3, H, W) in [-1, 1]; ``flow`` (B, T, 2, H, W) and ``mask``
-        (B, T, 1, H, W) where the generator has them. With ``first_frame=real`` the first L entries of ``frames`` are
-        the real ones and the others begin after them.
+    Yields:
+        ``frames`` and ``hallucination`` (B, t, 3, H, W) in [-1, 1]; ``flow`` (B, t, 2, H, W) and ``mask``
+        (B, t, 1, H, W) where the generator has them. With ``first_frame=real`` the first item holds the first L real
+        frames and nothing else.
+
+    Raises:
+        DataError: ``first_frame=image``, and the clip has no other frame than the one to generate.
     """
     condition = {k: batch[k] for k in ("labels", "instances", "source") if k in batch}
     length = next(iter(condition.values())).shape[1]
     context = encoder.model.past_frames
-    pieces: dict[str, list[Tensor]] = {"frames": [], "hallucination": [], "flow": [], "mask": []}
     past, begin = None, 0
     if context and first_frame is FirstFrame.real:
         real = images_to_float(batch["images"][:, :context])
-        pieces["frames"].append(real)
+        yield {"frames": real}
         begin = context
         if length > context:
             past = generator.past_from_images(real, scales=scales)
     elif context and first_frame is not FirstFrame.model:
-        image = images_to_float(batch["images"][:, :1])
-        image = torch.zeros_like(image) if first_frame is FirstFrame.zeros else image
-        past = generator.past_from_images(image.expand(-1, context, -1, -1, -1), scales=scales)
+        image = first_picture(batch) if first_frame is FirstFrame.image else _grey(batch)
+        past = generator.past_from_images(image[:, None].expand(-1, context, -1, -1, -1), scales=scales)
     for start in range(begin, length, segment):
         stop = min(start + segment, length)
         # The first label map stands in for those before the clip.
         window = torch.arange(start - context, stop, device=next(iter(condition.values())).device).clamp(min=0)
         part = {k: v[:, window] for k, v in condition.items()}
-        with amp():
+        with torch.inference_mode(), amp():
             output = generator(
                 encoder.encode(part),
                 past=past,
@@ -84,11 +87,55 @@ def generate_clip(
                 first=start == 0 and first_frame is not FirstFrame.image,
             )
         past = output.past if context else None
-        for name, values in pieces.items():
-            value = getattr(output, name)
-            if value is not None:
-                values.append(value.float())
-    return {name: torch.cat(values, dim=1) for name, values in pieces.items() if values}
+        made = {name: value.float() for name in MADE if (value := getattr(output, name)) is not None}
+        del output  # not two segments at a time
+        yield made
+        del made
+
+
+def generate_clip(
+    generator: Generator,
+    encoder: SourceEncoder,
+    batch: dict[str, Tensor],
+    keep: Sequence[str] = ("frames",),
+    **options: Any,
+) -> dict[str, Tensor]:
+    """What ``generate_segments`` yields, joined: (B, T, ...). Memory grows with the clip by what is kept.
+
+    Args:
+        batch, options: see ``generate_segments``.
+        keep: which of ``frames``, ``hallucination``, ``flow`` and ``mask``.
+    """
+    pieces: dict[str, list[Tensor]] = {}
+    for made in generate_segments(generator, encoder, batch, **options):
+        for name in keep:
+            if name in made:
+                pieces.setdefault(name, []).append(made[name])
+    return {name: torch.cat(values, dim=1) for name, values in pieces.items()}
+
+
+def first_picture(batch: Mapping[str, Tensor]) -> Tensor:
+    """What stands for a user's picture in training and evaluation: (B, 3, H, W) in [-1, 1].
+
+    ``picture`` where the data give it, else the clips' last frame: never the first one, which is to be generated.
+
+    Raises:
+        DataError: there is neither.
+    """
+    if "picture" in batch:
+        return images_to_float(batch["picture"])
+    if "images" not in batch or batch["images"].shape[1] < 2:
+        raise DataError(
+            "first_frame=image starts from another frame than the one to generate, but these clips have only one: "
+            "use longer ones (data.val_frames, the stage's frames), or first_frame=model"
+        )
+    return images_to_float(batch["images"][:, -1])
+
+
+def _grey(batch: Mapping[str, Tensor]) -> Tensor:
+    """Mid-grey pictures (B, 3, H, W) of the clips' size."""
+    like = next(batch[k] for k in ("labels", "source") if k in batch)
+    return torch.zeros((like.shape[0], 3, *like.shape[-2:]), device=like.device)
 
 
 def evaluate_clips(
@@ -141,51 +188,103 @@ def evaluate_clips(
         weights = host_batch["weight"].tolist() if "weight" in host_batch else [1.0] * len(batch["images"])
         if not any(weights):
             continue
-        _synchronize(device)
-        begin = time.perf_counter()
-        made = generate_clip(generator, encoder, batch, amp=amp, first_frame=first_frame, scales=scales)
-        _synchronize(device)
-        seconds = time.perf_counter() - begin
+        clips = [_Measure(batch, i, skip, image_metrics) if weight else None for i, weight in enumerate(weights)]
+        made = generate_segments(generator, encoder, batch, amp=amp, first_frame=first_frame, scales=scales)
+        seconds = 0.0
+        while True:
+            begin = time.perf_counter()
+            piece = next(made, None)
+            _synchronize(device)
+            seconds += time.perf_counter() - begin
+            if piece is None:
+                break
+            for i, clip in enumerate(clips):
+                if clip is not None:
+                    clip.add({name: value[i] for name, value in piece.items()})
+            del piece  # not two segments at a time
         # Clips that only fill up were generated too: their frames belong to the time.
-        generated = made["frames"][:, skip:].shape[0] * made["frames"][:, skip:].shape[1]
+        generated = len(weights) * (batch["images"].shape[1] - skip)
         totals["frames_per_s"] += torch.tensor([generated, seconds], dtype=torch.float64, device=device)
-        for i, weight in enumerate(weights):
-            if not weight:
-                continue
-            clip = {name: value[i] for name, value in made.items()} | {"real": batch["images"][i]}
-            if "flow" in batch:
-                clip["reference"], clip["confidence"] = batch["flow"][i], batch["confidence"][i]
-            for name, pair in _measure(clip, skip).items():
+        for clip, weight in zip(clips, weights, strict=True):
+            for name, pair in clip.sums.items() if clip is not None else ():
                 if name in totals:
-                    totals[name] += weight * torch.stack(pair)
-            for metric in image_metrics:
-                metric.update(float_to_images(clip["frames"][skip:]), clip["real"][skip:])
+                    totals[name] += weight * pair
     values = torch.stack(list(totals.values())).tolist()
     return {name: (total, weight) for name, (total, weight) in zip(totals, values, strict=True)}
 
 
-@torch.inference_mode()
-def _measure(clip: dict[str, Tensor], skip: int) -> dict[str, metrics.Pair]:
-    """All metrics of one clip; the first ``skip`` frames are real and only serve as history."""
-    # Through bytes, as a viewer gets them; the real frames are bytes as well.
-    generated = float_to_images(clip["frames"]).float() / 255
-    real = clip["real"].float() / 255
-    pairs = {
-        "psnr": metrics.psnr(generated[skip:], real[skip:]),
-        "ssim": metrics.ssim(generated[skip:], real[skip:]),
-        "l1": metrics.l1(generated[skip:], real[skip:]),
-        "sharpness": metrics.sharpness(generated[-1:], real[-1:]),
-        "sharpness_all": metrics.sharpness(generated[skip:], real[skip:]),
-    }
-    if "mask" in clip:
-        mask = clip["mask"][0 if skip else 1 :].double()  # the first frame of all is hallucination, whatever the mask
-        pairs["mask_mean"] = mask.sum(), torch.full_like(mask.sum(), mask.numel())
-    if "reference" in clip:
-        confidence = clip["confidence"].clone()
-        confidence[:skip] = 0
-        pairs["warp_error"] = metrics.warping_error(generated, clip["reference"], confidence)
-        pairs["warp_error_real"] = metrics.warping_error(real, clip["reference"], confidence)
-    return pairs
+class Counted:
+    """Counts the clips and frames of the batches that pass through; clips of weight 0 only fill up."""
+
+    def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
+        self._batches, self.clips, self.frames = batches, 0, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self._batches:
+            if "images" in batch:
+                real = int((batch["weight"] > 0).sum()) if "weight" in batch else batch["images"].shape[0]
+                self.clips += real
+                self.frames += real * batch["images"].shape[1]
+            yield batch
+
+
+class _Measure:
+    """All metrics of one clip, which comes segment by segment.
+
+    Args:
+        batch: with ``images`` and, where there is reference flow, ``flow`` and ``confidence``.
+        index: of the clip in the batch.
+        skip: the first so many frames are real and only serve as history.
+        image_metrics: are fed with every frame that counts.
+
+    Attributes:
+        sums: metric -> (sum, weight), float64.
+    """
+
+    def __init__(
+        self, batch: Mapping[str, Tensor], index: int, skip: int, image_metrics: Sequence[ImageMetric]
+    ) -> None:
+        self._real = batch["images"][index]
+        self._flow = (batch["flow"][index], batch["confidence"][index]) if "flow" in batch else None
+        self._skip, self._image_metrics = skip, image_metrics
+        self._done = 0  # frames so far
+        self._before: Tensor | None = None  # the newest generated frame, (1, 3, H, W) in 0..1
+        self.sums: dict[str, Tensor] = {}
+
+    @torch.inference_mode()
+    def add(self, made: Mapping[str, Tensor]) -> None:
+        """The next frames of the clip, as ``generate_segments`` makes them."""
+        start, stop = self._done, self._done + len(made["frames"])
+        self._done = stop
+        # Through bytes, as a viewer gets them; the real frames are bytes as well.
+        shown = float_to_images(made["frames"])
+        generated, real = shown.float() / 255, self._real[start:stop].float() / 255
+        if start >= self._skip:
+            for metric in (metrics.psnr, metrics.ssim, metrics.l1):
+                self._count(metric.__name__, metric(generated, real))
+            self._count("sharpness_all", metrics.sharpness(generated, real))
+            for image_metric in self._image_metrics:
+                image_metric.update(shown, self._real[start:stop])
+        if stop == len(self._real):
+            self._count("sharpness", metrics.sharpness(generated[-1:], real[-1:]))
+        if "mask" in made:
+            mask = made["mask"][1 if start == 0 else 0 :].double()  # the first frame of all is hallucination
+            self._count("mask_mean", (mask.sum(), torch.full_like(mask.sum(), mask.numel())))
+        if self._flow is not None and start >= self._skip:
+            flow, confidence = (x[start:stop] for x in self._flow)
+            self._count_warping(generated, real, flow, confidence)
+            if self._before is not None:  # the pair across the border of two segments
+                before = self._real[start - 1 : start].float() / 255
+                pairs = [torch.cat([a, b[:1]]) for a, b in ((self._before, generated), (before, real))]
+                self._count_warping(*pairs, *(x[:1].expand(2, -1, -1, -1) for x in (flow, confidence)))
+        self._before = generated[-1:].clone()
+
+    def _count_warping(self, generated: Tensor, real: Tensor, flow: Tensor, confidence: Tensor) -> None:
+        self._count("warp_error", metrics.warping_error(generated, flow, confidence))
+        self._count("warp_error_real", metrics.warping_error(real, flow, confidence))
+
+    def _count(self, name: str, pair: metrics.Pair) -> None:
+        self.sums[name] = self.sums.get(name, 0) + torch.stack(pair)
 
 
 def _synchronize(device: torch.device) -> None:

@@ -288,4 +288,8 @@ def convert(src: str | Path, dst: str | Path) -> list[str]:
     partial.replace(dst)
     total = sum(tensor.numel() for tensor in weights.values())
     seen = " ".join(f"model.{key}={value}" for key, value in infer_model(weights).items())
-    return [f"wrote {dst}: {len(weights)} tensors, {total:,} values", f"these weights fit {seen}"]
+    return [
+        f"wrote {dst}: {len(weights)} tensors, {total:,} values",
+        f"these weights fit {seen}",
+        f"model.weights={dst} starts a run from them, also one with more scales, classes or discriminator scales",
+    ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainer.checkpoint import EMA, find_checkpoint, load_weights
+from trainer.checkpoint import EMA, Checkpoints, find_checkpoint, load_weights
 from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
@@ -38,6 +38,7 @@ class LoadedRun:
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
+        asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
     config: Vid2VidConfig
@@ -51,6 +52,7 @@ class LoadedRun:
     step: int
     samples_seen: int
     instances: bool | None = None
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def weights_line(self) -> str:
@@ -87,6 +89,8 @@ def load_generator(
     device, amp = _compute(config)
     told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
     height, width = resolution or meta.get("resolution") or config.resolution
+    own = list(meta.get("resolution") or config.resolution)
+    height, width = resolution or own
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width], data=with_ranges(config.data, told.get("data_range", {}))),
@@ -100,7 +104,15 @@ def load_generator(
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
         instances=told.get("instances"),
+        asked=_asked(run_dir, path, checkpoint, [height, width], own),
     )
+
+
+def _asked(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:
+    found = {} if size == own else {"resolution": f"{size[0]}x{size[1]}"}
+    if checkpoint is not None and path != Checkpoints(run_dir).latest():
+        found["checkpoint"] = checkpoint
+    return found
 
 
 def _check_edges(config: Vid2VidConfig, meta: dict[str, Any]) -> None:

@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vid2vid.config import Gan
+from vid2vid.config import Gan, ModelConfig
 from vid2vid.networks.warp import warp
+
+L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
 
 Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, per layer; the last is the prediction
 
@@ -48,6 +50,20 @@ def gan_discriminator(real: Features, fake: Features, kind: Gan = Gan.lsgan) -> 
     return on_real, on_fake
 
 
+def discriminator(judged: Sequence[tuple[Features, Sequence[Features]]], kind: Gan = Gan.lsgan) -> dict[str, Tensor]:
+    """What a discriminator minimises, ``real`` and ``fake``: half the sum of both terms (spec 3.6).
+
+    Args:
+        judged: per temporal scale that had input, the features of the real input and those of each generated one
+            (composed and raw frames). Without any there is nothing to learn from, and no loss.
+    """
+    pairs = [gan_discriminator(real, fake, kind) for real, fakes in judged for fake in fakes]
+    if not pairs:
+        return {}
+    on_real, on_fake = zip(*pairs, strict=True)
+    return {"real": 0.5 * torch.stack(on_real).sum(), "fake": 0.5 * torch.stack(on_fake).sum()}
+
+
 def feature_matching(fake: Features, real: Features) -> Tensor:
     """L1 between the discriminator's features of generated and (detached) real input, the prediction left out.
 
@@ -65,6 +81,16 @@ def feature_matching(fake: Features, real: Features) -> Tensor:
 def l1(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference."""
     return F.l1_loss(a.float(), b.float())
+
+
+def l1_weight(model: ModelConfig) -> float:
+    """The weight of L1: as configured, else ``L1_INSTEAD`` where a perceptual loss is wanted but has no weights.
+
+    Without either of them nothing but the discriminators says what a frame should look like.
+    """
+    if model.lambda_l1 is not None:
+        return model.lambda_l1
+    return L1_INSTEAD if model.lambda_perceptual > 0 and model.perceptual_weights is None else 0.0
 
 
 def masked_l1(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Measures of generated video, each a pair (sum, weight) so that adding pairs over clips and processes is exact.
 
-Frames are (T, 3, H, W) float in 0..1. A metric's value is sum / weight. Sums are 0-dimensional float64 tensors on the
-frames' device, so that nothing waits for it; `evaluation` reads them once, at the end.
+Frames are (T, 3, H, W) float in 0..1, at least one of them, and are looked at one by one: memory does not grow with T.
+A metric's value is sum / weight. Sums are 0-dimensional float64 tensors on the frames' device, so that nothing waits
+for it; `evaluation` reads them once, at the end.
 
 No measure stands alone: the warping error falls when a video dissolves into blur, so it is read beside the real video's
 own warping error and beside sharpness.
@@ -9,8 +10,9 @@ own warping error and beside sharpness.
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid.networks.warp import warp
@@ -22,13 +24,13 @@ PSNR_FLOOR = 1e-10  # mean squared error below which frames count as equal: 100 
 
 def l1(generated: Tensor, real: Tensor) -> Pair:
     """Mean absolute difference of pixels; weight: frames."""
-    return _total((generated - real).abs().flatten(1).mean(1))
+    return _total(torch.stack([(a - b).abs().mean() for a, b in zip(generated, real, strict=True)]))
 
 
 def psnr(generated: Tensor, real: Tensor) -> Pair:
     """Peak signal-to-noise ratio in dB, averaged over frames (100 where frames are equal); weight: frames."""
-    error = (generated.double() - real.double()).square().flatten(1).mean(1)
-    return _total(-10.0 * torch.log10(error.clamp(min=PSNR_FLOOR)))
+    errors = [(a.double() - b.double()).square().mean() for a, b in zip(generated, real, strict=True)]
+    return _total(-10.0 * torch.log10(torch.stack(errors).clamp(min=PSNR_FLOOR)))
 
 
 def ssim(generated: Tensor, real: Tensor, window: int = 11, sigma: float = 1.5) -> Pair:
@@ -37,24 +39,38 @@ def ssim(generated: Tensor, real: Tensor, window: int = 11, sigma: float = 1.5) 
     The Gaussian window is 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, and only positions inside the frame count, as in
     the paper (some implementations also count windows over mirrored borders, which changes the third decimal). Frames
     smaller than the window are measured with the largest odd window that fits.
+
+    In fp64, also on a GPU: the variances are differences of nearly equal numbers, which fp32 gets wrong in flat
+    regions. Frame by frame, so the memory does not grow with their number.
     """
-    generated, real = generated.double(), real.double()
     size = min(window, *(side - 1 + side % 2 for side in real.shape[-2:]))
-    offsets = torch.arange(size, dtype=torch.float64, device=real.device) - size // 2
-    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
+    offsets = [i - size // 2 for i in range(size)]
+    weights = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in offsets]
+    kernel = [weight / sum(weights) for weight in weights]
+    return _total(torch.stack([_ssim(a, b, kernel) for a, b in zip(generated, real, strict=True)]))
 
-    def blur(x: Tensor) -> Tensor:
-        x = x.flatten(0, 1).unsqueeze(1)  # channels are independent
-        return F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)).view(*real.shape[:2], -1)
 
-    mean_g, mean_r = blur(generated), blur(real)
-    var_g, var_r = blur(generated * generated) - mean_g**2, blur(real * real) - mean_r**2
-    covariance = blur(generated * real) - mean_g * mean_r
+def _ssim(generated: Tensor, real: Tensor, kernel: list[float]) -> Tensor:
+    """Mean over channels and positions of one frame, (3, H, W)."""
+    generated, real = generated.double(), real.double()
+    mean_g, mean_r = _blur(generated, kernel), _blur(real, kernel)
+    var_g, var_r = _blur(generated * generated, kernel) - mean_g**2, _blur(real * real, kernel) - mean_r**2
+    covariance = _blur(generated * real, kernel) - mean_g * mean_r
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_g * mean_r + c1) / (mean_g**2 + mean_r**2 + c1)
     structure = (2 * covariance + c2) / (var_g + var_r + c2)
-    return _total((luminance * structure).flatten(1).mean(1))
+    return (luminance * structure).mean()
+
+
+def _blur(x: Tensor, kernel: list[float]) -> Tensor:
+    """Separable convolution inside the frame, as a sum of shifted frames: 16 times as fast as ``conv2d`` in fp64."""
+    for dimension in (-2, -1):
+        length = x.shape[dimension] - len(kernel) + 1
+        total = x.narrow(dimension, 0, length) * kernel[0]
+        for offset, weight in enumerate(kernel[1:], 1):
+            total.add_(x.narrow(dimension, offset, length), alpha=weight)
+        x = total
+    return x
 
 
 def warping_error(frames: Tensor, flow: Tensor, confidence: Tensor) -> Pair:
@@ -68,20 +84,26 @@ def warping_error(frames: Tensor, flow: Tensor, confidence: Tensor) -> Pair:
     Returns:
         Difference averaged over channels and summed over trusted pixels; weight: trusted pixels.
     """
-    if len(frames) < 2:
-        zero = torch.zeros((), dtype=torch.float64, device=frames.device)
-        return zero, zero.clone()
-    difference = (frames[1:] - warp(frames[:-1], flow[1:].to(frames.dtype))).abs().mean(1, keepdim=True)
-    trusted = (confidence[1:] > 0).double()
-    return (difference.double() * trusted).sum(), trusted.sum()
+    total = torch.zeros((), dtype=torch.float64, device=frames.device)
+    weight = total.clone()
+    for t in range(1, len(frames)):
+        warped = warp(frames[t - 1 : t], flow[t : t + 1].to(frames.dtype))
+        difference = (frames[t : t + 1] - warped).abs().mean(1, keepdim=True)
+        trusted = (confidence[t : t + 1] > 0).double()
+        total += (difference.double() * trusted).sum()
+        weight += trusted.sum()
+    return total, weight
 
 
 def gradient_magnitude(frames: Tensor) -> Tensor:
     """Mean length of the image gradient (forward differences, per channel): (T, 3, H, W) -> (T,) float64."""
-    frames = frames.double()
-    dx = frames[..., :-1, 1:] - frames[..., :-1, :-1]
-    dy = frames[..., 1:, :-1] - frames[..., :-1, :-1]
-    return (dx.square() + dy.square()).sqrt().flatten(1).mean(1)
+    return torch.stack([_gradient(frame.double()) for frame in frames])
+
+
+def _gradient(frame: Tensor) -> Tensor:
+    dx = frame[:, :-1, 1:] - frame[:, :-1, :-1]
+    dy = frame[:, 1:, :-1] - frame[:, :-1, :-1]
+    return (dx.square() + dy.square()).sqrt().mean()
 
 
 def sharpness(generated: Tensor, real: Tensor) -> Pair:

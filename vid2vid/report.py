@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from trainer.errors import ConfigError
 from trainer.state import write_json
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
-from vid2vid.evaluation import ImageMetric, evaluate_clips
+from vid2vid.evaluation import Counted, ImageMetric, evaluate_clips
 from vid2vid.loading import LoadedRun
+from vid2vid.provenance import changed_data, facts, file_name
 
 # metric: (what it is, the real video's value: a number, another metric's name, or None)
 _ROWS: dict[str, tuple[str, float | str | None]] = {
@@ -41,6 +42,8 @@ class Evaluation:
         clips, frames: how many clips, and frames in all, were generated.
         start: how the clips began, in words.
         scope: which footage it was, in words; empty for the run's own split.
+        facts: what the figures are of, flat (`vid2vid.provenance`).
+        asked: what differs from the run's own evaluation, the data's settings left out.
     """
 
     values: dict[str, float]
@@ -48,6 +51,8 @@ class Evaluation:
     frames: int
     start: str
     scope: str = ""
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -80,19 +85,23 @@ def evaluate_run(
     for name, value in (("clips", clips), ("frames", frames)):
         if value is not None and value < 1:
             raise ConfigError(f"{name}={value}: must be at least 1")
+    options = {"clips": clips, "frames": frames, "first_frame": first_frame and first_frame.name}
+    asked = {key: str(value) for key, value in options.items() if value is not None} | run.asked
+    asked |= {"split": split} if split != "val" else {}
     config = deepcopy(run.config)
     config.data.val_frames = frames if frames is not None else config.data.val_frames
     foreign = own is not None and is_foreign(config, own)
     if foreign:
         config.data.val_root = config.data.root
     start = first_frame if first_frame is not None else config.model.first_frame
+    config.model.first_frame = start  # the data then give the picture that it may need
     height, width = config.resolution
     dataset = build_evaluation(config, split, (height, width), whole=foreign)
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
         dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device
     )
-    counted = _Counted(wrap(loader))
+    counted = Counted(wrap(loader))
     pairs = evaluate_clips(
         run.generator,
         run.encoder,
@@ -109,10 +118,11 @@ def evaluate_run(
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",
         FirstFrame.real: f"generated after {config.model.past_frames} real frames",
-        FirstFrame.image: "generated from the first real frame as picture",
+        FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
     scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
-    return Evaluation(values, counted.clips, counted.frames, words[start], scope)
+    of = facts(config, counted.clips, counted.frames, resolution=(height, width), split=split, averaged=run.averaged)
+    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, asked)
 
 
 def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
@@ -145,26 +155,19 @@ def format_table(result: Evaluation) -> str:
 
 
 def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
-    """Write ``eval.json``: metric -> number, with ``step`` and ``samples_seen``; whole or not at all."""
-    record = {"step": run.step, "samples_seen": run.samples_seen}
-    record |= {name: value for name, value in result.values.items() if math.isfinite(value)}
-    path = run_dir / "eval.json"
+    """Write ``eval.json``: metric -> number, with ``step``, ``samples_seen`` and what the figures are of.
+
+    An evaluation of anything but the run's own validation clips, as it was trained to generate them, goes to a file of
+    its own beside it (`vid2vid.provenance`). Whole or not at all.
+    """
+    record: dict[str, Any] = {name: value for name, value in result.values.items() if math.isfinite(value)}
+    record |= {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
+    asked = result.asked | changed_data(run_dir, run.config)
+    if asked:
+        record["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
+    path = run_dir / file_name(asked)
     write_json(path, record)
     return path
-
-
-class _Counted:
-    """Counts the clips and frames that pass through."""
-
-    def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
-        self._batches, self.clips, self.frames = batches, 0, 0
-
-    def __iter__(self) -> Any:
-        for batch in self._batches:
-            if "images" in batch:
-                self.clips += batch["images"].shape[0]
-                self.frames += batch["images"].shape[0] * batch["images"].shape[1]
-            yield batch
 
 
 def _number(value: float) -> str:

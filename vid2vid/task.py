@@ -15,19 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import compare_architecture, load_weights
-from trainer.errors import CheckpointError
+from trainer.seeding import batch_rng
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import losses, segments
-from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, VideoWindows
 from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
-from vid2vid.evaluation import evaluate_clips
+from vid2vid.evaluation import Counted, evaluate_clips, first_picture
+from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
+from vid2vid.growing import start_from
 from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.networks.sharing import SharedDiscriminator
-from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows
+from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.provenance import facts
 from vid2vid.visuals import clip_visuals
 
 
@@ -61,31 +64,10 @@ class Vid2VidTask(Task):
         self.perceptual: Perceptual | None = None
         if model.lambda_perceptual > 0:
             self.perceptual = build_perceptual(model.perceptual_weights)
-        self._untouched = [] if model.weights is None else self._start_from(model.weights)
+        self._start = None if model.weights is None else start_from(model.weights, self._networks, model)
+        self._counts = torch.zeros(2, dtype=torch.long)  # clips and frames of the last evaluation
         # Real context frames before the first generated one.
         self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
-
-    def _start_from(self, weights: str) -> list[str]:
-        """Loads ``model.weights`` (EMA where there is one); networks that it lacks keep their drawn weights.
-
-        Returns:
-            The names of those networks.
-        """
-        found, _ = load_weights(weights)
-        missing = []
-        for name, network in self._networks.items():
-            own = {key.removeprefix(f"{name}."): x for key, x in found.items() if key.startswith(f"{name}.")}
-            if not own:
-                missing.append(name)
-                continue
-            compare_architecture(network.state_dict(), own, f"the {name} in model.weights={weights}")
-            network.load_state_dict(own)
-        if len(missing) == len(self._networks):
-            raise CheckpointError(
-                f"model.weights={weights} holds none of {', '.join(missing)}; give a run, its checkpoint, or a file of "
-                "scripts/convert.py format=vid2vid"
-            )
-        return missing
 
     # What the trainer asks for
 
@@ -117,7 +99,8 @@ class Vid2VidTask(Task):
     def segments_to_peak(self, stage: Stage) -> int:
         """Until every temporal scale of D_V that the clip is long enough for has its windows."""
         row, every = self._row(stage), self.segments_per_batch(stage)
-        return min(every, max(2, -(-(self._history() + 1 - self.context) // row.segment_frames)))
+        late = self.config.model.video_discriminator_frames - 1  # frames by which a window may begin later
+        return min(every, max(2, -(-(self._history() + 1 + late - self.context) // row.segment_frames)))
 
     def work(self, stage: Stage) -> tuple[float, ...]:
         model, row, (height, width) = self.config.model, self._row(stage), stage.resolution
@@ -148,16 +131,15 @@ class Vid2VidTask(Task):
         return "make demo shows in ten what the model does; model=vid2vid_tiny tries a change in seconds"
 
     def notes(self) -> list[str]:
-        model, found = self.config.model, []
-        if model.lambda_perceptual > 0 and self.perceptual is None:
-            found.append(
-                "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
-                "model.lambda_perceptual=0 says that none is wanted)"
-            )
-        if model.weights is not None:
-            anew = f"; not in it, so drawn anew: {', '.join(self._untouched)}" if self._untouched else ""
-            found.append(f"a new run starts from model.weights={model.weights}{anew}")
-        return found
+        found = notes(self.config, self._networks, self.perceptual is not None)
+        return found if self._start is None else [*found, self._start.line(str(self.config.model.weights))]
+
+    def compiled(self) -> list[nn.Module]:
+        self.generator.by_hand = False
+        return [*self.generator.parts(), *(net for net in (self.d_image, self.d_video) if net is not None)]
+
+    def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+        return [("what each stage trains", fed_table(self.config))]
 
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Cuts clips into segments and carries the detached past (eq. 3) from one to the next.
@@ -167,6 +149,7 @@ class Vid2VidTask(Task):
         """
         row = self._row(ctx.stage)
         past = self._first_past(batch, row)
+        phases = self._window_phases(ctx)
         # Generated frames as the video discriminators' history; real context frames count as generated.
         made = images_to_float(batch["images"][:, : self.context]) if self.context else None
         for start in range(self.context, self.context + ctx.stage.frames, row.segment_frames):
@@ -179,6 +162,7 @@ class Vid2VidTask(Task):
                 history=self._history(),
                 past=past,
                 made_buffer=made,
+                window_phases=phases,
                 first=start == 0 and self.config.model.first_frame is not FirstFrame.image,
             )
             yield segment
@@ -194,19 +178,25 @@ class Vid2VidTask(Task):
             shared = [self._judge_frames(segment, ctx)]
         else:
             shared = [judged for judged in self._judge_windows(segment, ctx) if judged is not None]
-        return self._discriminator_losses(shared)
+        return losses.discriminator([(judged.real, judged.fakes) for judged in shared], self.config.model.gan)
 
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
-        return evaluate_clips(
+        counted = Counted(loader)
+        pairs = evaluate_clips(
             self.generator,
             self.encoder,
-            loader,
+            counted,
             device=ctx.device,
             amp=ctx.amp,
             first_frame=self.config.model.first_frame,
             scales=self._row(ctx.stage).scales,
             should_stop=ctx.should_stop,
         )
+        self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames], device=ctx.device))
+        return pairs
+
+    def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
+        return facts(self.config, *self._counts.tolist(), resolution=stage.resolution)
 
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         return clip_visuals(self.generator, self.encoder, loader, ctx, self.config, self._row(ctx.stage).scales)
@@ -228,13 +218,12 @@ class Vid2VidTask(Task):
         model = self.config.model
         if model.past_frames == 0 or model.first_frame is FirstFrame.model:
             return None
-        images = images_to_float(batch["images"][:, :1])
         if model.first_frame is FirstFrame.real:
             images = images_to_float(batch["images"][:, : model.past_frames])
         else:
-            images = images.expand(-1, model.past_frames, -1, -1, -1)
-            if model.first_frame is FirstFrame.zeros:
-                images = torch.zeros_like(images)
+            is_image = model.first_frame is FirstFrame.image
+            image = first_picture(batch) if is_image else torch.zeros_like(images_to_float(batch["images"][:, 0]))
+            images = image[:, None].expand(-1, model.past_frames, -1, -1, -1)
         return self.generator.past_from_images(images, scales=row.scales)
 
     # Forward passes, each made once a segment
@@ -309,6 +298,15 @@ class Vid2VidTask(Task):
 
         return segment.once("d_video", run)
 
+    def _window_phases(self, ctx: StepContext) -> list[int]:
+        """Per temporal scale; the same for all clips of a batch, in whatever micro-batches and processes they are."""
+        model, new = self.config.model, self._row(ctx.stage).segment_frames
+        k, clip = model.video_discriminator_frames, self.context + ctx.stage.frames
+        if model.video_windows is VideoWindows.aligned:
+            return [0] * model.temporal_scales
+        rng = batch_rng(self.config.seed, ctx.samples_seen)
+        return [int(rng.integers(window_phases(clip, new, k, scale))) for scale in range(model.temporal_scales)]
+
     def _windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
         real, made = segments.real_buffer(segment, self._history()), segment["made_buffer"]
         fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
@@ -325,7 +323,8 @@ class Vid2VidTask(Task):
 
         model = self.config.model
         new, k = frames.shape[1], model.video_discriminator_frames
-        return temporal_windows(real, fake, flow, new, k, scale, long_flow)
+        phases = segment.data.get("window_phases")  # a dump of an earlier version has none
+        return temporal_windows(real, fake, flow, new, k, scale, long_flow, phases[scale] if phases else 0)
 
     # Losses
 
@@ -337,21 +336,21 @@ class Vid2VidTask(Task):
         total: dict[str, Tensor] = {}
         if self.d_image is not None:
             judged = self._judge_frames(segment, ctx)
-            total |= self._fool(judged, "", model.lambda_gan, model.lambda_feature, ctx.loss_scale)
+            total |= self._fool(judged, "", model.lambda_gan, model.lambda_feature, ctx)
         if self.d_video is not None:
             for scale, judged in enumerate(self._judge_windows(segment, ctx)):
-                name, by = f"_video{scale}", (model.lambda_gan_video, model.lambda_feature_video)
+                name = f"_video{scale}"
                 if judged is None:  # the clip is too short yet; zeros keep the record's columns
                     total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
                 else:
-                    total |= self._fool(judged, name, *by, ctx.loss_scale)
+                    total |= self._fool(judged, name, model.lambda_gan_video, model.lambda_feature_video, ctx)
         if self.perceptual is not None:
             with ctx.amp():
                 features = self.perceptual.features(real.flatten(0, 1))
                 terms = [self.perceptual.distance(fake.flatten(0, 1), features) for fake in fakes]
             total["perceptual"] = model.lambda_perceptual * torch.stack(terms).sum()
-        if model.lambda_l1 > 0:
-            total["l1"] = model.lambda_l1 * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
+        if (weight := losses.l1_weight(model)) > 0:
+            total["l1"] = weight * torch.stack([losses.l1(fake, real) for fake in fakes]).sum()
         if segments.has_flow(segment):
             total |= self._motion_losses(segment, out, ctx)
         with torch.no_grad():
@@ -360,16 +359,18 @@ class Vid2VidTask(Task):
                 ctx.log("mask_mean", out.mask.float().mean())
         return total
 
-    def _fool(self, judged: SharedDiscriminator, name: str, gan: float, match: float, scale: Any) -> dict[str, Tensor]:
+    def _fool(
+        self, judged: SharedDiscriminator, name: str, gan: float, feature: float, ctx: StepContext
+    ) -> dict[str, Tensor]:
         kind = self.config.model.gan
 
         def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
             return {
                 f"gan{name}": gan * torch.stack([losses.gan_generator(fake, kind) for fake in fakes]).sum(),
-                f"feature{name}": match * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
+                f"feature{name}": feature * torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum(),
             }
 
-        return judged.generator_losses(objective, scale)
+        return judged.generator_losses(objective, ctx.loss_scale)
 
     def _motion_losses(self, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
         """Eq. 8 and the released code's further terms on flow, warp and mask."""
@@ -391,19 +392,3 @@ class Vid2VidTask(Task):
                 out.frames, previous, reference, confidence
             )
         return terms
-
-    def _discriminator_losses(self, shared: list[SharedDiscriminator]) -> dict[str, Tensor]:
-        """Half the sum of both terms, over composed and raw frames and over temporal scales (spec 3.6)."""
-        on_real: list[Tensor] = []
-        on_fake: list[Tensor] = []
-        for judged in shared:
-            for fake in judged.fakes:
-                real_term, fake_term = losses.gan_discriminator(judged.real, fake, self.config.model.gan)
-                on_real.append(real_term)
-                on_fake.append(fake_term)
-        if not on_real:  # no window yet: nothing to learn from
-            return {}
-        return {
-            "real": 0.5 * torch.stack(on_real).sum(),
-            "fake": 0.5 * torch.stack(on_fake).sum(),
-        }

@@ -57,7 +57,8 @@ def _model_problems(model: ModelConfig) -> list[str]:
     for name, value in lowest.items():
         found += at_least(f"model.{name}", getattr(model, name), value)
     for name in (name for name in vars(model) if name.startswith("lambda_")):
-        found += at_least(f"model.{name}", getattr(model, name), 0.0)
+        if getattr(model, name) is not None:
+            found += at_least(f"model.{name}", getattr(model, name), 0.0)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
         found.append(
@@ -239,7 +240,8 @@ def _stage_problems(config: Vid2VidConfig) -> list[str]:
             f"curriculum; possible: {', '.join(map(str, common))}"
         )
     k = model.video_discriminator_frames
-    if model.video_discriminator and all(stage.frames < k for stage in stages.values()):
+    context = model.past_frames if model.first_frame is FirstFrame.real else 0  # real frames that D_V sees as well
+    if model.video_discriminator and all(context + stage.frames < k for stage in stages.values()):
         found.append(
             f"no stage has clips of model.video_discriminator_frames={k} frames, so the video discriminator would "
             "never train: lengthen a stage, or set model.video_discriminator=false"
@@ -256,6 +258,7 @@ def _clip_problems(key: str, stage: Vid2VidStage, model: ModelConfig) -> list[st
         found.append(
             f"{key}frames={stage.frames} must be a multiple of segment_frames={segment}; "
             f"nearest: {_nearest(stage.frames, segment)}"
+            + (f", or {key}segment_frames={stage.frames}" if stage.frames < segment else "")
         )
     return found
 

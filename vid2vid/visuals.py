@@ -12,7 +12,7 @@ from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.palette import colorize
 from vid2vid.encoding import SourceEncoder, float_to_images
-from vid2vid.evaluation import generate_clip
+from vid2vid.evaluation import generate_segments
 from vid2vid.networks import Generator
 
 
@@ -55,8 +55,9 @@ def clip_visuals(
     """The first held-out clip: ``video`` (T, H, W, 3) and ``contact_sheet`` (H, W, 3), generated freely."""
     batch = next(iter(loader))
     clip = {k: v[:1].to(ctx.device) for k, v in batch.items() if isinstance(v, Tensor)}
-    made = generate_clip(generator, encoder, clip, amp=ctx.amp, first_frame=config.model.first_frame, scales=scales)
-    generated = float_to_images(made["frames"][0]).movedim(1, -1).cpu()
+    first = config.model.first_frame
+    made = generate_segments(generator, encoder, clip, amp=ctx.amp, first_frame=first, scales=scales)
+    generated = torch.cat([float_to_images(piece["frames"][0]).movedim(1, -1).cpu() for piece in made])
     real = clip["images"][0].movedim(1, -1).cpu()
     one = {k: v[0] for k, v in clip.items() if k in ("labels", "source")}
     what = "label" if "labels" in one else "source"

@@ -43,8 +43,13 @@ def test_rises_in_warm_up_and_falls_afterwards(schedule: ScheduleConfig, a: floa
     first, second = schedules.factor(schedule, a), schedules.factor(schedule, b)
     if b < schedule.warmup:
         assert first <= second
-    elif a >= schedule.warmup:
+    elif a >= schedule.warmup and not (schedule.kind is ScheduleKind.linear_restarts and pieces(schedule, a, b) > 1):
         assert first >= second - 1e-12
+
+
+def pieces(schedule: ScheduleConfig, a: float, b: float) -> int:
+    """How many pieces between milestones two positions are in."""
+    return len({sum(p >= milestone for milestone in schedule.milestones) for p in (a, b)})
 
 
 @settings(deadline=None)
@@ -69,6 +74,22 @@ def test_known_values() -> None:
     assert schedules.factor(linear, 0.75) == pytest.approx(0.6)
     step = ScheduleConfig(kind=ScheduleKind.step, milestones=[0.5, 0.75], gamma=0.1)
     assert [schedules.factor(step, p) for p in (0.49, 0.5, 0.75)] == pytest.approx([1.0, 0.1, 0.01])
+
+
+def test_restarts_are_a_linear_schedule_in_each_piece() -> None:
+    """The released street scripts (spec 5.3): 10 + 10 epochs from 2e-4, 10 + 10 from 1e-4, 5 + 5 from 5e-5."""
+    schedule = ScheduleConfig(ScheduleKind.linear_restarts, milestones=[0.4, 0.8], gamma=0.5)
+    rates = {epoch: 2e-4 * schedules.factor(schedule, epoch / 50) for epoch in range(51)}
+    for first, constant, decaying, rate in ((0, 10, 10, 2e-4), (20, 10, 10, 1e-4), (40, 5, 5, 5e-5)):
+        for epoch in range(constant + decaying):
+            expected = rate * (1 - max(0, epoch - constant) / decaying)
+            assert rates[first + epoch] == pytest.approx(expected), first + epoch
+    assert rates[50] == 0
+    floor = ScheduleConfig(ScheduleKind.linear_restarts, milestones=[0.5], gamma=0.1, decay_start=None, final=0.2)
+    values = [schedules.factor(floor, p) for p in (0.0, 0.25, 0.499999, 0.5, 0.75, 1.0)]
+    assert values == pytest.approx([1.0, 0.6, 0.2, 0.1, 0.06, 0.02], abs=1e-5)
+    warm = ScheduleConfig(ScheduleKind.linear_restarts, milestones=[0.5], warmup=0.3, decay_start=0.0)
+    assert [schedules.factor(warm, p) for p in (0.15, 0.3, 0.4)] == pytest.approx([0.5, 1.0, 0.5])
 
 
 @settings(deadline=None)

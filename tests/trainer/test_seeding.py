@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.seeding import epoch_permutation, sample_rng, seed_step
+from trainer.seeding import batch_rng, epoch_permutation, sample_rng, seed_step
 
 
 def draw(seed: int, rank: int, step: int) -> tuple:
@@ -57,3 +57,9 @@ def test_neighbouring_sample_streams_are_uncorrelated():
 
 def test_epochs_have_different_orders():
     assert not np.array_equal(epoch_permutation(0, 0, 50), epoch_permutation(0, 1, 50))
+
+
+def test_batch_streams_repeat_and_differ_by_every_counter():
+    values = [batch_rng(*key).random(4).tolist() for key in [(0, 0), (1, 0), (0, 1), (0, 0)]]
+    assert values[0] == values[3]
+    assert len({tuple(v) for v in values}) == 3

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from live_tensors import LiveTensors
 from made_run import make_run, street_config
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
-from vid2vid.evaluation import evaluate_clips, generate_clip
+from vid2vid.evaluation import MADE, evaluate_clips, generate_clip
 from vid2vid.image_metrics import build_image_metrics
 from vid2vid.loading import load_generator
 from vid2vid.networks import Generator, GeneratorOutput
@@ -69,9 +70,11 @@ def test_segments_change_nothing(first_frame: FirstFrame):
     config.data.val_frames = 7
     generator, encoder = network(config)
     batch = {k: v for k, v in next(iter(loader(config))).items() if isinstance(v, Tensor)}
-    at_once = generate_clip(generator, encoder, batch, first_frame=first_frame, segment=100)
+    options = {"keep": MADE, "first_frame": first_frame}
+    at_once = generate_clip(generator, encoder, batch, segment=100, **options)
+    assert set(at_once) == set(MADE)
     for segment in (1, 3):
-        parts = generate_clip(generator, encoder, batch, first_frame=first_frame, segment=segment)
+        parts = generate_clip(generator, encoder, batch, segment=segment, **options)
         for name, value in at_once.items():
             torch.testing.assert_close(parts[name], value, atol=1e-4, rtol=0)
     assert at_once["frames"].shape == (1, 7, 3, 32, 64)
@@ -109,6 +112,58 @@ def test_real_start_measures_only_what_was_generated():
     short = {k: v[:, :2] if isinstance(v, Tensor) and v.ndim > 1 else v for k, v in batch.items()}
     with pytest.raises(DataError, match="val_frames"):
         evaluate_clips(playback, encoder, [short], device=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
+
+
+def test_memory_does_not_grow_with_the_length_of_a_clip():
+    """It was 57 MiB a frame for SSIM alone."""
+    config = street_config()
+    config.model.label_ids = [7]  # else the one-hot labels of a segment are most of it
+    encoder, size = SourceEncoder(config.model, config.data), (256, 512)
+
+    def peak(frames: int) -> float:
+        images = torch.randint(0, 256, (1, frames, 3, *size), dtype=torch.uint8)
+        batch = {
+            "images": images,
+            "labels": torch.full((1, frames, *size), 7, dtype=torch.int16),
+            "flow": torch.zeros(1, frames, 2, *size, dtype=torch.float16),
+            "confidence": torch.ones(1, frames, 1, *size, dtype=torch.uint8),
+        }
+        playback = Playback(images_to_float(images[0, :1]).expand(frames, -1, -1, -1))
+        with LiveTensors(spared=[*batch.values(), playback.frames]) as live:
+            pairs = evaluate_clips(playback, encoder, [batch], device=CPU)  # type: ignore[arg-type]
+        assert pairs["psnr"][1] == pairs["ssim"][1] == frames
+        return live.peak / 2**20
+
+    segment, long = peak(8), peak(100)
+    assert 10 < peak(4) <= segment < 130
+    assert long < 1.1 * segment, f"{segment:.0f} MiB for 8 frames, {long:.0f} MiB for 100"
+
+
+def test_long_clips_are_measured_as_the_sum_of_their_frames():
+    """20 frames are three calls of the generator; pairs across their borders count too."""
+    config = street_config()
+    config.data.val_frames = 20
+    batch = next(iter(loader(config)))
+    made = torch.rand(20, 3, 32, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    encoder = SourceEncoder(config.model, config.data)
+    for first, skip in ((FirstFrame.model, 0), (FirstFrame.real, 2)):
+        playback = Playback(made)
+        pairs = evaluate_clips(playback, encoder, [batch], device=CPU, first_frame=first)  # type: ignore[arg-type]
+        real = batch["images"][0].float() / 255
+        frames = torch.cat([real[:skip], float_to_images(made[: 20 - skip]).float() / 255])
+        confidence = batch["confidence"][0].clone()
+        confidence[:skip] = 0
+        expected = {
+            "psnr": metrics.psnr(frames[skip:], real[skip:]),
+            "ssim": metrics.ssim(frames[skip:], real[skip:]),
+            "l1": metrics.l1(frames[skip:], real[skip:]),
+            "sharpness": metrics.sharpness(frames[-1:], real[-1:]),
+            "sharpness_all": metrics.sharpness(frames[skip:], real[skip:]),
+            "warp_error": metrics.warping_error(frames, batch["flow"][0].float(), confidence),
+            "warp_error_real": metrics.warping_error(real, batch["flow"][0].float(), confidence),
+        }
+        for name, pair in expected.items():
+            assert pairs[name] == pytest.approx([x.item() for x in pair], rel=1e-12), name
 
 
 def test_shares_of_processes_add_up_to_the_whole():
@@ -195,12 +250,15 @@ def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_script_prints_a_table_and_writes_eval_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    make_run(tmp_path, street_config(), step=9)
-    assert run_script(monkeypatch, f"run={tmp_path}", "split=test", "clips=1") == 0
+    config = street_config()
+    config.data.val_clips = 1
+    make_run(tmp_path, config, step=9)
+    assert run_script(monkeypatch, f"run={tmp_path}") == 0
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "eval.json").read_text())
     assert written["step"] == 9 and written["samples_seen"] == 18
-    assert all(isinstance(value, int | float) for value in written.values())
+    facts = {"split", "data", "first_frame", "resolution", "weights", "flow", "checkpoint"}
+    assert all(isinstance(value, str if name in facts else int | float) for name, value in written.items())
     for name in ("psnr", "ssim", "warp_error", "warp_error_real", "sharpness", "frames_per_s", "mask_mean"):
         assert name in written
     assert f"{written['psnr']:.2f}" in shown or f"{written['psnr']:.4f}" in shown

@@ -54,6 +54,27 @@ def test_ssim_inside_the_frame_is_that_of_torchmetrics(frames: tuple[torch.Tenso
     assert value(metrics.ssim(*frames)) == pytest.approx(full[..., 5:-5, 5:-5].mean().item(), abs=1e-9)
 
 
+def ssim_of_all_frames_at_once(generated: torch.Tensor, real: torch.Tensor) -> float:
+    """By convolutions, as it was computed before it went frame by frame."""
+    kernel = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    kernel = kernel / kernel.sum()
+
+    def blur(x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(0, 1).unsqueeze(1)
+        conv = torch.nn.functional.conv2d
+        return conv(conv(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+
+    g, r = generated.double(), real.double()
+    mg, mr = blur(g), blur(r)
+    vg, vr, cov = blur(g * g) - mg**2, blur(r * r) - mr**2, blur(g * r) - mg * mr
+    values = (2 * mg * mr + 1e-4) * (2 * cov + 9e-4) / ((mg**2 + mr**2 + 1e-4) * (vg + vr + 9e-4))
+    return float(values.mean())
+
+
+def test_ssim_frame_by_frame_is_that_of_all_at_once(frames: tuple[torch.Tensor, torch.Tensor]):
+    assert value(metrics.ssim(*frames)) == pytest.approx(ssim_of_all_frames_at_once(*frames), abs=1e-12)
+
+
 def test_ssim_of_frames_smaller_than_the_window():
     real = torch.rand(1, 3, 6, 9)
     assert value(metrics.ssim(real, real)) == pytest.approx(1)

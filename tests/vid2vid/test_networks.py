@@ -376,6 +376,37 @@ def test_sharing_gives_the_gradients_of_separate_passes():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def injected(weight, loss_scale, dtype=torch.float16):
+    """The gradient in a frame of a loss of some weight on D's features, D computing in a half precision."""
+    torch.manual_seed(0)
+    network = MultiscaleDiscriminator(3, 8, 1, 2)
+    frame = images(1)[0].requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+        shared = SharedDiscriminator(network, images(2)[0, :1], [frame])
+
+    def objective(real, fakes):
+        return {"gan": weight * losses.gan_generator(fakes[0])}
+
+    (shared.generator_losses(objective, loss_scale)["gan"] * loss_scale).backward()
+    return frame.grad / loss_scale  # as the scaler takes it out again
+
+
+def test_small_gradients_survive_fp16_by_the_trainers_own_scale():
+    """At this weight they are below fp16's smallest number where the loss is not scaled."""
+    weight = 1e-5
+    exact = injected(weight, 1.0, torch.float32)
+    assert injected(weight, 1.0).count_nonzero() < 0.5 * exact.numel()
+    for scale in (torch.tensor(2.0**16), 2.0**14):
+        error = (injected(weight, scale) - exact).norm() / exact.norm()
+        assert error < 0.02
+
+
+def test_an_overflow_in_fp16_reaches_the_scaler():
+    """A scale of this file's own would never be lowered; the trainer's is, when it sees infinity."""
+    assert not torch.isfinite(injected(1.0, torch.tensor(2.0**26))).all()
+    assert torch.isfinite(injected(1.0, torch.tensor(2.0**10))).all()
+
+
 def test_sharing_without_a_generator_to_train():
     network = MultiscaleDiscriminator(3, 4, 1, 2)
     shared = SharedDiscriminator(network, images(2)[0], [images(2)[0]])

@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from made_task import configured, make_trainer, one_batch
 
 from trainer.errors import CheckpointError
+from vid2vid import segments
 from vid2vid.config import ModelConfig, Vid2VidConfig
 from vid2vid.perceptual import Perceptual, build_perceptual
 from vid2vid.task import Vid2VidTask
@@ -81,6 +83,57 @@ def test_without_weights_it_is_off_and_the_log_says_so() -> None:
     assert "perceptual loss off" in note and "model.perceptual_weights" in note
     config.model.lambda_perceptual = 0.0
     assert Vid2VidTask(config).notes() == []
+
+
+def generator_losses(tmp_path, *words: str) -> tuple[dict[str, float], float]:
+    """Of the first segment, and its mean absolute difference over composed and raw frames."""
+    trainer, task = make_trainer(configured("trainer.max_steps=1", *words), tmp_path)
+    batch, ctx = one_batch(trainer)
+    segment = next(task.segments(batch, ctx))
+    values = {name: float(value.detach()) for name, value in task.losses("g", segment, ctx).items()}
+    out = task._generate(segment, ctx)
+    return values, sum(float((x.detach() - segments.real(segment)).abs().mean()) for x in task._fakes(out))
+
+
+def test_without_weights_l1_takes_its_place(tmp_path):
+    values, difference = generator_losses(tmp_path)
+    assert values["l1"] == pytest.approx(10 * difference, rel=1e-5) and values["l1"] > 1
+    assert "perceptual" not in values
+
+
+@pytest.mark.parametrize(
+    ("words", "weight"), [(["model.lambda_l1=3"], 3), (["model.lambda_l1=3", "model.lambda_perceptual=0"], 3)]
+)
+def test_a_weight_of_the_user_stays(tmp_path, words, weight):
+    values, difference = generator_losses(tmp_path, *words)
+    assert values["l1"] == pytest.approx(weight * difference, rel=1e-5)
+
+
+def test_no_l1_where_none_is_wanted_or_the_network_is_there(tmp_path, weights):
+    assert "l1" not in generator_losses(tmp_path / "a", "model.lambda_l1=0")[0]
+    assert "l1" not in generator_losses(tmp_path / "b", "model.lambda_perceptual=0")[0]
+    torch.save(weights[1], tmp_path / "vgg.pth")
+    with_network, _ = generator_losses(tmp_path / "c", f"model.perceptual_weights={tmp_path / 'vgg.pth'}")
+    assert "l1" not in with_network and with_network["perceptual"] > 0
+    both, difference = generator_losses(
+        tmp_path / "d", f"model.perceptual_weights={tmp_path / 'vgg.pth'}", "model.lambda_l1=2"
+    )
+    assert both["l1"] == pytest.approx(2 * difference, rel=1e-5)
+
+
+TOLD = [
+    ([], "L1 with weight 10 takes its place"),
+    (["model.lambda_l1=3"], "L1 has the weight model.lambda_l1=3"),
+    (["model.lambda_l1=0"], "model.lambda_l1=0, so that only the discriminators compare pictures"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), TOLD)
+def test_the_log_and_the_dry_run_say_so(tmp_path, words, told):
+    trainer, _ = make_trainer(configured("trainer.max_steps=1", *words), tmp_path)
+    assert "perceptual loss off" in trainer.dry_run() and told in trainer.dry_run()
+    one_batch(trainer)
+    assert told in (tmp_path / "train.log").read_text()
 
 
 def test_files_that_do_not_fit(tmp_path, weights):

@@ -14,6 +14,7 @@ from trainer.errors import DataError
 from vid2vid.config import OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
 from vid2vid.data.frames import FrameSequence, shown, tell
+from vid2vid.data.picture import other_frame, wants_picture
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips
@@ -29,9 +30,10 @@ class ClipDataset:
 
     A sample has `images` uint8 (T, 3, H, W), `labels` int16 (T, H, W) or `source` uint8 (T, C, H, W), where known
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
-    and `name`. Training clips start anywhere, with one random frame step, scale, crop and flip for all their frames;
-    the sequences are drawn in proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of
-    one length: `data.val_frames`, or less where sequences are shorter (`clip_length`).
+    `picture` uint8 (3, H, W) for model.first_frame=image (`vid2vid.data.picture`), and `name`. Training clips start
+    anywhere, with one random frame step, scale, crop and flip for all their frames; the sequences are drawn in
+    proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of one length:
+    `data.val_frames`, or less where sequences are shorter (`clip_length`).
 
     Args:
         config: the run's.
@@ -132,6 +134,12 @@ class ClipDataset:
         }
         if flow is not None:
             sample["flow"], sample["confidence"] = flow.finish(sample["images"], crop)
+        if wants_picture(self.config.model):
+            drawn = rng if self.training else None
+            other = other_frame(len(sequence), indices, self.config.model.past_frames, drawn, sequence.name)
+            (raw,) = sequence.read([other])
+            raw.pixels()
+            sample["picture"] = raw.cropped(crop)["image"]
         sample["name"] = f"{sequence.name}/{sequence.frame_name(indices[0])}"
         return sample
 

@@ -13,6 +13,7 @@ import numpy as np
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data import street_things as S
+from vid2vid.data.picture import other_frame, wants_picture
 from vid2vid.data.street_camera import View, compose
 from vid2vid.data.street_render import Picture, draw
 from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
@@ -140,6 +141,13 @@ class StreetDataset:
             zoom = max(1.0, float(rng.uniform(data.scale[0], data.scale[1])))
             view = View.of(*self.resolution, zoom, (float(rng.random()), float(rng.random())))
         sample = world.render_clip(start, self.frames, step, self.resolution, data.supersample, view)
+        model = self.config.model
+        if wants_picture(model):
+            shown = [start + k * step for k in range(self.frames)]
+            length = max(shown[-1] + 1, data.start_frames if self.split == "train" else 2 * self.frames)
+            drawn = rng if self.split == "train" else None
+            other = other_frame(max(length, 2), shown, model.past_frames, drawn, world.name)
+            sample["picture"] = world.render(other, self.resolution, data.supersample, view)["image"]
         if flip:
             sample = mirror(sample)
         return _as_configured(sample, self.config)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.networks.kernels import instance_norm_channels_last, is_channels_last, reflect
+from vid2vid.networks.kernels import instance_norm_channels_last, keeps_channels_last, reflect
 
 EPS = 1e-5
 
@@ -32,7 +32,7 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if is_channels_last(x):
+        if keeps_channels_last(x):
             return instance_norm_channels_last(x, self.weight, self.bias, EPS)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=EPS)
 

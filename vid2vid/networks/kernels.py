@@ -37,8 +37,9 @@ def to_fast_layout(x: Tensor) -> Tensor:
 def prepared(module: nn.Module, active: bool = True) -> Iterator[None]:
     """Within, the module's convolutions have weights in autocast's precision and in channels last.
 
-    Each is cast once, where autocast and the convolutions would do it at every call; gradients flow through the cast to
-    the parameters. Whatever is computed within must not be computed again after it (activation checkpointing).
+    A ``FullConv2d`` keeps its precision. Each of the others is cast once, where autocast and the convolutions would do
+    it at every call; gradients flow through the cast to the parameters. Whatever is computed within must not be
+    computed again after it (activation checkpointing).
     """
     if not active:
         yield
@@ -51,12 +52,30 @@ def prepared(module: nn.Module, active: bool = True) -> Iterator[None]:
                 for name, parameter in part.named_parameters(recurse=False):
                     # The attribute must stay a registered name, but may be a plain tensor for a while, as in
                     # torch.func.functional_call.
-                    part._parameters[name] = _Prepare.apply(parameter, dtype)  # pyright: ignore
+                    precision = parameter.dtype if isinstance(part, FullConv2d) else dtype
+                    part._parameters[name] = _Prepare.apply(parameter, precision)  # pyright: ignore
                     held.append((part, name, parameter))
         yield
     finally:
         for part, name, parameter in held:
             part._parameters[name] = parameter
+
+
+class FullConv2d(nn.Conv2d):
+    """A convolution in fp32 (fp64 where its weights are), also under autocast: see ``full_conv2d``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return full_conv2d(input, self.weight, self.bias)
+
+
+def full_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution (no padding) of ``x`` in the precision of its weights, whatever autocast is in force.
+
+    What comes out of a bf16 convolution has 8 significant bits: a flow of 120 pixels in steps of 0.5 or more. The
+    input may be in half precision, which only adds noise; the output is on no grid.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x.to(weight.dtype), weight, bias)
 
 
 class _Prepare(torch.autograd.Function):
@@ -77,14 +96,15 @@ class _Prepare(torch.autograd.Function):
         return (grad.contiguous() if ctx.plain else grad).to(ctx.dtype), None
 
 
-def is_channels_last(x: Tensor) -> bool:
-    """Whether ``x`` (N, C, H, W) lies in channels last, and only so, on a CPU."""
-    return (
-        x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not x.is_contiguous()
-    )
+def keeps_channels_last(x: Tensor) -> bool:
+    """Whether ``instance_norm_channels_last`` should norm ``x`` (N, C, H, W): where it lies in channels last, only so.
+
+    On CUDA of single samples only (a frame of one clip), which one batch norm does without a copy; of several it would
+    be one after the other. Not measured on a card yet: ``trainer.shortcuts.plain`` switches it off, to compare.
+    """
+    if torch.compiler.is_compiling() or not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
+        return False
+    return x.device.type == "cpu" or (x.device.type == "cuda" and x.shape[0] == 1 and not is_plain())
 
 
 def reflect(x: Tensor, width: int) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer, full
-from vid2vid.networks.kernels import reflect
+from vid2vid.networks.blocks import ConvLayer, ResBlock, UpLayer
+from vid2vid.networks.kernels import FullConv2d, full_conv2d, reflect
 
 
 class Encoder(nn.Module):
@@ -50,11 +49,14 @@ class Trunk(nn.Module):
 
 
 class Head(nn.Module):
-    """7x7 convolution over reflection padding, without activation: (N, width, H, W) -> (N, outputs, H, W)."""
+    """7x7 convolution over reflection padding, without activation: (N, width, H, W) -> (N, outputs, H, W).
+
+    In fp32, also under autocast: what it makes is a picture, a flow in pixels or a mask.
+    """
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, outputs, 7)
+        self.conv = FullConv2d(width, outputs, 7)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(reflect(x, 3))
@@ -70,7 +72,7 @@ class Hallucination(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(x)
-        return torch.tanh(full(self.head(features))), features
+        return torch.tanh(self.head(features)), features
 
 
 class FlowMask(nn.Module):
@@ -96,8 +98,7 @@ class FlowMask(nn.Module):
         # One convolution for both heads: they read the same features.
         weight = torch.cat((self.flow.conv.weight, self.mask.conv.weight))
         bias = torch.cat([head.conv.bias for head in (self.flow, self.mask) if head.conv.bias is not None])
-        out = F.conv2d(reflect(features, 3), weight, bias)
-        out = full(out)
+        out = full_conv2d(reflect(features, 3), weight, bias)
         return out[:, :2] * self.multiplier, torch.sigmoid(out[:, 2:]), features
 
 
@@ -114,4 +115,4 @@ class Foreground(nn.Module):
         """Image (N, 3, H, W) in [-1, 1] and features; ``coarser``: the next coarser scale's features."""
         x = self.encoder(x, channels)
         features = self.trunk(x if coarser is None else x + coarser)
-        return torch.tanh(full(self.head(features))), features
+        return torch.tanh(self.head(features)), features

@@ -51,6 +51,20 @@ def buffer_frames(frames: int, scales: int) -> int:
     return window_frames(frames, scales - 1) - 1
 
 
+def window_phases(clip: int, new: int, frames: int, scale: int) -> int:
+    """How many phases there are; each of them gives a clip at least one window if there is room for one at all.
+
+    Over all of them every neighbouring pair (at this scale's spacing) is in a window, also where segments meet, and
+    every frame is the newest one of a window: the paper draws windows uniformly (eq. 7).
+
+    Args:
+        clip: frames of the whole clip, context included.
+        new: frames of a segment.
+        frames, scale: K and s.
+    """
+    return max(1, min(frames, new, clip - window_frames(frames, scale) + 1))
+
+
 def temporal_windows(
     real: Tensor,
     fake: Tensor,
@@ -59,11 +73,12 @@ def temporal_windows(
     frames: int,
     scale: int,
     long_flow: LongFlow | None = None,
+    phase: int = 0,
 ) -> TemporalWindows | None:
     """Builds one temporal scale's windows from buffers of past and new frames.
 
-    Going back from the newest frame, a window ends at every K-th frame as long as it fits into the buffer, at most as
-    far back as the new frames reach.
+    Going back from the newest frame, or from the one ``phase`` frames before it, a window ends at every K-th frame as
+    long as it fits into the buffer, at most as far back as the new frames reach.
 
     Args:
         real, fake: (B, N, 3, H, W), oldest first; the caller detaches past generated frames.
@@ -72,6 +87,7 @@ def temporal_windows(
         frames: K.
         scale: temporal scale s; frames of a window are K**s apart.
         long_flow: flow between frames that are further apart than one; needed where s >= 1.
+        phase: 0 as in the released code, where no window crosses from one segment of K frames into the next.
 
     Returns:
         The windows, or None where the buffer is too short for one.
@@ -82,7 +98,7 @@ def temporal_windows(
     spacing = frames**scale
     span = spacing * (frames - 1)
     last = real.shape[1] - 1
-    ends = range(last, last - min(real.shape[1] - span, new), -frames)
+    ends = range(last - phase, last - min(real.shape[1] - span, new), -frames)
     if len(ends) == 0:
         return None
     if spacing > 1 and long_flow is None:

@@ -1,0 +1,18 @@
+"""What is told at the start of a run besides weights, losses and unfed parts, which have tests of their own."""
+
+from made_run import street_config
+
+from vid2vid.config import FlowMethod
+from vid2vid.task import Vid2VidTask
+
+
+def test_raft_over_several_frames_runs_in_the_workers_and_is_told() -> None:
+    config = street_config()
+    config.model.lambda_perceptual, config.model.temporal_scales = 0.0, 2
+    config.data.flow, config.data.frame_step = FlowMethod.raft, 3
+    (note,) = Vid2VidTask(config).notes()
+    assert note.startswith("data.flow=raft with data.frame_step=3") and "on the CPU" in note
+    config.data.frame_step = 1
+    assert Vid2VidTask(config).notes() == []
+    config.data.flow, config.data.frame_step = FlowMethod.dis, 3
+    assert Vid2VidTask(config).notes() == []

@@ -1,0 +1,47 @@
+"""What a user should know of a vid2vid run before it starts: told at its start, in the log and in the dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
+from vid2vid.feeding import unfed
+from vid2vid.losses import l1_weight
+
+
+def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptual: bool) -> list[str]:
+    """One line each.
+
+    Args:
+        config: the run's.
+        networks: the task's, by name.
+        has_perceptual: whether the perceptual loss has its network.
+    """
+    found = []
+    model, data = config.model, config.data
+    if model.lambda_perceptual > 0 and not has_perceptual:
+        found.append(
+            "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
+            f"model.lambda_perceptual=0 says that none is wanted); {_instead(model)}"
+        )
+    for part in unfed(config):
+        network, _, rest = part.part.partition(".")
+        count = sum(p.numel() for p in networks[network].get_submodule(rest).parameters())
+        found.append(f"never trained, as no stage feeds it: {part.part} ({count:,} parameters); {part.why}")
+    if data.flow is FlowMethod.raft and data.frame_step > 1:
+        found.append(
+            f"data.flow=raft with data.frame_step={data.frame_step}: the flow over more than one frame is computed by "
+            "the data workers, on the CPU, when a pair is first drawn (check_data flow=true fills the cache for "
+            "neighbouring frames only); data.frame_step=1 or data.flow=dis is faster"
+        )
+    return found
+
+
+def _instead(model: ModelConfig) -> str:
+    if model.lambda_l1 is None:
+        return f"L1 with weight {l1_weight(model):g} takes its place (model.lambda_l1 sets another, 0 none)"
+    if model.lambda_l1 > 0:
+        return f"L1 has the weight model.lambda_l1={model.lambda_l1:g}"
+    return "model.lambda_l1=0, so that only the discriminators compare pictures"

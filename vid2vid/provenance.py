@@ -1,0 +1,82 @@
+"""What an evaluation's figures are of: beside them in ``eval.json``, and the file's name where it is another question.
+
+``eval.json`` is the run's own evaluation: the validation clips of its own data, generated as it was trained to.
+Whatever else is asked for (another split, other data, other clips, another checkpoint) gets a file of its own, the same
+one when the same is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.cli import load_run
+from trainer.configuration import flatten, plain
+from trainer.schema import show
+from vid2vid.config import Vid2VidConfig
+
+OWN = "eval.json"
+
+# Of `data`: how it is read or augmented in training, which no evaluation depends on.
+_INDIFFERENT = ("workers", "flow_cache", "on_bad_file", "scale", "flip", "frame_step", "clips", "start_frames")
+
+
+def facts(
+    config: Vid2VidConfig,
+    clips: int,
+    frames: int,
+    *,
+    resolution: tuple[int, int],
+    split: str = "val",
+    averaged: bool | None = None,
+) -> dict[str, str | int | float]:
+    """Flat, for ``eval.json``.
+
+    Args:
+        config: that the data were built from and the clips generated with.
+        clips, frames: how many clips, and frames in all, were generated.
+        resolution: (height, width) in pixels.
+        averaged: whether the weights were the averaged (EMA) ones; None: as the run keeps them.
+    """
+    data = config.data
+    root = data.root if split == "train" or data.val_root is None else data.val_root
+    averaged = config.trainer.ema is not None if averaged is None else averaged
+    return {
+        "split": split,
+        "data": data.kind.name,
+        **({} if root is None else {"data_root": root}),
+        "clips": clips,
+        "frames": frames,
+        "first_frame": config.model.first_frame.name,
+        "resolution": f"{resolution[0]}x{resolution[1]}",
+        "weights": "EMA" if averaged else "raw",
+        "flow": data.flow.name,
+    }
+
+
+def changed_data(run_dir: Path, config: Vid2VidConfig) -> dict[str, str]:
+    """Settings of the data that differ from the run's own, ``data.key`` -> value; none where there is no run."""
+    if not (run_dir / "config.yaml").is_file():
+        return {}
+    stored: Vid2VidConfig = load_run(run_dir, {"vid2vid": Vid2VidConfig})
+    before, now = (flatten({"data": plain(c.data)}) for c in (stored, config))
+    skipped = {f"data.{name}" for name in _INDIFFERENT}
+    return {key: show(value) for key, value in now.items() if key not in skipped and before.get(key) != value}
+
+
+def file_name(asked: Mapping[str, Any]) -> str:
+    """Of the record of an evaluation.
+
+    Args:
+        asked: what differs from the run's own evaluation; empty for that one.
+    """
+    if not asked:
+        return OWN
+    split = asked.get("split", "val")
+    if set(asked) == {"split"}:
+        return f"eval-{split}.json"
+    text = json.dumps({key: str(value) for key, value in asked.items()}, sort_keys=True)
+    return f"eval-{split}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}.json"
