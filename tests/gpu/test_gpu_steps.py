@@ -151,7 +151,7 @@ def test_a_warp_is_exact_under_autocast(device: str) -> None:
     assert float((made.cpu().double() - expected).abs().max()) < 2e-3
 
 
-@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", BOTH)
 def test_flow_has_no_grid_under_autocast(device: str) -> None:
     """bf16 has eight bits: at 30 pixels steps of 0.16. The heads compute in fp32."""
     torch.manual_seed(0)
