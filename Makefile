@@ -8,13 +8,14 @@ INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--con
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow test-oldest lint clean pinned
+.PHONY: help setup demo gpu test test-slow test-oldest lint clean pinned
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
 	@echo "make test         run the tests without the slow and the GPU ones, with coverage"
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
+	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
 	@echo "make lint         ruff and pyright"
 	@echo "make setup        only install into $(VENV); CONSTRAINTS=constraints.txt: the versions of BENCHMARKS.md"
 	@echo "make clean        remove environments and caches; runs/ stays"
@@ -23,6 +24,9 @@ setup: $(VENV)/core.stamp $(if $(CONSTRAINTS),pinned)
 
 demo: $(VENV)/core.stamp
 	$(BIN)/python scripts/demo.py
+
+gpu: $(VENV)/dev.stamp
+	$(BIN)/python scripts/gpu.py
 
 test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "not slow and not gpu" \

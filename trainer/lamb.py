@@ -70,7 +70,8 @@ class Lamb(torch.optim.Optimizer):
         foreach.add_(first, grads, alpha=1.0 - group["betas"][0])
         foreach.mul_(second, keep2)
         foreach.addcmul_(second, grads, grads, value=1.0 - group["betas"][1])
-        foreach.add_(steps, torch.where(bad, 0.0, 1.0))
+        # A list: torch would read a single tensor to add it as a number, and wait for the device.
+        foreach.add_(steps, [torch.where(bad, 0.0, 1.0)] * len(steps))
 
         counted = torch.stack(steps).clamp(min=1.0)
         correction1, correction2 = (_correction(beta, counted) for beta in group["betas"])

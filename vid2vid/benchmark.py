@@ -205,24 +205,37 @@ def _bf16(device: torch.device) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16)
 
 
-def measure(size: WindowSize, repeats: int, device: torch.device, compiled: bool = False) -> dict[str, Timing]:
+def measure(
+    size: WindowSize,
+    repeats: int,
+    device: torch.device,
+    compiled: bool = False,
+    half: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Timing]:
     """Times the variants in turn, ``repeats`` times after one unmeasured round, so that other load hits all alike.
 
     Args:
         size: the window.
         repeats: measured rounds.
         device: where.
-        compiled: also compile the networks (on CUDA).
+        compiled: compile the networks (on CUDA), and time only them.
+        half: time the frame-by-frame loop in bf16, too.
+        layout: of the networks' weights.
 
     Returns:
         Timings by variant; ``frame by frame fp32`` is the one to compare with.
     """
     window = Window(size, device)
+    for network in (window.generator, window.judge):
+        network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     variants: dict[str, tuple[Callable[[Window, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
         BASELINE: (frame_by_frame, nullcontext),
         "vivid fp32": (ours, nullcontext),
         "vivid bf16": (ours, _bf16(device)),
     }
+    if half:
+        variants[BASELINE_HALF] = (frame_by_frame, _bf16(device))
     if compiled:
         variants = {"vivid bf16 compiled": (ours, _bf16(device))}
         window.generator.compile()
@@ -238,7 +251,7 @@ def measure(size: WindowSize, repeats: int, device: torch.device, compiled: bool
     return timings
 
 
-BASELINE = "frame by frame fp32"
+BASELINE, BASELINE_HALF = "frame by frame fp32", "frame by frame bf16"
 
 
 def report(size: WindowSize, timings: dict[str, Timing]) -> list[str]:

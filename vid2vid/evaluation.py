@@ -76,7 +76,7 @@ def generate_segments(
     for start in range(begin, length, segment):
         stop = min(start + segment, length)
         # The first label map stands in for those before the clip.
-        window = torch.arange(start - context, stop).clamp(min=0)
+        window = torch.arange(start - context, stop, device=next(iter(condition.values())).device).clamp(min=0)
         part = {k: v[:, window] for k, v in condition.items()}
         with torch.inference_mode(), amp():
             output = generator(

@@ -86,7 +86,11 @@ class Rollout:
         Raises:
             DataError: ``first_frame=real`` and the frame has no ``image``; a label id without a channel.
         """
-        batch = {k: torch.as_tensor(frame[k]).to(self.device)[None, None] for k in ENCODED if frame.get(k) is not None}
+        batch = {
+            k: torch.as_tensor(frame[k]).to(self.device, non_blocking=True)[None, None]
+            for k in ENCODED
+            if frame.get(k) is not None
+        }
         source = self.encoder.encode(batch)
         while len(self._sources) < self.context:  # only before frame 0: its labels stand in for those before it
             self._sources.append(source)
@@ -117,7 +121,7 @@ class Rollout:
                 f"first_frame=real needs the first {self.context} real frames, but frame {self.frame} of the source "
                 "has no image; use first_frame=model, or a source with images"
             )
-        image = torch.as_tensor(frame["image"]).to(self.device)
+        image = torch.as_tensor(frame["image"]).to(self.device, non_blocking=True)
         self._real.append(images_to_float(image))
         self.frame += 1
         if self.frame == self.context:

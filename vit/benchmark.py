@@ -7,6 +7,7 @@ within a round, so that load which comes and goes hits all alike.
 
 from __future__ import annotations
 
+import copy
 import random
 import statistics
 import time
@@ -64,13 +65,32 @@ class Step:
         model: in training mode.
         case: batch and precision.
         images, labels: (B, 3, H, W), (B,).
+        optimizer: of the model's parameters; None makes one.
     """
 
-    def __init__(self, model: nn.Module, case: Case, images: Tensor, labels: Tensor) -> None:
-        self.model, self.images, self.labels = model, images, labels
+    def __init__(
+        self,
+        model: nn.Module,
+        case: Case,
+        images: Tensor,
+        labels: Tensor,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.model, self.case, self.images, self.labels = model, case, images, labels
         device = images.device.type
         self.amp: Callable[[], Any] = (lambda: torch.autocast(device, torch.bfloat16)) if case.bf16 else nullcontext
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+        self.optimizer = optimizer or torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+
+    def compiled(self, by_block: bool = False) -> Step:
+        """The same step compiled at its first call: the whole network, with the same weights and optimiser; or of a
+        copy each block for itself, which is compiled once for all of them."""
+        if not by_block:
+            whole: Any = torch.compile(self.model, dynamic=False)
+            return Step(whole, self.case, self.images, self.labels, self.optimizer)
+        model: Any = copy.deepcopy(self.model)
+        for block in model.blocks:
+            block.compile(dynamic=False)
+        return Step(model, self.case, self.images, self.labels)
 
     def __call__(self) -> Tensor:
         """The loss before the step."""
@@ -105,12 +125,14 @@ def build_steps(
     name = _timm_name(case.model)
     torch.manual_seed(0)
     arch = _architecture(case)
-    other = timm.create_model(name, num_classes=case.classes, img_size=case.side).to(device).train()
+    with torch.device(device):  # where values are drawn in no time
+        other = timm.create_model(name, num_classes=case.classes, img_size=case.side).train()
     images = torch.randn(case.batch, 3, case.side, case.side).to(device)
     labels = torch.randint(0, case.classes, (case.batch,)).to(device)
     models: dict[str, nn.Module] = {TIMM: other}
     for path in paths:
-        model = VisionTransformer(replace(arch, attention=path)).to(device).train()
+        with torch.device(device):
+            model = VisionTransformer(replace(arch, attention=path)).train()
         model.load_state_dict(other.state_dict())
         models[OURS if path is Attention.auto else f"{OURS}, {path.value}"] = model
     if compiled:

@@ -78,7 +78,7 @@ def measure(
         if isinstance(judge, ClassMap):
             logits = judge.scores(logits)
         elif judge is not None:
-            targets = judge.targets(batch["name"], len(classes)).to(device, torch.float32)
+            targets = judge.targets(batch["name"], len(classes)).to(device, torch.float32, non_blocking=True)
         losses = criterion(logits, targets) if judge is None else None
         probabilities = counted.update(logits, targets, weights, losses)
         if gallery is not None:

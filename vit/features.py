@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.errors import DataError
+from vit.collected import Collected
 
 BIAS = 100.0  # value of the constant feature: so large that its coefficient is almost free of the penalty
 L2 = 2.0**10
@@ -57,16 +58,16 @@ def extract(
     Raises:
         DataError: samples have several labels.
     """
-    xs, ys = [], []
+    collected = Collected(device)
     for batch in batches:
         if batch["label"].ndim != 1:
             raise DataError("few-shot, k-NN and probe need one label per picture; this data has several")
-        kept = batch["weight"] > 0 if "weight" in batch else torch.ones(len(batch["label"]), dtype=torch.bool)
+        labels = batch["label"]
+        kept = batch["weight"] > 0 if "weight" in batch else torch.ones_like(labels, dtype=torch.bool)
         with amp():
             found = model.representation(prepare(batch["image"].to(device)))
-        xs.append(found.float().cpu()[kept.cpu()])
-        ys.append(batch["label"].cpu()[kept.cpu()].long())
-    return Features(torch.cat(xs), torch.cat(ys))
+        collected.add(kept, found.float(), labels.long())
+    return Features(*collected.columns())
 
 
 # Few-shot least squares

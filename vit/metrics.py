@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vit.collected import Collected
+
 BINS = 15  # of the calibration error (Guo et al., 2017)
 CONFUSION_CLASSES = 1000  # up to so many classes the whole confusion matrix is kept
 
@@ -146,8 +148,7 @@ class MultiLabel:
         self.num_classes, self.device = num_classes, torch.device(device)
         self._totals = torch.zeros(3, dtype=torch.float64, device=device)  # exact matches, loss, samples
         self._classes = torch.zeros(3, num_classes, dtype=torch.float64, device=device)  # tp, fp, fn
-        self._scores: list[Tensor] = []
-        self._truth: list[Tensor] = []
+        self._samples = Collected(device)  # scores, truth
 
     def update(self, logits: Tensor, targets: Tensor, weights: Tensor, losses: Tensor | None = None) -> Tensor:
         """Count a batch; arguments and result as for ``SingleLabel.update``, ``targets`` 1 for each label."""
@@ -158,9 +159,7 @@ class MultiLabel:
         self._totals += torch.stack([exact, loss, torch.ones_like(weights)]) @ weights
         for row, mask in enumerate((said & right, said & ~right, ~said & right)):
             self._classes[row] += weights @ mask.double()
-        kept = weights > 0
-        self._scores.append(logits[kept].cpu())
-        self._truth.append(right[kept].cpu())
+        self._samples.add(weights > 0, logits, right)
         return logits.sigmoid()
 
     def combine(self, add: Sum, rank: int = 0, world: int = 1) -> None:
@@ -176,7 +175,8 @@ class MultiLabel:
         own = torch.stack([scores.double(), truth.double()]).to(self.device)
         everyone[:, ends[rank] - len(scores) : ends[rank]] = own
         everyone = add(everyone).cpu()
-        self._scores, self._truth = [everyone[0].float()], [everyone[1] > 0.5]
+        self._samples = Collected()
+        self._samples.add(torch.ones(ends[-1], dtype=torch.bool), everyone[0].float(), everyone[1] > 0.5)
 
     def compute(self) -> dict[str, float]:
         """Metric -> value: ``map`` (mean average precision of the classes that occur), ``f1_micro``, ``f1_macro`` (of
@@ -216,8 +216,8 @@ class MultiLabel:
         return torch.stack([average_precision(scores[:, k], truth[:, k]) for k in range(self.num_classes)])
 
     def _all(self) -> tuple[Tensor, Tensor]:
-        empty = torch.zeros(0, self.num_classes)
-        return torch.cat([empty, *self._scores]), torch.cat([empty.bool(), *self._truth])
+        scores, truth = self._samples.columns() or (torch.zeros(0, self.num_classes),) * 2
+        return scores, truth.bool()
 
 
 def log_probabilities(logits: Tensor, sigmoid: bool) -> Tensor:

@@ -121,7 +121,7 @@ class VisionTransformer(nn.Module):
             return self.pos_embed
         if arch.pos_embed is PosEmbed.learned:
             return resample(self.pos_embed, arch.grid, grid, arch.position_prefix, arch.pos_interp)
-        return sincos2d(grid, arch.width, arch.pos_embed).to(self.pos_embed)
+        return sincos2d(grid, arch.width, arch.pos_embed).to(self.pos_embed, non_blocking=True)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T, D) of ``forward_features`` to features (B, D).

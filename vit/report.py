@@ -6,7 +6,7 @@ Pictures are uint8 tensors (H, W, 3). matplotlib is loaded when the first one is
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from vit.metrics import Bins, MultiLabel, SingleLabel
 
 READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers
 DPI = 100
+_LEFT_OUT = 2  # rank of samples that only fill up a batch; 0: predicted wrongly, 1: rightly
 
 
 @dataclass
@@ -32,37 +33,59 @@ class Shown:
     right: bool
 
 
-@dataclass
 class Gallery:
     """Collects samples to be looked at: those predicted wrongly come first.
 
-    Attributes:
+    What is collected stays on the pictures' device until somebody looks, so that measuring need not wait for it.
+
+    Args:
         classes: names.
         size: how many at most.
     """
 
-    classes: list[str]
-    size: int = 16
-    wrong: list[Shown] = field(default_factory=list)
-    right: list[Shown] = field(default_factory=list)
+    def __init__(self, classes: list[str], size: int = 16) -> None:
+        self.classes, self.size = classes, size
+        self._kept: list[Tensor] = []  # rank, images, targets, predicted class and its probability of each
+        self._shown: list[Shown] | None = None
 
     def add(self, images: Tensor, targets: Tensor, probabilities: Tensor, weights: Tensor) -> None:
         """Offer a batch: (B, C, H, W) uint8, (B, K), (B, K), (B,)."""
-        if len(self.wrong) >= self.size:
-            return
         best, index = probabilities.max(dim=1)
         hit = targets.gather(1, index[:, None]).squeeze(1) > 0
         counted = (weights > 0) & (targets > 0).any(dim=1)
-        rows = zip(counted.tolist(), hit.tolist(), index.tolist(), best.tolist(), strict=True)
-        for i, (counts, right, predicted, probability) in enumerate(rows):
-            kept = self.right if right else self.wrong
-            if counts and len(kept) < self.size:
-                truth = " | ".join(self.classes[k] for k in targets[i].nonzero().flatten()[:3].tolist())
-                kept.append(Shown(images[i].cpu(), truth, self.classes[predicted], probability, right))
+        rank = torch.where(counted, hit.long(), _LEFT_OUT)
+        batch = self._first([rank, images, targets, index, best])
+        if self._kept:
+            batch = self._first([torch.cat(pair) for pair in zip(self._kept, batch, strict=True)])
+        self._kept = batch
+        self._shown = None
+
+    def _first(self, samples: list[Tensor]) -> list[Tensor]:
+        """The ``size`` samples that come first: the wrong ones, then the right ones, each in order of coming."""
+        order = samples[0].argsort(stable=True)[: self.size]
+        return [part.index_select(0, order) for part in samples]
+
+    def shown(self) -> list[Shown]:
+        """What was collected, wrong ones first."""
+        if self._shown is None:
+            self._shown = []
+            for rank, image, row, index, best in zip(*(part.cpu() for part in self._kept), strict=True):
+                if int(rank) != _LEFT_OUT:
+                    truth = " | ".join(self.classes[k] for k in row.nonzero().flatten()[:3].tolist())
+                    self._shown.append(Shown(image, truth, self.classes[int(index)], float(best), bool(rank)))
+        return self._shown
+
+    @property
+    def wrong(self) -> list[Shown]:
+        return [sample for sample in self.shown() if not sample.right]
+
+    @property
+    def right(self) -> list[Shown]:
+        return [sample for sample in self.shown() if sample.right]
 
     def picture(self, columns: int = 4, tile: int = 128) -> Tensor | None:
         """Tiles with prediction, probability and truth, wrong ones first; None where nothing was offered."""
-        shown = [*self.wrong, *self.right][: self.size]
+        shown = self.shown()
         if not shown:
             return None
         tiles = [_tile(item, tile) for item in shown]

@@ -433,7 +433,7 @@ def test_the_command_line(tmp_path: Path, run_train: Callable[..., CompletedProc
 
 @pytest.mark.gpu
 def test_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
-    words = ("trainer.max_steps=6", "schedule.warmup=0", "optim.main.lr=0.003", "loss.class_weight_values={star: 2}")
+    words = ("trainer.max_steps=6", "schedule.warmup=0", "optim.main.lr=0.003", "+loss.class_weight_values={star: 2}")
     found = []
     for device in ("cpu", "cuda"):
         trainer = mu_trainer(tmp_path / device, *words, f"trainer.device={device}", "trainer.tf32=false")

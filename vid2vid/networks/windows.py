@@ -112,7 +112,12 @@ def temporal_windows(
 
     flows = [torch.stack([between(b, a) for a, b in pairwise(w)], dim=1) for w in windows]
     return TemporalWindows(
-        real=torch.cat([real[:, w] for w in windows]),
-        fake=torch.cat([fake[:, w] for w in windows]),
+        real=torch.cat([_frames(real, w) for w in windows]),
+        fake=torch.cat([_frames(fake, w) for w in windows]),
         flow=torch.cat(flows),
     )
+
+
+def _frames(clip: Tensor, numbers: list[int]) -> Tensor:
+    """Frames of (B, N, ...) by their numbers, (B, K, ...). A list as an index would wait for the device."""
+    return torch.stack([clip[:, number] for number in numbers], dim=1)

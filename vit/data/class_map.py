@@ -46,10 +46,10 @@ class ClassMap:
 
         A data class that no model class stands for gets -inf.
         """
-        known = self.target >= 0
-        index = self.target[known].to(logits.device).expand(len(logits), -1)
-        lowest = logits.new_full((len(logits), self.classes), float("-inf"))
-        return lowest.scatter_reduce(1, index, logits[:, known.to(logits.device)], "amax")
+        # Model classes without a data class share one more column, which is dropped: so nothing waits for a device.
+        index = torch.where(self.target >= 0, self.target, self.classes).to(logits.device, non_blocking=True)
+        lowest = logits.new_full((len(logits), self.classes + 1), float("-inf"))
+        return lowest.scatter_reduce(1, index.expand(len(logits), -1), logits, "amax")[:, : self.classes]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""All that one wants to know of a CUDA card in one command: its tests, speeds, real training, exact resuming.
+
+make gpu
+python scripts/gpu.py minutes=8 out=runs/gpu
+python scripts/gpu.py sections=[tests,vit]
+python scripts/gpu.py quick=true                the same on the CPU with tiny sizes: a test of this script
+
+Every section has a process and a time limit of its own; what is known so far is always in gpu.json (all figures, and
+the ends of failed tests' reports) and gpu.md (tables for BENCHMARKS.md) in the folder `out`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from trainer.cli import guarded, parse_args
+from trainer.errors import ConfigError, UserError
+from trainer.schema import did_you_mean
+from trainer.sections import Rows, Section, Series
+
+WORKERS = 12  # data workers of real runs, where there are so many cores
+
+
+# By name: heading and seconds. What is not begun when the time is up is left out, so the order is that of importance.
+SECTIONS: dict[str, tuple[str, float]] = {
+    "card": ("The card", 30),
+    "tests": ("Tests marked gpu", 100),
+    "vit": ("ViT: training step beside timm's", 150),
+    "windows": ("vid2vid: one training window", 40),
+    "generation": ("vid2vid: generation with the paper's networks", 40),
+    "training": ("Real training, with the data pipeline", 140),
+    "resuming": ("SIGKILL, and exact resuming", 65),
+    "kernels": ("The most expensive kernels of a B/16 step", 25),
+}
+
+
+@dataclass
+class Arguments:
+    sections: list[str] = field(default_factory=lambda: list(SECTIONS))  # which, in this order
+    minutes: float = 8.0  # for all of them together
+    out: str = "runs/gpu"  # folder for gpu.json and gpu.md
+    quick: bool = False  # on the CPU, with tiny sizes
+    section: str | None = None  # run this one alone, in this process
+    rows: str | None = None  # with section: the file for its results
+    seconds: float = 600.0  # with section: the time it has
+
+
+def work(name: str, rows: Rows, runs: Path, quick: bool, seconds: float) -> None:
+    """One section, in this process."""
+    import torch
+
+    from trainer import card, trials
+    from vid2vid import benchmark_gpu as vid2vid
+    from vit import benchmark_gpu as vit
+
+    device = torch.device("cpu" if quick else "cuda")
+    workers = max(1, min(WORKERS, (os.cpu_count() or 1) - 2))
+    sections: dict[str, Callable[[], None]] = {
+        "card": lambda: card.about(rows, device, quick),
+        "tests": lambda: card.run_tests(rows, card.marked_files(ROOT / "tests")),
+        "vit": lambda: vit.training_steps(rows, device, quick, seconds),
+        "windows": lambda: vid2vid.windows(rows, device, quick),
+        "generation": lambda: vid2vid.generation(rows, device, quick),
+        "training": lambda: trials.measure_training(
+            rows, runs, [model.train_trial(quick, workers) for model in (vit, vid2vid)], 0.48 * seconds
+        ),
+        "resuming": lambda: trials.measure_resuming(
+            rows, runs, [model.resume_trial(quick) for model in (vit, vid2vid)], seconds - 5
+        ),
+        "kernels": lambda: vit.kernels(rows, device, quick),
+    }
+    sections[name]()
+
+
+def plan(arguments: Arguments) -> list[Section]:
+    """The sections as commands."""
+    options = ["rows={rows}", "seconds={seconds}", f"quick={str(arguments.quick).lower()}"]
+    slower = 3 if arguments.quick else 1  # a CPU
+    return [
+        Section(
+            name,
+            SECTIONS[name][0],
+            [sys.executable, str(Path(__file__).resolve()), f"section={name}", *options],
+            SECTIONS[name][1] * slower,
+        )
+        for name in arguments.sections
+    ]
+
+
+def check(arguments: Arguments) -> None:
+    """Raises what is wrong with the arguments, or with the machine."""
+    wanted = arguments.sections if arguments.section is None else [arguments.section]
+    problems = [
+        f"sections: there is no '{name}'{did_you_mean(name, SECTIONS) or ';'} there are {', '.join(SECTIONS)}"
+        for name in wanted
+        if name not in SECTIONS
+    ]
+    if arguments.minutes <= 0:
+        problems.append(f"minutes={arguments.minutes:g}: must be above 0")
+    if problems:
+        raise ConfigError(problems)
+    import torch
+
+    if not arguments.quick and not torch.cuda.is_available():
+        raise UserError(
+            f"torch {torch.__version__} finds no CUDA device here, and this measures one: run it on a machine that has "
+            "one (nvidia-smi shows it), or try the script itself on the CPU with quick=true"
+        )
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt  # so that the section's processes end, too
+
+
+@guarded
+def main() -> None:
+    arguments = parse_args(Arguments)
+    check(arguments)
+    if arguments.section is not None and arguments.rows is not None:  # one section of a series
+        rows = Path(arguments.rows)
+        work(arguments.section, Rows(rows), rows.parent / arguments.section, arguments.quick, arguments.seconds)
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    with TemporaryDirectory(prefix="vivid-gpu-") as folder:
+        if arguments.section is not None:
+            work(arguments.section, Rows(None), Path(folder), arguments.quick, arguments.seconds)
+            return
+        about = {
+            "title": "Quick run on the CPU, no measurement" if arguments.quick else "CUDA",
+            "command": " ".join(["python", "scripts/gpu.py", *sys.argv[1:]]),
+        }
+        out = Path(arguments.out).expanduser()
+        series = Series(out, Path(folder), "gpu", about, arguments.minutes, lambda line: print(line, flush=True))
+        record = series.run(plan(arguments))
+    if any(entry["outcome"] != "done" for entry in record["sections"]):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

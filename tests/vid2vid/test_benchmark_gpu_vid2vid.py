@@ -1,0 +1,54 @@
+"""What make gpu measures of vid2vid, on the CPU with tiny sizes; and memory that runs out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from kept_rows import Kept
+
+from train import SCHEMAS, TASKS
+from trainer.cli import compose
+from vid2vid import benchmark_gpu
+from vid2vid.rollout import Rollout
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.slow
+def test_windows_are_measured_beside_the_loop_of_the_same_precision() -> None:
+    rows = Kept()
+    benchmark_gpu.windows(rows, CPU, True)
+    found = {row["variant"]: row["ratio to frame by frame"] for row in rows.rows}
+    assert found["frame by frame fp32"] == found["frame by frame bf16"] == 1.0
+    assert set(found) > {"vivid fp32", "vivid bf16", "vivid bf16, channels last"}
+    assert all(row["ms"] > 0 and row["frames/s"] > 0 for row in rows.rows)
+
+
+def test_generation_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, original = Kept(), Rollout.step
+
+    def step(self: Rollout, frame: Any) -> Any:
+        if self.scales == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, frame)
+
+    monkeypatch.setattr(Rollout, "step", step)
+    benchmark_gpu.generation(rows, CPU, True)
+    assert {(row["size"], row["precision"]) for row in rows.rows} == {
+        (size, precision) for size in ("32x64", "64x128") for precision in ("bf16", "fp32", "bf16, channels last")
+    }
+    for row in rows.rows:
+        if row["scales"] == 3:
+            assert row["note"] == "out of memory"
+        else:
+            assert row["frames/s"] > 0 and row["latency ms"] > 0 and row["peak GB"] is None
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_trials_are_runs_that_can_be_run(quick: bool) -> None:
+    for trial in (benchmark_gpu.train_trial(quick, 4), benchmark_gpu.resume_trial(quick)):
+        for words in (trial.words, [*trial.words, *trial.plainer]):
+            config = compose([*words, f"name={trial.name}"], SCHEMAS)
+            assert not TASKS[config.task].problems(config)
