@@ -2,7 +2,7 @@
 
 make gpu
 python scripts/gpu.py minutes=8 out=runs/gpu
-python scripts/gpu.py sections=[tests,vit]
+python scripts/gpu.py sections=[tests,vit] models=[L/16]
 python scripts/gpu.py quick=true                the same on the CPU with tiny sizes: a test of this script
 
 Every section has a process and a time limit of its own; what is known so far is always in gpu.json (all figures, and
@@ -28,15 +28,16 @@ from trainer.errors import ConfigError, UserError
 from trainer.schema import did_you_mean
 from trainer.sections import Rows, Section, Series
 
+MODELS = ("S/16", "B/16", "L/16")  # of the section vit
 WORKERS = 12  # data workers of real runs, where there are so many cores
 
 
 # By name: heading and seconds. What is not begun when the time is up is left out, so the order is that of importance.
 SECTIONS: dict[str, tuple[str, float]] = {
     "card": ("The card", 30),
-    "tests": ("Tests marked gpu", 100),
-    "vit": ("ViT: training step beside timm's", 150),
-    "windows": ("vid2vid: one training window", 40),
+    "tests": ("Tests marked gpu", 110),
+    "vit": ("ViT: training step beside timm's", 130),
+    "windows": ("vid2vid: one training window", 75),
     "generation": ("vid2vid: generation with the paper's networks", 40),
     "training": ("Real training, with the data pipeline", 140),
     "resuming": ("SIGKILL, and exact resuming", 65),
@@ -49,14 +50,16 @@ class Arguments:
     sections: list[str] = field(default_factory=lambda: list(SECTIONS))  # which, in this order
     minutes: float = 8.0  # for all of them together
     out: str = "runs/gpu"  # folder for gpu.json and gpu.md
+    models: list[str] = field(default_factory=lambda: list(MODELS))
     quick: bool = False  # on the CPU, with tiny sizes
     section: str | None = None  # run this one alone, in this process
     rows: str | None = None  # with section: the file for its results
     seconds: float = 600.0  # with section: the time it has
 
 
-def work(name: str, rows: Rows, runs: Path, quick: bool, seconds: float) -> None:
+def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
     """One section, in this process."""
+    quick, seconds = arguments.quick, arguments.seconds
     import torch
 
     from trainer import card, trials
@@ -68,8 +71,8 @@ def work(name: str, rows: Rows, runs: Path, quick: bool, seconds: float) -> None
     sections: dict[str, Callable[[], None]] = {
         "card": lambda: card.about(rows, device, quick),
         "tests": lambda: card.run_tests(rows, card.marked_files(ROOT / "tests")),
-        "vit": lambda: vit.training_steps(rows, device, quick, seconds),
-        "windows": lambda: vid2vid.windows(rows, device, quick),
+        "vit": lambda: vit.training_steps(rows, device, quick, seconds, arguments.models),
+        "windows": lambda: vid2vid.windows(rows, device, quick, seconds),
         "generation": lambda: vid2vid.generation(rows, device, quick),
         "training": lambda: trials.measure_training(
             rows, runs, [model.train_trial(quick, workers) for model in (vit, vid2vid)], 0.48 * seconds
@@ -85,6 +88,7 @@ def work(name: str, rows: Rows, runs: Path, quick: bool, seconds: float) -> None
 def plan(arguments: Arguments) -> list[Section]:
     """The sections as commands."""
     options = ["rows={rows}", "seconds={seconds}", f"quick={str(arguments.quick).lower()}"]
+    options += [f"models=[{','.join(arguments.models)}]"]
     slower = 3 if arguments.quick else 1  # a CPU
     return [
         Section(
@@ -104,6 +108,11 @@ def check(arguments: Arguments) -> None:
         f"sections: there is no '{name}'{did_you_mean(name, SECTIONS) or ';'} there are {', '.join(SECTIONS)}"
         for name in wanted
         if name not in SECTIONS
+    ]
+    problems += [
+        f"models: '{name}' is not measured; there are {', '.join(MODELS)}"
+        for name in arguments.models
+        if name not in MODELS
     ]
     if arguments.minutes <= 0:
         problems.append(f"minutes={arguments.minutes:g}: must be above 0")
@@ -128,12 +137,12 @@ def main() -> None:
     check(arguments)
     if arguments.section is not None and arguments.rows is not None:  # one section of a series
         rows = Path(arguments.rows)
-        work(arguments.section, Rows(rows), rows.parent / arguments.section, arguments.quick, arguments.seconds)
+        work(arguments.section, Rows(rows), rows.parent / arguments.section, arguments)
         return
     signal.signal(signal.SIGTERM, _stop)
     with TemporaryDirectory(prefix="vivid-gpu-") as folder:
         if arguments.section is not None:
-            work(arguments.section, Rows(None), Path(folder), arguments.quick, arguments.seconds)
+            work(arguments.section, Rows(None), Path(folder), arguments)
             return
         about = {
             "title": "Quick run on the CPU, no measurement" if arguments.quick else "CUDA",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,9 +41,13 @@ class WindowSize:
 
 @dataclass
 class Timing:
-    """Seconds per repeat of generator forward, losses forward, generator backward, D's backward and steps; peak GB."""
+    """Seconds per repeat of generator forward, losses forward, generator backward, D's backward and steps; peak GB.
+
+    ``first`` is the unmeasured round, in which kernels are chosen or compiled.
+    """
 
     parts: list[list[float]] = field(default_factory=list)
+    first: float = 0.0
     peak: float = 0.0
 
     @property
@@ -205,12 +209,15 @@ def _bf16(device: torch.device) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16)
 
 
+BASELINE, BASELINE_HALF, OURS, OURS_HALF = "frame by frame fp32", "frame by frame bf16", "vivid fp32", "vivid bf16"
+
+
 def measure(
     size: WindowSize,
     repeats: int,
     device: torch.device,
     compiled: bool = False,
-    half: bool = False,
+    variants: Sequence[str] = (BASELINE, OURS, OURS_HALF),
     layout: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Timing]:
     """Times the variants in turn, ``repeats`` times after one unmeasured round, so that other load hits all alike.
@@ -220,38 +227,37 @@ def measure(
         repeats: measured rounds.
         device: where.
         compiled: compile the networks (on CUDA), and time only them.
-        half: time the frame-by-frame loop in bf16, too.
+        variants: of ``BASELINE``, ``BASELINE_HALF``, ``OURS``, ``OURS_HALF``.
         layout: of the networks' weights.
 
     Returns:
-        Timings by variant; ``frame by frame fp32`` is the one to compare with.
+        Timings by variant; those called frame by frame are what the others are compared with.
     """
     window = Window(size, device)
     for network in (window.generator, window.judge):
         network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-    variants: dict[str, tuple[Callable[[Window, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
+    ways: dict[str, tuple[Callable[[Window, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
         BASELINE: (frame_by_frame, nullcontext),
-        "vivid fp32": (ours, nullcontext),
-        "vivid bf16": (ours, _bf16(device)),
+        OURS: (ours, nullcontext),
+        OURS_HALF: (ours, _bf16(device)),
+        BASELINE_HALF: (frame_by_frame, _bf16(device)),
     }
-    if half:
-        variants[BASELINE_HALF] = (frame_by_frame, _bf16(device))
+    ways = {name: ways[name] for name in variants}
     if compiled:
-        variants = {"vivid bf16 compiled": (ours, _bf16(device))}
+        ways = {"vivid bf16 compiled": (ours, _bf16(device))}
         window.generator.compile()
         window.judge.compile()
-    timings = {name: Timing() for name in variants}
+    timings = {name: Timing() for name in ways}
     for repeat in range(repeats + 1):
-        for name, (run, amp) in variants.items():
+        for name, (run, amp) in ways.items():
             with peak_memory(device) as peak:
                 parts = run(window, amp)
-            if repeat > 0:
-                timings[name].parts.append(parts)
-                timings[name].peak = max([timings[name].peak, *peak])
+            if repeat == 0:
+                timings[name].first = sum(parts)
+                continue
+            timings[name].parts.append(parts)
+            timings[name].peak = max([timings[name].peak, *peak])
     return timings
-
-
-BASELINE, BASELINE_HALF = "frame by frame fp32", "frame by frame bf16"
 
 
 def report(size: WindowSize, timings: dict[str, Timing]) -> list[str]:

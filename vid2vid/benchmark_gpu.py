@@ -14,7 +14,7 @@ from trainer.cli import compose
 from trainer.memory import is_out_of_memory, release
 from trainer.sections import Rows
 from trainer.trials import Trial
-from vid2vid.benchmark import BASELINE, BASELINE_HALF, WindowSize, measure
+from vid2vid.benchmark import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.networks import Generator
@@ -60,33 +60,57 @@ def _settings(device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
-def windows(rows: Rows, device: torch.device, quick: bool) -> None:
-    """Rows for each size: a training window frame by frame, as the original trains it, and ours."""
+def windows(rows: Rows, device: torch.device, quick: bool, seconds: float) -> None:
+    """Rows for each size: a training window frame by frame, as the original trains it, and ours.
+
+    Args:
+        device: the card, or the CPU where it is quick.
+        seconds: that there are. cuDNN's search for the fastest kernels takes most of them; what would not fit is left
+            out, and a note says so.
+    """
     _settings(device)
     rows.note(
         "One training window of 6 frames, one clip, ngf 64, ndf 64, 35 labels and an edge; losses of D_I and flow, one "
-        "update of each network. fp32 with TF32. Medians of interleaved rounds."
+        "update of each network. fp32 with TF32. Medians of interleaved rounds; first: the round in which cuDNN "
+        "searches for kernels."
     )
+    until = time.perf_counter() + 0.9 * seconds
     sizes = [QUICK] if quick else [WindowSize(height=h, width=w, ngf=64, ndf=64) for h, w in SIZES]
+    took = 0.0
     for size in sizes:
-        try:
-            timings = measure(size, 1 if quick else ROUNDS, device, half=True)
-            last = measure(size, 1 if quick else ROUNDS, device, layout=torch.channels_last)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            rows.row("windows", size=f"{size.height}x{size.width}", variant="out of memory")
-            continue
-        finally:
-            release(device)
-        timings["vivid bf16, channels last"] = last["vivid bf16"]
-        for name, timing in timings.items():
-            base = timings[BASELINE_HALF if "bf16" in name else BASELINE]
-            rows.row(
-                "windows", size=f"{size.height}x{size.width}", variant=name, ms=1000 * timing.total,
-                **{"ratio to frame by frame": timing.total / base.total, "frames/s": size.frames / timing.total},
-                **{"peak GB": timing.peak or None},
-            )  # fmt: skip
+        base: Timing | None = None
+        for variants, layout in (
+            ((BASELINE_HALF, OURS_HALF), torch.contiguous_format),
+            ((OURS_HALF,), torch.channels_last),
+            ((BASELINE, OURS), torch.contiguous_format),
+        ):
+            suffix = ", channels last" if layout is torch.channels_last else ""
+            begin = time.perf_counter()
+            if begin + took > until:
+                names = ", ".join(name + suffix for name in variants)
+                rows.note(f"{size.height}x{size.width}, {names}: left out, as the time would not suffice.")
+                continue
+            try:
+                timings = measure(size, 1 if quick else ROUNDS, device, variants=variants, layout=layout)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                timings = {}
+                rows.row(
+                    "windows", size=f"{size.height}x{size.width}", variant=f"{variants[-1]}{suffix}: out of memory"
+                )
+            finally:
+                release(device)
+            took = time.perf_counter() - begin
+            if not suffix:
+                base = timings.get(variants[0])
+            for name, timing in timings.items():
+                rows.row(
+                    "windows", size=f"{size.height}x{size.width}", variant=name + suffix, ms=1000 * timing.total,
+                    **{"ratio to frame by frame": timing.total / base.total if base is not None else None},
+                    **{"frames/s": size.frames / timing.total},
+                    **{"peak GB": timing.peak or None, "first in s": timing.first},
+                )  # fmt: skip
 
 
 def generation(rows: Rows, device: torch.device, quick: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,19 +74,22 @@ class _Clock:
         self.per_block = seconds / depth
 
 
-def training_steps(rows: Rows, device: torch.device, quick: bool, seconds: float) -> None:
+def training_steps(
+    rows: Rows, device: torch.device, quick: bool, seconds: float, models: Sequence[str] = MODELS["cuda"]
+) -> None:
     """Rows for each model: timm's step and ours, eager and compiled, interleaved in one process, from the same weights.
 
     Args:
         device: the card, or the CPU where it is quick.
         seconds: that there are; compilation that would not fit is left out, and a note says so.
+        models: where it is not quick.
     """
     rows.note(
         "Forward, loss, backward and fused AdamW in bf16 at 224 px, medians of interleaved rounds in one process, same "
         "weights; GB: what a step takes beyond weights and the optimiser's state; MFU of the dense bf16 peak."
     )
     clock = _Clock(time.perf_counter() + 0.8 * seconds)
-    cases = [QUICK] if quick else [Case(model, _batch(model, device)) for model in MODELS["cuda"]]
+    cases = [QUICK] if quick else [Case(model, _batch(model, device)) for model in models]
     for case in cases:
         while not _attempt(rows, case, device, clock, quick):
             if case.batch // 2 < SMALLEST:

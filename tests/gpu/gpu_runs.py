@@ -17,6 +17,8 @@ from trainer.nonfinite import network_tensors
 
 # The CPU's turn shows that a test itself is in order; what it looks for can only happen on a card.
 BOTH = [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]
+# Of the kernels that cuDNN would compare for each convolution: its search takes most of the time of such small runs.
+torch.backends.cudnn.benchmark_limit = 2
 QUIET = (
     "logger.tensorboard=false", "logger.curves=false", "trainer.log_every=100000", "trainer.eval_every=0",
     "trainer.micro_batch=null", "trainer.visuals_every=0", "data.workers=0",
