@@ -197,7 +197,9 @@ def kernels(rows: Rows, device: torch.device, quick: bool) -> None:
         step()
     cuda, count = device.type == "cuda", 3
     activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if cuda else [])]) as profile:
+    with torch.profiler.profile(
+        activities=[activity.CPU, *([activity.CUDA] if cuda else [])], acc_events=True
+    ) as profile:
         for _ in range(count):
             step()
         if cuda:
