@@ -86,12 +86,16 @@ def test_script_commands_name_scripts_and_arguments() -> None:
 
 
 def test_make_targets_exist() -> None:
-    targets = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(TARGET.findall(makefile))
     assert targets >= {"setup", "demo", "test", "lint", "clean"}
     for path in DOCUMENTS:
         for words in commands(path):
             if words[0] == "make":
-                assert set(words[1:]) <= targets, f"{path.name}: {' '.join(words)}"
+                settings = dict(word.split("=") for word in words[1:] if "=" in word)
+                assert {word for word in words[1:] if "=" not in word} <= targets, f"{path.name}: {' '.join(words)}"
+                assert all(f"$({name})" in makefile for name in settings), f"{path.name}: {' '.join(words)}"
+                assert all((ROOT / value).exists() for value in settings.values()), f"{path.name}: {' '.join(words)}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
