@@ -149,7 +149,7 @@ class Watch(TorchDispatchMode):
         frame = sys._getframe(1)
         while frame is not None:
             path = Path(frame.f_code.co_filename)
-            if path.is_relative_to(ROOT) and path != Path(__file__) and ".venv" not in path.parts:
+            if path.is_relative_to(ROOT) and path != Path(__file__) and "site-packages" not in path.parts:
                 name = path.relative_to(ROOT).as_posix()
                 return f"{name}:{frame.f_code.co_name}", f"{name}:{frame.f_lineno} in {frame.f_code.co_name}"
             frame = frame.f_back

@@ -10,7 +10,9 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -221,7 +223,9 @@ def _write_torch(model: nn.Module, path: Path, example: Tensor, dynamic: bool, d
 
 
 def _run_torch(path: Path) -> Run:
-    return torch.export.load(path).module()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of buffers that it maps; the graph is compared
+        return torch.export.load(path).module()
 
 
 def _write_onnx(model: nn.Module, path: Path, example: Tensor, dynamic: bool, description: dict[str, Any]) -> None:
@@ -250,20 +254,16 @@ def _run_onnx(path: Path) -> Run:
     return lambda image: torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
 
 
-class _traced:
-    """What tracing raises, in words that help."""
-
-    def __init__(self, dynamic: bool) -> None:
-        self.dynamic = dynamic
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
+@contextmanager
+def _traced(dynamic: bool) -> Iterator[None]:
+    """What tracing raises, in words that help; its warnings are of torch's own doing, and the graph is compared."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        remedy = "; batch=1 makes the graph for one picture at a time" if self.dynamic else ""
+        remedy = "; batch=1 makes the graph for one picture at a time" if dynamic else ""
         raise UserError(f"the network cannot be exported ({type(error).__name__}: {reason}){remedy}") from error
 
 

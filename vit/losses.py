@@ -75,7 +75,7 @@ class Criterion:
         if not self.independent:
             log_p = F.log_softmax(logits, dim=-1)
             if self.kind is LossKind.focal:
-                log_p = (1 - log_p.exp()).clamp_min(0).pow(self.gamma) * log_p
+                log_p = _focal(log_p, self.gamma)
             loss = -(smooth * log_p).sum(-1)
         else:
             loss = self._binary(logits, smooth, weights if self.multilabel else None)
@@ -94,7 +94,7 @@ class Criterion:
         """(B, K): each class's own binary cross entropy; weights go with its positive half, as torch's pos_weight."""
         positive, negative = F.logsigmoid(logits), F.logsigmoid(-logits)
         if self.kind is LossKind.focal:
-            positive, negative = (x * (1 - x.exp()).clamp_min(0).pow(self.gamma) for x in (positive, negative))
+            positive, negative = _focal(positive, self.gamma), _focal(negative, self.gamma)
         if weights is not None:
             positive = positive * weights
         return -(targets * positive + (1 - targets) * negative)
@@ -140,6 +140,12 @@ def class_weights(config: LossConfig, classes: Sequence[str], counts: Sequence[i
     for name, value in config.class_weight_values.items():
         weights[list(classes).index(name)] *= value
     return weights.float()
+
+
+def _focal(log_p: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma log p. Where p rounds to 1, a power below 1 has no derivative: the term and its gradient are 0."""
+    rest = -torch.expm1(log_p)
+    return rest.clamp_min(torch.finfo(rest.dtype).tiny).pow(gamma) * log_p
 
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:

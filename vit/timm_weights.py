@@ -101,6 +101,7 @@ def filled(
         "state_dict": dict(state),
         "num_classes": num_classes if keep else -1,  # another number: timm then asks for no head
         "input_size": (in_channels, *(own.get("input_size") or (3, 224, 224))[1:]),
+        "first_conv": None,  # fitted above; older timms would take any other number of channels for a new convolution
     }
     try:
         with warnings.catch_warnings():

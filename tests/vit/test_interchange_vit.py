@@ -258,7 +258,8 @@ def test_timm_models_compute_the_same_here(case, tmp_path):
     channels = options.get("in_chans", 3)
     mean, std = (MEAN + MEAN)[:channels], (STD + STD)[:channels]
     config = {"mean": mean, "std": std, "interpolation": "bilinear", "crop_pct": 0.75}
-    save_for_hf(theirs, tmp_path / "a", safe_serialization=True, data_config=config)
+    theirs.pretrained_cfg = {**theirs.pretrained_cfg, **config, "input_size": (channels, 32, 32)}
+    save_for_hf(theirs, tmp_path / "a", model_args=options, safe_serialization=True)
     found = read(tmp_path / "a")
     size = options["img_size"] if isinstance(options["img_size"], tuple) else (32, 32)
     pictures = images(channels, *size)

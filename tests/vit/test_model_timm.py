@@ -194,15 +194,18 @@ def test_gradients():
 
 
 def test_weight_decay_and_depths_agree_with_timm():
-    """timm spares the same tokens, and its group matcher orders the layers alike."""
+    """timm spares the same tokens (older ones not the registers), and its group matcher orders the layers alike."""
     from timm.models import VisionTransformer as Timm
     from timm.models import group_parameters
 
     theirs = Timm(img_size=32, patch_size=8, embed_dim=64, depth=2, num_heads=4, num_classes=7, reg_tokens=2)
     ours = VisionTransformer(architecture(dataclasses.replace(SMALL, registers=2), 7, 3, (32, 32)))
-    assert ours.no_weight_decay() == set(theirs.no_weight_decay()) - {"dist_token"}
-    groups = group_parameters(theirs, theirs.group_matcher(), reverse=True)
+    assert ours.no_weight_decay() == {"cls_token", "pos_embed", "reg_token"}
+    assert set(theirs.no_weight_decay()) - {"dist_token"} | {"reg_token"} == ours.no_weight_decay()
     ids = ours.layer_ids()
+    assert ids["reg_token"] == ids["cls_token"] == 0
+    groups = group_parameters(theirs, theirs.group_matcher(), reverse=True)
+    groups.pop("reg_token")  # older ones take it for a part of the head
     for one in groups:
         for other in groups:
             if groups[one] < groups[other]:

@@ -68,7 +68,7 @@ def test_a_transparent_palette_colour_and_grey_with_alpha() -> None:
     palette = orange().quantize(2)
     data = encoded(palette, "PNG", transparency=palette.getpixel((0, 0)))
     assert means(data) == [255] * 3
-    grey = Image.fromarray(np.dstack([np.full((4, 4), 90, np.uint8), np.zeros((4, 4), np.uint8)]), "LA")
+    grey = Image.fromarray(np.dstack([np.full((4, 4), 90, np.uint8), np.zeros((4, 4), np.uint8)]))
     assert means(encoded(grey, "PNG")) == [255] * 3
 
 
