@@ -97,11 +97,17 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
     Raises:
         ConfigError, DataError: as `build_dataset`.
     """
-    if config.data.kind not in (DataKind.folders, DataKind.cityscapes):
-        return config
-    from vid2vid.data.folders import settled as settled_folders
+    match config.data.kind:
+        case DataKind.street:
+            return config
+        case DataKind.video:
+            from vid2vid.data.video import settled as settled_pictures
 
-    return settled_folders(config)
+            return settled_pictures(config)
+        case DataKind.folders | DataKind.cityscapes:
+            from vid2vid.data.folders import settled as settled_folders
+
+            return settled_folders(config)
 
 
 def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:

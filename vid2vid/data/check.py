@@ -15,9 +15,10 @@ import torch
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
+from vid2vid.data import settled
 from vid2vid.data.advice import give_advice
 from vid2vid.data.colours import Colour
-from vid2vid.data.folders import FolderSequence, sequences_of_split, settled
+from vid2vid.data.folders import FolderSequence, sequences_of_split
 from vid2vid.data.frames import FrameSequence, RawFrame, shown
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
@@ -111,10 +112,10 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
             "data=street is rendered, there are no files to check; "
             "name your data: data=folders data.root=PATH (or data=cityscapes, data=video)"
         )
+    config = settled(config)
     if config.data.kind is DataKind.video:
         train, val = (videos_of_split(config, split, 1) for split in ("train", "val"))
     else:
-        config = settled(config)
         train, val = (sequences_of_split(config, split) for split in ("train", "val"))
     spans = {_span(s) for s in train}
     return [("train", s) for s in train] + [("val", s) for s in val if _span(s) not in spans]
