@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import OnBadFile, SourceKind, Vid2VidConfig
+from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad, streams
 from vid2vid.data.ranges import as_span
@@ -209,6 +209,11 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     if found is None:
         return picture_sequences(root, config)
     files, names = found
+    if config.data.flow is FlowMethod.precomputed and config.data.fps is not None:
+        raise ConfigError(
+            f"data.flow=precomputed is between neighbouring frames of a file, data.fps={config.data.fps:g} leaves some "
+            "out and repeats others: set data.fps=null, or data.flow=dis"
+        )
     skip = config.data.on_bad_file is OnBadFile["skip"]
     base = root if root.is_dir() else None
     films: list[VideoSequence] = []
