@@ -113,23 +113,27 @@ def _recognised(
         unknown = allowed.unknown(_ids(seen.classes, change))
         if table is not None and unknown:
             return _said(table, seen.equal)
-        if 255 in allowed.ignored:
-            masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
-            if masks:
-                tell(
-                    logger, seen.single or seen.equal, f"{masks} As it is, 255 belongs to no class (data.ignore_label)"
-                )
+        _tell_masks(seen, allowed, change)
         return LabelKind.ids, None
     if table is not None:
         return _said(table, seen.coloured)
     if _is_red(seen, allowed, change):
         tell(logger, seen.coloured, "the class is in the red channel: read as data.label_format=red_channel")
+        _tell_masks(seen, allowed, change)
         return LabelKind.red_channel, None
     named = [table for table in map(colour_table, NAMED) if _fits(seen.colours, table)]
     named = [table for table in named if table.source != "cityscapes_train_ids"]  # the same colours, fewer of them
     if len(named) == 1 and not near:
         return _said(named[0], seen.coloured)
     raise DataError(_unexplained(seen, near, named))
+
+
+def _tell_masks(seen: _Seen, allowed: LabelRange, change: LabelMap | None) -> None:
+    """Say where the brighter of two classes would count for none: white on black, and red on black."""
+    masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
+    if masks and 255 in allowed.ignored:
+        where = seen.single or seen.equal or seen.coloured
+        tell(logger, where, f"{masks} As it is, 255 belongs to no class (data.ignore_label)")
 
 
 def _readable(paths: Sequence[Path]) -> list[ColourTable]:

@@ -228,13 +228,16 @@ def test_fractions_are_no_ids(tmp_path):
         decoded(how, path)
 
 
-def test_masks_of_black_and_white_are_told(tmp_path, caplog):
+@pytest.mark.parametrize("colour", [None, (1, 1, 1), (1, 0, 0)], ids=["grey", "white", "red"])
+def test_masks_are_told(colour, tmp_path, caplog):
+    """Of red on black too, whose red channel is 255: of no class, unless one says otherwise."""
     mask = (IDS == 26).astype(np.uint8) * 255
+    mask = mask if colour is None else mask[..., None] * np.array(colour, np.uint8)
     reading(tmp_path, [encoded(mask)])
     assert "a mask: for two classes set data.label_map=255:1 model.label_ids=[0,1]" in caplog.text
     caplog.clear()
     how, (path,) = reading(tmp_path, [encoded(mask)], label_map="255:1")
-    assert not caplog.text and decoded(how, path)[0].unique().tolist() == [0, 1]
+    assert "a mask" not in caplog.text and decoded(how, path)[0].unique().tolist() == [0, 1]
     assert mask_remedy({0, 1}) == "" == mask_remedy({0, 7, 255}) == mask_remedy(set())
 
 
