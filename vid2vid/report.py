@@ -162,7 +162,7 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     """
     record: dict[str, Any] = {name: value for name, value in result.values.items() if math.isfinite(value)}
     record |= {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
-    asked = result.asked | changed_data(run_dir, run.config)
+    asked = result.asked | changed_data(run_dir, run.config, run.ranges)
     if asked:
         record["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
     path = run_dir / file_name(asked)

@@ -18,7 +18,7 @@ from trainer.loop import Trainer
 from vid2vid.config import DataConfig, DataKind, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.generation import generate_video, open_clip
 from vid2vid.loading import load_generator
-from vid2vid.report import evaluate_run, format_table, is_foreign
+from vid2vid.report import evaluate_run, format_table, is_foreign, write_eval
 from vid2vid.task import Vid2VidTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +125,9 @@ def test_a_range_that_was_found_stays_with_the_run(tmp_path: Path, capsys: pytes
     assert (
         run.config.data.source_range == [700.0, 2600.0] and run.config.data.range == "auto" and run.instances is False
     )
+    assert write_eval(tmp_path / "run", evaluate_run(run, own=config.data), run).name == "eval.json", "of its own data"
+    run.config.data.source_range = [0, 2600]
+    assert write_eval(tmp_path / "run", evaluate_run(run, own=config.data), run).name.startswith("eval-val-")
     config.trainer.max_steps = 2
     for path in root.rglob("labels/*/*.png"):
         Image.fromarray(np.full((32, 64), 5000, np.uint16)).save(path)
