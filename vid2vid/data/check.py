@@ -26,6 +26,7 @@ from vid2vid.data.palette import CLASSES
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
+from vid2vid.data.video_pictures import PictureSequence
 
 _CHUNK = 16  # frames read by one job
 _FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it
@@ -343,8 +344,8 @@ def fill_flow_cache(
 
 def _span(sequence: FrameSequence) -> tuple[str, str, int]:
     """What tells a sequence from others: its files, not its name, which another root may have too."""
-    if isinstance(sequence, FolderSequence):
-        first, last = (str(sequence.frames[i].label) for i in (0, -1))
+    if isinstance(sequence, FolderSequence | PictureSequence):
+        first, last = (str(sequence.frames[i].label or sequence.frames[i].image) for i in (0, -1))
     else:
         place = str(getattr(sequence, "path", sequence.name))
         first, last = (f"{place} {sequence.frame_name(i)}" for i in (0, len(sequence) - 1))

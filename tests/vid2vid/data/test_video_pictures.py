@@ -54,6 +54,18 @@ def test_the_check_reads_them(frames: Path, video_config: Callable[..., Any]):
     assert len(report.bad) == 1 and "frame4.png" in report.bad[0]
 
 
+def test_folders_of_one_name_below_two_roots_are_both_checked(tmp_path: Path, video_config: Callable[..., Any]):
+    for root in ("train", "val"):
+        for i in range(6):
+            save(tmp_path / root / "take1" / f"{i}.png", picture(i))
+    (tmp_path / "val/take1/3.png").write_bytes(b"no picture")
+    config = video_config(tmp_path / "train", val_root=str(tmp_path / "val"))
+    sequences = find_sequences(config)
+    assert [split for split, _ in sequences] == ["train", "val"]
+    report = check_data(config, sequences)
+    assert report.frames == 12 and len(report.bad) == 1 and "val/take1/3.png" in report.bad[0]
+
+
 def test_labels_beside_them_are_left_out(tmp_path: Path, video_config: Callable[..., Any]):
     """A root with images/ and labels/: the pictures are meant."""
     for i in range(5):
