@@ -121,6 +121,8 @@ def evaluate_run(
         FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
     scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
+    if scope and (short := getattr(dataset, "left_out", 0)):
+        scope += f", without {short} sequence{'s' if short > 1 else ''} too short for first_frame={start.name}"
     of = facts(config, counted.clips, counted.frames, resolution=(height, width), split=split, averaged=run.averaged)
     return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, asked)
 

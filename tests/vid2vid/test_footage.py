@@ -13,9 +13,9 @@ from made_run import make_run, street_config
 from PIL import Image
 
 from trainer.cli import compose
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
-from vid2vid.config import DataConfig, DataKind, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
+from vid2vid.config import DataConfig, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.generation import generate_video, open_clip
 from vid2vid.loading import load_generator
 from vid2vid.report import evaluate_run, format_table, is_foreign, write_eval
@@ -111,6 +111,25 @@ def test_a_run_that_learnt_edges_is_given_no_pictures(tmp_path: Path):
         load_generator(config, tmp_path / "run")
     config.data.labels = LabelFormat.rgb
     load_generator(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("first", "short"), [("real", 2), ("image", 1)])
+def test_sequences_too_short_to_start_do_not_stop_the_others(
+    tmp_path: Path, first: str, short: int, caplog: pytest.LogCaptureFixture
+):
+    own = footage(tmp_path / "own", {"a": 6, "b": 6})
+    other = footage(tmp_path / "other", {"x": 25, "y": short})
+    config = folder_run(tmp_path, own)
+    run = load_generator(config, tmp_path / "run")
+    run.config.data.root = str(other)
+    with caplog.at_level(logging.WARNING):
+        result = evaluate_run(run, own=config.data, frames=12, first_frame=FirstFrame[first])
+    assert (result.clips, result.frames) == (2, 25) and f"y ({short})" in caplog.text
+    assert f"without 1 sequence too short for first_frame={first})" in format_table(result)
+    run.config.data.root = str(footage(tmp_path / "short", {"y": short}))
+    with pytest.raises(DataError, match=rf"no sequence has the {short + 1} frames.*use first_frame=model"):
+        evaluate_run(run, own=config.data, first_frame=FirstFrame[first])
+    assert evaluate_run(run, own=config.data, first_frame=FirstFrame.model).frames == short
 
 
 def test_a_range_that_was_found_stays_with_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from trainer.errors import DataError
-from vid2vid.config import OnBadFile, Vid2VidConfig
+from vid2vid.config import FirstFrame, OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
 from vid2vid.data.frames import FrameSequence, shown, tell
 from vid2vid.data.picture import other_frame, wants_picture
@@ -41,6 +41,9 @@ class ClipDataset:
         resolution: (H, W).
         frames: length T of training clips.
         sequences: of this split; those too short are left out, and the log says so.
+
+    Attributes:
+        left_out: sequences that `measure_all` found too short.
     Raises:
         DataError: no sequence is long enough.
     """
@@ -53,13 +56,13 @@ class ClipDataset:
         frames: int,
         sequences: list[FrameSequence],
     ) -> None:
-        self.config, self.data = config, config.data
+        self.config, self.data, self.split = config, config.data, split
         self.training = split == "train"
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
         # Clips of validation have one length, so that they can be batched.
         self.frames = frames if self.training else clip_length([len(s) for s in sequences], config.data.val_frames)
-        self._given = sequences
+        self._given, self.left_out = sequences, 0
         self.sequences = long_enough(sequences, self.frames, split, config)
         if not self.training and self.frames < config.data.val_frames:
             length = f"{self.frames} frame{'s' if self.frames > 1 else ''}"
@@ -71,12 +74,24 @@ class ClipDataset:
     def measure_all(self, frames: int) -> None:
         """Turn the clips into fixed windows that cover every frame: what is measured, one by one, after training.
 
+        Sequences too short for `model.first_frame` are left out, and the log says so.
+
         Args:
             frames: of a clip; what is left at the end of a sequence is a shorter one, or lengthens the last.
+        Raises:
+            DataError: no sequence is long enough.
         """
         self.training = False
-        self.sequences = self._given
-        least = max(SHORTEST_VALIDATION, self.config.model.past_frames + 1)
+        model = self.config.model
+        least = max(SHORTEST_VALIDATION, model.past_frames + 1)
+        needed = 2 if wants_picture(model) else model.past_frames + 1 if model.first_frame is FirstFrame.real else 1
+        if max(map(len, self._given), default=0) < needed:
+            raise DataError(
+                f"{self.data.root}: no sequence has the {needed} frames with which "
+                f"first_frame={model.first_frame.name} can be measured: use first_frame=model, or longer sequences"
+            )
+        self.sequences = long_enough(self._given, needed, self.split, self.config)
+        self.left_out = len(self._given) - len(self.sequences)
         self.windows = _side_by_side(self.sequences, frames, least)
 
     def __len__(self) -> int:
