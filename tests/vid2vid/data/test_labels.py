@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from made_labels import CITYSCAPES, IDS, NUMBERS, SMALL, all_bits, channels, encoded, painted, palette, raw_png
+from PIL import Image
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, colour_table
 from vid2vid.data.label_map import LabelMap, parse_label_map
 from vid2vid.data.label_range import LabelRange, mask_remedy
-from vid2vid.data.labels import LabelKind, LabelReading, UnknownColours
+from vid2vid.data.labels import LabelKind, LabelReading, UnknownColours, mapped
 from vid2vid.data.reading import read_bytes
 from vid2vid.data.recognise import label_reading
 
@@ -120,6 +121,40 @@ def test_colours_of_a_known_table_are_recognised(tmp_path, caplog):
     how, (path,) = reading(tmp_path, [encoded(painted(CITYSCAPES))], label_format="colors:cityscapes_train_ids")
     ids = decoded(how, path)[0].numpy()
     assert {old: int(ids[old == IDS][0]) for old in CITYSCAPES} == {23: 10, 7: 0, 26: 13, 11: 2}
+
+
+def quantised(colours: list[int]) -> bytes:
+    """The Cityscapes colours of IDS in a palette of their own order, as PNG optimisers leave them."""
+    indices = np.zeros_like(IDS)
+    for number, label in enumerate(colours):
+        indices[label == IDS] = number
+    image = Image.fromarray(indices)
+    image.putpalette([x for label in colours for x in CITYSCAPES[label]])
+    return encoded(image)
+
+
+def test_palettes_that_differ_hold_colours_and_no_ids(tmp_path, caplog):
+    files = [quantised([7, 11, 23, 26]), quantised([26, 23, 11, 7])]
+    how, paths = reading(tmp_path, files)
+    assert "data.label_format=colors:cityscapes" in caplog.text
+    assert all(np.array_equal(decoded(how, path)[0].numpy(), IDS) for path in paths)
+    how, paths = reading(tmp_path, files[:1] * 2)
+    assert how.kind is LabelKind.ids and decoded(how, paths[0])[0].unique().tolist() == [0, 1, 2, 3], "one palette"
+    how, paths = reading(tmp_path, files, label_format="ids")
+    assert decoded(how, paths[0])[0].unique().tolist() == [0, 1, 2, 3]
+
+
+def test_palettes_that_differ_and_colours_that_nobody_knows(tmp_path):
+    images = []
+    for shift in range(2):
+        image = Image.fromarray(SMALL)
+        image.putpalette([shift + x for x in range(12)])
+        images.append(encoded(image))
+    with pytest.raises(DataError, match=r"1\.png: its palette gives numbers other colours.*colors:FILE.*format=ids\."):
+        reading(tmp_path, images)
+    (tmp_path / "labelmap.txt").write_text("".join(f"c{x}:{x},{x + 1},{x + 2}::\n" for x in range(11)))
+    how, paths = reading(tmp_path, images)
+    assert [decoded(how, path)[0].unique().tolist() for path in paths] == [[0, 3, 6, 9], [1, 4, 7, 10]]
 
 
 TABLES = {
@@ -299,6 +334,11 @@ def test_ids_are_changed_all_at_once(tmp_path):
     assert np.array_equal(instances.numpy(), np.where(IDS == 26, 3005, IDS.astype(np.int32))), (
         "edges follow the new class"
     )
+
+
+def test_all_other_ids_include_the_first_and_the_last():
+    ids = np.array([0, 7, 9, 65535], np.int32)
+    assert mapped(ids, parse_label_map("7:1,*:255")).tolist() == [255, 1, 255, 255]
 
 
 def test_several_ignored_ids():
