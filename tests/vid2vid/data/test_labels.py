@@ -157,6 +157,13 @@ def test_palettes_that_differ_and_colours_that_nobody_knows(tmp_path):
     assert [decoded(how, path)[0].unique().tolist() for path in paths] == [[0, 3, 6, 9], [1, 4, 7, 10]]
 
 
+def test_colours_of_small_red_are_no_classes(tmp_path):
+    """Their red values are ids of the model, but nothing else about them is."""
+    greens = {23: (23, 200, 0), 7: (7, 90, 0), 26: (26, 40, 0), 11: (11, 16, 0)}
+    with pytest.raises(DataError, match=r"a label map of colours that no known table has"):
+        reading(tmp_path, [encoded(painted(greens))])
+
+
 TABLES = {
     "labelmap.txt": "# label:color_rgb:parts:actions\nbuilding:70,70,70::\nroad:128,64,128::\nsky:70,130,180::\n"
     "car:0,0,142::\nbackground:0,0,0::\n",
