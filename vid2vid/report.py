@@ -94,9 +94,9 @@ def evaluate_run(
     if foreign:
         config.data.val_root = config.data.root
     start = first_frame if first_frame is not None else config.model.first_frame
-    config.model.first_frame = start  # the data then give the picture that it may need
     height, width = config.resolution
-    dataset = build_evaluation(config, split, (height, width), whole=foreign)
+    dataset = build_evaluation(config, split, (height, width), whole=foreign, first_frame=start)
+    config.model.first_frame = start
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
         dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +18,7 @@ from vid2vid.data.frames import FrameSequence, shown, tell
 from vid2vid.data.picture import other_frame, wants_picture
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
-from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips
+from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips, shortest_validation
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class ClipDataset:
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
         # Clips of validation have one length, so that they can be batched.
-        self.frames = frames if self.training else clip_length([len(s) for s in sequences], config.data.val_frames)
+        lengths, shortest = [len(s) for s in sequences], shortest_validation(config)
+        self.frames = frames if self.training else clip_length(lengths, config.data.val_frames, shortest)
         self._given, self.left_out = sequences, 0
         self.sequences = long_enough(sequences, self.frames, split, config)
         if not self.training and self.frames < config.data.val_frames:
@@ -70,6 +72,10 @@ class ClipDataset:
             tell(logger, config.data.val_root or config.data.root, f"{words} are no longer")
         self.windows = _side_by_side(self.sequences, self.frames)
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
+
+    def begin_with(self, first_frame: FirstFrame) -> None:
+        """Clips that are to be generated from another start than `model.first_frame`, which has decided the split."""
+        self.config = replace(self.config, model=replace(self.config.model, first_frame=first_frame))
 
     def measure_all(self, frames: int) -> None:
         """Turn the clips into fixed windows that cover every frame: what is measured, one by one, after training.
@@ -159,18 +165,23 @@ class ClipDataset:
         return sample
 
 
-def clip_length(lengths: list[int], wanted: int) -> int:
+def clip_length(lengths: list[int], wanted: int, shortest: int = SHORTEST_VALIDATION) -> int:
     """The longest clip of at most `wanted` frames with which half of the frames are measured, and no less than a pair.
 
     One long sequence must not set the length for all: the others would be left out.
+
+    Args:
+        lengths: of the sequences.
+        wanted: frames, `data.val_frames`.
+        shortest: see `shortest_validation`.
     """
     longest = max(lengths, default=0)
-    if longest < SHORTEST_VALIDATION:
+    if longest < SHORTEST_VALIDATION == shortest:
         return 1
-    for frames in range(max(SHORTEST_VALIDATION, min(wanted, longest)), SHORTEST_VALIDATION, -1):
+    for frames in range(max(shortest, min(wanted, longest)), shortest, -1):
         if sum(n // frames * frames for n in lengths) >= _MEASURED * sum(n for n in lengths if n > 1):
             return frames
-    return SHORTEST_VALIDATION
+    return shortest
 
 
 def _side_by_side(
@@ -203,10 +214,12 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str, config:
     kept = [s for s in sequences if len(s) >= frames]
     dropped = [f"{s.name} ({len(s)})" for s in sequences if len(s) < frames]
     if not kept:
+        remedy = f"shorter clips: {shorter_clips(config, max(map(len, sequences), default=0))}"
+        if split != "train":
+            remedy = "model.first_frame=model, which needs no real frames before the clip"
         raise DataError(
             f"no clip for the {split} split: {frames} frames are needed and the sequences have fewer: "
-            f"{shown(dropped) or 'there are none'}. Use longer sequences, or shorter clips: "
-            f"{shorter_clips(config, max(map(len, sequences), default=0))}."
+            f"{shown(dropped) or 'there are none'}. Use longer sequences, or {remedy}."
         )
     if dropped:
         logger.warning(
