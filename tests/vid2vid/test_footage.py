@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import runpy
 import sys
@@ -98,6 +99,16 @@ def test_the_evaluation_script_measures_all_of_other_footage(
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
     runpy.run_path(str(ROOT / "scripts/evaluate.py"), run_name="__main__")
     assert f"2 clips, 8 frames (all frames of {other}" in capsys.readouterr().out
+
+
+def test_another_start_as_an_override_is_another_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder_run(tmp_path, footage(tmp_path / "own", {"a": 6, "b": 6}))
+    for words in ([], ["model.first_frame=zeros"], ["first_frame=zeros"]):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", f"run={tmp_path}/run", *words])
+        runpy.run_path(str(ROOT / "scripts/evaluate.py"), run_name="__main__")
+    own, other = sorted((tmp_path / "run").glob("eval*.json"), key=lambda path: len(path.name))
+    starts = [json.loads(path.read_text())["first_frame"] for path in (own, other)]
+    assert own.name == "eval.json" and starts == ["model", "zeros"]
 
 
 def test_a_run_that_learnt_edges_is_given_no_pictures(tmp_path: Path):
