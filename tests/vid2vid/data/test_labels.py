@@ -179,6 +179,14 @@ TABLES = {
 }  # fmt: skip
 
 
+def test_colours_of_coco_categories(tmp_path):
+    """Behind images, and licences of which there are none."""
+    rows = [{"id": 3 + i, "name": str(label), "color": colour} for i, (label, colour) in enumerate(CITYSCAPES.items())]
+    coco = {"info": {}, "licenses": [], "images": [{"id": 1, "file_name": "a.png"}], "categories": rows}
+    (tmp_path / "panoptic.json").write_text(json.dumps(coco))
+    assert colour_table(str(tmp_path / "panoptic.json")).ids == {c: 3 + i for i, c in enumerate(CITYSCAPES.values())}
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_beside_the_labels_is_found_whatever_its_form(name, tmp_path):
     """Its numbering, not that of the known table with the same colours."""
