@@ -135,6 +135,10 @@ def evaluate_videos(arguments: Arguments) -> None:
     from vid2vid.report import evaluate_run, format_table, write_eval
 
     asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
+    own: Vid2VidConfig = load_run(arguments.run, {"vid2vid": Vid2VidConfig})
+    if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
+        arguments.first_frame = arguments.first_frame or config.model.first_frame
+        config.model.first_frame = own.model.first_frame
     run = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
     print(run.weights_line)
     image_metrics, absent = build_image_metrics(arguments.inception_weights, arguments.lpips_weights, run.device)
@@ -144,7 +148,7 @@ def evaluate_videos(arguments: Arguments) -> None:
         clips=arguments.clips,
         frames=arguments.frames,
         first_frame=arguments.first_frame,
-        own=load_run(arguments.run, {"vid2vid": Vid2VidConfig}).data,
+        own=own.data,
         image_metrics=image_metrics,
         wrap=lambda loader: progress(loader, "clip"),
     )

@@ -322,6 +322,7 @@ CROSS_FIELD = [
     (["model.weights=runs/none"], "model.weights=runs/none: there is no such file or folder"),
     (["data.flow=none"], "data.flow=none, but model.lambda_flow"),
     (["data.flow=precomputed", "data.flow_dir=x"], "data=street is rendered while training"),
+    (["model.first_frame=real", "data.val_frames=2"], "of them are real: give at least 3"),
     (["data.flow=raft"], "data.flow_weights is not set: data.flow=raft needs a weights file"),
     (["data.scale=[1.5,1.0]"], "data.scale=[1.5,1.0]: needs [least, most]"),
     (["data.flip=2"], "data.flip=2.0: a probability"),

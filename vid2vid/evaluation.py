@@ -184,7 +184,10 @@ def evaluate_clips(
             raise DataError("evaluation compares with real images, but this data has none; give data with images")
         skip = encoder.model.past_frames if first_frame is FirstFrame.real else 0
         if batch["images"].shape[1] <= skip:
-            raise DataError(f"first_frame=real needs clips of more than {skip} frames; raise data.val_frames")
+            raise DataError(
+                f"first_frame=real needs clips of more than {skip} frames, these have {batch['images'].shape[1]}: "
+                "raise data.val_frames, give longer sequences, or use first_frame=model"
+            )
         weights = host_batch["weight"].tolist() if "weight" in host_batch else [1.0] * len(batch["images"])
         if not any(weights):
             continue

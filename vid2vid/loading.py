@@ -38,6 +38,7 @@ class LoadedRun:
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
+        ranges: what data.range=auto found in the training data, by key (`vid2vid.data.ranges`).
         asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
@@ -52,6 +53,7 @@ class LoadedRun:
     step: int
     samples_seen: int
     instances: bool | None = None
+    ranges: dict[str, list[float]] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -88,12 +90,12 @@ def load_generator(
     row = _stage(config, meta)
     device, amp = _compute(config)
     told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
-    height, width = resolution or meta.get("resolution") or config.resolution
+    ranges = dict(told.get("data_range", {}))
     own = list(meta.get("resolution") or config.resolution)
     height, width = resolution or own
     _check_resolution(config, row, height, width)
     return LoadedRun(
-        config=replace(config, resolution=[height, width], data=with_ranges(config.data, told.get("data_range", {}))),
+        config=replace(config, resolution=[height, width], data=with_ranges(config.data, ranges)),
         generator=generator.to(device).eval().requires_grad_(False),
         encoder=encoder,
         device=device,
@@ -104,6 +106,7 @@ def load_generator(
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
         instances=told.get("instances"),
+        ranges=ranges,
         asked=_asked(run_dir, path, checkpoint, [height, width], own),
     )
 

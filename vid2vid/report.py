@@ -94,9 +94,9 @@ def evaluate_run(
     if foreign:
         config.data.val_root = config.data.root
     start = first_frame if first_frame is not None else config.model.first_frame
-    config.model.first_frame = start  # the data then give the picture that it may need
     height, width = config.resolution
-    dataset = build_evaluation(config, split, (height, width), whole=foreign)
+    dataset = build_evaluation(config, split, (height, width), whole=foreign, first_frame=start)
+    config.model.first_frame = start
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
         dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device
@@ -121,6 +121,8 @@ def evaluate_run(
         FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
     scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
+    if scope and (short := getattr(dataset, "left_out", 0)):
+        scope += f", without {short} sequence{'s' if short > 1 else ''} too short for first_frame={start.name}"
     of = facts(config, counted.clips, counted.frames, resolution=(height, width), split=split, averaged=run.averaged)
     return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, asked)
 
@@ -162,7 +164,7 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     """
     record: dict[str, Any] = {name: value for name, value in result.values.items() if math.isfinite(value)}
     record |= {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
-    asked = result.asked | changed_data(run_dir, run.config)
+    asked = result.asked | changed_data(run_dir, run.config, run.ranges)
     if asked:
         record["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
     path = run_dir / file_name(asked)

@@ -203,6 +203,11 @@ def _agreement_problems(config: Vid2VidConfig) -> list[str]:
         )
     if model.source is SourceKind.image and model.source_channels not in (1, 3):
         found.append(f"model.source_channels={model.source_channels}: pictures have 3 channels, or 1 read as grey")
+    if model.first_frame is FirstFrame.real and 1 <= data.val_frames <= model.past_frames:
+        found.append(
+            f"data.val_frames={data.val_frames}: with model.first_frame=real the first model.past_frames="
+            f"{model.past_frames} of them are real: give at least {model.past_frames + 1}"
+        )
     if data.flow is FlowMethod.none:
         users = [
             f"model.{name}" for name in ("lambda_flow", "lambda_flow_warp") if model.flow and getattr(model, name) > 0

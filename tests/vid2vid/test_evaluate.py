@@ -26,6 +26,7 @@ from vid2vid.image_metrics import build_image_metrics
 from vid2vid.loading import load_generator
 from vid2vid.networks import Generator, GeneratorOutput
 from vid2vid.report import Evaluation, evaluate_run, format_table
+from vid2vid.rollout import Rollout
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -82,6 +83,21 @@ def test_segments_change_nothing(first_frame: FirstFrame):
         with torch.no_grad():
             direct = generator(prepend_context(encoder.encode(batch), 2)).frames
         torch.testing.assert_close(at_once["frames"], direct, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("first_frame", list(FirstFrame))
+def test_what_is_measured_is_what_is_generated(first_frame: FirstFrame):
+    """From the same start evaluation and generation make the same frames, the first one included."""
+    config = street_config()
+    config.data.val_frames = 4
+    generator, encoder = network(config)
+    batch = {k: v for k, v in next(iter(loader(config))).items() if isinstance(v, Tensor)}
+    picture = batch["images"][0, -1]
+    measured = generate_clip(generator, encoder, batch, first_frame=first_frame)["frames"][0]
+    rollout = Rollout(generator, encoder, CPU, first_frame=first_frame, image=picture)
+    inputs = {"labels": "labels", "instances": "instances", "image": "images"}
+    made = [rollout.step({k: batch[name][0, t] for k, name in inputs.items()})[1]["frame"] for t in range(4)]
+    torch.testing.assert_close(torch.stack(made), measured, atol=1e-4, rtol=0)
 
 
 def test_a_perfect_generator_gets_perfect_marks():

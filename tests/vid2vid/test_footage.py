@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import runpy
 import sys
@@ -13,12 +14,12 @@ from made_run import make_run, street_config
 from PIL import Image
 
 from trainer.cli import compose
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
-from vid2vid.config import DataConfig, DataKind, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
+from vid2vid.config import DataConfig, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.generation import generate_video, open_clip
 from vid2vid.loading import load_generator
-from vid2vid.report import evaluate_run, format_table, is_foreign
+from vid2vid.report import evaluate_run, format_table, is_foreign, write_eval
 from vid2vid.task import Vid2VidTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,16 @@ def test_the_evaluation_script_measures_all_of_other_footage(
     assert f"2 clips, 8 frames (all frames of {other}" in capsys.readouterr().out
 
 
+def test_another_start_as_an_override_is_another_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder_run(tmp_path, footage(tmp_path / "own", {"a": 6, "b": 6}))
+    for words in ([], ["model.first_frame=zeros"], ["first_frame=zeros"]):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", f"run={tmp_path}/run", *words])
+        runpy.run_path(str(ROOT / "scripts/evaluate.py"), run_name="__main__")
+    own, other = sorted((tmp_path / "run").glob("eval*.json"), key=lambda path: len(path.name))
+    starts = [json.loads(path.read_text())["first_frame"] for path in (own, other)]
+    assert own.name == "eval.json" and starts == ["model", "zeros"]
+
+
 def test_a_run_that_learnt_edges_is_given_no_pictures(tmp_path: Path):
     config = street_config((16, 32))
     config.data.kind, config.data.flow = DataKind.video, FlowMethod.none
@@ -111,6 +122,25 @@ def test_a_run_that_learnt_edges_is_given_no_pictures(tmp_path: Path):
         load_generator(config, tmp_path / "run")
     config.data.labels = LabelFormat.rgb
     load_generator(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("first", "short"), [("real", 2), ("image", 1)])
+def test_sequences_too_short_to_start_do_not_stop_the_others(
+    tmp_path: Path, first: str, short: int, caplog: pytest.LogCaptureFixture
+):
+    own = footage(tmp_path / "own", {"a": 6, "b": 6})
+    other = footage(tmp_path / "other", {"x": 25, "y": short})
+    config = folder_run(tmp_path, own)
+    run = load_generator(config, tmp_path / "run")
+    run.config.data.root = str(other)
+    with caplog.at_level(logging.WARNING):
+        result = evaluate_run(run, own=config.data, frames=12, first_frame=FirstFrame[first])
+    assert (result.clips, result.frames) == (2, 25) and f"y ({short})" in caplog.text
+    assert f"without 1 sequence too short for first_frame={first})" in format_table(result)
+    run.config.data.root = str(footage(tmp_path / "short", {"y": short}))
+    with pytest.raises(DataError, match=rf"no sequence has the {short + 1} frames.*use first_frame=model"):
+        evaluate_run(run, own=config.data, first_frame=FirstFrame[first])
+    assert evaluate_run(run, own=config.data, first_frame=FirstFrame.model).frames == short
 
 
 def test_a_range_that_was_found_stays_with_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -125,6 +155,9 @@ def test_a_range_that_was_found_stays_with_the_run(tmp_path: Path, capsys: pytes
     assert (
         run.config.data.source_range == [700.0, 2600.0] and run.config.data.range == "auto" and run.instances is False
     )
+    assert write_eval(tmp_path / "run", evaluate_run(run, own=config.data), run).name == "eval.json", "of its own data"
+    run.config.data.source_range = [0, 2600]
+    assert write_eval(tmp_path / "run", evaluate_run(run, own=config.data), run).name.startswith("eval-val-")
     config.trainer.max_steps = 2
     for path in root.rglob("labels/*/*.png"):
         Image.fromarray(np.full((32, 64), 5000, np.uint16)).save(path)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from made_run import make_run, street_config
 from made_task import configured, make_trainer
+from PIL import Image
 
 from trainer.checkpoint import Checkpoints
 from trainer.cli import load_run
 from trainer.data import make_eval_loader
-from vid2vid.config import FirstFrame, Vid2VidConfig
+from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.evaluation import Counted
 from vid2vid.loading import load_generator
 from vid2vid.provenance import file_name
@@ -97,6 +98,21 @@ def test_each_question_has_a_file_of_its_own(tmp_path: Path) -> None:
 def test_what_no_evaluation_depends_on_changes_no_name(tmp_path: Path, word: str) -> None:
     make_run(tmp_path, street_config())
     assert evaluate(tmp_path, word).name == "eval.json"
+
+
+def test_other_validation_footage_is_named(tmp_path: Path) -> None:
+    for root in ("own", "other"):
+        for kind in ("labels", "images"):
+            (tmp_path / root / kind).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (64, 32), 7).save(tmp_path / root / kind / f"{i}.png")
+    config = street_config()
+    config.data.kind, config.data.flow, config.data.root = DataKind.folders, FlowMethod.none, str(tmp_path / "own")
+    make_run(tmp_path / "run", config)
+    own = evaluate(tmp_path / "run")
+    assert own.name == "eval.json" and read(own)["data_root"] == str(tmp_path / "own")
+    other = evaluate(tmp_path / "run", f"data.val_root={tmp_path / 'other'}")
+    assert other.name != "eval.json" and read(other)["data_root"] == str(tmp_path / "other")
 
 
 def test_an_older_checkpoint_is_not_the_run_s_own_evaluation(tmp_path: Path) -> None:

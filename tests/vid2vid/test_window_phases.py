@@ -79,6 +79,17 @@ def test_the_phase_is_drawn_anew_for_every_batch_and_alike_for_its_parts(tmp_pat
         assert [piece["window_phases"] for piece in segments(task, part, ctx)] == whole
 
 
+def test_real_frames_before_the_clip_leave_room_for_phases(tmp_path: Path) -> None:
+    """2 real and 6 generated frames hold two windows of 7 frames, and 3 phases of windows of 3 frames."""
+    words = ["trainer.max_steps=1", "model.temporal_scales=2", "model.first_frame=real"]
+    trainer, task = make_trainer(configured(*words, stages={"all": Vid2VidStage(frames=6)}), tmp_path)
+    _, ctx = one_batch(trainer)
+    drawn = set()
+    for ctx.samples_seen in range(60):
+        drawn.add(tuple(task._window_phases(ctx)))
+    assert drawn == {(near, far) for near in range(3) for far in range(2)}
+
+
 def segments(task, batch, ctx):  # type: ignore[no-untyped-def]
     with torch.no_grad():
         yield from task.segments(batch, ctx)

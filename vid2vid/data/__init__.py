@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vid2vid.config import DataKind, Vid2VidConfig
+from vid2vid.config import DataKind, FirstFrame, Vid2VidConfig
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
@@ -71,23 +71,35 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
 
 
 def build_evaluation(
-    config: Vid2VidConfig, split: str, resolution: tuple[int, int], whole: bool = False
+    config: Vid2VidConfig,
+    split: str,
+    resolution: tuple[int, int],
+    whole: bool = False,
+    first_frame: FirstFrame | None = None,
 ) -> SampleDataset:
     """Clips to measure: fixed ones of `data.val_frames`, not augmented, of the training split too.
 
     Args:
+        config: of the run, its `model.first_frame` too: that decided which frames are of which split.
+        first_frame: what the clips are to be generated from; None: as the run was trained.
         whole: every frame, in clips that differ in length where that does not divide a sequence; so of ``train`` too.
     Raises:
         ConfigError, DataError: as `build_dataset`.
     """
     plain = replace(config, data=replace(config.data, flip=0.0, scale=[1.0, 1.0], frame_step=1))
-    if config.data.kind is DataKind.street or not (whole or split == "train"):
+    if config.data.kind is DataKind.street:
+        start = config.model.first_frame if first_frame is None else first_frame
+        plain = replace(plain, model=replace(plain.model, first_frame=start))
         return build_dataset(plain, split, resolution, config.data.val_frames)
     from vid2vid.data.clips import ClipDataset
 
-    dataset = build_dataset(plain, split, resolution, 1)  # no sequence is too short
+    whole = whole or split == "train"
+    dataset = build_dataset(plain, split, resolution, 1 if whole else config.data.val_frames)  # 1: none is too short
     assert isinstance(dataset, ClipDataset)
-    dataset.measure_all(config.data.val_frames)
+    if first_frame is not None:
+        dataset.begin_with(first_frame)
+    if whole:
+        dataset.measure_all(config.data.val_frames)
     return dataset
 
 
@@ -97,11 +109,17 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
     Raises:
         ConfigError, DataError: as `build_dataset`.
     """
-    if config.data.kind not in (DataKind.folders, DataKind.cityscapes):
-        return config
-    from vid2vid.data.folders import settled as settled_folders
+    match config.data.kind:
+        case DataKind.street:
+            return config
+        case DataKind.video:
+            from vid2vid.data.video import settled as settled_pictures
 
-    return settled_folders(config)
+            return settled_pictures(config)
+        case DataKind.folders | DataKind.cityscapes:
+            from vid2vid.data.folders import settled as settled_folders
+
+            return settled_folders(config)
 
 
 def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:

@@ -9,7 +9,7 @@ from vid2vid.data.augment import centre_crop
 from vid2vid.data.frames import FrameSequence, cut_off, shown
 from vid2vid.data.label_range import mask_remedy
 from vid2vid.data.labels import colour_remedy
-from vid2vid.data.split import SHORTEST_VALIDATION, longest_clip, shorter_clips
+from vid2vid.data.split import longest_clip, shorter_clips, shortest_validation
 
 if TYPE_CHECKING:
     from vid2vid.data.check import Report
@@ -67,7 +67,7 @@ def _about_labels(config: Vid2VidConfig, report: Report) -> list[str]:
 
 def _about_lengths(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]]) -> list[str]:
     advice = []
-    for split, needed in (("train", longest_clip(config)), ("val", SHORTEST_VALIDATION)):
+    for split, needed in (("train", longest_clip(config)), ("val", shortest_validation(config))):
         mine = [s for name, s in sequences if name == split]
         short = [f"{s.name} ({len(s)})" for s in mine if len(s) < needed]
         longest = max((len(s) for s in mine), default=0)

@@ -15,9 +15,10 @@ import torch
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
+from vid2vid.data import settled
 from vid2vid.data.advice import give_advice
 from vid2vid.data.colours import Colour
-from vid2vid.data.folders import FolderSequence, sequences_of_split, settled
+from vid2vid.data.folders import FolderSequence, sequences_of_split
 from vid2vid.data.frames import FrameSequence, RawFrame, shown
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
@@ -25,6 +26,7 @@ from vid2vid.data.palette import CLASSES
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video import VideoSequence, videos_of_split
+from vid2vid.data.video_pictures import PictureSequence
 
 _CHUNK = 16  # frames read by one job
 _FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it
@@ -111,10 +113,10 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
             "data=street is rendered, there are no files to check; "
             "name your data: data=folders data.root=PATH (or data=cityscapes, data=video)"
         )
+    config = settled(config)
     if config.data.kind is DataKind.video:
         train, val = (videos_of_split(config, split, 1) for split in ("train", "val"))
     else:
-        config = settled(config)
         train, val = (sequences_of_split(config, split) for split in ("train", "val"))
     spans = {_span(s) for s in train}
     return [("train", s) for s in train] + [("val", s) for s in val if _span(s) not in spans]
@@ -342,8 +344,8 @@ def fill_flow_cache(
 
 def _span(sequence: FrameSequence) -> tuple[str, str, int]:
     """What tells a sequence from others: its files, not its name, which another root may have too."""
-    if isinstance(sequence, FolderSequence):
-        first, last = (str(sequence.frames[i].label) for i in (0, -1))
+    if isinstance(sequence, FolderSequence | PictureSequence):
+        first, last = (str(sequence.frames[i].label or sequence.frames[i].image) for i in (0, -1))
     else:
         place = str(getattr(sequence, "path", sequence.name))
         first, last = (f"{place} {sequence.frame_name(i)}" for i in (0, len(sequence) - 1))

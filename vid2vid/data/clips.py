@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 import torch
 
 from trainer.errors import DataError
-from vid2vid.config import OnBadFile, Vid2VidConfig
+from vid2vid.config import FirstFrame, OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
 from vid2vid.data.frames import FrameSequence, shown, tell
 from vid2vid.data.picture import other_frame, wants_picture
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
-from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips
+from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips, shortest_validation
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ class ClipDataset:
         resolution: (H, W).
         frames: length T of training clips.
         sequences: of this split; those too short are left out, and the log says so.
+
+    Attributes:
+        left_out: sequences that `measure_all` found too short.
     Raises:
         DataError: no sequence is long enough.
     """
@@ -53,13 +57,14 @@ class ClipDataset:
         frames: int,
         sequences: list[FrameSequence],
     ) -> None:
-        self.config, self.data = config, config.data
+        self.config, self.data, self.split = config, config.data, split
         self.training = split == "train"
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
         # Clips of validation have one length, so that they can be batched.
-        self.frames = frames if self.training else clip_length([len(s) for s in sequences], config.data.val_frames)
-        self._given = sequences
+        lengths, shortest = [len(s) for s in sequences], shortest_validation(config)
+        self.frames = frames if self.training else clip_length(lengths, config.data.val_frames, shortest)
+        self._given, self.left_out = sequences, 0
         self.sequences = long_enough(sequences, self.frames, split, config)
         if not self.training and self.frames < config.data.val_frames:
             length = f"{self.frames} frame{'s' if self.frames > 1 else ''}"
@@ -68,15 +73,31 @@ class ClipDataset:
         self.windows = _side_by_side(self.sequences, self.frames)
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
 
+    def begin_with(self, first_frame: FirstFrame) -> None:
+        """Clips that are to be generated from another start than `model.first_frame`, which has decided the split."""
+        self.config = replace(self.config, model=replace(self.config.model, first_frame=first_frame))
+
     def measure_all(self, frames: int) -> None:
         """Turn the clips into fixed windows that cover every frame: what is measured, one by one, after training.
 
+        Sequences too short for `model.first_frame` are left out, and the log says so.
+
         Args:
             frames: of a clip; what is left at the end of a sequence is a shorter one, or lengthens the last.
+        Raises:
+            DataError: no sequence is long enough.
         """
         self.training = False
-        self.sequences = self._given
-        least = max(SHORTEST_VALIDATION, self.config.model.past_frames + 1)
+        model = self.config.model
+        least = max(SHORTEST_VALIDATION, model.past_frames + 1)
+        needed = 2 if wants_picture(model) else model.past_frames + 1 if model.first_frame is FirstFrame.real else 1
+        if max(map(len, self._given), default=0) < needed:
+            raise DataError(
+                f"{self.data.root}: no sequence has the {needed} frames with which "
+                f"first_frame={model.first_frame.name} can be measured: use first_frame=model, or longer sequences"
+            )
+        self.sequences = long_enough(self._given, needed, self.split, self.config)
+        self.left_out = len(self._given) - len(self.sequences)
         self.windows = _side_by_side(self.sequences, frames, least)
 
     def __len__(self) -> int:
@@ -144,18 +165,23 @@ class ClipDataset:
         return sample
 
 
-def clip_length(lengths: list[int], wanted: int) -> int:
+def clip_length(lengths: list[int], wanted: int, shortest: int = SHORTEST_VALIDATION) -> int:
     """The longest clip of at most `wanted` frames with which half of the frames are measured, and no less than a pair.
 
     One long sequence must not set the length for all: the others would be left out.
+
+    Args:
+        lengths: of the sequences.
+        wanted: frames, `data.val_frames`.
+        shortest: see `shortest_validation`.
     """
     longest = max(lengths, default=0)
-    if longest < SHORTEST_VALIDATION:
+    if longest < SHORTEST_VALIDATION == shortest:
         return 1
-    for frames in range(max(SHORTEST_VALIDATION, min(wanted, longest)), SHORTEST_VALIDATION, -1):
+    for frames in range(max(shortest, min(wanted, longest)), shortest, -1):
         if sum(n // frames * frames for n in lengths) >= _MEASURED * sum(n for n in lengths if n > 1):
             return frames
-    return SHORTEST_VALIDATION
+    return shortest
 
 
 def _side_by_side(
@@ -188,10 +214,12 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str, config:
     kept = [s for s in sequences if len(s) >= frames]
     dropped = [f"{s.name} ({len(s)})" for s in sequences if len(s) < frames]
     if not kept:
+        remedy = f"shorter clips: {shorter_clips(config, max(map(len, sequences), default=0))}"
+        if split != "train":
+            remedy = "model.first_frame=model, which needs no real frames before the clip"
         raise DataError(
             f"no clip for the {split} split: {frames} frames are needed and the sequences have fewer: "
-            f"{shown(dropped) or 'there are none'}. Use longer sequences, or shorter clips: "
-            f"{shorter_clips(config, max(map(len, sequences), default=0))}."
+            f"{shown(dropped) or 'there are none'}. Use longer sequences, or {remedy}."
         )
     if dropped:
         logger.warning(

@@ -161,14 +161,20 @@ def _colour(given: Any) -> Colour:
 def _from_json(data: Any) -> list[_Row]:
     """{name or id: colour}, {colour: id}, or a list of objects with a colour, as in Mapillary, COCO, CVAT."""
     if isinstance(data, dict):
-        lists = [value for value in data.values() if isinstance(value, list)]
-        listed = next((rows for rows in lists if isinstance(rows[0], dict)), None)
+        lists = [rows for rows in data.values() if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
+        # COCO has images and licences before its categories: the list whose rows have colours is meant.
+        listed = next((rows for rows in lists if _has_colour(rows[0])), lists[0] if lists else None)
         if listed is None:
             if all(isinstance(value, int) for value in data.values()):
                 return [(value, "", colour) for colour, value in data.items()]
             return [(int(key), "", value) if key.isdigit() else (None, key, value) for key, value in data.items()]
         data = listed
     return [_from_mapping({str(key).lower(): value for key, value in row.items()}) for row in data]
+
+
+def _has_colour(row: Mapping[str, Any]) -> bool:
+    keys = {str(key).lower() for key in row}
+    return bool(keys & {*_COLOUR}) or all(keys & {*names} for names in _CHANNELS)
 
 
 def _from_mapping(row: Mapping[str, Any]) -> _Row:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
-from vid2vid.data.colours import Colour, ColourTable
+from vid2vid.data.colours import Colour, ColourTable, table_of
 from vid2vid.data.hints import no_files
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import LabelReading, UnknownColours, colour_remedy, shown_colours
@@ -107,7 +107,9 @@ def convert_labels(job: Job, workers: int = 2, progress: Progress = lambda jobs,
         DataError: no label maps there, or of a form that is not known.
     """
     _check(job)
-    kind = Kind("labels", job.src, "src", LABEL_EXTENSIONS, ("labelids", "labeltrainids", "color"), job.suffix)
+    prefer = ("labelids", "labeltrainids")
+    prefer = ("color", *prefer) if table_of(job.label_format) else (*prefer, "color")
+    kind = Kind("labels", job.src, "src", LABEL_EXTENSIONS, prefer, job.suffix)
     files = {Path(name, f"{key}.png"): path for name, frames in collect(kind).items() for key, path in frames.items()}
     if not files:
         raise DataError(no_files(kind))

@@ -16,7 +16,7 @@ from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import LabelReading, decode_instances
 from vid2vid.data.layout import Frame
 from vid2vid.data.reading import BadFileError, content_key, decode_grey, decode_image, read_bytes
-from vid2vid.data.spans import Spans
+from vid2vid.data.spans import Spans, keyed
 from vid2vid.data.stored import orientation, turned
 
 _FPS = {DataKind.cityscapes: 17.0}  # spec 7; frames in folders carry no rate
@@ -92,9 +92,8 @@ class FolderSequence(FrameSequence):
     def _decode(self, frame: Frame) -> RawFrame:
         label, image, instance = (read_bytes(p) if p else None for p in (frame.label, frame.image, frame.instance))
         spans = self.style.spans
-        raw = RawFrame(str(frame.image or frame.label), content_key(image or label or b""), (0, 0))
-        if spans.images is not None:  # the same file is another picture, with another flow
-            raw.key += f":{spans.images[0]:g}..{spans.images[1]:g}"
+        key = keyed(content_key(image or label or b""), spans.images)
+        raw = RawFrame(str(frame.image or frame.label), key, (0, 0))
         turn = _Turn(frame.image, image, self.config.data.label_exif)
         if image is not None and frame.image:
             raw.image = turn.picture(decode_image(image, frame.image, spans.images))

@@ -128,7 +128,8 @@ def colour_remedy(colours: Counter[Colour], source: str | None) -> str:
     if len(colours) > _BLENDED:
         return (
             "So many are blends, as smooth resizing or lossy compression leaves them: export the label maps without, "
-            "or take the nearest colour of a table once: scripts/convert_labels.py nearest=true."
+            "or take the nearest colour of a table once: scripts/convert_labels.py nearest=true "
+            f"label_format=colors:{source or 'FILE'} src=... dst=..."
         )
     if source is None or source in NAMED:
         return (

@@ -47,6 +47,9 @@ class _Seen:
         bare: their other channels are 0 throughout (but for alpha).
         deep: they have 16 bits.
         numbered: their fourth channel holds numbers: it is no alpha.
+        palette: number -> colour, of the files that are indices of colours.
+        painted: colour -> pixels of those.
+        shuffled: one of them in which a number has another colour than in a file before, or None.
     """
 
     single: Path | None = None
@@ -59,6 +62,9 @@ class _Seen:
     bare: bool = True
     deep: bool = False
     numbered: bool = False
+    palette: dict[int, Colour] = field(default_factory=dict)
+    painted: Counter[Colour] = field(default_factory=Counter)
+    shuffled: Path | None = None
 
 
 def label_reading(
@@ -101,35 +107,59 @@ def _recognised(
 ) -> tuple[LabelKind, ColourTable | None]:
     """Kind and table; kept per process until a file changes, so that it is said once."""
     seen = _look([path for path, _ in files])
-    near = _readable([path for path, _ in tables]) if seen.colours else []
+    near = _readable([path for path, _ in tables]) if seen.colours or seen.shuffled else []
     if seen.coloured is not None and seen.single is not None:
         raise DataError(
             f"{seen.coloured} is a label map of colours, {seen.single} one of ids: a data set has one form. Sort the "
             "files by form, or convert them: scripts/convert_labels.py."
         )
+    if seen.coloured is None and seen.shuffled is not None:
+        return LabelKind.colours, _shuffled(seen.shuffled, seen.painted, near)
     table = next((table for table in near if _fits(seen.colours, table)), None)
     if seen.coloured is None:
         # Three equal channels are ids, unless they can be none and a table beside them has these greys.
         unknown = allowed.unknown(_ids(seen.classes, change))
         if table is not None and unknown:
             return _said(table, seen.equal)
-        if 255 in allowed.ignored:
-            masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
-            if masks:
-                tell(
-                    logger, seen.single or seen.equal, f"{masks} As it is, 255 belongs to no class (data.ignore_label)"
-                )
+        _tell_masks(seen, allowed, change)
         return LabelKind.ids, None
     if table is not None:
         return _said(table, seen.coloured)
     if _is_red(seen, allowed, change):
         tell(logger, seen.coloured, "the class is in the red channel: read as data.label_format=red_channel")
+        _tell_masks(seen, allowed, change)
         return LabelKind.red_channel, None
     named = [table for table in map(colour_table, NAMED) if _fits(seen.colours, table)]
     named = [table for table in named if table.source != "cityscapes_train_ids"]  # the same colours, fewer of them
     if len(named) == 1 and not near:
         return _said(named[0], seen.coloured)
     raise DataError(_unexplained(seen, near, named))
+
+
+def _shuffled(path: Path, colours: Counter[Colour], near: Sequence[ColourTable]) -> ColourTable:
+    """The table of files whose palettes differ: what a number means in one it does not in the next, a colour may.
+
+    Raises:
+        DataError: no table has the colours, or more than one.
+    """
+    fitting = [table for table in near if _fits(colours, table)]
+    named = [table for table in map(colour_table, NAMED) if _fits(colours, table)]
+    fitting = fitting[:1] or [table for table in named if table.source != "cityscapes_train_ids"]
+    if len(fitting) == 1:
+        return _said(fitting[0], path)[1]
+    raise DataError(
+        f"{path}: its palette gives numbers other colours than those of the files before it, so the numbers are no ids "
+        f"({shown_colours(colours)}). Say what the colours mean: data.label_format=colors:FILE; or, where the numbers "
+        "are ids all the same, data.label_format=ids."
+    )
+
+
+def _tell_masks(seen: _Seen, allowed: LabelRange, change: LabelMap | None) -> None:
+    """Say where the brighter of two classes would count for none: white on black, and red on black."""
+    masks = mask_remedy(set(_ids(seen.ids | seen.classes, change).tolist()))
+    if masks and 255 in allowed.ignored:
+        where = seen.single or seen.equal or seen.coloured
+        tell(logger, where, f"{masks} As it is, 255 belongs to no class (data.ignore_label)")
 
 
 def _readable(paths: Sequence[Path]) -> list[ColourTable]:
@@ -157,9 +187,21 @@ def _look(files: Sequence[Path]) -> _Seen:
         if pixels.ndim == 2:
             seen.single = path
             seen.ids |= set(np.unique(pixels).tolist())
+            if found.palette is not None:
+                _see_palette(seen, path, Stored(pixels, found.palette))
         else:
             _see(seen, path, pixels)
     return seen
+
+
+def _see_palette(seen: _Seen, path: Path, found: Stored) -> None:
+    """Add a file of indices of colours."""
+    assert found.palette is not None
+    for number in np.unique(found.pixels).tolist():
+        red, green, blue = found.palette[number].tolist()
+        if seen.palette.setdefault(number, (red, green, blue)) != (red, green, blue):
+            seen.shuffled = seen.shuffled or path
+    seen.painted += colours_of(colour_codes(found))
 
 
 def _see(seen: _Seen, path: Path, pixels: np.ndarray) -> None:

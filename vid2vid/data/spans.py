@@ -60,6 +60,11 @@ def find_spans(data: DataConfig, images: Sequence[Path], sources: Sequence[Path]
     )
 
 
+def keyed(key: str, span: Span | None) -> str:
+    """A picture's key for the flow cache: seen in another span the same file is another picture, with another flow."""
+    return key if span is None else f"{key}:{span[0]:g}..{span[1]:g}"
+
+
 def _found(files: Sequence[Path], key: str) -> Span | None:
     spread = np.unique(np.linspace(0, len(files) - 1, min(_FILES, len(files))).round().astype(int))
     chosen = tuple((files[i], _stamp(files[i])) for i in spread)

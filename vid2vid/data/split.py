@@ -57,6 +57,11 @@ def longest_clip(config: Vid2VidConfig) -> int:
     return max(stage.frames for stage in stages) + _context(config)
 
 
+def shortest_validation(config: Vid2VidConfig) -> int:
+    """Frames that can be measured: a pair, or one behind the real ones that the model takes."""
+    return max(SHORTEST_VALIDATION, _context(config) + 1)
+
+
 def _context(config: Vid2VidConfig) -> int:
     return config.model.past_frames if config.model.first_frame is FirstFrame.real else 0
 
@@ -72,9 +77,9 @@ def _held_out_groups(config: Vid2VidConfig, sequences: list[FrameSequence]) -> s
     if len(groups) < 2:
         return set()
     count = min(len(groups) - 1, max(1, round(config.data.val_share * len(groups))))
-    plain = list(groups)[-count:]
+    plain, shortest = list(groups)[-count:], shortest_validation(config)
     trainable = [group for group, frames in groups.items() if frames >= longest_clip(config)]
-    measurable = [group for group, frames in groups.items() if frames >= SHORTEST_VALIDATION]
+    measurable = [group for group, frames in groups.items() if frames >= shortest]
     if not trainable or not measurable or (set(trainable) - set(plain) and set(measurable) & set(plain)):
         return set(plain)
     chosen = [group for group in measurable if group != trainable[0]][-count:]
@@ -87,9 +92,10 @@ def _held_out_groups(config: Vid2VidConfig, sequences: list[FrameSequence]) -> s
 def _tail(config: Vid2VidConfig, sequences: list[FrameSequence], training: bool) -> list[FrameSequence]:
     """The part of one group's frames: the last are held out."""
     total = sum(map(len, sequences))
-    tail = max(SHORTEST_VALIDATION, round(config.data.val_share * total))
+    shortest = shortest_validation(config)
+    tail = max(shortest, round(config.data.val_share * total))
     train, held_out = _cut(sequences, total - tail)
-    while tail < total and max(map(len, held_out)) < SHORTEST_VALIDATION:
+    while tail < total and max(map(len, held_out)) < shortest:
         tail += 1  # gaps have left single frames there, of which nothing temporal can be measured
         train, held_out = _cut(sequences, total - tail)
     groups = list(dict.fromkeys(s.group for s in sequences))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,16 +19,17 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import OnBadFile, SourceKind, Vid2VidConfig
+from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad, streams
+from vid2vid.data.ranges import as_span
 from vid2vid.data.reading import BadFileError, natural_key
 from vid2vid.data.split import split_sequences
 from vid2vid.data.video_cache import partial_index, video_index, video_indices
 from vid2vid.data.video_decode import OpenVideo
 from vid2vid.data.video_index import CORRUPT, VideoIndex
 from vid2vid.data.video_notes import tell_cuts, tell_damage, tell_timing
-from vid2vid.data.video_pictures import has_pictures, picture_sequences
+from vid2vid.data.video_pictures import PictureSequence, has_pictures, picture_sequences
 from vid2vid.data.video_read import FrameReader
 from vid2vid.data.video_times import resampled
 
@@ -181,6 +183,17 @@ def _check_source(config: Vid2VidConfig) -> None:
         )
 
 
+def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+    """The configuration with data.range=auto replaced by what the training pictures have, where `data.root` is a folder
+    of pictures of more than 8 bits: one range for all splits and later commands."""
+    data = config.data
+    if not data.root or as_span(data.range) is not None or _films(Path(data.root)) is not None:
+        return config
+    first = picture_sequences(Path(data.root), config)[0]
+    span = first.span if isinstance(first, PictureSequence) else None
+    return config if span is None else replace(config, data=replace(data, range=list(span)))
+
+
 def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     """The sequences of all video files below a root, split at cuts; of a folder of pictures, those.
 
@@ -196,6 +209,11 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     if found is None:
         return picture_sequences(root, config)
     files, names = found
+    if config.data.flow is FlowMethod.precomputed and config.data.fps is not None:
+        raise ConfigError(
+            f"data.flow=precomputed is between neighbouring frames of a file, data.fps={config.data.fps:g} leaves some "
+            "out and repeats others: set data.fps=null, or data.flow=dis"
+        )
     skip = config.data.on_bad_file is OnBadFile["skip"]
     base = root if root.is_dir() else None
     films: list[VideoSequence] = []

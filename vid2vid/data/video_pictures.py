@@ -10,7 +10,9 @@ from pathlib import Path
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad
 from vid2vid.data.layout import Frame, Kind, match
+from vid2vid.data.ranges import Span
 from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, content_key, decode_image, list_files, read_bytes
+from vid2vid.data.spans import find_spans, keyed
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +27,19 @@ class PictureSequence(FrameSequence):
         frames: the files, as `image` of each.
         config: edge thresholds, `data.fps`.
         flow_folder: where this sequence's precomputed flow is, or None.
+        span: what is black and white in pictures of more than 8 bits; None: there are none.
     """
 
-    def __init__(self, name: str, frames: list[Frame], config: Vid2VidConfig, flow_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        frames: list[Frame],
+        config: Vid2VidConfig,
+        flow_folder: Path | None = None,
+        span: Span | None = None,
+    ) -> None:
         self.name = self.group = name
-        self.frames, self.config, self.flow_folder = frames, config, flow_folder
+        self.frames, self.config, self.flow_folder, self.span = frames, config, flow_folder, span
         self.fps = config.data.fps or _DEFAULT_FPS
 
     def __len__(self) -> int:
@@ -39,7 +49,7 @@ class PictureSequence(FrameSequence):
         return self.frames[index].key
 
     def part(self, start: int, stop: int) -> PictureSequence:
-        return PictureSequence(self.name, self.frames[start:stop], self.config, self.flow_folder)
+        return PictureSequence(self.name, self.frames[start:stop], self.config, self.flow_folder, self.span)
 
     def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
         data = self.config.data
@@ -48,13 +58,13 @@ class PictureSequence(FrameSequence):
             assert path is not None
             try:
                 content = read_bytes(path)
-                image = decode_image(content, path)
+                image = decode_image(content, path, self.span)
             except BadFileError as error:
                 skip_bad(error, skip)
                 continue
             yield RawFrame(
                 name=str(path),
-                key=content_key(content),
+                key=keyed(content_key(content), self.span),
                 size=(image.shape[1], image.shape[2]),
                 image=image,
                 flow_base=None if self.flow_folder is None else self.flow_folder / path.stem,
@@ -76,9 +86,11 @@ def picture_sequences(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     data = config.data
     folder = root / data.images_dir if (root / data.images_dir).is_dir() else root
     found = match([Kind("images", folder, "data.root")], ("images",))
+    files = [frame.image for _, frames in found.runs for frame in frames if frame.image is not None]
+    span = find_spans(data, files, []).images
     sequences: list[FrameSequence] = []
     for name, frames in found.runs:
         flow = None if not data.flow_dir else Path(root, data.flow_dir, "" if name == "." else name)
-        sequences.append(PictureSequence(root.resolve().name if name == "." else name, frames, config, flow))
+        sequences.append(PictureSequence(root.resolve().name if name == "." else name, frames, config, flow, span))
     logger.info("%s: no videos but pictures: %d sequences, edges are made of them", root, len(sequences))
     return sequences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,26 @@ def test_the_script(job, tmp_path, monkeypatch, capsys):
     assert "2 label maps read as red_channel" in capsys.readouterr().out
     assert np.array_equal(read(tmp_path / "dst/a.png"), np.where(IDS == 26, 13, np.where(IDS == 23, 10, IDS)))
     assert run(f"dst={tmp_path}/dst") == 2 and "is there already" in capsys.readouterr().err
+
+
+def test_the_form_that_is_named_tells_which_files_are_meant(job, tmp_path):
+    """gtFine has ids and colours side by side: colours where a table of them is given."""
+    painted_swap = painted(CITYSCAPES, np.where(IDS == 26, 11, IDS))
+    name = "ulm/ulm_000000_000019_gtFine"
+    files = {f"{name}_labelIds.png": encoded(IDS), f"{name}_color.png": encoded(painted_swap)}
+    assert convert_labels(job(files, label_format="colors:cityscapes")).whole
+    assert 26 not in read(tmp_path / "dst/ulm/ulm_000000_000019.png")
+
+
+def test_the_advice_for_blends_works(job, tmp_path):
+    """A table beside the maps, blends in them: auto says what to run, and that runs."""
+    small = Image.fromarray(painted(CITYSCAPES, IDS))
+    plan = job({"a.png": encoded(small.resize((small.width * 2, small.height * 2), Image.Resampling.BICUBIC))})
+    table = tmp_path / "labelmap.txt"
+    table.write_text("".join(f"class{label}:{r},{g},{b}::\n" for label, (r, g, b) in CITYSCAPES.items()))
+    with pytest.raises(DataError, match="So many are blends") as caught:
+        convert_labels(plan)
+    words = dict(word.split("=", 1) for word in str(caught.value).split() if "=" in word)
+    assert words["label_format"] == f"colors:{table}" and words["nearest"] == "true"
+    result = convert_labels(replace(plan, label_format=words["label_format"], nearest=True))
+    assert result.whole and set(result.pixels) == {0, 1, 2, 3}

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from made_labels import CITYSCAPES, IDS, NUMBERS, SMALL, all_bits, channels, encoded, painted, palette, raw_png
+from PIL import Image
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, colour_table
 from vid2vid.data.label_map import LabelMap, parse_label_map
 from vid2vid.data.label_range import LabelRange, mask_remedy
-from vid2vid.data.labels import LabelKind, LabelReading, UnknownColours
+from vid2vid.data.labels import LabelKind, LabelReading, UnknownColours, mapped
 from vid2vid.data.reading import read_bytes
 from vid2vid.data.recognise import label_reading
 
@@ -122,6 +123,47 @@ def test_colours_of_a_known_table_are_recognised(tmp_path, caplog):
     assert {old: int(ids[old == IDS][0]) for old in CITYSCAPES} == {23: 10, 7: 0, 26: 13, 11: 2}
 
 
+def quantised(colours: list[int]) -> bytes:
+    """The Cityscapes colours of IDS in a palette of their own order, as PNG optimisers leave them."""
+    indices = np.zeros_like(IDS)
+    for number, label in enumerate(colours):
+        indices[label == IDS] = number
+    image = Image.fromarray(indices)
+    image.putpalette([x for label in colours for x in CITYSCAPES[label]])
+    return encoded(image)
+
+
+def test_palettes_that_differ_hold_colours_and_no_ids(tmp_path, caplog):
+    files = [quantised([7, 11, 23, 26]), quantised([26, 23, 11, 7])]
+    how, paths = reading(tmp_path, files)
+    assert "data.label_format=colors:cityscapes" in caplog.text
+    assert all(np.array_equal(decoded(how, path)[0].numpy(), IDS) for path in paths)
+    how, paths = reading(tmp_path, files[:1] * 2)
+    assert how.kind is LabelKind.ids and decoded(how, paths[0])[0].unique().tolist() == [0, 1, 2, 3], "one palette"
+    how, paths = reading(tmp_path, files, label_format="ids")
+    assert decoded(how, paths[0])[0].unique().tolist() == [0, 1, 2, 3]
+
+
+def test_palettes_that_differ_and_colours_that_nobody_knows(tmp_path):
+    images = []
+    for shift in range(2):
+        image = Image.fromarray(SMALL)
+        image.putpalette([shift + x for x in range(12)])
+        images.append(encoded(image))
+    with pytest.raises(DataError, match=r"1\.png: its palette gives numbers other colours.*colors:FILE.*format=ids\."):
+        reading(tmp_path, images)
+    (tmp_path / "labelmap.txt").write_text("".join(f"c{x}:{x},{x + 1},{x + 2}::\n" for x in range(11)))
+    how, paths = reading(tmp_path, images)
+    assert [decoded(how, path)[0].unique().tolist() for path in paths] == [[0, 3, 6, 9], [1, 4, 7, 10]]
+
+
+def test_colours_of_small_red_are_no_classes(tmp_path):
+    """Their red values are ids of the model, but nothing else about them is."""
+    greens = {23: (23, 200, 0), 7: (7, 90, 0), 26: (26, 40, 0), 11: (11, 16, 0)}
+    with pytest.raises(DataError, match=r"a label map of colours that no known table has"):
+        reading(tmp_path, [encoded(painted(greens))])
+
+
 TABLES = {
     "labelmap.txt": "# label:color_rgb:parts:actions\nbuilding:70,70,70::\nroad:128,64,128::\nsky:70,130,180::\n"
     "car:0,0,142::\nbackground:0,0,0::\n",
@@ -135,6 +177,14 @@ TABLES = {
         {"name": "sky", "color": [70, 130, 180]}, {"name": "car", "color": [0, 0, 142]},
     ]}),
 }  # fmt: skip
+
+
+def test_colours_of_coco_categories(tmp_path):
+    """Behind images, and licences of which there are none."""
+    rows = [{"id": 3 + i, "name": str(label), "color": colour} for i, (label, colour) in enumerate(CITYSCAPES.items())]
+    coco = {"info": {}, "licenses": [], "images": [{"id": 1, "file_name": "a.png"}], "categories": rows}
+    (tmp_path / "panoptic.json").write_text(json.dumps(coco))
+    assert colour_table(str(tmp_path / "panoptic.json")).ids == {c: 3 + i for i, c in enumerate(CITYSCAPES.values())}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -228,13 +278,16 @@ def test_fractions_are_no_ids(tmp_path):
         decoded(how, path)
 
 
-def test_masks_of_black_and_white_are_told(tmp_path, caplog):
+@pytest.mark.parametrize("colour", [None, (1, 1, 1), (1, 0, 0)], ids=["grey", "white", "red"])
+def test_masks_are_told(colour, tmp_path, caplog):
+    """Of red on black too, whose red channel is 255: of no class, unless one says otherwise."""
     mask = (IDS == 26).astype(np.uint8) * 255
+    mask = mask if colour is None else mask[..., None] * np.array(colour, np.uint8)
     reading(tmp_path, [encoded(mask)])
     assert "a mask: for two classes set data.label_map=255:1 model.label_ids=[0,1]" in caplog.text
     caplog.clear()
     how, (path,) = reading(tmp_path, [encoded(mask)], label_map="255:1")
-    assert not caplog.text and decoded(how, path)[0].unique().tolist() == [0, 1]
+    assert "a mask" not in caplog.text and decoded(how, path)[0].unique().tolist() == [0, 1]
     assert mask_remedy({0, 1}) == "" == mask_remedy({0, 7, 255}) == mask_remedy(set())
 
 
@@ -296,6 +349,11 @@ def test_ids_are_changed_all_at_once(tmp_path):
     assert np.array_equal(instances.numpy(), np.where(IDS == 26, 3005, IDS.astype(np.int32))), (
         "edges follow the new class"
     )
+
+
+def test_all_other_ids_include_the_first_and_the_last():
+    ids = np.array([0, 7, 9, 65535], np.int32)
+    assert mapped(ids, parse_label_map("7:1,*:255")).tolist() == [255, 1, 255, 255]
 
 
 def test_several_ignored_ids():

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from trainer.errors import DataError
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_evaluation
 from vid2vid.data.clips import clip_length
@@ -148,3 +149,39 @@ def test_training_frames_are_measured_as_they_are(make_folders, folder_config):
 )
 def test_shorter_clips_that_fit(available, words, folder_config):
     assert shorter_clips(folder_config(None), available).startswith(words)
+
+
+def keys(dataset) -> list[str]:
+    return [frame.key for s in dataset.sequences for frame in s.frames]
+
+
+@pytest.mark.parametrize(("lengths", "train"), [({"a": 20}, 17), ({"a": 20, "b": 2}, 17), ({"a": 20, "b": 3}, 20)])
+def test_behind_real_frames_there_is_one_to_measure(lengths, train, make_folders, folder_config):
+    """A tenth of 20 frames are the two that first_frame=real takes: nothing would be generated."""
+    config = stages(folder_config(make_folders(lengths)), all=6)
+    config.model.first_frame = FirstFrame.real
+    datasets = [FolderDataset(config, split, (16, 32), 8) for split in ("train", "val")]
+    assert len(keys(datasets[0])) == train and datasets[1].frames == 3
+    assert {len(datasets[1].sample(i, np.random.default_rng(0))["images"]) for i in range(len(datasets[1]))} == {3}
+
+
+def test_validation_footage_without_a_frame_to_measure_is_named(tmp_path, make_folders, folder_config):
+    other = make_folders({"c": 2}).rename(tmp_path / "other")
+    config = stages(folder_config(make_folders({"a": 20}), val_root=str(other)), all=6)
+    config.model.first_frame = FirstFrame.real
+    with pytest.raises(DataError, match=r"no clip for the val split: 3 frames are needed.*or model\.first_frame=model"):
+        FolderDataset(config, "val", (16, 32), 8)
+    config.model.first_frame = FirstFrame.model
+    assert FolderDataset(config, "val", (16, 32), 8).frames == 2
+
+
+@pytest.mark.parametrize("asked", list(FirstFrame))
+@pytest.mark.parametrize("own", [FirstFrame.model, FirstFrame.real])
+def test_the_split_is_that_of_the_run_whatever_start_is_asked(asked, own, make_folders, folder_config):
+    """30 frames, 24 for training: with two real ones before each clip the longest would not fit any more."""
+    config = stages(folder_config(make_folders({"a": 30}), val_share=0.2), all=24 if own is FirstFrame.model else 22)
+    config.model.first_frame = own
+    measured = build_evaluation(config, "val", (16, 32), first_frame=asked)
+    assert keys(measured) == [f"frame{i}" for i in range(24, 30)]
+    assert ("picture" in measured.sample(0, np.random.default_rng(0))) is (asked is FirstFrame.image)
+    assert keys(build_evaluation(config, "train", (16, 32), first_frame=asked)) == [f"frame{i}" for i in range(24)]

@@ -132,3 +132,7 @@ def test_generation_gets_the_whole_film_and_is_told_of_scenes(film: Path, video_
     assert len(frames) == 60 and [i for i, frame in enumerate(frames) if frame.get("begins")] == [20, 35]
     (stream,) = open_video(film, video_config(film, cut_threshold=None))
     assert not any(frame.get("begins") for frame in stream)
+    rate = scan_videos(film, video_config(film))[0].fps
+    (stream,) = open_video(film, video_config(film, fps=rate / 2))
+    frames = list(stream)
+    assert len(frames) == 30 and [i for i, frame in enumerate(frames) if frame.get("begins")] == [10, 18]

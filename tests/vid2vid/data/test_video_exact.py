@@ -248,3 +248,19 @@ def test_long_groups_start_from_the_nearest_key_frame(tmp_path: Path, monkeypatc
     monkeypatch.setattr(video_read.OpenVideo, "frames", counted)
     assert [number for number, _ in FrameReader(path, index).read(range(180, 192))] == list(range(180, 192))
     assert len(seen) <= 50
+
+
+def test_a_seek_that_leads_elsewhere_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The reader thinks that it is one frame further than it is: the checksums tell, and it starts again."""
+    path = write_film(tmp_path / "a.mp4", frames=40, options={"g": "8", "bf": "0"})
+    reader = FrameReader(path, video_index(path))
+    assert reader.index.seek and [number_of(image.numpy()) for _, image in reader.read([20, 21])] == [20, 21]
+    landed = FrameReader._landed
+
+    def further(self: FrameReader, frame: Any, expected: int) -> int:
+        found = landed(self, frame, expected)
+        return found + 1 if found >= 0 else found
+
+    monkeypatch.setattr(FrameReader, "_landed", further)
+    monkeypatch.setattr(FrameReader, "_next", lambda self, number, frame: number + 1)
+    assert [number_of(image.numpy()) for _, image in reader.read([20, 21])] == [20, 21]

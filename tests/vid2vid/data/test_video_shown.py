@@ -12,7 +12,7 @@ import pytest
 from av.stream import Disposition
 from made_films import X264_B, number_of, numbered, turned, write_film
 
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
 from vid2vid.data.frames import _told
 from vid2vid.data.video import VIDEO_EXTENSIONS, decode_frames, find_videos, open_video, scan_videos
@@ -187,3 +187,13 @@ def test_a_picture_is_no_film_with_words(tmp_path: Path, video_config: Any):
     (tmp_path / "films" / "notes.txt").write_text("none")
     with pytest.raises(DataError, match=r"no video files .* no pictures here or below; it holds: notes\.txt"):
         scan_videos(tmp_path / "films", video_config(tmp_path))
+
+
+def test_precomputed_flow_is_not_that_of_resampled_frames(make_video: Any, video_config: Any):
+    """At half the rate every other frame is left out: the flow to the frame before it is half the motion."""
+    film = make_video("a.mp4", frames=20)
+    with pytest.raises(ConfigError, match=r"data\.flow=precomputed.*data\.fps=5 leaves.*set data\.fps=null"):
+        scan_videos(film, video_config(film, flow=FlowMethod.precomputed, flow_dir="flow", fps=5))
+    (whole,) = scan_videos(film, video_config(film, flow=FlowMethod.precomputed, flow_dir="flow"))
+    (half,) = scan_videos(film, video_config(film, fps=5))
+    assert (len(whole), len(half)) == (20, 10)
