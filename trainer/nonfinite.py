@@ -2,10 +2,10 @@
 
 A step takes the gradients of all phases before any of them moves a weight, so one verdict decides for all. It is a
 tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need not wait for it. A
-bad segment changes no weight and no buffer and, when the run is to end, neither does any later one. On CUDA the host reads the
-verdict a little later; until then it keeps the segment and the buffers as they were before it, so that the dump holds
-exactly what was computed with. On the CPU it reads it at once. With several processes the verdict is that of all of
-them, and all read it after the same step: whoever leaves alone leaves the others waiting for ever.
+bad segment changes no weight and no buffer and, when the run is to end, neither does any later one. On CUDA the host
+reads the verdict a little later; until then it keeps the segment and the buffers as they were before it, so that the
+dump holds exactly what was computed with. On the CPU it reads it at once. With several processes the verdict is that of
+all of them, and all read it after the same step: whoever leaves alone leaves the others waiting for ever.
 
 fp16 overflows are not meant here: the gradient scaler skips and counts them.
 """
