@@ -154,19 +154,14 @@ class Checkpoints:
         Raises:
             CheckpointError: ``asked`` is no whole checkpoint, or ``auto`` finds damaged ones only.
         """
-        if asked != "auto":
-            return _whole(Path(asked))
-        path = self.latest()
+        path = self.latest() if asked == "auto" else _whole(Path(asked))
         if path is None and (self.folder / "latest").exists():
+            found = [f"{p.name}: {_damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
             raise CheckpointError(
-                f"{self.folder} has no whole checkpoint left: {self._damages()}. Put one back, or start anew with "
-                "trainer.resume=never or another name="
+                f"{self.folder} has no whole checkpoint left ({'; '.join(found) or 'nothing but latest'}). Put one "
+                "back, or start anew with trainer.resume=never or another name="
             )
         return path
-
-    def _damages(self) -> str:
-        found = sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
-        return "; ".join(f"{p.name}: {_damage(p)}" for p in found) or "there is nothing but the file latest"
 
     def load(
         self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
@@ -309,9 +304,9 @@ def _whole(path: Path) -> Path:
     if not reason:
         return path
     run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
-    newest = None if run is None or (path / META).exists() else Checkpoints(run).latest()
-    remedy = "Choose another with trainer.resume=PATH" if newest is None else f"Its run has {shown_override('trainer.resume', newest)}"
-    raise CheckpointError(f"cannot resume from {path}: {reason}. {remedy}")
+    newest = Checkpoints(run).latest() if run else None
+    has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
+    raise CheckpointError(f"cannot resume from {path}: {reason}. {has or 'Choose another with trainer.resume=PATH'}")
 
 
 def _damage(path: Path) -> str | None:

@@ -244,7 +244,7 @@ def test_damaged_checkpoints_do_not_start_a_run_anew(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-00000003" / "ema.safetensors").unlink()
     with pytest.raises(CheckpointError) as caught:
         Trainer(config(24), LinearTask, tmp_path).fit()
-    told = "has no whole checkpoint left: step-00000003: ema.safetensors is missing. Put one back, or start anew with"
+    told = "has no whole checkpoint left (step-00000003: ema.safetensors is missing). Put one back, or start anew"
     assert told in str(caught.value)
     assert outcome_files(tmp_path) == before
     anew = Trainer(config(24, resume="never"), LinearTask, tmp_path)
