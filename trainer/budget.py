@@ -10,11 +10,11 @@ What was settled is kept in checkpoints and in ``budget.json``, and a run that i
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FILE = "budget.json"
 TRIAL_S = 20.0  # at most so long, and ...
-TRIAL_SHARE = 0.05  # ... this share of the budget, all stages together, beyond two steps of each
+TRIAL_SHARE = 0.05  # ... this share of the budget, all stages together, beyond one round of phases in each
 
 
 def settle(trainer: Trainer) -> None:
@@ -44,14 +44,13 @@ def settle(trainer: Trainer) -> None:
     text, budget = trainer.settings.budget, curriculum.budget_seconds(trainer.config)
     if budget is None:
         return
-    kept = trainer.parallel.gather(trainer.budget or _read(trainer))[0]
+    kept = trainer.parallel.gather(trainer.budget or state.kept(trainer, FILE))[0]
     fresh = kept.get("budget") != text
     if fresh:
         paces = _time_stages(trainer, budget)
         samples = trainer.parallel.gather(_fitting(trainer, paces, budget))[0]
         kept = {"budget": text, "samples": samples, "seconds_per_sample": paces}
-        if trainer.parallel.is_main:
-            state.write_json(trainer.run_dir / FILE, kept)
+        state.keep(trainer, FILE, kept)
     trainer.budget = kept
     trainer.curriculum = _table(trainer, kept["samples"])
     paces = ", ".join(f"{name} {1 / pace:.3g}" for name, pace in kept["seconds_per_sample"].items())
@@ -70,22 +69,13 @@ def take_over(trainer: Trainer) -> None:
         trainer.curriculum = _table(trainer, trainer.budget["samples"])
 
 
-def _read(trainer: Trainer) -> dict[str, Any]:
-    path = trainer.run_dir / FILE
-    if trainer.settings.resume == "never" or not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}): remove it, and the machine is timed anew") from error
-
-
-def _table(trainer: Trainer, samples: int) -> Curriculum:
-    """The curriculum of a run of at most so many samples; what the configuration limits stays a limit."""
+def _table(trainer: Trainer, samples: int, limited: bool = True) -> Curriculum:
+    """The curriculum of a run of so many samples; what the configuration limits stays a limit, unless not asked."""
     config = copy(trainer.config)
     config.trainer = copy(config.trainer)
-    limit = config.trainer.max_samples
+    limit = config.trainer.max_samples if limited else None
     config.trainer.max_samples = samples if limit is None else min(limit, samples)
+    config.trainer.max_steps = config.trainer.max_steps if limited else None
     table = curriculum.resolve(config, trainer.parallel.world, trainer.task.segments_per_batch)
     return micro_batch.applied(trainer, table)
 
@@ -111,12 +101,13 @@ def _pace(trainer: Trainer, stage: Stage, enough: float) -> float:
     trainer.enter(stage, announce=False)
     steps: list[float] = []
     waits: list[float] = []
+    cycle = math.lcm(*map(trainer.every, trainer.active))  # a phase that is seldom due takes its time too
     with trainer.guard.rehearsing(still=False):
         trainer.step, trainer.samples_seen = 0, stage.start
         trainer.set_rates()
         ctx = trainer.context()
         # All processes go on together, or one would wait for another's gradients for ever.
-        while trainer.parallel.any(len(steps) < 3 or sum(steps[1:]) + sum(waits[1:]) < enough):
+        while trainer.parallel.any(len(steps) < 1 + max(cycle, 2) or sum(steps[1:]) + sum(waits[1:]) < enough):
             mark = time.perf_counter()
             parts = split_batch(trainer.next_batch(), stage.accumulate)
             waits.append(time.perf_counter() - mark)
@@ -127,8 +118,9 @@ def _pace(trainer: Trainer, stage: Stage, enough: float) -> float:
                 if trainer.device.type == "cuda":
                     torch.cuda.synchronize(trainer.device)
                 steps.append(time.perf_counter() - mark)
-    # All steps of whole batches count: the first ones of a clip are cheaper.
-    return (_mean(steps[1:]) * per_batch + _mean(waits[1:])) / stage.batch_size
+    # All steps of whole batches count: the first ones of a clip are cheaper. So do whole rounds of phases.
+    counted = steps[1:] if cycle == 1 else steps[1 : 1 + (len(steps) - 1) // cycle * cycle]
+    return (_mean(counted) * per_batch + _mean(waits[1:])) / stage.batch_size
 
 
 def _mean(values: list[float]) -> float:
@@ -144,7 +136,10 @@ def _fitting(trainer: Trainer, paces: Mapping[str, float], budget: float) -> int
     first = next(stage for stage in trainer.curriculum.stages if stage.name in paces)
 
     def needed(samples: int) -> float:
-        table = _table(trainer, samples)
+        try:
+            table = _table(trainer, samples, limited=False)  # a limit may be lifted later: what fits is kept
+        except ConfigError:
+            return 0.0  # too short for starts in samples and starts in shares to be in order
         stages = [stage for stage in table.stages if stage.index in table.reached]
         ends = [*(stage.start for stage in stages[1:]), table.total_samples]
         left = (end - max(stage.start, trainer.samples_seen) for stage, end in zip(stages, ends, strict=True))

@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
+from trainer.words import shown_override
 
 __all__ = ["Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
 
@@ -147,6 +148,21 @@ class Checkpoints:
             _log.warning("%s is damaged or missing; using %s", named, found[0].name)
         return found[0] if found else None
 
+    def to_resume(self, asked: str) -> Path | None:
+        """The checkpoint that ``trainer.resume=ASKED`` means; None where a run begins.
+
+        Raises:
+            CheckpointError: ``asked`` is no whole checkpoint, or ``auto`` finds damaged ones only.
+        """
+        path = self.latest() if asked == "auto" else _whole(Path(asked))
+        if path is None and (self.folder / "latest").exists():
+            found = [f"{p.name}: {_damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
+            raise CheckpointError(
+                f"{self.folder} has no whole checkpoint left ({'; '.join(found) or 'nothing but latest'}). Put one "
+                "back, or start anew with trainer.resume=never or another name="
+            )
+        return path
+
     def load(
         self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -161,10 +177,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the directory is missing, unfinished or damaged.
         """
-        path = Path(path)
-        reason = _damage(path)
-        if reason:
-            raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
+        path = _whole(Path(path))
         return load_state(path / STATE, template, map_location, self.group), read_meta(path)
 
     def _together(self, action: Callable[[], None]) -> None:
@@ -279,6 +292,21 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {Path(path) / META}: {error}") from error
     meta.pop("files", None)
     return meta
+
+
+def _whole(path: Path) -> Path:
+    """The path, if a checkpoint is there to resume from.
+
+    Raises:
+        CheckpointError: it is none, or damaged; says which ones a run has.
+    """
+    reason = _damage(path)
+    if not reason:
+        return path
+    run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
+    newest = Checkpoints(run).latest() if run else None
+    has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
+    raise CheckpointError(f"cannot resume from {path}: {reason}. {has or 'Choose another with trainer.resume=PATH'}")
 
 
 def _damage(path: Path) -> str | None:

@@ -55,8 +55,9 @@ class Trainer(Runtime):
             if self.settings.replay is not None:
                 return rehearsal.replay(self, Path(self.settings.replay))
             budget.take_over(self)
-            if self.finished and self.done_file.exists():
-                self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.max_*")
+            if self.finished and self.parallel.gather(self.done_file.exists())[0]:  # of one view of the disk
+                limit = "max_*" if self.settings.budget is None else "budget"
+                self.logger.text(f"{self.run_dir} is done (step {self.step}); a longer run: raise its trainer.{limit}")
                 return self.metrics
             micro_batch.settle(self)
             budget.settle(self)
@@ -171,9 +172,18 @@ class Trainer(Runtime):
         minutes = (time.monotonic() - self.began) / 60
         late = self.settings.max_minutes is not None and minutes >= self.settings.max_minutes
         stopping = self.parallel.any(self.stop.requested or late)
+        if stopping:
+            self.asked_to_stop()
         if (stopping and self.saved != self.step) or self.crossed(self.settings.checkpoint_every, self.saved):
             self.save()
         return stopping
+
+    def asked_to_stop(self) -> bool:
+        """Whether any process was asked to stop: then all of them are, or some would go on with a sweep's next job."""
+        asked = self.parallel.any(self.stop.requested)
+        if asked:
+            self.stop.requested = True
+        return asked
 
     def how_to_go_on(self) -> str:
         """What to do after a stop."""
@@ -215,7 +225,7 @@ class Trainer(Runtime):
             ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
             loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
             sums = self.task.evaluate(loader, ctx)
-            if self.parallel.any(self.stop.requested):
+            if self.asked_to_stop():
                 return None
             self.metrics = self.parallel.mean(sums)
             if self.visuals_due():

@@ -2,10 +2,10 @@
 
 A step takes the gradients of all phases before any of them moves a weight, so one verdict decides for all. It is a
 tensor on the device, and the optimisers read it there (``PrecisionPolicy.step``), so the host need not wait for it. A
-bad segment changes no weight and, when the run is to end, neither does any later one. On CUDA the host reads the
-verdict a little later; until then it keeps the segment and the buffers as they were before it, so that the dump holds
-exactly what was computed with. On the CPU it reads it at once. With several processes the verdict is that of all of
-them, and all read it after the same step: whoever leaves alone leaves the others waiting for ever.
+bad segment changes no weight and no buffer and, when the run is to end, neither does any later one. On CUDA the host
+reads the verdict a little later; until then it keeps the segment and the buffers as they were before it, so that the
+dump holds exactly what was computed with. On the CPU it reads it at once. With several processes the verdict is that of
+all of them, and all read it after the same step: whoever leaves alone leaves the others waiting for ever.
 
 fp16 overflows are not meant here: the gradient scaler skips and counts them.
 """
@@ -101,7 +101,8 @@ class NonFiniteGuard:
         networks: dict[str, nn.Module],
         plain_config: dict[str, Any],
     ) -> None:
-        self.budget = config.nonfinite_budget if config.on_nonfinite is OnNonFinite["skip"] else 0
+        self.skips = config.on_nonfinite is OnNonFinite["skip"]
+        self.budget = config.nonfinite_budget if self.skips else 0
         self.folder = run_dir / DUMP
         self.parallel, self.networks, self.plain_config = parallel, networks, plain_config
         self.waits = parallel.device.type == "cpu"
@@ -153,6 +154,8 @@ class NonFiniteGuard:
             NonFiniteError: it, or one whose verdict has arrived meanwhile, was bad and the budget is exceeded.
         """
         any_bad = self.bad.max()
+        if self.skips:
+            self._put_back(any_bad)
         if self.rehearses:
             self.odd = torch.maximum(self.odd, any_bad)
             del self._pending[:-LAG]  # as long as in training: what is kept takes memory
@@ -172,6 +175,13 @@ class NonFiniteGuard:
         early = self.waits or self.parallel.world == 1
         while self._pending and (len(self._pending) > LAG or (early and _has_arrived(self._pending[0]))):
             self._judge(self._pending.pop(0))
+
+    @torch.no_grad()
+    def _put_back(self, any_bad: Tensor) -> None:
+        """The buffers that a bad segment moved (running statistics) as they were: one NaN in them stays for ever."""
+        before = self._pending[-1].buffers
+        for name, buffer in network_buffers(self.networks).items():
+            buffer.copy_(torch.where(any_bad > 0, before[name], buffer))
 
     def settle(self) -> None:
         """Waits for all outstanding verdicts: before anything is saved or evaluated, and when the stage changes.

@@ -19,6 +19,7 @@ from trainer.config import RunConfig
 from trainer.configuration import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
 from trainer.ema import EMA
+from trainer.errors import CheckpointError
 from trainer.logs import RunLogger
 from trainer.memory import is_out_of_memory
 from trainer.meter import Speed, Window
@@ -117,14 +118,20 @@ class Runtime:
         """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
 
         Raises:
-            CheckpointError: some process does not see it.
+            CheckpointError: it is none, or damaged.
+            ConfigError: some process does not see it.
         """
         if self.settings.resume == "never" or self.settings.replay is not None:
             return None
-        path = None
+        path, problem = None, ""
         if self.parallel.is_main:
-            path = self.checkpoints.latest() if self.settings.resume == "auto" else Path(self.settings.resume)
-        path = self.parallel.gather(path)[0]
+            try:
+                path = self.checkpoints.to_resume(self.settings.resume)
+            except CheckpointError as error:
+                problem = str(error)
+        path, problem = self.parallel.gather((path, problem))[0]
+        if problem:
+            raise CheckpointError(problem)
         if path is not None:
             self.parallel.check_seen(path / META)
         return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from trainer.checkpoint import EMA as EMA_FILE
 from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
 from trainer.config import DataChanged
 from trainer.configuration import plain
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
 from trainer.optim import load_optimizer_state, optimizer_state, reset_state
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.runtime import Runtime
 
 _COUNTERS = ("step", "samples_seen", "evaluated", "pictured")
+_PACING = ("precision", "device", "strategy", "compile", "deterministic", "channels_last", "tf32", "threads", "ema")
 
 
 def capture(trainer: Runtime) -> dict[str, Any]:
@@ -222,6 +224,37 @@ class Snapshot:
             for name, optimizer in trainer.optimizers.items():
                 load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
         apply_plain(trainer, self._state)
+
+
+def keep(trainer: Runtime, name: str, data: Mapping[str, Any]) -> None:
+    """Writes down what was found out about this run on this machine, for one that is killed before its checkpoint."""
+    if trainer.parallel.is_main:
+        write_json(trainer.run_dir / name, {**data, "of": _making(trainer)})
+
+
+def kept(trainer: Runtime, name: str) -> dict[str, Any]:
+    """What ``keep`` wrote; nothing where there is no such file, or where it was another run that was looked at.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    path = trainer.run_dir / name
+    if trainer.settings.resume == "never" or not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}): remove it, and what it holds is found anew") from error
+    return found if isinstance(found, dict) and found.pop("of", None) == _making(trainer) else {}
+
+
+def _making(trainer: Runtime) -> str:
+    """A digest of all that memory and pace of a run depend on, but for the machine."""
+    made = plain(trainer.config)
+    parts = {name: value for name, value in made.items() if name not in ("name", "seed", "schedule", "logger")}
+    parts["trainer"] = {name: made["trainer"][name] for name in (*_PACING, "micro_batch")}
+    text = json.dumps([parts, trainer.parallel.world], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -132,7 +132,8 @@ def summary(records: Sequence[Mapping[str, Any]], watch: str = "") -> dict[str, 
         return {"steps": 0}
     late = records[len(records) // 2 :]
     losses = [record["losses"] for record in records]
-    values = [value for own in losses for value in own.values() if value is not None]
+    # JSON has null for NaN. Norms have it for overflows of fp16, too.
+    values = [v for row in losses for name, v in row.items() if v is not None or not name.endswith("/grad_norm")]
     own = [row[watch] for row in losses if row.get(watch) is not None]
     quarter = max(1, len(own) // 4)
     return {
@@ -141,7 +142,7 @@ def summary(records: Sequence[Mapping[str, Any]], watch: str = "") -> dict[str, 
         "frames/s": statistics.median(record["frames_per_s"] for record in late),
         "waiting for data": statistics.mean(record["data_wait"] for record in late),
         "peak GiB": max(record["memory"] for record in records),
-        "finite": all(math.isfinite(value) for value in values),
+        "finite": all(value is not None and math.isfinite(value) for value in values),
         watch or "loss": f"{_mean(own[:quarter])} to {_mean(own[-quarter:])}" if own else None,
     }
 

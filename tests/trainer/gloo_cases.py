@@ -70,6 +70,10 @@ def stop(folder: Path, results: dict[str, Any]) -> None:
     trainer = Trainer(toy_config("rival", stages=stages()), Signalled, folder / "stop")
     trainer.fit()
     results["stopped"] = trainer.step
+    everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+    everywhere.start()
+    results["asked to stop"] = everywhere.gather(trainer.stop.requested)
+    everywhere.close()
 
 
 def sums(folder: Path, results: dict[str, Any]) -> None:

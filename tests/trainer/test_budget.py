@@ -1,6 +1,7 @@
 """``trainer.budget``: the whole schedule fits into a time, what was settled stays, and timing leaves no trace."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def test_a_resumed_run_keeps_its_length(
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "parts", clock, "65s", crash_at=trials + crash_at).fit()
     monkeypatch.setattr(budget, "_time_stages", lambda *args: pytest.fail("timed again"))
+    if crash_at == 40:
+        (tmp_path / "parts" / "budget.json").unlink()  # the checkpoint alone tells it too
     again = build(tmp_path / "parts", clock, "65s", factor=4 / 3)
     again.fit()
     assert again.samples_seen == 80 and again.curriculum.progress(again.samples_seen) == 1.0
@@ -153,3 +156,55 @@ def test_with_micro_batches_that_fit(tmp_path: Path, clock: Clock) -> None:
 def test_the_dry_run_says_that_it_is_not_known_yet(tmp_path: Path, clock: Clock) -> None:
     text = build(tmp_path, clock, "65s").dry_run()
     assert "what fits into 65s, 2 stage(s)" in text and "trainer.budget=65s: starts are shares" in text
+
+
+def test_a_phase_that_is_seldom_due_takes_its_time_too(tmp_path: Path, clock: Clock) -> None:
+    """The judge: 6 s every fourth step. 1 + 6 / 4 = 2.5 s a step; its first three steps would say 1 s."""
+
+    class Seldom(Timed):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            self.clock.now += 6.0 if phase == "judge" else 0.0
+            return super().losses(phase, segment, ctx)
+
+    config = toy_config(
+        "rival", stages={"long": StageConfig(batch_size=2)}, max_samples=None, budget="50s", eval_every=0
+    )
+    config.optim["judge"].every = 4
+    trainer = Trainer(config, lambda: Seldom(clock), tmp_path)
+    trainer.fit()
+    assert trainer.budget["seconds_per_sample"] == {"long": 1.25} and trainer.samples_seen == 40
+
+
+def test_what_was_found_for_another_run_does_not_count(tmp_path: Path, clock: Clock) -> None:
+    """One that was killed before its first checkpoint, and whose steps took a quarter of the time."""
+    killed = build(tmp_path, clock, "65s", factor=0.25)
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(killed, "begin", lambda: signal.raise_signal(signal.SIGINT) or signal.raise_signal(signal.SIGINT))
+        killed.fit()
+    assert json.loads((tmp_path / "budget.json").read_text())["samples"] == 320
+    other = {"short": StageConfig(frames=2, batch_size=4), "long": StageConfig(start=0.5, frames=3, batch_size=4)}
+    trainer = build(tmp_path, clock, "65s", stages=other)
+    trainer.fit()
+    assert trainer.budget["seconds_per_sample"] == {"short": 0.125, "long": 0.75}
+    assert trainer.samples_seen in (144, 148)  # 148.57 fit
+
+
+def test_a_limit_can_be_lifted(tmp_path: Path, clock: Clock) -> None:
+    build(tmp_path, clock, "65s", max_samples=24).fit()
+    trainer = build(tmp_path, clock, "65s")
+    trainer.fit()
+    assert trainer.samples_seen == 80
+
+
+def test_starts_in_samples_and_in_shares(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of 65 samples, which is tried, has them out of order; the one that fits has not."""
+    mixed = {
+        "short": StageConfig(frames=2, batch_size=4),
+        "middle": StageConfig(start=35, frames=2, batch_size=2),
+        "long": StageConfig(start=0.5, frames=3, batch_size=2),
+    }
+    monkeypatch.setitem(SECONDS, "middle", 0.25)
+    trainer = build(tmp_path, clock, "65s", stages=mixed)
+    trainer.fit()
+    assert [stage.start for stage in trainer.curriculum.stages] == [0, 35, 38]
+    assert trainer.samples_seen == 76  # 35 * 0.125 + 3 * 0.25 + 38 * 1.5 s

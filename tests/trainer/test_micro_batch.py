@@ -12,7 +12,7 @@ from torch import Tensor
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
 from trainer import curriculum, micro_batch
-from trainer.config import StageConfig
+from trainer.config import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
@@ -175,6 +175,17 @@ def test_another_batch_or_a_new_start_is_measured_anew(tmp_path: Path, monkeypat
     anew = build(tmp_path, resume="never")
     anew.fit()
     assert accumulate(anew) == [1, 1]
+
+
+def test_what_was_found_for_another_run_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed before its first checkpoint; the network may have been another."""
+    free(monkeypatch, 2**40)
+    crashed(tmp_path, 2)
+    assert not (tmp_path / "checkpoints").exists()
+    free(monkeypatch, 4_000)
+    other = build(tmp_path, precision=Precision.bf16, checkpoint_every=8)
+    other.fit()
+    assert accumulate(other)[0] > 1
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:

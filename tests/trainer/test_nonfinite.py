@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
+from trainer.checkpoint import load_weights
 from trainer.config import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.finite import broken_inputs
@@ -162,6 +163,29 @@ def test_a_skipped_step_leaves_its_phase_alone(tmp_path: Path) -> None:
     before, after = record.weights[7], record.weights[8]
     assert torch.equal(before["judge.0.weight"], after["judge.0.weight"])
     assert not torch.equal(after["judge.0.weight"], record.weights[9]["judge.0.weight"])
+
+
+def test_a_skipped_segment_leaves_running_statistics_alone(tmp_path: Path) -> None:
+    """One NaN in them would stay: every evaluation and checkpoint from there on would be worthless."""
+    settings = toy_config("rival", on_nonfinite=OnNonFinite["skip"], stages={"s": StageConfig()}, max_samples=20)
+    trainer = Trainer(settings, lambda: RivalTask(poison=4), tmp_path)
+    maker, means = trainer.networks["maker"], []
+    original = trainer.guard.end
+
+    def end() -> None:
+        bad = bool(trainer.guard.bad.max())
+        original()
+        means.append((bad, maker.get_buffer("mean").clone()))
+
+    trainer.guard.end = end  # type: ignore[method-assign]
+    trainer.fit()
+    skipped = [index for index, (bad, _) in enumerate(means) if bad]
+    assert len(skipped) == trainer.guard.skipped == 2 and 0 not in skipped
+    for index in skipped:
+        assert torch.equal(means[index][1], means[index - 1][1])
+    assert len({tuple(mean.tolist()) for _, mean in means}) == 20 - 2  # all others moved them
+    saved = load_weights(tmp_path)[0] | load_weights(tmp_path, ema=False)[0]
+    assert all(bool(torch.isfinite(value).all()) for value in saved.values())
 
 
 def test_the_budget_of_skipped_steps(tmp_path: Path) -> None:

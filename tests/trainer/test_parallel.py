@@ -96,6 +96,7 @@ def test_gradients_missing_somewhere_count_as_zero(results: dict[int, dict[str, 
 
 def test_a_request_to_one_stops_all(results: dict[int, dict[str, Any]]) -> None:
     assert results[2]["stopped"] == 6
+    assert results[2]["asked to stop"] == [True, True]  # a sweep must end on both, or one waits in the next job
 
 
 def test_start_weights_come_from_rank_zero(results: dict[int, dict[str, Any]]) -> None:

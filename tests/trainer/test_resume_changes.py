@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,40 @@ def test_a_stop_says_how_to_go_on(tmp_path: Path, resume: str, told: str, capsys
     trainer = Trainer(config(24, "rival", resume=resume), Signalled, tmp_path)
     trainer.fit()
     assert trainer.step == 8 and told in capsys.readouterr().out
+
+
+def test_what_is_no_checkpoint_is_told_at_once(tmp_path: Path) -> None:
+    """A run's folder is what one gives first. (It waited 30 s, and then told of other processes and NFS.)"""
+    first = tmp_path / "first"
+    Trainer(config(12), LinearTask, first).fit()
+    newest = first / "checkpoints" / "step-00000003"
+    begin = time.monotonic()
+    for folder in (first, first / "checkpoints"):
+        with pytest.raises(CheckpointError) as caught:
+            Trainer(config(24, resume=str(folder)), LinearTask, tmp_path / "second").fit()
+        assert str(caught.value) == (
+            f"cannot resume from {folder}: meta.json is missing or damaged (FileNotFoundError). "
+            f"Its run has trainer.resume={newest}"
+        )
+    assert time.monotonic() - begin < 10
+    resumed = Trainer(config(24, resume=str(newest)), LinearTask, tmp_path / "second")
+    resumed.fit()
+    assert resumed.samples_seen == 24 and resumed.step == 6
+
+
+def test_damaged_checkpoints_do_not_start_a_run_anew(tmp_path: Path) -> None:
+    """Its records would be emptied, and what is left of its checkpoints removed."""
+    Trainer(config(12), LinearTask, tmp_path).fit()
+    before = outcome_files(tmp_path)
+    (tmp_path / "checkpoints" / "step-00000003" / "ema.safetensors").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        Trainer(config(24), LinearTask, tmp_path).fit()
+    told = "has no whole checkpoint left (step-00000003: ema.safetensors is missing). Put one back, or start anew"
+    assert told in str(caught.value)
+    assert outcome_files(tmp_path) == before
+    anew = Trainer(config(24, resume="never"), LinearTask, tmp_path)
+    anew.fit()
+    assert anew.step == 6
 
 
 def test_a_resume_reads_the_state_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from kept_rows import Kept
 
 from trainer import card, trials
 from trainer.checkpoint import Checkpoints
+from trainer.logs import RunLogger
 from trainer.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 
 TINY = (
@@ -28,7 +29,7 @@ def record(step: int, loss: float, pace: float, **more: Any) -> dict[str, Any]:
     return {"step": step, "losses": {"main/class": loss, "main/grad_norm": None}, **rates, **more}
 
 
-def test_a_summary_is_of_the_later_half() -> None:
+def test_a_summary_is_of_the_later_half(tmp_path: Path) -> None:
     records = [record(i, 4.0 / i, pace) for i, pace in enumerate([1.0, 2.0, 10.0, 12.0, 11.0], start=1)]
     found = summary(records, "main/class")
     assert found == {
@@ -36,6 +37,12 @@ def test_a_summary_is_of_the_later_half() -> None:
         "finite": True, "main/class": "4 to 0.8",
     }  # fmt: skip
     assert summary([record(1, math.nan, 1.0)])["finite"] is False
+    logger = RunLogger(tmp_path, tensorboard=False)
+    logger.begin("")
+    logger.scalars(record(1, math.nan, 1.0))
+    logger.close()
+    (stored,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert stored["losses"]["main/class"] is None and summary([stored])["finite"] is False
     assert summary([]) == {"steps": 0}
 
 
