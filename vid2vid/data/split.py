@@ -13,6 +13,10 @@ from vid2vid.data.frames import FrameSequence, shown, tell
 logger = logging.getLogger(__name__)
 
 SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
+_FOLDERS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 def split_sequences(
@@ -20,8 +24,8 @@ def split_sequences(
 ) -> list[FrameSequence]:
     """The sequences of a split.
 
-    With `data.val_root`, training has all of `data.root`. Without, validation has the last `data.val_share` of its
-    groups of sequences. Of a single group it has the last frames, whatever gaps are among them; where that leaves too
+    With `data.val_root`, training has all of `data.root`. Without, folders train and val (or test) there are the splits;
+    where it has none, validation has the last `data.val_share` of its groups of sequences. Of a single group it has the last frames, whatever gaps are among them; where that leaves too
     few to train on, training and validation share all, and the log says so. The split depends on the data, on
     `data.val_share` and on the longest clip of the curriculum, not on the clips that are asked for.
 
@@ -42,10 +46,29 @@ def split_sequences(
     if not 0 < share < 1:
         raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
     sequences = scan(Path(data.root))
+    own = _own_splits(config, sequences)
+    if own is not None:
+        return own[0 if training else 1]
     held_out = _held_out_groups(config, sequences)
     if held_out:
         return [s for s in sequences if (s.group in held_out) != training]
     return _tail(config, sequences, training)
+
+
+def _own_splits(
+    config: Vid2VidConfig, sequences: list[FrameSequence]
+) -> tuple[list[FrameSequence], list[FrameSequence]] | None:
+    """Sequences for training and for validation where the data come in folders train and val, or train and test."""
+    folders = {s.group: _FOLDERS.get(s.group.split("/")[0].lower(), "") for s in sequences}
+    held_out = next((split for split in ("val", "test") if split in folders.values()), None)
+    if held_out is None or "train" not in folders.values():
+        return None
+    train = [s for s in sequences if folders[s.group] in ("train", "")]
+    val = [s for s in sequences if folders[s.group] == held_out]
+    names = shown(list(dict.fromkeys(s.group.split("/")[0] for s in val)))
+    left = "; its test folder is in neither" if held_out == "val" and "test" in folders.values() else ""
+    tell(logger, config.data.root, f"has folders for training and validation: {names} is held out{left}")
+    return train, val
 
 
 def longest_clip(config: Vid2VidConfig) -> int:
