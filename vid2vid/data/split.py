@@ -24,10 +24,11 @@ def split_sequences(
 ) -> list[FrameSequence]:
     """The sequences of a split.
 
-    With `data.val_root`, training has all of `data.root`. Without, folders train and val (or test) there are the splits;
-    where it has none, validation has the last `data.val_share` of its groups of sequences. Of a single group it has the last frames, whatever gaps are among them; where that leaves too
-    few to train on, training and validation share all, and the log says so. The split depends on the data, on
-    `data.val_share` and on the longest clip of the curriculum, not on the clips that are asked for.
+    With `data.val_root`, training has all of `data.root`. Without, folders train and val (or test) there are the
+    splits; where it has none, validation has the last `data.val_share` of its groups of sequences. Of a single group it
+    has the last frames, whatever gaps are among them; where that leaves too few to train on, training and validation
+    share all, and the log says so. The split depends on the data, on `data.val_share` and on the longest clip of the
+    curriculum, not on the clips that are asked for.
 
     Args:
         config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from made_films import write_film
+from made_films import numbered, write_film
 
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_evaluation
@@ -94,8 +94,8 @@ def test_folders_train_and_val_are_the_splits(names, train, val, make_folders, f
 
 
 def test_films_in_folders_train_and_val(tmp_path, video_config):
-    for name in ("train/a", "train/b", "train/c", "val/x", "val/y"):
-        write_film(tmp_path / f"films/{name}.mp4", frames=8)
+    for place, name in enumerate(("train/a", "train/b", "train/c", "val/x", "val/y")):
+        write_film(tmp_path / f"films/{name}.mp4", frames=[numbered(8 * place + i) for i in range(8)])
     config = stages(video_config(tmp_path / "films"), all=6)
     train, val = ({s.name for s in videos_of_split(config, split, 6)} for split in ("train", "val"))
     assert train == {"train/a", "train/b", "train/c"} and val == {"val/x", "val/y"}
