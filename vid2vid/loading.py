@@ -38,6 +38,7 @@ class LoadedRun:
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
+        colours: what the colours of its label maps meant (`vid2vid.data.label_colours`); None: not known, or none.
         asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
@@ -52,6 +53,7 @@ class LoadedRun:
     step: int
     samples_seen: int
     instances: bool | None = None
+    colours: dict[str, Any] | None = None
     asked: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -104,6 +106,7 @@ def load_generator(
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
         instances=told.get("instances"),
+        colours=told.get("label_colours"),
         asked=_asked(run_dir, path, checkpoint, [height, width], own),
     )
 
