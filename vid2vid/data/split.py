@@ -9,14 +9,14 @@ from pathlib import Path
 from trainer.errors import ConfigError
 from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.frames import FrameSequence, shown, tell
+from vid2vid.data.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
-_FOLDERS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+_FOLDERS = (
+    dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(VAL_FOLDERS, "val") | dict.fromkeys(TEST_FOLDERS, "test")
+)
 
 
 def split_sequences(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import unicodedata
 
 import numpy as np
@@ -265,3 +267,37 @@ def test_what_generation_cuts_off_is_said_once(make_folders, folder_config, capl
     caplog.clear()
     list(open_folder(root, config)[0])
     assert "cut off" not in caplog.text
+
+
+def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders, folder_config, tmp_path):
+    """SEQUENCE/labels and SEQUENCE/images, as VSPW has them."""
+    made, root = make_folders({"a": 6, "b": 6}), tmp_path / "other"
+    for kind in ("labels", "images"):
+        for name in ("a", "b"):
+            shutil.copytree(made / kind / name, root / name / kind)
+    with pytest.raises(DataError, match=r"inside the sequences \(a/labels, b/labels\)") as caught:
+        sequences_of_split(folder_config(root), "train")
+    with pytest.raises(DataError, match=rf"The sequences are in other: set data\.root={root}\."):
+        shutil.rmtree(made)
+        sequences_of_split(folder_config(tmp_path), "train")
+    command = str(caught.value).split("Links will do: ")[1].split(", and so for")[0]
+    for kind in ("labels", "images"):
+        for name in ("a", "b"):
+            words = re.sub(r"/a\b", f"/{name}", command.replace("/labels", f"/{kind}"))
+            subprocess.run(words, shell=True, check=True)
+    config = folder_config(root)
+    for split, name in (("train", "a"), ("val", "b")):
+        assert [(s.name, len(s)) for s in sequences_of_split(config, split)] == [(name, 6)]
+
+
+def test_a_root_with_folders_of_splits_is_explained(make_folders, folder_config, tmp_path):
+    made, root = make_folders({"a": 6}), tmp_path / "other"
+    for split in ("train", "test"):
+        shutil.copytree(made, root / split)
+    with pytest.raises(DataError, match=rf"set data\.root={root}/train data\.val_root={root}/test\."):
+        sequences_of_split(folder_config(root), "train")
+    config = folder_config(root / "train", val_root=str(root / "test"))
+    assert [len(sequences_of_split(config, split)) for split in ("train", "val")] == [1, 1]
+    with pytest.raises(DataError, match=rf"data holds it: set data\.root={tmp_path}/data\."):
+        shutil.rmtree(root)
+        sequences_of_split(folder_config(tmp_path), "train")
