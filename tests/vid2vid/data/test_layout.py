@@ -269,6 +269,25 @@ def test_what_generation_cuts_off_is_said_once(make_folders, folder_config, capl
     assert "cut off" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "labelled, runs",
+    [
+        (range(0, 40, 5), [[0, 5, 10, 15, 20, 25, 30, 35]]),
+        (range(1, 12, 2), [[1, 3, 5, 7, 9, 11]]),
+        ([0, 5, 10, 16, 20], [[0], [5], [10], [16], [20]]),
+        ([19, 29], [[19], [29]]),
+        ([0, 1, 2, 4, 5, 6], [[0, 1, 2], [4, 5, 6]]),
+    ],
+)
+def test_labels_of_every_fifth_frame_make_a_sequence(labelled, runs, make_folders, folder_config, caplog):
+    """As YouTube-VOS has them: between labelled frames lie pictures without."""
+    root = make_folders({"a": 40})
+    for i in set(range(40)) - set(labelled):
+        (root / f"labels/a/frame{i}.png").unlink()
+    assert found(root, folder_config(root)) == [("a", [f"frame{i}" for i in run]) for run in runs]
+    assert ("these are the sequence" in caplog.text) == (len(runs) == 1)
+
+
 def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders, folder_config, tmp_path):
     """SEQUENCE/labels and SEQUENCE/images, as VSPW has them."""
     made, root = make_folders({"a": 6, "b": 6}), tmp_path / "other"
