@@ -19,9 +19,10 @@ from vid2vid.data.hints import no_files, no_match
 from vid2vid.data.names import natural_key, normal
 from vid2vid.data.numbering import find_runs
 from vid2vid.data.reading import IMAGE_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.split import ONE_BY_ONE
 from vid2vid.data.suffixes import frame_key, preferred
 
-_FEWEST = 3  # frames that make a step: two would be chance
+_FEWEST = 3  # frames that make a step or an order: two would be chance
 _CITYSCAPES_NAME = re.compile(r"^(?P<clip>.+_\d{6})_(?P<number>\d{6})$")
 
 
@@ -114,6 +115,11 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
     numbered = find_runs(keys)
     runs: list[list[Frame]] = []
     lacking: dict[str, list[str]] = {kind: [] for kind in required}
+    if not numbered.counted and len(keys) >= _FEWEST:
+        found.notes.append(
+            f"{name}: the names do not count ({shown(numbered.runs[0][:2])}), so they are taken for a film in their "
+            f"order. If they are pictures that do not follow each other, train {ONE_BY_ONE}"
+        )
     for run in numbered.runs:
         runs.append([])
         step = _own_step([all(key in here[kind] for kind in required) for key in run])

@@ -14,6 +14,7 @@ from vid2vid.data.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 logger = logging.getLogger(__name__)
 
 SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
+ONE_BY_ONE = "curriculum=images curriculum.stages.all.frames=1 curriculum.stages.all.segment_frames=1"
 _FOLDERS = (
     dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(VAL_FOLDERS, "val") | dict.fromkeys(TEST_FOLDERS, "test")
 )
@@ -152,8 +153,7 @@ def shorter_clips(config: Vid2VidConfig, available: int) -> str:
     segment = Vid2VidStage().segment_frames
     frames = usable // segment * segment
     if not frames:
-        one = "curriculum=images curriculum.stages.all.frames=1 curriculum.stages.all.segment_frames=1"
-        return f"{one} (pictures one by one, without video discriminator)"
+        return f"{ONE_BY_ONE} (pictures one by one, without video discriminator)"
     found = f"curriculum=single curriculum.stages.all.frames={frames} curriculum.stages.all.segment_frames={segment}"
     if model.video_discriminator and frames < model.video_discriminator_frames:
         found += " model.video_discriminator=false"

@@ -288,6 +288,19 @@ def test_labels_of_every_fifth_frame_make_a_sequence(labelled, runs, make_folder
     assert ("these are the sequence" in caplog.text) == (len(runs) == 1)
 
 
+def test_names_that_do_not_count_are_announced(make_folders, folder_config, caplog):
+    """Pictures of their own, as Mapillary's, are no film; numbered frames are not suspected."""
+    root = make_folders({"a": 6})
+    assert len(found(root, folder_config(root))) == 1 and "do not count" not in caplog.text
+    odd = ("Zx2-a9QpTT", "k3_0bVw", "00aB-7z", "qW9eR_t5", "aaBc1", "0o9y6t")
+    names = {f"frame{i}": name for i, name in enumerate(odd)}
+    for kind in ("labels", "images"):
+        rename(root, kind, names.__getitem__)
+    ((_, frames),) = found(root, folder_config(root))
+    assert sorted(frames) == sorted(names.values())
+    assert "a: the names do not count (00aB-7z, 0o9y6t)" in caplog.text and "train curriculum=images" in caplog.text
+
+
 def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders, folder_config, tmp_path):
     """SEQUENCE/labels and SEQUENCE/images, as VSPW has them."""
     made, root = make_folders({"a": 6, "b": 6}), tmp_path / "other"
