@@ -14,6 +14,7 @@ from trainer.cli import compose, load_run
 from trainer.configuration import plain
 from trainer.errors import CheckpointError, DataError
 from trainer.loop import Trainer
+from vid2vid.data.check import find_sequences
 from vid2vid.generation import generate_video, open_clip
 from vid2vid.loading import LoadedRun, load_generator
 from vid2vid.report import evaluate_run
@@ -54,6 +55,11 @@ def test_a_table_in_another_order_is_not_taken_for_the_same_classes(tmp_path: Pa
     own, other = data_set(tmp_path / "own", "sky road car"), data_set(tmp_path / "other", "car sky road")
     more = data_set(tmp_path / "more", "sky road car tree")
     run_dir = tmp_path / "run"
+    with pytest.raises(DataError, match=r"other/labelmap\.txt: its colours have other ids"):
+        train(own, run_dir, 1, f"data.val_root={other}")
+    words = [*MODEL, f"data.root={own}", f"data.val_root={other}"]
+    with pytest.raises(DataError, match=r"other/labelmap\.txt: its colours have other ids"):
+        find_sequences(compose(words, SCHEMAS))
     train(own, run_dir, 1)
     run = loaded(run_dir)
     assert run.colours == {

@@ -43,7 +43,9 @@ class RunData:
         self._instances |= self._config.data.kind is DataKind.street
         self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
         if split == "train" and sequences:
-            self._colours = used_colours(sequences)
+            known, self._colours = self._colours, used_colours(sequences)
+            if self._colours is not None and known is None and self._config.data.val_root:
+                self.build("val", resolution, frames)  # its table is judged before the first step, not at evaluation
         elif sequences:
             check_colours(self._colours, sequences)
         return dataset
