@@ -20,6 +20,7 @@ from trainer.media import label_panel
 from trainer.video_writer import PictureFolder, VideoWriter, check_out, video_output
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
+from vid2vid.data.label_colours import check_colours
 from vid2vid.loading import LoadedRun
 from vid2vid.relabel import Relabel
 from vid2vid.rollout import Rollout
@@ -145,6 +146,7 @@ def generate_video(
     rollout = Rollout(run.generator, run.encoder, run.device, run.amp, chosen, image, run.scales)
     total = frames if frames is None or _length(sequence) is None else min(frames, _length(sequence) or 0)
     total = _length(sequence) if total is None else total
+    check_colours(run.colours, [getattr(sequence, "sequence", None)])
     out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 1
     check_out(out, rate)
     with ExitStack() as stack:

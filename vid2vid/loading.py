@@ -39,6 +39,7 @@ class LoadedRun:
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
         ranges: what data.range=auto found in the training data, by key (`vid2vid.data.ranges`).
+        colours: what the colours of its label maps meant (`vid2vid.data.label_colours`); None: not known, or none.
         asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
@@ -54,6 +55,7 @@ class LoadedRun:
     samples_seen: int
     instances: bool | None = None
     ranges: dict[str, list[float]] = field(default_factory=dict)
+    colours: dict[str, Any] | None = None
     asked: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -107,6 +109,7 @@ def load_generator(
         samples_seen=int(meta.get("samples_seen", 0)),
         instances=told.get("instances"),
         ranges=ranges,
+        colours=told.get("label_colours"),
         asked=_asked(run_dir, path, checkpoint, [height, width], own),
     )
 

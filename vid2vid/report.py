@@ -14,6 +14,7 @@ from trainer.errors import ConfigError
 from trainer.state import write_json
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
+from vid2vid.data.label_colours import check_colours
 from vid2vid.evaluation import Counted, ImageMetric, evaluate_clips
 from vid2vid.loading import LoadedRun
 from vid2vid.provenance import changed_data, facts, file_name
@@ -97,6 +98,7 @@ def evaluate_run(
     height, width = config.resolution
     dataset = build_evaluation(config, split, (height, width), whole=foreign, first_frame=start)
     config.model.first_frame = start
+    check_colours(run.colours, getattr(dataset, "sequences", ()))
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
         dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device

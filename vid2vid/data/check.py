@@ -20,6 +20,7 @@ from vid2vid.data.advice import give_advice
 from vid2vid.data.colours import Colour
 from vid2vid.data.folders import FolderSequence, sequences_of_split
 from vid2vid.data.frames import FrameSequence, RawFrame, shown
+from vid2vid.data.label_colours import check_colours, used_colours
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
@@ -118,6 +119,7 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
         train, val = (videos_of_split(config, split, 1) for split in ("train", "val"))
     else:
         train, val = (sequences_of_split(config, split) for split in ("train", "val"))
+    check_colours(used_colours(train), val)
     spans = {_span(s) for s in train}
     return [("train", s) for s in train] + [("val", s) for s in val if _span(s) not in spans]
 

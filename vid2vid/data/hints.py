@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from trainer.errors import DataError
 from vid2vid.data.clips import shown
 from vid2vid.data.names import natural_key
 from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
 from vid2vid.data.suffixes import common_ending, kind_of
 
 if TYPE_CHECKING:
@@ -41,8 +42,31 @@ def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
         words, others = (_LABEL_WORDS, _IMAGE_WORDS) if labels else (_IMAGE_WORDS, _LABEL_WORDS)
         named = [p for p in fitting or there if words.search(p) and not others.search(p)]
         fitting = named or fitting
-    hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting else f" Set {option} to its name."
+    hint = _below(root, there, name) or f" Set {option} to its name."
+    hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting and hint.startswith(" Set") else hint
     raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+
+
+def _below(root: Path, there: Sequence[str], name: str) -> str:
+    """What to do where a folder is not at the root but inside the folders there; empty where it is not."""
+    if not there:
+        return f" Frames lie in folders: {name}/SEQUENCE/*, or {name}/* of one sequence."
+    holding = [p for p in there if (root / p / name).is_dir()]
+    if not holding:
+        deeper = any((p / name).is_dir() for p in (root / there[0]).iterdir()) if len(there) == 1 else False
+        return f" The sequences are in {there[0]}: set data.root={root / there[0]}." if deeper else ""
+    train = next((p for p in holding if p.lower() in TRAIN_FOLDERS), None)
+    held_out = next((p for p in holding if p.lower() in HELD_OUT_FOLDERS), None)
+    if train and held_out:
+        return f" {train} and {held_out} hold it: set data.root={root / train} data.val_root={root / held_out}."
+    if len(there) == 1:
+        return f" {holding[0]} holds it: set data.root={root / holding[0]}."
+    first = holding[0]
+    return (
+        f" It is inside the sequences ({shown([f'{p}/{name}' for p in holding])}), but the kind of files comes first "
+        f"here, {name}/{first}. Links will do: mkdir -p {root / name} && ln -s {(root / first / name).resolve()} "
+        f"{root / name / first}, and so for each kind and sequence."
+    )
 
 
 def no_files(kind: Kind) -> str:

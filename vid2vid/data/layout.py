@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from trainer.errors import DataError
@@ -18,8 +19,10 @@ from vid2vid.data.hints import no_files, no_match
 from vid2vid.data.names import natural_key, normal
 from vid2vid.data.numbering import find_runs
 from vid2vid.data.reading import IMAGE_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.split import ONE_BY_ONE
 from vid2vid.data.suffixes import frame_key, preferred
 
+_FEWEST = 3  # frames that make a step or an order: two would be chance
 _CITYSCAPES_NAME = re.compile(r"^(?P<clip>.+_\d{6})_(?P<number>\d{6})$")
 
 
@@ -79,7 +82,7 @@ def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False
     """Match the files of several kinds to sequences of frames.
 
     A frame that lacks a required kind is left out, and splits its sequence there, as a jump in the numbering does: a
-    clip never jumps over it.
+    clip never jumps over it. Where all but every fifth frame lack it, say, every fifth frame is the sequence.
 
     Args:
         kinds: where to look; the first is the one that sequences are listed by.
@@ -112,8 +115,16 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
     numbered = find_runs(keys)
     runs: list[list[Frame]] = []
     lacking: dict[str, list[str]] = {kind: [] for kind in required}
+    if not numbered.counted and len(keys) >= _FEWEST:
+        found.notes.append(
+            f"{name}: the names do not count ({shown(numbered.runs[0][:2])}), so they are taken for a film in their "
+            f"order. If they are pictures that do not follow each other, train {ONE_BY_ONE}"
+        )
     for run in numbered.runs:
         runs.append([])
+        step = _own_step([all(key in here[kind] for kind in required) for key in run])
+        if step > 1:
+            found.notes.append(f"{name}: one frame in {step} has all of {', '.join(required)}: these are the sequence")
         for key in run:
             absent = [kind for kind in required if key not in here[kind]]
             for kind in absent:
@@ -121,7 +132,7 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
             if not absent:
                 label, image, instance = (here.get(kind, {}).get(key) for kind in ("labels", "images", "instances"))
                 runs[-1].append(Frame(key, label, image, instance))
-            elif runs[-1]:
+            elif runs[-1] and step == 1:
                 runs.append([])
     for kind, keys_without in lacking.items():
         if keys_without:
@@ -133,6 +144,14 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
         places = shown([f"{before} to {after}" for before, after in numbered.jumps])
         found.notes.append(f"{name}: split into {len(numbered.runs)} sequences where its numbering jumps ({places})")
     found.runs += [(name, run) for run in runs if run]
+
+
+def _own_step(complete: list[bool]) -> int:
+    """The distance of the frames that can be used, where it is the same throughout, as where every fifth frame is
+    labelled; else 1."""
+    places = [place for place, whole in enumerate(complete) if whole]
+    steps = {after - before for before, after in pairwise(places)}
+    return steps.pop() if len(places) >= _FEWEST and len(steps) == 1 else 1
 
 
 def _once(found: Found) -> list[tuple[str, list[Frame]]]:

@@ -33,10 +33,12 @@ class Runs:
     Attributes:
         runs: in natural order, each in the order of its numbers.
         jumps: (last name of a run, first of the next) of each gap.
+        counted: names tell the order of most frames; else they are in that of the alphabet.
     """
 
     runs: list[list[str]]
     jumps: list[tuple[str, str]] = field(default_factory=list)
+    counted: bool = True
 
 
 @dataclass
@@ -68,7 +70,7 @@ def find_runs(names: Sequence[str]) -> Runs:
         counted += found
         alone += [] if found else list(alike)
     if sum(len(group.names) for group in counted) * 2 < len(ordered):
-        return Runs([ordered])
+        return Runs([ordered], counted=False)
     runs = [run for group in counted for run in _split(group)] + [[name] for name in alone]
     runs.sort(key=lambda run: key(run[0]))
     return Runs(runs, [(before[-1], after[0]) for before, after in pairwise(runs)])

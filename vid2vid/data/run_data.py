@@ -11,6 +11,7 @@ from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import build_dataset, settled
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import tell
+from vid2vid.data.label_colours import check_colours, classes_of, used_colours
 from vid2vid.data.ranges import ranges_of, with_ranges
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class RunData:
     def __init__(self, config: Vid2VidConfig) -> None:
         self._config, self._settled = config, False
         self._instances = False
+        self._colours: dict[str, Any] | None = None  # what the labels' colours meant in training
 
     def build(self, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
         """See `build_dataset`."""
@@ -40,6 +42,12 @@ class RunData:
         sequences = getattr(dataset, "sequences", ())
         self._instances |= self._config.data.kind is DataKind.street
         self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
+        if split == "train" and sequences:
+            known, self._colours = self._colours, used_colours(sequences)
+            if self._colours is not None and known is None and self._config.data.val_root:
+                self.build("val", resolution, frames)  # its table is judged before the first step, not at evaluation
+        elif sequences:
+            check_colours(self._colours, sequences)
         return dataset
 
     def facts(self) -> dict[str, Any]:
@@ -53,7 +61,9 @@ class RunData:
         for sequence in dataset.sequences:
             for index in range(len(sequence)):
                 names.update(sequence.frame_name(index).encode("utf-8", "surrogateescape") + b"\0")
+        classes = classes_of(dataset.sequences)
         return {
+            **({"colours of classes": classes} if classes else {}),
             "sequences": [f"{s.name} ({len(s)} frames)" for s in dataset.sequences],
             "frames": sum(map(len, dataset.sequences)),
             "names of frames": names.hexdigest(),
@@ -61,10 +71,12 @@ class RunData:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
-        whether instance ids came with the labels."""
-        return {"data_range": ranges_of(self._config.data), "instances": self._instances}
+        whether instance ids came with the labels; `label_colours`, see `used_colours`."""
+        ranges = ranges_of(self._config.data)
+        return {"data_range": ranges, "instances": self._instances, "label_colours": self._colours}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what the run's data were found to have."""
         data = with_ranges(self._config.data, state.get("data_range", {}))
         self._config, self._instances = replace(self._config, data=data), bool(state.get("instances", False))
+        self._colours = state.get("label_colours")

@@ -9,10 +9,15 @@ from pathlib import Path
 from trainer.errors import ConfigError
 from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.frames import FrameSequence, shown, tell
+from vid2vid.data.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_VALIDATION = 2  # frames; temporal measures need a pair
+ONE_BY_ONE = "curriculum=images curriculum.stages.all.frames=1 curriculum.stages.all.segment_frames=1"
+_FOLDERS = (
+    dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(VAL_FOLDERS, "val") | dict.fromkeys(TEST_FOLDERS, "test")
+)
 
 
 def split_sequences(
@@ -20,10 +25,11 @@ def split_sequences(
 ) -> list[FrameSequence]:
     """The sequences of a split.
 
-    With `data.val_root`, training has all of `data.root`. Without, validation has the last `data.val_share` of its
-    groups of sequences. Of a single group it has the last frames, whatever gaps are among them; where that leaves too
-    few to train on, training and validation share all, and the log says so. The split depends on the data, on
-    `data.val_share` and on the longest clip of the curriculum, not on the clips that are asked for.
+    With `data.val_root`, training has all of `data.root`. Without, folders train and val (or test) there are the
+    splits; where it has none, validation has the last `data.val_share` of its groups of sequences. Of a single group it
+    has the last frames, whatever gaps are among them; where that leaves too few to train on, training and validation
+    share all, and the log says so. The split depends on the data, on `data.val_share` and on the longest clip of the
+    curriculum, not on the clips that are asked for.
 
     Args:
         config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.
@@ -42,10 +48,29 @@ def split_sequences(
     if not 0 < share < 1:
         raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
     sequences = scan(Path(data.root))
+    own = _own_splits(config, sequences)
+    if own is not None:
+        return own[0 if training else 1]
     held_out = _held_out_groups(config, sequences)
     if held_out:
         return [s for s in sequences if (s.group in held_out) != training]
     return _tail(config, sequences, training)
+
+
+def _own_splits(
+    config: Vid2VidConfig, sequences: list[FrameSequence]
+) -> tuple[list[FrameSequence], list[FrameSequence]] | None:
+    """Sequences for training and for validation where the data come in folders train and val, or train and test."""
+    folders = {s.group: _FOLDERS.get(s.group.split("/")[0].lower(), "") for s in sequences}
+    held_out = next((split for split in ("val", "test") if split in folders.values()), None)
+    if held_out is None or "train" not in folders.values():
+        return None
+    train = [s for s in sequences if folders[s.group] in ("train", "")]
+    val = [s for s in sequences if folders[s.group] == held_out]
+    names = shown(list(dict.fromkeys(s.group.split("/")[0] for s in val)))
+    left = "; its test folder is in neither" if held_out == "val" and "test" in folders.values() else ""
+    tell(logger, config.data.root, f"has folders for training and validation: {names} is held out{left}")
+    return train, val
 
 
 def longest_clip(config: Vid2VidConfig) -> int:
@@ -134,8 +159,7 @@ def shorter_clips(config: Vid2VidConfig, available: int) -> str:
     segment = Vid2VidStage().segment_frames
     frames = usable // segment * segment
     if not frames:
-        one = "curriculum=images curriculum.stages.all.frames=1 curriculum.stages.all.segment_frames=1"
-        return f"{one} (pictures one by one, without video discriminator)"
+        return f"{ONE_BY_ONE} (pictures one by one, without video discriminator)"
     found = f"curriculum=single curriculum.stages.all.frames={frames} curriculum.stages.all.segment_frames={segment}"
     if model.video_discriminator and frames < model.video_discriminator_frames:
         found += " model.video_discriminator=false"

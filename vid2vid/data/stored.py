@@ -16,6 +16,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer.errors import DataError
+from trainer.quiet import quiet_pictures
+
+quiet_pictures()
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG"

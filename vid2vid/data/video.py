@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -28,7 +28,7 @@ from vid2vid.data.split import split_sequences
 from vid2vid.data.video_cache import partial_index, video_index, video_indices
 from vid2vid.data.video_decode import OpenVideo
 from vid2vid.data.video_index import CORRUPT, VideoIndex
-from vid2vid.data.video_notes import tell_cuts, tell_damage, tell_timing
+from vid2vid.data.video_notes import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
 from vid2vid.data.video_pictures import PictureSequence, has_pictures, picture_sequences
 from vid2vid.data.video_read import FrameReader
 from vid2vid.data.video_times import resampled
@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 VIDEO_EXTENSIONS = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".m2v", ".3gp",
     ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265",
-    ".265", ".ivf", ".y4m", ".dv", ".divx", ".gif", ".apng",
+    ".265", ".ivf", ".y4m", ".dv", ".divx", ".gif", ".apng", ".qt", ".mpe", ".m1v", ".mpv", ".tp", ".trp", ".nut",
+    ".ogm", ".rm", ".rmvb", ".insv",
 )  # fmt: skip
 
 
@@ -217,6 +218,7 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     skip = config.data.on_bad_file is OnBadFile["skip"]
     base = root if root.is_dir() else None
     films: list[VideoSequence] = []
+    errors: dict[str, BadFileError] = {}
     for path, name, index in zip(files, names, video_indices(files, config.data.video_cache), strict=True):
         try:
             if isinstance(index, BadFileError):
@@ -225,9 +227,15 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
             film = VideoSequence(path, config, name, base, index)
             films.append(film)
         except BadFileError as error:
-            skip_bad(error, skip)
+            errors[name] = error
+            if skip:
+                skip_bad(error, skip)
+    if errors and not skip:
+        raise _all_bad(errors, len(files))
     if not films:
         raise DataError(f"{root}: none of its videos can be read (data.on_bad_file=skip left all out).")
+    films = tell_twins(root, films)
+    tell_pictures(root, len(files))
     sequences = [shot for film in films for shot in shots(film) if len(shot)]
     frames = sum(map(len, sequences))
     logger.info("%s: %d videos, %d sequences, %d frames", root, len(films), len(sequences), frames)
@@ -235,6 +243,13 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     tell_timing(indices, config.data.fps)
     tell_cuts(indices, config.data.cut_threshold)
     return list(sequences)
+
+
+def _all_bad(errors: Mapping[str, BadFileError], total: int) -> BadFileError:
+    """One error about all files that cannot be used."""
+    first, *others = errors
+    more = f" {len(errors)} of {total} videos cannot be used; the others: {shown(others)}." if others else ""
+    return BadFileError(f"{errors[first]}{more}")
 
 
 class VideoDataset(ClipDataset):

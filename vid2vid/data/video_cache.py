@@ -30,7 +30,7 @@ from vid2vid.data.video_times import Times
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what an index holds and of which frames it numbers; entries of another one are not looked at
+VERSION = 2  # of what an index holds and of which frames it numbers; entries of another one are not looked at
 _ARRAYS = ("stamps", "places", "prints", "flags", "novelty", "restarts")
 _QUICK_S = 3.0  # work that takes longer is shown
 _known: dict[str, VideoIndex] = {}

@@ -126,6 +126,11 @@ class OpenVideo:
         return self.stream.average_rate or self.stream.guessed_rate
 
     @property
+    def coded_rate(self) -> Fraction | None:
+        """Frames per second as far as the coded film tells; a bare stream (.h264, .hevc) has no other."""
+        return self.stream.guessed_rate or self.stream.average_rate
+
+    @property
     def pixel_aspect(self) -> float:
         """Width of a pixel over its height."""
         ratio = self.stream.sample_aspect_ratio or self.stream.codec_context.sample_aspect_ratio

@@ -161,7 +161,8 @@ class _Pass:
 
     def run(self, threads: int, frames: int | None, seconds: float, progress: Progress) -> None:
         with OpenVideo(self.path, threads) as video:
-            self.unit, self.rate = video.stream.time_base or Fraction(1, 1), video.rate
+            self.unit = video.stream.time_base or Fraction(1, 1)
+            self.stated, self.coded = video.rate, video.coded_rate
             self.broadcast = "mpegts" in video.container.format.name or video.container.format.name == "mpeg"
             size, told = None, 0
             for frame in video.frames():
@@ -200,14 +201,19 @@ class _Pass:
             stamps = (NO_STAMP if stamp is None else stamp for stamp in (mark.pts, mark.dts))
             self.restarts.append((len(self.stamps), *stamps, mark.position))  # type: ignore[arg-type]
 
+    @property
+    def _rate(self) -> Fraction | None:
+        """Where no frame has a stamp the container is a bare stream, and what it states is FFmpeg's 25."""
+        return self.stated if any(stamp is not None for stamp in self.stamps) else self.coded
+
     def _seconds(self) -> float:
         known = [stamp for stamp in (self.stamps[0], self.stamps[-1]) if stamp is not None]
         if len(known) == 2:
             return float((known[1] - known[0]) * self.unit)
-        return len(self.stamps) / float(self.rate or 25)
+        return len(self.stamps) / float(self.coded or 25)
 
     def index(self, key: str) -> VideoIndex:
-        times = frame_times(self.stamps, self.unit, self.rate, self.last, self.broadcast)
+        times = frame_times(self.stamps, self.unit, self._rate, self.last, self.broadcast)
         stamps = np.array([NO_STAMP if stamp is None else stamp for stamp in self.stamps], np.int64)
         flags = np.array(self.flags, np.uint8)
         for loss in self.losses:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vid2vid.data.frames import say_once, shown
-from vid2vid.data.reading import BadFileError
+from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, list_files
 from vid2vid.data.video_index import CORRUPT, INTERLACED, LOST, VideoIndex
+
+if TYPE_CHECKING:
+    from vid2vid.data.video import VideoSequence
 
 logger = logging.getLogger(__name__)
 
@@ -89,4 +94,30 @@ def tell_cuts(films: Mapping[str, VideoIndex], threshold: float | None) -> None:
             logger,
             f"{sum(counts.values())} cuts inside films: {shown(found)}. No clip runs across one "
             "(data.cut_threshold=null turns this off)",
+        )
+
+
+def tell_twins(root: Path, films: Sequence[VideoSequence]) -> list[VideoSequence]:
+    """The films without copies, which have the same frames as one before: validation would see them again."""
+    kept: list[VideoSequence] = []
+    seen: dict[bytes, str] = {}
+    for film in films:
+        first = seen.setdefault(film.index.prints.tobytes(), film.name)
+        if first == film.name or film.index.count < 2:
+            kept.append(film)
+        else:
+            say_once(logger, f"{root}: {film.name} is left out, its frames are those of {first}")
+    return kept
+
+
+def tell_pictures(root: Path, videos: int) -> None:
+    """Say where there are pictures beside the videos, more than covers and thumbnails would be: they are not used."""
+    if not root.is_dir():
+        return
+    counts = [len(list_files(Path(place), IMAGE_EXTENSIONS)) for place, _, _ in os.walk(root)]
+    if sum(counts) > 2 * videos:
+        say_once(
+            logger,
+            f"{root}: has {sum(counts)} pictures beside {videos} videos, and only the videos are used. To use the "
+            "pictures, give data.root a folder without videos",
         )

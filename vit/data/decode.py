@@ -21,6 +21,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from trainer.errors import DataError
+from trainer.quiet import quiet_pictures
+
+quiet_pictures()
 
 
 class BadFileError(DataError):

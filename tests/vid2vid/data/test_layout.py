@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import unicodedata
 
 import numpy as np
@@ -265,3 +267,69 @@ def test_what_generation_cuts_off_is_said_once(make_folders, folder_config, capl
     caplog.clear()
     list(open_folder(root, config)[0])
     assert "cut off" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "labelled, runs",
+    [
+        (range(0, 40, 5), [[0, 5, 10, 15, 20, 25, 30, 35]]),
+        (range(1, 12, 2), [[1, 3, 5, 7, 9, 11]]),
+        ([0, 5, 10, 16, 20], [[0], [5], [10], [16], [20]]),
+        ([19, 29], [[19], [29]]),
+        ([0, 1, 2, 4, 5, 6], [[0, 1, 2], [4, 5, 6]]),
+    ],
+)
+def test_labels_of_every_fifth_frame_make_a_sequence(labelled, runs, make_folders, folder_config, caplog):
+    """As YouTube-VOS has them: between labelled frames lie pictures without."""
+    root = make_folders({"a": 40})
+    for i in set(range(40)) - set(labelled):
+        (root / f"labels/a/frame{i}.png").unlink()
+    assert found(root, folder_config(root)) == [("a", [f"frame{i}" for i in run]) for run in runs]
+    assert ("these are the sequence" in caplog.text) == (len(runs) == 1)
+
+
+def test_names_that_do_not_count_are_announced(make_folders, folder_config, caplog):
+    """Pictures of their own, as Mapillary's, are no film; numbered frames are not suspected."""
+    root = make_folders({"a": 6})
+    assert len(found(root, folder_config(root))) == 1 and "do not count" not in caplog.text
+    odd = ("Zx2-a9QpTT", "k3_0bVw", "00aB-7z", "qW9eR_t5", "aaBc1", "0o9y6t")
+    names = {f"frame{i}": name for i, name in enumerate(odd)}
+    for kind in ("labels", "images"):
+        rename(root, kind, names.__getitem__)
+    ((_, frames),) = found(root, folder_config(root))
+    assert sorted(frames) == sorted(names.values())
+    assert "a: the names do not count (00aB-7z, 0o9y6t)" in caplog.text and "train curriculum=images" in caplog.text
+
+
+def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders, folder_config, tmp_path):
+    """SEQUENCE/labels and SEQUENCE/images, as VSPW has them."""
+    made, root = make_folders({"a": 6, "b": 6}), tmp_path / "other"
+    for kind in ("labels", "images"):
+        for name in ("a", "b"):
+            shutil.copytree(made / kind / name, root / name / kind)
+    with pytest.raises(DataError, match=r"inside the sequences \(a/labels, b/labels\)") as caught:
+        sequences_of_split(folder_config(root), "train")
+    with pytest.raises(DataError, match=rf"The sequences are in other: set data\.root={root}\."):
+        shutil.rmtree(made)
+        sequences_of_split(folder_config(tmp_path), "train")
+    command = str(caught.value).split("Links will do: ")[1].split(", and so for")[0]
+    for kind in ("labels", "images"):
+        for name in ("a", "b"):
+            words = re.sub(r"/a\b", f"/{name}", command.replace("/labels", f"/{kind}"))
+            subprocess.run(words, shell=True, check=True)
+    config = folder_config(root)
+    for split, name in (("train", "a"), ("val", "b")):
+        assert [(s.name, len(s)) for s in sequences_of_split(config, split)] == [(name, 6)]
+
+
+def test_a_root_with_folders_of_splits_is_explained(make_folders, folder_config, tmp_path):
+    made, root = make_folders({"a": 6}), tmp_path / "other"
+    for split in ("train", "test"):
+        shutil.copytree(made, root / split)
+    with pytest.raises(DataError, match=rf"set data\.root={root}/train data\.val_root={root}/test\."):
+        sequences_of_split(folder_config(root), "train")
+    config = folder_config(root / "train", val_root=str(root / "test"))
+    assert [len(sequences_of_split(config, split)) for split in ("train", "val")] == [1, 1]
+    with pytest.raises(DataError, match=rf"data holds it: set data\.root={tmp_path}/data\."):
+        shutil.rmtree(root)
+        sequences_of_split(folder_config(tmp_path), "train")

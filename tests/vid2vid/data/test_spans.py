@@ -169,7 +169,8 @@ def test_pictures_of_8_bits_have_no_range(make_folders, folder_config):
     config = folder_config(make_folders({"a": 4, "b": 4}))
     data = RunData(config)
     data.build("train", (16, 32), 3)
-    assert data.state_dict() == {"data_range": {}, "instances": False} and settled(config).data == config.data
+    assert data.state_dict() == {"data_range": {}, "instances": False, "label_colours": None}
+    assert settled(config).data == config.data
 
 
 def test_targets_of_16_bits_are_learnt_and_their_flow_is_that_of_the_picture(make_folders, folder_config):

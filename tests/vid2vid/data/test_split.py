@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from made_films import numbered, write_film
 
 from trainer.errors import DataError
 from vid2vid.config import FirstFrame, Vid2VidStage
@@ -13,6 +14,7 @@ from vid2vid.data import build_evaluation
 from vid2vid.data.clips import clip_length
 from vid2vid.data.folders import FolderDataset, sequences_of_split
 from vid2vid.data.split import longest_clip, shorter_clips
+from vid2vid.data.video import videos_of_split
 
 
 def stages(config, **frames: int):
@@ -73,6 +75,31 @@ def test_the_longest_clip_of_the_curriculum_decides(make_folders, folder_config,
     config.model.first_frame = FirstFrame.real
     assert longest_clip(config) == 26 and sequences(config, "train") == sequences(config, "val")
     assert "validation uses the frames of training" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names, train, val",
+    [
+        (["train/a", "train/b", "val/x", "val/y", "val/z"], ["train/a", "train/b"], ["val/x", "val/y", "val/z"]),
+        (["Training/a", "extra/e", "test/t", "validation/x"], ["Training/a", "extra/e"], ["validation/x"]),
+        (["train", "test"], ["train"], ["test"]),
+        (["train/a", "train/b", "trainer"], ["train/a", "train/b"], ["trainer"]),
+        (["a", "val"], ["a"], ["val"]),
+    ],
+)
+def test_folders_train_and_val_are_the_splits(names, train, val, make_folders, folder_config, caplog):
+    config = stages(folder_config(make_folders(dict.fromkeys(names, 6))), all=6)
+    assert [s.name for s in sequences_of_split(config, "train")] == train
+    assert [s.name for s in sequences_of_split(config, "val")] == val
+    assert ("is held out" in caplog.text) == (names[-1] not in ("trainer", "val"))
+
+
+def test_films_in_folders_train_and_val(tmp_path, video_config):
+    for place, name in enumerate(("train/a", "train/b", "train/c", "val/x", "val/y")):
+        write_film(tmp_path / f"films/{name}.mp4", frames=[numbered(8 * place + i) for i in range(8)])
+    config = stages(video_config(tmp_path / "films"), all=6)
+    train, val = ({s.name for s in videos_of_split(config, split, 6)} for split in ("train", "val"))
+    assert train == {"train/a", "train/b", "train/c"} and val == {"val/x", "val/y"}
 
 
 def test_the_last_sequence_is_not_held_out_where_training_needs_it(make_folders, folder_config, caplog):

@@ -155,8 +155,8 @@ def test_files_of_all_kinds_are_found_by_their_ending(tmp_path: Path):
 def test_precomputed_flow_of_files_of_one_name(tmp_path: Path, video_config: Any):
     """a/x.mp4 and b/x.mp4 have folders of their own; a single file's lies beside it."""
     root = tmp_path / "films"
-    for name in ("a/x.mp4", "b/x.mp4", "y.mp4", "y.mkv"):
-        write_film(root / name, frames=4)
+    for place, name in enumerate(("a/x.mp4", "b/x.mp4", "y.mp4", "y.mkv")):
+        write_film(root / name, frames=[numbered(4 * place + i) for i in range(4)])
     config = video_config(root, flow=FlowMethod.precomputed, flow_dir="flow")
     bases = {s.name: next(iter(s.read([1]))).flow_base for s in scan_videos(root, config)}
     assert bases == {

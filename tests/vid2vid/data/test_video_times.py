@@ -54,6 +54,17 @@ def test_missing_stamps_lie_between_their_neighbours():
     assert frame_times([None] * 5, MS, None).fps == 25 and frame_times([7], MS, 10).starts.tolist() == [0, 0.1]
 
 
+@pytest.mark.parametrize(
+    "name, codec, fps", [("a.h264", "libx264", 60), ("b.h264", "libx264", "24000/1001"), ("c.hevc", "libx265", 10)]
+)
+def test_the_rate_of_a_bare_stream_is_the_coded_one(name: str, codec: str, fps: Any, tmp_path: Path):
+    """It has no stamps; what its container states is 25 whatever it holds. `ffmpeg -i` shows the rate here."""
+    film = write_film(tmp_path / name, codec, 12, fps=Fraction(fps), options={"x265-params": "log-level=none"})
+    index = video_index(film)
+    assert index.fps == pytest.approx(float(Fraction(fps))) and index.count == 12
+    assert index.times.starts[-1] == pytest.approx(12 / Fraction(fps))
+
+
 def test_a_clock_that_is_set_back_begins_another_recording():
     stamps = [3600 * i for i in range(40)] + [3600 * i for i in range(5)]
     times = frame_times(stamps, TS, 25, broadcast=True)
