@@ -233,7 +233,7 @@ def test_workers_use_one_thread_each():
     assert {int(t) for b in batches for t in b["cv2"]} <= {0, 1}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_workers_survive_signals_sent_to_the_whole_group(number):
     batches = iter(make_loader(Processes(), seed=0, samples_seen=0, batch_size=1, workers=1))
     pid = int(next(batches)["pid"][0])
