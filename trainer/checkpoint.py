@@ -13,7 +13,6 @@ unpickler.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
@@ -29,6 +28,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
+from trainer.disk import os_error as _os_error
+from trainer.disk import reason as _reason
+from trainer.disk import sync_folder as _sync_folder
+from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
@@ -39,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 WEIGHTS, EMA, META, STATE = "weights.safetensors", "ema.safetensors", "meta.json", "state"
 _NAME = re.compile(r"step-(\d{8,})(\.old)?")  # .old: see Checkpoints._publish
+BEFORE = ".before"  # see Checkpoints.set_aside
 _SPARE_BYTES = 1 << 20  # file system overhead of a few files and directories
 
 
@@ -92,7 +96,7 @@ class Checkpoints:
 
         def prepare() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            self.tidy()
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -147,6 +151,31 @@ class Checkpoints:
             _log.warning("%s is damaged or missing; using %s", named, found[0].name)
         return found[0] if found else None
 
+    def set_aside(self, resumed: Path | None) -> list[Path]:
+        """The run starts or goes on from here: checkpoints of another past count no more. Rank 0 calls this.
+
+        Killed before its first checkpoint, it would otherwise go on from one that it does not come from. They are
+        renamed, so that a mistake can be undone, and removed when the first checkpoint is written.
+
+        Args:
+            resumed: the checkpoint that the run goes on from; None where it starts anew.
+
+        Returns:
+            Their new names.
+        """
+        last, renamed = -1, []
+        if resumed is not None and _NAME.fullmatch(resumed.name) and resumed.parent.resolve() == self.folder.resolve():
+            last = _step(resumed)
+            self._point(resumed)
+        else:
+            (self.folder / "latest").unlink(missing_ok=True)
+        for path in self._complete():
+            if _step(path) > last:
+                other = path.with_name(path.name + BEFORE)
+                shutil.rmtree(other, ignore_errors=True)
+                renamed.append(path.rename(other))
+        return renamed
+
     def load(
         self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -199,11 +228,14 @@ class Checkpoints:
             final.rename(old)
         temporary.rename(final)
         _sync_folder(self.folder)
+        self._point(final)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _point(self, path: Path) -> None:
         pointer = self.folder / "latest.tmp"
-        _write_text(pointer, final.name + "\n")
+        _write_text(pointer, path.name + "\n")
         os.replace(pointer, self.folder / "latest")
         _sync_folder(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
 
     def _retain(self, newest: Path) -> None:
         """Remove all but ``keep`` checkpoints.
@@ -214,12 +246,20 @@ class Checkpoints:
         found = self._complete()
         number = int(newest.name.removeprefix("step-"))
         found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
-        for path in found[self.keep :]:
+        for path in [*found[self.keep :], *self.folder.glob(f"step-*{BEFORE}")]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _remove_unfinished(self) -> None:
+    def tidy(self) -> None:
+        """Ends what being killed while saving left undone: half-written folders go, the one that waited comes back."""
         for path in self.folder.glob("step-*.tmp"):
             shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob("step-*.old"):
+            final = path.with_suffix("")
+            if _damage(path) is None and _damage(final) is not None:
+                shutil.rmtree(final, ignore_errors=True)
+                path.rename(final)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _explain(self, error: OSError, final: Path, needed: int) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -296,46 +336,6 @@ def _damage(path: Path) -> str | None:
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size} bytes instead of {size}"
     return None
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _os_error(error: BaseException) -> OSError | None:
-    """The OSError behind an exception of torch or safetensors, where there is one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError):
-            return seen
-        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
-            inner = _os_error(failure[0])
-            if inner is not None:
-                return inner
-        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
-        if match:
-            number = int(next(filter(None, match.groups())))
-            return OSError(number, os.strerror(number))
-        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows opens no directories
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _rank() -> int:

@@ -84,6 +84,8 @@ class RunLogger:
         if not self.active:
             return
         self._resume_step = resume_step
+        if not resume_step:  # an evaluation of other weights, by another configuration
+            (self.run_dir / "eval.json").unlink(missing_ok=True)
         _replace(self.run_dir / "config.yaml", config_yaml)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
@@ -287,7 +289,7 @@ class _Shown(logging.Handler):
 
 
 def _silence(*streams: Any) -> None:
-    """Lets streams whose reader is gone lead nowhere: what they still hold would fail again at every write, and exit."""
+    """Lets streams whose reader is gone lead nowhere: what they still hold would fail again at exit."""
     for stream in streams:
         try:
             stream.flush()

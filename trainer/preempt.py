@@ -23,7 +23,8 @@ class StopFlag:
     """Context manager that turns SIGTERM, SIGUSR1, SIGHUP and the first SIGINT into ``requested = True``.
 
     A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on
-    entering are put back on leaving. Under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no handlers, the flag works
+    entering are put back on leaving; under nohup SIGHUP stays ignored. Outside the main thread, where Python
+    allows no handlers, the flag works
     without signals.
 
     Attributes:
