@@ -10,7 +10,6 @@ What was settled is kept in checkpoints and in ``budget.json``, and a run that i
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from copy import copy
@@ -44,14 +43,13 @@ def settle(trainer: Trainer) -> None:
     text, budget = trainer.settings.budget, curriculum.budget_seconds(trainer.config)
     if budget is None:
         return
-    kept = trainer.parallel.gather(trainer.budget or _read(trainer))[0]
+    kept = trainer.parallel.gather(trainer.budget or state.read_settled(trainer, FILE))[0]
     fresh = kept.get("budget") != text
     if fresh:
         paces = _time_stages(trainer, budget)
         samples = trainer.parallel.gather(_fitting(trainer, paces, budget))[0]
         kept = {"budget": text, "samples": samples, "seconds_per_sample": paces}
-        if trainer.parallel.is_main:
-            state.write_json(trainer.run_dir / FILE, kept)
+        state.write_settled(trainer, FILE, kept)
     trainer.budget = kept
     trainer.curriculum = _table(trainer, kept["samples"])
     paces = ", ".join(f"{name} {1 / pace:.3g}" for name, pace in kept["seconds_per_sample"].items())
@@ -68,16 +66,6 @@ def take_over(trainer: Trainer) -> None:
     """What a resumed run was laid out to, before anything asks where it ends; nothing where it was not."""
     if trainer.budget.get("budget") == trainer.settings.budget is not None:
         trainer.curriculum = _table(trainer, trainer.budget["samples"])
-
-
-def _read(trainer: Trainer) -> dict[str, Any]:
-    path = trainer.run_dir / FILE
-    if trainer.settings.resume == "never" or not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}): remove it, and the machine is timed anew") from error
 
 
 def _table(trainer: Trainer, samples: int) -> Curriculum:

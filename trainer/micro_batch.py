@@ -11,7 +11,6 @@ run that is resumed goes on with it; only another batch size, resolution or numb
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -59,14 +58,13 @@ def settle(trainer: Trainer) -> None:
     if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
-    kept = trainer.parallel.gather(trainer.micro_batches or _read(trainer))[0]
+    kept = trainer.parallel.gather(trainer.micro_batches or state.read_settled(trainer, FILE))[0]
     tried: dict[str, Choice] = {}
     if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
         tried = _search(trainer, stages)
         world = trainer.parallel.world
         kept = {stage.name: {"samples": tried[stage.name].samples, **_facts(stage, world)} for stage in stages}
-        if trainer.parallel.is_main:
-            state.write_json(trainer.run_dir / FILE, kept)
+        state.write_settled(trainer, FILE, kept)
     trainer.micro_batches = kept
     trainer.curriculum = applied(trainer, trainer.curriculum)
     sizes = _sizes(trainer)
@@ -110,16 +108,6 @@ def _facts(stage: Stage, world: int) -> dict[str, Any]:
 
 def _fits(kept: dict[str, Any] | None, stage: Stage, world: int) -> bool:
     return kept is not None and {**kept, **_facts(stage, world)} == kept
-
-
-def _read(trainer: Trainer) -> dict[str, Any]:
-    path = trainer.run_dir / FILE
-    if trainer.settings.resume == "never" or not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}): remove it, and micro-batches are looked for anew") from error
 
 
 def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:

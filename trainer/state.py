@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from trainer.checkpoint import EMA as EMA_FILE
 from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
 from trainer.config import DataChanged
 from trainer.configuration import plain
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
 from trainer.optim import load_optimizer_state, optimizer_state, reset_state
 
@@ -222,6 +223,36 @@ class Snapshot:
             for name, optimizer in trainer.optimizers.items():
                 load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
         apply_plain(trainer, self._state)
+
+
+def read_settled(trainer: Runtime, file: str) -> dict[str, Any]:
+    """What the run, killed before its first checkpoint, had settled by measuring; nothing where it was another run.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = trainer.run_dir / file
+    if trainer.settings.resume == "never" or not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}): remove it, and it is measured anew") from error
+    return kept["settled"] if isinstance(kept, dict) and kept.get("of") == _measured(trainer) else {}
+
+
+def write_settled(trainer: Runtime, file: str, settled: Mapping[str, Any]) -> None:
+    """Keeps what was settled by measuring, until a checkpoint holds it."""
+    if trainer.parallel.is_main:
+        write_json(trainer.run_dir / file, {"settled": settled, "of": _measured(trainer)})
+
+
+def _measured(trainer: Runtime) -> str:
+    """What a measurement is of: a larger model under the same name has another pace, and needs more memory."""
+    facts = {key: value for key, value in plain(trainer.config).items() if key not in ("name", "logger")}
+    facts["trainer"] = {k: v for k, v in facts["trainer"].items() if k not in ("resume", "data_changed")}
+    text = json.dumps([facts, trainer.parallel.world, str(trainer.device)], sort_keys=True)
+    return f"configuration {zlib.crc32(text.encode()):08x}"
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

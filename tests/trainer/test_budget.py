@@ -90,7 +90,7 @@ def test_the_whole_schedule_fits(tmp_path: Path, clock: Clock, capsys: pytest.Ca
     assert sum(SECONDS[name] for _, name, _ in trained) == 65.0
     assert trained[0][2] == 0.0 and trained[-1][2] == 78 / 80  # the progress that rates follow runs to its end
     assert "trainer.budget=65s: 80 samples in 80 steps, at short 8, long 0.667 samples/s" in capsys.readouterr().out
-    assert json.loads((tmp_path / "budget.json").read_text())["samples"] == 80
+    assert json.loads((tmp_path / "budget.json").read_text())["settled"]["samples"] == 80
 
 
 def test_timing_leaves_no_trace(tmp_path: Path, clock: Clock) -> None:
@@ -121,6 +121,16 @@ def test_a_resumed_run_keeps_its_length(
     finished = build(tmp_path / "parts", clock, "65s")
     finished.fit()
     assert finished.stage is None  # nothing was done
+
+
+def test_another_run_of_the_name_is_timed_anew(tmp_path: Path, clock: Clock) -> None:
+    """Killed before its first checkpoint, and replaced by one of half the size: it got the length of the other."""
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, clock, "65s", crash_at=12).fit()
+    assert (tmp_path / "budget.json").is_file() and not list((tmp_path / "checkpoints").glob("step-*"))
+    other = build(tmp_path, clock, "65s", factor=0.5, tf32=False)
+    other.fit()
+    assert other.samples_seen == 160
 
 
 def test_another_time_is_for_what_is_left(tmp_path: Path, clock: Clock) -> None:

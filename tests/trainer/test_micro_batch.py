@@ -171,7 +171,7 @@ def test_another_batch_or_a_new_start_is_measured_anew(tmp_path: Path, monkeypat
     larger = build(tmp_path, stages=stages(batch=16), max_samples=64)
     larger.fit()
     assert accumulate(larger) == [1, 1]
-    assert json.loads((tmp_path / micro_batch.FILE).read_text())["short"]["samples"] == 16
+    assert json.loads((tmp_path / micro_batch.FILE).read_text())["settled"]["short"]["samples"] == 16
     anew = build(tmp_path, resume="never")
     anew.fit()
     assert accumulate(anew) == [1, 1]
