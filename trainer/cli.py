@@ -62,8 +62,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
     sweep = asks_for_sweep(sys.argv[1:])
-    argv = flags_first(written_out(sys.argv[1:], sweep))
     schemas = {name: entry.schema for name, entry in tasks.items()}
+    argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
@@ -197,7 +197,7 @@ def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
     from trainer.overrides import ERRORS, explain, hydra_compose
 
     register(schemas)
-    overrides = written_out(overrides)
+    overrides = written_out(overrides, schemas=schemas)
     try:
         return hydra_compose(overrides, CONFIGS, ROOT)
     except ERRORS as error:
