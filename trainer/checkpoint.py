@@ -350,6 +350,19 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
+def named(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the newest one of a run directory.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    found = path if (path / META).is_file() else Checkpoints(path).latest()
+    if found is None:
+        have = ", ".join(sorted(str(p.parent) for p in path.glob(f"step-*/{META}"))) or "none"
+        raise CheckpointError(f"{path} is no checkpoint, and no run with one; checkpoints in it: {have}")
+    return found
+
+
 def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
     """Where the weights are: the run's newest checkpoint, one of its own by name, or any path.
 

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import curriculum, optim, rehearsal, schedules, setup, state
-from trainer.checkpoint import META, Checkpoints
+from trainer.checkpoint import META, Checkpoints, named
 from trainer.config import RunConfig
 from trainer.configuration import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
@@ -133,7 +133,7 @@ class Runtime:
         path = None
         if self.parallel.is_main:
             self.checkpoints.tidy()
-            path = self.checkpoints.latest() if self.settings.resume == "auto" else Path(self.settings.resume)
+            path = self.checkpoints.latest() if self.settings.resume == "auto" else named(Path(self.settings.resume))
         path = self.parallel.gather(path)[0]
         if path is not None:
             self.parallel.check_seen(path / META)

@@ -179,6 +179,18 @@ def test_resume_from_a_named_checkpoint(tmp_path: Path, undisturbed: dict[str, d
     assert_same(undisturbed["rival"], outcome(tmp_path))
 
 
+def test_resume_from_a_run(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    """The folder of a run, which people give, means its newest checkpoint; another folder is told for what it is."""
+    run(tmp_path / "one", "rival", crash_at=20)
+    run(tmp_path / "two", "rival", resume=str(tmp_path / "one"))
+    end = outcome(tmp_path / "two")
+    assert all(torch.equal(end[key], undisturbed["rival"][key]) for key in end if key.startswith(("weights", "ema")))
+    folder = tmp_path / "one/checkpoints"
+    newest = max(path for path in folder.glob("step-*"))
+    with pytest.raises(CheckpointError, match=rf"checkpoints is no checkpoint, .* checkpoints in it: .*{newest}"):
+        run(tmp_path / "three", "rival", resume=str(folder))
+
+
 @pytest.mark.parametrize("start", ["never", "step-00000004", "elsewhere"])
 def test_a_run_does_not_go_on_from_another_past(
     tmp_path: Path, start: str, undisturbed: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
