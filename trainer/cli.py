@@ -33,6 +33,7 @@ __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RANK_0_SAYS_IT_S = 15.0
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
 
 
@@ -254,6 +255,12 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
             sys.stderr.write("interrupted\n")
             sys.exit(130)
         except OSError as error:
+            if error.errno in _NOT_ALLOWED and error.filename is not None:
+                sys.stderr.write(
+                    f"error: {error.filename}: {error.strerror}. A run is written below the folder where it is started "
+                    "(runs/NAME): start it where you may write, or give hydra.run.dir=PATH, or another name=\n"
+                )
+                sys.exit(2)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             where = f" while writing {error.filename}" if error.filename else ""
