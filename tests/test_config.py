@@ -663,6 +663,21 @@ def test_a_folder_that_cannot_be_written(error: OSError, capsys: pytest.CaptureF
     assert capsys.readouterr().err.startswith(f"error: runs/x: {error.strerror}. A run is written below the folder ")
 
 
+def test_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a daemon is started, or by ``>&-``: Python then has None in their place."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    def command() -> None:
+        print("nobody reads it", file=sys.stdout)
+        raise UserError("nor this")
+
+    with pytest.raises(SystemExit, match="2"):
+        guarded(command)()
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 def test_a_file_where_the_run_would_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

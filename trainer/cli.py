@@ -241,6 +241,8 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
 
     @wraps(function)
     def wrapper() -> None:
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  a daemon has none
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
