@@ -19,6 +19,7 @@ from trainer.config import RunConfig
 from trainer.configuration import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
 from trainer.ema import EMA
+from trainer.errors import CheckpointError, ConfigError
 from trainer.logs import RunLogger
 from trainer.memory import is_out_of_memory
 from trainer.meter import Speed, Window
@@ -126,15 +127,21 @@ class Runtime:
         """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
 
         Raises:
-            CheckpointError: some process does not see it.
+            ConfigError: it is no checkpoint, or some process does not see it.
         """
         if self.settings.resume == "never" or self.settings.replay is not None:
             return None
-        path = None
+        path, problem = None, ""
         if self.parallel.is_main:
             self.checkpoints.tidy()
-            path = self.checkpoints.latest() if self.settings.resume == "auto" else named(Path(self.settings.resume))
-        path = self.parallel.gather(path)[0]
+            try:
+                resume = self.settings.resume
+                path = self.checkpoints.latest() if resume == "auto" else named(Path(resume))
+            except CheckpointError as error:
+                problem = f"trainer.resume: {error}"
+        path, problem = self.parallel.gather((path, problem))[0]
+        if problem:
+            raise ConfigError(problem)
         if path is not None:
             self.parallel.check_seen(path / META)
         return path

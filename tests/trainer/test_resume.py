@@ -15,7 +15,7 @@ from torch import Tensor
 from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 
 from trainer.checkpoint import Checkpoints
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
 from trainer.task import Segment, StepContext
@@ -187,7 +187,7 @@ def test_resume_from_a_run(tmp_path: Path, undisturbed: dict[str, dict[str, Any]
     assert all(torch.equal(end[key], undisturbed["rival"][key]) for key in end if key.startswith(("weights", "ema")))
     folder = tmp_path / "one/checkpoints"
     newest = max(path for path in folder.glob("step-*"))
-    with pytest.raises(CheckpointError, match=rf"checkpoints is no checkpoint, .* checkpoints in it: .*{newest}"):
+    with pytest.raises(ConfigError, match=rf"checkpoints is no checkpoint, .* checkpoints in it: .*{newest}"):
         run(tmp_path / "three", "rival", resume=str(folder))
 
 
