@@ -655,6 +655,42 @@ def test_arguments_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert field_comments(Arguments)["remap"] == "pairs like 11:21,26:33"
 
 
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied", "runs/x"), OSError(30, "Read-only", "runs/x")]
+)
+def test_a_folder_that_cannot_be_written(error: OSError, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        guarded(lambda: (_ for _ in ()).throw(error))()
+    assert capsys.readouterr().err.startswith(f"error: runs/x: {error.strerror}. A run is written below the folder ")
+
+
+def test_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a daemon is started, or by ``>&-``: Python then has None in their place."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    def command() -> None:
+        print("nobody reads it", file=sys.stdout)
+        raise UserError("nor this")
+
+    with pytest.raises(SystemExit, match="2"):
+        guarded(command)()
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+def test_a_file_where_the_run_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/taken").write_text("")
+    monkeypatch.setattr(sys, "argv", ["train.py", "model=vit_mu", "name=taken"])
+    with pytest.raises(SystemExit, match="2"):
+        guarded(lambda: main(TASKS))()
+    assert capsys.readouterr().err.startswith("error: runs/taken: File exists. ")
+
+
 def test_guarded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def code_of(error: BaseException) -> tuple[int, str]:
         def fail() -> None:

@@ -13,7 +13,6 @@ unpickler.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
@@ -29,17 +28,22 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
+from trainer.checkpoint_files import EMA, META, STATE, WEIGHTS, damage, read_meta
+from trainer.disk import os_error as _os_error
+from trainer.disk import reason as _reason
+from trainer.disk import sync_folder as _sync_folder
+from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 from trainer.words import shown_override
 
-__all__ = ["Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
+__all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
 
 _log = logging.getLogger(__name__)
 
-WEIGHTS, EMA, META, STATE = "weights.safetensors", "ema.safetensors", "meta.json", "state"
 _NAME = re.compile(r"step-(\d{8,})(\.old)?")  # .old: see Checkpoints._publish
+BEFORE = ".before"  # see Checkpoints.set_aside
 _SPARE_BYTES = 1 << 20  # file system overhead of a few files and directories
 
 
@@ -93,7 +97,7 @@ class Checkpoints:
 
         def prepare() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            self.tidy()
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -154,14 +158,40 @@ class Checkpoints:
         Raises:
             CheckpointError: ``asked`` is no whole checkpoint, or ``auto`` finds damaged ones only.
         """
-        path = self.latest() if asked == "auto" else _whole(Path(asked))
+        self.tidy()
+        path = self.latest() if asked == "auto" else _asked(Path(asked))
         if path is None and (self.folder / "latest").exists():
-            found = [f"{p.name}: {_damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
+            found = [f"{p.name}: {damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
             raise CheckpointError(
                 f"{self.folder} has no whole checkpoint left ({'; '.join(found) or 'nothing but latest'}). Put one "
                 "back, or start anew with trainer.resume=never or another name="
             )
         return path
+
+    def set_aside(self, resumed: Path | None) -> list[Path]:
+        """The run starts or goes on from here: checkpoints of another past count no more. Rank 0 calls this.
+
+        Killed before its first checkpoint, it would otherwise go on from one that it does not come from. They are
+        renamed, so that a mistake can be undone, and removed when the first checkpoint is written.
+
+        Args:
+            resumed: the checkpoint that the run goes on from; None where it starts anew.
+
+        Returns:
+            Their new names.
+        """
+        last, renamed = -1, []
+        if resumed is not None and _NAME.fullmatch(resumed.name) and resumed.parent.resolve() == self.folder.resolve():
+            last = _step(resumed)
+            self._point(resumed)
+        else:
+            (self.folder / "latest").unlink(missing_ok=True)
+        for path in self._complete():
+            if _step(path) > last:
+                other = path.with_name(path.name + BEFORE)
+                shutil.rmtree(other, ignore_errors=True)
+                renamed.append(path.rename(other))
+        return renamed
 
     def load(
         self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
@@ -202,7 +232,7 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))]
-        return [path for _, _, path in sorted(found, reverse=True) if _damage(path) is None]
+        return [path for _, _, path in sorted(found, reverse=True) if damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
         """Give a flushed directory its final name. One of the same step waits as ``.old`` meanwhile."""
@@ -212,11 +242,14 @@ class Checkpoints:
             final.rename(old)
         temporary.rename(final)
         _sync_folder(self.folder)
+        self._point(final)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _point(self, path: Path) -> None:
         pointer = self.folder / "latest.tmp"
-        _write_text(pointer, final.name + "\n")
+        _write_text(pointer, path.name + "\n")
         os.replace(pointer, self.folder / "latest")
         _sync_folder(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
 
     def _retain(self, newest: Path) -> None:
         """Remove all but ``keep`` checkpoints.
@@ -227,12 +260,20 @@ class Checkpoints:
         found = self._complete()
         number = int(newest.name.removeprefix("step-"))
         found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
-        for path in found[self.keep :]:
+        for path in [*found[self.keep :], *self.folder.glob(f"step-*{BEFORE}")]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _remove_unfinished(self) -> None:
+    def tidy(self) -> None:
+        """Ends what being killed while saving left undone: half-written folders go, the one that waited comes back."""
         for path in self.folder.glob("step-*.tmp"):
             shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob("step-*.old"):
+            final = path.with_suffix("")
+            if damage(path) is None and damage(final) is not None:
+                shutil.rmtree(final, ignore_errors=True)
+                path.rename(final)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _explain(self, error: OSError, final: Path, needed: int) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -273,7 +314,7 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
             if found is None:
                 raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
             path = found
-        reason = _damage(path)
+        reason = damage(path)
         if reason:
             raise CheckpointError(f"cannot read weights from {path}: {reason}")
         file = path / EMA if ema and (path / EMA).exists() else path / WEIGHTS
@@ -284,14 +325,13 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
     return read_pth(path), {}
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """``meta.json`` of a checkpoint directory, without the list of files."""
-    try:
-        meta = json.loads((Path(path) / META).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {Path(path) / META}: {error}") from error
-    meta.pop("files", None)
-    return meta
+def _asked(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the newest one of a run.
+
+    Raises:
+        CheckpointError: it is neither, or damaged.
+    """
+    return (Checkpoints(path).latest() if (path / "checkpoints").is_dir() else None) or _whole(path)
 
 
 def _whole(path: Path) -> Path:
@@ -300,70 +340,13 @@ def _whole(path: Path) -> Path:
     Raises:
         CheckpointError: it is none, or damaged; says which ones a run has.
     """
-    reason = _damage(path)
+    reason = damage(path)
     if not reason:
         return path
     run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
     newest = Checkpoints(run).latest() if run else None
     has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
     raise CheckpointError(f"cannot resume from {path}: {reason}. {has or 'Choose another with trainer.resume=PATH'}")
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint directory; None when it is complete."""
-    if not path.is_dir():
-        return "there is no such directory"
-    try:
-        files = json.loads((path / META).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{META} is missing or damaged ({type(error).__name__})"
-    for name, size in files.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} bytes instead of {size}"
-    return None
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _os_error(error: BaseException) -> OSError | None:
-    """The OSError behind an exception of torch or safetensors, where there is one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError):
-            return seen
-        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
-            inner = _os_error(failure[0])
-            if inner is not None:
-                return inner
-        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
-        if match:
-            number = int(next(filter(None, match.groups())))
-            return OSError(number, os.strerror(number))
-        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows opens no directories
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _rank() -> int:
@@ -376,6 +359,19 @@ def _step(path: Path) -> int:
 
 def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
+
+
+def named(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the newest one of a run directory.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    found = path if (path / META).is_file() else Checkpoints(path).latest()
+    if found is None:
+        have = ", ".join(sorted(str(p.parent) for p in path.glob(f"step-*/{META}"))) or "none"
+        raise CheckpointError(f"{path} is no checkpoint, and no run with one; checkpoints in it: {have}")
+    return found
 
 
 def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:

@@ -33,6 +33,7 @@ __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RANK_0_SAYS_IT_S = 15.0
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
 
 
@@ -62,8 +63,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
     sweep = asks_for_sweep(sys.argv[1:])
-    argv = flags_first(written_out(sys.argv[1:], sweep))
     schemas = {name: entry.schema for name, entry in tasks.items()}
+    argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
@@ -197,7 +198,7 @@ def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
     from trainer.overrides import ERRORS, explain, hydra_compose
 
     register(schemas)
-    overrides = written_out(overrides)
+    overrides = written_out(overrides, schemas=schemas)
     try:
         return hydra_compose(overrides, CONFIGS, ROOT)
     except ERRORS as error:
@@ -240,6 +241,8 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
 
     @wraps(function)
     def wrapper() -> None:
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  a daemon has none
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
@@ -254,6 +257,12 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
             sys.stderr.write("interrupted\n")
             sys.exit(130)
         except OSError as error:
+            if error.errno in _NOT_ALLOWED and error.filename is not None:
+                sys.stderr.write(
+                    f"error: {error.filename}: {error.strerror}. A run is written below the folder where it is started "
+                    "(runs/NAME): start it where you may write, or give hydra.run.dir=PATH, or another name=\n"
+                )
+                sys.exit(2)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             where = f" while writing {error.filename}" if error.filename else ""

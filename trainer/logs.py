@@ -58,6 +58,7 @@ class RunLogger:
         self._bar: Any = None
         self._began: tuple[float, int] | None = None
         self._last_plain = -math.inf
+        self._gone = False  # whether the console is
         if not self.active:
             return
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,8 @@ class RunLogger:
         if not self.active:
             return
         self._resume_step = resume_step
+        if not resume_step:  # an evaluation of other weights, by another configuration
+            (self.run_dir / "eval.json").unlink(missing_ok=True)
         _replace(self.run_dir / "config.yaml", config_yaml)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
@@ -130,7 +133,7 @@ class RunLogger:
         if not self.active:
             return
         self._console(line)
-        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line if kept is None else kept, None, None))
+        self._keep(line if kept is None else kept)
 
     def visuals(self, pictures: Mapping[str, Tensor], step: int, fps: float = 10.0) -> None:
         """Save pictures, uint8 (H, W, 3), as PNG and videos, uint8 (T, H, W, 3), as mp4 into ``samples/``.
@@ -170,8 +173,8 @@ class RunLogger:
         if rate is None and now > self._began[0]:
             rate = (samples_seen - self._began[1]) / (now - self._began[0])
         left = (total_samples - samples_seen) / rate if total_samples is not None and rate else None
-        if sys.stderr.isatty():
-            self._show_bar(step, total_samples, samples_seen, rate, left)
+        if not self._gone and sys.stderr.isatty():
+            self._while_there(lambda: self._show_bar(step, total_samples, samples_seen, rate, left))
         elif now - self._last_plain >= PLAIN_PROGRESS_S or samples_seen == total_samples:
             if not math.isinf(self._last_plain) or samples_seen == total_samples:
                 share = f"{100 * samples_seen / total_samples:.0f} % " if total_samples else ""
@@ -194,7 +197,7 @@ class RunLogger:
             return
         self.active = False
         if self._bar is not None:
-            self._bar.close()
+            self._while_there(self._bar.close)
         if self._writer is not None:
             self._writer.close()
         if self._metrics is not None:
@@ -207,6 +210,9 @@ class RunLogger:
             logging.getLogger(name).setLevel(level)
 
     def _console(self, line: str) -> None:
+        self._while_there(lambda: self._show(line))
+
+    def _show(self, line: str) -> None:
         if self._bar is not None:
             from tqdm import tqdm
 
@@ -214,6 +220,23 @@ class RunLogger:
         else:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
+
+    def _while_there(self, action: Callable[[], None]) -> None:
+        """Something for the console, whose end is not that of the run.
+
+        Ctrl-C ends the ``tee`` behind a pipe as well, and a terminal may hang up: the last checkpoint is still to come.
+        """
+        if self._gone:
+            return
+        try:
+            action()
+        except OSError as error:
+            self._gone = True
+            _silence(sys.stdout, sys.stderr)
+            self._keep(f"nobody reads the console any more ({error.strerror}): what it would show goes on here")
+
+    def _keep(self, line: str) -> None:
+        self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
 
     def _show_bar(self, step: int, total: int | None, seen: int, rate: float | None, left: float | None) -> None:
         if self._bar is None:
@@ -260,8 +283,19 @@ class _Shown(logging.Handler):
             if os.getpid() == self._owner:
                 self._show(line)
             else:  # a data worker, which has a bar of its own to disturb
-                sys.stdout.write(line + "\n")
-                sys.stdout.flush()
+                with contextlib.suppress(OSError):  # nobody reads it any more: train.log has it
+                    sys.stdout.write(line + "\n")
+                    sys.stdout.flush()
+
+
+def _silence(*streams: Any) -> None:
+    """Lets streams whose reader is gone lead nowhere: what they still hold would fail again at exit."""
+    for stream in streams:
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:

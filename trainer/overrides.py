@@ -23,7 +23,17 @@ from trainer.config import RunConfig
 from trainer.configuration import load_yaml, plain, resolve
 from trainer.errors import ConfigError
 from trainer.help import group_options, groups
-from trainer.schema import Schemas, did_you_mean, locate, schema_keys, show, type_problem, unknown_key
+from trainer.schema import (
+    Schemas,
+    did_you_mean,
+    is_free,
+    locate,
+    new_entry,
+    schema_keys,
+    show,
+    type_problem,
+    unknown_key,
+)
 from trainer.words import written_out
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -59,7 +69,7 @@ def explain(error: Exception, overrides: Sequence[str], configs: Path, root: str
     known, typed_by = _known_keys(chosen, configs, root, schemas)
     for override in rest:
         problems += _key_problems(override, known, known_groups, typed_by)
-    return ConfigError(problems or _in_our_words(error, configs, known))
+    return ConfigError(problems or _in_our_words(error, configs, known, typed_by))
 
 
 def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, schemas: Schemas) -> Any:
@@ -69,7 +79,7 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, 
         ConfigError: unknown keys or groups, wrong types.
     """
     container = plain(config)
-    parsed = [_parse(word) for word in written_out(overrides)]
+    parsed = [_parse(word) for word in written_out(overrides, schemas=schemas)]
     problems = [item for item in parsed if isinstance(item, str)]
     parsed = [item for item in parsed if not isinstance(item, str)]
     in_groups = [item for item in parsed if item.key_or_group in groups(configs)]
@@ -153,11 +163,14 @@ def _key_problems(
     if key not in known:
         # Names in a mapping are not known before the model is; where it is, Hydra adds none (+optim.NAME=...).
         unsure = len(schemas) > 1 and any(locate(schema, key) is not None for schema in schemas)
-        return [] if unsure else [unknown_key(key, [*known, *known_groups])]
+        new = new_entry(schemas[0], key, known) if len(schemas) == 1 else None
+        return [] if unsure else [new or unknown_key(key, [*known, *known_groups])]
     problems = []
     for schema in schemas:
         if locate(schema, key) is not None:
             for value in _values(override):
+                if isinstance(value, dict) and len(schemas) == 1 and not override.is_force_add():
+                    problems += filter(None, (new_entry(schema, f"{key}.{name}", known) for name in value))
                 problem = type_problem(schema, key, value) if not isinstance(value, dict) else None
                 if problem is not None:
                     problems.append(problem)
@@ -165,7 +178,7 @@ def _key_problems(
     return problems
 
 
-def _in_our_words(error: Exception, configs: Path, known: Sequence[str]) -> str:
+def _in_our_words(error: Exception, configs: Path, known: Sequence[str], schemas: list[type]) -> str:
     """Hydra's message where no override is to blame: no model chosen, a mistake in a YAML file."""
     if "You must specify 'model'" in str(error):
         return (
@@ -181,4 +194,6 @@ def _in_our_words(error: Exception, configs: Path, known: Sequence[str]) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause is not error:
         lines += [str(cause).splitlines()[0].strip()]
     text = " ".join(line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=")))
+    if any(is_free(schema, key) for schema in schemas):
+        return f"{key}: {text}"
     return f"{text}: {unknown_key(key, known)}" if "." in key and key not in known else text

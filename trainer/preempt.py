@@ -16,14 +16,15 @@ import threading
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
 
 
 class StopFlag:
-    """Context manager that turns SIGTERM, SIGUSR1 and the first SIGINT into ``requested = True``.
+    """Context manager that turns SIGTERM, SIGUSR1, SIGHUP and the first SIGINT into ``requested = True``.
 
     A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on
-    entering are put back on leaving. Outside the main thread, where Python allows no handlers, the flag works
+    entering are put back on leaving; under nohup SIGHUP stays ignored. Outside the main thread, where Python
+    allows no handlers, the flag works
     without signals.
 
     Attributes:
@@ -41,7 +42,8 @@ class StopFlag:
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
                 number = getattr(signal, name, None)  # SIGUSR1 exists on POSIX only
-                if number is not None:
+                ignored = name == "SIGHUP" and number is not None and signal.getsignal(number) == signal.SIG_IGN
+                if number is not None and not ignored:
                     self._previous[number] = signal.signal(number, self._handle)
         return self
 

@@ -63,6 +63,7 @@ class Runtime:
         self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
+        self.resumed_from: Path | None = None  # a checkpoint
         self.began = time.monotonic()
         self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for
@@ -112,6 +113,14 @@ class Runtime:
     def begin(self) -> None:
         """The run starts, or goes on: from here on its folder says so."""
         text = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
+        self.parallel.any(False)  # all have read what they resume from
+        if self.parallel.is_main:
+            aside = self.checkpoints.set_aside(self.resumed_from)
+            if aside:
+                self.logger.text(
+                    f"checkpoints that this run does not come from are set aside until it writes its first one: "
+                    f"{', '.join(path.name for path in aside)}"
+                )
         self.logger.begin(text, self.step, self.evaluated if self.step else None)
 
     def checkpoint_to_resume(self) -> Path | None:
@@ -143,7 +152,7 @@ class Runtime:
                 self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
             return
         state.load_checkpoint(self, path)
-        self.saved = self.step
+        self.saved, self.resumed_from = self.step, path
         self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
         for line in self.changed:
             self.logger.text(f"changed since the run began: {line}")

@@ -82,6 +82,37 @@ def schema_keys(schema: type, container: Mapping[str, Any] | None = None, prefix
                 yield from schema_keys(entry, None, f"{prefix}{name}.{label}.")
 
 
+def is_text(schema: type, key: str) -> bool:
+    """Whether a dotted key of a schema holds text."""
+    return unwrap(locate(schema, key))[0] is str
+
+
+def is_free(schema: type, key: str) -> bool:
+    """Whether a dotted key is a mapping from any names to plain values, or a name in one (``loss.weights.star``)."""
+    kind: Any = schema
+    for part in [*key.split("."), ""]:
+        kind = unwrap(kind)[0]
+        if get_origin(kind) is dict:
+            return entries(kind) is None
+        kind = field_types(kind).get(part) if is_dataclass(kind) else None  # type: ignore[arg-type]
+    return False
+
+
+def new_entry(schema: type, key: str, known: Iterable[str]) -> str | None:
+    """The problem line for a dotted key within an entry that a mapping of dataclasses has not; None for other keys."""
+    parts = key.split(".")
+    for count in range(1, len(parts)):
+        group = ".".join(parts[:count])
+        if entries(unwrap(locate(schema, group))[0]) is not None:
+            there = [name[len(group) + 1 :] for name in known if name.startswith(f"{group}.")]
+            there = [name for name in there if "." not in name]
+            if parts[count] in there or did_you_mean(parts[count], there):
+                return None
+            adding = f"'++{group}={{{parts[count]}: {{...}}}}'"  # all that OmegaConf takes
+            return f"{group} has no '{parts[count]}'; it has: {', '.join(there) or 'none'}. To add one: {adding}"
+    return None
+
+
 # Messages
 
 

@@ -249,11 +249,11 @@ def kept(trainer: Runtime, name: str) -> dict[str, Any]:
 
 
 def _making(trainer: Runtime) -> str:
-    """A digest of all that memory and pace of a run depend on, but for the machine."""
+    """A digest of all that memory and pace of a run depend on, but for the machine and what else it does."""
     made = plain(trainer.config)
     parts = {name: value for name, value in made.items() if name not in ("name", "seed", "schedule", "logger")}
     parts["trainer"] = {name: made["trainer"][name] for name in (*_PACING, "micro_batch")}
-    text = json.dumps([parts, trainer.parallel.world], sort_keys=True, default=str)
+    text = json.dumps([parts, trainer.parallel.world, str(trainer.device)], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -14,6 +14,7 @@ from trainer import curriculum, schedules
 from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind, Precision, RunConfig, Strategy, TrainerConfig
 from trainer.schema import did_you_mean, show
 
+_LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
 
 
@@ -26,10 +27,13 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     found = []
-    if not _NAME.fullmatch(config.name) or ".." in config.name.split("/"):
+    parts = config.name.split("/")
+    if not _NAME.fullmatch(config.name) or {".", ".."} & set(parts):
         found.append(
             f"name={show(config.name)}: the run's folder below runs/; use letters, digits and - _ . = , + only"
         )
+    elif max(len(part.encode()) for part in parts) > _LONGEST:
+        found.append(f"name={config.name}: file systems take no folder of so long a name; at most {_LONGEST} bytes")
     if not -(2**63) <= config.seed < 2**64:
         found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
     found += curriculum.problems(config, world)

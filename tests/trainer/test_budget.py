@@ -126,6 +126,16 @@ def test_a_resumed_run_keeps_its_length(
     assert finished.stage is None  # nothing was done
 
 
+def test_another_run_of_the_name_is_timed_anew(tmp_path: Path, clock: Clock) -> None:
+    """Killed before its first checkpoint, and replaced by one of half the size: it got the length of the other."""
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, clock, "65s", crash_at=12).fit()
+    assert (tmp_path / "budget.json").is_file() and not list((tmp_path / "checkpoints").glob("step-*"))
+    other = build(tmp_path, clock, "65s", factor=0.5, tf32=False)
+    other.fit()
+    assert other.samples_seen == 160
+
+
 def test_another_time_is_for_what_is_left(tmp_path: Path, clock: Clock) -> None:
     build(tmp_path, clock, "65s").fit()
     longer = build(tmp_path, clock, "30s")

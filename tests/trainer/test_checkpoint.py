@@ -257,6 +257,20 @@ def test_sigkill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     assert not [name for name in names(tmp_path) if name.endswith((".tmp", ".old"))]
 
 
+def test_what_a_kill_left_while_a_step_was_replaced_is_tidied(tmp_path):
+    """Between its renames, or in the middle of removing the one that had waited."""
+    write(tmp_path, 1, keep=9, value=1)
+    (tmp_path / "checkpoints/step-00000001").rename(tmp_path / "checkpoints/step-00000001.old")
+    write(tmp_path, 2, keep=9)
+    shutil.copytree(tmp_path / "checkpoints/step-00000002", tmp_path / "checkpoints/step-00000002.old")
+    (tmp_path / "checkpoints/step-00000002.old/meta.json").unlink()
+    Checkpoints(tmp_path).tidy()  # at the start of a run that goes on, and before anything is written
+    assert names(tmp_path) == ["latest", "step-00000001", "step-00000002"]
+    assert write(tmp_path, 3, keep=9) == Checkpoints(tmp_path).latest()
+    assert names(tmp_path) == ["latest", "step-00000001", "step-00000002", "step-00000003"]
+    assert Checkpoints(tmp_path).load(tmp_path / "checkpoints/step-00000001")[0]["step"] == 1
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "meta", "no meta"])
 def test_damaged_checkpoints_do_not_count(tmp_path, damage):
     good = write(tmp_path, 1)

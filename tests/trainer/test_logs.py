@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -222,6 +223,27 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     assert "60/100 samples" in shown and "ETA 8 s" in shown and "step 6" in shown
     captured = capsys.readouterr()
     assert "a line above the bar" in captured.out and "samples" in captured.err
+
+
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_run_outlives_its_console(tmp_path, monkeypatch, bar):
+    """Ctrl-C ends the ``tee`` behind a pipe too: what is written then must not keep a run from its last checkpoint."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    monkeypatch.setattr(stream, "isatty", lambda: bar, raising=False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with begun(tmp_path, tensorboard=False) as logger:
+        for step in (1, 2):
+            logger.progress(step, 2, step, rate=5.0)
+            logger.text(f"step {step}")
+            logger.scalars({"step": step})
+    stream.close()  # the interpreter flushes it at exit, which failed again
+    kept = [line.split(" ", 2)[2] for line in (tmp_path / "train.log").read_text().splitlines()]
+    assert [line for line in kept if line.startswith("step")] == ["step 1", "step 2"]
+    assert len([line for line in kept if "nobody reads the console any more (Broken pipe)" in line]) == 1
+    assert [record["step"] for record in records(tmp_path)] == [1, 2]
 
 
 def test_lines_are_compact():

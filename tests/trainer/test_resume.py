@@ -14,6 +14,7 @@ from exactness import assert_same, kill_after, killable_processes, outcome
 from torch import Tensor
 from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 
+from trainer.checkpoint import Checkpoints
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
@@ -176,6 +177,36 @@ def test_resume_from_a_named_checkpoint(tmp_path: Path, undisturbed: dict[str, d
     oldest = sorted((tmp_path / "checkpoints").glob("step-*"))[0]
     run(tmp_path, "rival", resume=str(oldest))
     assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
+def test_resume_from_a_run(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
+    """The folder of a run, which people give, means its newest checkpoint; another folder is told for what it is."""
+    run(tmp_path / "one", "rival", crash_at=20)
+    run(tmp_path / "two", "rival", resume=str(tmp_path / "one"))
+    end = outcome(tmp_path / "two")
+    assert all(torch.equal(end[key], undisturbed["rival"][key]) for key in end if key.startswith(("weights", "ema")))
+    with pytest.raises(CheckpointError, match=rf"cannot resume from {tmp_path}: meta.json is missing"):
+        run(tmp_path / "three", "rival", resume=str(tmp_path))
+
+
+@pytest.mark.parametrize("start", ["never", "step-00000004", "elsewhere"])
+def test_a_run_does_not_go_on_from_another_past(
+    tmp_path: Path, start: str, undisturbed: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed before its first checkpoint, a run went on from what lay there: of another seed, with later steps."""
+    run(tmp_path, "rival", crash_at=20)
+    folder = tmp_path / "checkpoints"
+    names = {path.name for path in folder.glob("step-*")}
+    other = run(tmp_path / "other", "rival", crash_at=9).checkpoints.latest()
+    resume = {"never": "never", "elsewhere": str(other)}.get(start, str(min(folder.glob("step-*"))))
+    run(tmp_path, "rival", crash_at=0 if start == "never" else int(Path(resume).name[5:]), resume=resume)
+    assert "are set aside until it writes its first one: " in capsys.readouterr().out
+    found = Checkpoints(tmp_path).latest()
+    assert found == (None if start in ("never", "elsewhere") else Path(resume))
+    assert names == {path.name.removesuffix(".before") for path in folder.glob("step-*")}  # nothing is lost yet
+    run(tmp_path, "rival")
+    assert "elsewhere" in start or assert_same(undisturbed["rival"], outcome(tmp_path)) is None
+    assert not list(folder.glob("*.before"))
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:

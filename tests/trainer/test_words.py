@@ -102,3 +102,65 @@ def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOME", "/home/me")
     config = compose(["model=vit_mu", "data=imagefolder", "data.root=~/pictures", "model.weights=~/w.npz"], SCHEMAS)
     assert (config.data.root, config.model.weights) == ("/home/me/pictures", "/home/me/w.npz")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("name=2024_11_26", "name='2024_11_26'"),  # Hydra: 20241126
+        ("name=1e3", "name='1e3'"),
+        ("name=true", "name='true'"),
+        ("data.root=.5", "data.root='.5'"),
+        ("trainer.resume=1_0", "trainer.resume='1_0'"),
+        ("name=null", "name=null"),
+        ("name=first", "name=first"),
+        ("seed=1_000", "seed=1_000"),
+        ("trainer.ema=1e-1", "trainer.ema=1e-1"),
+        ("loss.class_weight_values={star: 2}", "++loss.class_weight_values={star: 2}"),
+        ("+loss.class_weight_values.star=2", "++loss.class_weight_values.star=2"),
+        ("model.name_options.depth=2", "++model.name_options.depth=2"),
+        ("optim.main.lr=1", "optim.main.lr=1"),
+        ("curriculum.stages.b.start=1", "curriculum.stages.b.start=1"),
+    ],
+)
+def test_what_a_key_holds_decides(word: str, expected: str) -> None:
+    assert written_out([word], schemas=SCHEMAS) == [expected]
+
+
+def test_a_date_is_a_name_in_runs_and_sweeps() -> None:
+    assert compose(["model=vit_mu", "name=2024_11_26"], SCHEMAS).name == "2024_11_26"
+    assert written_out(["name=1e3,2024_1,x"], sweep=True, schemas=SCHEMAS) == ["name='1e3','2024_1',x"]
+
+
+def test_mappings_that_take_any_name() -> None:
+    config = compose(["model=vit_mu", "loss.class_weight_values={star: 2}", "loss.class_weight_values.bar=3"], SCHEMAS)
+    assert config.loss.class_weight_values == {"star": 2.0, "bar": 3.0}
+    config = compose(["model=timm", "model.name=vit_tiny_patch16_224", "model.name_options={depth: 2}"], SCHEMAS)
+    assert config.model.name_options == {"depth": 2.0}
+    with pytest.raises(ConfigError) as error:
+        compose(["model=vit_mu", "loss.class_weight_values={star: x}"], SCHEMAS)
+    assert "loss.class_weight_values.star: " in str(error.value) and "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "curriculum.stages.late={start: 0.5}",
+        "+curriculum.stages.late.start=0.5",
+        "curriculum.stages={late: {start: 0.5}}",
+    ],
+)
+def test_a_new_stage_is_asked_for_expressly(word: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose(["model=vit_mu", word], SCHEMAS)
+    assert error.value.problems == [
+        "curriculum.stages has no 'late'; it has: all. To add one: '++curriculum.stages={late: {...}}'"
+    ]
+    stages = compose(["model=vit_mu", "++curriculum.stages={late: {start: 0.5}}"], SCHEMAS).curriculum.stages
+    assert list(stages) == ["all", "late"] and stages["late"].start == 0.5
+
+
+@pytest.mark.parametrize("name", [".", "a/./b", "n" * 201, "a/" + "é" * 101])
+def test_folders_that_no_run_can_have(name: str) -> None:
+    config = compose(["model=vit_mu", f"name={name}"], SCHEMAS)
+    assert [line for line in TASKS["vit"].problems(config) if line.startswith(f"name={name}: ")]

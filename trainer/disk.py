@@ -1,0 +1,49 @@
+"""Writing that is on the disk when it returns, and the system's own word on why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from pathlib import Path
+
+
+def reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def os_error(error: BaseException) -> OSError | None:
+    """The OSError behind an exception of torch or safetensors, where there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return seen
+        for failure in getattr(seen, "failures", {}).values():  # CheckpointException: rank -> (error, traceback)
+            inner = os_error(failure[0])
+            if inner is not None:
+                return inner
+        match = re.search(r"\(os error (\d+)\)|code: (\d+)|\[Errno (\d+)\]", str(seen))  # Rust's, through safetensors
+        if match:
+            number = int(next(filter(None, match.groups())))
+            return OSError(number, os.strerror(number))
+        if "unexpected pos" in str(seen) or "file write failed" in str(seen):  # torch's zip writer on a full disk
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def write_text(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # Windows opens no directories
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
