@@ -19,11 +19,13 @@ import atexit
 import inspect
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from trainer.errors import ConfigError
 
 BUCKET_BYTES = 32 * 2**20
 HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures
+LEAVE_S = 5.0  # after a failure
 SEEN_WITHIN_S = 30.0  # network file systems show a new file to others late
 # Buffers stay each process's own between checkpoints; torch 2.15 gave the switch another name.
 _DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
@@ -90,9 +93,31 @@ class _Groups:
 
     @classmethod
     def leave(cls) -> None:
-        if cls.owned and cls.clean and dist.is_initialized():
-            dist.destroy_process_group()
+        """Gloo's threads have to end before the interpreter does: it aborts the process otherwise.
+
+        After a failure nothing is awaited for long, and nothing of NCCL's at all: the others may be stuck.
+        """
+        if cls.owned and dist.is_initialized():
+            if cls.clean:
+                dist.destroy_process_group()
+            elif dist.get_backend() == "gloo":
+                _within(LEAVE_S, dist.destroy_process_group)
+            elif cls.host is not None:
+                _within(LEAVE_S, partial(dist.destroy_process_group, cls.host))
         cls.host, cls.owned = None, False
+
+
+def _within(seconds: float, action: Callable[[], None]) -> None:
+    """Waits so long for an action that may be stuck; what it raises is of no interest after a failure."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            action()
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    with suppress(RuntimeError):  # some Pythons start no threads while they end
+        thread.start()
+        thread.join(seconds)
 
 
 class Parallel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -192,22 +193,27 @@ class _Shown:
     def __enter__(self) -> _Shown:
         import sys
 
-        from tqdm import tqdm
+        self._bar: Any = None
+        # A data worker shows none: it would run into the lines of training, and a killed one would keep tqdm's lock.
+        if multiprocessing.parent_process() is None:
+            from tqdm import tqdm
 
-        terminal = sys.stderr.isatty()
-        self._bar: Any = tqdm(
-            desc=f"indexing {self._name} (once)", total=self._total, unit="B", unit_scale=True, delay=_QUICK_S,
-            mininterval=0.2 if terminal else 10.0, leave=False, dynamic_ncols=terminal,
-        )  # fmt: skip
+            terminal = sys.stderr.isatty()
+            self._bar = tqdm(
+                desc=f"indexing {self._name} (once)", total=self._total, unit="B", unit_scale=True, delay=_QUICK_S,
+                mininterval=0.2 if terminal else 10.0, leave=False, dynamic_ncols=terminal,
+            )  # fmt: skip
         return self
 
     def advance(self, count: int) -> None:
         """So many more bytes are done."""
-        with self._lock:
-            self._bar.update(min(count, max(0, self._total - self._bar.n)))
+        if self._bar is not None:
+            with self._lock:
+                self._bar.update(min(count, max(0, self._total - self._bar.n)))
 
     def __exit__(self, *exc: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _entry(folder: Path | None, key: str) -> Path | None:
