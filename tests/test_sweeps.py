@@ -49,7 +49,9 @@ def test_a_folder_is_named_by_what_differs() -> None:
 
 def test_paths_and_long_lists_make_one_folder_of_a_possible_name() -> None:
     weights = ["-m", "model.weights=runs/a/seed=0,runs/b"]
-    assert folder(weights, ["model.weights='runs/a/seed=0'"]) == "runs/s/model.weights=runs-a-seed=0"
+    assert folder(weights, ["model.weights='runs/a/seed=0'"]) == "runs/s/model.weights=runs+a+seed=0"
+    roots = ["/a/b", "/a-b", "/a b", "/a  b", "-a-b", "+a+b"]
+    assert len({folder(["-m", "data.root=x,y"], [f"data.root='{root}'"]) for root in roots}) == len(roots)
     argv = ["-m", *(f"data.key{i}=1,2" for i in range(60))]
     names = [folder(argv, [f"data.key{i}={1 + (i == n)}" for i in range(60)]) for n in range(60)]
     assert len(set(names)) == 60
@@ -109,3 +111,10 @@ def test_paths_of_a_sweep_are_understood_by_every_command(run_train, tmp_path: P
     script = [sys.executable, str(CONFIGS.parent / "scripts" / "evaluate.py"), f"run={run}", "clips=1", "frames=2"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_hydra_cannot_take_is_told(run_train) -> None:
+    for word in ("hydra.sweeper.params={seed: '0,1'}", "+hydra.sweeper.params.seed='0,1'"):
+        result = run_train("-m", "model=vid2vid_tiny", word)
+        assert result.returncode == 2 and "Traceback" not in result.stderr
+        assert "give what to sweep as it is: python train.py -m seed=0,1" in result.stderr

@@ -65,6 +65,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     sweep = asks_for_sweep(sys.argv[1:])
     schemas = {name: entry.schema for name, entry in tasks.items()}
     argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
+    _check_sweeper(argv)
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
@@ -105,6 +106,15 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         raise failures[0]
 
 
+def _check_sweeper(argv: Sequence[str]) -> None:
+    params = next((word for word in argv if word.lstrip("+").startswith("hydra.sweeper.params")), None)
+    if params is not None:  # Hydra 1.3 ends in a traceback of its own there
+        raise ConfigError(
+            f"{params}: Hydra takes these from configuration files only; on the command line give what to sweep as "
+            "it is: python train.py -m seed=0,1"
+        )
+
+
 class SweepStopped(BaseException):
     """A job of a sweep was asked to stop, and so the sweep is. No Exception: Hydra would go on with the next job."""
 
@@ -142,10 +152,16 @@ def sweep_folder(hydra: Any, argv: Sequence[str]) -> Path:
                 fixed.add(override.key_or_group)
     own = [parser.parse_override(word) for word in hydra.overrides.task]
     parts = sorted(f"{o.key_or_group}={show(o.value())}" for o in own if o.key_or_group not in fixed)
-    name = re.sub(r"[/\\\0\s]+", "-", ",".join(parts))
+    name = ",".join(map(_as_file_name, parts))
     if len(name.encode()) > FOLDER_BYTES:
         name = name.encode()[: FOLDER_BYTES - 17].decode(errors="ignore") + f"-{zlib.crc32(name.encode()):08x}"
     return Path(hydra.sweep.dir, name)
+
+
+def _as_file_name(text: str) -> str:
+    """A slash becomes a plus; where that could be another text's name too, a checksum tells them apart."""
+    name = re.sub(r"[/\\\0\s]", "+", text)
+    return name if name == text.replace("/", "+") and "+" not in text else f"{name}-{zlib.crc32(text.encode()):08x}"
 
 
 def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:

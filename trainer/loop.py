@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from trainer import budget, micro_batch, optim, plots, rehearsal, state
-from trainer.config import Console
+from trainer.config import Console, Strategy
+from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
 from trainer.meter import peak_memory
 from trainer.runtime import Runtime
@@ -156,13 +157,17 @@ class Trainer(Runtime):
         losses = self.task.losses(phase.name, segment, ctx)
         for name, value in losses.items():
             self.window.add(f"{phase.name}/{name}", value)
-        if not losses:
-            return torch.zeros((), device=self.device)
-        loss = torch.stack([value.reshape(()) for value in losses.values()]).sum()
-        if loss.requires_grad:
+        loss = torch.stack([value.reshape(()) for value in losses.values()]).sum() if losses else None
+        if loss is not None and loss.requires_grad:
             parameters = list(self.trained[phase.name].values())
             self.parallel.backward(self.precision.scale(phase.name, loss / parts), parameters)
-        return loss.detach()
+        elif self.parallel.strategy is Strategy.ddp and self.parallel.world > 1:
+            # DDP averages during the backward pass: without one the others would wait, or weights drift apart.
+            raise ConfigError(
+                f"trainer.strategy=ddp: phase {phase.name} has nothing to learn from in a micro-batch at step "
+                f"{self.step}; use trainer.strategy=flat, which takes it for zero"
+            )
+        return torch.zeros((), device=self.device) if loss is None else loss.detach()
 
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""

@@ -60,6 +60,28 @@ def gradients(results: dict[str, Any]) -> None:
     both.close()
 
 
+def nothing_to_learn(folder: Path, results: dict[str, Any]) -> None:
+    """A step whose second micro-batch has no loss, with each strategy."""
+
+    class Seldom(LinearTask):
+        calls = 0
+
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            self.calls += 1
+            return super().losses(phase, segment, ctx) if self.calls % 2 else {}
+
+    results["nothing"] = {}
+    for strategy in (Strategy.flat, Strategy.ddp):
+        config = toy_config("linear", stages={"s": StageConfig(batch_size=4)}, max_samples=8, strategy=strategy)
+        config.trainer.micro_batch = 1
+        trainer = Trainer(config, Seldom, folder / f"nothing-{strategy.name}")
+        try:
+            trainer.fit()
+            results["nothing"][strategy.name] = trainer.step
+        except ConfigError as error:
+            results["nothing"][strategy.name] = str(error)
+
+
 def stop(folder: Path, results: dict[str, Any]) -> None:
     class Signalled(RivalTask):
         def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
@@ -230,6 +252,7 @@ def main(case: str, folder: Path) -> None:
             agreed(folder, results)
             evaluated_buffers(folder, results)
             budgeted(folder, results)
+            nothing_to_learn(folder, results)
             dist.destroy_process_group()
         if RANK == 0:
             torch.save(results, folder / "result.pt")

@@ -83,6 +83,15 @@ def test_metrics_are_reduced_exactly(results: dict[int, dict[str, Any]]) -> None
         assert all(abs(one[key] - two[key]) < 1e-6 for key in one)
 
 
+def test_ddp_says_what_it_cannot_average(results: dict[int, dict[str, Any]]) -> None:
+    """It averages during the backward pass: of a last micro-batch without one, nothing of the step would be."""
+    assert results[2]["nothing"] == {
+        "flat": 2,
+        "ddp": "trainer.strategy=ddp: phase main has nothing to learn from in a micro-batch at step 0; "
+        "use trainer.strategy=flat, which takes it for zero",
+    }
+
+
 def test_ddp_equals_flat(results: dict[int, dict[str, Any]]) -> None:
     flat, ddp = results[2]["linear-flat"], results[2]["linear-ddp"]
     assert flat.keys() == ddp.keys()
