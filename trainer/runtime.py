@@ -114,6 +114,7 @@ class Runtime:
         """The run starts, or goes on: from here on its folder says so."""
         text = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
         self.parallel.any(False)  # all have read what they resume from
+        _ = self.data_facts  # now: files may be added before the first checkpoint asks for them
         if self.parallel.is_main:
             aside = self.checkpoints.set_aside(self.resumed_from)
             if aside:

@@ -133,6 +133,19 @@ def test_other_data_stop_a_resumed_run(
     Trainer(config(28), lambda: WithData({**FACTS, **now}), tmp_path).fit()  # accepted once is enough
 
 
+def test_data_are_what_they_were_when_the_run_began(tmp_path: Path) -> None:
+    """Pictures that came while it trained are new to it, also before its first checkpoint."""
+
+    class Growing(WithData):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            self.facts = {**FACTS, "pictures": 11}
+            return super().losses(phase, segment, ctx)
+
+    Trainer(config(12), lambda: Growing(FACTS), tmp_path).fit()
+    with pytest.raises(CheckpointError, match=r"pictures: 10 -> 11"):
+        Trainer(config(24), lambda: WithData({**FACTS, "pictures": 11}), tmp_path).fit()
+
+
 def test_the_same_data_and_older_checkpoints_go_on(tmp_path: Path) -> None:
     Trainer(config(12), lambda: WithData(FACTS), tmp_path).fit()
     Trainer(config(16), lambda: WithData(dict(FACTS)), tmp_path).fit()
