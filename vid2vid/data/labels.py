@@ -67,19 +67,21 @@ class LabelReading:
                 "Export the label maps again as PNG; converting this file does not bring the ids back."
             )
         found = stored(data, path)
-        instances = None
+        numbers = None
         if self.kind is LabelKind.colours:
             assert self.table is not None
             ids = _by_colour(found, self.table, path)
         elif self.kind is LabelKind.red_channel:
-            ids, instances = _by_channel(found, path)
+            ids, numbers = _by_channel(found, path)
         else:
             ids = _plain(found, path)
+        written = ids
         if self.label_map is not None:
             ids = mapped(ids, self.label_map)
-        if instances is not None:
-            instances = _joined(ids, instances)
-        return torch.from_numpy(ids), None if instances is None else torch.from_numpy(instances)
+        if numbers is None:
+            return torch.from_numpy(ids), None
+        instances = np.where(numbers == 0, ids, _joined(written, numbers))  # numbers count within the file's classes
+        return torch.from_numpy(ids), torch.from_numpy(instances.astype(np.int32))
 
 
 def decode_labels(data: bytes, path: Path) -> Tensor:
@@ -197,9 +199,9 @@ def _is_opaque(pixels: np.ndarray) -> bool:
 
 
 def _joined(ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Class and number as one id; numbers from 1000 on move out of the way of the others."""
-    joined = np.where(numbers < 1000, ids * 1000 + numbers, (numbers.astype(np.int64) << 16) | ids)
-    return np.where(numbers == 0, ids, joined).astype(np.int32)
+    """Class and number as one id that is no class; numbers from 1000 on, and class 0, move out of the others' way."""
+    near = (numbers < 1000) & (ids > 0)
+    return np.where(near, ids * 1000 + numbers, (numbers.astype(np.int64) << 16) | ids).astype(np.int32)
 
 
 def colour_codes(found: Stored) -> np.ndarray:
