@@ -554,8 +554,16 @@ def test_a_stored_configuration_is_data(tmp_path: Path) -> None:
 
 def test_going_on_with_another_model_is_refused(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, ["model=vid2vid_tiny"])
-    longer = compose(["model=vid2vid_tiny", "trainer.max_samples=99"], SCHEMAS)
-    assert check_resume(longer, run_dir) == []
+    quiet = compose(
+        ["model=vid2vid_tiny", "trainer.log_every=7", "trainer.keep=9", "logger.tensorboard=false"], SCHEMAS
+    )
+    assert check_resume(quiet, run_dir) == [], "what decides nothing"
+    longer = compose(["model=vid2vid_tiny", "trainer.max_samples=99", "trainer.precision=fp16"], SCHEMAS)
+    before = compose(["model=vid2vid_tiny"], SCHEMAS).trainer.max_samples
+    assert check_resume(longer, run_dir) == [
+        f"trainer.max_samples: {before} -> 99",
+        "trainer.precision: auto -> fp16",
+    ]
     other_data = compose(["model=vid2vid_tiny", "data.clips=9"], SCHEMAS)
     assert check_resume(other_data, run_dir) == ["data.clips: 8 -> 9"]
     other_model = compose(["model=vid2vid_tiny", "model.ngf=8"], SCHEMAS)

@@ -120,6 +120,12 @@ def _with_defaults(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     return filled
 
 
+_COMPUTING = (
+    *("max_steps", "max_samples", "budget", "micro_batch", "precision", "tf32", "ema"),
+    *("strategy", "compile", "deterministic", "channels_last"),
+)
+
+
 def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
     """Whether the run in ``run_dir`` can be gone on with under ``config``.
 
@@ -140,4 +146,10 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
             + "\n".join(f"  - {line}" for line in model)
             + "\nchoose another name=..., or go back to the stored values, or start over with trainer.resume=never"
         )
-    return [line for line in changed if not line.startswith(("trainer.", "logger.", "name:"))]
+    return [line for line in changed if _matters(line.split(":")[0])]
+
+
+def _matters(key: str) -> bool:
+    """Whether a setting decides what is computed, and not only what is shown, saved or measured."""
+    group, _, rest = key.partition(".")
+    return rest in _COMPUTING if group == "trainer" else group not in ("logger", "name")
