@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
     Raises:
         CheckpointError: the names are of no kind that is known; the first few are listed.
     """
-    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}  # torch.compile's
+    tensors = unwrap_names(tensors)
     for anchor, translate in _FAMILIES.items():
         prefix = _prefix(tensors, anchor)
         if prefix is not None:
@@ -56,6 +56,45 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
         f"{where}: weights of no kind that is known here. Its names are like {_some(tensors)}. Known: Google's npz, "
         "timm, DeiT, MAE, DINO and DINOv2, Hugging Face's ViT, DeiT, ViTMAE and Dinov2, torchvision's vit_*, and ours"
     )
+
+
+# what torch.compile, FSDP, checkpointing and data parallelism put into names, wherever they wrap a module
+_WRAPPED = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
+_PARALLEL = re.compile(r"(?<=\.)module\.")
+
+
+def unwrap_names(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Names without what wrappers of modules put into them.
+
+    Raises:
+        CheckpointError: shards of flattened parameters.
+    """
+    flat = next((name for name in tensors if name.endswith("_flat_param")), None)
+    if flat is not None:
+        raise CheckpointError(
+            f"{flat}: parameters flattened by FSDP, of which this file has a share: save the whole network with "
+            "FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT)"
+        )
+    return {_PARALLEL.sub("", _WRAPPED.sub("", name)): tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(tensors: Mapping[str, Tensor], known: Iterable[str]) -> Tensors:
+    """Tensors under a model's own names, which a prefix may stand before: that with most of the names.
+
+    Of several copies that have as many the averaged one is taken. Without any name that is known all stay.
+    """
+    tensors, known = unwrap_names(tensors), set(known)
+    counts: dict[str, int] = {}
+    for name in tensors:
+        parts = name.split(".")
+        for index in range(len(parts)):
+            if ".".join(parts[index:]) in known:
+                prefix = "".join(f"{part}." for part in parts[:index])
+                counts[prefix] = counts.get(prefix, 0) + 1
+    if not counts:
+        return tensors
+    best = max(counts, key=lambda p: (counts[p], any(word in p for word in _PREFERRED), -len(p)))
+    return {name.removeprefix(best): tensor for name, tensor in tensors.items() if name.startswith(best)}
 
 
 def _prefix(tensors: Mapping[str, Tensor], anchor: str) -> str | None:
