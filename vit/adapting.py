@@ -38,6 +38,7 @@ class Adaptation:
         config: how to fit them.
         source: how messages call the file.
         grid_told: ``facts["grid"]`` is known, not taken for a square.
+        lost_head: why the file's classifier cannot be read; empty where it can.
         altered: name to the shape that the file has it in.
         may_be_new: prefixes of parameters that the file need not have.
         notes: lines for the report.
@@ -49,6 +50,7 @@ class Adaptation:
     config: ModelConfig
     source: str
     grid_told: bool = True
+    lost_head: str = ""
     altered: dict[str, tuple[int, ...]] = field(default_factory=dict)
     may_be_new: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -303,6 +305,8 @@ def fit_head(work: Adaptation) -> None:
     work.may_be_new.update(HEAD)
     if not arch.num_classes or work.config.head is HeadPolicy.reset:
         return
+    if work.lost_head:
+        raise work.error(f"{work.lost_head}, so it cannot be kept: model.head=reset starts a new one")
     if "head.weight" not in state:
         return
     classes, reads = state["head.weight"].shape

@@ -170,6 +170,8 @@ def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer
     from vit.interchange import read
 
     foreign = read(source, resolution)
+    if foreign.lost_head:
+        raise CheckpointError(f"{source}: {foreign.lost_head}, which this classifier has no place for")
     model = VisionTransformer(foreign.architecture())
     arch = model.arch
     state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))

@@ -123,7 +123,7 @@ def fit(
     """
     source = config.weights or foreign.origin
     state, notes = dict(foreign.state), list(foreign.notes)
-    work = Adaptation(state, foreign.arch, arch, config, source, foreign.grid_told, notes=notes)
+    work = Adaptation(state, foreign.arch, arch, config, source, foreign.grid_told, foreign.lost_head, notes=notes)
     _check_kind(work, target)
     _check_sizes(work, foreign.heads_told)
     _check_parts(work)

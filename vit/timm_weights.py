@@ -15,8 +15,8 @@ from trainer.errors import CheckpointError
 from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
-from vit.interchange.names import without_prefix
 from vit.interchange.timm_hub import parse
+from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
 from vit.preprocessing import Preprocessing, from_plain, from_timm
 

@@ -46,6 +46,7 @@ class Foreign:
         classes: class names, or None.
         notes: what the user should know: tensors left out and why, assumptions made.
         layout: how a Google file was laid out (``vit.interchange.google.Layout`` as a dict); empty elsewhere.
+        lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
         grid_told: the file tells the rows and columns of its position table; else a square is taken where one fits.
         heads_told: the file tells ``heads``; else they are those usual at its width.
     """
@@ -64,6 +65,7 @@ class Foreign:
     classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
+    lost_head: str = ""
     heads_told: bool = True
     grid_told: bool = True
 

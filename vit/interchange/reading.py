@@ -87,6 +87,7 @@ def _finish(
         arch,
         notes=named.notes,
         heads_told=told,
+        lost_head=named.lost_head,
         grid_told=bool(known.get("grid")),
         size=preprocessing.size,
         **preprocessing.told(),
