@@ -66,7 +66,7 @@ def main() -> None:
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)
         native = config.resolution
     else:
-        model, meta = load_weights_model(str(arguments.weights), arguments.name)
+        model, meta = load_weights_model(str(arguments.weights), arguments.name, (size[0], size[1]) if size else None)
         native = meta["resolution"]
     print(f"weights of {meta['weights']}")
     height, width = size or native
@@ -80,7 +80,7 @@ def main() -> None:
         classes=meta["classes"],
         batch=batch,
         normalise=arguments.normalise,
-        about={key: meta.get(key) for key in ("weights", "interpolation", "crop_ratio")},
+        about={key: meta.get(key) for key in ("weights", "interpolation", "crop", "crop_ratio", "fill", "floor")},
     )
     for line in written.lines():
         print(line)

@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from vit.build import build_model, load_run_model
-from vit.config import Interpolation, VitConfig
+from vit.config import VitConfig
 from vit.data import DataInfo, describe
 from vit.data.transforms import EvalTransform
 from vit.mixing import normalise
@@ -112,10 +112,7 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     report = built.report
     augment = config.augment
     if report is not None:
-        if report.crop_ratio is not None and "augment.eval_crop_ratio" not in asked:
-            augment = replace(augment, eval_crop_ratio=report.crop_ratio)
-        if report.interpolation in ("bilinear", "bicubic") and "augment.eval_interpolation" not in asked:
-            augment = replace(augment, eval_interpolation=Interpolation[report.interpolation])
+        augment = replace(report.preprocessing, mean=tuple(built.mean)).into(augment, asked)
     device, amp = compute(config)
     model = built.model.eval().requires_grad_(False).to(device)
     loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
