@@ -17,6 +17,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.weights import compare_architecture
 from vit.architecture import architecture
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
+from vit.heads import match, reorder
 from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model import VisionTransformer
 from vit.preprocessing import from_plain, numbers
@@ -68,8 +69,8 @@ def build_model(config: VitConfig, info: DataInfo) -> Built:
     model, report = _construct(config, classes, channels, sizes)
     if isinstance(model, VisionTransformer) and config.model.weights is not None:
         report = load_pretrained(model, config.model)
-    if report is not None and report.classes is not None and report.classes != list(info.classes):
-        report.notes.append(_other_classes(report.classes, info.classes))
+    if report is not None and config.data.class_map is None:
+        _match_head(model, report, info, classes)
     mean = _statistics(config.data.mean, report and report.mean, info.mean, channels, "mean")
     std = _statistics(config.data.std, report and report.std, info.std, channels, "std")
     return Built(model, report, mean, std, classes, channels)
@@ -241,11 +242,41 @@ def _statistics(
     return values
 
 
-def _other_classes(theirs: list[str], ours: list[str]) -> str:
-    def some(names: list[str]) -> str:
-        return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _match_head(model: nn.Module, report: LoadReport, info: DataInfo, classes: int) -> None:
+    """Compare a head that was kept with the data by the names of its classes, and put it into their order.
 
-    return (
-        f"warning: the head's classes are called {some(theirs)}, those of the data {some(ours)}: unless they are the "
-        "same in the same order, use model.head=reset"
-    )
+    Raises:
+        CheckpointError: names that only one of both has.
+    """
+    names = head_parameters(model, classes)
+    if not names or not set(names) <= set(report.loaded):
+        return
+    found = match(report.classes, info, _own(report))
+    if found.problem:
+        raise CheckpointError(
+            f"{report.source}: {found.problem}. model.head=reset starts a new head for the data; "
+            "in an evaluation data.class_map tells which is which"
+        )
+    if found.order is not None:
+        reorder(model, names, found.order)
+        report.classes = list(info.classes)
+    if found.note:
+        report.notes.append(found.note)
+
+
+def _own(report: LoadReport) -> bool:
+    """Whether weights are of one of our runs, whose names of classes are those of its data."""
+    path = Path(report.source).expanduser()
+    return report.origin == "vivid" or (path / META).is_file() or (path / "checkpoints").is_dir()
+
+
+def head_parameters(model: nn.Module, classes: int) -> list[str]:
+    """Names of a classifier's last layers' weights and biases, one row per class; none where they are not plain."""
+    if isinstance(model, VisionTransformer):
+        modules = ["head", "head_dist"]
+    else:
+        told = (getattr(model.net, "pretrained_cfg", None) or {}).get("classifier") or ()  # type: ignore[union-attr]
+        modules = [told] if isinstance(told, str) else list(told)
+    own = dict(model.named_parameters())
+    found = [name for module in modules for name in (f"{module}.weight", f"{module}.bias") if name in own]
+    return found if all(own[name].shape[0] == classes for name in found) else []

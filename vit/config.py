@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from trainer.config import RunConfig, StageConfig
 
@@ -90,6 +91,11 @@ class DataKind(Enum):
     imagenet = "imagenet"
     webdataset = "webdataset"
     csv = "csv"
+
+
+class ClassOrder(Enum):
+    natural = "natural"  # class2 before class10
+    ascii = "ascii"  # by code points, class10 before class2: torchvision's ImageFolder, DeiT, MAE, older timm
 
 
 OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})
@@ -189,9 +195,10 @@ class ModelConfig:
 class DataConfig:
     kind: DataKind = DataKind.shapes
     root: str | None = None
-    val_root: str | None = None  # None: the data's own split, else the last `val_share` of every class
-    val_share: float = 0.1
+    val_root: str | None = None  # None: the data's own split, else `val_share` of every class
+    val_share: float = 0.1  # which pictures: by their names, so that new ones move no old one
     test_root: str | None = None
+    class_order: ClassOrder = ClassOrder.natural  # of names: numbers them; ascii for heads of torchvision's ImageFolder
     channels: int | None = None  # read as 1 grey, 3 RGB or 4 RGBA; None: the data's own (RGB for files)
     mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
     std: list[float] | None = None
@@ -204,8 +211,11 @@ class DataConfig:
     train_samples: int | None = None  # only so many, the same number per class where possible
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
     multilabel: bool = False  # csv: several labels per picture
-    csv_path: str = "path"  # csv: column names
-    csv_label: str = "label"
+    csv_path: str = "path"  # csv: column of the file names
+    csv_label: Any = "label"  # csv: column of the labels, or several, with a 0 or 1 for each class: [cat,dog,bird]
+    csv_folder: str | None = None  # csv: where the files are, seen from the table
+    csv_suffix: str = ""  # csv: what the table leaves out at the end of file names, like .png
+    csv_delimiter: str | None = None  # csv: between the cells, also tab; None: recognised by the heading
     csv_separator: str = "|"  # csv: between the labels of one picture
     class_map: str | None = None  # a file that maps the model's classes to those of the data (ImageNet-A, -R, ReaL)
     balanced: bool = False  # draw every class equally often

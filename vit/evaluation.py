@@ -22,12 +22,14 @@ from vit.config import ClassWeights
 from vit.data import build_dataset
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
+from vit.heads import match
 from vit.loaded import Loaded
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
 from vit.samples import CheckedSamples
 
+_UNJUDGED = "has a label to be judged by"
 Wrap = Callable[[Any, str], Iterable[dict[str, Any]]]
 
 
@@ -50,7 +52,8 @@ def measure(
 
     Args:
         model: (B, C, H, W) -> logits (B, K); in eval mode.
-        batches: ``image`` (B, C, H, W) uint8, ``label`` (B,) or (B, K), ``weight`` (B,) (0: only fills up) if any.
+        batches: ``image`` (B, C, H, W) uint8, ``label`` (B,) or (B, K), ``weight`` (B,) (0: only fills up) if any,
+            ``readable`` (B,) (0: no picture, counts as skipped) if any.
         classes: K names, of the data.
         criterion: of the run; measured as ``loss``.
         prepare: bytes to the network's input (normalisation).
@@ -72,6 +75,10 @@ def measure(
             break
         images, labels = batch["image"].to(device), batch["label"].to(device)
         weights = batch["weight"].to(device) if "weight" in batch else torch.ones(len(images), device=device)
+        if "readable" in batch:
+            readable = batch["readable"].to(device, weights.dtype)
+            counted.skip(weights * (1 - readable))
+            weights = weights * readable
         targets = one_hot(labels, len(classes))
         with amp():
             logits = model(prepare(images))
@@ -152,7 +159,9 @@ def evaluate(
         )
         values, count = counted.compute(), counted.samples
         if not count:
-            raise DataError(f"split={split}: none of its pictures has a label to be judged by")
+            raise DataError(f"split={split}: none of its pictures {'can be read' if counted.skipped else _UNJUDGED}")
+        if counted.skipped:
+            lines.append(f"{counted.skipped} pictures cannot be read and count nowhere (data.on_bad_file=skip)")
     if wanted:
         train, test = (_features(loaded, name, limit, wrap) for name, limit in (("train", None), (split, samples)))
         classes = len(loaded.info.classes)
@@ -168,7 +177,8 @@ def evaluate(
 
 def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     """(why the head cannot be judged by these data, or nothing; lines for the user)."""
-    data, head = loaded.info.classes, loaded.classes
+    data = loaded.info.classes
+    head = loaded.classes
     if loaded.config.data.class_map is not None:
         return "", []
     if loaded.num_classes != len(data):
@@ -178,12 +188,11 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
             "evaluate on the data it was trained for, or give data.class_map",
             [],
         )
-    if head is not None and list(head) != list(data):
-        return "", [
-            f"warning: the head's classes are called {_few(head)}, those of the data {_few(data)}; "
-            "they are taken to be the same in the same order"
-        ]
-    return "", []
+    found = match(head, loaded.info, loaded.own)
+    if found.problem:
+        return f"{found.problem}. Evaluate on the data it was trained for, or give data.class_map", []
+    told = not found.note or any(found.note in line for line in loaded.notes)  # when it was loaded
+    return "", [] if told else [found.note]
 
 
 def _judge(loaded: Loaded) -> ClassMap | LabelLists | None:
@@ -218,7 +227,8 @@ def _loader(loaded: Loaded, split: str, limit: int | None) -> DevicePrefetcher:
     config = deepcopy(loaded.config)
     config.data.balanced = False
     height, width = config.resolution
-    dataset = build_dataset(config, split, (height, width), evaluated=True)
+    classes = None if config.data.class_map else loaded.classes
+    dataset = build_dataset(config, split, (height, width), classes=classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
     batch = max((row.batch_size for row in config.curriculum.stages.values()), default=64)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=config.data.workers,

@@ -52,7 +52,8 @@ def extract(
 
     Args:
         model: in eval mode; its ``representation`` is what its head reads.
-        batches: ``image`` (B, C, H, W) uint8, ``label`` (B,), and ``weight`` (B,) where some only fill up.
+        batches: ``image`` (B, C, H, W) uint8, ``label`` (B,), ``weight`` (B,) where some only fill up,
+            ``readable`` (B,) where some could not be read.
         prepare: bytes to the network's input (normalisation).
 
     Raises:
@@ -64,6 +65,7 @@ def extract(
             raise DataError("few-shot, k-NN and probe need one label per picture; this data has several")
         labels = batch["label"]
         kept = batch["weight"] > 0 if "weight" in batch else torch.ones_like(labels, dtype=torch.bool)
+        kept = kept & (batch["readable"] > 0) if "readable" in batch else kept
         with amp():
             found = model.representation(prepare(batch["image"].to(device)))
         collected.add(kept, found.float(), labels.long())

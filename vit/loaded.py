@@ -37,6 +37,7 @@ class Loaded:
         weights_line: which weights these are.
         step, samples_seen: how far they were trained; 0 for foreign weights.
         notes: lines for the user.
+        own: whether it is one of our runs'.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Loaded:
     step: int = 0
     samples_seen: int = 0
     notes: list[str] = field(default_factory=list)
+    own: bool = False
 
     @property
     def transform_line(self) -> str:
@@ -81,7 +83,7 @@ def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequ
     asked = {word.partition("=")[0] for word in overrides}
     if "resolution" not in asked and meta.get("resolution"):
         config = replace(config, resolution=list(meta["resolution"]))
-    info = describe(config)
+    info = describe(config, None if config.data.class_map else list(meta["classes"]))
     mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
     std = list(info.std if info.std and "data.std" in asked else meta["std"])
     classes = list(meta["classes"])
@@ -93,7 +95,8 @@ def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequ
     averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "raw weights"
     line = f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"
     loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
-                    device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)))  # fmt: skip
+                    device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)),
+                    own=True)  # fmt: skip
     _try(loaded)
     return loaded
 

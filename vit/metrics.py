@@ -33,7 +33,23 @@ class Bins:
     accuracy: Tensor
 
 
-class SingleLabel:
+class Skipping:
+    """Counts samples that could not be read, on ``device``. They count nowhere else."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._skipped = torch.zeros(1, dtype=torch.float64, device=device)
+
+    def skip(self, weights: Tensor) -> None:
+        """(B,): 1 for each sample that could not be read."""
+        self._skipped += weights.double().sum()
+
+    @property
+    def skipped(self) -> int:
+        """How many could not be read."""
+        return int(self._skipped.item())
+
+
+class SingleLabel(Skipping):
     """One prediction a sample, judged by one label, or by several of which any is right (ReaL).
 
     Args:
@@ -44,6 +60,7 @@ class SingleLabel:
     """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", sigmoid: bool = False) -> None:
+        super().__init__(device)
         self.num_classes, self.sigmoid = num_classes, sigmoid
         k = num_classes
 
@@ -95,12 +112,14 @@ class SingleLabel:
     def combine(self, add: Sum) -> None:
         """Take all processes' sums together. Call once, at the end, on all of them."""
         self._totals, self._bins, self._classes = add(self._totals), add(self._bins), add(self._classes)
+        self._skipped = add(self._skipped)
         if self._confusion is not None:
             self._confusion = add(self._confusion)
 
     def compute(self) -> dict[str, float]:
         """Metric -> value: ``top1``, ``top5`` (more than 5 classes), ``mean_per_class`` (of the classes that occur),
-        ``nll`` [nats], ``ece``, ``loss``; empty where nothing was counted."""
+        ``nll`` [nats], ``ece``, ``loss``, ``skipped`` (pictures that could not be read, if any); empty where nothing
+        was counted."""
         top1, top5, nll, loss, count = self._totals.tolist()
         if count == 0:
             return {}
@@ -111,7 +130,7 @@ class SingleLabel:
         found["mean_per_class"] = accuracy[self._classes[0] > 0].mean().item()
         bins = self.bins()
         error = (bins.count * (bins.accuracy - bins.confidence).abs()).sum().item() / count
-        return found | {"nll": nll / count, "ece": error, "loss": loss / count}
+        return found | {"nll": nll / count, "ece": error, "loss": loss / count} | _skipped(self.skipped)
 
     @property
     def samples(self) -> int:
@@ -136,7 +155,7 @@ class SingleLabel:
         return Bins(count, confidence / count.clamp_min(1), correct / count.clamp_min(1))
 
 
-class MultiLabel:
+class MultiLabel(Skipping):
     """Any number of labels a sample; a class is predicted where its probability is above 1/2.
 
     Args:
@@ -146,6 +165,7 @@ class MultiLabel:
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
         self.num_classes, self.device = num_classes, torch.device(device)
+        super().__init__(device)
         self._totals = torch.zeros(3, dtype=torch.float64, device=device)  # exact matches, loss, samples
         self._classes = torch.zeros(3, num_classes, dtype=torch.float64, device=device)  # tp, fp, fn
         self._samples = Collected(device)  # scores, truth
@@ -164,7 +184,7 @@ class MultiLabel:
 
     def combine(self, add: Sum, rank: int = 0, world: int = 1) -> None:
         """Take all processes' sums, and their scores in the order of ranks, together. Call once, on all of them."""
-        self._totals, self._classes = add(self._totals), add(self._classes)
+        self._totals, self._classes, self._skipped = add(self._totals), add(self._classes), add(self._skipped)
         if world == 1:
             return
         scores, truth = self._all()
@@ -180,7 +200,8 @@ class MultiLabel:
 
     def compute(self) -> dict[str, float]:
         """Metric -> value: ``map`` (mean average precision of the classes that occur), ``f1_micro``, ``f1_macro`` (of
-        the classes that occur or were predicted), ``exact_match``, ``loss``; empty where nothing was counted."""
+        the classes that occur or were predicted), ``exact_match``, ``loss``, ``skipped`` (as above); empty where
+        nothing was counted."""
         exact, loss, count = self._totals.tolist()
         if count == 0:
             return {}
@@ -194,6 +215,7 @@ class MultiLabel:
             "f1_macro": f1[seen].mean().item() if seen.any() else 0.0,
             "exact_match": exact / count,
             "loss": loss / count,
+            **_skipped(self.skipped),
         }
 
     @property
@@ -218,6 +240,10 @@ class MultiLabel:
     def _all(self) -> tuple[Tensor, Tensor]:
         scores, truth = self._samples.columns() or (torch.zeros(0, self.num_classes),) * 2
         return scores, truth.bool()
+
+
+def _skipped(count: int) -> dict[str, float]:
+    return {"skipped": float(count)} if count else {}
 
 
 def log_probabilities(logits: Tensor, sigmoid: bool) -> Tensor:

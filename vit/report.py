@@ -224,8 +224,9 @@ _TITLES = {
     "exact_match": "pictures with exactly the right labels",
     "probe": "linear probe",
     "probe_l2": "its penalty",
+    "skipped": "pictures that could not be read",
 }
-_PLAIN = ("nll", "loss", "probe_l2")  # numbers; all others are shares
+_PLAIN = ("nll", "loss", "probe_l2", "skipped")  # numbers; all others are shares
 
 
 def format_scores(values: dict[str, float]) -> str:

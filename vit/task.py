@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainer.config import OptimizerKind
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vit.build import build_model
 from vit.config import Distill, VitConfig
@@ -23,6 +23,7 @@ from vit.data.class_map import ClassMap, class_map
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.evaluation import measure
+from vit.heads import one_class
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
@@ -50,6 +51,7 @@ class VitTask(Task):
     def __init__(self, config: VitConfig) -> None:
         self.config = config
         self.info = describe(config)
+        one_class(self.info)
         self.built = build_model(config, self.info)
         assert isinstance(self.built.model, VisionTransformer | TimmClassifier)
         self.model: VisionTransformer | TimmClassifier = self.built.model
@@ -123,6 +125,8 @@ class VitTask(Task):
             counted.combine(ctx.sum, ctx.rank, ctx.world)
         else:
             counted.combine(ctx.sum)
+        if counted.skipped and not counted.samples:
+            raise DataError(f"none of the {counted.skipped} validation pictures can be read: correct data.val_root")
         self._seen = (ctx.step, counted, gallery)
         # Every process now knows the whole; rank 0 tells it, so that nothing is averaged twice.
         return {name: (value, 1.0) if ctx.rank == 0 else (0.0, 0.0) for name, value in counted.compute().items()}

@@ -119,11 +119,10 @@ def test_statistics_come_from_config_then_weights_then_data(tmp_path: Path) -> N
     assert build().mean == [0.5] * 3
 
 
-def test_classes_of_another_name_are_told(tmp_path: Path) -> None:
+def test_a_runs_head_for_classes_of_other_names_is_refused(tmp_path: Path) -> None:
     weights = write_weights(tmp_path, mean=[0.5] * 3, std=[0.5] * 3, classes=["cat", "dog", "cow", "hen", "pig"])
-    built = build(model__weights=str(weights))
-    assert built.report is not None
-    assert any("cat, dog, cow" in note and "model.head=reset" in note for note in built.report.notes)
+    with pytest.raises(CheckpointError, match=r"gone cat, dog, cow, hen, pig; new class 0, .*model\.head=reset"):
+        build(model__weights=str(weights))
     again = build(model__weights=str(weights), model__head=HeadPolicy.reset)
     assert again.report is not None and not any("cat" in note for note in again.report.notes)
 

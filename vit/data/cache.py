@@ -62,10 +62,16 @@ def cached(config: VitConfig, source: Source) -> Source:
     root = Path(config.data.cache_dir).expanduser()
     folder = root / _fingerprint(base, kept, side)
     skip = config.data.on_bad_file.value == "skip"
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock")):
-        if not (folder / "complete").exists():
-            _Writer(base, kept, side, folder, skip, max(1, config.data.workers)).run()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock")):
+            if not (folder / "complete").exists():
+                _Writer(base, kept, side, folder, skip, max(1, config.data.workers)).run()
+    except OSError as error:
+        raise DataError(
+            f"data.cache=true: {error.filename or root} cannot be written ({error.strerror}), seen from {Path.cwd()}. "
+            "Give a folder that can be with data.cache_dir=PATH, or set data.cache=false"
+        ) from error
     note = f"data.cache: {len(kept)} pictures of short side {side} from {folder}"
     return Selection(CachedSource(base, kept, folder), places, [*source.notes, note])
 
@@ -95,6 +101,9 @@ class CachedSource(Source):
     def labels(self) -> np.ndarray:
         return self.source.labels()[self.kept]
 
+    def label(self, index: int) -> Any:
+        return self.source.label(int(self.kept[index]))
+
     def name(self, index: int) -> str:
         return self.source.name(int(self.kept[index]))
 
@@ -107,7 +116,7 @@ class CachedSource(Source):
         start = int(self._starts[index])
         pixels = np.array(self._pixels[start : start + height * width * self.channels])
         image = torch.from_numpy(pixels).view(height, width, self.channels).permute(2, 0, 1)
-        return image, self.source.label(int(self.kept[index])), {}
+        return image, self.label(index), {}
 
 
 def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -137,6 +137,8 @@ def _lines(report: SplitReport) -> list[str]:
         lines.append(f"  sizes (HxW): height {low_h}..{high_h}, width {low_w}..{high_w}; most often {common}")
     if report.mean is not None and report.std is not None:
         lines.append(f"  mean {_numbers(report.mean)}, std {_numbers(report.std)} (scale 0..1, all pixels)")
+    if len(report.classes) == 1 and report.counts[0] == report.pictures:
+        lines.append("  one class alone: nothing to tell apart; give data.root the folder that has all classes in it")
     lines += [f"  {note}" for note in report.notes]
     if report.bad:
         lines.append(f"  {len(report.bad)} of {report.checked} pictures cannot be used:")

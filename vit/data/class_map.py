@@ -27,6 +27,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import VitConfig
+from vit.data.text import read_text
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,7 @@ def class_map(
         return None
     path = Path(config.data.class_map).expanduser()
     names = [str(i) for i in range(model_classes)] if isinstance(model_classes, int) else list(model_classes)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data.class_map={path}: cannot be read ({error})") from error
+    text, _ = read_text(path, f"data.class_map={path}")
     content = _parse(text, path)
     if isinstance(content, list) and content and all(isinstance(row, list) for row in content):
         return _label_lists(cast(list[list[int]], content), len(names), path)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import OnBadFile, VitConfig
 from vit.data.decode import BadFileError, to_channels
-from vit.data.sources import Source, open_source, training_view
+from vit.data.sources import Source, open_source, training_view, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform
 
 _log = logging.getLogger(__name__)
@@ -27,7 +29,8 @@ class PictureDataset:
         transform: to the run's resolution; a `TrainTransform` draws its random numbers from the sample's, with an
             `EvalTransform` samples have their ``name``.
         channels: 1, 3 or 4 of them in every sample.
-        skip: a picture that cannot be used is replaced by the next one that can, instead of ending the run.
+        skip: a picture that cannot be used does not end the run. In training the next one that can takes its place; in
+            evaluation, where each picture counts once, it is a black one with ``readable`` 0.
     """
 
     def __init__(
@@ -55,43 +58,62 @@ class PictureDataset:
         Raises:
             DataError: the picture cannot be used, and ``skip`` is off or many in a row are bad.
         """
-        index, (image, label, extras) = self._read(index)
-        image = to_channels(image, self.channels)
-        if isinstance(self.transform, TrainTransform):
-            return {"image": self.transform(image, rng), "label": label, **extras}
-        return {"image": self.transform(image), "label": label, **extras, "name": self.source.name(index)}
+        if not isinstance(self.transform, TrainTransform):
+            return self._judged(index, self.transform)
+        image, label, extras = self._read(index)
+        return {"image": self.transform(to_channels(image, self.channels), rng), "label": label, **extras}
 
-    def _read(self, index: int) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
+    def _judged(self, index: int, transform: EvalTransform) -> dict[str, Any]:
+        """A sample of an evaluation."""
+        told: dict[str, Any] = {"name": self.source.name(index)}
+        readable = 1
+        try:
+            image, label, extras = self.source.read(index)
+        except BadFileError as error:
+            if not self.skip:
+                raise
+            self._tell(error, "It counts nowhere")
+            label, extras, readable = self.source.label(index), {}, 0
+            image = torch.zeros(self.channels, *transform.resolution, dtype=torch.uint8)
+        if self.skip:
+            told["readable"] = readable
+        return {"image": transform(to_channels(image, self.channels)), "label": label, **extras, **told}
+
+    def _read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
         first = None
         for step in range(min(len(self.source), _TRIES)):
             chosen = (index + step) % len(self.source)
             try:
-                return chosen, self.source.read(chosen)
+                return self.source.read(chosen)
             except BadFileError as error:
                 if not self.skip:
                     raise
                 first = first or error
-                self._tell(error)
+                self._tell(error, "The next picture takes its place")
         raise DataError(f"{first}\n{_TRIES} unusable pictures in a row: this is more than data.on_bad_file=skip is for")
 
-    def _tell(self, error: BadFileError) -> None:
+    def _tell(self, error: BadFileError, instead: str) -> None:
         with self._bad.get_lock():
             self._bad.value += 1
             if self._bad.value > 1:
                 return
-        _log.warning("%s\nThe next picture takes its place; further bad files are passed over silently.", error)
+        _log.warning("%s\n%s; further bad files are passed over silently.", error, instead)
 
 
-def build(config: VitConfig, split: str, resolution: tuple[int, int], evaluated: bool = False) -> PictureDataset:
+def build(
+    config: VitConfig, split: str, resolution: tuple[int, int], classes: Sequence[str] | None, evaluated: bool
+) -> PictureDataset:
     """`vit.data.build_dataset`."""
     source = open_source(config, split, resolution)
     channels = config.data.channels or source.channels
-    train = split == "train"
-    if train:
+    train = split == "train" and not evaluated
+    if split == "train":
         source = training_view(config, source)
     if config.data.cache:
         from vit.data.cache import cached
 
         source = cached(config, source)
-    transform = (TrainTransform if train and not evaluated else EvalTransform)(config.augment, resolution)
-    return PictureDataset(source, transform, channels, skip=config.data.on_bad_file is OnBadFile["skip"])
+    transform = (TrainTransform if train else EvalTransform)(config.augment, resolution)
+    return PictureDataset(
+        under_classes(source, classes), transform, channels, skip=config.data.on_bad_file is OnBadFile["skip"]
+    )

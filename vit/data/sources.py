@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vit.config import DataKind, VitConfig
+from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
 
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -30,6 +32,8 @@ class Source(ABC):
         multilabel: labels are vectors.
         native: (height, width) when all pictures have one size of their own.
         notes: what the user should know: what was skipped, how a split was made.
+        order: how class names were put in order; None where something else numbers the classes.
+        indexed: whether labels were told as indices of the classes.
     """
 
     classes: list[str]
@@ -37,6 +41,8 @@ class Source(ABC):
     multilabel: bool = False
     native: tuple[int, int] | None = None
     notes: list[str]
+    order: ClassOrder | None = None
+    indexed: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -53,9 +59,18 @@ class Source(ABC):
     def labels(self) -> np.ndarray:
         """All labels without reading a picture: int64 (N,), or bool (N, K) with ``multilabel``."""
 
+    def label(self, index: int) -> Any:
+        """One picture's label as it goes into a sample, without reading it: int, or float32 (K,)."""
+        label = self.labels()[index]
+        return label.astype(np.float32) if self.multilabel else int(label)
+
     @abstractmethod
     def name(self, index: int) -> str:
         """A picture's file, or whatever else finds it again."""
+
+    def split_name(self, index: int) -> str:
+        """What decides whether a picture is held out: as `name`, but the same wherever the data lie."""
+        return self.name(index)
 
     def facts(self) -> dict[str, Any]:
         """What tells these pictures from others without reading one: names below their common folder, and labels.
@@ -87,6 +102,7 @@ class Selection(Source):
         self.source, self.indices = source, indices
         self.classes, self.channels, self.multilabel = source.classes, source.channels, source.multilabel
         self.native, self.notes = source.native, source.notes if notes is None else notes
+        self.order, self.indexed = source.order, source.indexed
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -97,8 +113,65 @@ class Selection(Source):
     def labels(self) -> np.ndarray:
         return self.source.labels()[self.indices]
 
+    def label(self, index: int) -> Any:
+        return self.source.label(int(self.indices[index]))
+
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
+
+    def split_name(self, index: int) -> str:
+        return self.source.split_name(int(self.indices[index]))
+
+
+class Relabelled(Selection):
+    """A view of a source under the classes of a head, which have the same names, perhaps in another order, and more.
+
+    Args:
+        source: its classes are all among ``classes``.
+        classes: of the head.
+    """
+
+    def __init__(self, source: Source, classes: Sequence[str]) -> None:
+        notes = list(source.notes)
+        if set(source.classes) == set(classes):
+            notes.append(f"classes are matched by name: the head has them in another order ({_some(classes)})")
+        else:
+            notes.append(
+                f"classes are matched by name: the data have {len(source.classes)} ({_some(source.classes)}) of the "
+                f"head's {len(classes)}, which predicts among all of its own"
+            )
+        super().__init__(source, np.arange(len(source)), notes)
+        place = {name: number for number, name in enumerate(classes)}
+        self._new = np.array([place[name] for name in source.classes], np.int64)
+        self.classes, self.order, self.indexed = list(classes), None, False
+
+    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
+        image, label, extras = super().read(index)
+        return image, self._map(np.asarray(label)), extras
+
+    def label(self, index: int) -> Any:
+        return self._map(np.asarray(super().label(index)))
+
+    def labels(self) -> np.ndarray:
+        return self._map(super().labels())
+
+    def _map(self, labels: np.ndarray) -> Any:
+        if not self.multilabel:
+            return self._new[labels] if labels.ndim else int(self._new[labels])
+        wide = np.zeros((*labels.shape[:-1], len(self.classes)), labels.dtype)
+        wide[..., self._new] = labels
+        return wide
+
+
+def under_classes(source: Source, classes: Sequence[str] | None) -> Source:
+    """A source as a head with ``classes`` sees it, where all of its classes are among them; else as it is."""
+    if classes is None or source.classes == list(classes) or not set(source.classes) <= set(classes):
+        return source
+    return Relabelled(source, classes)
+
+
+def _some(names: Sequence[str], count: int = 5) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 
 def class_counts(source: Source) -> list[int]:
@@ -116,21 +189,26 @@ def by_class(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (rest, held out): the last ``share`` of every class, one picture at least where a class has two.
+    """Indices (rest, held out): ``share`` of every class, one picture at least where a class has two, but not all.
 
-    The last ones and not random ones: neighbours in a folder are often nearly the same picture. With several labels per
-    picture every n-th is held out instead.
+    Which ones is a function of each picture's name, so that pictures that are added or removed move no other one from
+    one side to the other. Only in a class so small that chance holds out none of it (or all) the single picture that
+    is taken may change.
     """
     n = len(source)
-    held = np.zeros(n, bool)
-    if source.multilabel:
-        step = max(2, round(1 / share))
-        held[step - 1 :: step] = True
-    else:
-        for members in by_class(source.labels()):
-            count = min(max(1, round(share * len(members))), len(members) - 1)
-            held[members[len(members) - count :]] = True
+    draws = np.array([_draw(source.split_name(index)) for index in range(n)])
+    held = draws < share
+    for members in [np.arange(n)] if source.multilabel else by_class(source.labels()):
+        own = draws[members]
+        held[members[own == own.min(initial=1)]] = True
+        held[members[own == own.max(initial=0)]] = False  # last: a single picture is trained on
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _draw(name: str) -> float:
+    """A number in 0..1 that follows from a name alone, however the disk spells its accents."""
+    text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
 
 def limit(source: Source, samples: int) -> Source:
@@ -214,10 +292,12 @@ def has_training(config: VitConfig) -> bool:
     return built_in or data.root is not None or not (data.val_root or data.test_root)
 
 
-def describe_sources(config: VitConfig) -> DataInfo:
+def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataInfo:
     """`vit.data.describe`."""
-    train = training_view(config, open_source(config, "train")) if has_training(config) else None
-    held = open_source(config, "val" if train or config.data.val_root else "test")
+    train = None
+    if has_training(config):
+        train = training_view(config, under_classes(open_source(config, "train"), classes))
+    held = under_classes(open_source(config, "val" if train or config.data.val_root else "test"), classes)
     source = train or held
     channels = config.data.channels or source.channels
     problems = []
@@ -233,6 +313,11 @@ def describe_sources(config: VitConfig) -> DataInfo:
         empty = [name for name, count in zip(source.classes, counts, strict=True) if not count]
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         notes.append(f"no training picture of {len(empty)} of {len(counts)} classes: {shown}")
+    if counts and not source.multilabel:
+        absent = [name for name, count in zip(held.classes, class_counts(held), strict=True) if not count]
+        if absent:
+            which = f"{len(absent)} of {len(held.classes)} classes: {_some(absent)}"
+            notes.append(f"no validation picture of {which}; scores speak of the others alone")
     return DataInfo(
         classes=list(source.classes),
         channels=channels,
@@ -240,6 +325,7 @@ def describe_sources(config: VitConfig) -> DataInfo:
         train_samples=len(train) if train else 0,
         counts=counts,
         native=source.native,
+        order=source.order,
         notes=notes,
         mean=None if config.data.mean is None else list(config.data.mean),
         std=None if config.data.std is None else list(config.data.std),

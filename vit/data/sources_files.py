@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -58,6 +59,10 @@ class EncodedSource(Source):
         """One picture's label as it goes into a sample: int, or float32 (K,)."""
         return self._labels[index].astype(np.float32) if self.multilabel else int(self._labels[index])
 
+    def renumber(self, places: Sequence[int], classes: Sequence[str]) -> None:
+        """Give class ``i`` the number ``places[i]`` among other ``classes``; for one label per picture."""
+        self._labels, self.classes = np.array(places, np.int64)[self._labels], list(classes)
+
     def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
         return decode(self.encoded(index), self.name(index), self.channels), self.label(index), {}
 
@@ -75,7 +80,8 @@ class EncodedSource(Source):
 
 
 class FileSource(EncodedSource):
-    """One file per picture. ``files`` are paths; the rest as for `EncodedSource`."""
+    """One file per picture. ``files`` are paths, ``root`` the folder that they are named from; the rest as for
+    `EncodedSource`."""
 
     def __init__(
         self,
@@ -84,12 +90,16 @@ class FileSource(EncodedSource):
         classes: Sequence[str],
         channels: int,
         notes: Sequence[str] = (),
+        root: Path | None = None,
     ) -> None:
         super().__init__(labels, classes, channels, notes)
-        self._files = Strings(files)
+        self._files, self._root = Strings(files), "" if root is None else f"{root}{os.sep}"
 
     def name(self, index: int) -> str:
         return self._files[index]
+
+    def split_name(self, index: int) -> str:
+        return self._files[index].removeprefix(self._root)
 
     def encoded(self, index: int) -> bytes:
         return read_bytes(self._files[index])
@@ -190,8 +200,11 @@ def _open_split(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
             "give data.val_root"
         )
-    which = "about" if train.multilabel else "of every class the last"
-    note = f"no val split: {which} {100 * data.val_share:g} % are held out ({len(held)} of {len(train)} pictures)"
+    which = "" if train.multilabel else " of every class"
+    note = (
+        f"no val split: about {100 * data.val_share:g} %{which} are held out by their names ({len(held)} of "
+        f"{len(train)} pictures)"
+    )
     return _noted(Selection(train, rest if split == "train" else held), note)
 
 
@@ -219,18 +232,30 @@ def data_path(key: str, value: str | None, *, pattern: bool = False) -> Path:
     return path
 
 
-def check_same_classes(train: Source | None, classes: Sequence[str], where: str) -> None:
-    """Raise DataError, naming what differs, when a split's class list is not the training split's."""
-    if train is None or list(classes) == train.classes:
-        return
-    missing = [name for name in train.classes if name not in set(classes)]
-    extra = [name for name in classes if name not in set(train.classes)]
-    parts = []
-    for names, text in ((extra, "only there"), (missing, "only in training")):
-        if names:
-            parts.append(f"{text}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
-    raise DataError(
-        f"{where} has {len(classes)} classes and the training split {len(train.classes)}, and they differ "
-        f"({'; '.join(parts) or 'in their order'}). Both need the same classes; to evaluate on other data alone give "
-        "data.root=null and data.val_root"
-    )
+def fit_classes(train: Source | None, source: FileSource, where: str, hint: str = "") -> FileSource:
+    """A split under the training split's class numbers; some of its classes may have no picture here.
+
+    Args:
+        hint: what else to say where they differ.
+
+    Raises:
+        DataError: classes that training does not have; names them.
+    """
+    if train is None or source.classes == train.classes:
+        return source
+    extra = [name for name in source.classes if name not in set(train.classes)]
+    if extra:
+        missing = [name for name in train.classes if name not in set(source.classes)]
+        parts = [f"only there: {_few(extra)}"] + ([f"only in training: {_few(missing)}"] if missing else [])
+        raise DataError(
+            f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "
+            f"({'; '.join(parts)}). The training split needs every class of the others{hint}; to evaluate on other "
+            "data alone give data.root=null and data.val_root"
+        )
+    place = {name: number for number, name in enumerate(train.classes)}
+    source.renumber([place[name] for name in source.classes], train.classes)
+    return source
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -11,17 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import DataError
-from vit.config import DataKind, VitConfig
+from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
-from vit.data.naming import natural_key
+from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, scan
+from vit.data.naming import in_order, natural_key
 from vit.data.sources import Source, check_labels
-from vit.data.sources_files import FileSource, check_same_classes, open_split
+from vit.data.sources_files import FileSource, fit_classes, open_split
+from vit.data.text import read_text
 
-_SPLIT_FOLDERS = {
-    "train": ("train", "training", "Train"),
-    "val": ("val", "valid", "validation", "Val"),
-    "test": ("test", "testing", "Test"),
-}
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
 _VAL_LABELS = ("val_labels.txt", "val.txt", "LOC_val_solution.csv")
 
@@ -30,31 +27,30 @@ def open_folders(config: VitConfig, split: str) -> Source:
     """One split of a tree of class folders.
 
     Below a root lie ``train``, ``val`` and ``test``, each with a folder per class, or the class folders themselves. A
-    class is a folder of the first level, its pictures lie at any depth below. Classes are in natural order (class2
-    before class10).
+    class is a folder of the first level, its pictures lie at any depth below. Classes are in the order of
+    `data.class_order`. Splits beside training may lack classes.
 
     Raises:
-        DataError: no class folders, one without a picture, or splits with other classes; names them.
+        DataError: no class folders, one without a picture in training, splits with further classes, or class folders
+            that lie deeper; names them.
     """
-    imagenet = config.data.kind is DataKind.imagenet
-    channels = config.data.channels or 3
+    data, extensions = config.data, picture_extensions()
+    imagenet, channels = data.kind is DataKind.imagenet, data.channels or 3
 
     def find(root: Path) -> dict[str, Path]:
         if imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
-        found = {}
-        for name, folders in _SPLIT_FOLDERS.items():
-            for folder in folders:
-                if (root / folder).is_dir():
-                    found[name] = root / folder
-                    break
-        return found if "train" in found or "val" in found else {"all": root}
+        found = find_splits(root, extensions)
+        if data.root is not None and Path(data.root).expanduser() == root:
+            check_level("data.root", root, found, extensions)
+        return found
 
     def load(root: Path, name: str, train: Source | None) -> Source:
         source = _flat_imagenet(root, channels, train) if imagenet and _is_flat(root) else None
-        source = source or _load_tree(root, channels, wordnet=imagenet)
-        check_same_classes(train, source.classes, str(root))
-        return source
+        source = source or _load_tree(root, channels, data.class_order, wordnet=imagenet, training=name == "train")
+        inner = class_level(root, extensions)
+        hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
+        return fit_classes(train, source, str(root), hint)
 
     return open_split(config, split, find, load)
 
@@ -63,26 +59,27 @@ class _Skipped(Counter[str]):
     """Files that a scan passed over, counted by what they are."""
 
     def notes(self, root: Path) -> list[str]:
-        if not self:
+        kinds = +self
+        if not kinds:
             return []
-        total, parts = sum(self.values()), [f"{count} {kind}" for kind, count in self.most_common(8)]
+        total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
         return [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
 
 
-def _load_tree(root: Path, channels: int, *, wordnet: bool) -> FileSource:
+def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, training: bool) -> FileSource:
     extensions, skipped = picture_extensions(), _Skipped()
     names: list[str] = []
-    for entry in _scan(root):
-        if entry.is_dir():
-            if entry.name.startswith("."):
-                continue
-            names.append(entry.name)
+    for entry in scan(root):
+        if is_folder(entry):
+            if not entry.name.startswith("."):
+                names += [] if is_rubbish(entry.name) else [entry.name]
+                skipped[f"folder {entry.name}"] += is_rubbish(entry.name)
         else:
             skipped["outside of the class folders"] += 1
     if not names:
-        held = "it holds files but no folder" if skipped else "it is empty"
+        held = "it holds files but no folder" if +skipped else "it is empty"
         raise DataError(f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own")
-    names.sort(key=natural_key)
+    names = in_order(names, order)
     files: list[str] = []
     counts: list[int] = []
     empty: list[str] = []
@@ -92,39 +89,38 @@ def _load_tree(root: Path, channels: int, *, wordnet: bool) -> FileSource:
         counts.append(len(found))
         if not found:
             empty.append(name)
-    if empty:
+    if empty and (training or not files):
+        full = [name for name in names if name not in empty]
         shown = ", ".join(str(root / name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+        only = f" All pictures lie below {root / full[0]}: is that the root?" if len(full) == 1 else ""
         raise DataError(
             f"no picture in class folder {shown}: put pictures there or remove the folder "
-            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'})"
+            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}"
         )
-    classes = with_words(names) if wordnet else names
-    return FileSource(files, np.repeat(np.arange(len(names)), counts), classes, channels, skipped.notes(root))
-
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
+    labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else names
+    source = FileSource(files, labels, classes, channels, skipped.notes(root), root)
+    source.order = order
+    return source
 
 
 def _pictures(folder: Path, extensions: frozenset[str], skipped: _Skipped) -> Iterator[str]:
-    """Paths of all pictures at any depth; links to folders are followed, each folder once."""
-    waiting, seen = [folder], set()
+    """Paths of all pictures at any depth; links to folders are followed, each folder once, but not upwards."""
+    waiting, seen, home = [folder], set(), os.path.realpath(folder)
     while waiting:
         current = waiting.pop()
         real = os.path.realpath(current)
         if real in seen:
             continue
         seen.add(real)
-        for entry in _scan(current):
+        for entry in scan(current):
             if entry.name.startswith("."):
-                if not entry.is_dir():
+                if not is_folder(entry):
                     skipped["hidden"] += 1
-            elif entry.is_dir():
-                waiting.append(Path(entry.path))
+            elif is_folder(entry):
+                if entry.is_symlink() and f"{home}/".startswith(f"{os.path.realpath(entry.path)}/"):
+                    skipped["links to folders above"] += 1
+                elif not is_rubbish(entry.name):
+                    waiting.append(Path(entry.path))
             elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
                 yield entry.path
             else:
@@ -141,8 +137,8 @@ def with_words(wordnet_ids: list[str]) -> list[str]:
 
 
 def _is_flat(root: Path) -> bool:
-    entries = _scan(root)
-    return not any(entry.is_dir() for entry in entries) and any(e.name.startswith("ILSVRC2012_val_") for e in entries)
+    entries = scan(root)
+    return not any(is_folder(entry) for entry in entries) and any(e.name.startswith("ILSVRC2012_val_") for e in entries)
 
 
 def _flat_imagenet(root: Path, channels: int, train: Source | None) -> FileSource:
@@ -180,15 +176,15 @@ def _flat_imagenet(root: Path, channels: int, train: Source | None) -> FileSourc
                 f"{table}: class {unknown[0]} is not among the {len(classes)} classes of the training split"
             )
         labels = np.array([index[label] for label in told], np.int64)
-    return FileSource(files, labels, classes, channels, notes)
+    return FileSource(files, labels, classes, channels, notes, root)
 
 
 def _read_val_labels(table: Path) -> dict[str, str]:
     """Class (WordNet id or index, as text) by file stem."""
     found = {}
-    with table.open(newline="", encoding="utf-8") as lines:
-        rows = csv.reader(lines) if table.suffix == ".csv" else (line.split() for line in lines)
-        for row in rows:
-            if len(row) >= 2 and row[0] != "ImageId":
-                found[Path(row[0]).stem] = row[1].split()[0]
+    text, _ = read_text(table)
+    lines = text.splitlines()
+    for row in csv.reader(lines) if table.suffix == ".csv" else map(str.split, lines):
+        if len(row) >= 2 and row[0] != "ImageId":
+            found[Path(row[0]).stem] = row[1].split()[0]
     return found

@@ -15,6 +15,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +24,50 @@ import numpy as np
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_extensions
+from vit.data.labels import canonical, number_labels
+from vit.data.layout import role_in
 from vit.data.naming import natural_key
-from vit.data.sources import Source, check_labels
+from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split
+from vit.data.text import read_text
 
 _log = logging.getLogger(__name__)
 _LABELS = ("cls", "json", "txt")
 _JSON_KEYS = ("label", "cls", "class", "target")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_VERSION = 1
+_VERSION = 2
+_BLOCK = 512  # what a tar file consists of, in bytes
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
 
 def open_webdataset(config: VitConfig, split: str) -> Source:
     """One split of shards.
 
     `data.root` is a folder of tar files, one file, or a pattern (``/data/train-{000..127}.tar``, ``/data/*.tar``);
-    likewise `data.val_root`. In a folder, shards (or folders of them) whose names begin with train, val or test are
-    those splits. Labels that are whole numbers are class indices, named by ``classes.txt`` (a name per line) beside the
+    likewise `data.val_root`. Shards (or folders of them) with train, val, validation or test as a word of their names
+    are those splits; beside such ones, shards without any such word are training shards if no others are. Labels that
+    are whole numbers are class indices unless they lie far apart, named by ``classes.txt`` (a name per line) beside the
     shards where there is one; other labels are class names.
 
     Raises:
-        DataError: no shards, no pictures or labels in them, compressed shards, labels out of range.
+        DataError: no shards, no pictures or labels in them, compressed shards or shards cut short, labels out of range.
     """
+    passed: dict[tuple[str, ...], str] = {}
+
+    def find(root: Path) -> dict[str, tuple[str, ...]]:
+        found, unused = _find(root)
+        if unused:
+            passed[found["train"]] = (
+                f"{root}: left out {len(unused)} shards that are of no split by their names, first {unused[0]}"
+            )
+        return found
 
     def load(shards: tuple[str, ...], name: str, train: Source | None) -> Source:
-        return _load(shards, config, train)
+        source = _load(shards, config, train)
+        source.notes += [passed[shards]] if shards in passed else []
+        return source
 
-    return open_split(config, split, _find, load)
+    return open_split(config, split, find, load)
 
 
 def expand(pattern: str) -> list[str]:
@@ -64,17 +82,38 @@ def expand(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern), key=natural_key) if glob.has_magic(pattern) else [pattern]
 
 
-def _find(root: Path) -> dict[str, tuple[str, ...]]:
-    if not root.is_dir():
-        return {"all": _existing(expand(str(root)), root)}
-    found: dict[str, tuple[str, ...]] = {}
-    for name in ("train", "val", "test"):
-        shards = expand(f"{glob.escape(str(root))}/{name}*.tar") + expand(f"{glob.escape(str(root))}/{name}*/*.tar")
-        if shards:
-            found[name] = tuple(shards)
-    if "train" in found or "val" in found:
-        return found
-    return {"all": _existing(expand(f"{glob.escape(str(root))}/*.tar"), root)}
+def _find(root: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """(shards by split, or all of them as ``all``; shards that belong to none)."""
+    if root.is_dir():
+        here = glob.escape(str(root))
+        shards, below = expand(f"{here}/*.tar"), expand(f"{here}/*/*.tar")
+        shards += [shard for shard in below if not shards or _role(shard, root) is not None]
+    else:
+        shards = expand(str(root))
+        root = Path(os.path.commonpath(shards)) if shards[1:] else Path(shards[0]).parent if shards else root
+    _existing(shards, root)
+    roles: dict[str | None, list[str]] = {}
+    for shard in shards:
+        roles.setdefault(_role(shard, root), []).append(shard)
+    free = roles.pop(None, [])
+    if not roles or (len(roles) == 1 and not free and "train" not in roles):  # all are meant as they are
+        return {"all": tuple(shards)}, []
+    if "train" not in roles and free:
+        roles["train"], free = free, []
+    return {str(role): tuple(found) for role, found in roles.items()}, free
+
+
+def _role(shard: str, root: Path) -> str | None:
+    """The split that a shard's name speaks of, or else its folder's below ``root``."""
+    path = Path(shard)
+    folder = path.parent.name if path.parent != root else ""
+    for name in (path.stem, folder):
+        role = role_in(name)
+        if role is None:  # names that begin with it, without an end of the word
+            role = next((role for role in ("train", "val", "test") if name.lower().startswith(role)), None)
+        if role is not None:
+            return role
+    return None
 
 
 def _existing(shards: list[str], root: Path) -> tuple[str, ...]:
@@ -114,6 +153,9 @@ class ShardSource(EncodedSource):
 
     def name(self, index: int) -> str:
         return f"{self._shards[self._shard[index]]}/{self._stems[index]}"
+
+    def split_name(self, index: int) -> str:
+        return f"{os.path.basename(self._shards[self._shard[index]])}/{self._stems[index]}"
 
     def encoded(self, index: int) -> bytes:
         shard = int(self._shard[index])
@@ -159,34 +201,25 @@ def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> S
     notes = [f"{where}: skipped {unlabelled} pictures without a label ({', '.join(_LABELS)})"] if unlabelled else []
     if passed:
         notes.append(f"{where}: skipped {passed} members that are neither picture nor label")
-    classes, labels = _classes(told, shards, config, train, where)
-    return ShardSource(shards, index, labels, classes, config.data.channels or 3, notes)
-
-
-def _classes(
-    told: list[str], shards: tuple[str, ...], config: VitConfig, train: Source | None, where: str
-) -> tuple[list[str], np.ndarray]:
+    cut = [shard for shard, part in zip(shards, columns, strict=True) if part["cut"]]
+    if cut:
+        problem = f"{cut[0]}{f' and {len(cut) - 1} more' if cut[1:] else ''}: the shard is cut short, without an end"
+        if config.data.on_bad_file.value == "raise":
+            raise DataError(f"{problem}; fetch it again, or set data.on_bad_file=skip to use what is whole")
+        notes.append(f"{problem}; {sum(sizes)} whole pictures are used")
     names = Path(shards[0]).parent / "classes.txt"
-    listed = names.read_text(encoding="utf-8").splitlines() if names.is_file() else None
-    known = train.classes if train is not None else [name for name in listed if name] if listed else None
-    if all(label.lstrip("-").isdecimal() for label in told):
-        labels = np.array([int(label) for label in told], np.int64)
-        count, how = int(labels.max()) + 1, "class indices are not negative"
-        if known is not None:
-            count, how = len(known), f"there are {len(known)} classes ({'training split' if train else names})"
-        elif config.model.num_classes:
-            count, how = config.model.num_classes, f"model.num_classes={config.model.num_classes}"
-        check_labels(labels, max(count, 1), where, how)
-        return known or [str(number) for number in range(count)], labels
-    classes = known or sorted(set(told), key=natural_key)
-    number = {name: position for position, name in enumerate(classes)}
-    unknown = sorted(set(told) - set(number), key=natural_key)
-    if unknown:
-        raise DataError(
-            f"{where}: label {', '.join(unknown[:8])} not among the {len(classes)} classes "
-            f"({', '.join(classes[:8])}{', ...' if classes[8:] else ''})"
-        )
-    return classes, np.array([number[label] for label in told], np.int64)
+    listed = None
+    if names.is_file():
+        text, said = read_text(names)
+        listed = [name for name in text.splitlines() if name], str(names)
+        notes += said
+    told = canonical(told, train)
+    numbering = number_labels(told, where, config, train, listed)
+    labels = np.array([numbering.index[label] for label in told], np.int64)
+    notes += numbering.notes
+    source = ShardSource(shards, index, labels, numbering.classes, config.data.channels or 3, notes)
+    source.order, source.indexed = numbering.order, numbering.indexed
+    return source
 
 
 def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
@@ -201,11 +234,23 @@ def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
         except (ValueError, KeyError):
             _log.warning("%s: damaged index of a shard, made anew", path)
     found = _scan(shard)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text(json.dumps({"stamp": stamp, **found}), encoding="utf-8")
-    os.replace(scratch, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        scratch.write_text(json.dumps({"stamp": stamp, **found}), encoding="utf-8")
+        os.replace(scratch, path)
+    except OSError as error:
+        _unwritable(str(cache_dir), str(error.strerror))
     return _columns(found)
+
+
+@cache
+def _unwritable(folder: str, reason: str) -> None:
+    """Say once that indices are not kept."""
+    _log.warning(
+        "data.cache_dir=%s: the index of shards cannot be written there (%s), so every start reads all their headers; "
+        "give a folder that can be written", folder, reason,
+    )  # fmt: skip
 
 
 def _columns(found: dict[str, Any]) -> dict[str, Any]:
@@ -213,19 +258,29 @@ def _columns(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scan(shard: str) -> dict[str, Any]:
-    """Read the headers of a shard, and its labels."""
+    """Read the headers of a shard, and its labels; of one that is cut short what is whole."""
+    with open(shard, "rb") as file:
+        magic = file.read(6)
+    kind = next((name for start, name in _COMPRESSED.items() if magic.startswith(start)), None)
+    if kind is not None:
+        raise DataError(
+            f"{shard}: cannot be read as a tar file, it is compressed. Unpack it first ({kind}): pictures in it cannot "
+            "be read by their offset"
+        )
+    size = os.path.getsize(shard)
     extensions = picture_extensions()
     pictures: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {}
-    passed = 0
+    passed, cut, end = 0, False, 0
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
+                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 folder, _, base = member.name.rpartition("/")
                 stem, _, extension = base.partition(".")  # WebDataset: the name up to its first dot
                 stem = f"{folder}/{stem}" if folder else stem
                 extension = extension.lower()
-                if not member.isfile():
+                if not member.isfile() or member.offset_data + member.size > size:
                     continue
                 if f".{extension}" in extensions and stem not in pictures:
                     pictures[stem] = (member.offset_data, member.size)
@@ -238,10 +293,9 @@ def _scan(shard: str) -> dict[str, Any]:
                 else:
                     passed += 1
     except tarfile.ReadError as error:
-        raise DataError(
-            f"{shard}: cannot be read as a tar file ({error}). A compressed shard must be unpacked first "
-            "(gunzip): pictures in it cannot be read by their offset"
-        ) from error
+        if not end:
+            raise DataError(f"{shard}: cannot be read as a tar file ({error}); fetch it again") from error
+        cut = True
     chosen = [stem for stem in pictures if stem in labels]
     return {
         "stem": chosen,
@@ -250,6 +304,7 @@ def _scan(shard: str) -> dict[str, Any]:
         "label": [next(labels[stem][kind] for kind in _LABELS if kind in labels[stem]) for stem in chosen],
         "passed": passed,
         "unlabelled": len(pictures) - len(chosen),
+        "cut": cut or size < end + _BLOCK,  # a block of zeros at least tells that nothing follows
     }
 
 

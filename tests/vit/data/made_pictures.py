@@ -24,7 +24,7 @@ def write_tree(root: Path, folders: dict[str, int]) -> Path:
     for place, (folder, count) in enumerate(folders.items()):
         (root / folder).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            write_picture(root / folder / f"{number}.png", (20 * place % 256, 10 * number, 7))
+            write_picture(root / folder / f"{number}.png", (20 * place % 256, 10 * number % 256, 7))
     return root
 
 

@@ -79,7 +79,7 @@ def test_the_script(
     with pytest.raises(SystemExit) as done:
         main()
     out = capsys.readouterr().out
-    assert done.value.code == code and "train: 6 pictures" in out and "of every class the last 10 %" in out
+    assert done.value.code == code and "train: 5 pictures" in out and "10 % of every class are held out" in out
     assert (tmp_path / "s_train.png").exists() and (tmp_path / "s_val.png").exists()
 
 

@@ -59,14 +59,15 @@ def test_read_by_offset_in_order(tmp_path: Path) -> None:
     for shard in range(3):
         write_shard(tmp_path / "r" / f"{shard:03d}.tar", simple(4 * shard, 4))
     config = shard_config(tmp_path / "r", tmp_path)
-    assert describe(config).classes == ["0", "1"] and describe(config).train_samples == 6
+    assert describe(config).classes == ["0", "1"]
     train, val = open_source(config, "train"), open_source(config, "val")
-    values = [int(train.read(i)[0][0, 0, 0]) for i in range(6)]
-    assert values == [0, 1, 2, 3, 4, 5] and train.labels().tolist() == [0, 1] * 3
-    assert [int(val.read(i)[0][0, 0, 0]) for i in (5, 0, 3)] == [11, 6, 9]
-    assert val.name(0) == f"{tmp_path}/r/001.tar/d/0006"
+    values = [[int(source.read(i)[0][0, 0, 0]) for i in range(len(source))] for source in (train, val)]
+    assert sorted(values[0] + values[1]) == list(range(12)) and values == [sorted(values[0]), sorted(values[1])]
+    assert train.labels().tolist() == [value % 2 for value in values[0]]
+    first = values[1][0]
+    assert val.name(0) == f"{tmp_path}/r/{first // 4:03d}.tar/d/{first:04d}"
     sample = build_dataset(config, "val", (16, 16)).sample(0, np.random.default_rng(0))
-    assert sample["label"] == 0 and sample["image"].shape == (3, 16, 16)
+    assert sample["label"] == first % 2 and sample["image"].shape == (3, 16, 16)
     copy = pickle.loads(pickle.dumps(val))  # as a worker that is not forked gets it
     assert torch.equal(copy.read(2)[0], val.read(2)[0])
 
@@ -81,11 +82,11 @@ def test_the_index_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         patch.setattr("tarfile.open", lambda *a, **k: pytest.fail("the shard was read again"))
         assert describe(config).train_samples == 2
     write_shard(shard, simple(0, 8))  # another file of that name: read again
-    assert describe(config).train_samples == 4
+    assert describe(config).train_samples > 2
     for path in (tmp_path / "cache/shards").iterdir():
         path.write_text("{")
     forget_scans()
-    assert describe(config).train_samples == 4
+    assert describe(config).train_samples > 2
 
 
 def test_patterns(tmp_path: Path) -> None:
@@ -153,8 +154,10 @@ def test_shards_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_shard_that_ends_early(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "r" / "0.tar", simple(0, 4))
-    source = open_source(shard_config(tmp_path / "r", tmp_path), "val")
+    config = shard_config(tmp_path / "r", tmp_path)
+    config.data.val_root = config.data.root
+    source = open_source(config, "val")
     with shard.open("r+b") as file:
         file.truncate(2000)
     with pytest.raises(BadFileError, match=r"0\.tar/d/0003: the shard ends"):
-        source.read(1)
+        source.read(3)

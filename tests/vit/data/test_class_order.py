@@ -1,0 +1,122 @@
+"""Which number a class has: a function of the labels alone."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from made_pictures import folder_config, write_picture, write_tree
+from test_csv_tables import rows, table
+from test_shards import picture, shard_config, write_shard
+
+from vit.config import ClassOrder
+from vit.data import build_dataset, describe
+from vit.data.naming import in_order, natural_key
+from vit.data.sources import open_source, under_classes
+from vit.data.sources_files import forget_scans
+
+LOOK_ALIKE = ["7", "07", "v7", "v07", "a1b", "a01b", "10", "2"]
+
+
+@pytest.mark.parametrize("order", ClassOrder)
+def test_no_two_names_tie(order: ClassOrder) -> None:
+    assert len({repr(natural_key(name)) for name in LOOK_ALIKE}) == len(LOOK_ALIKE)
+    found = {tuple(in_order(names, order)) for names in itertools.permutations(LOOK_ALIKE)}
+    natural = ("2", "07", "7", "10", "a01b", "a1b", "v07", "v7")
+    assert found == {natural if order is ClassOrder.natural else tuple(sorted(LOOK_ALIKE))}
+
+
+def test_folders_tables_and_shards_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["v7", "v07", "v10"]
+    members = {f"{i}.{end}": data for i, name in enumerate(names * 2)
+               for end, data in (("png", picture(i)), ("txt", name.encode()))}  # fmt: skip
+    write_shard(tmp_path / "shards/0.tar", members)
+    configs = [
+        folder_config(write_tree(tmp_path / "r", {name: 2 for name in names})),
+        table(tmp_path, rows(*names * 2)),
+        shard_config(tmp_path / "shards", tmp_path),
+    ]
+    import os
+
+    listed = os.scandir
+    for order, expected in ((ClassOrder.natural, ["v07", "v7", "v10"]), (ClassOrder.ascii, ["v07", "v10", "v7"])):
+        for config, backwards in itertools.product(configs, (False, True)):
+
+            class Listing(list):
+                def __enter__(self):
+                    return self
+
+                def __exit__(self, *error):
+                    return None
+
+            def scandir(folder, backwards=backwards):
+                with listed(folder) as entries:
+                    return Listing(sorted(entries, key=lambda entry: entry.name, reverse=backwards))
+
+            monkeypatch.setattr("os.scandir", scandir)
+            forget_scans()
+            config.data.class_order = order
+            info = describe(config)
+            assert info.classes == expected and info.order is order
+    monkeypatch.undo()
+
+
+def test_whole_numbers_far_apart_are_names(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("104", "482733", "104", "482733", "9", "9"))
+    info = describe(config)
+    assert info.classes == ["9", "104", "482733"] and sorted(info.counts or []) == [1, 1, 1]
+    assert any("far apart (9 ... 482733)" in note and "num_classes=482734" in note for note in info.notes)
+    config.data.class_order = ClassOrder.ascii
+    assert describe(config).classes == ["104", "482733", "9"]
+    config.model.num_classes = 482734
+    forget_scans()
+    assert len(describe(config).classes) == 482734
+
+
+def test_whole_numbers_far_apart_in_shards(tmp_path: Path) -> None:
+    def members(*labels: int) -> dict[str, bytes]:
+        return {f"{label}-{i}.{end}": data for i in range(3) for label in labels
+                for end, data in (("png", picture(i)), ("cls", str(label).encode()))}  # fmt: skip
+
+    write_shard(tmp_path / "r/train-0.tar", members(17, 4096, 81312))
+    write_shard(tmp_path / "r/val-0.tar", members(81312))
+    config = shard_config(tmp_path / "r", tmp_path)
+    assert describe(config).classes == ["17", "4096", "81312"]
+    assert open_source(config, "val").labels().tolist() == [2, 2, 2]
+
+
+def test_data_under_a_heads_numbers(tmp_path: Path) -> None:
+    config = folder_config(write_tree(tmp_path / "r", {"train/a": 2, "train/b": 3, "val/a": 1, "val/b": 2}))
+    info = describe(config, ["b", "x", "a"])
+    assert info.classes == ["b", "x", "a"] and info.counts == [3, 0, 2]
+    assert any("matched by name: the data have 2 (a, b) of the head's 3" in note for note in info.notes)
+    config.data.cache = True
+    dataset = build_dataset(config, "val", (16, 16), classes=["b", "x", "a"])
+    import numpy as np
+
+    found = [dataset.sample(i, np.random.default_rng(0)) for i in range(3)]
+    assert [(Path(s["name"]).parent.name, s["label"]) for s in found] == [("a", 2), ("b", 0), ("b", 0)]
+    assert under_classes(open_source(config, "val"), ["a", "c"]).classes == ["a", "b"]  # b is not among them
+
+
+def test_several_labels_under_a_heads_numbers(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("sea|sky", "", "sky", "sea", "sun", "sky|sun"))
+    config.data.multilabel, config.data.val_root = True, config.data.root
+    seen = under_classes(open_source(config, "train"), ["sun", "sky", "sea"])
+    assert seen.labels().astype(int).tolist()[:3] == [[0, 1, 1], [0, 0, 0], [0, 1, 0]]
+    assert seen.read(0)[1].tolist() == seen.label(0).tolist() == [0, 1, 1]
+
+
+def test_a_split_may_lack_classes(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "r", {"train/a": 2, "train/b": 2, "train/c": 2, "val/c": 2, "val/a": 1, "val/b": 0})
+    config = folder_config(root)
+    info = describe(config)
+    assert open_source(config, "val").labels().tolist() == [0, 2, 2]
+    assert any("no validation picture of 1 of 3 classes: b;" in note for note in info.notes)
+    (root / "val/b").rmdir()
+    write_picture(tmp_path / "t/b/0.png")
+    config.data.test_root = str(tmp_path / "t")
+    forget_scans()
+    assert describe(config).classes == ["a", "b", "c"]
+    assert open_source(config, "test").labels().tolist() == [1]

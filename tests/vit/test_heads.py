@@ -1,0 +1,179 @@
+"""A head's classes against those of the data, by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_classifier import QUIET, SCHEMAS
+from PIL import Image
+
+from trainer.cli import compose
+from trainer.errors import CheckpointError, ConfigError
+from trainer.loop import Trainer
+from vit.config import ClassOrder, VitConfig
+from vit.data import DataInfo
+from vit.data.sources_files import forget_scans
+from vit.evaluation import evaluate
+from vit.heads import match
+from vit.loaded import load_foreign, load_trained
+from vit.task import VitTask
+
+INFO = DataInfo(["c0", "c1", "c2"], 3, False, 9, order=ClassOrder.natural)
+COLOURS = [(250, 30, 30), (30, 250, 30), (30, 30, 250), (240, 240, 240)]
+
+
+def colours(root: Path, names: list[str], count: int = 6) -> Path:
+    """A folder per name, its pictures of the name's own colour (by its last letter)."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            colour = tuple(max(0, min(255, c + 3 * number - 6)) for c in COLOURS[ord(name[-1]) - ord("a")])
+            Image.new("RGB", (16, 16), colour).save(root / name / f"{number}.png")
+    forget_scans()
+    return root
+
+
+def config_of(root: Path, *words: str) -> VitConfig:
+    config = compose(
+        [
+            "model=vit_mu",
+            *QUIET,
+            "resolution=[16,16]",
+            "data=imagefolder",
+            f"data.root={root}",
+            "data.val_share=0.3",
+            "trainer.eval_every=0",
+            "optim.main.lr=0.003",
+            *words,
+        ],
+        SCHEMAS,
+    )
+    assert isinstance(config, VitConfig)
+    return config
+
+
+def train(root: Path, run_dir: Path, *words: str) -> Trainer:
+    config = config_of(root, "trainer.max_samples=320", *words)
+    trainer = Trainer(config, lambda: VitTask(config), run_dir)
+    trainer.fit()
+    return trainer
+
+
+def score(run_dir: Path, root: Path, *words: str) -> tuple[float, list[str]]:
+    loaded = load_trained(run_dir, overrides=["data.root=null", f"data.val_root={root}", *words])
+    result = evaluate(loaded)
+    return result.values["top1"], [*loaded.info.notes, *result.lines]
+
+
+def test_names_against_names() -> None:
+    assert match(["c0", "c1", "c2"], INFO, True) == match(None, INFO, False)
+    found = match(["c2", "c0", "c1"], INFO, False)
+    assert found.order is not None and found.order.tolist() == [1, 2, 0] and "matched by name" in found.note
+    assert "gone cat; new c2" in match(["c0", "c1", "cat"], INFO, False).problem
+    assert match(["x", "y", "z"], INFO, True).problem
+    warned = match(["x", "y", "z"], INFO, False)
+    assert not warned.problem and "data.class_map" in warned.note and "model.head=reset" in warned.note
+    assert not match(["LABEL_0", "LABEL_1", "LABEL_2"], INFO, False).problem
+
+
+def test_names_of_imagenet() -> None:
+    info = replace(INFO, classes=["n01440764 tench, Tinca tinca", "n01443537 goldfish, Carassius auratus"])
+    assert match(["n01440764", "n01443537"], info, False).order is None
+    assert match(["n01440764", "n01443537"], info, False).note == ""
+    assert match(["tench, Tinca tinca", "goldfish, Carassius auratus"], info, True).problem == ""
+    found = match(["n01443537 goldfish", "n01440764 tench"], info, False)
+    assert found.order is not None and found.order.tolist() == [1, 0]
+
+
+def test_a_head_without_names_is_warned_of_only_where_the_orders_differ() -> None:
+    assert match(None, INFO, False).note == ""
+    info = replace(INFO, classes=[str(i) for i in range(1, 13)])
+    note = match(None, info, False).note
+    assert "natural order (1, 2, 3, 4, 5, ... 12)" in note and "ascii order they are 1, 10, 11, 12, 2" in note
+    assert "data.class_order=ascii" in note
+    other = replace(info, classes=sorted(info.classes), order=ClassOrder.ascii)
+    assert "data.class_order=natural" in match(None, other, False).note
+    assert match(None, replace(info, order=None), False).note == ""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    base = tmp_path_factory.mktemp("heads")
+    names = ["10a", "9b", "2c"]  # natural: 2c 9b 10a; by code points: 10a 2c 9b
+    train(colours(base / "data", names), base / "run")
+    return base / "data", base / "run"
+
+
+def test_a_run_is_evaluated_by_name(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run_dir = trained
+    assert score(run_dir, data)[0] == 1.0
+    top1, lines = score(run_dir, data, "data.class_order=ascii")
+    assert top1 == 1.0 and any("matched by name: the head has them in another order" in line for line in lines)
+    some = colours(tmp_path / "some", ["9b"])
+    top1, lines = score(run_dir, some)
+    assert top1 == 1.0 and any("the data have 1 (9b) of the head's 3, which predicts among all" in x for x in lines)
+    wrong = colours(tmp_path / "wrong", ["x9a"])
+    (wrong / "x9a").rename(wrong / "9b")  # pictures of another class: among one class alone all would be right
+    assert score(run_dir, wrong)[0] == 0.0
+
+
+def test_a_run_is_not_evaluated_on_other_classes(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    other = colours(tmp_path / "other", ["10a", "2c", "x9b"])
+    with pytest.raises(ConfigError, match=r"gone 9b; new x9b.*data\.class_map"):
+        score(trained[1], other)
+
+
+def test_a_permuted_head_is_fine_tuned_by_name(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run_dir = trained
+    words = [f"model.weights={run_dir}", "data.class_order=ascii"]
+    loaded = load_foreign(config_of(data, *words), ["data.class_order"])
+    assert loaded.info.classes == ["10a", "2c", "9b"] and evaluate(loaded).values["top1"] == 1.0
+    assert any("matched by name" in note for note in loaded.notes)
+    task = VitTask(config_of(data, *words))
+    assert any("matched by name" in note for note in task.notes())
+    plain = VitTask(config_of(data, f"model.weights={run_dir}"))
+    rows = [plain.classes.index(name) for name in task.classes]
+    state, other = task.model.state_dict(), plain.model.state_dict()
+    assert torch.equal(state["head.weight"], other["head.weight"][rows])
+    assert torch.equal(state["head.bias"], other["head.bias"][rows])
+
+
+def test_a_head_of_other_classes_is_not_fine_tuned(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    other = colours(tmp_path / "other", ["10a", "2c", "x9b"])
+    with pytest.raises(CheckpointError, match=r"gone 9b; new x9b\. model\.head=reset"):
+        VitTask(config_of(other, f"model.weights={trained[1]}"))
+    VitTask(config_of(other, f"model.weights={trained[1]}", "model.head=reset"))
+
+
+def test_a_run_of_one_class_is_refused(tmp_path: Path) -> None:
+    root = colours(tmp_path / "one", ["a"])
+    with pytest.raises(ConfigError, match="one class, 'a'"):
+        VitTask(config_of(root))
+
+
+def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Folders 2c, 9b, 10a; the head's id2label has them otherwise."""
+    pytest.importorskip("transformers")
+    from vit.interchange.conversion import convert
+
+    data, run_dir = trained
+    list(convert(str(run_dir), str(tmp_path / "hf"), "hf"))
+    path = tmp_path / "hf/config.json"
+    facts = json.loads(path.read_text())
+    assert list(facts["id2label"].values()) == ["2c", "9b", "10a"]
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tmp_path / "hf/model.safetensors")
+    order = [2, 0, 1]
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name][order].contiguous()
+    save_file(weights, tmp_path / "hf/model.safetensors", {"format": "pt"})
+    names = [["2c", "9b", "10a"][i] for i in order]
+    facts["id2label"], facts["label2id"] = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    path.write_text(json.dumps(facts))
+    loaded = load_foreign(config_of(data, f"model.weights={tmp_path / 'hf'}"))
+    assert evaluate(loaded).values["top1"] == 1.0

@@ -1,0 +1,140 @@
+"""How people lay pictures out in folders: which are splits, which are rubbish, and a root one level too high."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from trainer.errors import DataError
+from vit.data.naming import natural_key
+
+_WORDS = {
+    "train": ("train", "training", "trainset"),
+    "val": ("val", "valid", "validation", "valset", "dev", "eval"),
+    "test": ("test", "testing", "testset"),
+}
+_ROLES = {word: role for role, words in _WORDS.items() for word in words}
+_UNLABELLED = frozenset({"pred", "predict", "prediction", "unlabeled", "unlabelled", "submission"})
+_RUBBISH = frozenset({"__macosx", "__pycache__", "@eadir", "lost+found", "system volume information", "$recycle.bin"})
+
+
+def role_in(name: str) -> str | None:
+    """``train``, ``val`` or ``test`` where just one of them is a word of a name (imagenet1k-validation-00), else None.
+
+    Words end at whatever is no letter.
+    """
+    roles = {_ROLES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _ROLES}
+    return roles.pop() if len(roles) == 1 else None
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_rubbish(name: str) -> bool:
+    """Folders that archives and systems leave behind, and hidden ones."""
+    return name.startswith(".") or name.lower() in _RUBBISH
+
+
+def scan(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, in no order.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
+
+
+def find_splits(root: Path, extensions: frozenset[str]) -> dict[str, Path]:
+    """Folders of a root that are its splits, by ``train``, ``val`` and ``test``; ``all`` where there are none.
+
+    ``train`` is a class like its neighbours, not a split, where it holds pictures and no folder.
+    """
+    there = {}
+    for name in sorted((entry.name for entry in scan(root) if is_folder(entry)), key=natural_key):
+        there.setdefault(name.lower(), root / name)
+    found: dict[str, Path] = {}
+    for role, words in _WORDS.items():
+        exact = next((there[word] for word in words if word in there), None)
+        if exact is not None:
+            found[role] = exact
+    others = [name for name in there if not is_rubbish(name) and name not in _ROLES]
+    if "train" in found and others and not _folders(found["train"]) and _has_pictures(found["train"], extensions):
+        return {"all": root}
+    return found if "train" in found or "val" in found else {"all": root}
+
+
+def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: frozenset[str]) -> None:
+    """Raise DataError where class folders lie deeper than ``places`` say; names the folders and keys to give.
+
+    Args:
+        key: of the configuration, that gave ``root``.
+        places: as `find_splits` gives them.
+    """
+    start = places.get("all") or places.get("train")
+    if start is None:
+        return
+    inner = class_level(start, extensions)
+    folders = _folders(inner)
+    roles = {name: role_in(name) for name in folders}
+    given = set(roles.values())
+    split = bool(folders) and "train" in given and len(given - {None}) > 1
+    split = split and all(role or _UNLABELLED & set(_words(name)) for name, role in roles.items())
+    if split and not {"train", "val"} & {name.lower() for name in folders}:
+        keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
+        told = {role: f"{keys[role]}={class_level(inner / name, extensions)}" for name, role in roles.items() if role}
+        raise DataError(
+            f"{inner}: its folders {_few(folders)} are splits by their names, not classes. Give the folders that hold "
+            f"the class folders: {' '.join(told[role] for role in keys if role in told)}"
+        )
+    if inner == start:
+        return
+    if "all" in places:
+        remedy = f"{key}={inner}"
+    else:
+        keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
+        remedy = " ".join(f"{keys[role]}={class_level(places[role], extensions)}" for role in keys if role in places)
+    what = "splits" if any(name.lower() in _ROLES for name in folders) else "class folders"
+    raise DataError(
+        f"{start}: holds one folder, {inner.relative_to(start).parts[0]}, which would be the only class; the {what} "
+        f"({_few(folders)}) lie below it. Give {remedy}"
+    )
+
+
+def class_level(folder: Path, extensions: frozenset[str]) -> Path:
+    """Where several folders lie side by side, below folders that hold a single one and no pictures; or ``folder``."""
+    current = folder
+    for _ in range(8):
+        below = _folders(current)
+        if len(below) != 1 or _has_pictures(current, extensions):
+            break
+        current = current / below[0]
+    return current if len(_folders(current)) > 1 else folder
+
+
+def _folders(folder: Path) -> list[str]:
+    names = (entry.name for entry in scan(folder) if is_folder(entry) and not is_rubbish(entry.name))
+    return sorted(names, key=natural_key)
+
+
+def _has_pictures(folder: Path, extensions: frozenset[str]) -> bool:
+    return any(os.path.splitext(entry.name)[1].lower() in extensions for entry in scan(folder))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", name.lower())
+
+
+def _few(names: Iterable[str], count: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

@@ -1,0 +1,101 @@
+"""Text files of strangers: in which encoding and with which delimiter they are written."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainer.errors import DataError
+
+_MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+DELIMITERS = (",", ";", "\t", "|")
+
+
+def read_text(path: Path, called: str | None = None) -> tuple[str, list[str]]:
+    """A text file whatever it is encoded in, and lines for the user where that is not UTF-8.
+
+    A byte order mark decides; without one, zeros at every other byte are UTF-16, what is no UTF-8 is
+    Windows-1252, which has all letters of Latin-1, or Latin-1.
+
+    Args:
+        called: what errors call the file; None: by its path.
+
+    Raises:
+        DataError: it cannot be read, or holds NUL characters.
+    """
+    called = called or str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{called}: cannot be read ({error.strerror})") from error
+    marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+    try:
+        text, told = (data.decode(marked), marked.upper()) if marked else _guess(data)
+    except UnicodeError as error:
+        raise DataError(f"{called}: cannot be read as {marked or 'text'} ({error}); save it as UTF-8") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{called}, line {line}: a NUL character, so it is damaged or no text; save it as UTF-8 anew")
+    return text, [f"{called}: read as {told}"] if told and marked != "utf-8-sig" else []
+
+
+def _guess(data: bytes) -> tuple[str, str | None]:
+    """Text without a byte order mark, and its encoding where that is not UTF-8."""
+    for encoding, zeros in (("utf-16-le", data[1:4000:2]), ("utf-16-be", data[0:4000:2])):
+        if len(zeros) > 1 and zeros.count(0) > 0.6 * len(zeros) and len(data) % 2 == 0:
+            return data.decode(encoding), encoding.upper()
+    try:
+        return data.decode("utf-8"), None
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("cp1252"), "Windows-1252"
+    except UnicodeDecodeError:  # bytes that Windows-1252 leaves out
+        return data.decode("latin-1"), "Latin-1"
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """The csv module stops at cells of 131,072 characters unless told otherwise; its limit is the process's."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def read_rows(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Rows of a table, each with the line of the file that it ends in, from 1.
+
+    Raises:
+        DataError: quotes that do not close, or what else is no table.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    with _long_cells():
+        try:
+            return [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: no table of cells ({error})") from error
+
+
+def delimiter_of(text: str, wanted: Sequence[str]) -> str:
+    """What stands between the cells: of comma, semicolon, tab and bar the one that most of the columns wanted are found
+    with in the heading, then the one that gives the most columns, then the comma."""
+    heading = next((line for line in text.splitlines() if line.strip()), "")
+
+    def found(delimiter: str) -> tuple[int, int]:
+        names = [name.strip() for name in next(csv.reader([heading], delimiter=delimiter), [])]
+        return len(set(wanted) & set(names)), len(names)
+
+    with _long_cells():
+        return max(DELIMITERS, key=found)

@@ -1,0 +1,124 @@
+"""A trained head's classes and those of the data: compared by name, brought into one order, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError
+from vit.config import ClassOrder
+from vit.data import DataInfo
+from vit.data.naming import in_order
+
+_PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers writes where nobody named the classes
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a head's classes and those of the data go together.
+
+    Attributes:
+        order: int64 (K,): the head's class for each of the data's, where names tell it; None: taken to be the same.
+        problem: why they do not go together; empty where they do.
+        note: a line for the user; empty where nothing is to be said.
+    """
+
+    order: Tensor | None = None
+    problem: str = ""
+    note: str = ""
+
+
+def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
+    """Compare the classes of a head with as many of the data.
+
+    Args:
+        head: names by index; None: nothing tells them.
+        info: of the data, with as many classes.
+        own: whether the head is one of our runs', whose names are those of its data.
+    """
+    data = info.classes
+    if head is not None and list(head) == list(data):
+        return Match()
+    if head is None or _unnamed(head) or (_unnamed(data) and not own):
+        return Match(note=_order_warning(info))
+    theirs, ours = _keys(head), _keys(data)
+    if len(set(theirs)) == len(theirs) and set(theirs) == set(ours):
+        if theirs == ours:
+            return Match()
+        order = torch.tensor([theirs.index(name) for name in ours])
+        return Match(order, note=f"classes are matched by name: the head has them in another order ({some(head)})")
+    if _same_words(head, data):
+        return Match()
+    gone, new = ([name for name in a if name not in set(b)] for a, b in ((theirs, ours), (ours, theirs)))
+    if own or len(new) < len(ours):
+        return Match(problem=f"the head's classes are not those of the data: gone {some(gone)}; new {some(new)}")
+    return Match(
+        note=f"warning: the head's classes are called {some(head)}, those of the data {some(data)}; they are taken "
+        "to be the same in the same order. data.class_map tells which is which in an evaluation; model.head=reset "
+        "starts a new head"
+    )
+
+
+def reorder(model: nn.Module, names: Sequence[str], order: Tensor) -> None:
+    """Put a head's rows into another order, in place.
+
+    Args:
+        names: of the parameters, first dimension K.
+        order: int64 (K,): the row that each place gets.
+    """
+    with torch.no_grad():
+        for name in names:
+            parameter = model.get_parameter(name)
+            parameter.copy_(parameter[order.to(parameter.device)])
+
+
+def one_class(info: DataInfo) -> None:
+    """Raise ConfigError where there is nothing to tell apart."""
+    if len(info.classes) == 1 and not info.multilabel:
+        raise ConfigError(
+            f"the data have one class, '{info.classes[0]}', and there is nothing to tell it from: give data.root the "
+            "folder (or table) that has all classes side by side"
+        )
+
+
+def some(names: Sequence[str], count: int = 5) -> str:
+    """The first names of many, and the last."""
+    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
+
+
+def _unnamed(names: Sequence[str]) -> bool:
+    """Whether names say no more than the index."""
+    return all(_PLACEHOLDER.fullmatch(name) for name in names) or list(names) == [str(i) for i in range(len(names))]
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    """What names are compared by: a WordNet id alone where there is one, however ImageNet's words are put."""
+    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name.strip() for name in names]
+
+
+def _same_words(head: Sequence[str], data: Sequence[str]) -> bool:
+    """Whether ImageNet's classes stand in one order, with their WordNet ids on one side only."""
+
+    def first(name: str) -> str:
+        return re.sub(r"^n\d{8}\s+", "", name).partition(",")[0].strip().lower()
+
+    return sum(first(a) == first(b) for a, b in zip(head, data, strict=True)) > 0.9 * len(data)
+
+
+def _order_warning(info: DataInfo) -> str:
+    """What must be said where a head without names meets classes that can be put in two orders."""
+    orders = {order: in_order(info.classes, order) for order in ClassOrder}
+    natural, ascii_ = orders[ClassOrder.natural], orders[ClassOrder.ascii]
+    if info.order is None or natural == ascii_ or info.classes not in (natural, ascii_):
+        return ""
+    here = info.order
+    other = ClassOrder.ascii if here is ClassOrder.natural else ClassOrder.natural
+    return (
+        f"warning: nothing names the head's classes, which are taken in {here.value} order ({some(orders[here])}). In "
+        f"{other.value} order they are {some(orders[other])}: torchvision's ImageFolder, and so DeiT, MAE and "
+        f"older timm, number them in ascii order. If the head was trained so, set data.class_order={other.value}"
+    )
