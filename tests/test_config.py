@@ -239,7 +239,7 @@ MISTAKES = [
     ("resolution=[130,256]", "resolution=[130,256]: height 130 must be a multiple of 16"),
     ("resolution=[130,256]", "nearest: 128 or 144"),
     ("optim.g.lr=-1", "optim.g.lr=-1.0: must be more than 0"),
-    ("trainer.max_samples=null", "trainer.max_steps and trainer.max_samples are both null"),
+    ("trainer.max_samples=null", "trainer.max_steps, max_samples and max_epochs are all null"),
     ("data=folders", "data.root is not set: data=folders reads files; give data.root=PATH"),
     ("data=cityscapes", "data.root is not set"),
     ("trainer.resume=runs/none", "trainer.resume=runs/none: no such checkpoint folder"),

@@ -71,7 +71,7 @@ def take_over(trainer: Trainer) -> None:
 
 def _table(trainer: Trainer, samples: int, limited: bool = True) -> Curriculum:
     """The curriculum of a run of so many samples; what the configuration limits stays a limit, unless not asked."""
-    config = copy(trainer.config)
+    config = copy(trainer.in_samples)
     config.trainer = copy(config.trainer)
     limit = config.trainer.max_samples if limited else None
     config.trainer.max_samples = samples if limit is None else min(limit, samples)

@@ -32,6 +32,9 @@ class OptimizerKind(Enum):
     adamw = "adamw"
     sgd = "sgd"
     lamb = "lamb"  # You et al., 2020
+    lars = "lars"  # You et al., 2017
+    lion = "lion"  # Chen et al., 2023
+    muon = "muon"  # Jordan et al., 2024: for matrices between the first and the last layer; AdamW for the rest
 
 
 class ScheduleKind(Enum):
@@ -59,7 +62,8 @@ class OptimizerConfig:
 
     - ``adamw``: decoupled (Loshchilov and Hutter, 2019), w -= r * wd * w.
     - ``adam``, ``sgd``: wd * w is added to the gradient (L2).
-    - ``lamb``: wd * w is added to the update, before its trust ratio.
+    - ``lamb``: wd * w is added to the update, before its trust ratio. ``lars``: likewise, to the gradient.
+    - ``lion``, ``muon``: as ``adamw``.
 
     big_vision decouples it from lr too: w -= factor * wd_bv * w, so wd_bv = lr * wd: its 1e-4 at lr 1e-3 is 0.1 here.
     Tensors of less than two dimensions (biases, norms) and those that the task names are spared.
@@ -69,8 +73,9 @@ class OptimizerConfig:
     lr: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     eps: float = 1e-8
-    momentum: float = 0.9  # sgd
+    momentum: float = 0.9  # sgd, lars, muon
     nesterov: bool = False  # sgd
+    trust: float = 0.001  # lars: a matrix moves by this share of its norm, times the rate
     weight_decay: float = 0.0  # times the rate for adamw (as torch), on tensors of two and more dimensions only
     layer_decay: float | None = None  # a layer's rate is lr * layer_decay^(last - layer); None: the same for all
     every: int = 1  # update on steps divisible by this
@@ -83,9 +88,13 @@ class ScheduleConfig:
 
     kind: ScheduleKind = ScheduleKind.constant
     warmup: float = 0.0  # the rate rises over this share of the run (< 1) or so many samples (>= 1)
+    warmup_epochs: float | None = None  # so many passes over the training data instead of `warmup`
     warmup_from: float = 0.0  # factor at the first sample of warm-up
+    warmup_lr: float | None = None  # the rate there instead, whatever `optim.PHASE.lr` is
     decay_start: float | None = 0.5  # share of the run, or of a piece, at which decay begins; None: when warm-up ends
+    decay_from_start: bool = False  # the decay's clock also runs while the rate still warms up (timm, DeiT)
     final: float = 0.0  # factor at the end
+    min_lr: float | None = None  # the rate there instead, whatever `optim.PHASE.lr` is
     timescale: float = 0.1  # rsqrt: share of the run (< 1) or samples (>= 1) after which the factor is 1 / sqrt(2)
     milestones: list[float] = field(default_factory=list)  # shares of the run, for `step` and `linear_restarts`
     gamma: float = 0.1
@@ -119,16 +128,17 @@ class LoggerConfig:
 
 @dataclass
 class TrainerConfig:
-    """The loop. `*_every` count steps (segment updates)."""
+    """The loop. `*_every` count steps (segment updates: 250), or are a share of the run (5%), epochs or a time."""
 
-    max_steps: int | None = None  # one of max_steps and max_samples ends the run
+    max_steps: int | None = None  # the first of max_steps, max_samples and max_epochs that is reached ends the run
     max_samples: int | None = None
+    max_epochs: float | None = None  # an epoch has as many samples as the training data
     budget: str | None = None  # 7m, 2h: lay the whole schedule into this time of training, as timed at the start
     max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
     log_every: int = 20
-    eval_every: int | None = None  # None: at the end only; 0: never
-    visuals_every: int | None = None  # None: with every evaluation; 0: never
-    checkpoint_every: int = 1000
+    eval_every: str | None = None  # 250, 5%, 1epoch, 30min; None: at the end only; 0: never
+    visuals_every: str | None = None  # likewise; None: with every evaluation; 0: never
+    checkpoint_every: str = "1000"  # likewise: 10min
     keep: int = 2  # newest checkpoints kept
     eval_samples: int | None = None  # None: the whole validation split
     precision: Precision = Precision.auto

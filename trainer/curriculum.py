@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from trainer import cadence
 from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.task import Stage
@@ -214,19 +215,16 @@ def with_micro_batches(table: Curriculum, world: int, sizes: Mapping[str, int]) 
 
 def _length_problems(config: RunConfig) -> list[str]:
     found, trainer = [], config.trainer
-    if trainer.max_steps is None and trainer.max_samples is None and trainer.budget is None:
-        found.append("trainer.max_steps and trainer.max_samples are both null: give one, it ends the run")
-    for name in ("max_steps", "max_samples", "max_minutes"):
+    if (trainer.max_steps, trainer.max_samples, trainer.max_epochs, trainer.budget) == (None,) * 4:
+        found.append("trainer.max_steps, max_samples and max_epochs are all null: give one, it ends the run")
+    for name in ("max_steps", "max_samples", "max_epochs", "max_minutes"):
         value = getattr(trainer, name)
         if value is not None and value <= 0:
             found.append(f"trainer.{name}={value}: must be positive")
-    for name in ("log_every", "checkpoint_every", "keep"):
+    for name in ("log_every", "keep"):
         if getattr(trainer, name) < 1:
             found.append(f"trainer.{name}={getattr(trainer, name)}: must be at least 1")
-    for name in ("eval_every", "visuals_every"):
-        value = getattr(trainer, name)
-        if value is not None and value < 0:
-            found.append(f"trainer.{name}={value}: must not be negative (0: never, null: the default)")
+    found += cadence.problems(trainer)
     if trainer.ema is not None and not 0.0 <= trainer.ema < 1.0:
         found.append(f"trainer.ema={trainer.ema}: must lie in [0, 1), or null for no average")
     if trainer.nonfinite_budget < 0:
@@ -254,7 +252,8 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
     """The curriculum of a run.
 
     Args:
-        config: the run; its ``curriculum.stages``, ``resolution``, ``trainer.max_steps`` and ``max_samples`` are read.
+        config: the run in samples (``durations.in_samples``); its ``curriculum.stages``, ``resolution``,
+            ``trainer.max_steps`` and ``max_samples`` are read.
         world: number of processes.
         segments_per_batch: ``Task.segments_per_batch``: steps that one batch of a stage takes.
 

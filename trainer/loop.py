@@ -172,14 +172,14 @@ class Trainer(Runtime):
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""
         self.speed.pause()
-        if self.crossed(self.settings.eval_every, self.evaluated):
+        if self.due("eval_every"):
             self.evaluate()
         minutes = (time.monotonic() - self.began) / 60
         late = self.settings.max_minutes is not None and minutes >= self.settings.max_minutes
         stopping = self.parallel.any(self.stop.requested or late)
         if stopping:
             self.asked_to_stop()
-        if (stopping and self.saved != self.step) or self.crossed(self.settings.checkpoint_every, self.saved):
+        if self.due("checkpoint_every") or (stopping and self.saved != self.step):
             self.save()
         return stopping
 
@@ -199,12 +199,12 @@ class Trainer(Runtime):
 
     def finish(self) -> None:
         """Last evaluation, last checkpoint, ``done.json``; leaves the last undone when asked to stop meanwhile."""
-        if self.evaluated != self.step and self.settings.eval_every != 0:
+        if self.evaluated != self.step and not self.never_evaluates:
             self.evaluate()
             self.save()
         elif self.saved != self.step:
             self.save()
-        if self.settings.eval_every != 0 and self.evaluated != self.step:
+        if self.evaluated != self.step and not self.never_evaluates:
             return
         if self.parallel.is_main:
             if self.config.logger.curves:
@@ -234,13 +234,13 @@ class Trainer(Runtime):
                 return None
             self.metrics = self.parallel.mean(sums)
             if self.visuals_due():
-                self.pictured = self.step
+                self.mark("pictured")
                 if self.parallel.is_main:
                     loader = self.evaluation_loader(dataset, stage, 0, 1)
                     ctx.sum = lambda tensor: tensor  # one process has all of the data here
                     self.logger.visuals(self.task.visuals(loader, ctx), self.step)
         self.parallel.any(False)  # rank 0 draws: whoever is ready waits here, not in a collective of the device
-        self.evaluated = self.step
+        self.mark("evaluated")
         note = self.task.evaluation_note(stage)
         record = {
             "step": self.step,
@@ -324,7 +324,7 @@ class Trainer(Runtime):
         self.guard.settle()
         self.logger.flush()
         state.save_checkpoint(self)
-        self.saved = self.step
+        self.mark("saved")
 
     def dry_run(self) -> str:
         """Shows configuration, parameters and stages, and returns the text. Writes nothing."""

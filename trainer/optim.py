@@ -6,7 +6,7 @@ schedule, which sets the rate of every optimiser by its phase's name, can never 
 
 The fused kernels are used on every device: they were measured 3-4 times faster than foreach on a CPU core, and they can
 be told on the device, without the host waiting, to leave everything as it is (``found_inf``). LAMB, which torch lacks,
-keeps to the same (trainer/lamb.py).
+keeps to the same (trainer/lamb.py), and so are LARS, Lion and Muon made to (trainer/more_optimizers.py).
 
 Layer-wise learning-rate decay makes parameter groups with true rates: what a schedule sets is multiplied by each
 group's ``scale``.
@@ -51,10 +51,53 @@ def build_optimizer(
         reset_state(optimizer, parameters.values())
         return optimizer
     betas = (float(config.betas[0]), float(config.betas[1]))
+    if config.kind is OptimizerKind.lars:
+        from trainer.more_optimizers import Lars  # timm takes its time
+
+        adapted: Any = {"momentum": config.momentum, "trust_coeff": config.trust}
+        return Lars(_adapting(groups), lr=config.lr, **adapted)
+    if config.kind is OptimizerKind.lion:
+        from trainer.more_optimizers import Lion
+
+        return Lion(groups, lr=config.lr, betas=betas)
+    if config.kind is OptimizerKind.muon:
+        return _muon(parameters, groups, config, layers or {}, betas)
     if config.kind is OptimizerKind.lamb:
         return Lamb(groups, lr=config.lr, betas=betas, eps=config.eps)
     kind = torch.optim.AdamW if config.kind is OptimizerKind.adamw else torch.optim.Adam
     return kind(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+
+
+def _adapting(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """LARS's groups: what decays is adapted, also where the decay is 0."""
+    return [group | {"always_adapt": group["decays"]} for group in groups]
+
+
+def _muon(
+    parameters: Mapping[str, nn.Parameter],
+    groups: list[dict[str, Any]],
+    config: OptimizerConfig,
+    layers: Mapping[str, int],
+    betas: tuple[float, float],
+) -> torch.optim.Optimizer:
+    """Matrices to Muon, but not those of the first and the last layer, where the task knows layers.
+
+    Raises:
+        ConfigError: there are no matrices.
+    """
+    from trainer.more_optimizers import Muon
+
+    ends = {min(layers.values()), max(layers.values())} if layers else set()
+    inner = {id(p) for name, p in parameters.items() if p.ndim == 2 and layers.get(name) not in ends}
+    matrices, others = [], []
+    for group in groups:
+        for rows, wanted in ((matrices, True), (others, False)):
+            members = [p for p in group["params"] if (group["decays"] and id(p) in inner) == wanted]
+            if members:
+                rows.append(group | {"params": members})
+    if not matrices:
+        raise ConfigError("kind=muon moves matrices, of which this network has none to train: take adamw")
+    return Muon(matrices, others, config.lr, config.momentum, betas, config.eps)
 
 
 def _groups(
@@ -83,9 +126,15 @@ def _groups(
             "weight_decay": config.weight_decay if decays else 0.0,
             "lr": config.lr * scale,
             "scale": scale,
+            "decays": decays,
         }
         for (decays, scale), group in members.items()
     ]
+
+
+def moments(config: OptimizerConfig) -> int:
+    """How many tensors of a parameter's shape the optimiser keeps for it."""
+    return 2 if config.kind in (OptimizerKind.adam, OptimizerKind.adamw, OptimizerKind.lamb) else 1
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

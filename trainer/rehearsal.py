@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainer import curriculum, optim, schedules
-from trainer.errors import ConfigError, NonFiniteError
+from trainer import cadence, curriculum, durations, optim, schedules
+from trainer.errors import ConfigError, NonFiniteError, UserError
 from trainer.memory import is_out_of_memory, release
 from trainer.meter import Speed, peak_memory
 from trainer.nonfinite import load_dump, restore_streams
@@ -42,6 +42,7 @@ def describe(trainer: Runtime) -> str:
         parts.append("  trainer.micro_batch=auto: accumulate is found when the run starts")
     if trainer.settings.budget is not None:
         parts.append(f"  trainer.budget={trainer.settings.budget}: starts are shares of what fits, found likewise")
+    parts += ["", "schedule", *_schedule_lines(trainer), "", "evaluation and checkpoints", *_cadence_lines(trainer)]
     parts += ["", "phases"]
     rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
     for name, phase in trainer.phases.items():
@@ -67,17 +68,78 @@ def headline(trainer: Runtime) -> str:
     compiled = ", compiled" if config.trainer.compile else ""
     missed = [stage.name for stage in table.stages if stage.index not in table.reached]
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
-    notes = [*schedules.notes(config.schedule, table.total_samples), *trainer.task.notes()]
+    notes = [*schedules.notes(trainer.in_samples.schedule, table.total_samples), *trainer.task.notes()]
     more += "".join(f"\n{note}" for note in notes)
-    length = f"{table.total_samples:,} samples in {table.total_steps:,} steps"
+    limits = trainer.in_samples.trainer
+    length = f"{durations.shown(table.total_samples, trainer.epoch)} in {table.total_steps:,} steps"
     if config.trainer.budget is not None and not trainer.budget:
-        most = f", at most {length}" if config.trainer.max_samples or config.trainer.max_steps else ""
+        most = f", at most {length}" if limits.max_samples or limits.max_steps else ""
         length = f"what fits into {config.trainer.budget}{most}"
     return (
         f"{config.task} '{config.name}', seed {config.seed}: {length}, {len(table.stages)} stage(s), "
         f"run directory {trainer.run_dir}\n"
         f"device {trainer.device}, precision {precision}, {processes}, {torch.get_num_threads()} thread(s){more}"
     )
+
+
+def check_cadences(trainer: Runtime) -> None:
+    """Whether the data have what the cadences count.
+
+    Raises:
+        ConfigError: epochs, where there are none.
+    """
+    found = []
+    for key, every in trainer.cadences.items():
+        if every is not None and every.unit == "epochs" and not trainer.epoch:
+            found.append(
+                f"trainer.{key}={getattr(trainer.settings, key)}: {cadence.NO_EPOCHS}; count steps (250), a share of "
+                "the run (5%) or a time (10min)"
+            )
+    if found:
+        raise ConfigError(found)
+
+
+def _schedule_lines(trainer: Runtime) -> list[str]:
+    """Kind, warm-up in both units, and every phase's rate at the beginning, when warm-up ends and at the end."""
+    schedule, total = trainer.in_samples.schedule, trainer.curriculum.total_samples
+    warm = min(schedules.share(schedule.warmup, total), 1.0)
+    lines = [
+        f"  {schedule.kind.name}, warm-up {durations.shown(round(warm * total), trainer.epoch) if warm else 'none'}"
+    ]
+    for name in trainer.phases:
+        lr = trainer.config.optim[name].lr
+        rates = (schedules.rate(schedule, progress, total, lr) for progress in (0.0, warm, 0.5, 1.0))
+        begin, warmed, half, end = (f"{rate:.3g}" for rate in rates)
+        lines.append(f"  {name}: rate {begin} at first, {warmed} after warm-up, {half} half-way, {end} at the end")
+    return lines
+
+
+def _cadence_lines(trainer: Runtime) -> list[str]:
+    """What evaluating and saving cost, by arithmetic."""
+    table = trainer.curriculum
+    stage = next(stage for stage in reversed(table.stages) if stage.index in table.reached)
+    parameters = [p.numel() for own in trainer.parameters.values() for p in own.values()]
+    names = [name for own in trainer.parameters.values() for name in own]
+    trains = optim.trainable_names(names, stage.trainable)
+    trained = sum(p.numel() for own in trainer.parameters.values() for name, p in own.items() if name in trains)
+    kept = sum(parameters) * (1 if trainer.ema is None else 2)
+    moments = max(optim.moments(trainer.config.optim[name]) for name in trainer.phases)
+    size = 4.0 * (kept + trained * moments)
+    try:
+        validation = len(trainer.task.dataset("val", stage)) if not trainer.never_evaluates else 0
+    except UserError as error:
+        return [f"  validation data cannot be read: {error}"]
+    validation = min(validation, trainer.settings.eval_samples or validation)
+    costs = cadence.costs(
+        trainer.settings,
+        total_samples=table.total_samples,
+        total_steps=table.total_steps,
+        epoch=trainer.epoch,
+        evaluated_samples=validation,
+        trained=trained / max(sum(parameters), 1),
+        checkpoint_bytes=size,
+    )
+    return ["  " + line for line in cadence.told(trainer.settings, costs, validation, size)]
 
 
 def _parameter_rows(networks: dict[str, nn.Module]) -> list[list[str]]:

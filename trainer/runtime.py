@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import curriculum, optim, rehearsal, schedules, setup, state
+from trainer import cadence, curriculum, durations, optim, rehearsal, schedules, setup, state
+from trainer.cadence import Position
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
@@ -45,7 +46,11 @@ class Runtime:
         self.parallel, self.device = setup.prepare_process(config)
         self.task = setup.build_task(config, task)
         self.networks = setup.place_networks(config, self.task, self.device)
-        self.curriculum = curriculum.resolve(config, self.parallel.world, self.task.segments_per_batch)
+        self.epoch = self.task.epoch_samples()
+        self.in_samples = durations.in_samples(config, self.epoch)  # the same run without epochs
+        self.cadences = {key: cadence.parse(key, getattr(self.settings, key)) for key in cadence.MARKS}
+        self.curriculum = curriculum.resolve(self.in_samples, self.parallel.world, self.task.segments_per_batch)
+        rehearsal.check_cadences(self)
         self.phases = setup.all_phases(config, self.task, self.curriculum)
         self.parameters = setup.phase_parameters(self.networks, self.phases)
         self.precision, self.precision_reason = setup.build_precision(config, self.device, self.phases)
@@ -56,6 +61,8 @@ class Runtime:
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
         self.step = self.samples_seen = 0
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
+        self.marks: dict[str, int] = {}  # samples_seen at each of these
+        self.clocks: dict[str, float] = {}  # and the time, in this session
         self.metrics: dict[str, float] = {}  # of the last evaluation
         self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
         self.budget: dict[str, Any] = {}  # what trainer.budget was laid out to
@@ -153,7 +160,8 @@ class Runtime:
                 self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
             return
         state.load_checkpoint(self, path)
-        self.saved, self.resumed_from = self.step, path
+        self.mark("saved")
+        self.resumed_from = path
         self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
         for line in self.changed:
             self.logger.text(f"changed since the run began: {line}")
@@ -276,9 +284,9 @@ class Runtime:
     def set_rates(self) -> None:
         """Every optimiser's rate, from the position in the run alone."""
         progress = self.curriculum.progress(self.samples_seen)
-        factor = schedules.factor(self.config.schedule, progress, self.curriculum.total_samples)
+        schedule, total = self.in_samples.schedule, self.curriculum.total_samples
         for name, optimizer in self.optimizers.items():
-            optim.set_rate(optimizer, self.config.optim[name].lr * factor)
+            optim.set_rate(optimizer, schedules.rate(schedule, progress, total, self.config.optim[name].lr))
 
     def every(self, phase: Phase) -> int:
         """On which steps a phase is due: those that task and configuration agree on."""
@@ -289,14 +297,30 @@ class Runtime:
         limits = [c for c in (phase.clip, self.config.optim[phase.name].clip) if c is not None]
         return min(limits, default=None)
 
-    def crossed(self, every: int | None, last: int) -> bool:
-        """Whether a multiple of ``every`` steps was passed since step ``last``."""
-        return bool(every) and self.step // every > last // every
+    def due(self, key: str) -> bool:
+        """Whether a cadence (``eval_every``) asks for another time; all processes must ask alike."""
+        every, name = self.cadences[key], cadence.MARKS[key]
+        if every is None:
+            return False
+        now = Position(self.step, self.samples_seen, time.monotonic())
+        last = Position(getattr(self, name), self.marks.get(name, 0), self.clocks.get(name, self.began))
+        due = every.due(now, last, self.curriculum.total_samples, self.epoch)
+        return self.parallel.any(due and self.parallel.is_main) if every.unit == "seconds" else due
+
+    def mark(self, name: str) -> None:
+        """Remembers that the run was ``evaluated``, ``pictured`` or ``saved`` here and now."""
+        setattr(self, name, self.step)
+        self.marks[name], self.clocks[name] = self.samples_seen, time.monotonic()
+
+    @property
+    def never_evaluates(self) -> bool:
+        return self.settings.eval_every is not None and self.cadences["eval_every"] is None
 
     def visuals_due(self) -> bool:
         """With every evaluation unless ``visuals_every`` says otherwise; at the end always, unless it says never."""
-        every = self.settings.visuals_every
-        return every is None or (every > 0 and (self.finished or self.crossed(every, self.pictured)))
+        if self.settings.visuals_every is None:
+            return True
+        return self.cadences["visuals_every"] is not None and (self.finished or self.due("visuals_every"))
 
     def frames_per_batch(self, stage: Stage) -> int:
         return stage.batch_size * self.task.frames_per_sample(stage)

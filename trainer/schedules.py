@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from trainer.config import ScheduleConfig, ScheduleKind
+from trainer.config import OptimizerConfig, ScheduleConfig, ScheduleKind
+
+_DECAYING = (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
+
+
+def rate(schedule: ScheduleConfig, progress: float, total_samples: int | None, lr: float) -> float:
+    """The learning rate of a phase whose own is ``lr``: ``factor`` of it, with ``warmup_lr`` and ``min_lr`` in force.
+
+    Arguments as for ``factor``; the rate is exactly ``warmup_lr`` at progress 0 and ``min_lr`` at progress 1.
+    """
+    start = schedule.warmup_from if schedule.warmup_lr is None else schedule.warmup_lr / lr
+    final = schedule.final if schedule.min_lr is None else schedule.min_lr / lr
+    return lr * _factor(schedule, progress, total_samples, start, final)
 
 
 def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None = None) -> float:
-    """What every base learning rate is multiplied by.
+    """What every base learning rate is multiplied by, as long as there is no absolute ``warmup_lr`` or ``min_lr``.
 
     Args:
-        schedule: its kind and shape.
+        schedule: its kind and shape, with durations in samples or shares (``durations.in_samples``).
         progress: share of the run that is done; values outside [0, 1] are clamped.
         total_samples: length of the run; needed where the schedule counts samples (``warmup`` or ``timescale`` >= 1).
 
@@ -20,23 +33,33 @@ def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None 
         from ``warmup_from``; ``linear`` and ``cosine`` stay at 1 until ``decay_start`` and reach ``final`` exactly at
         progress 1; ``linear_restarts`` is ``linear`` on every piece between two milestones, times ``gamma`` to the
         piece's number. ``rsqrt`` (Zhai et al., 2022) is 1 / sqrt(1 + t / timescale), t from the end of warm-up, times a
-        straight line from 1 at ``decay_start`` to ``final``. No decay begins before warm-up ends.
+        straight line from 1 at ``decay_start`` to ``final``. No decay begins before warm-up ends; with
+        ``decay_from_start`` it has by then gone as far as it would have without a warm-up.
     """
+    return _factor(schedule, progress, total_samples, schedule.warmup_from, schedule.final)
+
+
+def _factor(
+    schedule: ScheduleConfig, progress: float, total_samples: int | None, warmup_from: float, final: float
+) -> float:
     progress = min(max(progress, 0.0), 1.0)
     warm = share(schedule.warmup, total_samples)
     if progress < warm:
-        return schedule.warmup_from + (1.0 - schedule.warmup_from) * (progress / warm)
+        return warmup_from + (1.0 - warmup_from) * (progress / warm)
     if schedule.kind is ScheduleKind.constant:
         return 1.0
     if schedule.kind is ScheduleKind.step:
         return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
     if schedule.kind is ScheduleKind.linear_restarts:
-        return _restarted(schedule, progress, warm)
-    start = warm if schedule.decay_start is None else max(schedule.decay_start, warm)
+        return _restarted(schedule, progress, warm, final)
+    if schedule.decay_from_start:
+        start = schedule.decay_start or 0.0
+    else:
+        start = warm if schedule.decay_start is None else max(schedule.decay_start, warm)
     done = decayed_share(progress, start)
     # Written as a mix of 1 and `final`, so that both ends are exact whatever the rounding.
     keep = 0.5 * (1.0 + math.cos(math.pi * done)) if schedule.kind is ScheduleKind.cosine else 1.0 - done
-    value = keep + schedule.final * (1.0 - keep)
+    value = keep + final * (1.0 - keep)
     if schedule.kind is ScheduleKind.rsqrt:
         value /= math.sqrt(1.0 + (progress - warm) / share(schedule.timescale, total_samples))
     return value
@@ -55,14 +78,14 @@ def share(value: float, total_samples: int | None) -> float:
     return value / total_samples
 
 
-def _restarted(schedule: ScheduleConfig, progress: float, warm: float) -> float:
+def _restarted(schedule: ScheduleConfig, progress: float, warm: float, final: float) -> float:
     """A straight decay in each piece of the run, the next one from a ``gamma``-th of the rate."""
     edges = [0.0, *schedule.milestones, 1.0]
     piece = sum(progress >= milestone for milestone in schedule.milestones)
     begin, end = edges[piece], edges[piece + 1]
     start = max(begin + (schedule.decay_start or 0.0) * (end - begin), warm)
     keep = 1.0 - decayed_share(progress, start, end)
-    return schedule.gamma**piece * (keep + schedule.final * (1.0 - keep))
+    return schedule.gamma**piece * (keep + final * (1.0 - keep))
 
 
 def decayed_share(progress: float, start: float, end: float = 1.0) -> float:
@@ -83,13 +106,20 @@ def problems(schedule: ScheduleConfig) -> list[str]:
         value = getattr(schedule, name)
         if value < 0 or (value >= 1 and value != int(value)):
             found.append(f"schedule.{name}={value}: must be a share of the run (below 1) or whole samples (from 1 on)")
+    if schedule.warmup_epochs is not None and schedule.warmup_epochs < 0:
+        found.append(f"schedule.warmup_epochs={schedule.warmup_epochs:g}: must not be negative (null: schedule.warmup)")
     if schedule.kind is ScheduleKind.rsqrt and schedule.timescale == 0:
         found.append("schedule.timescale=0: schedule.kind=rsqrt divides by it; for example 0.1, a tenth of the run")
-    decays = schedule.kind in (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
-    if decays and schedule.decay_start is not None and schedule.decay_start < schedule.warmup < 1:
+    counts_on = schedule.kind in _DECAYING and not schedule.decay_from_start and schedule.warmup_epochs is None
+    if counts_on and schedule.decay_start is not None and schedule.decay_start < schedule.warmup < 1:
         found.append(
             f"schedule.warmup={schedule.warmup} ends after schedule.decay_start={schedule.decay_start}: "
             "shorten the warm-up, start the decay later, or give decay_start=null (when the warm-up ends)"
+        )
+    if schedule.decay_from_start and schedule.kind not in (ScheduleKind.linear, ScheduleKind.cosine):
+        found.append(
+            f"schedule.decay_from_start=true: schedule.kind={schedule.kind.name} has no such form; it goes with "
+            "linear and cosine"
         )
     if schedule.milestones != sorted(schedule.milestones) or any(not 0.0 < m < 1.0 for m in schedule.milestones):
         found.append(
@@ -98,6 +128,30 @@ def problems(schedule: ScheduleConfig) -> list[str]:
     if schedule.kind in (ScheduleKind.step, ScheduleKind.linear_restarts) and not schedule.milestones:
         kind = schedule.kind.name
         found.append(f"schedule.milestones=[]: schedule.kind={kind} needs at least one, for example [0.5, 0.75]")
+    return found
+
+
+def rate_problems(schedule: ScheduleConfig, optim: Mapping[str, OptimizerConfig]) -> list[str]:
+    """What is wrong with absolute rates beside those of the phases, one line each."""
+    found = []
+    for name in ("warmup_lr", "min_lr"):
+        value = getattr(schedule, name)
+        if value is None:
+            continue
+        factor_of = {"warmup_lr": "warmup_from", "min_lr": "final"}[name]
+        if value < 0:
+            found.append(f"schedule.{name}={value:g}: must not be negative (null: schedule.{factor_of} times the rate)")
+        for phase, row in optim.items():
+            if 0 < row.lr < value:
+                found.append(
+                    f"schedule.{name}={value:g} is above optim.{phase}.lr={row.lr:g}: lower it, or give "
+                    f"schedule.{name}=null (then schedule.{factor_of} times the rate)"
+                )
+    if schedule.min_lr is not None and schedule.kind not in (*_DECAYING, ScheduleKind.linear_restarts):
+        found.append(
+            f"schedule.min_lr={schedule.min_lr:g}: schedule.kind={schedule.kind.name} does not decay to it; give "
+            "schedule.min_lr=null, or schedule.kind=cosine, linear or rsqrt"
+        )
     return found
 
 

@@ -32,6 +32,7 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     device = pick_device(settings.device)
     parallel = Parallel(settings.strategy, device)
     problems = curriculum.problems(config, parallel.world) + schedules.problems(config.schedule)
+    problems += schedules.rate_problems(config.schedule, config.optim)
     if problems:
         raise ConfigError(problems)
     # What an earlier job of a sweep in this process had set is not this one's.

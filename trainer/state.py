@@ -32,6 +32,7 @@ def capture(trainer: Runtime) -> dict[str, Any]:
     """Everything but the weights and their averages: tensors (not copied) and plain data."""
     return {
         **{name: getattr(trainer, name) for name in _COUNTERS},
+        "marks": {name: at for name, at in trainer.marks.items() if name in _COUNTERS},
         "stage": trainer.stage_index,
         "metrics": dict(trainer.metrics),
         "micro_batches": trainer.micro_batches,
@@ -68,6 +69,7 @@ def apply_plain(trainer: Runtime, state: Mapping[str, Any]) -> None:
     trainer.metrics = {name: float(value) for name, value in state["metrics"].items()}
     trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have neither
     trainer.budget = dict(state.get("budget", {}))
+    trainer.marks = {name: int(samples) for name, samples in state.get("marks", {}).items()}  # nor this
     trainer.precision.load_state_dict(state["scalers"])
     trainer.window.load_state_dict(state["window"], trainer.parallel)
     trainer.guard.load_state_dict(state)

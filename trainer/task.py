@@ -183,6 +183,10 @@ class Task(ABC):
         """How many segments ``segments`` yields in a stage; must be the same for every batch of the stage."""
         return 1
 
+    def epoch_samples(self) -> int | None:
+        """Samples of an epoch: what ``trainer.max_epochs`` and the like count. None: the data have no fixed number."""
+        return None
+
     def segments_to_peak(self, stage: Stage) -> int:
         """How many segments of a batch it takes until one needs as much memory as any will.
 

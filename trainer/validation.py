@@ -38,6 +38,7 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
         found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
     found += curriculum.problems(config, world)
     found += schedules.problems(config.schedule)
+    found += schedules.rate_problems(config.schedule, config.optim)
     found += optimizer_problems(config.optim, phases)
     found += _trainer_problems(config.trainer, world)
     return found
@@ -57,7 +58,7 @@ def optimizer_problems(optim: dict[str, OptimizerConfig], phases: Sequence[str])
         key = f"optim.{name}"
         for column in ("lr", "eps"):
             found += at_least(f"{key}.{column}", getattr(row, column), 0.0, exclusive=True)
-        for column in ("weight_decay", "momentum"):
+        for column in ("weight_decay", "momentum", "trust"):
             found += at_least(f"{key}.{column}", getattr(row, column), 0.0)
         found += at_least(f"{key}.every", row.every, 1)
         found += at_least(f"{key}.layer_decay", row.layer_decay, 0.0, exclusive=True)

@@ -8,6 +8,14 @@ from collections.abc import Sequence
 
 from trainer.schema import Schemas, is_free, is_text
 
+# What says the same in other units: whoever types the one does not want the other that a file may have.
+_INSTEAD = {
+    "trainer.max_samples": "trainer.max_epochs",
+    "trainer.max_epochs": "trainer.max_samples",
+    "schedule.warmup": "schedule.warmup_epochs",
+    "schedule.warmup_from": "schedule.warmup_lr",
+    "schedule.final": "schedule.min_lr",
+}
 _RESOLUTION = re.compile(r"(?P<key>\+{0,2}(?:curriculum\.stages\.[^.=]+\.)?resolution)=(?P<value>.+)")
 _PAIRS = re.compile(r"(?P<key>[^=]+)=(?P<value>[\d*]+:\d+(?:,[\d*]+:\d+)+)")
 _ITEM = re.compile(r"\[[^\[\]]*\]|[^,\[\]]+")
@@ -27,6 +35,8 @@ def written_out(words: Sequence[str], sweep: bool = False, schemas: Schemas | No
     Pairs, ``data.label_map=11:21,26:24``, become a list. With schemas, what a key of text has stays as it was typed
     (``name=2024_11_26``), and names may be put into mappings that take any (``loss.class_weight_values={star: 2}``).
 
+    A length, a warm-up or a rate that is typed goes before one in other units that a file has (``_INSTEAD``).
+
     Args:
         words: ``key=value`` and flags; all others stay as they are.
         sweep: commas separate the values of a sweep: ``resolution=64,128`` means two squares.
@@ -36,7 +46,8 @@ def written_out(words: Sequence[str], sweep: bool = False, schemas: Schemas | No
     for word in words:
         square = _square(word, sweep)
         found.append(_typed(_quoted(square if sweep else _pairs(square), sweep), sweep, schemas or {}))
-    return found
+    keys = [match["key"] for match in map(_ASSIGNMENT.fullmatch, found) if match]
+    return found + [f"{other}=null" for key, other in _INSTEAD.items() if key in keys and other not in keys]
 
 
 def shown_override(key: str, value: object) -> str:

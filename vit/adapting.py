@@ -21,6 +21,7 @@ from vit.positions import resample, resample_patch, sincos2d
 
 State = dict[str, Tensor]
 PATCH = "patch_embed.proj.weight"
+LAST_NORM = ("norm.", "fc_norm.")
 HEAD = ("head.", "head_dist.", "pre_logits.", "probe_norm.")
 Size = tuple[int, int]
 
@@ -282,7 +283,9 @@ def fit_pooling(work: Adaptation) -> None:
     """The last norm's name, and what pools; says so where file and model differ."""
     state, arch = work.state, work.arch
     here, there = ("fc_norm", "norm") if arch.pool_first else ("norm", "fc_norm")
-    if f"{here}.weight" not in state and f"{there}.weight" in state:
+    if work.config.last_norm is HeadPolicy.reset:
+        work.may_be_new.update(LAST_NORM)
+    elif f"{here}.weight" not in state and f"{there}.weight" in state:
         for part in ("weight", "bias"):
             state[f"{here}.{part}"] = state.pop(f"{there}.{part}")
         order = "pools, then normalises; the file" if arch.pool_first else "normalises, then pools; the file"

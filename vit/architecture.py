@@ -35,6 +35,7 @@ class Architecture:
         num_classes: 0 leaves the head out.
         class_token: whether there is one.
         head_bias: initial value of the head's bias.
+        head_std: standard deviation of the head's first weights; None: what ``init`` says.
         drop_path: its rate per block follows ``drop_path_rates``.
         init_grid: grid at which learned positions are drawn before they are resampled to ``grid``: that of the
             coarsest stage of the curriculum, so that the table is smooth there too.
@@ -72,6 +73,7 @@ class Architecture:
     probe_norm: bool = False
     init: Init = Init.jax
     head_bias: float = 0.0
+    head_std: float | None = None
     attention: Attention = Attention.auto
     checkpointing: bool = False
     fit: Fit = Fit.error
@@ -217,6 +219,7 @@ def architecture(
         probe_norm=model.probe_norm,
         init=model.init,
         head_bias=model.head_bias or 0.0,
+        head_std=model.head_std,
         attention=model.attention,
         checkpointing=model.checkpointing,
         fit=model.fit,

@@ -53,8 +53,8 @@ class Attention(Enum):
 
 
 class HeadPolicy(Enum):
-    keep = "keep"  # an error when the classes differ
-    reset = "reset"  # a new head
+    keep = "keep"  # of the head: an error when the classes differ
+    reset = "reset"  # a new one
 
 
 class ChannelAdapt(Enum):
@@ -181,11 +181,13 @@ class ModelConfig:
     probe_norm: bool = False  # batch norm without scale and shift before the head (MAE's linear probe)
     init: Init = Init.jax
     head_bias: float | None = None  # None: -ln K for sigmoid and bce losses, else 0
+    head_std: float | None = None  # of a new head's weights; None: 0.02 with init=timm, else 0
     attention: Attention = Attention.auto
     checkpointing: bool = False  # recompute activations of each block in the backward pass
     fit: Fit = Fit.error
     weights: str | None = None  # a file, a run, a checkpoint folder, or timm:NAME
     head: HeadPolicy = HeadPolicy.keep
+    last_norm: HeadPolicy = HeadPolicy.keep  # the norm before the head likewise (reset: MAE's fine-tuning)
     pos_interp: PosInterp = PosInterp.bicubic
     channel_adapt: ChannelAdapt = ChannelAdapt.auto
     channel_map: list[int | None] = field(default_factory=list)  # source channel of each new one; null: zero

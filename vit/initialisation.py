@@ -95,12 +95,17 @@ def _pool(pool: AttentionPool, init: Init) -> None:
             _truncated(linear)
 
 
-def initialise_head(head: Linear, init: Init, bias: float) -> None:
-    """A head's weights, zero (``jax``: the first logits are ``bias``) or small (``timm``), and its constant bias."""
-    if init is Init.jax:
-        nn.init.zeros_(head.weight)
+def initialise_head(head: Linear, init: Init, bias: float, std: float | None = None) -> None:
+    """A head's weights, zero (``jax``: the first logits are ``bias``) or small (``timm``), and its constant bias.
+
+    With ``std`` they are normal with that, truncated at 2 like torch's (MAE: 2e-5 to fine-tune, 0.01 for a probe).
+    """
+    if std is None:
+        std = 0.0 if init is Init.jax else 0.02
+    if std:
+        nn.init.trunc_normal_(head.weight, std=std)
     else:
-        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, bias)
 
 
@@ -133,7 +138,7 @@ def initialise(model: VisionTransformer) -> None:
         _representation(model.pre_logits.fc, arch.init)
     for head in (model.head, model.head_dist):
         if head is not None:
-            initialise_head(head, arch.init, arch.head_bias)
+            initialise_head(head, arch.init, arch.head_bias, arch.head_std)
 
 
 def _representation(linear: Linear, init: Init) -> None:

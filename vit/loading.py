@@ -16,6 +16,7 @@ from torch import Tensor
 from trainer.schema import show
 from vit.adapting import (
     HEAD,
+    LAST_NORM,
     PATCH,
     Adaptation,
     State,
@@ -91,7 +92,7 @@ def load_pretrained(model: VisionTransformer, config: ModelConfig) -> LoadReport
 
     Args:
         model: its parameters are overwritten; those that the weights do not have keep their values.
-        config: ``weights``, ``head``, ``pos_interp``, ``channel_adapt`` and ``channel_map`` are read.
+        config: ``weights``, ``head``, ``last_norm``, ``pos_interp``, ``channel_adapt`` and ``channel_map`` are read.
 
     Raises:
         CheckpointError: the file cannot be read, is of another size or kind (names the ``model`` keys that would fit
@@ -239,6 +240,7 @@ def _note_functions(work: Adaptation) -> None:
 def _collect(work: Adaptation, target: Mapping[str, Tensor], origin: str) -> tuple[State, LoadReport]:
     report = LoadReport(work.source, origin, notes=work.notes)
     reset = HEAD if work.config.head is HeadPolicy.reset else ()
+    reset += LAST_NORM if work.config.last_norm is HeadPolicy.reset else ()
     state: State = {}
     missing, misshapen = [], []
     for name, ours in target.items():

@@ -83,6 +83,9 @@ class VitTask(Task):
         limit = self.config.trainer.eval_samples
         return CheckedSamples(samples, self.classes, split != "train" and limit is not None and limit < len(samples))
 
+    def epoch_samples(self) -> int | None:
+        return self.info.train_samples or None
+
     def frames_per_sample(self, stage: Stage) -> int:
         return 1
 

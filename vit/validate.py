@@ -61,6 +61,7 @@ def _model_problems(model: ModelConfig) -> list[str]:
     found = at_least("model.patch", patch, 1)
     for name in ("width", "depth", "mlp", "heads", "num_classes", "in_channels"):
         found += at_least(f"model.{name}", getattr(model, name), 1)
+    found += at_least("model.head_std", model.head_std, 0.0)
     for name in ("registers", "representation"):
         found += at_least(f"model.{name}", getattr(model, name), 0)
     for name in ("drop_path", "dropout", "attention_dropout", "patch_dropout"):

@@ -103,7 +103,7 @@ def test_all_problems_are_reported_together() -> None:
         curriculum.resolve(config, 2, segments)
     text = str(caught.value)
     for part in (
-        "both null",
+        "are all null",
         "trainer.eval_every=-1",
         "a.start=0.1: the first stage must start at 0",
         "a.batch_size=3 cannot be split over 2 process(es) times accumulate=2",

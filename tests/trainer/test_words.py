@@ -164,3 +164,18 @@ def test_a_new_stage_is_asked_for_expressly(word: str) -> None:
 def test_folders_that_no_run_can_have(name: str) -> None:
     config = compose(["model=vit_mu", f"name={name}"], SCHEMAS)
     assert [line for line in TASKS["vit"].problems(config) if line.startswith(f"name={name}: ")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "more"),
+    [
+        (["trainer.max_epochs=10"], ["trainer.max_samples=null"]),
+        (["trainer.max_samples=1000"], ["trainer.max_epochs=null"]),
+        (["trainer.max_samples=1000", "trainer.max_epochs=2"], []),
+        (["schedule.warmup=0.1", "schedule.final=0.01"], ["schedule.warmup_epochs=null", "schedule.min_lr=null"]),
+        (["schedule.warmup_from=0.1"], ["schedule.warmup_lr=null"]),
+        (["schedule.warmup_epochs=5", "schedule.min_lr=0"], []),
+    ],
+)
+def test_what_is_typed_goes_before_the_same_in_other_units(typed: list[str], more: list[str]) -> None:
+    assert written_out(typed) == typed + more

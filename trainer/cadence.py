@@ -1,0 +1,212 @@
+"""How often a run evaluates, shows pictures and saves (``trainer.*_every``), and what that costs it. Loads no torch.
+
+A cadence is a text: ``250`` counts steps, ``5%`` is a share of the run, ``10min`` a time, ``1epoch`` a number of passes
+over the training data. All but the time are functions of the position in the run alone, so that a resumed run does what
+the whole one would have done; what is saved when by the clock changes nothing of the training itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from trainer.config import TrainerConfig
+from trainer.errors import ConfigError
+
+MARKS = {"eval_every": "evaluated", "visuals_every": "pictured", "checkpoint_every": "saved"}  # key: what it was last
+WRITES = 0.5e9  # bytes/s that a checkpoint is taken to be written with, the wait for the disk included
+LIMIT = 0.03  # share of a run's time that evaluation and checkpoints together should stay below
+
+WARN = 0.1  # from which on the dry run says so
+
+_SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(sec|min|s|m|h|d)")
+_EXACT = 1e-9  # shares and epochs are quotients: what is due at 3 periods must not wait for rounding
+_FORMS = "steps (250), a share of the run (5%), epochs (1epoch) or a time (10min)"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: updates, samples, and seconds of this session."""
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """One ``*_every``.
+
+    Attributes:
+        unit: ``steps``, ``share``, ``epochs`` or ``seconds``.
+        amount: so many of them.
+    """
+
+    unit: str
+    amount: float
+
+    def due(self, now: Position, last: Position, total_samples: int, epoch: int | None) -> bool:
+        """Whether a multiple of the period was passed since the last time.
+
+        Args:
+            now, last: positions.
+            total_samples: length of the run.
+            epoch: samples of an epoch, where the task's data have such.
+        """
+        if self.unit == "seconds":
+            return now.seconds - last.seconds >= self.amount
+        if self.unit == "steps":
+            return now.step // int(self.amount) > last.step // int(self.amount)
+        return self._periods(now.samples, total_samples, epoch) > self._periods(last.samples, total_samples, epoch)
+
+    def times(self, total_samples: int, total_steps: int, epoch: int | None) -> float | None:
+        """How often it is due in a run, at most; None where the clock decides."""
+        if self.unit == "seconds":
+            return None
+        if self.unit == "steps":
+            return total_steps // int(self.amount)
+        return self._periods(total_samples, total_samples, epoch)
+
+    def _periods(self, samples: int, total_samples: int, epoch: int | None) -> int:
+        if self.unit == "share":
+            return math.floor(samples / total_samples / self.amount + _EXACT)
+        if not epoch:
+            raise ConfigError(f"{self.amount:g} epochs: {NO_EPOCHS}; count steps (250), a share (5%) or a time (10min)")
+        return math.floor(samples / epoch / self.amount + _EXACT)
+
+
+NO_EPOCHS = "this task's data have no epochs of a fixed length"
+
+
+def parse(key: str, value: str | int | None) -> Cadence | None:
+    """A configured cadence; None for null and 0, which mean what the key's help says.
+
+    Raises:
+        ConfigError: it is in none of the forms, or not positive.
+    """
+    text = "0" if value is None else str(value).strip().lower()
+    if re.fullmatch(r"\d+", text):
+        return Cadence("steps", int(text)) if int(text) else None
+    share, epochs = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text), re.fullmatch(r"(\d+(?:\.\d+)?)\s*epochs?", text)
+    found = None
+    if share:
+        found = Cadence("share", float(share[1]) / 100)
+    elif epochs:
+        found = Cadence("epochs", float(epochs[1]))
+    elif re.fullmatch(rf"(?:{_TIME.pattern}\s*)+", text):
+        found = Cadence("seconds", sum(float(n) * _SECONDS[unit] for n, unit in _TIME.findall(text)))
+    if found is None:
+        raise ConfigError(f"trainer.{key}={value}: give {_FORMS}")
+    if found.amount <= 0 or (found.unit == "share" and found.amount > 1):
+        raise ConfigError(f"trainer.{key}={value}: must be more than nothing and at most the run; give {_FORMS}")
+    return found
+
+
+def problems(settings: TrainerConfig) -> list[str]:
+    """What is wrong with a run's cadences, one line each."""
+    found = []
+    for key in MARKS:
+        try:
+            cadence = parse(key, getattr(settings, key))
+        except ConfigError as error:
+            found += error.problems
+            continue
+        if cadence is None and key == "checkpoint_every":
+            found.append(
+                f"trainer.{key}={settings.checkpoint_every}: a run that saves nothing cannot go on; give {_FORMS}"
+            )
+    return found
+
+
+def forward_share(trained: float) -> float:
+    """What a sample costs in evaluation, against one in training: a forward pass, against it and the backward pass.
+
+    Args:
+        trained: share of the parameters that train: a backward pass through all of them costs two forward passes.
+    """
+    return 1.0 / (1.0 + 2.0 * trained)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What evaluating and saving take of a run's time, by arithmetic.
+
+    Attributes:
+        evaluations: how many; None where the clock decides.
+        evaluating: share of the time that training takes; None likewise.
+        saving: the same of checkpoints; None unless they come by the clock (else it depends on the machine's pace).
+    """
+
+    evaluations: int | None
+    evaluating: float | None
+    saving: float | None
+
+    @property
+    def total(self) -> float | None:
+        """Both, where both are known."""
+        return None if self.evaluating is None or self.saving is None else self.evaluating + self.saving
+
+
+def costs(
+    settings: TrainerConfig,
+    *,
+    total_samples: int,
+    total_steps: int,
+    epoch: int | None,
+    evaluated_samples: int,
+    trained: float,
+    checkpoint_bytes: float,
+) -> Costs:
+    """The arithmetic of a run.
+
+    Args:
+        settings: its cadences.
+        total_samples, total_steps: its length.
+        epoch: samples of an epoch.
+        evaluated_samples: of one evaluation.
+        trained: share of the parameters that train.
+        checkpoint_bytes: of one checkpoint.
+
+    Raises:
+        ConfigError: a cadence that cannot be used.
+    """
+    evaluate, save = parse("eval_every", settings.eval_every), parse("checkpoint_every", settings.checkpoint_every)
+    count = None
+    if evaluate is None:
+        count = 1 if settings.eval_every is None else 0  # null: at the end; 0: never
+    else:
+        times = evaluate.times(total_samples, total_steps, epoch)
+        count = None if times is None else max(int(times), 1)
+    evaluating = None if count is None else count * evaluated_samples * forward_share(trained) / total_samples
+    saving = checkpoint_bytes / WRITES / save.amount if save is not None and save.unit == "seconds" else None
+    return Costs(count, evaluating, saving)
+
+
+def told(settings: TrainerConfig, costs: Costs, evaluated_samples: int, checkpoint_bytes: float) -> list[str]:
+    """The arithmetic as lines of the dry run."""
+    size = f"{checkpoint_bytes / 1e9:.3g} GB" if checkpoint_bytes >= 1e8 else f"{checkpoint_bytes / 1e6:.3g} MB"
+    every = "at the end only" if settings.eval_every is None else f"every {_shown(settings.eval_every)}"
+    if costs.evaluations == 0:
+        lines = ["evaluation: never"]
+    elif costs.evaluating is None:
+        lines = [f"evaluation: {every}, {evaluated_samples:,} samples each"]
+    else:
+        lines = [
+            f"evaluation: {every}, {costs.evaluations:,} times {evaluated_samples:,} samples: "
+            f"{100 * costs.evaluating:.2g} % of the time of training"
+        ]
+    saving = "" if costs.saving is None else f": {100 * costs.saving:.2g} % of the time, at {WRITES / 1e9:g} GB/s"
+    lines.append(f"checkpoints: every {_shown(settings.checkpoint_every)}, about {size} each{saving}")
+    known = sum(part for part in (costs.evaluating, costs.saving) if part is not None)
+    if known > WARN:
+        lines.append(
+            f"warning: {100 * known:.2g} % of the time goes into these; a larger trainer.eval_every (5%, 1epoch), "
+            "trainer.eval_samples or trainer.checkpoint_every=10min lowers it"
+        )
+    return lines
+
+
+def _shown(value: str | int) -> str:
+    return f"{value} steps" if re.fullmatch(r"\d+", str(value)) else str(value)

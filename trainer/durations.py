@@ -1,0 +1,57 @@
+"""Durations in epochs as samples, once the training data are known. Loads no torch.
+
+``trainer.max_epochs`` and ``schedule.warmup_epochs`` are what people's recipes say; all else of the trainer counts
+samples. An epoch has as many samples as the training data have, however often each is shown in a row
+(``data.repeats``): the originals with repeated augmentation count theirs so too.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+
+from trainer.cadence import NO_EPOCHS
+from trainer.config import RunConfig
+from trainer.errors import ConfigError
+
+
+def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
+    """The configuration with its length and warm-up in samples; the one given stays as it is.
+
+    Args:
+        config: of a run.
+        epoch: samples of an epoch; None where the task's data have none.
+
+    Raises:
+        ConfigError: epochs are asked for where there are none.
+    """
+    length, warmup = config.trainer.max_epochs, config.schedule.warmup_epochs
+    asked = {
+        "trainer.max_epochs": (length, "trainer.max_samples"),
+        "schedule.warmup_epochs": (warmup, "schedule.warmup"),
+    }
+    if not epoch:
+        found = [
+            f"{key}={value:g}: {NO_EPOCHS}; give {other}, and {key}=null"
+            for key, (value, other) in asked.items()
+            if value is not None
+        ]
+        if found:
+            raise ConfigError(found)
+        return config
+    if length is None and warmup is None:
+        return config
+    counted = copy(config)
+    counted.trainer, counted.schedule = copy(config.trainer), copy(config.schedule)
+    if length is not None:
+        limits = [max(round(length * epoch), 1), config.trainer.max_samples]
+        counted.trainer.max_samples = min(limit for limit in limits if limit is not None)
+        counted.trainer.max_epochs = None
+    if warmup is not None:
+        counted.schedule.warmup = float(round(warmup * epoch))
+        counted.schedule.warmup_epochs = None
+    return counted
+
+
+def shown(samples: int, epoch: int | None) -> str:
+    """A duration in both units."""
+    return f"{samples:,} samples" + (f" ({samples / epoch:.4g} epochs of {epoch:,})" if epoch else "")
