@@ -202,4 +202,5 @@ def _told(cfg: Mapping[str, Any], channels: int, size: Sequence[int]) -> dict[st
     half = [0.5] * channels
     told = {key: list(cfg.get(key) or half) for key in ("mean", "std")}
     shared = {"classes": cfg.get("classes"), "resolution": list(size)}
-    return {**told, **shared, "interpolation": cfg.get("interpolation"), "crop_ratio": cfg.get("crop_pct")}
+    names = {"interpolation": "interpolation", "crop_ratio": "crop_pct", "crop_mode": "crop_mode"}
+    return {**told, **shared, **{ours: cfg.get(theirs) for ours, theirs in names.items()}}
