@@ -35,6 +35,7 @@ from trainer.disk import sync_folder as _sync_folder
 from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
+from trainer.sweeps import several_runs
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 from trainer.words import shown_override
 
@@ -312,7 +313,8 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         if not (path / META).exists():
             found = Checkpoints(path).latest()
             if found is None:
-                raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
+                lacking = f"{path} holds no finished checkpoint: train first, or give a weights file"
+                raise CheckpointError(several_runs(path) or lacking)
             path = found
         reason = damage(path)
         if reason:
@@ -343,6 +345,9 @@ def _whole(path: Path) -> Path:
     reason = damage(path)
     if not reason:
         return path
+    several = several_runs(path)
+    if several is not None:
+        raise CheckpointError(f"cannot resume from {several}")
     run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
     newest = Checkpoints(run).latest() if run else None
     has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
@@ -359,19 +364,6 @@ def _step(path: Path) -> int:
 
 def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
-
-
-def named(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest one of a run directory.
-
-    Raises:
-        CheckpointError: it is neither.
-    """
-    found = path if (path / META).is_file() else Checkpoints(path).latest()
-    if found is None:
-        have = ", ".join(sorted(str(p.parent) for p in path.glob(f"step-*/{META}"))) or "none"
-        raise CheckpointError(f"{path} is no checkpoint, and no run with one; checkpoints in it: {have}")
-    return found
 
 
 def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:

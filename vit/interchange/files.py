@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainer.checkpoint import META, load_weights, read_meta
 from trainer.errors import CheckpointError
+from trainer.sweeps import several_runs
 from trainer.weights import read_safetensors
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
@@ -91,7 +92,8 @@ def _open_folder(path: Path) -> Content:
             p for p in path.iterdir() if p.suffix in (".safetensors", ".npz", ".pth", ".pt", ".bin")
         )
         if not found:
-            raise CheckpointError(f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}")
+            lacking = f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}"
+            raise CheckpointError(several_runs(path) or lacking)
         if found[0].name not in _WEIGHTS and len(found) > 1:
             raise CheckpointError(f"{path} holds {len(found)} weights files ({found[0].name}, ...): give one of them")
         content = _open_file(found[0])
