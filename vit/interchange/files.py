@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import META, load_weights, read_meta
+from trainer.checkpoint_files import pointed
 from trainer.errors import CheckpointError
 from trainer.sweeps import several_runs
 from trainer.weights import read_safetensors
@@ -62,6 +63,7 @@ def open_content(path: Path) -> Content:
     Raises:
         CheckpointError: missing, damaged, of an unknown kind, or not loadable without executing code.
     """
+    path = pointed(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: give a run, a checkpoint or a weights file, or timm:NAME")
     if path.is_dir():
