@@ -66,7 +66,9 @@ def test_every_job_trains_in_its_own_folder(run_train, tmp_path: Path) -> None:
         run = tmp_path / "runs" / "s" / f"seed={seed}"
         assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
         assert (run / "done.json").is_file()
-    assert sorted(p.name for p in (tmp_path / "runs" / "s").iterdir()) == ["multirun.yaml", "seed=0", "seed=1"]
+    assert sorted(p.name for p in (tmp_path / "runs" / "s").iterdir()) == [
+        *("compare.csv", "multirun.yaml", "seed=0", "seed=1"),  # no picture: logger.curves is off there
+    ]
 
 
 def test_a_signal_ends_the_sweep_and_the_same_command_goes_on(run_train, tmp_path: Path) -> None:
@@ -118,3 +120,21 @@ def test_what_hydra_cannot_take_is_told(run_train) -> None:
         result = run_train("-m", "model=vid2vid_tiny", word)
         assert result.returncode == 2 and "Traceback" not in result.stderr
         assert "give what to sweep as it is: python train.py -m seed=0,1" in result.stderr
+
+
+def test_a_sweep_ends_with_its_runs_beside_each_other(run_train, tmp_path: Path) -> None:
+    words = ("-m", "model=vit_mu", "resolution=[16,16]", "name=s", "trainer.max_steps=2", "data.shapes_val_samples=20")
+    done = run_train(*words, "seed=0,1", "data.workers=0", "curriculum.stages.all.batch_size=4")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert (
+        lines[-1] == "written: runs/s/compare.csv, runs/s/compare.png" and (tmp_path / "runs/s/compare.png").is_file()
+    )
+    heading, *rows = (tmp_path / "runs" / "s" / "compare.csv").read_text().splitlines()
+    assert heading.startswith("run,seed,ended,top1,") and [row.split(",")[:3] for row in rows] == [
+        ["seed=0", "0", "done"], ["seed=1", "1", "done"],
+    ]  # fmt: skip
+    given = run_train("model=vit_mu", "name=t", "model.weights=runs/s")
+    assert given.returncode == 2 and "runs/s is no run but a folder of 2 runs" in given.stderr
+    given = run_train("model=vit_mu", "name=t", "trainer.resume=runs/s")
+    assert given.returncode == 2 and "runs/s is no run but a folder of 2 runs" in given.stderr

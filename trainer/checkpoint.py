@@ -7,7 +7,8 @@
 - ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files;
   written last.
 
-``checkpoints/latest`` is a text file with the name of the newest one. Nothing here is read by an unrestricted
+``checkpoints/latest`` is a text file with the name of the newest one, ``checkpoints/best`` likewise where
+``trainer.keep_best`` keeps the best. Nothing here is read by an unrestricted
 unpickler.
 """
 
@@ -28,13 +29,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.checkpoint_files import EMA, META, STATE, WEIGHTS, damage, read_meta
+from trainer.checkpoint_files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.disk import explain as _explain
 from trainer.disk import os_error as _os_error
 from trainer.disk import reason as _reason
 from trainer.disk import sync_folder as _sync_folder
 from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
+from trainer.sweeps import several_runs
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 from trainer.words import shown_override
 
@@ -60,6 +63,7 @@ class Checkpoints:
     Attributes:
         group: the process group to agree through; None: torch's default one. Writing may take longer than the default
             group of a device lets others wait.
+        best: step of the checkpoint that ``best`` names and that is kept whatever its age; None: there is none.
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
@@ -68,6 +72,7 @@ class Checkpoints:
         self.folder = Path(run_dir) / "checkpoints"
         self.keep = keep
         self.group: Any = None
+        self.best: int | None = None
 
     def save(
         self,
@@ -90,7 +95,7 @@ class Checkpoints:
             CheckpointError: on all ranks, when writing fails (no space left, no permission). The previous
                 checkpoints are untouched and nothing half written stays behind.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self._of(step)
         temporary = self.folder / f"{final.name}.tmp"
         needed = tensor_bytes(state) + sum(t.numel() * t.element_size() for t in [*weights.values()])
         needed += sum(t.numel() * t.element_size() for t in (ema or {}).values()) + _SPARE_BYTES
@@ -134,7 +139,8 @@ class Checkpoints:
             cause = _os_error(error)
             if cause is None:
                 raise
-            raise CheckpointError(self._explain(cause, final, needed)) from error
+            kept = self.latest()
+            raise CheckpointError(_explain(cause, final, needed, kept.name if kept else None)) from error
         if _rank() == 0:
             self._retain(final)
         return final
@@ -151,6 +157,10 @@ class Checkpoints:
         if named is not None and found:
             _log.warning("%s is damaged or missing; using %s", named, found[0].name)
         return found[0] if found else None
+
+    def has(self, step: int) -> bool:
+        """Whether the checkpoint of a step is here, and whole."""
+        return damage(self._of(step)) is None
 
     def to_resume(self, asked: str) -> Path | None:
         """The checkpoint that ``trainer.resume=ASKED`` means; None where a run begins.
@@ -185,12 +195,13 @@ class Checkpoints:
             last = _step(resumed)
             self._point(resumed)
         else:
-            (self.folder / "latest").unlink(missing_ok=True)
+            (self.folder / LATEST).unlink(missing_ok=True)
         for path in self._complete():
             if _step(path) > last:
                 other = path.with_name(path.name + BEFORE)
                 shutil.rmtree(other, ignore_errors=True)
                 renamed.append(path.rename(other))
+        self._point_best()
         return renamed
 
     def load(
@@ -243,16 +254,26 @@ class Checkpoints:
         temporary.rename(final)
         _sync_folder(self.folder)
         self._point(final)
+        self._point_best()
         shutil.rmtree(old, ignore_errors=True)
 
-    def _point(self, path: Path) -> None:
-        pointer = self.folder / "latest.tmp"
+    def _point(self, path: Path, name: str = LATEST) -> None:
+        pointer = self.folder / f"{name}.tmp"
         _write_text(pointer, path.name + "\n")
-        os.replace(pointer, self.folder / "latest")
+        os.replace(pointer, self.folder / name)
         _sync_folder(self.folder)
 
+    def _point_best(self) -> None:
+        if self.best is None:
+            (self.folder / BEST).unlink(missing_ok=True)
+        elif pointed(self.folder / BEST) != self._of(self.best):
+            self._point(self._of(self.best), BEST)
+
+    def _of(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
     def _retain(self, newest: Path) -> None:
-        """Remove all but ``keep`` checkpoints.
+        """Remove all but ``keep`` checkpoints, and the best.
 
         Later steps than the one just written belong to a past that was left by resuming from an earlier
         checkpoint, so they go first. A damaged directory never counts as kept.
@@ -260,7 +281,8 @@ class Checkpoints:
         found = self._complete()
         number = int(newest.name.removeprefix("step-"))
         found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
-        for path in [*found[self.keep :], *self.folder.glob(f"step-*{BEFORE}")]:
+        beyond = [path for path in found[self.keep :] if self.best is None or path != self._of(self.best)]
+        for path in [*beyond, *self.folder.glob(f"step-*{BEFORE}")]:
             shutil.rmtree(path, ignore_errors=True)
 
     def tidy(self) -> None:
@@ -274,19 +296,6 @@ class Checkpoints:
                 path.rename(final)
             else:
                 shutil.rmtree(path, ignore_errors=True)
-
-    def _explain(self, error: OSError, final: Path, needed: int) -> str:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(self.folder if self.folder.exists() else self.folder.parent).free
-            kept = self.latest()
-            return (
-                f"no space left for {final}: a checkpoint needs {_mib(needed)}, {_mib(free)} are free. "
-                f"{f'{kept.name} is still there' if kept else 'No earlier checkpoint exists'}. "
-                "Free some space, or lower trainer.keep, then start the same command again"
-            )
-        if error.errno == errno.ENOENT:
-            return f"cannot write {final}: {error.strerror}"
-        return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
 
 
 def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -305,14 +314,15 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain
             tensors.
     """
-    path = Path(path)
+    path = pointed(Path(path))
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: give a run directory, a checkpoint or a weights file")
     if path.is_dir():
         if not (path / META).exists():
             found = Checkpoints(path).latest()
             if found is None:
-                raise CheckpointError(f"{path} holds no finished checkpoint: train first, or give a weights file")
+                lacking = f"{path} holds no finished checkpoint: train first, or give a weights file"
+                raise CheckpointError(several_runs(path) or lacking)
             path = found
         reason = damage(path)
         if reason:
@@ -331,7 +341,7 @@ def _asked(path: Path) -> Path:
     Raises:
         CheckpointError: it is neither, or damaged.
     """
-    return (Checkpoints(path).latest() if (path / "checkpoints").is_dir() else None) or _whole(path)
+    return (Checkpoints(path).latest() if (path / "checkpoints").is_dir() else None) or _whole(pointed(path))
 
 
 def _whole(path: Path) -> Path:
@@ -343,6 +353,9 @@ def _whole(path: Path) -> Path:
     reason = damage(path)
     if not reason:
         return path
+    several = several_runs(path)
+    if several is not None:
+        raise CheckpointError(f"cannot resume from {several}")
     run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
     newest = Checkpoints(run).latest() if run else None
     has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
@@ -355,23 +368,6 @@ def _rank() -> int:
 
 def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-").removesuffix(".old"))
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
-
-
-def named(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest one of a run directory.
-
-    Raises:
-        CheckpointError: it is neither.
-    """
-    found = path if (path / META).is_file() else Checkpoints(path).latest()
-    if found is None:
-        have = ", ".join(sorted(str(p.parent) for p in path.glob(f"step-*/{META}"))) or "none"
-        raise CheckpointError(f"{path} is no checkpoint, and no run with one; checkpoints in it: {have}")
-    return found
 
 
 def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
@@ -390,6 +386,11 @@ def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
         return path
     for path in (checkpoints.folder / checkpoint, Path(checkpoint).expanduser()):
         if path.exists():
-            return path
+            return pointed(path)
+    if checkpoint == BEST:
+        raise CheckpointError(
+            f"checkpoint=best: {run_dir} keeps none; trainer.keep_best=METRIC does, and checkpoint= takes the others: "
+            f"{', '.join(sorted(p.name for p in checkpoints.folder.glob('step-*')))}"
+        )
     have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
     raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")

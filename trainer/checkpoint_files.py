@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.errors import CheckpointError
 
+LATEST, BEST = POINTERS = "latest", "best"  # files with a checkpoint's name in them
 WEIGHTS, EMA, META, STATE = "weights.safetensors", "ema.safetensors", "meta.json", "state"
 
 
@@ -19,6 +20,13 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {Path(path) / META}: {error}") from error
     meta.pop("files", None)
     return meta
+
+
+def pointed(path: Path) -> Path:
+    """The checkpoint that ``checkpoints/latest`` or ``checkpoints/best`` names; any other path as it is."""
+    if path.name not in POINTERS or not path.is_file():
+        return path
+    return path.with_name(path.read_text(encoding="utf-8", errors="replace").strip() or path.name)
 
 
 def damage(path: Path) -> str | None:

@@ -26,6 +26,7 @@ from trainer.configuration import check_resume, load_yaml, resolve
 from trainer.errors import ConfigError, UserError
 from trainer.help import help_text
 from trainer.schema import Schemas, did_you_mean, show
+from trainer.sweeps import runs_below, several_runs
 from trainer.words import written_out
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
@@ -72,6 +73,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
     failures: list[Exception] = []
+    sweeps: dict[Path, bool] = {}  # folders of sweeps whose jobs ran in this process; whether curves are wanted
 
     def job(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -83,6 +85,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         run_dir = sweep_folder(hydra, argv) if swept else made
         try:
             config = resolve(composed, schemas)
+            if swept and not config.trainer.dry_run:
+                sweeps[Path(hydra.sweep.dir)] = config.logger.curves
             metrics, stopped = _run(config, tasks[config.task], run_dir)
         except Exception as error:
             if swept:
@@ -102,8 +106,23 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         _run_hydra(job, argv, schemas)
     except SweepStopped:
         sys.stdout.write("the sweep is stopped; the same command goes on with it\n")
+    finally:
+        if os.environ.get("RANK", "0") == "0":
+            for folder, curves in sweeps.items():
+                _compare(folder, curves)
     if failures:
         raise failures[0]
+
+
+def _compare(folder: Path, curves: bool) -> None:
+    """The end of a sweep: its runs beside each other, where there are several."""
+    from trainer import compare
+
+    paths = runs_below(folder)
+    if len(paths) > 1:
+        runs = compare.find_runs(paths)
+        written = compare.write(runs, folder, picture=curves)
+        sys.stdout.write(f"{compare.as_text(compare.table(runs))}\nwritten: {', '.join(map(str, written))}\n")
 
 
 def _check_sweeper(argv: Sequence[str]) -> None:
@@ -236,6 +255,9 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
     run_dir = Path(run_dir)
     stored = run_dir / "config.yaml"
     if not stored.is_file():
+        several = several_runs(run_dir)
+        if several is not None:
+            raise UserError(f"run={several}")
         beside = sorted(str(path.parent) for path in run_dir.parent.glob("*/config.yaml"))
         have = f"; {run_dir.parent} has: {', '.join(beside)}" if beside else f"; {run_dir.parent} holds no runs"
         raise UserError(

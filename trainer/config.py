@@ -140,7 +140,9 @@ class TrainerConfig:
     visuals_every: str | None = None  # likewise; None: with every evaluation; 0: never
     checkpoint_every: str = "1000"  # likewise: 10min
     keep: int = 2  # newest checkpoints kept
+    keep_best: str | None = None  # a metric's name (loss): the checkpoint of its best evaluation is kept, too
     eval_samples: int | None = None  # None: the whole validation split
+    eval_raw: bool = False  # beside the averaged weights evaluate those as trained, too: raw_loss, ...
     precision: Precision = Precision.auto
     device: DeviceKind = DeviceKind.auto
     strategy: Strategy = Strategy.auto

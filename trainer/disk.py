@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 
@@ -47,3 +48,24 @@ def sync_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def explain(error: OSError, final: Path, needed: int, kept: str | None) -> str:
+    """Why a checkpoint could not be written, and what to do.
+
+    Args:
+        final: the checkpoint.
+        needed: its size in bytes.
+        kept: name of an earlier one that is whole; None: there is none.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        folder = final.parent
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        return (
+            f"no space left for {final}: a checkpoint needs {needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free. "
+            f"{f'{kept} is still there' if kept else 'No earlier checkpoint exists'}. "
+            "Free some space, or lower trainer.keep, then start the same command again"
+        )
+    if error.errno == errno.ENOENT:
+        return f"cannot write {final}: {error.strerror}"
+    return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"

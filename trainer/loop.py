@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import budget, micro_batch, optim, plots, rehearsal, state
+from trainer import best, budget, micro_batch, optim, plots, rehearsal, state
 from trainer.config import Console, Strategy
 from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
@@ -179,7 +179,7 @@ class Trainer(Runtime):
         stopping = self.parallel.any(self.stop.requested or late)
         if stopping:
             self.asked_to_stop()
-        if self.due("checkpoint_every") or (stopping and self.saved != self.step):
+        if self.due("checkpoint_every") or self.best.unsaved or (stopping and self.saved != self.step):
             self.save()
         return stopping
 
@@ -225,14 +225,19 @@ class Trainer(Runtime):
         self.parallel.broadcast(b for module in self.networks.values() for b in module.buffers())
         if self.ema is not None:
             self.ema.copy_buffers()  # its copies follow: all processes evaluate what the checkpoint will hold
-        with self.evaluation_mode():
-            dataset, ctx = self.task.dataset("val", stage), self.context()
-            ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
-            loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
-            sums = self.task.evaluate(loader, ctx)
+        dataset, ctx = self.task.dataset("val", stage), self.context()
+        ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
+        found: dict[str, float] = {}
+        for averaged in (False, True) if self.settings.eval_raw and self.ema is not None else (True,):
+            with self.evaluation_mode(averaged):
+                loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
+                sums = self.task.evaluate(loader, ctx)
             if self.asked_to_stop():
                 return None
-            self.metrics = self.parallel.mean(sums)
+            prefix = "" if averaged else best.RAW
+            found |= {f"{prefix}{name}": value for name, value in self.parallel.mean(sums).items()}
+        self.metrics = dict(sorted(found.items(), key=lambda item: item[0].startswith(best.RAW)))
+        with self.evaluation_mode():
             if self.visuals_due():
                 self.mark("pictured")
                 if self.parallel.is_main:
@@ -256,6 +261,7 @@ class Trainer(Runtime):
             state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters, **facts})
         scores = ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
         self.logger.text(f"evaluation at step {self.step}: {scores}" + (f" ({note})" if note else ""))
+        self.best.offer(self.metrics, self.step)
         return self.metrics
 
     def log(self, samples: int) -> None:
@@ -323,8 +329,10 @@ class Trainer(Runtime):
         """A checkpoint of this boundary."""
         self.guard.settle()
         self.logger.flush()
+        self.checkpoints.best = self.best.step
         state.save_checkpoint(self)
         self.mark("saved")
+        self.best.unsaved = False
 
     def dry_run(self) -> str:
         """Shows configuration, parameters and stages, and returns the text. Writes nothing."""

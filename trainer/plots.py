@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,40 +86,87 @@ def write_curves(run_dir: Path, title: str = "") -> Path | None:
     Returns:
         The picture's path; None when there is nothing to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     records = read_records(run_dir / "metrics.jsonl")
     drawn = panels(records)
     if not drawn:
         return None
+    end = max(int(record.get("samples_seen", 0)) for record in records)
+    return draw(run_dir / "curves.png", drawn, title, stages=stage_starts(records), end=end)
+
+
+def draw(
+    path: Path,
+    drawn: Sequence[Panel],
+    title: str = "",
+    *,
+    stages: Sequence[tuple[int, str]] = (),
+    end: int | None = None,
+    curves: Sequence[str] | None = None,
+    legend: int = 24,
+) -> Path:
+    """Draws diagrams side by side into a PNG; at most ``MOST_PANELS`` of them, further ones are counted.
+
+    Args:
+        path: the picture.
+        drawn: what is drawn.
+        stages: (samples seen, name) where a stage begins.
+        end: samples seen at the right-hand side; None: where the last curve ends.
+        curves: names of curves that have one colour in all diagrams and one legend below them; None: every diagram has
+            its own.
+        legend: so many of them are named.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     omitted = len(drawn) - MOST_PANELS
     drawn = drawn[:MOST_PANELS]
+    if end is None:
+        end = max(across for panel in drawn for points in panel.curves.values() for across, _ in points)
     columns = min(COLUMNS, len(drawn))
     rows = -(-len(drawn) // columns)
-    width, height = 4.6 * columns, 2.7 * rows + 0.7
+    colours = dict(zip(curves, _colours(len(curves)), strict=True)) if curves else {}
+    lines = 0 if curves is None else min(len(curves), legend + 1)
+    width, height, below = 4.6 * columns, 2.7 * rows + 0.7 + 0.17 * lines, 0.17 * lines
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     # Margins in inches: matplotlib's own layouts take seconds.
-    figure.subplots_adjust(0.6 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.6 / height, wspace=0.18, hspace=0.32)
+    figure.subplots_adjust(
+        0.6 / width, (0.5 + below) / height, 1 - 0.15 / width, 1 - 0.6 / height, wspace=0.18, hspace=0.32
+    )
     more = f" ({omitted} further metrics: see metrics.jsonl)" if omitted > 0 else ""
     figure.suptitle(title + more, fontsize=11, y=1 - 0.12 / height, va="top")
-    stages = stage_starts(records)
-    end = max(int(record.get("samples_seen", 0)) for record in records)
     for index, panel in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw(axes, panel, stages)
+        _draw(axes, panel, stages, colours)
         if index >= len(drawn) - columns:
             axes.set_xlabel("samples seen", fontsize=8)
         axes.set_xlim(-0.02 * end, 1.02 * end)
-    path = run_dir / "curves.png"
-    temporary = path.with_name("curves.tmp.png")
+    if colours:
+        _name_curves(figure, colours, legend)
+    temporary = path.with_name(f"{path.stem}.tmp.png")
     figure.savefig(temporary, dpi=110)
     temporary.replace(path)
     return path
 
 
-def _draw(axes: Any, panel: Panel, stages: list[tuple[int, str]]) -> None:
+def _colours(count: int) -> list[Any]:
+    """As many colours as can be told apart; beyond ten, shades in order."""
+    from matplotlib import colormaps
+
+    few = colormaps["tab10"]
+    return [few(n) if count <= few.N else colormaps["viridis"](0.95 * n / (count - 1)) for n in range(count)]
+
+
+def _name_curves(figure: Any, colours: Mapping[str, Any], most: int) -> None:
+    from matplotlib.lines import Line2D
+
+    named = list(colours)[:most]
+    labels = [*named, *([f"and {len(colours) - most} more"] if len(colours) > most else [])]
+    handles = [Line2D([], [], color=colours.get(label, "none"), linewidth=2) for label in labels]
+    figure.legend(handles, labels, loc="lower left", fontsize=7, frameon=False, labelspacing=0.3)
+
+
+def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], colours: Mapping[str, Any]) -> None:
     from matplotlib.ticker import EngFormatter
 
     for start, name in stages:
@@ -131,14 +178,14 @@ def _draw(axes: Any, panel: Panel, stages: list[tuple[int, str]]) -> None:
     for name, points in panel.curves.items():
         across, up = zip(*points, strict=True)
         marker = "o" if panel.dots or len(points) < 3 else ""
-        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name)
+        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name, color=colours.get(name))
     values = [value for points in panel.curves.values() for _, value in points]
     if panel.logarithmic and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
-    last = "" if len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
+    last = "" if colours or len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
     axes.set_title(panel.title + last, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=7)
     axes.grid(True, linewidth=0.4, alpha=0.5)
-    if len(panel.curves) > 1:
+    if len(panel.curves) > 1 and not colours:
         axes.legend(fontsize=7, framealpha=0.7)

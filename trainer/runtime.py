@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import cadence, curriculum, durations, optim, rehearsal, schedules, setup, state
+from trainer.best import Best
 from trainer.cadence import Position
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
@@ -58,6 +59,8 @@ class Runtime:
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
         self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
+        raw = self.settings.eval_raw and self.ema is not None
+        self.best = Best(self.settings.keep_best, self.task.judged_by(), raw)
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
         self.step = self.samples_seen = 0
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
@@ -163,6 +166,10 @@ class Runtime:
         self.mark("saved")
         self.resumed_from = path
         self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
+        if self.best.step is not None and self.parallel.any(not self.checkpoints.has(self.best.step)):
+            self.logger.text(f"the best checkpoint (step {self.best.step}) is not here: the next one counts")
+            self.best.forget()
+        self.checkpoints.best = self.best.step
         for line in self.changed:
             self.logger.text(f"changed since the run began: {line}")
 
@@ -268,14 +275,14 @@ class Runtime:
         ctx.generator = seed_step(self.config.seed, self.parallel.rank, self.step, self.device)
 
     @contextmanager
-    def evaluation_mode(self) -> Iterator[None]:
-        """EMA weights in place, modules in eval mode, no gradients; everything as before afterwards."""
+    def evaluation_mode(self, averaged: bool = True) -> Iterator[None]:
+        """EMA weights in place where ``averaged``, modules in eval mode, no gradients; all as before afterwards."""
         modules = [part for module in self.networks.values() for part in module.modules()]
         training = [module.training for module in modules]
         for module in modules:
             module.training = False
         try:
-            with torch.no_grad(), nullcontext() if self.ema is None else self.ema.swapped():
+            with torch.no_grad(), nullcontext() if self.ema is None or not averaged else self.ema.swapped():
                 yield
         finally:
             for module, before in zip(modules, training, strict=True):

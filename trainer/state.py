@@ -41,6 +41,7 @@ def capture(trainer: Runtime) -> dict[str, Any]:
             name: optimizer_state(optimizer, trainer.parameters[name]) for name, optimizer in trainer.optimizers.items()
         },
         "scalers": trainer.precision.state_dict(),
+        "best": trainer.best.state_dict(),
         "window": trainer.window.state_dict(),
         **trainer.guard.state_dict(),
         "task": trainer.task.state_dict(),
@@ -70,6 +71,7 @@ def apply_plain(trainer: Runtime, state: Mapping[str, Any]) -> None:
     trainer.micro_batches = dict(state.get("micro_batches", {}))  # checkpoints of before have neither
     trainer.budget = dict(state.get("budget", {}))
     trainer.marks = {name: int(samples) for name, samples in state.get("marks", {}).items()}  # nor this
+    trainer.best.load_state_dict(state.get("best", {}))
     trainer.precision.load_state_dict(state["scalers"])
     trainer.window.load_state_dict(state["window"], trainer.parallel)
     trainer.guard.load_state_dict(state)

@@ -215,6 +215,10 @@ class Task(ABC):
     def on_stage(self, stage: Stage) -> None:
         """Called before the first batch of a stage, also after resuming into it."""
 
+    def judged_by(self) -> dict[str, bool]:
+        """Metrics of ``evaluate`` that ``trainer.keep_best`` may choose by, and whether larger is better."""
+        return {}
+
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         """Pictures (H, W, 3) and videos (T, H, W, 3), uint8, to be looked at. EMA weights are in place."""
         return {}

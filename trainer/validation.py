@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer import curriculum, schedules
+from trainer.checkpoint_files import pointed
 from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind, Precision, RunConfig, Strategy, TrainerConfig
 from trainer.schema import did_you_mean, show
 
@@ -91,7 +92,7 @@ def existing(key: str, path: str | None, needed_by: str | None = None, allowed: 
 
 def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
     found = at_least("trainer.eval_samples", trainer.eval_samples, 1) + at_least("trainer.threads", trainer.threads, 1)
-    if trainer.resume not in ("auto", "never") and not Path(trainer.resume).is_dir():
+    if trainer.resume not in ("auto", "never") and not pointed(Path(trainer.resume)).is_dir():
         near = did_you_mean(trainer.resume, ("auto", "never"))
         found.append(
             f"trainer.resume={trainer.resume}: no such checkpoint folder{near or ';'} "

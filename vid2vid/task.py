@@ -198,6 +198,9 @@ class Vid2VidTask(Task):
     def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
         return facts(self.config, *self._counts.tolist(), resolution=stage.resolution)
 
+    def judged_by(self) -> dict[str, bool]:
+        return {"psnr": True, "ssim": True, "l1": False, "warp_error": False}
+
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         return clip_visuals(self.generator, self.encoder, loader, ctx, self.config, self._row(ctx.stage).scales)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,8 @@ class SingleLabel(Skipping):
         sigmoid: whether logits were trained as independent yes-or-no questions. Probabilities are then sigmoids,
             normalised over the classes; otherwise softmax.
     """
+
+    SCORES: ClassVar = {"top1": True, "top5": True, "mean_per_class": True, "nll": False, "ece": False, "loss": False}
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", sigmoid: bool = False) -> None:
         super().__init__(device)
@@ -162,6 +165,8 @@ class MultiLabel(Skipping):
         num_classes: K.
         device: where counts are kept; scores, which mean average precision needs all of, go to the CPU.
     """
+
+    SCORES: ClassVar = {"map": True, "f1_micro": True, "f1_macro": True, "exact_match": True, "loss": False}
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
         self.num_classes, self.device = num_classes, torch.device(device)

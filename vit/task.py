@@ -134,6 +134,10 @@ class VitTask(Task):
         # Every process now knows the whole; rank 0 tells it, so that nothing is averaged twice.
         return {name: (value, 1.0) if ctx.rank == 0 else (0.0, 0.0) for name, value in counted.compute().items()}
 
+    def judged_by(self) -> dict[str, bool]:
+        found = (MultiLabel if self.info.multilabel else SingleLabel).SCORES
+        return {name: larger for name, larger in found.items() if name != "top5" or len(self.classes) > 5}
+
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         """``predictions``: held-out pictures, the wrong ones first; ``confusion``: the confusion matrix."""
         if self._seen is None or self._seen[0] != ctx.step:

@@ -185,7 +185,7 @@ def test_resume_from_a_run(tmp_path: Path, undisturbed: dict[str, dict[str, Any]
     run(tmp_path / "two", "rival", resume=str(tmp_path / "one"))
     end = outcome(tmp_path / "two")
     assert all(torch.equal(end[key], undisturbed["rival"][key]) for key in end if key.startswith(("weights", "ema")))
-    with pytest.raises(CheckpointError, match=rf"cannot resume from {tmp_path}: meta.json is missing"):
+    with pytest.raises(CheckpointError, match=rf"cannot resume from {tmp_path} is no run but a folder of 2 runs"):
         run(tmp_path / "three", "rival", resume=str(tmp_path))
 
 

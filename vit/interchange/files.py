@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import META, load_weights, read_meta
+from trainer.checkpoint_files import pointed
 from trainer.errors import CheckpointError
+from trainer.sweeps import several_runs
 from trainer.weights import read_safetensors
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
@@ -70,6 +72,7 @@ def open_content(path: Path) -> Content:
     Raises:
         CheckpointError: missing, damaged, of an unknown kind, or not loadable without executing code.
     """
+    path = pointed(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: give a run, a checkpoint or a weights file, or timm:NAME")
     if path.is_dir():
@@ -110,7 +113,8 @@ def _open_folder(path: Path) -> Content:
             p for p in path.iterdir() if p.suffix in (".safetensors", ".npz", ".pth", ".pt", ".bin")
         )
         if not found:
-            raise CheckpointError(f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}")
+            lacking = f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}"
+            raise CheckpointError(several_runs(path) or lacking)
         if found[0].name not in _WEIGHTS and len(found) > 1:
             raise CheckpointError(f"{path} holds {len(found)} weights files ({found[0].name}, ...): give one of them")
         content = _open_file(found[0])

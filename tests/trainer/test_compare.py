@@ -1,0 +1,157 @@
+"""Runs beside each other: the table's figures, the curves, folders of several runs by every command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from trainer.checkpoint import Checkpoints, load_weights
+from trainer.cli import CONFIGS, load_run
+from trainer.compare import as_text, differing, find_runs, panels, table, write
+from trainer.errors import CheckpointError, UserError
+from trainer.sweeps import runs_below, several_runs
+from vit.config import VitConfig
+from vit.interchange import read
+
+
+def make(folder: Path, lr: float, seed: int, done: bool = True, **more: Any) -> Path:
+    """A run of 40 steps that was evaluated twice; its speed is 10, 20, 30 and 40 samples/s."""
+    folder.mkdir(parents=True)
+    config = {"task": "toy", "name": folder.name, "seed": seed, "optim": {"main": {"lr": lr}}, "size": [2, 3], **more}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    records: list[dict[str, Any]] = []
+    for step in (10, 20, 30, 40):
+        records.append({"step": step, "samples_seen": 2 * step, "losses": {"main/class": lr * step, "top1": 0.5},
+                        "lr": {"main": lr}, "samples_per_s": float(step)})  # fmt: skip
+        if step % 20 == 0:
+            records.append({"step": step, "samples_seen": 2 * step, "eval": {"top1": lr + step / 100, "bad": None}})
+    lines = [json.dumps(record) for record in records]
+    (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"cut off']))
+    if done:
+        (folder / "done.json").write_text("{}")
+    return folder
+
+
+def sweep(root: Path) -> Path:
+    for seed in (10, 2):
+        for lr in (0.1, 0.01):
+            make(root / f"lr={lr},seed={seed}", lr, seed, done=(lr, seed) != (0.1, 2))
+    return root
+
+
+def test_the_table_has_what_differs_and_what_came_out(tmp_path: Path) -> None:
+    runs = find_runs([sweep(tmp_path / "s")])
+    assert differing(runs) == ["seed", "optim.main.lr"]
+    assert table(runs) == [
+        ["run", "seed", "optim.main.lr", "ended", "top1", "samples/s"],
+        ["lr=0.01,seed=2", "2", "0.01", "done", "0.41", "35"],
+        ["lr=0.01,seed=10", "10", "0.01", "done", "0.41", "35"],
+        ["lr=0.1,seed=2", "2", "0.1", "step 40", "0.5", "35"],
+        ["lr=0.1,seed=10", "10", "0.1", "done", "0.5", "35"],
+    ]
+
+
+def test_runs_of_other_tasks_share_what_they_share(tmp_path: Path) -> None:
+    one = make(tmp_path / "a" / "run", 0.1, 0, only_here=1)
+    other = make(tmp_path / "b" / "run", 0.1, 1, other=[1, 2])
+    assert differing(find_runs([one, other, one])) == ["seed", "only_here", "other"]
+    (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("toy", "ball"))
+    runs = find_runs([one, other])
+    assert differing(runs) == ["task", "seed"]
+    assert [row[0] for row in table(runs)] == ["run", "a/run", "b/run"]
+
+
+def test_a_wide_table_lies_on_its_side() -> None:
+    rows = [["run", *(f"metric {n}" for n in range(9))], ["a", *"123456789"], ["b", *"abcdefghi"]]
+    wide = as_text(rows, 200).splitlines()
+    assert len(wide) == 3 and wide[1].split() == ["a", *"123456789"]
+    tall = as_text(rows, 60).splitlines()
+    assert len(tall) == 10 and tall[0].split() == ["run", "a", "b"] and tall[9].split() == ["metric", "8", "9", "i"]
+    assert max(map(len, as_text([["run", "x"], ["a", "y" * 500]]).splitlines())) < 60
+
+
+def test_every_measure_has_a_diagram_and_every_run_a_curve(tmp_path: Path) -> None:
+    runs = find_runs([sweep(tmp_path / "s")])
+    found = panels(runs)
+    titles = ["validation: top1", "losses: main: class", "while training: top1", "learning rate: main"]
+    assert [panel.title for panel in found] == titles
+    assert list(found[0].curves) == [row[0] for row in table(runs)[1:]]
+    assert found[0].curves["lr=0.1,seed=2"] == [(40, 0.1 + 0.2), (80, 0.1 + 0.4)]
+    paths = write(runs, tmp_path / "out")
+    assert [path.name for path in paths] == ["compare.csv", "compare.png"]
+    with Image.open(paths[1]) as picture:
+        assert picture.width > 1400 and picture.height > 600
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20) or []}
+    assert {(31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40)} <= colours
+    assert list(csv.reader(paths[0].read_text().splitlines())) == table(runs)
+    assert [path.name for path in write(runs, tmp_path / "none", picture=False)] == ["compare.csv"]
+
+
+def test_many_runs_have_shades(tmp_path: Path) -> None:
+    for seed in range(30):
+        make(tmp_path / "s" / f"seed={seed}", 0.1, seed)
+    (picture,) = [path for path in write(find_runs([tmp_path / "s"]), tmp_path) if path.suffix == ".png"]
+    with Image.open(picture) as drawn:
+        assert drawn.height < 2000
+
+
+def script(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["compare.py", *words])
+    try:
+        runpy.run_path(str(CONFIGS.parent / "scripts" / "compare.py"), run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(tmp_path / "runs" / "s")
+    make(tmp_path / "runs" / "a", 0.1, 0)
+    monkeypatch.chdir(tmp_path)
+    assert script(monkeypatch, "runs/s") == 0
+    shown = capsys.readouterr().out
+    assert "lr=0.01,seed=10" in shown and "written: runs/s/compare.csv, runs/s/compare.png" in shown
+    assert script(monkeypatch, "runs/s/lr=0.1,seed=2", "run=runs/a", "out=here") == 0
+    shown = capsys.readouterr().out
+    assert "s/lr=0.1,seed=2" in shown and (tmp_path / "here" / "compare.png").is_file()
+    for words, message in [
+        (["runs/b", "runs/a"], "runs/b is neither a run nor a folder of runs; did you mean 'runs/a'?"),
+        (["runs/a"], "one run (runs/a) has nothing to be compared with"),
+        (["runs/a", "runs/s", "--curves"], "--curves: give runs"),
+    ]:
+        assert script(monkeypatch, *words) == 2
+        assert message in capsys.readouterr().err
+
+
+# A folder of several runs where one run is wanted
+
+
+def test_runs_of_a_folder_in_natural_order(tmp_path: Path) -> None:
+    root = sweep(tmp_path / "s")
+    expected = ["lr=0.01,seed=2", "lr=0.01,seed=10", "lr=0.1,seed=2", "lr=0.1,seed=10"]
+    assert [path.name for path in runs_below(root)] == expected
+    assert runs_below(root / expected[0]) == [] == runs_below(tmp_path / "nothing") == runs_below(root / "config.yaml")
+    assert [path.name for path in runs_below(tmp_path)] == expected  # a level deeper
+    assert several_runs(root / expected[0]) is None
+
+
+def test_whatever_wants_a_run_names_those_of_a_folder(tmp_path: Path) -> None:
+    root = sweep(tmp_path / "s")
+    asked = [
+        (UserError, lambda: load_run(root, {"vit": VitConfig})),
+        (CheckpointError, lambda: load_weights(root)),
+        (CheckpointError, lambda: Checkpoints(tmp_path / "new").to_resume(str(root))),
+        (CheckpointError, lambda: read(root)),
+    ]
+    for kind, ask in asked:
+        with pytest.raises(kind, match="is no run but a folder of 4 runs; give one of them:") as caught:
+            ask()
+        assert f"\n  {root / 'lr=0.1,seed=10'}" in str(caught.value) and "did you mean" not in str(caught.value)

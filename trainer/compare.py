@@ -1,0 +1,172 @@
+"""Runs beside each other: one table of what differs and what came out, one picture of their curves. Needs no torch.
+
+Everything is read from what runs wrote: ``config.yaml``, ``metrics.jsonl``, ``done.json``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer import plots
+from trainer.configuration import flatten, load_yaml
+from trainer.errors import UserError
+from trainer.schema import did_you_mean, show
+from trainer.sweeps import runs_below
+
+TABLE, PICTURE = "compare.csv", "compare.png"
+LEGEND = 24  # runs that the picture names
+CELL = 48  # characters of a cell that are printed
+_SCORES = "validation: "
+_ORDER = (_SCORES, "losses: ", "while training", "learning rate", "gradient norm")  # of diagrams
+
+
+@dataclass
+class RunRecord:
+    """What a run left.
+
+    Attributes:
+        path: its folder.
+        settings: key to value, flat.
+        records: of ``metrics.jsonl``.
+        ended: done, or the step that it has come to.
+        metrics: of its last evaluation while training.
+        speed: samples a second, the median of the later half of its records; None where it has none.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    records: list[dict[str, Any]]
+    ended: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    speed: float | None = None
+
+
+def read_run(path: Path) -> RunRecord:
+    """A run as its folder tells it.
+
+    Raises:
+        UserError: its ``config.yaml`` cannot be read.
+    """
+    settings = flatten(load_yaml(path / "config.yaml"))
+    metrics_file = path / "metrics.jsonl"
+    records = plots.read_records(metrics_file) if metrics_file.is_file() else []
+    evaluations = [record for record in records if isinstance(record.get("eval"), Mapping)]
+    trained = [float(record["samples_per_s"]) for record in records if record.get("samples_per_s")]
+    step = max((int(record.get("step", 0)) for record in records), default=0)
+    return RunRecord(
+        path,
+        settings,
+        records,
+        "done" if (path / "done.json").is_file() else f"step {step}",
+        {name: float(v) for name, v in evaluations[-1]["eval"].items() if v is not None} if evaluations else {},
+        statistics.median(trained[len(trained) // 2 :]) if trained else None,
+    )
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:
+    """The runs that paths mean: runs themselves, and all runs of a sweep's folder. Each once.
+
+    Raises:
+        UserError: a path is neither, or there are fewer than two runs in all.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        below = [path] if (path / "config.yaml").is_file() else runs_below(path)
+        if not below:
+            beside = sorted(str(other.parent) for other in path.parent.glob("*/config.yaml"))
+            raise UserError(f"{path} is neither a run nor a folder of runs{did_you_mean(str(path), beside)}")
+        found.update(dict.fromkeys(below))
+    if len(found) < 2:
+        raise UserError(f"one run ({next(iter(found), 'none')}) has nothing to be compared with: give two, or a sweep")
+    return [read_run(path) for path in found]
+
+
+def differing(runs: Sequence[RunRecord]) -> list[str]:
+    """Keys that not all runs have the same value of, the name of the run apart.
+
+    Of runs of different tasks only what all of them have: their own keys would fill pages.
+    """
+    keys = list(dict.fromkeys(key for run in runs for key in run.settings if key != "name"))
+    if len({run.settings.get("task") for run in runs}) > 1:
+        keys = [key for key in keys if all(key in run.settings for run in runs)]
+    return [key for key in keys if len({show(run.settings.get(key, "-")) for run in runs}) > 1]
+
+
+def table(runs: Sequence[RunRecord]) -> list[list[str]]:
+    """Rows of cells, a heading first, then a row for every run: what differs, how far it is, metrics, samples/s."""
+    keys = differing(runs)
+    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    rows = [["run", *keys, "ended", *metrics, "samples/s"]]
+    for run, name in zip(runs, names(runs), strict=True):
+        settings = [show(run.settings[key]) if key in run.settings else "-" for key in keys]
+        scores = [f"{run.metrics[metric]:.4g}" if metric in run.metrics else "-" for metric in metrics]
+        rows.append([name, *settings, run.ended, *scores, "-" if run.speed is None else f"{run.speed:.4g}"])
+    return rows
+
+
+def names(runs: Sequence[RunRecord]) -> list[str]:
+    """What tells the runs' folders apart: their paths below the folder that all of them share."""
+    shared = os.path.commonpath([run.path.resolve().parent for run in runs])
+    return [run.path.resolve().relative_to(shared).as_posix() for run in runs]
+
+
+def as_text(rows: Sequence[Sequence[str]], width: int = 120) -> str:
+    """A table in columns, on its side where it is too wide otherwise.
+
+    Args:
+        width: of the page, in characters; a table that is wider both ways is printed in its narrower one.
+    """
+    short = [[cell if len(cell) <= CELL else f"{cell[: CELL - 3]}..." for cell in row] for row in rows]
+    sides = [short, [list(column) for column in zip(*short, strict=True)]]
+    widths = [sum(_columns(side)) + 2 * len(side[0]) - 2 for side in sides]
+    chosen = sides[0] if widths[0] <= max(width, widths[1]) else sides[1]
+    columns = _columns(chosen)
+    lines = []
+    for row in chosen:
+        cells = [row[0].ljust(columns[0]), *(cell.rjust(size) for cell, size in zip(row[1:], columns[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def panels(runs: Sequence[RunRecord]) -> list[plots.Panel]:
+    """The diagrams, one for every measure, a curve for every run that has it; scores first."""
+    found: dict[str, plots.Panel] = {}
+    for run, name in zip(runs, names(runs), strict=True):
+        for panel in plots.panels(run.records):
+            for curve, points in panel.curves.items():
+                title = panel.title if panel.title == f"{_SCORES}{curve}" else f"{panel.title}: {curve}"
+                drawn = found.setdefault(title, plots.Panel(title, dots=panel.dots, logarithmic=panel.logarithmic))
+                drawn.curves[name] = points
+    return sorted(
+        found.values(), key=lambda panel: next(n for n, start in enumerate(_ORDER) if panel.title.startswith(start))
+    )
+
+
+def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list[Path]:
+    """Writes ``compare.csv`` and ``compare.png``.
+
+    Returns:
+        The files written; no picture where there is nothing to draw.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table(runs))
+    written = [folder / TABLE]
+    written[0].write_text(text.getvalue(), encoding="utf-8")
+    drawn = panels(runs) if picture else []
+    if drawn:
+        title = f"{len(runs)} runs of {os.path.commonpath([run.path.parent for run in runs]) or '.'}"
+        plots.draw(folder / PICTURE, drawn, title, curves=names(runs), legend=LEGEND)
+        written.append(folder / PICTURE)
+    return written

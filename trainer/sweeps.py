@@ -1,0 +1,38 @@
+"""Folders of several runs: which runs are in one, and what to say to who gives it in place of a run. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CONFIG = "config.yaml"
+_DEPTH = 3  # folders between a sweep's and its runs', at most
+_NAMED = 12
+
+
+def runs_below(folder: str | Path) -> list[Path]:
+    """The runs in a folder that is none itself, in natural order (seed=2 before seed=10); those of the upper levels."""
+    folder = Path(folder)
+    if not folder.is_dir() or (folder / CONFIG).is_file():
+        return []
+    for depth in range(1, _DEPTH + 1):
+        found = [path.parent for path in folder.glob("/".join(["*"] * depth + [CONFIG]))]
+        if found:
+            return sorted(found, key=lambda path: (_natural(str(path)), str(path)))
+    return []
+
+
+def several_runs(folder: str | Path) -> str | None:
+    """What a folder of several runs is, and which ones, for an error about it; None for any other path."""
+    found = runs_below(folder)
+    if not found:
+        return None
+    shown = "".join(f"\n  {path}" for path in found[:_NAMED])
+    more = f"\n  and {len(found) - _NAMED} more" if found[_NAMED:] else ""
+    runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
+    return f"{folder} is no run but a folder of {runs}; give one of them:{shown}{more}"
+
+
+def _natural(text: str) -> list[tuple[int, float, str]]:
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return [(0, float(part), "") if number % 2 else (1, 0.0, part) for number, part in enumerate(parts) if part]

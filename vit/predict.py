@@ -1,0 +1,282 @@
+"""What a trained classifier says of pictures without labels: probabilities of classes, or features.
+
+``load_predictor`` takes a run, a weights file or a model of timm; ``predict`` streams batches of pictures through it;
+``vit.prediction_files`` writes what comes out.
+
+Shapes: B pictures, C channels, H x W pixels, K classes, D features.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.cli import CONFIGS, load_run
+from trainer.data import DevicePrefetcher, make_eval_loader
+from trainer.errors import CheckpointError, ConfigError, DataError, UserError
+from trainer.memory import is_out_of_memory
+from trainer.overrides import apply_overrides
+from vit.build import load_run_model, load_weights_model
+from vit.config import ClassWeights, VitConfig
+from vit.data.decode import BadFileError, decode, read_bytes
+from vit.data.transforms import EvalTransform
+from vit.data.unlabelled import Listed
+from vit.loaded import compute
+from vit.losses import Criterion
+from vit.metrics import log_probabilities
+from vit.mixing import normalise
+from vit.preprocessing import from_plain
+
+BATCH = 64
+SCHEMAS = {"vit": VitConfig}
+_READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
+Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
+
+
+@dataclass
+class Predictor:
+    """A classifier with everything that decides what it says of a picture.
+
+    Attributes:
+        model: (B, C, H, W) -> logits (B, K), in eval mode on ``device``.
+        transform: a decoded picture to the network's size.
+        mean, std: input normalisation per channel, on a scale of 0..1; as many as pictures are to have channels.
+        classes: K names; none where the network has no head.
+        device, amp: where and in which precision to compute.
+        sigmoid: whether every class is a yes-or-no question of its own (else one choice: softmax).
+        multilabel: whether any number of them may be true; probabilities are then not normalised over the classes.
+        separator: what stands between several labels of one picture.
+        lines: which weights these are, and what else the user should know.
+    """
+
+    model: nn.Module
+    transform: EvalTransform
+    mean: list[float]
+    std: list[float]
+    classes: list[str]
+    device: torch.device
+    amp: Callable[[], AbstractContextManager[Any]]
+    sigmoid: bool = False
+    multilabel: bool = False
+    separator: str = " "
+    lines: list[str] = field(default_factory=list)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to probabilities (B, K) fp32."""
+        with self.amp():
+            logits = self.model(normalise(images.to(self.device), self.mean, self.std))
+        if self.multilabel:
+            return logits.float().sigmoid()
+        return log_probabilities(logits, self.sigmoid).exp()
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to what the head reads, (B, D) fp32."""
+        with self.amp():
+            found = self.model.representation(normalise(images.to(self.device), self.mean, self.std))  # pyright: ignore[reportCallIssue]
+        return found.float()
+
+
+def load_predictor(
+    run: str | None = None,
+    weights: str | None = None,
+    name: str | None = None,
+    checkpoint: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Predictor:
+    """The classifier of a run, with its averaged weights where it has them, or of published weights.
+
+    Neither needs the data that it was trained on.
+
+    Args:
+        run: run directory; or
+        weights: a file or folder that ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
+        name: timm's name of the model in the file; None: a plain ViT.
+        checkpoint: of the run, by name, or a path; None: the newest.
+        overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training.
+
+    Raises:
+        ConfigError: not one of run and weights, other overrides, or a size that the network cannot take.
+        UserError: no such run. CheckpointError: weights that cannot be had, read or used.
+    """
+    if (run is None) == (weights is None):
+        raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
+    asked = {word.partition("=")[0].lstrip("+") for word in overrides}
+    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ]
+    if foreign:
+        raise ConfigError(
+            [f"{key}: has no part in predictions; trainer.*, augment.eval_* and resolution have" for key in foreign]
+        )
+    if run is not None:
+        if name is not None:
+            raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
+        model, stored, meta = load_run_model(run, checkpoint)
+        config: VitConfig = load_run(run, SCHEMAS, overrides)
+        if "resolution" not in asked and meta.get("resolution"):
+            config = replace(config, resolution=list(meta["resolution"]))
+        averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "weights"
+        lines = [f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"]
+    else:
+        if checkpoint is not None:
+            raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
+        model, meta = load_weights_model(str(weights), name)
+        config = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
+        config, lines = _as_told(config, meta, asked)
+        lines = [f"weights of {meta['weights']}", *lines]
+    device, amp = compute(config)
+    height, width = config.resolution
+    transform = EvalTransform(config.augment, (height, width))
+    predictor = Predictor(model.to(device), transform, list(meta["mean"]), list(meta["std"]), [], device, amp)
+    outputs = _outputs(predictor)
+    predictor.classes, more = _named(meta.get("classes"), outputs)
+    predictor.lines = [*lines, *more]
+    predictor.multilabel = run is not None and config.data.multilabel
+    predictor.separator = config.data.csv_separator
+    plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
+    predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
+    return predictor
+
+
+def _as_told(config: VitConfig, meta: dict[str, Any], asked: set[str]) -> tuple[VitConfig, list[str]]:
+    """The configuration with the preparation that published weights tell of; and lines for the user."""
+    if "resolution" not in asked:
+        config = replace(config, resolution=list(meta["resolution"]))
+    found = from_plain(meta)
+    augment, lines = found.into(config.augment, asked), []
+    if found.interpolation and "augment.eval_interpolation" not in asked:
+        kind = augment.eval_interpolation.name
+        if found.interpolation != kind:
+            lines.append(
+                f"warning: it was trained with {found.interpolation} interpolation, which is not had: {kind} here"
+            )
+    return replace(config, augment=augment), lines
+
+
+@torch.inference_mode()
+def _outputs(predictor: Predictor) -> int:
+    """K, by one grey picture: a size that the network cannot take is told before any file is read."""
+    height, width = predictor.transform.resolution
+    grey = torch.zeros(1, len(predictor.mean), height, width, device=predictor.device)
+    try:
+        return int(predictor.model(grey).shape[-1])
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise ConfigError(
+            f"resolution=[{height},{width}]: the network cannot take pictures of this size ({reason})"
+        ) from error
+
+
+def _named(told: Sequence[str] | None, outputs: int) -> tuple[list[str], list[str]]:
+    """Names of the head's classes, and where they are from."""
+    if told is not None and len(told) == outputs:
+        return list(told), []
+    if told:
+        raise CheckpointError(f"the weights name {len(told)} classes, their head has {outputs}")
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": outputs})
+    if subset is not None:
+        info = ImageNetInfo(subset)
+        names = [f"{n} {words}" for n, words in zip(info.label_names(), info.label_descriptions(), strict=True)]
+        return names, [f"the weights name no classes; {outputs} are taken to be those of {subset} in their usual order"]
+    return [str(k) for k in range(outputs)], [f"the weights name no classes: they are called 0 to {outputs - 1}"]
+
+
+class UnlabelledPictures:
+    """Pictures as a data set (`trainer.task.SampleDataset`): ``image`` uint8 (C, H, W), ``index``, and ``bad``.
+
+    ``bad`` is why a picture cannot be used, else empty; its ``image`` is black then.
+    """
+
+    def __init__(self, files: Sequence[os.PathLike[str]], transform: EvalTransform, channels: int) -> None:
+        self.files, self.transform, self.channels = files, transform, channels
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Sample ``index``; nothing of it is random."""
+        file = self.files[index]
+        try:
+            image, bad = self.transform(decode(read_bytes(str(file)), str(file), self.channels)), ""
+        except BadFileError as error:
+            image = torch.zeros(self.channels, *self.transform.resolution, dtype=torch.uint8)
+            bad = str(error).partition(" Replace it")[0].partition(". Convert it")[0].removeprefix(f"{file}: ")
+        return {"image": image, "index": index, "bad": bad}
+
+
+@dataclass
+class Answers:
+    """What came out for some pictures.
+
+    Attributes:
+        indices: of the pictures, ascending; those that could not be used are not among them.
+        values: float32 (B, K) probabilities, or (B, D) features, on the CPU.
+        bad: why others could not be used, by index.
+    """
+
+    indices: list[int]
+    values: np.ndarray
+    bad: dict[int, str]
+
+
+def predict(
+    predictor: Predictor,
+    listed: Listed,
+    *,
+    features: bool = False,
+    batch: int = BATCH,
+    workers: int | None = None,
+    wrap: Wrap = lambda batches: batches,
+) -> Iterator[Answers]:
+    """Looks at all pictures, in order, batch by batch.
+
+    Args:
+        features: give what the head reads instead of probabilities.
+        batch: pictures at a time.
+        workers: processes that decode; None: a core each on a GPU, half of them where the network needs them too.
+        wrap: around the batches, to show progress.
+
+    Raises:
+        ConfigError: ``batch`` below 1. UserError: memory does not suffice. DataError: no picture could be used.
+    """
+    if batch < 1 or (workers is not None and workers < 0):
+        raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
+    pictures = UnlabelledPictures(listed.files, predictor.transform, len(predictor.mean))
+    workers = reading_processes(predictor.device, len(pictures), batch) if workers is None else workers
+    loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.device)
+    answer = predictor.features if features else predictor.probabilities
+    used, first = 0, None
+    for samples in wrap(DevicePrefetcher(loader, predictor.device)):
+        real = (samples["weight"] > 0).tolist()
+        why = [text for text, own in zip(samples["bad"], real, strict=True) if own]
+        indices = [index for index, own in zip(samples["index"].tolist(), real, strict=True) if own]
+        good = [place for place, text in enumerate(why) if not text]
+        try:
+            values = answer(samples["image"][: len(why)]).cpu().numpy()[good]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"batch={batch}: memory does not suffice; try batch={max(1, batch // 4)}") from error
+        bad = {index: text for index, text in zip(indices, why, strict=True) if text}
+        first = first or next(((listed.names[index], text) for index, text in bad.items()), None)
+        used += len(good)
+        yield Answers([indices[place] for place in good], values, bad)
+    if not used and first is not None:
+        raise DataError(f"none of {len(pictures)} pictures can be used; first {first[0]}: {first[1]}")
+
+
+def reading_processes(device: torch.device, pictures: int, batch: int) -> int:
+    """How many processes decode: none for a batch or two; else a core each on a GPU, half of the cores on a CPU."""
+    if pictures <= 2 * batch:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(1, cores if device.type == "cuda" else cores // 2), -(-pictures // batch))
