@@ -123,6 +123,8 @@ def _add_configs(content: Content, folder: Path) -> None:
     for attribute, name in files.items():
         if (folder / name).exists():
             setattr(content, attribute, _read_json(folder / name))
+    if not content.preprocessor and (folder / "processor_config.json").exists():  # beside that of texts
+        content.preprocessor = _read_json(folder / "processor_config.json").get("image_processor") or {}
 
 
 def _open_file(path: Path) -> Content:
