@@ -13,6 +13,7 @@ from made_classifier import make_run, mu_config
 from PIL import Image
 from test_evaluate_vit import run_script
 
+from vit.build import load_run_model
 from vit.evaluation import own_batch
 from vit.interchange import convert, write
 from vit.loaded import load_file, load_trained
@@ -81,6 +82,8 @@ def test_a_run_that_squashes_hands_it_on(tmp_path: Path) -> None:
     make_run(tmp_path / "run", mu_config(*words))
     for _ in convert(tmp_path / "run", tmp_path / "a.safetensors", "safetensors"):
         pass
+    _, _, meta = load_run_model(tmp_path / "run")  # what export.py writes beside the graph
+    assert (meta["crop"], meta["crop_ratio"], meta["interpolation"]) == ("squash", 1.0, "bicubic")
     for source in (tmp_path / "run", tmp_path / "a.safetensors"):
         loaded = load_file(str(source), mu_config())
         assert loaded.transform_line.startswith("resized to 16x16 (bicubic)")
