@@ -5,7 +5,8 @@ Of a video model, anything but the run's own validation clips goes to a file of 
 A classifier: accuracy, calibration and a table per class; on request what its frozen features are worth.
 python scripts/evaluate.py run=runs/first
 python scripts/evaluate.py run=runs/first data=digits fewshot=1,5,10,25 knn=20 probe=true
-python scripts/evaluate.py model=vit_b16 weights=timm:vit_base_patch16_224 data=imagenet data.root=PATH
+python scripts/evaluate.py weights=timm:vit_base_patch16_224 data=imagenet data.root=PATH
+python scripts/evaluate.py weights=FILE|FOLDER data=imagefolder data.root=PATH   # name=resnet50: of timm, not told
 
 A video model: clips generated freely, beside the real video.
 python scripts/evaluate.py run=runs/demo
@@ -56,8 +57,10 @@ class Arguments:
 @dataclass
 class ClassifierArguments:
     run: str | None = None  # run directory, such as runs/first; or model= and weights=
-    model: str | None = None  # without a run: what train.py's model= takes
-    weights: str | None = None  # without a run: a file, a checkpoint or timm:NAME
+    weights: str | None = None  # without a run: a file, a folder, a checkpoint or timm:NAME
+    name: str | None = None  # timm's name of the model in the weights file; null: as it tells, or a plain ViT
+    model: str | None = None  # instead of what the weights tell: as train.py's model=, with model.*
+    batch: str = "auto"  # pictures at a time; auto: what the device takes
     split: Split = Split.val  # which part of the data
     samples: int | None = None  # at most so many pictures; null: all
     checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
@@ -84,18 +87,27 @@ def main() -> None:
 
 def evaluate_classifier(arguments: ClassifierArguments) -> None:
     from vit.evaluation import evaluate, parse_shots, write
-    from vit.loaded import load_foreign, load_trained
+    from vit.loaded import load_file, load_foreign, load_trained
     from vit.report import format_scores
 
     shots = parse_shots(arguments.fewshot)
+    batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
+    if batch == 0:
+        raise ConfigError(f"batch={arguments.batch}: must be a number of pictures of at least 1, or auto")
     if arguments.run is not None:
         if arguments.model or arguments.weights:
             raise ConfigError("run= is given, so are model= or weights=: a run has both (checkpoint= picks another)")
         loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides)
         out = Path(arguments.out or arguments.run)
     else:
-        loaded = load_foreign(_composed(arguments), [word.partition("=")[0] for word in arguments.overrides])
-        out = Path(arguments.out or f"runs/{arguments.model}-eval")
+        asked = [word.partition("=")[0] for word in arguments.overrides]
+        weights, config = str(arguments.weights), _composed(arguments)
+        if arguments.model is not None:
+            loaded = load_foreign(config, asked)
+        else:
+            loaded = load_file(weights, config, asked, arguments.name)
+        called = arguments.model or arguments.name or Path(weights.removeprefix("timm:")).stem
+        out = Path(arguments.out or f"runs/{called}-eval")
     for line in (loaded.weights_line, *loaded.notes, *loaded.info.notes):
         print(line)
     result = evaluate(
@@ -105,6 +117,7 @@ def evaluate_classifier(arguments: ClassifierArguments) -> None:
         shots=shots,
         neighbours=arguments.knn,
         probe=arguments.probe,
+        batch=batch,
         wrap=lambda loader, what: progress(loader, "batch", what),
     )
     for line in result.lines:
@@ -115,15 +128,24 @@ def evaluate_classifier(arguments: ClassifierArguments) -> None:
 
 
 def _composed(arguments: ClassifierArguments) -> VitConfig:
-    if arguments.model is None or arguments.weights is None:
-        raise UserError("give run=runs/NAME, or model=NAME and weights=PATH|timm:NAME (see --help)")
-    words = [f"model={arguments.model}", f"model.weights={arguments.weights}", *arguments.overrides]
-    config = compose(words, SCHEMAS)
+    if arguments.weights is None:
+        raise UserError("give run=runs/NAME, or weights=PATH|timm:NAME (see --help)")
+    if arguments.model is not None and arguments.name is not None:
+        raise ConfigError("model= and name= are given: name= is for weights without model= (there: model.name=)")
+    odd = [word for word in arguments.overrides if word.startswith("model.") and arguments.model is None]
+    if odd:
+        raise ConfigError(f"{odd[0]}: the weights tell the model; to say otherwise give model=NAME too, like vit_b16")
+    config = compose([f"model={arguments.model or 'vit_b16'}", *arguments.overrides], SCHEMAS)
     if not isinstance(config, VitConfig):
         raise ConfigError(f"model={arguments.model} is no classifier; it is evaluated from its run: run=runs/NAME")
-    from vit.validate import validate
+    from vit.validate import checkpoint_problems, validate
 
-    validate(config)
+    problems = checkpoint_problems("weights", arguments.weights)
+    if problems:
+        raise ConfigError(problems)
+    if arguments.model is not None:
+        config.model.weights = arguments.weights  # not as a word of Hydra's: a file's name may have = and , in it
+        validate(config)
     return config
 
 

@@ -69,6 +69,8 @@ def main() -> None:
         model, meta = load_weights_model(str(arguments.weights), arguments.name, (size[0], size[1]) if size else None)
         native = meta["resolution"]
     print(f"weights of {meta['weights']}")
+    for line in meta.get("notes", ()):
+        print(line)
     height, width = size or native
     written = export.export_model(
         model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
-            f"{path} cannot be loaded safely ({_first_line(error)}): give a state dict of plain tensors "
+            f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
             "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
         ) from error
     for key in ("state_dict", "model", "params"):
@@ -59,6 +60,21 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
         raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
     return {str(name): tensor for name, tensor in data.items()}
+
+
+def unsafe_reason(error: Exception) -> str:
+    """What torch says, in words that help here: its own advice is to execute the file."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    strange = re.search(r"GLOBAL ([\w.]+)", text)
+    if strange and strange[1].startswith("numpy"):
+        return f"it holds arrays of numpy, {strange[1]}"
+    if strange:
+        return f"it holds objects of {strange[1]}, not tensors alone"
+    if "TorchScript" in text:
+        return "it is a TorchScript archive, a program"
+    if isinstance(error, EOFError) or "PytorchStreamReader" in text or "pickle data was truncated" in text:
+        return "it is damaged or cut short"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:120]
 
 
 def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint") -> None:
@@ -89,10 +105,6 @@ def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], 
             lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
     lines.append("Use the model settings it was trained with (config.yaml of its run), or another name= to start anew")
     raise CheckpointError("\n".join(lines))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,17 +147,20 @@ def load_weights_model(
 
     Args:
         source: what ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
-        name: timm's name of the model whose weights the file holds; None: a plain ViT.
+        name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
         resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
 
     Returns:
         As ``load_run_model`` without a configuration; meta has ``mean``, ``std``, ``classes`` (None: not told),
-        ``resolution``, ``weights``, and how pictures are prepared (``vit.preprocessing.Preprocessing.plain``).
+        ``resolution``, ``weights``, ``notes`` (lines for the user), and how pictures are prepared
+        (``vit.preprocessing.Preprocessing.plain``).
 
     Raises:
         CheckpointError: the file cannot be read or does not fit.
     """
     with torch.random.fork_rng(devices=[]):
+        if name is None and not source.startswith("timm:"):
+            name = timm_name(source)
         if name is not None or source.startswith("timm:"):
             from vit.timm_models import load_timm
 
@@ -165,6 +169,23 @@ def load_weights_model(
             model, meta = _load_plain(source, resolution)
     model.eval().requires_grad_(False)
     return model, {**meta, "weights": source}
+
+
+def timm_name(source: str) -> str | None:
+    """timm's name of the model that a folder in its hub format holds, where that is no plain ViT."""
+    path = Path(source).expanduser()
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        told = json.loads(config.read_text()).get("architecture")
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever reads the folder says what is wrong with it
+    if not isinstance(told, str):
+        return None
+    from timm.models import is_model, is_model_in_modules
+
+    return told if is_model(told) and not is_model_in_modules(told, {"vision_transformer", "deit"}) else None
 
 
 def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer, dict[str, Any]]:
@@ -181,8 +202,9 @@ def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer
     model.load_state_dict(state, strict=False)
     from vit.timm_models import told
 
+    notes = {"notes": report.lines()}
     found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
-    return model, told(found, arch.in_channels, arch.image_size, report.classes)
+    return model, {**told(found, arch.in_channels, arch.image_size, report.classes), **notes}
 
 
 def _construct(

@@ -264,8 +264,9 @@ class LossConfig:
 @dataclass
 class DistillConfig:
     mode: Distill = Distill.none
-    teacher: str | None = None  # a run, a checkpoint, a file (with teacher_name) or timm:NAME
-    teacher_name: str | None = None  # timm name of a bare weights file's model; None: one of our ViTs
+    teacher: str | None = None  # all that model.weights takes: a run, a checkpoint, a file, a folder or timm:NAME
+    teacher_name: str | None = None  # timm name of a bare weights file's model; None: as it tells, or a plain ViT
+    class_map: str | None = None  # a file that maps the teacher's classes to those of the data, as data.class_map
     alpha: float = 0.5  # share of the distillation loss
     temperature: float = 1.0
 

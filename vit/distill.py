@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.errors import CheckpointError, ConfigError
-from trainer.schema import to_dataclass
-from trainer.weights import compare_architecture, read_pth, read_safetensors
-from vit.architecture import architecture
-from vit.build import DEFAULT, load_run_model
-from vit.config import Distill, DistillConfig, Fit, ModelConfig, VitConfig
+from trainer.checkpoint import META
+from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.weights import compare_architecture
+from vit.build import load_run_model, load_weights_model
+from vit.build import timm_name as told_by_folder
+from vit.config import Distill, DistillConfig, Fit, VitConfig
+from vit.data.class_map import ClassMap, class_map
 from vit.model import VisionTransformer
+
+_log = logging.getLogger(__name__)
 
 
 class Teacher(nn.Module):
@@ -82,6 +86,17 @@ def distillation_loss(config: DistillConfig, student: Tensor, teacher: Tensor) -
     return tau**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(dim=1)
 
 
+class Translated(nn.Module):
+    """A teacher whose classes are called or ordered otherwise than the student's: (B, its own) -> (B, K) logits."""
+
+    def __init__(self, model: nn.Module, judge: ClassMap) -> None:
+        super().__init__()
+        self.model, self.judge = model, judge
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.judge.scores(self.model(x))
+
+
 @dataclass
 class Found:
     """A teacher as it was found: its model, input normalisation, class names (None: not told), and needed size."""
@@ -113,11 +128,19 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
     height, width = config.resolution
     found = find_teacher(name, config.distill.teacher_name, (height, width))
     problems = []
-    if found.num_classes != len(classes) or (found.classes is not None and list(found.classes) != list(classes)):
+    same = found.classes is None or list(found.classes) == list(classes)
+    if config.distill.class_map is not None:
+        found.model = Translated(found.model, _translation(config, found, classes))
+    elif found.classes is not None and not same and sorted(found.classes) == sorted(classes):
+        _log.info("distill.teacher=%s: its classes are in another order and matched by name", name)
+        order = torch.tensor([list(classes).index(known) for known in found.classes])
+        found.model = Translated(found.model, ClassMap(order, len(classes)))
+    elif found.num_classes != len(classes) or not same:
         own = _few(found.classes) if found.classes is not None else "without names"
         problems.append(
             f"distill.teacher={name} tells {found.num_classes} classes apart ({own}), the data have {len(classes)} "
-            f"({_few(classes)}): take a teacher trained on the same classes in the same order"
+            f"({_few(classes)}): take a teacher trained on the same classes in the same order, or give "
+            "distill.class_map, a file with a line for each: the teacher's class and the data's, by name or number"
         )
     if found.channels != len(mean):
         problems.append(
@@ -127,6 +150,23 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
     if problems:
         raise ConfigError(problems)
     return Teacher(found.model.eval().requires_grad_(False), found.mean, found.std, mean, std, found.size)
+
+
+def _translation(config: VitConfig, found: Found, classes: Sequence[str]) -> ClassMap:
+    """`distill.class_map`, which must have a class of the teacher's for each of the student's."""
+    path = config.distill.class_map
+    asked = replace(config, data=replace(config.data, class_map=path))
+    try:
+        judge = class_map(asked, classes, found.classes if found.classes is not None else found.num_classes)
+    except DataError as error:
+        text = str(error).replace("data.class_map", "distill.class_map")
+        raise ConfigError(text if "distill.class_map" in text else f"distill.class_map={text}") from error
+    if not isinstance(judge, ClassMap):
+        raise ConfigError(f"distill.class_map={path}: needs pairs of classes, not lists of labels")
+    without = [name for index, name in enumerate(classes) if index not in judge.target.tolist()]
+    if without:
+        raise ConfigError(f"distill.class_map={path}: no class of the teacher stands for {_few(without)}: add them")
+    return judge
 
 
 def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) -> Found:
@@ -139,33 +179,21 @@ def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) 
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), None)
     path = Path(name).expanduser()
+    timm_name = timm_name or told_by_folder(name)
     if timm_name is not None:
         return _timm(timm_name, path)
-    if path.is_dir():
+    if (path / META).is_file() or (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
         model, config, meta = load_run_model(path)
-        if isinstance(model, VisionTransformer):
-            return _ours(model, meta["mean"], meta["std"], meta["classes"], resolution)
-        height, width = config.resolution
         told = meta["mean"], meta["std"], meta["classes"]
+        if isinstance(model, VisionTransformer):
+            return _ours(model, *told, resolution)
+        height, width = config.resolution
         return Found(model, len(meta["classes"]), len(meta["mean"]), *told, size=(height, width))
-    return _file(name, resolution)
-
-
-def _file(name: str, resolution: tuple[int, int]) -> Found:
-    """One of our ViTs from its weights alone: everything else is read off them."""
-    from vit.interchange import read
-
-    foreign = read(name, resolution)
-    shown = {key: value for key, value in foreign.arch.items() if key not in ("grid", "num_classes", "in_channels")}
-    config = to_dataclass(ModelConfig, shown)
-    grid, patch = foreign.arch["grid"], foreign.arch["patch"]
-    size = resolution if grid is None else (grid[0] * patch, grid[1] * patch)
-    classes, channels = foreign.arch["num_classes"], foreign.arch["in_channels"]
-    model = VisionTransformer(architecture(config, classes, channels, size))
-    compare_architecture(model.state_dict(), foreign.state, f"distill.teacher={name}")
-    model.load_state_dict(foreign.state)
-    mean, std = (told or [DEFAULT] * channels for told in (foreign.mean, foreign.std))
-    return _ours(model, mean, std, foreign.classes, resolution)
+    model, meta = load_weights_model(name, resolution=resolution)
+    assert isinstance(model, VisionTransformer)
+    if not model.arch.num_classes:
+        raise CheckpointError(f"distill.teacher={name} has no head that tells classes apart: it can teach none")
+    return _ours(model, meta["mean"], meta["std"], meta["classes"], resolution)
 
 
 def _ours(
@@ -186,7 +214,9 @@ def _timm(name: str, path: Path | None) -> Found:
     """timm's pretrained model, or one with the weights of a file."""
     import timm
 
-    from vit.timm_models import pretrained
+    classes: list[str] | None = None
+
+    from vit.timm_weights import pretrained, read_state
 
     if path is None:
         model = pretrained(name)
@@ -195,8 +225,10 @@ def _timm(name: str, path: Path | None) -> Found:
     else:
         if not timm.is_model(name):
             raise ConfigError(f"distill.teacher_name={name}: timm {timm.__version__} has no such model")
-        state = read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-        settings = timm.create_model(name).pretrained_cfg
+        file = read_state(str(path), name)
+        state = file.state
+        settings = {**file.cfg, "mean": file.preprocessing.mean, "std": file.preprocessing.std}
+        classes = file.classes
         shape = {key: _weight(state, settings.get(key), path, name).shape for key in ("classifier", "first_conv")}
         channels = int(shape["first_conv"][1])
         model = timm.create_model(name, num_classes=shape["classifier"][0], in_chans=channels)
@@ -204,7 +236,7 @@ def _timm(name: str, path: Path | None) -> Found:
         model.load_state_dict(state)
     size = tuple(settings["input_size"][1:]) if settings.get("fixed_input_size") else None
     mean, std = (_channels(settings[key], channels) for key in ("mean", "std"))
-    return Found(model, int(model.num_classes), channels, mean, std, None, size)  # pyright: ignore[reportArgumentType]
+    return Found(model, int(model.num_classes), channels, mean, std, classes, size)  # pyright: ignore[reportArgumentType]
 
 
 def _weight(state: Mapping[str, Tensor], modules: Any, path: Path, name: str) -> Tensor:

@@ -119,6 +119,7 @@ def evaluate(
     shots: Sequence[int] = (),
     neighbours: int = 0,
     probe: bool = False,
+    batch: int | None = None,
     wrap: Wrap = lambda loader, what: loader,
 ) -> Evaluation:
     """Score a classifier on a split; besides, if asked, what its frozen features are worth.
@@ -128,6 +129,7 @@ def evaluate(
         samples: at most so many.
         shots: of few-shot least squares. neighbours: k of k-NN, 0 for none. probe: whether a linear probe is trained.
             All three learn from the training split (prepared as for evaluation), whose classes need not be the head's.
+        batch: pictures at a time; None: as many as the device takes (``own_batch``).
         wrap: around the loaders, to show progress.
 
     Raises:
@@ -136,6 +138,7 @@ def evaluate(
     """
     if samples is not None and samples < 1:
         raise ConfigError(f"samples={samples}: must be at least 1")
+    batch = batch or own_batch(loaded)
     wanted = list(shots) or neighbours or probe
     problem, lines = _fitting(loaded)
     if problem and not wanted:
@@ -147,7 +150,7 @@ def evaluate(
         info = loaded.info
         counted = measure(
             loaded.model,
-            wrap(_loader(loaded, split, samples), split),
+            wrap(_loader(loaded, split, samples, batch), split),
             classes=info.classes,
             criterion=_criterion(loaded),
             prepare=loaded.prepare,
@@ -163,7 +166,8 @@ def evaluate(
         if counted.skipped:
             lines.append(f"{counted.skipped} pictures cannot be read and count nowhere (data.on_bad_file=skip)")
     if wanted:
-        train, test = (_features(loaded, name, limit, wrap) for name, limit in (("train", None), (split, samples)))
+        sides = ("train", None), (split, samples)
+        train, test = (_features(loaded, name, limit, batch, wrap) for name, limit in sides)
         classes = len(loaded.info.classes)
         if shots:
             values |= few_shot(train, test, classes, shots)
@@ -177,8 +181,9 @@ def evaluate(
 
 def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     """(why the head cannot be judged by these data, or nothing; lines for the user)."""
-    data = loaded.info.classes
-    head = loaded.classes
+    data, head = loaded.info.classes, loaded.classes
+    if not loaded.num_classes:
+        return "the weights have no head that tells classes apart: ask for fewshot=, knn= or probe=", []
     if loaded.config.data.class_map is not None:
         return "", []
     if loaded.num_classes != len(data):
@@ -217,12 +222,31 @@ def _criterion(loaded: Loaded) -> Criterion:
     return Criterion(config, info.classes, info.counts, info.multilabel)
 
 
-def _features(loaded: Loaded, split: str, limit: int | None, wrap: Wrap) -> Features:
-    batches = wrap(_loader(loaded, split, limit), f"features of {split}")
+def _features(loaded: Loaded, split: str, limit: int | None, batch: int, wrap: Wrap) -> Features:
+    batches = wrap(_loader(loaded, split, limit, batch), f"features of {split}")
     return extract(loaded.model, batches, loaded.prepare, loaded.amp, loaded.device)  # pyright: ignore[reportArgumentType]
 
 
-def _loader(loaded: Loaded, split: str, limit: int | None) -> DevicePrefetcher:
+def own_batch(loaded: Loaded) -> int:
+    """Pictures at a time for an evaluation on one device, whatever the run was trained with.
+
+    A CPU gains nothing from more than a few; on a card one forward pass is tried, and halved until there is room.
+    """
+    height, width = loaded.config.resolution
+    most = 32 if loaded.device.type == "cpu" else 512
+    batch = max(1, min(most, most * 224 * 224 // (height * width)))
+    while loaded.device.type == "cuda" and batch > 1:
+        try:
+            with torch.inference_mode(), loaded.amp():
+                loaded.model(torch.zeros(batch, len(loaded.mean), height, width, device=loaded.device))
+            break
+        except torch.cuda.OutOfMemoryError:
+            batch //= 2
+            torch.cuda.empty_cache()
+    return batch
+
+
+def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> DevicePrefetcher:
     """A split, prepared as for evaluation, whichever it is."""
     config = deepcopy(loaded.config)
     config.data.balanced = False
@@ -230,7 +254,6 @@ def _loader(loaded: Loaded, split: str, limit: int | None) -> DevicePrefetcher:
     classes = None if config.data.class_map else loaded.classes
     dataset = build_dataset(config, split, (height, width), classes=classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
-    batch = max((row.batch_size for row in config.curriculum.stages.values()), default=64)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=config.data.workers,
                               seed=config.seed, limit=limit, device=loaded.device)  # fmt: skip
     return DevicePrefetcher(loader, loaded.device)

@@ -93,7 +93,7 @@ def default_attention(
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: (..., I) and (O, I), (O) to (..., O). By hand in bf16 only: in fp32 nothing is gained."""
-    if compute_dtype(x) is torch.bfloat16 and by_hand(x, weight, bias):
+    if by_hand(x, weight, bias) and compute_dtype(x) is torch.bfloat16:
         return _apply(_Linear, x.to(torch.bfloat16), weight, bias)
     return F.linear(x, weight, bias)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from vit import kernels
 from vit.architecture import Architecture, kept_patches, patch_grid
@@ -139,6 +140,8 @@ class Attention(nn.Module):
 
     def _explicit(self, qkv: Tensor) -> bool:
         path = self.path
+        if path is AttentionPath.auto and isinstance(qkv, Proxy):
+            return False
         if path is AttentionPath.auto:
             head = qkv.shape[2] // (3 * self.heads)
             trains = torch.is_grad_enabled()
@@ -285,6 +288,6 @@ class PreLogits(nn.Module):
         self.fc = Linear(width, representation) if representation else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 4:
+        if not isinstance(x, Proxy) and x.ndim == 4:
             raise TypeError("this layer reads pooled features; for pictures call the model's `representation`")
         return x if self.fc is None else self.fc(x).tanh()

@@ -15,11 +15,13 @@ from trainer.cli import load_run
 from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
-from vit.build import build_model, load_run_model
+from vit.build import build_model, load_run_model, load_weights_model
 from vit.config import VitConfig
 from vit.data import DataInfo, describe
 from vit.data.transforms import EvalTransform
 from vit.mixing import normalise
+from vit.model import VisionTransformer
+from vit.preprocessing import from_plain
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Loaded:
         info: of these data.
         classes: the head's, or None where nothing tells them.
         mean, std: input normalisation, per channel, on a scale of 0..1.
-        num_classes: of the head.
+        num_classes: of the head; 0: the weights have none.
         device, amp: where and in which precision to compute.
         weights_line: which weights these are.
         step, samples_seen: how far they were trained; 0 for foreign weights.
@@ -118,11 +120,52 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
         augment = replace(report.preprocessing, mean=tuple(built.mean)).into(augment, asked)
     device, amp = compute(config)
     model = built.model.eval().requires_grad_(False).to(device)
+    new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
+    classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
     loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
-                    built.std, built.num_classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
+                    built.std, classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
     loaded.notes += report.lines() if report else []
     _try(loaded)
     return loaded
+
+
+def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: str | None = None) -> Loaded:
+    """A classifier out of its weights file alone, evaluated as the file tells: size, crop, interpolation, mean, std.
+
+    Args:
+        weights: what ``vit.build.load_weights_model`` takes.
+        config: composed as for training; its ``model`` is not read.
+        asked: keys that the user set; they go before what the file tells.
+        name: timm's name of the model, for files of its weights that do not tell it.
+
+    Raises:
+        ConfigError: the data have other channels. CheckpointError: as ``load_weights_model``.
+    """
+    size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
+    model, meta = load_weights_model(weights, name, size)
+    told = from_plain(meta)
+    resolution = list(size or told.size or meta["resolution"])
+    augment = told.into(config.augment, asked)
+    config = replace(config, resolution=resolution, augment=augment, model=replace(config.model, weights=weights))
+    info = describe(config)
+    mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
+    std = list(info.std if info.std and "data.std" in asked else meta["std"])
+    if info.channels != len(mean):
+        raise ConfigError(
+            f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
+        )
+    device, amp = compute(config)
+    loaded = Loaded(model.to(device), config, info, meta["classes"], mean, std, heads(model), device, amp,
+                    f"weights of {weights}", notes=list(meta["notes"]))  # fmt: skip
+    _try(loaded)
+    return loaded
+
+
+def heads(model: nn.Module) -> int:
+    """How many classes a classifier tells apart; 0: it has no head."""
+    if isinstance(model, VisionTransformer):
+        return model.arch.num_classes
+    return int(getattr(getattr(model, "net", model), "num_classes", 0))
 
 
 def compute(config: VitConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:

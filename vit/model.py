@@ -7,9 +7,11 @@ class, distillation, registers, patches (rows first).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.utils.checkpoint import checkpoint
 
 from trainer.shortcuts import is_plain
@@ -21,6 +23,8 @@ from vit.positions import resample, sincos2d
 
 __all__ = ["Architecture", "VisionTransformer", "architecture"]
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
 UNDECAYED = ("cls_token", "dist_token", "reg_token", "pos_embed", "attn_pool.latent")
 
 
@@ -64,7 +68,7 @@ class VisionTransformer(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        tokens = self._features(x, self._tokens_read())
+        tokens = self._features(x, self._tokens_read(x))
         if self.head is None:
             return self.pre_logits(self.pool(tokens))
         if self.head_dist is None:
@@ -88,21 +92,26 @@ class VisionTransformer(nn.Module):
                 x = block(x, wanted)
         return self.norm(x)
 
-    def _tokens_read(self) -> int | None:
-        """How many tokens, from the first on, pooling reads; None: all, or somebody looks into the last block."""
-        if self.arch.pool is not Pool.cls or is_plain():
+    def _tokens_read(self, x: Tensor) -> int | None:
+        """How many tokens, from the first on, pooling reads; None: all, or somebody looks at what lies before it."""
+        if self.arch.pool is not Pool.cls or is_plain() or isinstance(x, Proxy):
             return None
-        if any(part._forward_hooks or part._forward_pre_hooks for part in self.blocks[-1].modules()):
+        if any(getattr(nn.modules.module, name) for name in GLOBAL_HOOKS):
+            return None
+        seen = (*self.blocks[-1].modules(), self.norm)
+        if any(getattr(part, name) for part in seen for name in HOOKS):
             return None
         return 2 if self.arch.distilled else 1
 
     def embed(self, x: Tensor) -> Tensor:
         """Pictures to the first block's tokens (B, T, D): patches, positions, prefix, dropout."""
-        x = fit_images(x, self.arch.patch, self.arch.fit)
-        grid = x.shape[-2] // self.arch.patch, x.shape[-1] // self.arch.patch
+        if isinstance(x, Proxy):  # traced by torch.fx: a graph for pictures of the model's own size
+            positions = self.pos_embed
+        else:
+            x = fit_images(x, self.arch.patch, self.arch.fit)
+            positions = self.positions((x.shape[-2] // self.arch.patch, x.shape[-1] // self.arch.patch))
         x = self.patch_embed(x)
         prefix = [token for token in (self.cls_token, self.dist_token) if token is not None]
-        positions = self.positions(grid)
         if positions is not None:
             rows = self.arch.position_prefix
             x = x + positions[:, rows:]
@@ -139,7 +148,56 @@ class VisionTransformer(nn.Module):
 
     def representation(self, x: Tensor) -> Tensor:
         """What the head reads, and few-shot evaluation: pictures to (B, R), or (B, D) without representation layer."""
-        return self.pre_logits(self.pool(self._features(x, self._tokens_read())))
+        return self.pre_logits(self.pool(self._features(x, self._tokens_read(x))))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Iterable[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The tokens after some of the blocks, called and returned as timm's method of the same name.
+
+        Args:
+            x: pictures (B, C, H, W), normalised.
+            indices: of blocks, negative ones from the end; a number: so many last ones; None: all.
+            return_prefix_tokens: with each a pair (patches, prefix tokens (B, P, D)).
+            norm: through the last norm.
+            stop_early: compute nothing behind the last one asked for.
+            output_fmt: ``NCHW``: patches as (B, D, rows, columns); ``NLC``: (B, N, D).
+            intermediates_only: without the final tokens.
+
+        Returns:
+            ``(tokens (B, T, D) after the last norm, list)``, or the list.
+
+        Raises:
+            IndexError: there is no such block. ValueError: another ``output_fmt``.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ValueError(f"output_fmt={output_fmt!r}: NCHW or NLC")
+        depth, patch, prefix = len(self.blocks), self.arch.patch, self.arch.prefix
+        if isinstance(indices, int):
+            if not 0 < indices <= depth:
+                raise IndexError(f"indices={indices}: the network has {depth} blocks")
+            indices = range(depth - indices, depth)
+        wanted = list(range(depth)) if indices is None else sorted({range(depth)[index] for index in indices})
+        rows, columns = (side // patch for side in fit_images(x, patch, self.arch.fit).shape[-2:])
+        found, x = [], self.embed(x)
+        for index, block in enumerate(self.blocks):
+            if stop_early and index > max(wanted, default=-1):
+                break
+            x = block(x)
+            if index in wanted:
+                tokens = self.norm(x) if norm else x
+                patches = tokens[:, prefix:]
+                if output_fmt == "NCHW":
+                    patches = patches.transpose(1, 2).unflatten(2, (rows, columns)).contiguous()
+                found.append((patches, tokens[:, :prefix]) if return_prefix_tokens else patches)
+        return found if intermediates_only else (self.norm(x), found)
 
     def attention_maps(self, x: Tensor, blocks: Iterable[int] | None = None) -> list[Tensor]:
         """Attention (B, H, T, T) of each block asked for (None: all; negative ones count from the end); rows sum to 1.

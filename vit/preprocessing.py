@@ -106,7 +106,13 @@ class Preprocessing:
         entries: dict[str, Any] = {"crop_mode": self.crop or "center"}
         entries |= {name: list(v) if isinstance(v, tuple) else v for name, v in names.items() if v is not None}
         same = self.fill is None or (self.mean is not None and _bytes(self.fill) == _bytes(self.mean))
-        return entries, [] if self.crop != "border" or same else ["borders: timm fills them with the mean"]
+        notes = [] if self.crop != "border" or same else ["borders: timm fills them with the mean"]
+        if self.floor and self.crop == "center":
+            notes.append(
+                "timm rounds half a pixel beside the centre crop to even, here it goes down: of some pictures it lies "
+                "a pixel further down or right there"
+            )
+        return entries, notes
 
     # Hugging Face
 

@@ -187,7 +187,7 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)
         channels, *size = cfg["input_size"]
-        return TimmClassifier(net), told(from_timm(cfg), channels, (size[0], size[1]), None)
+        return TimmClassifier(net), {**told(from_timm(cfg), channels, (size[0], size[1]), None), "notes": []}
     config = ModelConfig(name=name, weights=source)
     file = read_state(source, str(name))
     channels, *size = file.cfg.get("input_size") or (3, 224, 224)
@@ -197,7 +197,7 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
     if report is None or report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new if report else []))}")
     found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
-    return model, told(found, channels, (size[0], size[1]), report.classes)
+    return model, {**told(found, channels, (size[0], size[1]), report.classes), "notes": report.lines()}
 
 
 def told(found: Preprocessing, channels: int, size: Size, classes: Sequence[str] | None) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
 from vit.interchange.timm_hub import parse
+from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
-from vit.preprocessing import Preprocessing, from_plain, from_timm
+from vit.preprocessing import Preprocessing, from_hf, from_open_clip, from_plain, from_timm
 
 TIMM = "timm:"
 
@@ -59,7 +60,8 @@ def read_state(weights: str, name: str) -> TimmFile:
     cfg = entry.to_dict() if entry else {}
     with torch.device("meta"):
         names = timm.create_model(name).state_dict()
-    found = TimmFile(without_prefix(content.tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
+    tensors = clip_for_timm(content.tensors) or content.tensors
+    found = TimmFile(without_prefix(tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
     own = content.header or content.meta.get("task", {})
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
@@ -69,6 +71,10 @@ def read_state(weights: str, name: str) -> TimmFile:
         _check_architecture(weights, hub.architecture, name)
         found.preprocessing, found.classes = from_timm(hub.cfg), hub.classes
         found.cfg = {**cfg, **{k: v for k, v in hub.cfg.items() if k in ("input_size", "fixed_input_size")}}
+    elif content.preprocessor or content.open_clip:
+        found.preprocessing = (
+            from_hf(content.preprocessor) if content.preprocessor else from_open_clip(content.open_clip)
+        )
     else:
         told = {key: value for key, value in arguments(content).items() if value is not None}
         kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")

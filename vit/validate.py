@@ -236,6 +236,7 @@ def _distill_problems(config: VitConfig) -> list[str]:
         found.append(f"distill.mode={show(distill.mode)} needs distill.teacher: a run, a checkpoint or timm:NAME")
     else:
         found += checkpoint_problems("distill.teacher", distill.teacher)
+    found += existing("distill.class_map", distill.class_map)
     if not 0.0 <= distill.alpha <= 1.0:
         found.append(f"distill.alpha={distill.alpha}: a share, between 0 and 1")
     found += at_least("distill.temperature", distill.temperature, 0.0, exclusive=True)

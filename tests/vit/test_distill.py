@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,39 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
     from trainer.checkpoint import load_weights
 
     assert not [name for name in load_weights(tmp_path / "run")[0] if "teacher" in name]
+
+
+@pytest.mark.parametrize("format", ["timm", "hf", "safetensors"])
+def test_teachers_are_read_from_all_that_weights_are(format: str, tmp_path: Path) -> None:
+    """Folders are no runs alone: timm's and Hugging Face's are as good."""
+    from vit.interchange import convert
+
+    run = make_run(tmp_path / "run", mu_config())
+    path = tmp_path / ("a.safetensors" if format == "safetensors" else "a")
+    for _ in convert(tmp_path / "run", path, format):
+        pass
+    found = find_teacher(str(path), None, (16, 16))
+    assert found.classes == run.classes and list(found.mean) == MEAN
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(found.model(x), run.model.eval()(x), atol=1e-5, rtol=0)
+
+
+def test_a_teacher_that_orders_or_calls_its_classes_otherwise(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", mu_config())
+    classes, x = list(run.classes), torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        expected = run.model.eval()(x)
+    config = mu_config("distill.mode=soft", f"distill.teacher={tmp_path / 'run'}")
+    reordered = classes[::-1]
+    torch.testing.assert_close(build_teacher(config, reordered, MEAN, STD)(x), expected.flip(1))
+    others = [f"form {index}" for index in range(3)]
+    config.distill.class_map = str(tmp_path / "map.json")
+    (tmp_path / "map.json").write_text(json.dumps({classes[0]: "form 2", classes[1]: "form 0", "4": 1}))
+    torch.testing.assert_close(build_teacher(config, others, MEAN, STD)(x), expected[:, [1, 4, 0]])
+    (tmp_path / "map.json").write_text(json.dumps({classes[0]: "form 2"}))
+    with pytest.raises(ConfigError, match=r"distill\.class_map.*no class of the teacher stands for form 0, form 1"):
+        build_teacher(config, others, MEAN, STD)
+    (tmp_path / "map.json").write_text('{"cube": "form 2"}')
+    with pytest.raises(ConfigError, match=r"distill\.class_map=.*'cube' is no class of the model"):
+        build_teacher(config, others, MEAN, STD)

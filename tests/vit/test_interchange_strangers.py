@@ -81,9 +81,24 @@ def within(state: dict[str, Tensor], word: str) -> dict[str, Tensor]:
         lambda s, o: within(s, "_fsdp_wrapped_module"),
         lambda s, o: within(s, "_checkpoint_wrapped_module"),
         lambda s, o: within(s, "module"),
+        lambda s, o: {"n_averaged": torch.tensor(3), **{f"module.{k}": v for k, v in s.items()}},
+        lambda s, o: {"criterion.weight": torch.ones(5), **{f"module.{k}": v for k, v in s.items()}},
         lambda s, o: within({f"module._orig_mod.{k}": v for k, v in s.items()}, "_orig_mod"),
     ],
-    ids=["tutorial", "net", "flat", "own word", "empty", "nested", "fsdp", "checkpointing", "module", "compiled"],
+    ids=[
+        "tutorial",
+        "net",
+        "flat",
+        "own word",
+        "empty",
+        "nested",
+        "fsdp",
+        "checkpointing",
+        "module",
+        "averaged",
+        "beside",
+        "compiled",
+    ],
 )
 def test_wrappers_that_people_use(wrap, tmp_path: Path) -> None:
     model = vit()

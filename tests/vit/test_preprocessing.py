@@ -244,3 +244,12 @@ def test_an_oblong_table_is_the_users_resolution(tmp_path: Path) -> None:
         assert read(tmp_path / "b.pth").arch["grid"] == found.arch["grid"]
     with pytest.raises(CheckpointError, match=r"33 positions.*resolution=\[H,W\]"):
         read(tmp_path / "a.pth")
+
+
+def test_half_a_pixel_that_another_library_rounds_otherwise_is_said(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    source = written(tmp_path / "in", "hf", of_run(MODES["center"], MEAN, STD, (32, 32)))
+    assert any("half a pixel" in line for line in convert(source, tmp_path / "a", "timm"))
+    assert not any("half a pixel" in line for line in convert(source, tmp_path / "b", "hf"))
+    own = written(tmp_path, "safetensors", of_run(MODES["center"], MEAN, STD, (32, 32)))
+    assert any("half a pixel" in line for line in convert(own, tmp_path / "c", "hf"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from trainer.checkpoint import META, load_weights, read_meta
 from trainer.checkpoint_files import pointed
 from trainer.errors import CheckpointError
 from trainer.sweeps import several_runs
-from trainer.weights import read_safetensors
+from trainer.weights import read_safetensors, unsafe_reason
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
 
@@ -127,6 +126,8 @@ def _add_configs(content: Content, folder: Path) -> None:
     for attribute, name in files.items():
         if (folder / name).exists():
             setattr(content, attribute, _read_json(folder / name))
+    if not content.preprocessor and (folder / "processor_config.json").exists():  # beside that of texts
+        content.preprocessor = _read_json(folder / "processor_config.json").get("image_processor") or {}
 
 
 def _open_file(path: Path) -> Content:
@@ -183,24 +184,9 @@ def _load_torch(path: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
-            f"{path} cannot be loaded safely ({_reason(error)}): give a state dict of plain tensors "
+            f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
             "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """What torch says, in words that help here: its own advice is to execute the file."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    strange = re.search(r"GLOBAL ([\w.]+)", text)
-    if strange and strange[1].startswith("numpy"):
-        return f"it holds arrays of numpy, {strange[1]}"
-    if strange:
-        return f"it holds objects of {strange[1]}, not tensors alone"
-    if "TorchScript" in text:
-        return "it is a TorchScript archive, a program"
-    if isinstance(error, EOFError) or "PytorchStreamReader" in text or "pickle data was truncated" in text:
-        return "it is damaged or cut short"
-    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:120]
 
 
 def _unwrap(path: Path, data: Any) -> Content:

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from vit.interchange.foreign import square_grid
 from vit.interchange.heads import settle
+from vit.interchange.towers import TOWER_ANCHOR, refuse_clip, tower
 from vit.interchange.wrapped import PREFERRED, unwrap_names
 
 Tensors = dict[str, Tensor]
@@ -251,6 +252,21 @@ def _distillation_token_as_register(named: Named) -> None:
     named.notes.append("distillation token without a head of its own: kept as a register, the same function")
 
 
+def _from_tower(tensors: Mapping[str, Tensor], prefix: str) -> Named:
+    """SigLIP's image tower; its classifier, where there is one, reads the mean of the patches."""
+    inside, rest = _split(tensors, prefix)
+    heads = [name for name in tensors if re.fullmatch(r"(?:.*\.)?classifier\.(?:weight|bias)", name)]
+    state = tower({name: tensor for name, tensor in inside.items() if prefix + name not in heads})
+    refuse_clip(state, "the file")
+    state.update({f"head.{name.rpartition('.')[2]}": tensors[name] for name in heads})
+    named = Named(state, "hf", known={"gelu": "tanh"})
+    if heads and "attn_pool.latent" in state:
+        _leave_out(named, [name for name in state if name.startswith("attn_pool.")], "its classifier reads the mean")
+        named.state = {name: tensor for name, tensor in state.items() if not name.startswith("attn_pool.")}
+    _leave_out(named, [name for name in rest if name not in heads], f"not under {prefix or 'the root'}")
+    return named
+
+
 # torchvision
 
 
@@ -365,6 +381,7 @@ def _some(names: Any, count: int = 4) -> str:
 
 
 _FAMILIES: dict[str, Callable[[Mapping[str, Tensor], str], Named]] = {
+    TOWER_ANCHOR: _from_tower,
     HF_ANCHOR: _from_hf,
     TIMM_ANCHOR: _from_timm,
     TORCHVISION_ANCHOR: _from_torchvision,

@@ -29,6 +29,7 @@ from vit.preprocessing import (
 _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.fromkeys(
     ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
 )
+_SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12, "image_size": 224}
 # of our own architecture: what the tensors do not say themselves
 _TOLD = ("heads", "pool", "pos_embed", "class_position", "layer_scale", "gelu", "norm_eps")
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
@@ -144,8 +145,9 @@ def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _from_hf(content: Content, named: Named) -> Foreign:
-    config, where = content.config, str(content.path)
-    kind = config["model_type"]
+    where, kind = str(content.path), content.config["model_type"]
+    siglip = kind.startswith("siglip")
+    config = {**(_SIGLIP if siglip else {}), **content.config, **content.config.get("vision_config", {})}
     act = config.get("hidden_act", "gelu")
     if act not in _HF_GELU:
         raise CheckpointError(
@@ -164,7 +166,7 @@ def _from_hf(content: Content, named: Named) -> Foreign:
     labels = config.get("id2label") or {}
     names = [labels[key] for key in sorted(labels, key=int)]
     real = any(name != f"LABEL_{index}" for index, name in enumerate(names))
-    usual = (HALF, HALF) if kind == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
+    usual = (HALF, HALF) if kind == "vit" or siglip else (IMAGENET_MEAN, IMAGENET_STD)
     found = from_hf(content.preprocessor) if content.preprocessor else Preprocessing()
     if found.mean is None or found.std is None:
         found = replace(found, mean=usual[0], std=usual[1])

@@ -15,7 +15,7 @@ PREFERRED = ("teacher", "ema", "target")  # among several copies of a network in
 
 # what torch.compile, FSDP, checkpointing and data parallelism put into names, wherever they wrap a module
 _WRAPPED = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
-_PARALLEL = re.compile(r"(?:^|(?<=\.))module\.")
+_PARALLEL = re.compile(r"(?<=\.)module\.")
 
 
 def unwrap_names(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -30,7 +30,11 @@ def unwrap_names(tensors: Mapping[str, Tensor]) -> Tensors:
             f"{flat}: parameters flattened by FSDP, of which this file has a share: save the whole network with "
             "FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT)"
         )
-    return {_PARALLEL.sub("", _WRAPPED.sub("", name)): tensor for name, tensor in tensors.items()}
+    found = {_PARALLEL.sub("", _WRAPPED.sub("", name)): tensor for name, tensor in tensors.items()}
+    first = [name for name in found if name.startswith("module.")]
+    if 2 * len(first) < len(found):  # a module at the root was wrapped; of most names it is the prefix of the network
+        found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return found
 
 
 def without_prefix(tensors: Mapping[str, Tensor], known: Iterable[str]) -> Tensors:
