@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from omegaconf import MISSING
 
 from trainer.cli import guarded, parse_args
+from trainer.errors import ConfigError
 
 
 class Format(Enum):
@@ -58,12 +59,16 @@ class Arguments:
     format: Format = MISSING  # whose names and files
     layout: Layout = Layout.auto  # npz only
     heads: int | None = None  # attention heads of a ViT, where src does not tell
+    resolution: list[int] | None = None  # [H,W] of the pictures of a ViT, where src does not tell (oblong ones)
 
 
 @guarded
 def main() -> None:
     arguments = parse_args(Arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    size = arguments.resolution
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ConfigError(f"resolution={size}: needs [H,W] in pixels")
     if arguments.format is Format.vid2vid:
         from vid2vid.interchange import convert
 
@@ -77,6 +82,7 @@ def main() -> None:
             arguments.format.value,
             layout=arguments.layout.value,
             heads=arguments.heads,
+            resolution=(size[0], size[1]) if size else None,
         )
     for line in lines:
         print(line)

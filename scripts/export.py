@@ -39,7 +39,7 @@ class Arguments:
     run: str | None = None  # run directory, such as runs/digits; its averaged weights where it has them
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME
     name: str | None = None  # timm's name of the model in the weights file; null: a plain ViT
-    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     format: Format = Format.onnx  # onnx needs the packages of the extra `export`
     batch: str = "dynamic"  # number of pictures at a time; dynamic: any
     normalise: bool = False  # bytes in: normalisation becomes part of the graph
@@ -66,7 +66,7 @@ def main() -> None:
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)
         native = config.resolution
     else:
-        model, meta = load_weights_model(str(arguments.weights), arguments.name)
+        model, meta = load_weights_model(str(arguments.weights), arguments.name, (size[0], size[1]) if size else None)
         native = meta["resolution"]
     print(f"weights of {meta['weights']}")
     height, width = size or native
@@ -80,7 +80,7 @@ def main() -> None:
         classes=meta["classes"],
         batch=batch,
         normalise=arguments.normalise,
-        about={key: meta.get(key) for key in ("weights", "interpolation", "crop_ratio")},
+        about={key: meta.get(key) for key in ("weights", "interpolation", "crop", "crop_ratio", "fill", "floor")},
     )
     for line in written.lines():
         print(line)

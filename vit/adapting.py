@@ -37,6 +37,8 @@ class Adaptation:
         arch: the model that the tensors must fit.
         config: how to fit them.
         source: how messages call the file.
+        grid_told: ``facts["grid"]`` is known, not taken for a square.
+        lost_head: why the file's classifier cannot be read; empty where it can.
         altered: name to the shape that the file has it in.
         may_be_new: prefixes of parameters that the file need not have.
         notes: lines for the report.
@@ -47,6 +49,8 @@ class Adaptation:
     arch: Architecture
     config: ModelConfig
     source: str
+    grid_told: bool = True
+    lost_head: str = ""
     altered: dict[str, tuple[int, ...]] = field(default_factory=dict)
     may_be_new: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -151,7 +155,8 @@ def split_table(rows: int, tokens: int, registers: int, grid: Size | None, targe
         tokens: class and distillation tokens that the file has.
         registers: registers that the file has; timm's tables may have rows for them, after those of the tokens.
         grid: where the file tells it.
-        target: grid of the model, taken where the rows are no square but as many as it has.
+        target: grid of the model; where the file tells none, rows as many as it has are taken to be its, before a
+            square of the same number is.
 
     Raises:
         ValueError: no division is possible.
@@ -160,14 +165,13 @@ def split_table(rows: int, tokens: int, registers: int, grid: Size | None, targe
     for prefix in prefixes:
         if grid is not None and rows - prefix == grid[0] * grid[1]:
             return prefix, grid
-    if grid is None:
-        for prefix in prefixes:
-            side = isqrt(max(rows - prefix, 0))
-            if side and side * side == rows - prefix:
-                return prefix, (side, side)
-        for prefix in prefixes:
-            if rows - prefix == target[0] * target[1]:
-                return prefix, target
+    for prefix in prefixes if grid is None else ():
+        patches = rows - prefix
+        if patches == target[0] * target[1]:
+            return prefix, target
+        side = isqrt(max(patches, 0))
+        if side and side * side == patches:
+            return prefix, (side, side)
     raise ValueError(f"a position table of {rows} rows fits no grid")
 
 
@@ -186,7 +190,7 @@ def fit_positions(work: Adaptation) -> None:
     own_rows: dict[str, Tensor] = {}
     if table is not None:
         registers = state["reg_token"].shape[1] if "reg_token" in state else 0
-        known = work.facts.get("grid")
+        known = work.facts.get("grid") if work.grid_told else None
         try:
             grid = None if known is None else (int(known[0]), int(known[1]))
             prefix, grid = split_table(table.shape[1], len(tokens), registers, grid, arch.grid)
@@ -196,6 +200,12 @@ def fit_positions(work: Adaptation) -> None:
                 f"{len(tokens)} class tokens and {registers} registers), nor this model's "
                 f"{arch.grid[0]}x{arch.grid[1]}: set resolution to that of the weights first"
             ) from None
+        side = isqrt(grid[0] * grid[1])
+        if known is None and side * side == grid[0] * grid[1] and grid != (side, side):
+            work.notes.append(
+                f"its {side * side} positions are taken as {grid[0]}x{grid[1]}, the grid of this resolution; the file "
+                f"does not tell them from {side}x{side}"
+            )
         for index, name in enumerate(tokens[:prefix]):
             own_rows[name] = table[:, index : index + 1]
         if prefix > len(tokens):
@@ -295,6 +305,8 @@ def fit_head(work: Adaptation) -> None:
     work.may_be_new.update(HEAD)
     if not arch.num_classes or work.config.head is HeadPolicy.reset:
         return
+    if work.lost_head:
+        raise work.error(f"{work.lost_head}, so it cannot be kept: model.head=reset starts a new one")
     if "head.weight" not in state:
         return
     classes, reads = state["head.weight"].shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trainer.checkpoint import META, Checkpoints, find_checkpoint, load_weights, read_meta
+from trainer.checkpoint import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
 from trainer.cli import load_run
 from trainer.configuration import resolve
 from trainer.errors import CheckpointError, ConfigError
@@ -19,6 +19,7 @@ from vit.architecture import architecture
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
 from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model import VisionTransformer
+from vit.preprocessing import from_plain, numbers
 
 if TYPE_CHECKING:
     from vit.data import DataInfo
@@ -92,7 +93,9 @@ def initial_bias(loss: LossConfig, classes: int) -> float:
     return -math.log(classes) if loss.kind in (LossKind.sigmoid, LossKind.bce) else 0.0
 
 
-def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
+def load_run_model(
+    path: str | Path, checkpoint: str | None = None, averaged: bool = True
+) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
     """A trained classifier, with all its weights: the averaged (EMA) ones where the run has them.
 
     Torch's global random stream is left as it was.
@@ -100,11 +103,12 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     Args:
         path: a run directory, or a checkpoint directory (whose configuration is in its ``meta.json``).
         checkpoint: one of the run's checkpoints by name, or the path of one or of a weights file; None: the newest.
+        averaged: prefer the averaged weights where a checkpoint has them.
 
     Returns:
         The model in eval mode on the CPU, its parameters without gradients; the run's configuration; and meta data: of
         the checkpoint (``step``, ``samples_seen``, ``stage``, ``resolution``, ...), of the task (``mean``, ``std``,
-        ``classes``, ...), and ``weights``, where the weights came from.
+        ``classes``, ...), ``weights``, where the weights came from, and ``averaged``, whether they are averages.
 
     Raises:
         UserError: no such run. CheckpointError: no checkpoint, or a damaged one, or of another network.
@@ -117,7 +121,8 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     else:
         config = load_run(path, schemas)
         source = find_checkpoint(path, checkpoint)
-    weights, meta = load_weights(source)
+    weights, meta = load_weights(source, ema=averaged)
+    averaged = averaged and (source / EMA).exists() if source.is_dir() else source.name == EMA
     if not meta and source.is_file():  # a bare weights file: what travels with weights is in the run's checkpoints
         latest = Checkpoints(path).latest()
         meta = read_meta(latest) if latest is not None else {}
@@ -133,19 +138,23 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     compare_architecture(model.state_dict(), state, f"the network in {source}")
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    return model, config, {**meta, **task, "weights": str(source)}
+    whole = from_plain(task, meta.get("config", {}).get("augment")).plain()
+    return model, config, {**meta, **task, **whole, "weights": str(source), "averaged": averaged}
 
 
-def load_weights_model(source: str, name: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+def load_weights_model(
+    source: str, name: str | None = None, resolution: Size | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
 
     Args:
         source: what ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model whose weights the file holds; None: a plain ViT.
+        resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
 
     Returns:
         As ``load_run_model`` without a configuration; meta has ``mean``, ``std``, ``classes`` (None: not told),
-        ``resolution``, ``interpolation``, ``crop_ratio`` and ``weights``.
+        ``resolution``, ``weights``, and how pictures are prepared (``vit.preprocessing.Preprocessing.plain``).
 
     Raises:
         CheckpointError: the file cannot be read or does not fit.
@@ -156,30 +165,27 @@ def load_weights_model(source: str, name: str | None = None) -> tuple[nn.Module,
 
             model, meta = load_timm(source, name)
         else:
-            model, meta = _load_plain(source)
+            model, meta = _load_plain(source, resolution)
     model.eval().requires_grad_(False)
     return model, {**meta, "weights": source}
 
 
-def _load_plain(source: str) -> tuple[VisionTransformer, dict[str, Any]]:
+def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer, dict[str, Any]]:
     from vit.interchange import read
 
-    foreign = read(source)
+    foreign = read(source, resolution)
+    if foreign.lost_head:
+        raise CheckpointError(f"{source}: {foreign.lost_head}, which this classifier has no place for")
     model = VisionTransformer(foreign.architecture())
     arch = model.arch
     state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))
     if report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
     model.load_state_dict(state, strict=False)
-    default = [DEFAULT] * arch.in_channels
-    return model, {
-        "mean": report.mean or default,
-        "std": report.std or default,
-        "classes": report.classes,
-        "resolution": list(arch.image_size),
-        "interpolation": report.interpolation,
-        "crop_ratio": report.crop_ratio,
-    }
+    from vit.timm_models import told
+
+    found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
+    return model, told(found, arch.in_channels, arch.image_size, report.classes)
 
 
 def _construct(

@@ -119,6 +119,8 @@ class Interpolation(Enum):
 class EvalCrop(Enum):
     center = "center"  # short side to resolution / crop_ratio, then the centre
     squash = "squash"  # the whole picture to the resolution
+    squash_center = "squash_center"  # the whole picture to resolution / crop_ratio, then the centre (DeiT on the Hub)
+    border = "border"  # long side to resolution / crop_ratio, then the centre, filled up by eval_fill
 
 
 class LossKind(Enum):
@@ -233,6 +235,8 @@ class AugmentConfig:
     mix_switch: float = 0.5  # of CutMix where both are on
     eval_crop: EvalCrop = EvalCrop.center
     eval_crop_ratio: float = 0.875
+    eval_fill: list[float] = field(default_factory=lambda: [0.5])  # eval_crop=border: on a scale of 0..1
+    eval_crop_floor: bool = False  # half a pixel beside the centre crop is rounded down, as Hugging Face does, not even
     eval_interpolation: Interpolation = Interpolation.bilinear
 
 

@@ -155,7 +155,7 @@ def _file(name: str, resolution: tuple[int, int]) -> Found:
     """One of our ViTs from its weights alone: everything else is read off them."""
     from vit.interchange import read
 
-    foreign = read(name)
+    foreign = read(name, resolution)
     shown = {key: value for key, value in foreign.arch.items() if key not in ("grid", "num_classes", "in_channels")}
     config = to_dataclass(ModelConfig, shown)
     grid, patch = foreign.arch["grid"], foreign.arch["patch"]

@@ -18,7 +18,7 @@ from trainer.errors import ConfigError, DataError, UserError
 from trainer.media import write_png
 from trainer.schema import show
 from trainer.state import write_json
-from vit.config import ClassWeights, Crop, EvalCrop
+from vit.config import ClassWeights
 from vit.data import build_dataset
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
@@ -216,14 +216,9 @@ def _features(loaded: Loaded, split: str, limit: int | None, wrap: Wrap) -> Feat
 def _loader(loaded: Loaded, split: str, limit: int | None) -> DevicePrefetcher:
     """A split, prepared as for evaluation, whichever it is."""
     config = deepcopy(loaded.config)
-    augment = config.augment
-    crop = Crop.resize if augment.eval_crop is EvalCrop.squash else Crop.center
-    config.augment = replace(
-        augment, crop=crop, interpolation=augment.eval_interpolation, flip=0.0, auto=None, color_jitter=0.0
-    )
     config.data.balanced = False
     height, width = config.resolution
-    dataset = build_dataset(config, split, (height, width))
+    dataset = build_dataset(config, split, (height, width), evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
     batch = max((row.batch_size for row in config.curriculum.stages.values()), default=64)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=config.data.workers,

@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from vit.build import build_model, load_run_model
-from vit.config import Interpolation, VitConfig
+from vit.config import VitConfig
 from vit.data import DataInfo, describe
 from vit.data.transforms import EvalTransform
 from vit.mixing import normalise
@@ -65,18 +65,21 @@ class Loaded:
         return normalise(images, self.mean, self.std)
 
 
-def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> Loaded:
+def load_trained(
+    run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = (), averaged: bool = True
+) -> Loaded:
     """The classifier of a run, and its data, or others that ``overrides`` name.
 
     Args:
         run: run directory.
         checkpoint: one of the run's checkpoints by name, or a path; None: the newest.
         overrides: changes to the run's configuration (``data=...``, ``resolution=...``, ``augment.eval_...``).
+        averaged: its averaged weights, where it has them; else those as trained.
 
     Raises:
         UserError: no such run. CheckpointError: no weights. ConfigError, DataError: data that cannot be used.
     """
-    model, stored, meta = load_run_model(run, checkpoint)
+    model, stored, meta = load_run_model(run, checkpoint, averaged)
     config: VitConfig = load_run(run, {"vit": VitConfig}, overrides)
     asked = {word.partition("=")[0] for word in overrides}
     if "resolution" not in asked and meta.get("resolution"):
@@ -90,8 +93,8 @@ def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequ
             f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
         )
     device, amp = compute(config)
-    averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "raw weights"
-    line = f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"
+    which = "averaged (EMA) weights" if meta["averaged"] else "raw weights"
+    line = f"{which} of {meta['weights']}, step {meta.get('step', 0)}"
     loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
                     device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)))  # fmt: skip
     _try(loaded)
@@ -112,10 +115,7 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     report = built.report
     augment = config.augment
     if report is not None:
-        if report.crop_ratio is not None and "augment.eval_crop_ratio" not in asked:
-            augment = replace(augment, eval_crop_ratio=report.crop_ratio)
-        if report.interpolation in ("bilinear", "bicubic") and "augment.eval_interpolation" not in asked:
-            augment = replace(augment, eval_interpolation=Interpolation[report.interpolation])
+        augment = replace(report.preprocessing, mean=tuple(built.mean)).into(augment, asked)
     device, amp = compute(config)
     model = built.model.eval().requires_grad_(False).to(device)
     loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,

@@ -28,6 +28,7 @@ from vit.adapting import (
 )
 from vit.architecture import Architecture
 from vit.config import HeadPolicy, ModelConfig, QkNorm
+from vit.preprocessing import Preprocessing
 from vit.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LoadReport:
         mean, std: input normalisation that the weights were trained with, on a scale of 0..1, one number per channel
             of this model; None: the file does not tell.
         interpolation, crop_ratio: of the evaluation they were published with, where the file tells.
+        preprocessing: all that the file tells of it, with its own channels.
         classes: names of the head's classes, where the file tells and the head was kept.
     """
 
@@ -68,6 +70,7 @@ class LoadReport:
     std: list[float] | None = None
     interpolation: str | None = None
     crop_ratio: float | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classes: list[str] | None = None
 
     def lines(self) -> list[str]:
@@ -98,7 +101,7 @@ def load_pretrained(model: VisionTransformer, config: ModelConfig) -> LoadReport
 
     if config.weights is None:
         raise ValueError("model.weights is not set")
-    foreign = read(config.weights)
+    foreign = read(config.weights, model.arch.image_size)
     state, report = fit(foreign, model.state_dict(), model.arch, config)
     model.load_state_dict(state, strict=False)
     return report
@@ -119,7 +122,8 @@ def fit(
         CheckpointError: as ``load_pretrained``.
     """
     source = config.weights or foreign.origin
-    work = Adaptation(dict(foreign.state), foreign.arch, arch, config, source, notes=list(foreign.notes))
+    state, notes = dict(foreign.state), list(foreign.notes)
+    work = Adaptation(state, foreign.arch, arch, config, source, foreign.grid_told, foreign.lost_head, notes=notes)
     _check_kind(work, target)
     _check_sizes(work, foreign.heads_told)
     _check_parts(work)
@@ -132,6 +136,7 @@ def fit(
     state, report = _collect(work, target, foreign.origin)
     if foreign.mean is not None and foreign.std is not None:
         report.mean, report.std = _statistics(work, foreign)
+    report.preprocessing = foreign.preprocessing
     report.interpolation, report.crop_ratio = foreign.interpolation, foreign.crop_ratio
     if foreign.classes is not None and len(foreign.classes) == classes and "head.weight" in report.loaded:
         report.classes = list(foreign.classes)

@@ -27,6 +27,7 @@ from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model import VisionTransformer
+from vit.preprocessing import of_run
 from vit.report import Gallery, confusion_picture
 from vit.samples import CheckedSamples
 from vit.timm_models import TimmClassifier
@@ -143,13 +144,9 @@ class VitTask(Task):
         return {name: picture for name, picture in found.items() if picture is not None}
 
     def meta(self) -> dict[str, Any]:
-        augment = self.config.augment
         return {
-            "mean": self.built.mean,
-            "std": self.built.std,
+            **of_run(self.config.augment, self.built.mean, self.built.std, self.config.resolution).plain(),
             "classes": list(self.classes),
-            "interpolation": augment.eval_interpolation.name,
-            "crop_ratio": augment.eval_crop_ratio,
             "architecture": self.config.model.name or plain_architecture(self.model),
         }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
 
@@ -17,6 +18,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.schema import did_you_mean
 from vit.config import ModelConfig
 from vit.loading import LoadReport, grouped
+from vit.preprocessing import Preprocessing, from_timm, numbers
 from vit.timm_weights import TIMM, filled, pretrained, read_state, rows, settings
 
 Size = tuple[int, int]
@@ -90,10 +92,10 @@ def build_timm(
     generator = torch.get_rng_state()
     net, report = create(), None
     if config.weights is not None:
-        state, cfg, known = read_state(config.weights, name)
+        file = read_state(config.weights, name)
         fresh = {key: value.clone() for key, value in net.state_dict().items()}
         torch.set_rng_state(generator)  # the same initial values again: what still has them was not loaded
-        net, report = filled(create, fresh, net, state, {**cfg, **known}, config, num_classes, in_channels)
+        net, report = filled(create, fresh, net, file, config, num_classes, in_channels)
     for size in {image_size, *sizes}:
         _try(net, name, (1, in_channels, *size))
     return TimmClassifier(net), report
@@ -182,25 +184,27 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
     """
     if source.startswith(TIMM):
+        from vit.interchange.timm_hub import class_names
+
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)
         channels, *size = cfg["input_size"]
-        return TimmClassifier(net), _told(cfg, channels, size)
+        named = class_names(cfg.get("label_names"), cfg.get("num_classes"))
+        return TimmClassifier(net), told(from_timm(cfg), channels, (size[0], size[1]), named)
     config = ModelConfig(name=name, weights=source)
-    state, cfg, _ = read_state(source, str(name))
-    channels, *size = cfg.get("input_size") or (3, 224, 224)
-    classes = rows(state, cfg.get("classifier"), 0) or 0
-    channels = rows(state, cfg.get("first_conv"), 1) or channels
+    file = read_state(source, str(name))
+    channels, *size = file.cfg.get("input_size") or (3, 224, 224)
+    classes = rows(file.state, file.cfg.get("classifier"), 0) or 0
+    channels = rows(file.state, file.cfg.get("first_conv"), 1) or channels
     model, report = build_timm(config, classes, channels, (size[0], size[1]))
     if report is None or report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new if report else []))}")
-    cfg.update(mean=report.mean, std=report.std, classes=report.classes)
-    return model, _told(cfg, channels, size)
+    found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
+    return model, told(found, channels, (size[0], size[1]), report.classes)
 
 
-def _told(cfg: Mapping[str, Any], channels: int, size: Sequence[int]) -> dict[str, Any]:
-    half = [0.5] * channels
-    told = {key: list(cfg.get(key) or half) for key in ("mean", "std")}
-    shared = {"classes": cfg.get("classes"), "resolution": list(size)}
-    names = {"interpolation": "interpolation", "crop_ratio": "crop_pct", "crop_mode": "crop_mode"}
-    return {**told, **shared, **{ours: cfg.get(theirs) for ours, theirs in names.items()}}
+def told(found: Preprocessing, channels: int, size: Size, classes: Sequence[str] | None) -> dict[str, Any]:
+    """``Preprocessing.plain``, its normalisation 0.5 where nothing tells it; besides ``classes`` and ``resolution``."""
+    half = (0.5,) * channels
+    whole = replace(found, size=size, mean=found.mean or half, std=found.std or half)
+    return {**whole.plain(), "classes": None if classes is None else list(classes), "resolution": list(size)}

@@ -4,41 +4,88 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import load_weights
 from trainer.errors import CheckpointError
 from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig
+from vit.interchange.files import arguments, input_size, open_content, unwrapped
+from vit.interchange.timm_hub import parse
+from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
+from vit.preprocessing import Preprocessing, from_plain, from_timm
 
 TIMM = "timm:"
 
 
-def read_state(weights: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """(tensors under timm's names, timm's pretrained_cfg, what the file itself tells: mean, std, classes)."""
+@dataclass
+class TimmFile:
+    """Weights of a timm model, wherever they were.
+
+    Attributes:
+        state: tensors under timm's names. cfg: timm's ``pretrained_cfg`` of the model.
+        preprocessing: as the file tells it, else as timm does of the model.
+        classes: names of the head's, where the file tells. notes: lines for the report.
+    """
+
+    state: dict[str, Tensor]
+    cfg: dict[str, Any]
+    preprocessing: Preprocessing
+    classes: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_state(weights: str, name: str) -> TimmFile:
+    """The weights of the timm model ``name``: ``timm:NAME``, or any file or folder that ``vit.interchange`` opens.
+
+    Raises:
+        CheckpointError: they cannot be had or read, or are of another architecture.
+    """
     if weights.startswith(TIMM):
         other = weights.removeprefix(TIMM)
-        if other.split(".")[0] != name.split(".")[0]:
-            raise CheckpointError(
-                f"model.weights={weights} is of another architecture than model.name={name}: "
-                f"set model.name={other.split('.')[0]}"
-            )
+        _check_architecture(weights, other, name)
         net = pretrained(other)
-        return dict(net.state_dict()), settings(net), {}
+        return TimmFile(dict(net.state_dict()), settings(net), from_timm(settings(net)))
+    import timm
     from timm.models import get_pretrained_cfg
 
+    content = open_content(Path(weights).expanduser())
     entry = get_pretrained_cfg(name)
-    state, meta = load_weights(Path(weights).expanduser())
-    for prefix in ("module.", "_orig_mod.", "model."):
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    task = meta.get("task", {})
-    return state, entry.to_dict() if entry else {}, {k: task[k] for k in ("mean", "std", "classes") if task.get(k)}
+    cfg = entry.to_dict() if entry else {}
+    with torch.device("meta"):
+        names = timm.create_model(name).state_dict()
+    found = TimmFile(without_prefix(content.tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
+    own = content.header or content.meta.get("task", {})
+    if own:
+        found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
+        found.classes = own.get("classes")
+    elif "architecture" in content.config:
+        hub = parse(content.config)
+        _check_architecture(weights, hub.architecture, name)
+        found.preprocessing, found.classes = from_timm(hub.cfg), hub.classes
+        found.cfg = {**cfg, **{k: v for k, v in hub.cfg.items() if k in ("input_size", "fixed_input_size")}}
+    else:
+        told = {key: value for key, value in arguments(content).items() if value is not None}
+        kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+        size = input_size(told)
+        if size is not None:
+            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *size)}
+        found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
+    found.notes += found.preprocessing.notes
+    return found
+
+
+def _check_architecture(weights: str, theirs: str, name: str) -> None:
+    if theirs.split(".")[0] != name.split(".")[0]:
+        raise CheckpointError(
+            f"model.weights={weights} is of another architecture than model.name={name}: "
+            f"set model.name={theirs.split('.')[0]}"
+        )
 
 
 def settings(net: nn.Module) -> dict[str, Any]:
@@ -73,14 +120,13 @@ def filled(
     create: Any,
     fresh: Mapping[str, Tensor],
     net: nn.Module,
-    state: dict[str, Tensor],
-    cfg: Mapping[str, Any],
+    file: TimmFile,
     config: ModelConfig,
     num_classes: int,
     in_channels: int,
 ) -> tuple[nn.Module, LoadReport]:
     """The model once more, through timm's own loading: it converts names and resizes tables as this model needs it."""
-    where, own = str(config.weights), settings(net)
+    where, own, state = str(config.weights), settings(net), file.state
     heads = _tuple(own.get("classifier"))
     classes = rows(state, heads, 0) or 0
     keep = config.head is HeadPolicy.keep and classes > 0
@@ -119,12 +165,15 @@ def filled(
         raise CheckpointError(
             f"model.weights={where} lacks parts of model.name={config.name}: {', '.join(grouped(missing))}"
         )
-    mean, std = cfg.get("mean"), cfg.get("std")
+    report.notes += file.notes
+    told = file.preprocessing
+    mean, std = told.mean, told.std
     if mean is not None and std is not None:
         rule = config.channel_adapt, config.channel_map if len(mean) == channels else ()
         report.mean, report.std = (adapt_statistics(list(v), in_channels, *rule) for v in (mean, std))
-    report.interpolation, report.crop_ratio = cfg.get("interpolation"), cfg.get("crop_pct")
-    report.classes = list(cfg["classes"]) if keep and cfg.get("classes") else None
+    report.preprocessing = told
+    report.interpolation, report.crop_ratio = told.interpolation, told.crop_ratio
+    report.classes = list(file.classes) if keep and file.classes and len(file.classes) == classes else None
     return result, report
 
 

@@ -203,6 +203,8 @@ def _augment_problems(augment: AugmentConfig) -> list[str]:
         found.append(f"augment.ratio={show(augment.ratio)}: needs [least, most] width to height, like [0.75,1.3333]")
     if not 0.0 < augment.eval_crop_ratio <= 1.0:
         found.append(f"augment.eval_crop_ratio={augment.eval_crop_ratio}: must be above 0 and at most 1, like 0.875")
+    if not augment.eval_fill or not all(0.0 <= value <= 1.0 for value in augment.eval_fill):
+        found.append(f"augment.eval_fill={show(augment.eval_fill)}: one number, or one per channel, from 0 to 1")
     if augment.eval_interpolation is Interpolation.random:
         found.append("augment.eval_interpolation=random: evaluation draws nothing; use bilinear or bicubic")
     if augment.auto is not None:

@@ -63,7 +63,7 @@ def describe(config: VitConfig) -> DataInfo:
     return describe_sources(config)
 
 
-def build_dataset(config: VitConfig, split: str, resolution: tuple[int, int]) -> SampleDataset:
+def build_dataset(config: VitConfig, split: str, resolution: tuple[int, int], evaluated: bool = False) -> SampleDataset:
     """Samples at ``resolution`` (height, width) in pixels.
 
     With `data.cache=true` the first call writes the cache of its split.
@@ -71,6 +71,7 @@ def build_dataset(config: VitConfig, split: str, resolution: tuple[int, int]) ->
     Args:
         split: ``train`` is augmented and sees `data.train_samples` and `data.balanced`; ``val`` and ``test`` are
             deterministic. Data without a test split give the validation split for it.
+        evaluated: ``train`` too is prepared as for evaluation.
 
     Raises:
         ValueError: unknown split.
@@ -80,4 +81,4 @@ def build_dataset(config: VitConfig, split: str, resolution: tuple[int, int]) ->
         raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
     from vit.data.dataset import build
 
-    return build(config, split, resolution)
+    return build(config, split, resolution, evaluated)

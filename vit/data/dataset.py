@@ -82,7 +82,7 @@ class PictureDataset:
         _log.warning("%s\nThe next picture takes its place; further bad files are passed over silently.", error)
 
 
-def build(config: VitConfig, split: str, resolution: tuple[int, int]) -> PictureDataset:
+def build(config: VitConfig, split: str, resolution: tuple[int, int], evaluated: bool = False) -> PictureDataset:
     """`vit.data.build_dataset`."""
     source = open_source(config, split, resolution)
     channels = config.data.channels or source.channels
@@ -93,5 +93,5 @@ def build(config: VitConfig, split: str, resolution: tuple[int, int]) -> Picture
         from vit.data.cache import cached
 
         source = cached(config, source)
-    transform = (TrainTransform if train else EvalTransform)(config.augment, resolution)
+    transform = (TrainTransform if train and not evaluated else EvalTransform)(config.augment, resolution)
     return PictureDataset(source, transform, channels, skip=config.data.on_bad_file is OnBadFile["skip"])

@@ -11,6 +11,7 @@ the end result is laid out as (C, H, W).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
+from vit.data import framing
 from vit.data.augment import Augmenter, color_jitter
 from vit.data.pixels import Picture, hwc
 from vit.data.policy import parse_auto
@@ -75,11 +77,12 @@ class TrainTransform:
             case Crop.resize:
                 return resize(picture, size, cubic)
             case Crop.center:
-                return _centre(resize(picture, _cover(_size(picture), size, augment.eval_crop_ratio), cubic), size)
+                covering = framing.resized(_size(picture), size, replace(augment, eval_crop=EvalCrop.center))
+                return framing.centre(resize(picture, covering, cubic), size, augment)
             case Crop.pad:
                 return _random_window(_pad(resize(picture, size, cubic), augment.pad, cv2.BORDER_CONSTANT), size, rng)
             case Crop.simple:
-                covering = resize(picture, _cover(_size(picture), size, 1.0), cubic)
+                covering = resize(picture, _cover(_size(picture), size), cubic)
                 return _random_window(_pad(covering, augment.pad, cv2.BORDER_REFLECT_101), size, rng)
 
     def describe(self) -> str:
@@ -93,7 +96,8 @@ class TrainTransform:
             case Crop.resize:
                 crop = f"resized to {size} ({how})"
             case Crop.center:
-                crop = _describe_centre(self.resolution, augment.eval_crop_ratio, how)
+                how_evaluated = replace(augment, eval_crop=EvalCrop.center, eval_interpolation=augment.interpolation)
+                crop = framing.describe(self.resolution, how_evaluated)
             case Crop.pad:
                 crop = f"{size} ({how}), zero padding by {augment.pad}, random crop {size}"
             case Crop.simple:
@@ -127,17 +131,12 @@ class EvalTransform:
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 (C, h, w) to uint8 (C, H, W), contiguous."""
         picture, cubic = _channels_last(image), self.augment.eval_interpolation is Interpolation.bicubic
-        if self.augment.eval_crop is EvalCrop.squash:
-            return _channels_first(resize(picture, self.resolution, cubic))
-        covering = _cover(_size(picture), self.resolution, self.augment.eval_crop_ratio)
-        return _channels_first(_centre(resize(picture, covering, cubic), self.resolution))
+        picture = resize(picture, framing.resized(_size(picture), self.resolution, self.augment), cubic)
+        return _channels_first(framing.centre(picture, self.resolution, self.augment))
 
     def describe(self) -> str:
         """What is done, in one line; belongs beside every score."""
-        how = self.augment.eval_interpolation.value
-        if self.augment.eval_crop is EvalCrop.squash:
-            return f"resized to {_show(self.resolution)} ({how})"
-        return _describe_centre(self.resolution, self.augment.eval_crop_ratio, how)
+        return framing.describe(self.resolution, self.augment)
 
 
 def inception_box(
@@ -197,22 +196,12 @@ def _size(picture: Picture) -> Size:
     return picture.shape[0], picture.shape[1]
 
 
-def _cover_target(resolution: Size, crop_ratio: float) -> Size:
-    return math.floor(resolution[0] / crop_ratio), math.floor(resolution[1] / crop_ratio)
-
-
-def _cover(size: Size, resolution: Size, crop_ratio: float) -> Size:
-    """The size, of the picture's aspect, that just covers resolution / crop_ratio (a square's short side is that)."""
-    height, width = size
-    rows, columns = _cover_target(resolution, crop_ratio)
+def _cover(size: Size, resolution: Size) -> Size:
+    """The size, of the picture's aspect, that just covers the resolution (a square's short side is that)."""
+    (height, width), (rows, columns) = size, resolution
     if height * columns <= width * rows:
         return rows, max(columns, rows * width // height)
     return max(rows, columns * height // width), columns
-
-
-def _centre(picture: Picture, size: Size) -> Picture:
-    top, left = (round((have - want) / 2) for have, want in zip(_size(picture), size, strict=True))
-    return np.ascontiguousarray(picture[top : top + size[0], left : left + size[1]])
 
 
 def _pad(picture: Picture, amount: int, border: int) -> Picture:
@@ -226,10 +215,3 @@ def _random_window(picture: Picture, size: Size, rng: np.random.Generator) -> Pi
 
 def _show(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _describe_centre(resolution: Size, crop_ratio: float, how: str) -> str:
-    rows, columns = _cover_target(resolution, crop_ratio)
-    if resolution[0] == resolution[1]:
-        return f"short side {rows} ({how}), centre crop {_show(resolution)}"
-    return f"resized to cover {rows}x{columns} ({how}), centre crop {_show(resolution)}"

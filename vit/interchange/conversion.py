@@ -23,7 +23,13 @@ LAYOUTS = {
 
 
 def convert(
-    src: str | Path, dst: str | Path, format: str, *, layout: str = "auto", heads: int | None = None
+    src: str | Path,
+    dst: str | Path,
+    format: str,
+    *,
+    layout: str = "auto",
+    heads: int | None = None,
+    resolution: tuple[int, int] | None = None,
 ) -> Iterator[str]:
     """Convert a checkpoint; yields what there is to say, line by line, as it happens.
 
@@ -33,12 +39,13 @@ def convert(
         format: of ``FORMATS``.
         layout: npz only, of ``LAYOUTS``.
         heads: attention heads, for files that do not tell.
+        resolution: (height, width) of the pictures of src's position table, for files that do not tell.
 
     Raises:
         CheckpointError: src cannot be read, the format cannot hold it, or what was written does not read back as it
             should. ConfigError: an option that does not suit.
     """
-    found = read(src)
+    found = read(src, resolution)
     if heads is not None:
         if found.arch["width"] % heads:
             raise ConfigError(f"heads={heads}: does not divide the width {found.arch['width']} of {src}")
@@ -57,16 +64,13 @@ def convert(
         found.arch,
         dst,
         format,
-        mean=found.mean,
-        std=found.std,
         classes=found.classes,
-        interpolation=found.interpolation,
-        crop_ratio=found.crop_ratio,
+        **found.preprocessing.told(),
         layout=face,
     )
     yield f"wrote {dst} (format={format})"
     yield from (f"  {line}" for line in written.notes)
-    compare(written.state, read(dst).state, str(dst))
+    compare(written.state, read(dst, resolution).state, str(dst))
     yield f"  read back: {len(written.state)} tensors, bitwise equal"
 
 

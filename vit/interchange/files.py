@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -27,8 +28,12 @@ HEADER = "vivid"  # key of our own description in the header of a .safetensors f
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth", "model.bin")
 _SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# wrappers in the order of preference: averaged weights first, as timm and the DINO papers evaluate them
-_WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "params", "student", "module")
+# keys under which tensors lie, in the order of preference: averaged weights first, as timm and the DINO papers evaluate
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_dict_ema", "ema_model", "ema", "teacher")
+AVERAGED += ("target_encoder",)  # I-JEPA
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "student", "encoder")
+_WRAPPERS = (*AVERAGED, *_PLAIN, "module")
+_OTHERS = ("optim", "sched", "scaler", "criterion", "loss", "callback", "loop", "arg", "config", "cfg", "param_groups")
 
 
 @dataclass
@@ -42,7 +47,9 @@ class Content:
         wrappers: keys that were unwrapped to get at the tensors, outermost first.
         facts: plain data beside the tensors (timm's ``arch`` and ``args``).
         config, preprocessor: of a folder of timm's or Hugging Face's, parsed; empty elsewhere.
+        open_clip: of a folder of OpenCLIP's, parsed; empty elsewhere.
         header: our own description of the tensors; meta: of one of our checkpoints. Empty elsewhere.
+        sidecar: our own description beside a file of a format without a place for it; empty elsewhere.
     """
 
     path: Path
@@ -53,7 +60,9 @@ class Content:
     facts: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     preprocessor: dict[str, Any] = field(default_factory=dict)
+    open_clip: dict[str, Any] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
+    sidecar: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,9 +80,19 @@ def open_content(path: Path) -> Content:
     content = _open_file(path)
     if path.name in _WEIGHTS:
         _add_configs(content, path.parent)
+    sidecar = sidecar_of(path)
+    if sidecar.exists():
+        told = _read_json(sidecar).get(HEADER)
+        if isinstance(told, dict) and told.get("bytes") == path.stat().st_size:  # else the file was replaced
+            content.sidecar = told
     if (path.parent / META).exists() and path.suffix == ".safetensors":
         content.meta = read_meta(path.parent)
     return content
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where ``write`` describes a file that has no place for it: B_16.npz.json."""
+    return path.with_name(path.name + ".json")
 
 
 def _open_folder(path: Path) -> Content:
@@ -104,7 +123,8 @@ def _open_folder(path: Path) -> Content:
 
 
 def _add_configs(content: Content, folder: Path) -> None:
-    for attribute, name in (("config", "config.json"), ("preprocessor", "preprocessor_config.json")):
+    files = {"config": "config.json", "preprocessor": "preprocessor_config.json", "open_clip": "open_clip_config.json"}
+    for attribute, name in files.items():
         if (folder / name).exists():
             setattr(content, attribute, _read_json(folder / name))
 
@@ -162,22 +182,37 @@ def _load_torch(path: Path) -> Any:
         with torch.serialization.safe_globals(plain), path.open("rb") as file:  # by a path torch would go by its suffix
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
-        lines = [line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line]
-        reason = (lines or str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
-            f"{path} cannot be loaded safely ({reason}): give a state dict of plain tensors "
+            f"{path} cannot be loaded safely ({_reason(error)}): give a state dict of plain tensors "
             "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What torch says, in words that help here: its own advice is to execute the file."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    strange = re.search(r"GLOBAL ([\w.]+)", text)
+    if strange and strange[1].startswith("numpy"):
+        return f"it holds arrays of numpy, {strange[1]}"
+    if strange:
+        return f"it holds objects of {strange[1]}, not tensors alone"
+    if "TorchScript" in text:
+        return "it is a TorchScript archive, a program"
+    if isinstance(error, EOFError) or "PytorchStreamReader" in text or "pickle data was truncated" in text:
+        return "it is damaged or cut short"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:120]
 
 
 def _unwrap(path: Path, data: Any) -> Content:
     content = Content(path, "torch")
     while isinstance(data, Mapping) and not _is_state(data):
-        key = next((k for k in _WRAPPERS if isinstance(data.get(k), Mapping) and data[k]), None)
+        key = next((name for name in _WRAPPERS if _holds(data.get(name))), None)
+        if key is None:
+            key = _only(path, data)
         if key is None:
             break
-        content.wrappers.append(key)
-        content.facts.update({str(k): v for k, v in data.items() if not isinstance(v, Mapping | Tensor)})
+        content.wrappers.append(str(key))
+        content.facts.update({str(k): v for k, v in data.items() if k == "args" or not isinstance(v, Mapping | Tensor)})
         data = data[key]
     if not isinstance(data, Mapping) or not _is_state(data):
         what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
@@ -186,10 +221,60 @@ def _unwrap(path: Path, data: Any) -> Content:
     return content
 
 
+def _only(path: Path, data: Mapping[Any, Any]) -> Any:
+    """The one entry that may hold a network under a key that nobody expects; None where there is none.
+
+    Raises:
+        CheckpointError: there are several.
+    """
+    keys = [key for key, value in data.items() if _holds(value) and not any(word in str(key) for word in _OTHERS)]
+    if len(keys) > 1:
+        names = ", ".join(map(str, keys))
+        raise CheckpointError(
+            f"{path} holds several networks ({names}), none under a name that is known: save the one you mean, "
+            f'torch.save(torch.load(PATH)["{keys[0]}"], "weights.pth")'
+        )
+    return keys[0] if keys else None
+
+
+def _holds(value: Any, depth: int = 3) -> bool:
+    """Whether there are tensors with names in it, at some depth."""
+    if not isinstance(value, Mapping) or not depth:
+        return False
+    return any(isinstance(k, str) and (isinstance(v, Tensor) or _holds(v, depth - 1)) for k, v in value.items())
+
+
 def _is_state(data: Mapping[Any, Any]) -> bool:
-    """Names to tensors; a few extras that are no tensors may stand between (``_extra_state``, numbers)."""
-    tensors = sum(isinstance(value, Tensor) for value in data.values())
-    return tensors > 0 and not any(isinstance(value, Mapping) for value in data.values())
+    """Names to tensors; a few extras that are no tensors may stand between (``_extra_state``, numbers, settings)."""
+    if any(_holds(data.get(name)) for name in _WRAPPERS):
+        return False
+    named = [name for name, value in data.items() if isinstance(value, Tensor)]
+    nested = any(isinstance(value, Mapping) for value in data.values())
+    return bool(named) and (not nested or any("." in str(name) for name in named))
+
+
+def arguments(content: Content) -> dict[str, Any]:
+    """What timm's, DeiT's and MAE's scripts were started with, which they keep beside the tensors."""
+    args = content.facts.get("args")
+    return dict(args) if isinstance(args, Mapping) else dict(vars(args)) if hasattr(args, "__dict__") else {}
+
+
+def input_size(args: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of ``--input-size 3 224 224`` (timm), ``--img-size`` (timm) or ``--input-size`` (DeiT, MAE)."""
+    for size in (args.get("input_size"), args.get("img_size")):
+        if isinstance(size, int) and size > 0:
+            return size, size
+        if isinstance(size, list | tuple) and len(size) in (2, 3) and all(isinstance(side, int) for side in size):
+            return size[-2], size[-1]
+    return None
+
+
+def unwrapped(content: Content) -> list[str]:
+    """A line that says where in the file the tensors were, where it holds more than them."""
+    if not content.wrappers:
+        return []
+    averaged = "the averaged (EMA) weights, " if set(content.wrappers) & set(AVERAGED) else ""
+    return [f"taken from {averaged}{' > '.join(content.wrappers)} in the file"]
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from vit.architecture import Architecture
 from vit.config import Gelu, Pool, PosEmbed, QkNorm
+from vit.preprocessing import Preprocessing
 from vit.variants import VARIANTS
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _BLOCK = r"blocks\.\d+\."
 _OURS = re.compile(
@@ -42,10 +41,13 @@ class Foreign:
             num_classes, in_channels``; besides ``grid`` ((rows, columns) of patches of the position table, or None).
             ``heads`` is None where nothing tells it.
         mean, std: of the input normalisation, on a scale of 0..1, one per channel; None where nothing tells.
-        interpolation: ``bilinear`` or ``bicubic``; None where nothing tells. crop_ratio: image size / resized size.
+        size: (height, width) in pixels that its preprocessing makes, where that is told apart from the grid.
+        interpolation, crop, crop_ratio, fill, floor: of evaluation, as in ``vit.preprocessing.Preprocessing``.
         classes: class names, or None.
         notes: what the user should know: tensors left out and why, assumptions made.
         layout: how a Google file was laid out (``vit.interchange.google.Layout`` as a dict); empty elsewhere.
+        lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
+        grid_told: the file tells the rows and columns of its position table; else a square is taken where one fits.
         heads_told: the file tells ``heads``; else they are those usual at its width.
     """
 
@@ -56,10 +58,26 @@ class Foreign:
     std: tuple[float, ...] | None = None
     interpolation: str | None = None
     crop_ratio: float | None = None
+    crop: str | None = None
+    fill: tuple[float, ...] | None = None
+    floor: bool = False
+    size: tuple[int, int] | None = None
     classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
+    lost_head: str = ""
     heads_told: bool = True
+    grid_told: bool = True
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become its input, as far as the file tells; the size else follows from the grid."""
+        grid, patch = self.arch.get("grid"), self.arch["patch"]
+        size = self.size or (None if grid is None else (grid[0] * patch, grid[1] * patch))
+        crop = self.crop or (None if self.crop_ratio is None else "center")
+        return Preprocessing(
+            size, crop, self.crop_ratio, self.interpolation, self.mean, self.std, self.fill, self.floor
+        )
 
     def architecture(self) -> Architecture:
         """What to build for these weights; at the resolution of their position table, else 224 pixels.
@@ -96,6 +114,9 @@ class Foreign:
             lines.append("with " + ", ".join(extras + (["tanh GELU"] if a["gelu"] == "tanh" else [])))
         if self.mean is not None and self.std is not None:
             lines.append(f"input mean {_numbers(self.mean)}, std {_numbers(self.std)}")
+        if self.crop is not None:
+            ratio = "" if self.crop_ratio is None else f", crop ratio {self.crop_ratio:.4g}"
+            lines.append(f"evaluated with crop {self.crop}{ratio}, {self.interpolation or 'unknown'} interpolation")
         return lines + self.notes
 
 
@@ -224,10 +245,30 @@ def _positions(table: Tensor | None, tokens: int, grid: tuple[int, int] | None, 
         found = grid or square_grid(length - prefix)
         if found and found[0] * found[1] == length - prefix:
             return {"pos_embed": "learned", "class_position": prefix > 0 or tokens == 0, "grid": found}
-    known = f", nor do they fit the grid {grid[0]}x{grid[1]} of its configuration" if grid else ""
+    if grid is None:
+        raise CheckpointError(
+            f"{where} has {length} positions: neither {length} nor {length - tokens} is a square of patches, and "
+            "nothing tells its rows and columns: give the size of the pictures it was made for, resolution=[H,W]"
+        )
     raise CheckpointError(
-        f"{where} has {length} positions: neither {length} nor {length - tokens} is a square of patches{known}"
+        f"{where} has {length} positions: neither {length} nor {length - tokens} of them fit the grid "
+        f"{grid[0]}x{grid[1]} of its configuration"
     )
+
+
+def fitting_grid(state: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[int, int] | None:
+    """The grid of patches of pictures of ``size``, where the position table is one for it."""
+    if "pos_embed" not in state or "patch_embed.proj.weight" not in state:
+        return None
+    patch = state["patch_embed.proj.weight"].shape[-1]
+    rows, columns = size[0] // patch, size[1] // patch
+    tokens = ("cls_token" in state) + ("dist_token" in state)
+    registers = state["reg_token"].shape[1] if "reg_token" in state else 0
+    length = state["pos_embed"].shape[1]
+    prefix = length - rows * columns
+    if not prefix and tokens and square_grid(length - tokens):  # a square and its tokens: the usual table
+        return None
+    return (rows, columns) if prefix in (0, tokens, tokens + registers) and rows and columns else None
 
 
 def fold_register_rows(state: dict[str, Tensor], grid: tuple[int, int] | None) -> bool:

@@ -13,20 +13,22 @@ import torch
 from torch import Tensor
 
 from trainer.weights import save_weights
-from vit.interchange.files import HEADER
+from vit.interchange.files import HEADER, sidecar_of
 from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
 from vit.interchange.names import to_hf, to_torchvision
+from vit.preprocessing import Preprocessing
 
 
 @dataclass
 class Travels:
-    """What goes along with the tensors."""
+    """What goes along with the tensors: how pictures become the input, and the classes' names."""
 
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
+    preprocessing: Preprocessing
     classes: Sequence[str] | None
-    interpolation: str | None
-    crop_ratio: float | None
+
+    def described(self) -> dict[str, Any]:
+        """As JSON, in our words."""
+        return {**self.preprocessing.plain(), "classes": None if self.classes is None else list(self.classes)}
 
 
 @dataclass
@@ -63,23 +65,29 @@ def _write_npz(work: Work, path: Path, travels: Travels) -> None:
     arrays: dict[str, Any] = to_google(work.state, work.facts["heads"], work.layout)
     with path.open("wb") as file:
         np.savez(file, **arrays)
+    _write_sidecar(work, path, travels)
 
 
 def _write_torchvision(work: Work, path: Path, travels: Travels) -> None:
     torch.save({name: tensor.clone() for name, tensor in to_torchvision(work.state).items()}, path)
+    _write_sidecar(work, path, travels)
+
+
+def _write_sidecar(work: Work, path: Path, travels: Travels) -> None:
+    """What the format has no place for, beside the file."""
+    content = {"bytes": path.stat().st_size, **travels.described()}
+    sidecar = sidecar_of(path)
+    sidecar.write_text(json.dumps({HEADER: content}, indent=1) + "\n")
+    work.notes.append(f"class names and preprocessing, which {work.format} has no place for, stand in {sidecar.name}")
 
 
 def _write_own(work: Work, path: Path, travels: Travels) -> None:
     from safetensors.torch import save_file
 
-    content = {"architecture": work.facts, **{name: _plain(value) for name, value in vars(travels).items()}}
+    content = {"architecture": work.facts, **travels.described()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in work.state.items()}
     save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(content)})
     path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
@@ -130,13 +138,10 @@ def _write_timm(work: Work, path: Path, travels: Travels) -> None:
         "num_classes": facts["num_classes"],
         "first_conv": "patch_embed.proj",
         "classifier": ["head", "head_dist"] if facts["distilled"] else "head",
-        "crop_mode": "center",
     }
-    for key, value in (("mean", travels.mean), ("std", travels.std), ("interpolation", travels.interpolation)):
-        if value is not None:
-            pretrained[key] = _plain(value)
-    if travels.crop_ratio is not None:
-        pretrained["crop_pct"] = travels.crop_ratio
+    entries, notes = travels.preprocessing.to_timm()
+    pretrained.update(entries)
+    work.notes += notes
     config: dict[str, Any] = {
         "architecture": name,
         "num_classes": facts["num_classes"],
@@ -202,29 +207,9 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
     if kind == "dinov2_with_registers":  # always has one, for its pre-training
         prefix = f"{kind}." if classes else ""
         tensors[f"{prefix}embeddings.mask_token"] = torch.zeros_like(state["cls_token"][0])
-    _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": _hf_preprocessor(work, travels)})
-
-
-def _hf_preprocessor(work: Work, travels: Travels) -> dict[str, Any]:
-    height, width = work.size
-    facts: dict[str, Any] = {
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": travels.mean is not None,
-        "do_resize": True,
-        "resample": 3 if travels.interpolation == "bicubic" else 2,
-    }
-    if travels.mean is not None and travels.std is not None:
-        facts.update(image_mean=list(travels.mean), image_std=list(travels.std))
-    if travels.crop_ratio is None or travels.crop_ratio == 1.0:
-        return {"image_processor_type": "ViTImageProcessor", "size": {"height": height, "width": width}, **facts}
-    return {
-        "image_processor_type": "BitImageProcessor",
-        "size": {"shortest_edge": round(min(height, width) / travels.crop_ratio)},
-        "do_center_crop": True,
-        "crop_size": {"height": height, "width": width},
-        **facts,
-    }
+    preprocessor, notes = travels.preprocessing.to_hf(work.size)
+    work.notes += notes
+    _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": preprocessor})
 
 
 WRITERS: dict[str, Callable[[Work, Path, Travels], None]] = {

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.interchange.foreign import Foreign, infer_architecture
+from vit.interchange.foreign import Foreign, fitting_grid, infer_architecture
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -76,8 +76,8 @@ def find_prefix(keys: list[str], where: str) -> str | None:
     return found[0] if found else None
 
 
-def from_google(arrays: Arrays, where: str) -> Foreign:
-    """A file's arrays as a Foreign.
+def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None) -> Foreign:
+    """A file's arrays as a Foreign; ``size`` as ``read``'s resolution.
 
     Raises:
         CheckpointError: a hybrid with a ResNet stem, keys without a meaning here, or no plain ViT at all.
@@ -111,6 +111,7 @@ def from_google(arrays: Arrays, where: str) -> Foreign:
     if tensors:
         raise CheckpointError(f"{where} is no plain ViT: {len(tensors)} arrays have no place in one: {_some(tensors)}")
     known = {"heads": heads, "gelu": "tanh", "pos_embed": None if positions else "sincos2d"}
+    known["grid"] = None if size is None else fitting_grid(state, size)
     arch = infer_architecture(state, where, known)
     layout = Layout(prefix, numbering, stacked, positions or "pos_embedding")
     notes = [f"left out, not under {prefix or 'the root'}: {_some(elsewhere)}"] if elsewhere else []

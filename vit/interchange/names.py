@@ -12,14 +12,14 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from vit.interchange.foreign import square_grid
+from vit.interchange.heads import settle
+from vit.interchange.wrapped import PREFERRED, unwrap_names
 
 Tensors = dict[str, Tensor]
 
 HF_ANCHOR = "embeddings.patch_embeddings.projection.weight"
 TIMM_ANCHOR = "patch_embed.proj.weight"
 TORCHVISION_ANCHOR = "conv_proj.weight"
-
-_PREFERRED = ("teacher", "ema", "target")  # among several copies of a network in one file: the averaged one
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Named:
         maker: who publishes such files, as far as names tell: ``MAE``, ``DINOv2``, ``DeiT III``...; or empty.
         known: fields of an architecture that the names settle.
         notes: what was left out or rewritten.
+        lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
     """
 
     state: Tensors
@@ -39,6 +40,7 @@ class Named:
     maker: str = ""
     known: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lost_head: str = ""
 
 
 def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
@@ -47,7 +49,7 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
     Raises:
         CheckpointError: the names are of no kind that is known; the first few are listed.
     """
-    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}  # torch.compile's
+    tensors = unwrap_names(tensors)
     for anchor, translate in _FAMILIES.items():
         prefix = _prefix(tensors, anchor)
         if prefix is not None:
@@ -61,7 +63,7 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
 def _prefix(tensors: Mapping[str, Tensor], anchor: str) -> str | None:
     found = [name.removesuffix(anchor) for name in tensors if name == anchor or name.endswith("." + anchor)]
     found = [prefix for prefix in found if not prefix.endswith("decoder.")]
-    return min(found, key=lambda p: (not any(word in p for word in _PREFERRED), len(p)), default=None)
+    return min(found, key=lambda p: (not any(word in p for word in PREFERRED), len(p)), default=None)
 
 
 def _split(tensors: Mapping[str, Tensor], prefix: str) -> tuple[Tensors, list[str]]:
@@ -79,6 +81,7 @@ _TIMM_RENAMES = [
     (re.compile(r"^head\.0\.(running_mean|running_var|num_batches_tracked)$"), r"probe_norm.\1"),  # MAE's probe
     (re.compile(r"^head\.1\.(weight|bias)$"), r"head.\1"),
 ]
+_PRETRAINED = ("MoCo v3", "DINO")
 _TIMM_UNUSED = re.compile(r"^(?:mask_token|decoder_.*|head\.(?:mlp|last_layer)\b.*)$")
 
 
@@ -105,9 +108,21 @@ def _from_timm(tensors: Mapping[str, Tensor], prefix: str) -> Named:
             named.notes.append(f"patch embedding kept as a matrix: taken as {channels} x {side[0]} x {side[1]} pixels")
     if "probe_norm.running_mean" in state:
         named.known["probe_norm"] = True
+    strange = [name for name in state if name.startswith("head.") and name not in ("head.weight", "head.bias")]
+    if named.maker in _PRETRAINED:  # what is called a head projects features for the loss of pre-training
+        unused += strange
+        for name in strange:
+            del state[name]
+    elif strange:
+        _settle_head(named, [name for name in state if name.startswith("head.")])
     _leave_out(named, unused, "not used for classification")
     _leave_out(named, outside, f"not under {prefix}")
     return named
+
+
+def _settle_head(named: Named, names: list[str]) -> None:
+    notes, named.lost_head = settle(named.state, names, named.state[TIMM_ANCHOR].shape[0])
+    named.notes += notes + ([f"left out: {named.lost_head}"] if named.lost_head else [])
 
 
 def _timm_maker(inside: Mapping[str, Tensor], outside: list[str]) -> str:
@@ -119,6 +134,8 @@ def _timm_maker(inside: Mapping[str, Tensor], outside: list[str]) -> str:
         return "DeiT III"
     if "dist_token" in inside:
         return "DeiT, distilled"
+    if any("momentum_encoder." in name for name in outside):
+        return "MoCo v3"
     if any("dino" in name for name in outside) or any(name.startswith("head.last_layer") for name in inside):
         return "DINO"
     return ""
@@ -198,8 +215,11 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
         elif name.removeprefix(outer).startswith("decoder."):
             named.maker = "MAE"
             unused.append(name)
+        elif module.split(".")[0] in _HF_HEADS:
+            state[name.removeprefix(outer)] = tensors[name]
         else:
             outside.append(name)
+    _settle_head(named, [name for name in state if name.split(".")[0] in _HF_HEADS])
     width = state["patch_embed.proj.weight"].shape[0]
     head = state.get("head.weight")
     if head is not None and head.shape[1] == 2 * width:
@@ -277,6 +297,7 @@ def _from_torchvision(tensors: Mapping[str, Tensor], prefix: str) -> Named:
         else:
             state[_TV_SINGLE.get(name, name)] = tensor
     named = Named(state, "torchvision")
+    _settle_head(named, [name for name in state if name.startswith("heads.")])
     _leave_out(named, outside, f"not under {prefix}")
     return named
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from trainer.errors import CheckpointError
 from vit.architecture import patch_grid
 from vit.config import Fit
-from vit.interchange.files import Content, open_content
-from vit.interchange.foreign import IMAGENET_MEAN, IMAGENET_STD, Foreign, fold_register_rows, infer_architecture
+from vit.interchange.files import Content, arguments, input_size, open_content, unwrapped
+from vit.interchange.foreign import Foreign, fitting_grid, fold_register_rows, infer_architecture, square_grid
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
+from vit.interchange.timm_hub import HubConfig, parse, skeleton
+from vit.preprocessing import (
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    from_hf,
+    from_open_clip,
+    from_plain,
+    from_timm,
+)
 
-_HALF = (0.5, 0.5, 0.5)
-_RESAMPLE = {
-    2: "bilinear",
-    3: "bicubic",
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-}  # Pillow's numbers, timm's words
 _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.fromkeys(
     ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
 )
@@ -31,13 +34,15 @@ _TOLD = ("heads", "pool", "pos_embed", "class_position", "layer_scale", "gelu", 
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 
 
-def read(source: str | Path) -> Foreign:
+def read(source: str | Path, resolution: tuple[int, int] | None = None) -> Foreign:
     """Read a checkpoint of any kind that is known.
 
     Args:
         source: a file (Google's .npz, .safetensors, torch's .pth), a folder of timm's or Hugging Face's, one of our
             runs or checkpoints (averaged weights are preferred), or ``timm:NAME`` for timm's own download. Kinds are
             told by content. ``FILE.npz:img`` (big_vision's way to name a tower) is accepted.
+        resolution: (height, width) in pixels of the pictures that its position table is for, where the file itself
+            does not tell; without it a square is taken where one fits.
 
     Raises:
         CheckpointError: not there, damaged, not a plain ViT, or of no known kind; says which.
@@ -49,7 +54,7 @@ def read(source: str | Path) -> Foreign:
         path = Path(str(source).removesuffix(":img"))
     content = open_content(path)
     if content.kind == "npz":
-        return from_google(content.arrays, str(path))
+        return _with_sidecar(from_google(content.arrays, str(path), resolution), content)
     named = to_ours(content.tensors, str(path))
     if content.header or content.meta:
         return _from_own(content, named)
@@ -57,10 +62,17 @@ def read(source: str | Path) -> Foreign:
         return _from_hf(content, named)
     if "architecture" in content.config:
         return _from_timm_folder(content, named)
-    return _from_bare(content, named)
+    return _with_sidecar(_from_bare(content, named, resolution), content)
 
 
-def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **travels: Any) -> Foreign:
+def _finish(
+    where: str,
+    named: Named,
+    origin: str,
+    known: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    classes: Sequence[str] | None = None,
+) -> Foreign:
     if fold_register_rows(named.state, known.get("grid")):
         named.notes.append("positions of the registers added to the registers: the same function")
     arch = infer_architecture(named.state, where, {**named.known, **known})
@@ -68,7 +80,31 @@ def _finish(where: str, named: Named, origin: str, known: Mapping[str, Any], **t
     if not told:
         guess = f"taken as {arch['heads']}, as usual at its width" if arch["heads"] else "give heads=N where asked"
         named.notes.append(f"attention heads not in the file: {guess}")
-    return Foreign(named.state, origin, arch, notes=named.notes, heads_told=told, **travels)
+    named.notes += preprocessing.notes
+    found = Foreign(
+        named.state,
+        origin,
+        arch,
+        notes=named.notes,
+        heads_told=told,
+        lost_head=named.lost_head,
+        grid_told=bool(known.get("grid")),
+        size=preprocessing.size,
+        **preprocessing.told(),
+    )
+    if classes is not None and len(classes) == arch["num_classes"]:
+        found.classes = list(classes)
+    return found
+
+
+def _with_sidecar(found: Foreign, content: Content) -> Foreign:
+    """With what ``write`` put into the description beside a file that has no place for it."""
+    if content.sidecar:
+        told = from_plain(content.sidecar)
+        names = content.sidecar.get("classes")
+        found = replace(found, size=told.size, **{k: v for k, v in told.told().items() if v is not None})
+        found.classes = list(names) if names and len(names) == found.arch["num_classes"] else found.classes
+    return found
 
 
 # our own
@@ -80,7 +116,7 @@ def _from_own(content: Content, named: Named) -> Foreign:
     told = facts.get("architecture")
     if isinstance(told, str):  # a run of model.name
         options = content.meta.get("config", {}).get("model", {}).get("name_options", {})
-        known = _timm_known(_timm_skeleton(told, options, where), where)
+        known = _timm_known(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
         known.pop("grid")
     else:
         known = {name: told[name] for name in _TOLD if name in told} if isinstance(told, Mapping) else {}
@@ -91,11 +127,8 @@ def _from_own(content: Content, named: Named) -> Foreign:
         named,
         "vivid",
         known,
-        mean=_tuple(facts.get("mean")),
-        std=_tuple(facts.get("std")),
-        interpolation=facts.get("interpolation"),
-        crop_ratio=facts.get("crop_ratio"),
-        classes=facts.get("classes"),
+        from_plain(facts, content.meta.get("config", {}).get("augment")),
+        facts.get("classes"),
     )
 
 
@@ -131,64 +164,31 @@ def _from_hf(content: Content, named: Named) -> Foreign:
     labels = config.get("id2label") or {}
     names = [labels[key] for key in sorted(labels, key=int)]
     real = any(name != f"LABEL_{index}" for index, name in enumerate(names))
-    facts = content.preprocessor
-    mean, std = _tuple(facts.get("image_mean")), _tuple(facts.get("image_std"))
-    if facts.get("do_normalize") is False:
-        mean, std = (0.0,) * 3, (1.0,) * 3
-    if mean is None or std is None:
-        mean, std = (_HALF, _HALF) if kind == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
-        named.notes.append(f"no preprocessor_config.json: input normalisation as usual for {kind}")
-    found = _finish(
-        where,
-        named,
-        f"Hugging Face {kind}",
-        known,
-        mean=mean,
-        std=std,
-        interpolation=_RESAMPLE.get(facts.get("resample", -1)),
-        crop_ratio=_hf_crop(facts),
-    )
-    if real and len(names) == found.arch["num_classes"]:
-        found.classes = names
-    return found
-
-
-def _hf_crop(facts: Mapping[str, Any]) -> float | None:
-    """Share of the resized picture that the centre crop keeps."""
-    if not facts.get("do_center_crop") or not facts.get("do_resize", True):
-        return 1.0 if facts.get("do_resize") else None
-    size, crop = facts.get("size"), facts.get("crop_size")
-    before = size.get("shortest_edge") or size.get("height") if isinstance(size, Mapping) else size
-    after = crop.get("height") if isinstance(crop, Mapping) else crop
-    return round(after / before, 4) if before and after else None
+    usual = (HALF, HALF) if kind == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
+    found = from_hf(content.preprocessor) if content.preprocessor else Preprocessing()
+    if found.mean is None or found.std is None:
+        found = replace(found, mean=usual[0], std=usual[1])
+        why = "tells none" if content.preprocessor else "is not there"
+        named.notes.append(f"preprocessor_config.json {why}: input normalisation as usual for {kind}")
+    return _finish(where, named, f"Hugging Face {kind}", known, found, names if real else None)
 
 
 # timm
 
 
 def _from_timm_folder(content: Content, named: Named) -> Foreign:
-    config, where = content.config, str(content.path)
-    arguments = {**config.get("model_args", {})}
-    for name in ("num_classes", "global_pool"):
-        if name in config:
-            arguments.setdefault(name, config[name])
-    model = _timm_skeleton(config["architecture"], arguments, where)
-    cfg = {**getattr(model, "pretrained_cfg", {}), **config.get("pretrained_cfg", {})}
-    found = _finish(where, named, f"timm {config['architecture']}", _timm_known(model, where), **_timm_travels(cfg))
-    names = config.get("label_names") or cfg.get("label_names")
-    if isinstance(names, list) and len(names) == found.arch["num_classes"]:
-        found.classes = names
-    return found
+    found, where = parse(content.config), str(content.path)
+    known = _timm_known(_timm_skeleton(found, where), where)
+    return _finish(where, named, f"timm {found.architecture}", known, from_timm(found.cfg), found.classes)
 
 
-def _timm_skeleton(name: str, arguments: Mapping[str, Any], where: str) -> Any:
-    import timm
-
+def _timm_skeleton(found: HubConfig, where: str) -> Any:
     try:
-        with torch.device("meta"):
-            return timm.create_model(name, pretrained=False, **arguments)
+        return skeleton(found)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise CheckpointError(f"{where}: timm does not build its architecture {name!r} ({error})") from error
+        raise CheckpointError(
+            f"{where}: timm does not build its architecture {found.architecture!r} ({error})"
+        ) from error
 
 
 def _timm_known(model: Any, where: str) -> dict[str, Any]:
@@ -220,15 +220,6 @@ def _timm_known(model: Any, where: str) -> dict[str, Any]:
     }
 
 
-def _timm_travels(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "mean": _tuple(cfg.get("mean")),
-        "std": _tuple(cfg.get("std")),
-        "interpolation": _RESAMPLE.get(cfg.get("interpolation", "")),
-        "crop_ratio": cfg.get("crop_pct"),
-    }
-
-
 def _from_timm_download(name: str) -> Foreign:
     """``timm:NAME``: weights through timm's own download and cache."""
     import timm
@@ -247,15 +238,19 @@ def _from_timm_download(name: str) -> Foreign:
     where = f"timm:{name}"
     named = to_ours(model.state_dict(), where)
     cfg = dict(getattr(model, "pretrained_cfg", {}))
-    return _finish(where, named, f"timm {name}", _timm_known(model, where), **_timm_travels(cfg))
+    return _finish(where, named, f"timm {name}", _timm_known(model, where), from_timm(cfg))
 
 
 # files without a configuration
 
 
-def _from_bare(content: Content, named: Named) -> Foreign:
+def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | None) -> Foreign:
     """Only tensors: the rest follows from who makes such files, and is said where it is assumed."""
-    where, known, travels = str(content.path), dict[str, Any](), dict[str, Any]()
+    where, known, travels = str(content.path), dict[str, Any](), Preprocessing()
+    args = arguments(content)
+    size = input_size(args) or resolution
+    if size is not None:
+        known["grid"] = fitting_grid(named.state, size)
     origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[named.family]
     maker = named.maker
     if named.family == "hf":
@@ -264,30 +259,35 @@ def _from_bare(content: Content, named: Named) -> Foreign:
     elif named.family == "timm" and not maker:
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
-            args = vars(content.facts["args"]) if hasattr(content.facts.get("args"), "__dict__") else {}
-            travels = _timm_travels({k: args.get(k) for k in ("mean", "std", "interpolation", "crop_pct")})
+            told = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+            travels = from_timm({name: args.get(name) for name in told}, complete=False)
         elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
             maker = "DeiT or MAE"
         elif content.wrappers[:1] == ["teacher"]:
             maker = "DINO"
     if maker:
         origin = f"{maker}, {origin}"
-    if not travels.get("mean"):
+    if content.open_clip:
+        travels = from_open_clip(content.open_clip)
+    if travels.mean is None or travels.std is None:
         if maker or named.family == "torchvision":
-            travels.update(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            travels = replace(travels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
             named.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
         else:
             named.notes.append(
                 "nothing tells its input normalisation: set data.mean and data.std "
                 "(0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
             )
-    if content.wrappers:
-        named.notes.append(f"taken from {' > '.join(content.wrappers)} in the file")
-    return _finish(where, named, origin, known, **travels)
-
-
-def _tuple(values: Any) -> tuple[float, ...] | None:
-    return tuple(float(value) for value in values) if isinstance(values, list | tuple) and values else None
+    named.notes += unwrapped(content)
+    found = _finish(where, named, origin, known, travels)
+    if "pos_embed" in found.state and found.arch["grid"]:
+        rows, columns = found.arch["grid"]
+        square = square_grid(rows * columns)
+        if input_size(args) is None and square not in (None, (rows, columns)):
+            found.notes.append(f"its {rows * columns} positions are taken as {rows}x{columns}, which resolution fits")
+        elif not found.grid_told and not maker:
+            found.notes.append(f"nothing tells its input size: positions taken as {rows}x{columns}")
+    return found
 
 
 def _pair(size: Any) -> tuple[int, int]:

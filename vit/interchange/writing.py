@@ -21,6 +21,7 @@ from vit.interchange.foreign import check_names
 from vit.interchange.formats import WRITERS, Travels, Work
 from vit.interchange.google import Layout
 from vit.positions import sincos2d
+from vit.preprocessing import Preprocessing
 
 FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")
 FACTS = (  # of Foreign.arch and Architecture alike
@@ -56,6 +57,9 @@ def write(
     classes: Sequence[str] | None = None,
     interpolation: str | None = None,
     crop_ratio: float | None = None,
+    crop: str | None = None,
+    fill: Sequence[float] | None = None,
+    floor: bool = False,
     layout: Layout | None = None,
 ) -> Written:
     """Write a ViT for another library.
@@ -65,7 +69,8 @@ def write(
         arch: an ``Architecture``, or a dict of the same fields (``Foreign.arch``).
         path: a file (.npz, .pth, .safetensors) or, for timm and hf, a folder.
         format: one of ``FORMATS``.
-        mean, std: of the input normalisation, 0..1. classes: names, by index. interpolation, crop_ratio: of evaluation.
+        mean, std: of the input normalisation, 0..1. classes: names, by index. interpolation, crop_ratio, crop, fill,
+            floor: of evaluation, as in ``vit.preprocessing.Preprocessing``; a ratio without ``crop``: of the centre.
         layout: npz only: which face the file gets; None: that of the published files, or big_vision's for what only
             that knows (attention pooling, sine-cosine positions).
 
@@ -84,13 +89,19 @@ def write(
     work = Work(dict(state), facts, format, layout)
     refuse(work)
     rewrite(work)
-    travels = Travels(mean, std, classes, interpolation, crop_ratio)
+    crop = crop or (None if crop_ratio is None else "center")
+    told = Preprocessing(work.size, crop, crop_ratio, interpolation, _tuple(mean), _tuple(std), _tuple(fill), floor)
+    travels = Travels(told, classes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[format](work, path, travels)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
     return Written(path, work.state, work.notes)
+
+
+def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def describe(arch: Any) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""The ``config.json`` of a folder in timm's hub format, of every age, and classes as such files name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class HubConfig:
+    """What a folder tells of its model.
+
+    Attributes:
+        architecture: timm's name. arguments: for ``timm.create_model``.
+        cfg: its ``pretrained_cfg``, which is all that timm takes of preprocessing.
+        classes: names by index, or None.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    cfg: dict[str, Any]
+    classes: list[str] | None
+
+
+def parse(config: Mapping[str, Any]) -> HubConfig:
+    """Read a ``config.json`` with ``architecture`` in it; before 2023 all stood at one level."""
+    cfg = dict(config["pretrained_cfg"]) if "pretrained_cfg" in config else dict(config)
+    arguments = dict(config.get("model_args") or {})
+    for name in ("num_classes", "global_pool"):
+        if name in config:
+            arguments.setdefault(name, config[name])
+    if "num_classes" in cfg:
+        arguments.setdefault("num_classes", cfg["num_classes"])
+    size = arguments.get("img_size")
+    if size is not None:
+        channels = (cfg.get("input_size") or [arguments.get("in_chans", 3)])[0]
+        cfg["input_size"] = [channels, *((size, size) if isinstance(size, int) else size)]
+    names = config.get("label_names") or cfg.get("label_names") or cfg.get("labels")
+    return HubConfig(str(config["architecture"]), arguments, cfg, class_names(names, arguments.get("num_classes")))
+
+
+def skeleton(found: HubConfig) -> Any:
+    """The model on no device, as timm builds it for the folder: at the input size that it tells.
+
+    Raises:
+        whatever timm raises where it cannot.
+    """
+    import timm
+    import torch
+    from timm.models import PretrainedCfg
+
+    known = {item.name for item in dataclasses.fields(PretrainedCfg)}
+    cfg = {name: value for name, value in found.cfg.items() if name in known}
+    with torch.device("meta"):
+        return timm.create_model(found.architecture, pretrained=False, pretrained_cfg=cfg, **found.arguments)
+
+
+def class_names(told: Any, count: Any) -> list[str] | None:
+    """Names by index of a list, of index to name, or of name to index; None where they are not ``count`` in a row."""
+    if isinstance(told, Mapping):
+        pairs = [(str(k), v) for k, v in told.items()]
+        if all(isinstance(value, int) for _, value in pairs):
+            pairs = [(str(value), key) for key, value in pairs]
+        if not all(key.isdigit() for key, _ in pairs):
+            return None
+        by_index = {int(key): str(value) for key, value in pairs}
+        if sorted(by_index) != list(range(len(by_index))):
+            return None
+        told = [by_index[index] for index in range(len(by_index))]
+    if not isinstance(told, list | tuple) or len(told) != count:
+        return None
+    return [str(name) for name in told]
