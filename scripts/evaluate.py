@@ -63,7 +63,8 @@ class ClassifierArguments:
     batch: str = "auto"  # pictures at a time; auto: what the device takes
     split: Split = Split.val  # which part of the data
     samples: int | None = None  # at most so many pictures; null: all
-    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
+    raw: bool = False  # of a run: evaluate the weights as trained beside the averaged ones
     fewshot: str | None = None  # least squares on so many pictures per class, like 1,5,10,25
     knn: int = 0  # nearest neighbours that vote, like 20; 0: not measured
     probe: bool = False  # train a linear probe on frozen features
@@ -124,7 +125,21 @@ def evaluate_classifier(arguments: ClassifierArguments) -> None:
         print(line)
     print(f"{arguments.split.value}: {result.samples} pictures, {loaded.transform_line}")
     print(format_scores(result.values))
+    if arguments.raw:
+        raw = _raw_scores(arguments)
+        print(f"the weights as trained\n{format_scores(raw)}")
+        result.values |= {f"raw_{name}": value for name, value in raw.items()}
     print("written: " + ", ".join(str(path) for path in write(out, result, loaded)))
+
+
+def _raw_scores(arguments: ClassifierArguments) -> dict[str, float]:
+    from vit.evaluation import evaluate
+    from vit.loaded import load_trained
+
+    if arguments.run is None:
+        raise ConfigError("raw=true is for run=: a weights file has one kind of weights")
+    loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides, averaged=False)
+    return evaluate(loaded, arguments.split.value, arguments.samples).values
 
 
 def _composed(arguments: ClassifierArguments) -> VitConfig:

@@ -39,7 +39,7 @@ class Arguments:
     run: str | None = None  # run directory, such as runs/digits; its averaged weights where it has them
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME
     name: str | None = None  # timm's name of the model in the weights file; null: a plain ViT
-    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     format: Format = Format.onnx  # onnx needs the packages of the extra `export`
     batch: str = "dynamic"  # number of pictures at a time; dynamic: any
     normalise: bool = False  # bytes in: normalisation becomes part of the graph

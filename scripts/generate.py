@@ -41,7 +41,7 @@ class Arguments:
     png: bool = False  # also every generated frame as PNG, in a folder beside the video
     remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
     fps: float | None = None  # null: the source's own
-    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     overrides: list[str] = field(default_factory=list)
 
 

@@ -38,7 +38,7 @@ class Arguments:
     run: str | None = None  # run directory, such as runs/first; its averaged weights where it has them
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME (any classifier of timm)
     name: str | None = None  # timm's name of the model in the weights file; null: a plain ViT
-    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     format: Format = Format.auto  # auto: by out's suffix; kaggle: id,label
     top: int = 5  # so many classes a picture, the likeliest first
     features: bool = False  # what the head reads, instead of classes: .npz, or .parquet with the extra `parquet`

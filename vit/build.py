@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trainer.checkpoint import META, Checkpoints, find_checkpoint, load_weights, read_meta
+from trainer.checkpoint import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
 from trainer.cli import load_run
 from trainer.configuration import resolve
 from trainer.errors import CheckpointError, ConfigError
@@ -95,7 +95,9 @@ def initial_bias(loss: LossConfig, classes: int) -> float:
     return -math.log(classes) if loss.kind in (LossKind.sigmoid, LossKind.bce) else 0.0
 
 
-def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
+def load_run_model(
+    path: str | Path, checkpoint: str | None = None, averaged: bool = True
+) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
     """A trained classifier, with all its weights: the averaged (EMA) ones where the run has them.
 
     Torch's global random stream is left as it was.
@@ -103,11 +105,12 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     Args:
         path: a run directory, or a checkpoint directory (whose configuration is in its ``meta.json``).
         checkpoint: one of the run's checkpoints by name, or the path of one or of a weights file; None: the newest.
+        averaged: prefer the averaged weights where a checkpoint has them.
 
     Returns:
         The model in eval mode on the CPU, its parameters without gradients; the run's configuration; and meta data: of
         the checkpoint (``step``, ``samples_seen``, ``stage``, ``resolution``, ...), of the task (``mean``, ``std``,
-        ``classes``, ...), and ``weights``, where the weights came from.
+        ``classes``, ...), ``weights``, where the weights came from, and ``averaged``, whether they are averages.
 
     Raises:
         UserError: no such run. CheckpointError: no checkpoint, or a damaged one, or of another network.
@@ -120,7 +123,8 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     else:
         config = load_run(path, schemas)
         source = find_checkpoint(path, checkpoint)
-    weights, meta = load_weights(source)
+    weights, meta = load_weights(source, ema=averaged)
+    averaged = averaged and (source / EMA).exists() if source.is_dir() else source.name == EMA
     if not meta and source.is_file():  # a bare weights file: what travels with weights is in the run's checkpoints
         latest = Checkpoints(path).latest()
         meta = read_meta(latest) if latest is not None else {}
@@ -137,7 +141,7 @@ def load_run_model(path: str | Path, checkpoint: str | None = None) -> tuple[nn.
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     whole = from_plain(task, meta.get("config", {}).get("augment")).plain()
-    return model, config, {**meta, **task, **whole, "weights": str(source)}
+    return model, config, {**meta, **task, **whole, "weights": str(source), "averaged": averaged}
 
 
 def load_weights_model(

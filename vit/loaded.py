@@ -69,18 +69,21 @@ class Loaded:
         return normalise(images, self.mean, self.std)
 
 
-def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> Loaded:
+def load_trained(
+    run: str | Path, checkpoint: str | None = None, overrides: Sequence[str] = (), averaged: bool = True
+) -> Loaded:
     """The classifier of a run, and its data, or others that ``overrides`` name.
 
     Args:
         run: run directory.
         checkpoint: one of the run's checkpoints by name, or a path; None: the newest.
         overrides: changes to the run's configuration (``data=...``, ``resolution=...``, ``augment.eval_...``).
+        averaged: its averaged weights, where it has them; else those as trained.
 
     Raises:
         UserError: no such run. CheckpointError: no weights. ConfigError, DataError: data that cannot be used.
     """
-    model, stored, meta = load_run_model(run, checkpoint)
+    model, stored, meta = load_run_model(run, checkpoint, averaged)
     config: VitConfig = load_run(run, {"vit": VitConfig}, overrides)
     asked = {word.partition("=")[0] for word in overrides}
     if "resolution" not in asked and meta.get("resolution"):
@@ -94,8 +97,8 @@ def load_trained(run: str | Path, checkpoint: str | None = None, overrides: Sequ
             f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
         )
     device, amp = compute(config)
-    averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "raw weights"
-    line = f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"
+    which = "averaged (EMA) weights" if meta["averaged"] else "raw weights"
+    line = f"{which} of {meta['weights']}, step {meta.get('step', 0)}"
     loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
                     device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)),
                     own=True)  # fmt: skip

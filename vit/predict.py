@@ -118,19 +118,22 @@ def load_predictor(
     if run is not None:
         if name is not None:
             raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
-        model, stored, meta = load_run_model(run, checkpoint)
-        config: VitConfig = load_run(run, SCHEMAS, overrides)
+        model, _, meta = load_run_model(run, checkpoint)
+        config = load_run(run, SCHEMAS, overrides)
         if "resolution" not in asked and meta.get("resolution"):
             config = replace(config, resolution=list(meta["resolution"]))
-        averaged = "averaged (EMA) weights" if stored.trainer.ema is not None else "weights"
-        lines = [f"{averaged} of {meta['weights']}, step {meta.get('step', 0)}"]
+        which = "averaged (EMA) weights" if meta["averaged"] else "raw weights"
+        lines = [f"{which} of {meta['weights']}, step {meta.get('step', 0)}"]
     else:
         if checkpoint is not None:
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
-        model, meta = load_weights_model(str(weights), name)
-        config = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
-        config, lines = _as_told(config, meta, asked)
-        lines = [f"weights of {meta['weights']}", *lines]
+        config: VitConfig = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
+        size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
+        model, meta = load_weights_model(str(weights), name, size)
+        if size is None:
+            config = replace(config, resolution=list(meta["resolution"]))
+        config = replace(config, augment=from_plain(meta).into(config.augment, asked))
+        lines = [f"weights of {meta['weights']}"]
     device, amp = compute(config)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
@@ -143,21 +146,6 @@ def load_predictor(
     plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
     predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
     return predictor
-
-
-def _as_told(config: VitConfig, meta: dict[str, Any], asked: set[str]) -> tuple[VitConfig, list[str]]:
-    """The configuration with the preparation that published weights tell of; and lines for the user."""
-    if "resolution" not in asked:
-        config = replace(config, resolution=list(meta["resolution"]))
-    found = from_plain(meta)
-    augment, lines = found.into(config.augment, asked), []
-    if found.interpolation and "augment.eval_interpolation" not in asked:
-        kind = augment.eval_interpolation.name
-        if found.interpolation != kind:
-            lines.append(
-                f"warning: it was trained with {found.interpolation} interpolation, which is not had: {kind} here"
-            )
-    return replace(config, augment=augment), lines
 
 
 @torch.inference_mode()

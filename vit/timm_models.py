@@ -184,10 +184,14 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
     """
     if source.startswith(TIMM):
+        from vit.interchange.timm_hub import class_names
+
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)
         channels, *size = cfg["input_size"]
-        return TimmClassifier(net), {**told(from_timm(cfg), channels, (size[0], size[1]), None), "notes": []}
+        named = class_names(cfg.get("label_names"), cfg.get("num_classes"))
+        whole = told(from_timm(cfg), channels, (size[0], size[1]), named)
+        return TimmClassifier(net), {**whole, "notes": []}
     config = ModelConfig(name=name, weights=source)
     file = read_state(source, str(name))
     channels, *size = file.cfg.get("input_size") or (3, 224, 224)

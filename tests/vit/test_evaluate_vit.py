@@ -255,3 +255,26 @@ def test_scores_are_text() -> None:
     lines = text.splitlines()
     assert [line.split()[-1] for line in lines] == ["%", "1.25", "1.00)", "%"]
     assert "5-shot" in lines[2] and "20 nearest" in lines[3]
+
+
+def test_raw_weights_beside_averaged_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A weights file of a checkpoint is called what it holds; raw=true measures both."""
+    from trainer.checkpoint import Checkpoints, read_meta
+
+    task = make_run(tmp_path, mu_config(), head=5.0)
+    averaged = {f"model.{name}": value.clone() for name, value in task.model.state_dict().items()}
+    raw = {name: -value if ".head" in name else value for name, value in averaged.items()}
+    latest = Checkpoints(tmp_path).latest()
+    assert latest is not None
+    meta = {key: value for key, value in read_meta(latest).items() if key != "step"}
+    saved = Checkpoints(tmp_path).save(8, {"nothing": 0}, raw, averaged, meta)
+    assert run_script(monkeypatch, f"run={tmp_path}", "raw=true") == 0
+    shown = capsys.readouterr().out
+    assert "averaged (EMA) weights of" in shown and "the weights as trained" in shown
+    record = json.loads((tmp_path / "eval.json").read_text())
+    bare = load_trained(tmp_path, str(saved / "weights.safetensors"))
+    assert bare.weights_line.startswith("raw weights of")
+    assert record["raw_nll"] == pytest.approx(evaluate(bare).values["nll"], rel=1e-6)
+    assert record["nll"] == pytest.approx(evaluate(load_trained(tmp_path)).values["nll"], rel=1e-6) != record["raw_nll"]

@@ -87,6 +87,7 @@ def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, mon
     monkeypatch.setattr(vit.timm_models, "pretrained", lambda wanted: net if wanted == name else None)
     paths = pictures(tmp_path / "pics", size=(300, 200))
     predictor = load_predictor(weights=f"timm:{name}", overrides=CPU)
+    assert predictor.classes == cfg.get("label_names", [str(k) for k in range(7)])
     found = values(predictor, tmp_path / "pics", batch=4)
     settings = resolve_data_config(model=net)
     transform = create_transform(**settings)
