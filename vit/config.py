@@ -198,6 +198,7 @@ class DataConfig:
     test_root: str | None = None
     class_order: ClassOrder = ClassOrder.natural  # of names: numbers them; ascii for heads of torchvision's ImageFolder
     channels: int | None = None  # read as 1 grey, 3 RGB or 4 RGBA; None: the data's own (RGB for files)
+    range: list[float] | None = None  # values of pictures of over 8 bits that become 0 and 255; None: of their type
     mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
     std: list[float] | None = None
     workers: int = 2
