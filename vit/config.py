@@ -91,6 +91,7 @@ class DataKind(Enum):
     imagenet = "imagenet"
     webdataset = "webdataset"
     csv = "csv"
+    hf = "hf"
 
 
 class ClassOrder(Enum):
@@ -210,7 +211,7 @@ class DataConfig:
     train_samples: int | None = None  # only so many, the same number per class where possible
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
     multilabel: bool = False  # csv: several labels per picture
-    csv_path: str = "path"  # csv: column of the file names
+    csv_path: str = "path"  # csv: column of the file names (hf: of the pictures)
     csv_label: Any = "label"  # csv: column of the labels, or several, with a 0 or 1 for each class: [cat,dog,bird]
     csv_folder: str | None = None  # csv: where the files are, seen from the table
     csv_suffix: str = ""  # csv: what the table leaves out at the end of file names, like .png

@@ -274,6 +274,10 @@ def open_source(config: VitConfig, split: str, resolution: tuple[int, int] | Non
             from vit.data.sources_csv import open_csv
 
             return open_csv(config, split)
+        case DataKind.hf:
+            from vit.data.sources_hf import open_hf
+
+            return open_hf(config, split)
         case DataKind.webdataset:
             from vit.data.sources_webdataset import open_webdataset
 
