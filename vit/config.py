@@ -91,6 +91,7 @@ class DataKind(Enum):
     imagenet = "imagenet"
     webdataset = "webdataset"
     csv = "csv"
+    hf = "hf"
 
 
 class ClassOrder(Enum):
@@ -202,6 +203,7 @@ class DataConfig:
     test_root: str | None = None
     class_order: ClassOrder = ClassOrder.natural  # of names: numbers them; ascii for heads of torchvision's ImageFolder
     channels: int | None = None  # read as 1 grey, 3 RGB or 4 RGBA; None: the data's own (RGB for files)
+    range: list[float] | None = None  # values of pictures of over 8 bits that become 0 and 255; None: of their type
     mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
     std: list[float] | None = None
     workers: int = 2
@@ -213,7 +215,7 @@ class DataConfig:
     train_samples: int | None = None  # only so many, the same number per class where possible
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
     multilabel: bool = False  # csv: several labels per picture
-    csv_path: str = "path"  # csv: column of the file names
+    csv_path: str = "path"  # csv: column of the file names (hf: of the pictures)
     csv_label: Any = "label"  # csv: column of the labels, or several, with a 0 or 1 for each class: [cat,dog,bird]
     csv_folder: str | None = None  # csv: where the files are, seen from the table
     csv_suffix: str = ""  # csv: what the table leaves out at the end of file names, like .png

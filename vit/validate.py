@@ -159,6 +159,13 @@ def _data_problems(data: DataConfig) -> list[str]:
         found += at_least(f"data.{name}", getattr(data, name), 1)
     if data.channels not in (None, 1, 3, 4):
         found.append(f"data.channels={data.channels}: pictures are read as 1 (grey), 3 (RGB) or 4 (RGBA)")
+    if data.range is not None and (len(data.range) != 2 or data.range[0] >= data.range[1]):
+        found.append(f"data.range={show(data.range)}: two numbers, what becomes 0 and what 255, like [0,4095]")
+    label = data.csv_label if isinstance(data.csv_label, list) else [data.csv_label]
+    if not label or not all(isinstance(name, str | int) for name in label):
+        found.append(f"data.csv_label={show(data.csv_label)}: a column's name, or several, like [cat,dog,bird]")
+    if data.csv_delimiter is not None and len(data.csv_delimiter) != 1 and data.csv_delimiter not in ("tab", "\\t"):
+        found.append(f"data.csv_delimiter={data.csv_delimiter}: one character, like ; or the word tab")
     if not 0.0 < data.val_share < 1.0:
         found.append(
             f"data.val_share={data.val_share}: must lie between 0 and 1, for example 0.1; or give data.val_root"

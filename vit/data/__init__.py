@@ -55,7 +55,7 @@ class DataInfo:
 
 
 def describe(config: VitConfig, classes: Sequence[str] | None = None) -> DataInfo:
-    """Look at the data of a run; reads lists and labels, decodes nothing.
+    """Look at the data of a run; reads lists and labels, decodes but a few pictures of 16 bits.
 
     Args:
         classes: of a trained head. Data whose classes are all among them, by name, are seen under the head's numbers.

@@ -237,7 +237,8 @@ def _replace(path: Path, write: Any) -> None:
 
 
 def _fingerprint(source: EncodedSource, kept: np.ndarray, side: int) -> str:
-    digest = hashlib.blake2b(f"{_VERSION}|{side}|{source.channels}|{len(kept)}".encode(), digest_size=12)
+    span = "" if source.span is None else f"|{source.span}"
+    digest = hashlib.blake2b(f"{_VERSION}|{side}|{source.channels}|{len(kept)}{span}".encode(), digest_size=12)
     for index in kept.tolist():
         digest.update(source.stamp(index).encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import SPLITS
-from vit.data.decode import decode, read_bytes
+from vit.data.decode import Span, decode, read_bytes
 from vit.data.sources import Selection, Source, hold_out
 
 L = TypeVar("L")
@@ -48,6 +48,7 @@ class EncodedSource(Source):
     def __init__(self, labels: np.ndarray, classes: Sequence[str], channels: int, notes: Sequence[str] = ()) -> None:
         self._labels, self.classes, self.channels, self.notes = labels, list(classes), channels, list(notes)
         self.multilabel = labels.ndim == 2
+        self.span: Span | None = None  # of `decode`
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -64,7 +65,7 @@ class EncodedSource(Source):
         self._labels, self.classes = np.array(places, np.int64)[self._labels], list(classes)
 
     def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
-        return decode(self.encoded(index), self.name(index), self.channels), self.label(index), {}
+        return decode(self.encoded(index), self.name(index), self.channels, self.span), self.label(index), {}
 
     @abstractmethod
     def encoded(self, index: int) -> bytes:
@@ -149,7 +150,14 @@ def open_split(
     """
     data = config.data
     key = repr((split, data, config.model.num_classes))
-    return scan_once(key, lambda: _open_split(config, split, find, load))
+
+    def loaded(place: L, name: str, train: Source | None) -> Source:
+        source = load(place, name, train)
+        if isinstance(source, EncodedSource) and data.range is not None:
+            source.span = (data.range[0], data.range[1])
+        return source
+
+    return scan_once(key, lambda: _open_split(config, split, find, loaded))
 
 
 def _open_split(

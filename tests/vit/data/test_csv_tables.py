@@ -125,3 +125,103 @@ def test_missing_files(tmp_path: Path) -> None:
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         describe(table(tmp_path, text))
+
+
+NAMES = ("Biene", "Käfer", "Käfer", "Biene")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-8", None), ("utf-8-sig", None), ("cp1252", "Windows-1252"), ("latin-1", "Windows-1252"),
+     ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16-LE"), ("utf-16-be", "UTF-16-BE"), ("utf-32", "UTF-32")],
+)  # fmt: skip
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_encodings_and_delimiters(tmp_path: Path, encoding: str, said: str | None, delimiter: str) -> None:
+    config = table(tmp_path, "")
+    (tmp_path / "labels.csv").write_bytes(rows(*NAMES).replace(",", delimiter).encode(encoding))
+    info = describe(config)
+    assert info.classes == ["Biene", "Käfer"]
+    notes = "; ".join(info.notes)
+    assert ("read as" in notes) == (said is not None) and (said is None or f"read as {said}" in notes)
+    assert ("cells are separated by" in notes) == (delimiter != ",")
+
+
+def test_a_delimiter_that_is_told(tmp_path: Path) -> None:
+    config = table(tmp_path, "path:label\npictures/0.png:a\npictures/1.png:a\n")
+    with pytest.raises(DataError, match="columns are: path:label"):
+        describe(config)
+    config.data.csv_delimiter = ":"
+    assert describe(config).classes == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(rows("a", "b\0"), "line 3: a NUL character"), ('path,label\n"0.png,a\n', "line 2: 1 cells")],
+)
+def test_what_is_no_table(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        describe(table(tmp_path, text))
+
+
+def test_long_cells(tmp_path: Path) -> None:
+    text = "path,label,note\n" + "".join(f"pictures/{i}.png,a,{'x' * 200_000}\n" for i in range(4))
+    assert describe(table(tmp_path, text)).classes == ["a"]
+
+
+def test_a_column_for_each_class(tmp_path: Path) -> None:
+    text = "path,cat,dog,bird\n" + "".join(
+        f"pictures/{i}.png,{row}\n" for i, row in enumerate(("1,0,0", "0,1,0", "0,0,1", "1,0,0"))
+    )
+    config = table(tmp_path, text)
+    config.data.csv_label, config.data.val_root = ["cat", "dog", "bird"], config.data.root
+    assert describe(config).classes == ["cat", "dog", "bird"]
+    assert open_source(config, "train").labels().tolist() == [0, 1, 2, 0]
+    config.data.multilabel = True
+    assert open_source(config, "train").labels().astype(int).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    config.data.csv_label = "cat"
+    with pytest.raises(DataError, match=r"columns cat, dog, bird hold 0 and 1 alone.*data\.csv_label=\[cat,dog,bird\]"):
+        describe(config)
+    (tmp_path / "labels.csv").write_text(text.replace("1,0,0", "1,0,1.0"))
+    forget_scans()
+    config.data.csv_label = ["cat", "dog", "bird"]
+    assert open_source(config, "val").labels()[0].astype(int).tolist() == [1, 0, 1]
+    config.data.multilabel = False
+    with pytest.raises(DataError, match=r"line 2: 2 of the columns cat, dog, bird are 1.*data\.multilabel=true"):
+        describe(config)
+
+
+def test_several_columns_of_labels(tmp_path: Path) -> None:
+    text = "path,first,second\npictures/0.png,sea,sky\npictures/1.png,sky,\npictures/2.png,sun,sun\n"
+    config = table(tmp_path, text)
+    config.data.csv_label = ["first", "second"]
+    with pytest.raises(DataError, match=r"names 2 columns.*data\.multilabel=true"):
+        describe(config)
+    config.data.multilabel, config.data.val_root = True, config.data.root
+    assert open_source(config, "train").labels().astype(int).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_names_without_folder_and_suffix(tmp_path: Path) -> None:
+    text = "id_code,diagnosis\n" + "".join(f"{i},{i % 2}\n" for i in range(6))
+    config = table(tmp_path, text)
+    config.data.csv_path, config.data.csv_label = "id_code", "diagnosis"
+    with pytest.raises(DataError, match=r"found with data\.csv_folder=pictures data\.csv_suffix=\.png"):
+        describe(config)
+    config.data.csv_folder, config.data.csv_suffix = "pictures", ".png"
+    assert describe(config).classes == ["0", "1"]
+
+
+def test_missing_files_are_listed(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("a", "b", "a", "b", "a", "b"), pictures=2)
+    with pytest.raises(DataError, match=r"2\.png \(line 4\), .*3\.png \(line 5\), .*5\.png \(line 7\)\. Paths"):
+        describe(config)
+    config.data.on_bad_file = OnBadFile["skip"]
+    assert any("4 of 6 pictures are missing: " in note and "5.png (line 7)" in note for note in describe(config).notes)
+    table(tmp_path, rows("a", "b"), pictures=0)
+    for picture in (tmp_path / "pictures").iterdir():
+        picture.unlink()
+    with pytest.raises(DataError, match="there is no file"):
+        describe(config)
+
+
+def test_paths_written_on_windows(tmp_path: Path) -> None:
+    assert describe(table(tmp_path, rows("a", "a").replace("/", "\\"))).train_samples == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vit.data.decode import BadFileError, decode, picture_extensions, picture_size, read_bytes, to_channels
+from vit.data.decode import BadFileError, decode, picture_extensions, picture_size, read_bytes, shallow, to_channels
 
 ORANGE = (200, 120, 40)
 LUMA = 134.8  # of ORANGE
@@ -157,3 +159,87 @@ def test_channels_of_arrays() -> None:
     assert to_channels(colour, 1).item() == 135
     with pytest.raises(ValueError, match="channels=2"):
         decode(b"", "x", 2)
+
+
+def test_twelve_bits_in_sixteen(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 256).round().astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    assert len(decode(data, "a.png", 1).unique()) == 17
+    found = decode(data, "a.png", 1, (0, 4095))
+    assert len(found.unique()) == 256 and found.flatten().tolist() == list(range(256))
+    assert decode(data, "a.png", 1, (1000, 2000)).flatten()[[0, 62, 63, 125, 255]].tolist() == [0, 0, 3, 255, 255]
+    assert shallow(data) == 4095 and shallow(b"rubbish") is None
+
+
+def test_sixteen_bit_colour(tmp_path: Path) -> None:
+    import cv2
+
+    values = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 64
+    for name in ("a.png", "a.tif"):
+        assert cv2.imwrite(str(tmp_path / name), values[..., ::-1])
+        data = (tmp_path / name).read_bytes()
+        found = decode(data, name, 3, (0, 4095)).permute(1, 2, 0).numpy()
+        assert np.abs(found - np.clip(values / 4095 * 255, 0, 255)).max() <= 0.51
+        assert shallow(data) == 59 * 64
+    eight = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    cv2.imwrite(str(tmp_path / "b.png"), eight[..., ::-1])
+    data = (tmp_path / "b.png").read_bytes()
+    assert np.array_equal(decode(data, "b.png", 3, (0, 4095)).permute(1, 2, 0), eight) and shallow(data) is None
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+def test_other_scales(tmp_path: Path, kind: str) -> None:
+    values = np.array([[-1000, 0], [1000, 3000]], np.int32 if kind == "int" else np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    with pytest.raises(BadFileError, match=r"these go from -1000 to 3000\..*data\.range=\[low,high\]"):
+        decode(data, "a.tif", 1)
+    assert decode(data, "a.tif", 1, (-1000, 1000)).flatten().tolist() == [0, 128, 255, 255]
+
+
+def test_damaged_avif_is_a_bad_file() -> None:
+    if ".avif" not in picture_extensions():
+        pytest.skip("this Pillow reads no AVIF")
+    whole = io.BytesIO()
+    Image.effect_noise((48, 48), 60).convert("RGB").save(whole, "AVIF")
+    data, rng = whole.getvalue(), np.random.default_rng(0)
+    assert decode(data, "a.avif").shape == (3, 48, 48)
+    for _ in range(150):
+        spoiled = bytearray(data)
+        for place in rng.integers(0, len(data), 6):
+            spoiled[place] = rng.integers(0, 256)
+        with contextlib.suppress(BadFileError):
+            decode(bytes(spoiled), "a.avif")
+    with pytest.raises(BadFileError):
+        decode(data[: len(data) // 2], "a.avif")
+
+
+def test_large_and_oddly_tagged_pictures_are_whole(tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("history", "x" * 3_000_000, zip=True)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.png", pnginfo=text)
+    assert decode((tmp_path / "a.png").read_bytes(), "a.png")[:, 0, 0].tolist() == [1, 2, 3]
+    Image.new("L", (20000, 10000)).save(tmp_path / "b.png")  # 200 megapixels
+    data = (tmp_path / "b.png").read_bytes()
+    assert picture_size(data, "b.png") == (10000, 20000) and decode(data, "b.png", 1).shape == (1, 10000, 20000)
+    Image.new("1", (60000, 40000)).save(tmp_path / "c.png")
+    with pytest.raises(BadFileError, match="too large to be read whole") as caught:
+        decode((tmp_path / "c.png").read_bytes(), "c.png")
+    assert "damaged" not in str(caught.value)
+
+
+def test_damaged_tags_leave_a_picture_upright(tmp_path: Path) -> None:
+    for name in ("a.webp", "a.png"):
+        exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x63\0" * 4
+        Image.new("RGB", (6, 4), (9, 9, 9)).save(tmp_path / name, exif=exif, lossless=True)
+        data = (tmp_path / name).read_bytes()
+        assert decode(data, name).shape == (3, 4, 6) and picture_size(data, name) == (4, 6)
+
+
+def test_a_kind_of_tiff_that_is_not_read_is_not_called_damaged() -> None:
+    with pytest.raises(BadFileError, match="a TIFF of a kind that is not read") as caught:
+        decode(b"II*\0\x08\0\0\0\0\0\0\0\0\0", "a.tif")
+    assert "damaged" not in str(caught.value)

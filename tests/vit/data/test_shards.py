@@ -15,7 +15,7 @@ from made_pictures import folder_config
 from PIL import Image
 
 from trainer.errors import DataError
-from vit.config import DataKind, VitConfig
+from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.decode import BadFileError
 from vit.data.sources import open_source
@@ -161,3 +161,62 @@ def test_a_shard_that_ends_early(tmp_path: Path) -> None:
         file.truncate(2000)
     with pytest.raises(BadFileError, match=r"0\.tar/d/0003: the shard ends"):
         source.read(3)
+
+
+@pytest.mark.parametrize("places", [
+    ["imagenet1k-train-0000.tar", "imagenet1k-train-0001.tar", "imagenet1k-validation-00.tar"],
+    ["a/set_training_0.tar", "a/set_training_1.tar", "b/set_valid_0.tar"],
+    ["train/0.tar", "train/1.tar", "val/0.tar"],
+    ["0.tar", "1.tar", "x-val.tar"],
+])  # fmt: skip
+def test_splits_by_words_anywhere(tmp_path: Path, places: list[str]) -> None:
+    for number, place in enumerate(places):
+        write_shard(tmp_path / "r" / place, simple(10 * number, 4))
+    config = shard_config(tmp_path / "r", tmp_path)
+    assert [len(open_source(config, split)) for split in ("train", "val")] == [8, 4]
+    assert not any("held out" in note for note in describe(config).notes)
+    if "/" not in places[0]:
+        forget_scans()
+        config.data.root = f"{tmp_path}/r/*.tar"
+        assert [len(open_source(config, split)) for split in ("train", "val")] == [8, 4]
+
+
+def test_shards_of_no_split_are_told(tmp_path: Path) -> None:
+    for place in ("train-0.tar", "val-0.tar", "extra.tar"):
+        write_shard(tmp_path / "r" / place, simple(0, 4))
+    notes = describe(shard_config(tmp_path / "r", tmp_path)).notes
+    assert any("left out 1 shards" in note and "extra.tar" in note for note in notes)
+
+
+@pytest.mark.parametrize("end", ["at a block", "inside"])
+def test_a_shard_cut_short(tmp_path: Path, end: str) -> None:
+    for number in range(2):
+        write_shard(tmp_path / "r" / f"{number}.tar", simple(10 * number, 6))
+    shard = tmp_path / "r/1.tar"
+    with tarfile.open(shard) as archive:
+        member = archive.getmembers()[6]
+    with shard.open("r+b") as file:
+        file.truncate(member.offset if end == "at a block" else member.offset_data + 20)
+    config = shard_config(tmp_path / "r", tmp_path)
+    with pytest.raises(DataError, match=r"r/1\.tar: the shard is cut short.*data\.on_bad_file=skip"):
+        describe(config)
+    config.data.on_bad_file = OnBadFile["skip"]
+    assert any("cut short" in note and "9 whole pictures are used" in note for note in describe(config).notes)
+    assert sum(len(open_source(config, split)) for split in ("train", "val")) == 9
+
+
+def test_an_index_that_cannot_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_shard(tmp_path / "r/0.tar", simple(0, 4))
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    config = shard_config(tmp_path / "r", tmp_path)
+    config.data.cache_dir = str(tmp_path / "cache")
+    assert describe(config).train_samples == 2 and "data.cache_dir=" in caplog.text
+    config.data.cache = True
+    with pytest.raises(DataError, match=r"data\.cache=true: .*cache.*cannot be written.*data\.cache_dir=PATH"):
+        build_dataset(config, "train", (16, 16))
+
+
+def test_names_of_classes_in_another_encoding(tmp_path: Path) -> None:
+    write_shard(tmp_path / "r/0.tar", simple(0, 4))
+    (tmp_path / "r/classes.txt").write_bytes("Käfer\nBär\n".encode("latin-1"))
+    assert describe(shard_config(tmp_path / "r", tmp_path)).classes == ["Käfer", "Bär"]

@@ -1,0 +1,123 @@
+"""Folders of Hugging Face's datasets library."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_pictures import folder_config, write_picture
+
+from trainer.errors import DataError
+from vit.config import DataKind, VitConfig
+from vit.data import build_dataset, describe
+from vit.data.sources import open_source
+from vit.data.sources_files import forget_scans
+
+pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # of the library and of dill, at whatever versions
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """What the library leaves open goes while its warnings are not errors."""
+    yield
+    gc.collect()
+
+
+def made(tmp_path: Path, count: int = 6, labels: bool = True):
+    datasets = pytest.importorskip("datasets")
+    from datasets.arrow_writer import ArrowWriter
+
+    files = [str(write_picture(tmp_path / "files" / f"{i}.png", (40 * i, 0, 0))) for i in range(count)]
+    kinds = {"picture": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat"])}
+    features = datasets.Features(kinds if labels else {"picture": kinds["picture"]})
+    # Not Dataset.from_dict: a table in memory is pickled for its fingerprint, which some versions of dill cannot.
+    with ArrowWriter(path=str(tmp_path / "made.arrow"), features=features) as writer:
+        for number, file in enumerate(files):
+            writer.write({"picture": file, "label": number % 2} if labels else {"picture": file})
+        writer.finalize()
+    return datasets.Dataset.from_file(str(tmp_path / "made.arrow"))
+
+
+def config_of(root: Path) -> VitConfig:
+    forget_scans()
+    config = folder_config(root, DataKind.hf)
+    config.data.cache_dir = str(root.parent / "cache")
+    return config
+
+
+def check(config: VitConfig, val: bool) -> None:
+    info = describe(config)
+    assert info.classes == ["dog", "cat"] and info.channels == 3
+    assert any("held out" in note for note in info.notes) != val
+    seen = {}
+    for split in ("train", "val"):
+        source = open_source(config, split)
+        source = pickle.loads(pickle.dumps(source))  # as a worker that is not forked gets it
+        seen |= {int(source.read(i)[0][0, 0, 0]): source.label(i) for i in range(len(source))}
+    assert seen == {40 * i: i % 2 for i in range(6)}
+    assert build_dataset(config, "train", (16, 16)).sample(0, np.random.default_rng(0))["image"].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("form", ["dict", "one"])
+def test_saved_to_disk(tmp_path: Path, form: str) -> None:
+    data = made(tmp_path)
+    if form == "dict":
+        import datasets
+
+        data = datasets.DatasetDict({"train": data.select(range(4)), "validation": data.select(range(4, 6))})
+    data.save_to_disk(tmp_path / "saved")
+    check(config_of(tmp_path / "saved"), form == "dict")
+
+
+def test_saved_with_incomplete_notes(tmp_path: Path) -> None:
+    made(tmp_path).save_to_disk(tmp_path / "saved")
+    file = next((tmp_path / "saved").glob("*.arrow")).name
+    (tmp_path / "saved/state.json").write_text(f'{{"_data_files": [{{"filename": "{file}"}}]}}')
+    check(config_of(tmp_path / "saved"), False)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    (tmp_path / "p/data").mkdir(parents=True)
+    data.select(range(4)).to_parquet(str(tmp_path / "p/data/train-00000-of-00001.parquet"))
+    data.select(range(4, 6)).to_parquet(str(tmp_path / "p/data/test-00000-of-00001.parquet"))
+    config = config_of(tmp_path / "p")
+    assert describe(config).classes == ["dog", "cat"] and len(open_source(config, "test")) == 2
+
+
+def test_pictures_with_metadata(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    for i in range(6):
+        write_picture(tmp_path / "r/train" / f"{i}.png", (40 * i, 0, 0))
+    lines = "".join(f"{i}.png,{'dog' if i % 2 else 'cat'}\n" for i in range(6))
+    (tmp_path / "r/train/metadata.csv").write_text("file_name,label\n" + lines)
+    info = describe(config_of(tmp_path / "r"))
+    assert info.classes == ["cat", "dog"] and info.order is not None
+
+
+def test_columns_are_named(tmp_path: Path) -> None:
+    made(tmp_path, labels=False).save_to_disk(tmp_path / "saved")
+    config = config_of(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"no column 'label'.*data\.csv_label.*it has: picture"):
+        describe(config)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot read this folder"):
+        describe(config_of(tmp_path / "empty"))
+
+
+def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def absent(name: str, *rest):
+        if name == "datasets":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(DataError, match=r"pip install \"vivid\[hf\]\""):
+        describe(config_of(tmp_path))

@@ -1,0 +1,197 @@
+"""Folders of Hugging Face's ``datasets`` library: parquet, ``save_to_disk``, pictures with a metadata file. Offline."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import DataError
+from trainer.schema import did_you_mean
+from vit.config import DataConfig, VitConfig
+from vit.data.decode import BadFileError, read_bytes
+from vit.data.labels import canonical, number_labels
+from vit.data.layout import role_in
+from vit.data.sources import Source
+from vit.data.sources_files import EncodedSource, Strings, open_split, scan_once
+
+_LABELS = ("label", "labels", "fine_label", "class", "target")
+
+
+def open_hf(config: VitConfig, split: str) -> Source:
+    """One split of a folder that the ``datasets`` library reads; nothing is fetched.
+
+    The picture's column is the one of the library's type for pictures (`data.csv_path` names another), the label's is
+    `data.csv_label`. Labels of type ClassLabel have their names and numbers from there; others are numbered as those of
+    tables.
+
+    Raises:
+        DataError: the library is missing, cannot read the folder, or a column is not there; says which there are.
+    """
+    data = config.data
+
+    def find(root: Path) -> dict[str, tuple[str, str]]:
+        names = list(_splits(root, data))
+        roles = {role_in(name) or name: (str(root), name) for name in names}
+        return roles if {"train", "val"} & roles.keys() else {"all": (str(root), names[0])}
+
+    def load(place: tuple[str, str], name: str, train: Source | None) -> Source:
+        root, part = place
+        return _load(_splits(Path(root), data)[part], Path(root), part, config, train)
+
+    return open_split(config, split, find, load)
+
+
+class HfSource(EncodedSource):
+    """Rows of a data set of the ``datasets`` library, which maps its files into memory.
+
+    Args:
+        rows: with columns ``image`` (a dict of bytes and path) alone.
+        files: each row's file name, or its number where it has none.
+        title: what names begin with.
+        labels, classes, channels, notes: as for `EncodedSource`.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        files: list[str],
+        title: str,
+        labels: np.ndarray,
+        classes: list[str],
+        channels: int,
+        notes: list[str],
+    ) -> None:
+        super().__init__(labels, classes, channels, notes)
+        self._rows, self._title, self._files = rows, title, Strings(files)
+
+    def name(self, index: int) -> str:
+        return f"{self._title}/{index}"
+
+    def split_name(self, index: int) -> str:
+        return self._files[index]
+
+    def encoded(self, index: int) -> bytes:
+        cell = _cell(self._rows[index]["image"])
+        if cell.get("bytes"):
+            return cell["bytes"]
+        if cell.get("path"):
+            return read_bytes(cell["path"])
+        raise BadFileError(f"{self.name(index)}: the row has no picture. Correct it, or set data.on_bad_file=skip")
+
+    def stamp(self, index: int) -> str:
+        return f"{self._title}|{self._rows._fingerprint}|{index}"
+
+
+def _cell(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {"bytes": value} if isinstance(value, bytes) else {"path": value}
+
+
+def _splits(root: Path, data: DataConfig) -> dict[str, Any]:
+    """The library's data sets by split name."""
+    return scan_once(f"hf {root.absolute()} {data.cache_dir}", lambda: _read(root, data))
+
+
+def _read(root: Path, data: DataConfig) -> dict[str, Any]:
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    try:
+        import datasets  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise DataError(
+            'data=hf needs the datasets library: pip install "vivid[hf]", or pip install datasets'
+        ) from error
+    datasets.disable_progress_bars()
+    try:
+        if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file():
+            return _saved(root, datasets)
+        cache = Path(data.cache_dir).expanduser() / "hf"
+        return dict(datasets.load_dataset(str(root), cache_dir=str(cache)))
+    except DataError:
+        raise
+    except Exception as error:  # the library and its readers raise dozens of types
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise DataError(
+            f"{root}: the datasets library cannot read this folder ({type(error).__name__}: {reason}). Expected are "
+            "parquet files, what save_to_disk wrote, or pictures with a metadata.csv; it writes to data.cache_dir"
+        ) from error
+
+
+def _saved(root: Path, datasets: Any) -> dict[str, Any]:
+    """What ``save_to_disk`` wrote; where its own notes are incomplete, the tables that they name."""
+    try:
+        found = datasets.load_from_disk(str(root))
+        return dict(found) if isinstance(found, Mapping) else {"all": found}
+    except KeyError:
+        pass
+    told = json.loads((root / "dataset_dict.json").read_text()) if (root / "dataset_dict.json").is_file() else None
+    found = {}
+    for name in told["splits"] if told else ["all"]:
+        folder = root / name if told else root
+        state = json.loads((folder / "state.json").read_text())
+        if state.get("_indices_data_files") or state.get("_indices_files"):
+            raise DataError(f"{folder}: rows are chosen by an index of an old version; write it anew with save_to_disk")
+        files = [folder / row["filename"] for row in state["_data_files"]]
+        found[name] = datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in files])
+    return found
+
+
+def _load(rows: Any, root: Path, part: str, config: VitConfig, train: Source | None) -> HfSource:
+    import datasets  # pyright: ignore[reportMissingImports]
+
+    data, features, title = config.data, rows.features, f"{root}/{part}"
+    pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image) or _holds(kind)]
+    if data.csv_path in features:
+        image = data.csv_path
+    elif len(pictures) == 1:
+        image = pictures[0]
+    else:
+        raise DataError(
+            f"{title}: {len(pictures)} columns hold pictures; name one with data.csv_path. Its columns are: "
+            f"{', '.join(features)}"
+        )
+    label = str(data.csv_label)
+    if label not in features and label == "label":
+        label = next((name for name in _LABELS if name in features), label)
+    if label not in features:
+        known = ", ".join(features)
+        raise DataError(
+            f"{title}: no column '{label}'{did_you_mean(label, features)} (data.csv_label); it has: {known}"
+        )
+    kind = features[label]
+    listed = (list(kind.names), f"column {label}") if isinstance(kind, datasets.ClassLabel) else None
+    values = rows.select_columns([label])[:][label]
+    missing = [number for number, value in enumerate(values) if value is None]
+    if missing:
+        raise DataError(f"{title}: row {missing[0]} and {len(missing) - 1} more have no label in column '{label}'")
+    told = canonical([str(value) for value in values], None if listed else train)
+    numbering = number_labels(told, title, config, train, listed)
+    labels = np.array([numbering.index[value] for value in told], np.int64)
+    if isinstance(features[image], datasets.Image):
+        rows = rows.cast_column(image, datasets.Image(decode=False))
+    rows = rows.select_columns([image])
+    rows = rows if image == "image" else rows.rename_column(image, "image")
+    source = HfSource(rows, _files(rows), title, labels, numbering.classes, data.channels or 3, list(numbering.notes))
+    source.order, source.indexed = numbering.order, numbering.indexed
+    return source
+
+
+def _files(rows: Any) -> list[str]:
+    """File names of the rows, without touching a picture; their numbers where there are none."""
+    numbers = [str(number) for number in range(len(rows))]
+    column = rows.data.column("image")
+    told = str(column.type).startswith("struct") and "path" in [field.name for field in column.type]
+    if rows._indices is not None or not told:
+        return numbers
+    import pyarrow.compute as pc  # pyright: ignore[reportMissingImports]
+
+    paths = pc.struct_field(column, "path").to_pylist()
+    return [os.path.basename(path) if path else number for path, number in zip(paths, numbers, strict=True)]
+
+
+def _holds(kind: Any) -> bool:
+    """Whether a column without the library's type for pictures has the form of one."""
+    return isinstance(kind, Mapping) and {"bytes", "path"} <= set(kind)
