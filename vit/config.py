@@ -195,7 +195,7 @@ class DataConfig:
     channels: int | None = None  # read as 1 grey, 3 RGB or 4 RGBA; None: the data's own (RGB for files)
     mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
     std: list[float] | None = None
-    workers: int = 2
+    workers: int | None = 2  # None: on CUDA all cores but one, shared by the processes of a machine; else 2
     download: bool = False
     cache: bool = False  # keep decoded, resized pictures on disk
     cache_dir: str = ".cache/images"

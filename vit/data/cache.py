@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data import CPU_WORKERS
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_size
@@ -65,7 +66,7 @@ def cached(config: VitConfig, source: Source) -> Source:
     root.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(".lock")):
         if not (folder / "complete").exists():
-            _Writer(base, kept, side, folder, skip, max(1, config.data.workers)).run()
+            _Writer(base, kept, side, folder, skip, max(1, config.data.workers or CPU_WORKERS)).run()
     note = f"data.cache: {len(kept)} pictures of short side {side} from {folder}"
     return Selection(CachedSource(base, kept, folder), places, [*source.notes, note])
 
