@@ -56,11 +56,14 @@ def check_pictures(config: VitConfig, arguments: Arguments) -> bool:
         raise ConfigError("flow=true: pictures have no flow; leave it out")
     if arguments.most is not None and arguments.most < 1:
         raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
+    from trainer.data import CPU_WORKERS
     from vit.data.check import check_split, contact_sheet, format_report, open_splits
 
     out, reports = Path(arguments.out), []
     for split, source in open_splits(config).items():
-        report = check_split(source, split, _progress("picture"), arguments.most, max(1, config.data.workers))
+        report = check_split(
+            source, split, _progress("picture"), arguments.most, max(1, config.data.workers or CPU_WORKERS)
+        )
         print(format_report([report]))
         sheet = contact_sheet(source, out.with_stem(f"{out.stem}_{split}"))
         if sheet is not None:

@@ -193,8 +193,9 @@ def told(settings: TrainerConfig, costs: Costs, evaluated_samples: int, checkpoi
     elif costs.evaluating is None:
         lines = [f"evaluation: {every}, {evaluated_samples:,} samples each"]
     else:
+        times = "once" if costs.evaluations == 1 else f"{costs.evaluations:,} times"
         lines = [
-            f"evaluation: {every}, {costs.evaluations:,} times {evaluated_samples:,} samples: "
+            f"evaluation: {every}, {times} {evaluated_samples:,} samples: "
             f"{100 * costs.evaluating:.2g} % of the time of training"
         ]
     saving = "" if costs.saving is None else f": {100 * costs.saving:.2g} % of the time, at {WRITES / 1e9:g} GB/s"

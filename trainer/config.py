@@ -146,7 +146,7 @@ class TrainerConfig:
     precision: Precision = Precision.auto
     device: DeviceKind = DeviceKind.auto
     strategy: Strategy = Strategy.auto
-    compile: bool = False
+    compile: bool | None = False  # None: on CUDA only
     deterministic: bool = False
     channels_last: bool = False
     tf32: bool = True

@@ -26,6 +26,8 @@ from trainer.sampler import EvalSampler, Key, TrainSampler
 from trainer.seeding import sample_rng
 from trainer.task import SampleDataset
 
+CPU_WORKERS = 2  # where nothing else is asked for and no card waits
+
 _log = logging.getLogger(__name__)
 
 
@@ -142,6 +144,18 @@ def _obey_parent(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
+
+
+def worker_count(asked: int | None, device: torch.device) -> int:
+    """Data workers of a process: as many as asked for; of None on CUDA what the cores can feed, else ``CPU_WORKERS``.
+
+    The cores that this process may use are shared by the processes that torchrun started here, one of which each keeps
+    for itself.
+    """
+    if asked is not None or device.type != "cuda":
+        return CPU_WORKERS if asked is None else int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 1)
 
 
 def worker_failure(error: BaseException, workers: int) -> DataError | None:

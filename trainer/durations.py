@@ -54,4 +54,6 @@ def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
 
 def shown(samples: int, epoch: int | None) -> str:
     """A duration in both units."""
-    return f"{samples:,} samples" + (f" ({samples / epoch:.4g} epochs of {epoch:,})" if epoch else "")
+    if not epoch:
+        return f"{samples:,} samples"
+    return f"{samples:,} samples ({samples / epoch:.4g} epoch{'' if samples == epoch else 's'} of {epoch:,})"

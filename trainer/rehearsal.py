@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainer import cadence, curriculum, durations, optim, schedules
+from trainer import cadence, curriculum, durations, optim, schedules, setup
 from trainer.errors import ConfigError, NonFiniteError, UserError
 from trainer.memory import is_out_of_memory, release
 from trainer.meter import Speed, peak_memory
@@ -65,7 +65,9 @@ def headline(trainer: Runtime) -> str:
     config, table, parallel = trainer.config, trainer.curriculum, trainer.parallel
     processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
     precision = f"{trainer.precision.precision.name} ({trainer.precision_reason})"
-    compiled = ", compiled" if config.trainer.compile else ""
+    compiled = ", compiled" if setup.compiles(config, trainer.device) else ""
+    if getattr(config.data, "workers", 0) is None:
+        compiled += f", {trainer.workers} data worker(s) (data.workers=null)"
     missed = [stage.name for stage in table.stages if stage.index not in table.reached]
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
     notes = [*schedules.notes(trainer.in_samples.schedule, table.total_samples), *trainer.task.notes()]

@@ -19,7 +19,7 @@ from trainer.cadence import Position
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
-from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_failure
+from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_count, worker_failure
 from trainer.ema import EMA
 from trainer.errors import CheckpointError
 from trainer.logs import RunLogger
@@ -201,7 +201,7 @@ class Runtime:
         """Compiled code is for one stage's shapes; a rehearsal of the first stage need not be compiled again."""
         row = {name: value for name, value in vars(stage.config).items() if name != "start"}
         shapes = (stage.resolution, stage.frames, stage.batch_size // stage.accumulate, stage.trainable, repr(row))
-        if self.settings.compile and shapes != self._compiled:
+        if setup.compiles(self.config, self.device) and shapes != self._compiled:
             torch._dynamo.reset()
         self._compiled = shapes
 
@@ -348,4 +348,4 @@ class Runtime:
     @property
     def workers(self) -> int:
         """Data worker processes: ``data.workers`` where the task's data has such a key."""
-        return int(getattr(self.config.data, "workers", 0) or 0)
+        return worker_count(getattr(self.config.data, "workers", 0), self.device)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,11 +65,29 @@ def place_networks(config: RunConfig, task: Task, device: torch.device) -> dict[
     networks = task.networks()
     for module in networks.values():
         _place(module, config, device).train()
-    for module in task.compiled() if config.trainer.compile else ():
-        module.compile(dynamic=False)  # in place: names stay what they are
+    if compiles(config, device):
+        _compile(task.compiled())
     for module in task.frozen().values():
         _place(module, config, device).eval().requires_grad_(False)
     return networks
+
+
+def compiles(config: RunConfig, device: torch.device) -> bool:
+    """Whether the run's networks are compiled there."""
+    asked = config.trainer.compile
+    return device.type == "cuda" if asked is None else asked
+
+
+def _compile(modules: Sequence[nn.Module]) -> None:
+    """Each in place, so that names stay what they are.
+
+    Modules of one class share their code, for which the compiler keeps few versions: each may need one of its own
+    (other shapes, other rates) for training and one for evaluation, once more where a stage or a rehearsal differs.
+    """
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, 4 * len(modules))
+    for module in modules:
+        module.compile(dynamic=False)
 
 
 def _place(module: nn.Module, config: RunConfig, device: torch.device) -> nn.Module:

@@ -206,7 +206,7 @@ class DataConfig:
     range: list[float] | None = None  # values of pictures of over 8 bits that become 0 and 255; None: of their type
     mean: list[float] | None = None  # on a scale of 0..1; None: of the weights, else 0.5
     std: list[float] | None = None
-    workers: int = 2
+    workers: int | None = 2  # None: on CUDA all cores but one, shared by the processes of a machine; else 2
     download: bool = False
     cache: bool = False  # keep decoded, resized pictures on disk
     cache_dir: str = ".cache/images"

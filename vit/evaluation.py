@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.data import DevicePrefetcher, make_eval_loader
+from trainer.data import DevicePrefetcher, make_eval_loader, worker_count
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.media import write_png
 from trainer.schema import show
@@ -254,7 +254,8 @@ def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> Device
     classes = None if config.data.class_map else loaded.classes
     dataset = build_dataset(config, split, (height, width), classes=classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
-    loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=config.data.workers,
+    workers = worker_count(config.data.workers, loaded.device)
+    loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=workers,
                               seed=config.seed, limit=limit, device=loaded.device)  # fmt: skip
     return DevicePrefetcher(loader, loaded.device)
 

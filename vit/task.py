@@ -203,6 +203,10 @@ class VitTask(Task):
         averaged = "averaged (EMA) weights" if self.config.trainer.ema is not None else "raw weights"
         return f"{transform}; mean {mean}, std {std}; {averaged}"
 
+    def compiled(self) -> list[nn.Module]:
+        """Block by block: one compilation serves all that are alike, and deep networks are not unrolled."""
+        return self.shard_blocks() or super().compiled()
+
     def shard_blocks(self) -> list[nn.Module]:
         blocks = getattr(self.model, "blocks", None)
         return list(blocks) if isinstance(blocks, nn.ModuleList | nn.Sequential) else []

@@ -32,6 +32,7 @@ WORDS = {
         "curriculum.stages.all.batch_size=8",
         "trainer.micro_batch=4",
         "trainer.max_samples=80",
+        "trainer.eval_every=null",
         "data.shapes_samples=30",
         "data.shapes_val_samples=9",
         "data.workers=0",

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data import DevicePrefetcher, collate, make_eval_loader, make_loader, to_device, worker_failure
+from trainer.data import (
+    DevicePrefetcher,
+    collate,
+    make_eval_loader,
+    make_loader,
+    to_device,
+    worker_count,
+    worker_failure,
+)
 from trainer.errors import ConfigError, DataError, UserError
 
 
@@ -330,3 +338,12 @@ def test_no_threads_are_left_behind():
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not set(threading.enumerate()) - before
+
+
+def test_workers_follow_the_cores_on_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [worker_count(asked, device) for asked in (None, 0, 3) for device in (cpu, cuda)] == [2, 15, 0, 0, 3, 3]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert worker_count(None, cuda) == 1

@@ -49,7 +49,7 @@ def test_the_first_limit_that_is_reached_ends_the_run(tmp_path: Path) -> None:
 def test_both_units_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = trainer(tmp_path, max_samples=None, max_epochs=3, schedule={"warmup_epochs": 1}).dry_run()
     assert "30 samples (3 epochs of 10) in " in text
-    assert "warm-up 10 samples (1 epochs of 10)" in text
+    assert "warm-up 10 samples (1 epoch of 10)" in text
 
 
 def test_epochs_where_there_are_none_name_the_keys(tmp_path: Path) -> None:

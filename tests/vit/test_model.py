@@ -1,5 +1,6 @@
 """The ViT: sizes, every option, token order, stochastic layers, what the optimiser is told, what is refused."""
 
+import copy
 import itertools
 import math
 
@@ -277,6 +278,35 @@ def test_autocast_is_close(path, qk_norm):
     assert (rough.float() - exact).abs().max() < 0.05 * exact.abs().max()
     rough.float().sum().backward()
     assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler looks at it
+def test_blocks_of_different_rates_are_all_compiled(monkeypatch):
+    """More versions of one function than the compiler keeps by itself: none may run uncompiled."""
+    from torch._dynamo.utils import counters
+
+    from trainer import setup
+
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda self, **options: compile_module(self, backend="eager", fullgraph=True, **options),
+    )
+    torch._dynamo.reset()
+    counters.clear()
+    model = make(drop_path=0.4, depth=12)
+    twin = copy.deepcopy(model)
+    with torch._dynamo.config.patch(recompile_limit=8):  # put back afterwards
+        setup._compile(list(twin.blocks))
+        for seed in range(2):
+            outputs = []
+            for net in (model, twin):
+                torch.manual_seed(seed)
+                outputs.append(net(images(8)))
+            torch.testing.assert_close(*outputs)
+    assert counters["stats"]["unique_graphs"] == 12
+    torch._dynamo.reset()
 
 
 @pytest.mark.slow

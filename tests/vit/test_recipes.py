@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from train import SCHEMAS
-from trainer import cadence, durations, schedules
+from trainer import cadence, durations, schedules, setup
 from trainer.cli import CONFIGS, compose
 from trainer.configuration import flatten, plain
 from trainer.help import group_options
@@ -78,6 +78,13 @@ def test_values_are_those_of_the_table(name: str) -> None:
         if key not in ours or numbers(ours[key]) != numbers(expected)
     }
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - DEMOS))
+def test_on_cuda_blocks_are_compiled_and_all_cores_read(name: str) -> None:
+    config = composed(name)
+    assert config.trainer.compile is None and config.data.workers is None
+    assert setup.compiles(config, torch.device("cuda")) and not setup.compiles(config, torch.device("cpu"))
 
 
 def rates(name: str, *shares: float) -> list[float]:

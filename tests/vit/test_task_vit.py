@@ -331,6 +331,7 @@ def test_several_labels_from_a_table(tmp_path: Path) -> None:
         "optim.main.lr=0.01",
         "schedule.warmup=0",
         "trainer.max_steps=60",
+        "trainer.eval_every=null",
         "trainer.ema=null",
     )
     trainer = mu_trainer(tmp_path / "run", *words, "data.val_share=0.3", "trainer.visuals_every=null")

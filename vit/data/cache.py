@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data import CPU_WORKERS
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_size
@@ -66,7 +67,7 @@ def cached(config: VitConfig, source: Source) -> Source:
         root.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):
             if not (folder / "complete").exists():
-                _Writer(base, kept, side, folder, skip, max(1, config.data.workers)).run()
+                _Writer(base, kept, side, folder, skip, max(1, config.data.workers or CPU_WORKERS)).run()
     except OSError as error:
         raise DataError(
             f"data.cache=true: {error.filename or root} cannot be written ({error.strerror}), seen from {Path.cwd()}. "
