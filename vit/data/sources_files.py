@@ -62,7 +62,7 @@ class EncodedSource(Source):
         return decode(self.encoded(index), self.name(index), self.channels), self.label(index), {}
 
     @abstractmethod
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | bytearray:
         """The picture's file.
 
         Raises:
@@ -91,7 +91,7 @@ class FileSource(EncodedSource):
     def name(self, index: int) -> str:
         return self._files[index]
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | bytearray:
         return read_bytes(self._files[index])
 
     def stamp(self, index: int) -> str:
