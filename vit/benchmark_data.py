@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -119,6 +120,25 @@ def _config(root: Path, *words: str) -> VitConfig:
     return config
 
 
+def _sources(root: Path, folder: Path) -> dict[str, VitConfig]:
+    """The same pictures as files, as a tar shard, and as files with a cache of decoded pictures."""
+    shards = folder / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "train-0000.tar", "w") as shard:
+        for index, path in enumerate(sorted(root.rglob("*.jpg"))):
+            shard.add(path, f"{index:05}.jpg")
+            label = path.parent.name.encode()
+            entry = tarfile.TarInfo(f"{index:05}.txt")
+            entry.size = len(label)
+            shard.addfile(entry, io.BytesIO(label))
+    places = f"data.cache_dir={folder / 'cache'}"
+    return {
+        "files": _config(root),
+        "webdataset": _config(shards, "data=webdataset", f"data.root={shards}", places),
+        "files, data.cache=true": _config(root, "data.cache=true", places),
+    }
+
+
 def suite(repeats: int = 5, command: str = "", files: int = 2000, side: int = 64) -> Iterator[str]:
     """The lines of ``scripts/benchmark.py suite=data``: a section for BENCHMARKS.md.
 
@@ -139,12 +159,23 @@ def suite(repeats: int = 5, command: str = "", files: int = 2000, side: int = 64
         yield ""
         torch.set_num_threads(1)
         try:
-            rates = [(*pipeline_rate(_config(root), min(files, 300)), decoding_rate(root)) for _ in range(repeats)]
+            sources = _sources(root, Path(folder))
+            rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sources}
+            for _ in range(repeats):
+                for name, config in sources.items():
+                    rates[name].append((*pipeline_rate(config, min(files, 300)), decoding_rate(root)))
         finally:
             torch.set_num_threads(threads)
-        wall, cpu, bare = (statistics.median(column) for column in zip(*rates, strict=True))
-        yield f"Read, decode, inception crop to 224, flip, uint8 out: {cpu:.0f} pictures per second and core"
-        yield f"({wall:.0f} by the clock; decoding alone: {bare:.0f}; medians of {repeats}, in turn)."
+        yield "Read, decode, inception crop to 224, flip, uint8 out, pictures per second and core, beside torchvision's"
+        yield f"decoder alone on the same files (medians of {repeats}, in turn):"
+        yield ""
+        yield "| from | by the core's time | by the clock | decoder alone | ratio |"
+        yield "|---|---|---|---|---|"
+        for name, measured in rates.items():
+            wall, cpu, bare = (statistics.median(column) for column in zip(*measured, strict=True))
+            ratio = statistics.median(own / alone for _, own, alone in measured)
+            yield f"| {name} | {cpu:.0f} | {wall:.0f} | {bare:.0f} | {ratio:.2f} |"
+        yield ""
         for workers in (1, 2):
             batch = min(64, files // 4)
             config = _config(

@@ -99,5 +99,7 @@ def test_the_data_suite_trains_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(benchmark_data, "compose", lambda given, schemas: compose([*given[1:], *words], schemas))
     lines = list(benchmark_data.suite(1, "python scripts/benchmark.py suite=data", files=40, side=32))
     assert lines[0].startswith("## ") and any("per second and core" in line for line in lines)
+    rows = [line.split("|") for line in lines if line.startswith("| files") or line.startswith("| webdataset")]
+    assert len(rows) == 3 and all(float(row[5]) > 0 for row in rows)
     shares = [float(line.split(", ")[1].split(" %")[0]) for line in lines if "waiting for data" in line]
     assert len(shares) == 2 and all(0 <= share <= 100 for share in shares)

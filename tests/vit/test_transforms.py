@@ -228,3 +228,25 @@ def test_wrong_settings_are_named() -> None:
         TrainTransform(AugmentConfig(auto="randaug"), (32, 32))
     with pytest.raises(ConfigError, match=r"augment.eval_interpolation=random"):
         EvalTransform(AugmentConfig(eval_interpolation=Interpolation.random), (32, 32))
+
+
+@pytest.mark.parametrize("crop", list(Crop))
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_of_the_right_size_is_mirrored_and_not_changed(crop: Crop, channels: int) -> None:
+    """Mirroring happens in place: the memory must be the transform's own, also where nothing is resized."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, channels), dtype=np.uint8)
+    before = pixels.copy()
+    augment = AugmentConfig(crop=crop, scale=[1.0, 1.0], ratio=[1.0, 1.0], pad=0, eval_crop_ratio=1.0, flip=1.0)
+    picture = torch.from_numpy(pixels).permute(2, 0, 1)
+    mirrored = TrainTransform(augment, (16, 16))(picture, np.random.default_rng(0))
+    assert (pixels == before).all()
+    assert torch.equal(mirrored, torch.from_numpy(before[:, ::-1].copy()).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("cubic", [False, True])
+def test_a_window_is_resized_where_it_lies(cubic: bool) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    window = picture[7:48, 11:70]
+    picture.flags.writeable = False
+    for given in (window, picture[7:48, 11:70]):
+        assert (resize(given, (24, 32), cubic) == resize(np.array(window), (24, 32), cubic)).all()

@@ -15,6 +15,7 @@ here, once, for all kinds of data:
 from __future__ import annotations
 
 import io
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,18 @@ def picture_extensions() -> frozenset[str]:
     return frozenset(ext for ext, kind in registered.items() if kind in Image.OPEN) - _NOT_PICTURES
 
 
-def read_bytes(path: str | Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes | bytearray:
     """The whole file.
 
     Raises:
         BadFileError: it cannot be read, or is empty.
     """
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            data = bytearray(os.fstat(file.fileno()).st_size)  # decoders take it as it is: bytes they would copy
+            read = file.readinto(data)
+            if read < len(data) or not data:  # a pipe, or a file that somebody writes to
+                data = data[:read] + file.read()
     except OSError as error:
         raise BadFileError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:
@@ -74,7 +79,7 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def decode(data: bytes, name: str | Path, channels: int = 3, span: Span | None = None) -> Tensor:
+def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: Span | None = None) -> Tensor:
     """A picture as uint8 (C, H, W), channels last in memory, as decoders write them and resizing is fastest.
 
     Args:
@@ -105,7 +110,7 @@ def decode(data: bytes, name: str | Path, channels: int = 3, span: Span | None =
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
 
 
-def picture_size(data: bytes, name: str | Path) -> tuple[int, int]:
+def picture_size(data: bytes | bytearray, name: str | Path) -> tuple[int, int]:
     """(height, width) as `decode` gives it, from the header alone.
 
     Raises:
@@ -136,12 +141,13 @@ def to_channels(image: Tensor, channels: int) -> Tensor:
     return torch.cat([colour, torch.full_like(image[:1], 255)])
 
 
-def _decode_jpeg(data: bytes, name: str | Path, channels: int) -> Tensor:
+def _decode_jpeg(data: bytes | bytearray, name: str | Path, channels: int) -> Tensor:
     from torchvision.io import ImageReadMode, decode_jpeg
 
+    writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
     mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
     try:
-        image = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode, apply_exif_orientation=True)
+        image = decode_jpeg(torch.frombuffer(writable, dtype=torch.uint8), mode, apply_exif_orientation=True)
     except RuntimeError as error:
         raise _corrupt(name, error, data) from error
     assert isinstance(image, Tensor)  # a list for a list of files only

@@ -68,7 +68,7 @@ class EncodedSource(Source):
         return decode(self.encoded(index), self.name(index), self.channels, self.span), self.label(index), {}
 
     @abstractmethod
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | bytearray:
         """The picture's file.
 
         Raises:
@@ -102,7 +102,7 @@ class FileSource(EncodedSource):
     def split_name(self, index: int) -> str:
         return self._files[index].removeprefix(self._root)
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | bytearray:
         return read_bytes(self._files[index])
 
     def stamp(self, index: int) -> str:

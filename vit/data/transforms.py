@@ -58,7 +58,8 @@ class TrainTransform:
         """
         picture = self._crop(_channels_last(image), rng)
         if self.augment.flip and rng.random() < self.augment.flip:
-            picture = hwc(cv2.flip(picture, 1), picture)
+            own = picture if picture.shape[2] > 1 else None  # `_crop` makes new memory; OpenCV takes one channel as 2-D
+            picture = hwc(cv2.flip(picture, 1, dst=own), picture)
         if self._auto is not None:
             picture = self._auto(picture, rng)
         if self.augment.color_jitter:
@@ -164,10 +165,14 @@ def inception_box(
 
 
 def resize(picture: Picture, size: Size, cubic: bool) -> Picture:
-    """Resize uint8 (h, w, C) to (H, W, C), antialiased; any strides in, contiguous out."""
-    picture = np.ascontiguousarray(picture)
+    """Resize uint8 (h, w, C) to (H, W, C), antialiased; any strides in, contiguous memory of its own out.
+
+    A window of a larger picture is read where it lies: copying it first costs as much as resizing it.
+    """
     if _size(picture) == size:
-        return picture
+        return np.array(picture, order="C")
+    if any(stride < 0 for stride in picture.strides) or not picture.flags.writeable:  # which torch does not take
+        picture = np.array(picture, order="C")
     # the order matters: a batch dimension added last has a stride that does not tell of channels_last
     image = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
     resized = F.interpolate(image, size, mode="bicubic" if cubic else "bilinear", antialias=True)
