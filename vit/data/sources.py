@@ -21,6 +21,7 @@ from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
 
 _DEPTHS = (10, 12, 14)  # bits of a camera's or scanner's values, in files of 16
+_SMALL = 10  # pictures of a class of which one is held out whatever their names
 _PROBED = 16  # pictures that are looked at before a run
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
 
@@ -191,19 +192,22 @@ def by_class(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (rest, held out): ``share`` of every class, one picture at least where a class has two, but not all.
+    """Indices (rest, held out): about ``share`` of every class, perhaps none, but never all.
 
     Which ones is a function of each picture's name, so that pictures that are added or removed move no other one from
-    one side to the other. Only in a class so small that chance holds out none of it (or all) the single picture that
-    is taken may change.
+    one side to the other. The exceptions are what chance would leave without either side: a class of fewer than ten
+    pictures has one held out at least (so has every class where else nothing would be), and keeps one to train on.
     """
     n = len(source)
     draws = np.array([_draw(source.split_name(index)) for index in range(n)])
     held = draws < share
+    nothing = not held.any()
     for members in [np.arange(n)] if source.multilabel else by_class(source.labels()):
         own = draws[members]
-        held[members[own == own.min(initial=1)]] = True
-        held[members[own == own.max(initial=0)]] = False  # last: a single picture is trained on
+        if nothing or len(members) < _SMALL:
+            held[members[own == own.min(initial=1)]] = True
+        if held[members].all():
+            held[members[own == own.max(initial=0)]] = False
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

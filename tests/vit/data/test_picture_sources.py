@@ -58,8 +58,9 @@ def test_a_share_of_every_class_is_held_out(tmp_path: Path) -> None:
     assert f"about 30 % of every class are held out by their names ({len(val)} of 205" in note
 
 
-def test_new_pictures_move_no_old_one_to_the_other_side(tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "r", {"a": 60, "b": 60})
+@pytest.mark.parametrize("count", [10, 60])
+def test_new_pictures_move_no_old_one_to_the_other_side(tmp_path: Path, count: int) -> None:
+    root = write_tree(tmp_path / "r", {"a": count, "b": count, "c": 60})
     config = folder_config(root)
     train, val = set(names(config, "train")), set(names(config, "val"))
     for number in range(90):
