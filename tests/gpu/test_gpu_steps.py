@@ -72,7 +72,7 @@ def test_optimisers_compute_what_they_do_on_the_cpu(device: str, kind: Optimizer
                     torch.cuda.set_sync_debug_mode("default")
         found.append(parameters)
     for name, value in found[0].items():
-        close(found[1][name], value, 1e-5)
+        close(found[1][name], value, 5e-4 if kind is OptimizerKind.muon else 1e-5)  # Muon iterates in bf16
 
 
 @pytest.mark.parametrize("device", BOTH)

@@ -46,7 +46,7 @@ def config(samples: int, name: str = "linear", kind: OptimizerKind = OptimizerKi
     return made
 
 
-@pytest.mark.parametrize("kind", list(OptimizerKind))
+@pytest.mark.parametrize("kind", [kind for kind in OptimizerKind if kind is not OptimizerKind.muon])  # has no kernels
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_memory_format_is_part_of_the_state(tmp_path: Path, channels_last: bool, kind: OptimizerKind) -> None:
     """Fused kernels walk weights and moments side by side: contiguous moments met other weights, silently."""
@@ -83,8 +83,8 @@ def test_another_optimiser_starts_anew_and_says_so(
     alike = {before, after} <= {OptimizerKind.adam, OptimizerKind.adamw}
     assert said is (before is not after and not alike)
     steps = [float(s["step"]) for s in resumed.optimizers["make"].state.values() if "step" in s]
-    expected = {OptimizerKind.sgd: set()}.get(after, {12.0 if before is after or alike else 6.0})
-    assert set(steps) == expected
+    uncounted = {OptimizerKind.sgd, OptimizerKind.lars, OptimizerKind.lion}
+    assert set(steps) == (set() if after in uncounted else {12.0 if before is after or alike else 6.0})
 
 
 def test_momentum_that_begins_on_resume_begins_with_zeros() -> None:
