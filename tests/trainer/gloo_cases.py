@@ -73,7 +73,7 @@ def nothing_to_learn(folder: Path, results: dict[str, Any]) -> None:
     results["nothing"] = {}
     for strategy in (Strategy.flat, Strategy.ddp):
         config = toy_config("linear", stages={"s": StageConfig(batch_size=4)}, max_samples=8, strategy=strategy)
-        config.trainer.micro_batch = 1
+        config.trainer.micro_batch = "1"
         trainer = Trainer(config, Seldom, folder / f"nothing-{strategy.name}")
         try:
             trainer.fit()

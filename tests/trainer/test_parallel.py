@@ -87,7 +87,8 @@ def test_ddp_says_what_it_cannot_average(results: dict[int, dict[str, Any]]) -> 
     """It averages during the backward pass: of a last micro-batch without one, nothing of the step would be."""
     assert results[2]["nothing"] == {
         "flat": 2,
-        "ddp": "trainer.strategy=ddp: phase main has nothing to learn from in a micro-batch at step 0; "
+        "ddp": "the configuration has a problem:\n  - trainer.strategy=ddp: phase main has nothing to learn from in a "
+        "micro-batch at step 0; "
         "use trainer.strategy=flat, which takes it for zero",
     }
 

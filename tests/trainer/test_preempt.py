@@ -9,8 +9,16 @@ import pytest
 from trainer.preempt import StopFlag
 
 
+@pytest.fixture
+def heard():
+    """The tests themselves may run under nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_requests_a_stop_and_handlers_come_back(number):
+def test_a_signal_requests_a_stop_and_handlers_come_back(number, heard):
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)}
     with StopFlag() as flag:
         assert not flag() and flag.signal_name is None

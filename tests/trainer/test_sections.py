@@ -106,7 +106,10 @@ def test_whoever_is_killed_leaves_what_there_was(tmp_path: Path) -> None:
         f"Series(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), 'found', {{}}, 5, print).run("
         "[Section('one', 'One', [sys.executable, '-c', inner, '{rows}'], 300)])"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     try:
         record: dict[str, Any] = {}
         deadline = time.monotonic() + AMPLE

@@ -75,13 +75,11 @@ class LabelReading:
             ids, numbers = _by_channel(found, path)
         else:
             ids = _plain(found, path)
-        written = ids
         if self.label_map is not None:
             ids = mapped(ids, self.label_map)
         if numbers is None:
             return torch.from_numpy(ids), None
-        instances = np.where(numbers == 0, ids, _joined(written, numbers))  # numbers count within the file's classes
-        return torch.from_numpy(ids), torch.from_numpy(instances.astype(np.int32))
+        return torch.from_numpy(ids), torch.from_numpy(np.where(numbers == 0, ids, _joined(ids, numbers)))
 
 
 def decode_labels(data: bytes, path: Path) -> Tensor:
