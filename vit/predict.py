@@ -25,7 +25,7 @@ from trainer.memory import is_out_of_memory
 from trainer.overrides import apply_overrides
 from vit.build import load_run_model, load_weights_model
 from vit.config import ClassWeights, VitConfig
-from vit.data.decode import BadFileError, decode, read_bytes
+from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
 from vit.loaded import compute
@@ -53,6 +53,7 @@ class Predictor:
         sigmoid: whether every class is a yes-or-no question of its own (else one choice: softmax).
         multilabel: whether any number of them may be true; probabilities are then not normalised over the classes.
         separator: what stands between several labels of one picture.
+        span: values of pictures of over 8 bits that become 0 and 255 (the run's ``data.range``); None: of their type.
         lines: which weights these are, and what else the user should know.
     """
 
@@ -66,6 +67,7 @@ class Predictor:
     sigmoid: bool = False
     multilabel: bool = False
     separator: str = " "
+    span: Span | None = None
     lines: list[str] = field(default_factory=list)
 
     @torch.inference_mode()
@@ -143,6 +145,8 @@ def load_predictor(
     predictor.lines = [*lines, *more]
     predictor.multilabel = run is not None and config.data.multilabel
     predictor.separator = config.data.csv_separator
+    if run is not None and config.data.range is not None:
+        predictor.span = (config.data.range[0], config.data.range[1])
     plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
     predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
     return predictor
@@ -184,8 +188,10 @@ class UnlabelledPictures:
     ``bad`` is why a picture cannot be used, else empty; its ``image`` is black then.
     """
 
-    def __init__(self, files: Sequence[os.PathLike[str]], transform: EvalTransform, channels: int) -> None:
-        self.files, self.transform, self.channels = files, transform, channels
+    def __init__(
+        self, files: Sequence[os.PathLike[str]], transform: EvalTransform, channels: int, span: Span | None = None
+    ) -> None:
+        self.files, self.transform, self.channels, self.span = files, transform, channels, span
 
     def __len__(self) -> int:
         return len(self.files)
@@ -194,7 +200,7 @@ class UnlabelledPictures:
         """Sample ``index``; nothing of it is random."""
         file = self.files[index]
         try:
-            image, bad = self.transform(decode(read_bytes(str(file)), str(file), self.channels)), ""
+            image, bad = self.transform(decode(read_bytes(str(file)), str(file), self.channels, self.span)), ""
         except BadFileError as error:
             image = torch.zeros(self.channels, *self.transform.resolution, dtype=torch.uint8)
             bad = str(error).partition(" Replace it")[0].partition(". Convert it")[0].removeprefix(f"{file}: ")
@@ -238,7 +244,7 @@ def predict(
     """
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
-    pictures = UnlabelledPictures(listed.files, predictor.transform, len(predictor.mean))
+    pictures = UnlabelledPictures(listed.files, predictor.transform, len(predictor.mean), predictor.span)
     workers = reading_processes(predictor.device, len(pictures), batch) if workers is None else workers
     loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.device)
     answer = predictor.features if features else predictor.probabilities

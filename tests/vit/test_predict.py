@@ -122,6 +122,20 @@ def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, ca
 # Runs
 
 
+def test_deep_pictures_are_scaled_as_the_run_scales_them(tmp_path: Path) -> None:
+    """12 bits in 16-bit files: in the run's data.range they are the pictures of 8 bits, without it nearly black."""
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    for folder, pixels in (("shallow", grey), ("deep", np.round(grey * (4095 / 255)).astype(np.uint16))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    make_run(tmp_path / "run", mu_config("data.range=[0,4095]"), head=5.0)
+    predictor = load_predictor(run=tmp_path / "run", overrides=CPU)
+    expected = values(predictor, tmp_path / "shallow")
+    assert np.abs(values(predictor, tmp_path / "deep") - expected).max() < 0.02
+    predictor.span = None
+    assert np.abs(values(predictor, tmp_path / "deep") - expected).max() > 0.1
+
+
 def test_a_run_says_of_files_what_it_says_in_its_evaluation(tmp_path, monkeypatch, capsys) -> None:
     """Any depth, natural order, damaged files listed and left out, hidden ones and text passed over."""
     task = make_run(tmp_path / "run", mu_config(), head=5.0)

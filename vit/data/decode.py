@@ -171,7 +171,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(Image.Transpose(turn))
 
 
-def _deep_colour(data: bytes, image: Image.Image) -> np.ndarray | None:
+def _deep_colour(data: bytes | bytearray, image: Image.Image) -> np.ndarray | None:
     """Colour of 16 bits, of which Pillow keeps the upper 8: uint16 (H, W, 3 or 4); None for any other picture."""
     if image.mode not in ("RGB", "RGBA"):
         return None
@@ -200,7 +200,7 @@ def _to_bytes(values: np.ndarray, span: Span) -> np.ndarray:
     return np.rint(np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def shallow(data: bytes) -> int | None:
+def shallow(data: bytes | bytearray) -> int | None:
     """The largest value of a whole-number picture of more than 8 bits; None for any other, or one that is damaged."""
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -251,7 +251,7 @@ def _deep(values: np.ndarray, mode: str, span: Span | None) -> np.ndarray:
     return ((values + 128) // 257).astype(np.uint8)
 
 
-def _corrupt(name: str | Path, error: Exception, data: bytes) -> BadFileError:
+def _corrupt(name: str | Path, error: Exception, data: bytes | bytearray) -> BadFileError:
     if isinstance(error, Image.DecompressionBombError):
         return BadFileError(
             f"{name}: the picture has more than {_LIMIT:,} pixels, too large to be read whole. Reduce it, or set "

@@ -75,7 +75,7 @@ class HfSource(EncodedSource):
     def split_name(self, index: int) -> str:
         return self._files[index]
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | bytearray:
         cell = _cell(self._rows[index]["image"])
         if cell.get("bytes"):
             return cell["bytes"]
