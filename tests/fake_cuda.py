@@ -69,14 +69,15 @@ class Watch(TorchDispatchMode):
     Args:
         allowed: places at which the host may wait (``vid2vid/encoding.py:_check``) and the number that it then reads.
         double: whether float64 is meant, as in metrics.
+        half: whether single numbers of half precision are meant, as in Muon's orthogonalisation.
 
     Attributes:
         waits: how often the host waited, by place.
     """
 
-    def __init__(self, allowed: Mapping[str, Any] | None = None, double: bool = False) -> None:
+    def __init__(self, allowed: Mapping[str, Any] | None = None, double: bool = False, half: bool = False) -> None:
         super().__init__()
-        self.allowed, self.double = dict(allowed or {}), double
+        self.allowed, self.double, self.half = dict(allowed or {}), double, half
         self.waits: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -101,7 +102,7 @@ class Watch(TorchDispatchMode):
                 self.wait(f"{func} depends on values")
             raise error
         for tensor in _tensors(out):
-            if tensor.device.type == "cuda" and tensor.ndim == 0 and tensor.dtype in HALVES:
+            if tensor.device.type == "cuda" and tensor.ndim == 0 and tensor.dtype in HALVES and not self.half:
                 raise WrongDtype(f"{self._where()[1]}: {func} makes a scalar in {tensor.dtype}")
             if tensor.device.type == "cuda" and tensor.dtype is torch.float64 and not self.double:
                 raise WrongDtype(f"{self._where()[1]}: {func} computes in float64 on the device")
@@ -199,9 +200,9 @@ def fake_cuda() -> Iterator[None]:
 
 
 @contextmanager
-def watched(allowed: Mapping[str, Any] | None = None, double: bool = False) -> Iterator[Watch]:
+def watched(allowed: Mapping[str, Any] | None = None, double: bool = False, half: bool = False) -> Iterator[Watch]:
     """Within ``fake_cuda``: every operation is looked at. ``torch.cuda.synchronize`` counts as a wait."""
-    watch = Watch(allowed, double)
+    watch = Watch(allowed, double, half)
     with mock.patch.object(torch.cuda, "synchronize", lambda *args: watch.wait("torch.cuda.synchronize")), watch:
         yield watch
 

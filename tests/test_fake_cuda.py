@@ -173,7 +173,7 @@ def test_the_rest_of_a_step_waits_for_nothing(kind: OptimizerKind, clip: float |
             ctx = StepContext(number, 0, stage, 0.0, CUDA, policy.amp, PretendedGenerator())
             for parameter in parameters.values():
                 parameter.grad = torch.empty_like(parameter)
-            with watched():
+            with watched(half=kind is OptimizerKind.muon):
                 guard.begin([Segment(x=torch.empty(2, device=CUDA))], ctx, ["main"])
                 guard.watch(0, torch.empty((), device=CUDA))
                 norm, broken = policy.norm("main", list(parameters.values()))

@@ -56,6 +56,7 @@ class RunLogger:
         self._metrics: Any = None
         self._writer: Any = None
         self._bar: Any = None
+        self._outlet: _Outlet | None = None  # where the bar is drawn
         self._began: tuple[float, int] | None = None
         self._last_plain = -math.inf
         self._gone = False  # whether the console is
@@ -242,6 +243,7 @@ class RunLogger:
         if self._bar is None:
             from tqdm import tqdm
 
+            self._outlet = _Outlet(sys.stderr)
             layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} samples [{elapsed}{postfix}]"
             self._bar = tqdm(
                 total=total,
@@ -249,10 +251,13 @@ class RunLogger:
                 dynamic_ncols=True,
                 leave=False,
                 bar_format=layout if total else None,
+                file=self._outlet,
             )
         shown = f"step {step}" + (f", {pace(rate)} samples/s" if rate else "")
         self._bar.set_postfix_str(shown + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False)
         self._bar.update(seen - self._bar.n)
+        if self._outlet is not None and self._outlet.error is not None:
+            raise self._outlet.error
 
     def _summary_writer(self) -> Any:
         """TensorBoard's writer, opened at first use because importing it takes a second or two."""
@@ -286,6 +291,30 @@ class _Shown(logging.Handler):
                 with contextlib.suppress(OSError):  # nobody reads it any more: train.log has it
                     sys.stdout.write(line + "\n")
                     sys.stdout.flush()
+
+
+class _Outlet:
+    """A stream that keeps its error to itself: tqdm, which draws with a lock taken, would never give the lock back."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._try(lambda: self._stream.write(text), len(text))
+
+    def flush(self) -> None:
+        self._try(self._stream.flush, None)
+
+    def _try(self, action: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return action() if self.error is None else otherwise
+        except OSError as error:
+            self.error = error
+            return otherwise
 
 
 def _silence(*streams: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tqdm import tqdm
 
 import trainer.logs as module
 from trainer.errors import UserError
@@ -225,6 +227,19 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     assert "a line above the bar" in captured.out and "samples" in captured.err
 
 
+def lock_is_free() -> bool:
+    """Whether another thread can take tqdm's lock, as its monitor does when the process ends."""
+
+    def take() -> None:
+        with tqdm.get_lock():
+            pass
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(10)
+    return not thread.is_alive()
+
+
 @pytest.mark.parametrize("bar", [False, True])
 def test_a_run_outlives_its_console(tmp_path, monkeypatch, bar):
     """Ctrl-C ends the ``tee`` behind a pipe too: what is written then must not keep a run from its last checkpoint."""
@@ -240,6 +255,7 @@ def test_a_run_outlives_its_console(tmp_path, monkeypatch, bar):
             logger.text(f"step {step}")
             logger.scalars({"step": step})
     stream.close()  # the interpreter flushes it at exit, which failed again
+    assert lock_is_free(), "the end of the process would wait for it"
     kept = [line.split(" ", 2)[2] for line in (tmp_path / "train.log").read_text().splitlines()]
     assert [line for line in kept if line.startswith("step")] == ["step 1", "step 2"]
     assert len([line for line in kept if "nobody reads the console any more (Broken pipe)" in line]) == 1
