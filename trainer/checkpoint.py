@@ -149,7 +149,7 @@ class Checkpoints:
         """The checkpoint to resume from: what ``latest`` names, else the newest undamaged."""
         found = self._complete()
         try:
-            named = self.folder / (self.folder / "latest").read_text().strip()
+            named = self.folder / (self.folder / LATEST).read_text().strip()
         except (OSError, UnicodeDecodeError):
             named = None
         if named in found:
@@ -170,7 +170,7 @@ class Checkpoints:
         """
         self.tidy()
         path = self.latest() if asked == "auto" else _asked(Path(asked))
-        if path is None and (self.folder / "latest").exists():
+        if path is None and (self.folder / LATEST).exists():
             found = [f"{p.name}: {damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
             raise CheckpointError(
                 f"{self.folder} has no whole checkpoint left ({'; '.join(found) or 'nothing but latest'}). Put one "

@@ -146,6 +146,11 @@ def _obey_parent(parent: int) -> None:
     os._exit(0)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def worker_count(asked: int | None, device: torch.device) -> int:
     """Data workers of a process: as many as asked for; of None on CUDA what the cores can feed, else ``CPU_WORKERS``.
 
@@ -154,8 +159,7 @@ def worker_count(asked: int | None, device: torch.device) -> int:
     """
     if asked is not None or device.type != "cuda":
         return CPU_WORKERS if asked is None else int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 1)
+    return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 1)
 
 
 def worker_failure(error: BaseException, workers: int) -> DataError | None:

@@ -19,6 +19,7 @@ from vit.build import load_run_model, load_weights_model
 from vit.build import timm_name as told_by_folder
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
+from vit.data.naming import some
 from vit.model import VisionTransformer
 
 _log = logging.getLogger(__name__)
@@ -136,10 +137,10 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
         order = torch.tensor([list(classes).index(known) for known in found.classes])
         found.model = Translated(found.model, ClassMap(order, len(classes)))
     elif found.num_classes != len(classes) or not same:
-        own = _few(found.classes) if found.classes is not None else "without names"
+        own = some(found.classes) if found.classes is not None else "without names"
         problems.append(
             f"distill.teacher={name} tells {found.num_classes} classes apart ({own}), the data have {len(classes)} "
-            f"({_few(classes)}): take a teacher trained on the same classes in the same order, or give "
+            f"({some(classes)}): take a teacher trained on the same classes in the same order, or give "
             "distill.class_map, a file with a line for each: the teacher's class and the data's, by name or number"
         )
     if found.channels != len(mean):
@@ -165,7 +166,7 @@ def _translation(config: VitConfig, found: Found, classes: Sequence[str]) -> Cla
         raise ConfigError(f"distill.class_map={path}: needs pairs of classes, not lists of labels")
     without = [name for index, name in enumerate(classes) if index not in judge.target.tolist()]
     if without:
-        raise ConfigError(f"distill.class_map={path}: no class of the teacher stands for {_few(without)}: add them")
+        raise ConfigError(f"distill.class_map={path}: no class of the teacher stands for {some(without)}: add them")
     return judge
 
 
@@ -251,8 +252,3 @@ def _channels(values: Sequence[float], channels: int) -> list[float]:
     """A model built for other than three channels was normalised by their mean."""
     values = list(values)
     return values if len(values) == channels else [sum(values) / len(values)] * channels
-
-
-def _few(names: Sequence[str], count: int = 5) -> str:
-    more = f", ... {names[-1]}" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

@@ -21,6 +21,7 @@ from trainer.state import write_json
 from vit.config import ClassWeights
 from vit.data import build_dataset
 from vit.data.class_map import ClassMap, LabelLists, class_map
+from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.heads import match
 from vit.loaded import Loaded
@@ -187,9 +188,9 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     if loaded.config.data.class_map is not None:
         return "", []
     if loaded.num_classes != len(data):
-        named = f" ({_few(head)})" if head else ""
+        named = f" ({some(head)})" if head else ""
         return (
-            f"the head has {loaded.num_classes} classes{named}, the data have {len(data)} ({_few(data)}): "
+            f"the head has {loaded.num_classes} classes{named}, the data have {len(data)} ({some(data)}): "
             "evaluate on the data it was trained for, or give data.class_map",
             [],
         )
@@ -302,7 +303,3 @@ def parse_shots(text: str | None) -> list[int]:
     if any(count < 1 for count in found):
         raise UserError(f"fewshot={show(text)}: samples per class, like 1,5,10,25")
     return found
-
-
-def _few(names: Sequence[str], count: int = 5) -> str:
-    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from vit.config import ClassOrder
 from vit.data import DataInfo
-from vit.data.naming import in_order
+from vit.data.naming import in_order, some
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers writes where nobody named the classes
 
@@ -83,11 +83,6 @@ def one_class(info: DataInfo) -> None:
             f"the data have one class, '{info.classes[0]}', and there is nothing to tell it from: give data.root the "
             "folder (or table) that has all classes side by side"
         )
-
-
-def some(names: Sequence[str], count: int = 5) -> str:
-    """The first names of many, and the last."""
-    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
 
 
 def _unnamed(names: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import CONFIGS, load_run
-from trainer.data import DevicePrefetcher, make_eval_loader
+from trainer.data import DevicePrefetcher, make_eval_loader, usable_cores
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from trainer.memory import is_out_of_memory
 from trainer.overrides import apply_overrides
@@ -272,5 +272,5 @@ def reading_processes(device: torch.device, pictures: int, batch: int) -> int:
     """How many processes decode: none for a batch or two; else a core each on a GPU, half of the cores on a CPU."""
     if pictures <= 2 * batch:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return min(max(1, cores if device.type == "cuda" else cores // 2), -(-pictures // batch))

@@ -20,6 +20,7 @@ from vit.build import build_model
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.class_map import ClassMap, class_map
+from vit.data.naming import some
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.evaluation import measure
@@ -167,7 +168,7 @@ class VitTask(Task):
         return {"classes": list(self.classes), "pictures": self.info.train_samples, **self.info.facts()}
 
     def notes(self) -> list[str]:
-        lines = [*self.info.notes, f"classes ({len(self.classes)}): {_few(self.classes)}"]
+        lines = [*self.info.notes, f"classes ({len(self.classes)}): {some(self.classes, 8)}"]
         if self.built.report is not None:
             lines += self.built.report.lines()
         if isinstance(self.model, VisionTransformer) and self.model.arch.patches <= FEW_TOKENS:
@@ -242,11 +243,7 @@ def plain_architecture(model: nn.Module) -> dict[str, Any]:
 
 def _classes_differ(heads: int, classes: Sequence[str]) -> str:
     return (
-        f"the model's head has {heads} classes, the data have {len(classes)} ({_few(classes)}): to train on these "
+        f"the model's head has {heads} classes, the data have {len(classes)} ({some(classes, 8)}): to train on these "
         "leave model.num_classes out (with weights of other classes: model.head=reset); a data.class_map between them "
         "is for scripts/evaluate.py"
     )
-
-
-def _few(names: Sequence[str], count: int = 8) -> str:
-    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

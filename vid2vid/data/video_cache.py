@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data import usable_cores
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video_index import VideoIndex, build_index
 from vid2vid.data.video_times import Times
@@ -109,13 +110,13 @@ def partial_index(path: Path, folder: Path | str | None, frames: int, seconds: f
     """
     key = file_key(path)
     known = _known.get(key) or _read(_entry(None if folder is None else Path(folder), key), key)
-    return known or build_index(path, key, _cores(), frames, seconds)
+    return known or build_index(path, key, usable_cores(), frames, seconds)
 
 
 def _make(missing: list[tuple[int, Path, str]], folder: Path | None) -> dict[int, VideoIndex | BadFileError]:
     begin, frames = time.monotonic(), 0
-    together = min(len(missing), _cores())
-    threads = max(1, _cores() // together)
+    together = min(len(missing), usable_cores())
+    threads = max(1, usable_cores() // together)
     results: dict[int, VideoIndex | BadFileError] = {}
     with _Shown(missing) as shown, ThreadPoolExecutor(together) as pool:
 
@@ -268,10 +269,3 @@ def _write(entry: Path | None, index: VideoIndex) -> None:
             entry.parent.parent,
             error.strerror or error,
         )
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1

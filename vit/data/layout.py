@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.errors import DataError
-from vit.data.naming import natural_key
+from vit.data.naming import natural_key, some
 
 _WORDS = {
     "train": ("train", "training", "trainset"),
@@ -25,7 +25,7 @@ def role_in(name: str) -> str | None:
 
     Words end at whatever is no letter.
     """
-    roles = {_ROLES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _ROLES}
+    roles = {_ROLES[word] for word in _words(name) if word in _ROLES}
     return roles.pop() if len(roles) == 1 else None
 
 
@@ -94,7 +94,7 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
         keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
         told = {role: f"{keys[role]}={class_level(inner / name, extensions)}" for name, role in roles.items() if role}
         raise DataError(
-            f"{inner}: its folders {_few(folders)} are splits by their names, not classes. Give the folders that hold "
+            f"{inner}: its folders {some(folders)} are splits by their names, not classes. Give the folders that hold "
             f"the class folders: {' '.join(told[role] for role in keys if role in told)}"
         )
     if inner == start:
@@ -107,7 +107,7 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
     what = "splits" if any(name.lower() in _ROLES for name in folders) else "class folders"
     raise DataError(
         f"{start}: holds one folder, {inner.relative_to(start).parts[0]}, which would be the only class; the {what} "
-        f"({_few(folders)}) lie below it. Give {remedy}"
+        f"({some(folders)}) lie below it. Give {remedy}"
     )
 
 
@@ -133,8 +133,3 @@ def _has_pictures(folder: Path, extensions: frozenset[str]) -> bool:
 
 def _words(name: str) -> list[str]:
     return re.split(r"[^a-z]+", name.lower())
-
-
-def _few(names: Iterable[str], count: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vit.config import ClassOrder
 
@@ -17,3 +17,8 @@ def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
 def in_order(names: Iterable[str], order: ClassOrder) -> list[str]:
     """Distinct names in one order: ``natural`` as people count, ``ascii`` by code points as torchvision sorts."""
     return sorted(set(names), key=natural_key if order is ClassOrder.natural else None)
+
+
+def some(names: Sequence[str], count: int = 5) -> str:
+    """The first names of many, and the last."""
+    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

@@ -59,7 +59,7 @@ def _guess(data: bytes) -> tuple[str, str | None]:
     except UnicodeDecodeError:
         pass
     try:
-        return data.decode("cp1252"), "Windows-1252"
+        return data.decode("cp1252"), "Windows-1252 (Latin-1 and more)"
     except UnicodeDecodeError:  # bytes that Windows-1252 leaves out
         return data.decode("latin-1"), "Latin-1"
 

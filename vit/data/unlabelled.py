@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.data.decode import picture_extensions
 from vit.data.naming import natural_key
+from vit.data.text import delimiter_of, read_rows, read_text
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
            "img", "name")  # fmt: skip
-_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -124,25 +123,10 @@ def _remedy(file: Path, base: Path) -> str:
 
 
 def _rows(table: Path) -> tuple[list[list[str]], list[str]]:
-    """Stripped cells of all rows that are not blank, the delimiter being the most frequent one of the first line."""
-    try:
-        data = table.read_bytes()
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    notes = []
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-        notes.append(f"{table}: no UTF-8, read as Latin-1")
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-    except csv.Error as error:
-        raise DataError(f"{table}: is no table ({error})") from error
-    rows = [row for row in rows if any(row)]
+    """Stripped cells of all rows that are not blank, and lines for the user."""
+    text, notes = read_text(table)
+    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, delimiter_of(text, COLUMNS)))
+    rows = [row for row in cells if any(row)]
     if not rows:
         raise DataError(f"{table}: is empty")
     return rows, notes
