@@ -424,7 +424,14 @@ def test_a_head_of_other_classes_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_line(tmp_path: Path, run_train: Callable[..., CompletedProcess[str]]) -> None:
-    words = ("trainer.max_steps=2", "data.shapes_val_samples=16", "data.workers=0", "trainer.device=cpu", "name=x")
+    words = (
+        "trainer.max_steps=2",
+        "trainer.eval_every=null",
+        "data.shapes_val_samples=16",
+        "data.workers=0",
+        "trainer.device=cpu",
+        "name=x",
+    )
     done = run_train("model=vit_mu", "data=shapes", *words)
     assert done.returncode == 0, done.stderr
     assert "evaluation at step 2: top1" in done.stdout
