@@ -135,7 +135,7 @@ def load_predictor(
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
-        lines = [f"weights of {meta['weights']}"]
+        lines = [f"weights of {meta['weights']}", *meta["notes"]]
     device, amp = compute(config)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))

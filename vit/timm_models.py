@@ -190,8 +190,8 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         cfg = settings(net)
         channels, *size = cfg["input_size"]
         named = class_names(cfg.get("label_names"), cfg.get("num_classes"))
-        whole = told(from_timm(cfg), channels, (size[0], size[1]), named)
-        return TimmClassifier(net), {**whole, "notes": []}
+        found = from_timm(cfg)
+        return TimmClassifier(net), {**told(found, channels, (size[0], size[1]), named), "notes": list(found.notes)}
     config = ModelConfig(name=name, weights=source)
     file = read_state(source, str(name))
     channels, *size = file.cfg.get("input_size") or (3, 224, 224)

@@ -104,6 +104,13 @@ def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, mon
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_preprocessing_that_is_only_near_is_said(monkeypatch) -> None:
+    net = timm_net("test_vit", interpolation="lanczos")
+    monkeypatch.setattr(vit.timm_models, "pretrained", lambda wanted: net)
+    predictor = load_predictor(weights="timm:test_vit", overrides=CPU)
+    assert "its pictures are resized by lanczos, here by bicubic, which is near it" in predictor.lines
+
+
 def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, capsys) -> None:
     net = timm_net("test_convnext")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
