@@ -252,8 +252,7 @@ def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> Device
     config = deepcopy(loaded.config)
     config.data.balanced = False
     height, width = config.resolution
-    classes = None if config.data.class_map else loaded.classes
-    dataset = build_dataset(config, split, (height, width), classes=classes, evaluated=True)
+    dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
     workers = worker_count(config.data.workers, loaded.device)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=workers,

@@ -18,6 +18,7 @@ from trainer.precision import PrecisionPolicy, resolve_precision
 from vit.build import build_model, load_run_model, load_weights_model
 from vit.config import VitConfig
 from vit.data import DataInfo, describe
+from vit.data.naming import unnamed
 from vit.data.transforms import EvalTransform
 from vit.mixing import normalise
 from vit.model import VisionTransformer
@@ -150,7 +151,8 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
     resolution = list(size or told.size or meta["resolution"])
     augment = told.into(config.augment, asked)
     config = replace(config, resolution=resolution, augment=augment, model=replace(config.model, weights=weights))
-    info = describe(config)
+    named = meta["classes"] is not None and not unnamed(meta["classes"]) and not config.data.class_map
+    info = describe(config, meta["classes"] if named else None)
     mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
     std = list(info.std if info.std and "data.std" in asked else meta["std"])
     if info.channels != len(mean):
