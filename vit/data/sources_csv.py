@@ -15,7 +15,7 @@ from vit.data.decode import picture_extensions
 from vit.data.labels import Numbering, canonical, number_labels
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import check_one_line, delimiter_of, read_rows, read_text
 
 _YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"", "0", "0.0", "false"})
 _Row = tuple[int, list[str]]  # line of the file, cells
@@ -100,6 +100,8 @@ def _read(path: Path, data: DataConfig) -> _Rows:
     for line, row in rows:
         if len(row) <= max(place, *columns):
             raise DataError(f"{path}, line {line}: {len(row)} cells, but the heading has {len(heading)}")
+        for column in (place, *columns):
+            check_one_line(row[column].strip(), f"column '{heading[column]}'", path, line)
     if not rows:
         raise DataError(f"{path}: no rows below the heading")
     files = [_file(row[place], path, data) for _, row in rows]
