@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,15 @@ def _by_name(told: Sequence[str], classes: list[str], own: list[str], lister: st
 def is_number(label: str) -> bool:
     """Whether a label is a whole number."""
     return label.removeprefix("-").isdecimal()
+
+
+def check_single(value: Any, where: str) -> None:
+    """Raise DataError where one picture's label is a list or the like, which as text would be a class of its own."""
+    if not isinstance(value, str | int | float):
+        raise DataError(
+            f"{where}: {str(value)[:60]} is no single name or number; several labels a picture are read from tables "
+            "alone: data=csv with data.multilabel=true"
+        )
 
 
 def canonical(labels: Sequence[str], train: Source | None = None) -> list[str]:

@@ -250,3 +250,11 @@ def test_a_splits_own_list_of_names_says_what_its_numbers_mean(tmp_path: Path) -
     (tmp_path / "va/classes.txt").write_text("blue\nred\n")
     forget_scans()
     assert open_source(config, "val").labels().tolist() == [0, 1, 0, 1]  # training tells no names
+
+
+@pytest.mark.parametrize("label", [{"label": [1, 2]}, [1], {"class": {"name": "cat"}}])
+def test_several_labels_are_no_class(label: object, tmp_path: Path) -> None:
+    """As text they would be: a class "[1, 2]"."""
+    write_shard(tmp_path / "r/a.tar", {"1.png": picture(1), "1.json": json.dumps(label).encode()})
+    with pytest.raises(DataError, match=r"a\.tar/1\.json: .* is no single name or number.*data\.multilabel=true"):
+        describe(shard_config(tmp_path / "r", tmp_path))
