@@ -74,7 +74,7 @@ def number_labels(
     named = Numbering(classes, {name: number for number, name in enumerate(classes)}, order=order)
     if not numbers:
         return named
-    values = np.array([int(label) for label in told], np.int64)
+    values = np.array([int(label) for label in told], object)  # ids may have more digits than a machine's integers
     count, how = max(int(values.max()) + 1, 1), "class indices are not negative"
     if known is not None:
         count, how = len(known), f"there are {len(known)} classes ({listed[1] if listed else 'training split'})"
@@ -98,9 +98,10 @@ def _by_name(told: Sequence[str], classes: list[str], own: list[str], lister: st
         DataError: indices out of range, or names that training does not have.
     """
     index = {label: int(label) for label in set(told)}
-    check_labels(np.array(list(index.values()), np.int64), len(own), where, f"{lister} names {len(own)} classes")
+    values = np.array(list(index.values()), object)
+    check_labels(values, len(own), where, f"{lister} names {len(own)} classes")
     if not set(own) & set(classes):
-        check_labels(np.array(list(index.values()), np.int64), len(classes), where, f"training has {len(classes)}")
+        check_labels(values, len(classes), where, f"training has {len(classes)}")
         note = f"{lister} names the classes otherwise than training does ({some(own)}): taken in the same order"
         return Numbering(classes, index, True, notes=[note])
     place = {name: number for number, name in enumerate(classes)}

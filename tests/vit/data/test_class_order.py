@@ -10,6 +10,7 @@ from made_pictures import folder_config, write_picture, write_tree
 from test_csv_tables import rows, table
 from test_shards import picture, shard_config, write_shard
 
+from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe
 from vit.data.naming import in_order, natural_key
@@ -72,6 +73,16 @@ def test_whole_numbers_far_apart_are_names(tmp_path: Path) -> None:
     config.model.num_classes = 482734
     forget_scans()
     assert len(describe(config).classes) == 482734
+
+
+def test_ids_of_twenty_digits_are_names(tmp_path: Path) -> None:
+    ids = [str(10**19 + number) for number in (1, 2)]
+    config = table(tmp_path, rows(*ids * 3))
+    assert describe(config).classes == ids
+    config.model.num_classes = 5
+    forget_scans()
+    with pytest.raises(DataError, match=r"label 10000000000000000001 .* is out of range"):
+        describe(config)
 
 
 def test_whole_numbers_far_apart_in_shards(tmp_path: Path) -> None:
