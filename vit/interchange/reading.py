@@ -20,6 +20,7 @@ from vit.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
+    from_checkpoint,
     from_hf,
     from_open_clip,
     from_plain,
@@ -128,7 +129,7 @@ def _from_own(content: Content, named: Named) -> Foreign:
         named,
         "vivid",
         known,
-        from_plain(facts, content.meta.get("config", {}).get("augment")),
+        from_checkpoint(facts, content.meta.get("config", {})),
         facts.get("classes"),
     )
 
@@ -172,6 +173,8 @@ def _from_hf(content: Content, named: Named) -> Foreign:
         found = replace(found, mean=usual[0], std=usual[1])
         why = "tells none" if content.preprocessor else "is not there"
         named.notes.append(f"preprocessor_config.json {why}: input normalisation as usual for {kind}")
+    if config.get("problem_type") == "multi_label_classification":
+        found = replace(found, answers="labels")
     return _finish(where, named, f"Hugging Face {kind}", known, found, names if real else None)
 
 
