@@ -24,7 +24,7 @@ from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.heads import match
-from vit.loaded import Loaded
+from vit.loaded import NO_NUMBERS, Loaded
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
@@ -135,7 +135,7 @@ def evaluate(
 
     Raises:
         ConfigError: the head's classes are not those of the data.
-        DataError: nothing to evaluate.
+        DataError: nothing to evaluate. UserError: the network's answers are no numbers.
     """
     if samples is not None and samples < 1:
         raise ConfigError(f"samples={samples}: must be at least 1")
@@ -164,6 +164,8 @@ def evaluate(
         values, count = counted.compute(), counted.samples
         if not count:
             raise DataError(f"split={split}: none of its pictures {'can be read' if counted.skipped else _UNJUDGED}")
+        if math.isnan(values.get("nll", values.get("loss", 0.0))):
+            raise UserError(f"{loaded.weights_line}: {NO_NUMBERS}")
         if counted.skipped:
             lines.append(f"{counted.skipped} pictures cannot be read and count nowhere (data.on_bad_file=skip)")
     if wanted:

@@ -24,6 +24,11 @@ from vit.mixing import normalise
 from vit.model import VisionTransformer
 from vit.preprocessing import Preprocessing, from_plain
 
+NO_NUMBERS = (
+    "the network's answer is not a number (NaN): its weights are damaged or of a run that diverged, or "
+    "trainer.precision is too coarse for them; trainer.precision=fp32 tells which"
+)
+
 
 @dataclass
 class Loaded:

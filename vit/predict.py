@@ -28,7 +28,7 @@ from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import compute
+from vit.loaded import NO_NUMBERS, compute
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain
@@ -236,7 +236,8 @@ def predict(
         wrap: around the batches, to show progress.
 
     Raises:
-        ConfigError: ``batch`` below 1. UserError: memory does not suffice. DataError: no picture could be used.
+        ConfigError: ``batch`` below 1. UserError: memory does not suffice, or the network's answers are no numbers.
+        DataError: no picture could be used.
     """
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
@@ -256,6 +257,9 @@ def predict(
             if not is_out_of_memory(error):
                 raise
             raise UserError(f"batch={batch}: memory does not suffice; try batch={max(1, batch // 4)}") from error
+        odd = next((place for place, row in zip(good, values, strict=True) if not np.isfinite(row).all()), None)
+        if odd is not None:
+            raise UserError(f"{listed.names[indices[odd]]}: {NO_NUMBERS}")
         bad = {index: text for index, text in zip(indices, why, strict=True) if text}
         first = first or next(((listed.names[index], text) for index, text in bad.items()), None)
         used += len(good)

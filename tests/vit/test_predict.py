@@ -13,17 +13,20 @@ import numpy as np
 import pytest
 import timm
 import torch
-from made_classifier import make_run, mu_config
+from made_classifier import SCHEMAS, make_run, mu_config
 from PIL import Image
 from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 import vit.timm_models
+from trainer.cli import compose
 from trainer.errors import UserError
+from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data.unlabelled import list_pictures
-from vit.loaded import load_trained
+from vit.evaluation import evaluate
+from vit.loaded import load_file, load_trained
 from vit.predict import Predictor, load_predictor, predict, reading_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +253,28 @@ def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
     assert out.read_text().splitlines() == ["id,label", *(f"{n},cat|dog" for n in range(6))]
     assert script(monkeypatch, *words) == 0
     assert all(float(row["probability_1"]) > 0.99 and float(row["probability_2"]) > 0.99 for row in read(out))
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeypatch, capsys) -> None:
+    """One NaN in the head: the first class was everything's label, and the score that of chance."""
+    task = make_run(tmp_path / "run", mu_config())
+    state = {**task.model.state_dict()}
+    head = next(name for name in state if name.startswith("head") and state[name].ndim == 2)
+    state[head] = state[head].clone()
+    state[head][1, 0] = float("nan")
+    torch.save({"model": state}, tmp_path / "w.pth")
+    paths = pictures(tmp_path / "pics", size=(16, 16))
+    out, words = tmp_path / "p.jsonl", [f"weights={tmp_path / 'w.pth'}", "resolution=[16,16]", *CPU]
+    if verb == "predict":
+        assert script(monkeypatch, *words, f"source={paths[0].parent}", f"out={out}") == 2
+        said = capsys.readouterr().err
+        assert "0.png: the network's answer is not a number" in said and not out.exists()
+    else:
+        config = compose(["model=vit_mu", *words[1:], "data.shapes_val_samples=8", "data.workers=0"], SCHEMAS)
+        assert isinstance(config, VitConfig)
+        with pytest.raises(UserError, match=r"w\.pth: the network's answer is not a number.*precision=fp32"):
+            evaluate(load_file(str(tmp_path / "w.pth"), config, ["resolution"]))
 
 
 # Sources
