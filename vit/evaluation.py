@@ -19,7 +19,7 @@ from trainer.media import write_png
 from trainer.schema import show
 from trainer.state import write_json
 from vit.config import ClassWeights
-from vit.data import build_dataset
+from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
@@ -145,6 +145,7 @@ def evaluate(
     if problem and not wanted:
         raise ConfigError(problem)
     gallery, values, counted, count = Gallery(loaded.info.classes), {}, None, 0
+    lines += [note for note in split_notes(loaded.config, split) if note not in loaded.info.notes]
     if problem:
         lines.append(f"only features are measured: {problem}")
     else:

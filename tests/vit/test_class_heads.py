@@ -124,6 +124,14 @@ def test_a_run_is_evaluated_by_name(trained: tuple[Path, Path], tmp_path: Path) 
     assert score(run_dir, wrong)[0] == 0.0
 
 
+def test_a_score_says_where_another_split_stands_for_the_one_asked_for(trained: tuple[Path, Path]) -> None:
+    """Validation pictures that were looked at all along are no test set."""
+    loaded = load_trained(trained[1])
+    assert any("no test split: the validation split" in line for line in evaluate(loaded, "test").lines)
+    for split in ("val", "train"):
+        assert not any("split" in line for line in evaluate(loaded, split).lines)
+
+
 def test_a_run_is_not_evaluated_on_other_classes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     other = colours(tmp_path / "other", ["10a", "2c", "x9b"])
     with pytest.raises(ConfigError, match=r"gone 9b; new x9b.*data\.class_map"):
