@@ -97,9 +97,10 @@ class Preprocessing:
             if self.crop_ratio is not None:
                 changes["eval_crop_ratio"] = self.crop_ratio
             fill = self.fill or self.mean
-            if self.crop == "border" and fill is not None:
+            if self.crop == "border" and fill is not None and "augment.eval_fill" not in asked:
                 changes["eval_fill"] = list(fill)
-            changes["eval_crop_floor"] = self.floor
+            if "augment.eval_crop_floor" not in asked:
+                changes["eval_crop_floor"] = self.floor
         if self.interpolation in _KNOWN and "augment.eval_interpolation" not in asked:
             changes["eval_interpolation"] = Interpolation[self.interpolation]
         return replace(augment, **changes)

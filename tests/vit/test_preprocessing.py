@@ -229,6 +229,10 @@ def test_old_and_new_hub_folders_of_timm(tmp_path: Path) -> None:
 def test_a_border_without_fill_is_the_mean() -> None:
     told = from_timm({"crop_mode": "border", "crop_pct": 1.0, "mean": list(MEAN), "std": list(STD)})
     assert told.into(AugmentConfig()).eval_fill == list(MEAN)
+    border = replace(told, crop="border", fill=(0.1,) * 3, floor=True)
+    keys = ["augment.eval_fill", "augment.eval_crop_floor"]
+    asked = border.into(AugmentConfig(eval_fill=[1.0]), keys)
+    assert asked.eval_crop is EvalCrop.border and asked.eval_fill == [1.0] and not asked.eval_crop_floor
     asked = told.into(AugmentConfig(eval_crop=EvalCrop.squash), ["augment.eval_crop"])
     assert asked.eval_crop is EvalCrop.squash
 
