@@ -190,7 +190,8 @@ def _open_split(
         return _noted(source, "no test split: the validation split is used for it")
     train = None
     if "train" in places:
-        train = scan_once(repr((places["train"], data)), lambda: load(places["train"], "train", None))
+        key = repr((places["train"], data, config.model.num_classes))
+        train = scan_once(key, lambda: load(places["train"], "train", None))
     if split != "train" and split in places:
         return load(places[split], split, train)
     assert split in SPLITS

@@ -75,6 +75,16 @@ def test_whole_numbers_far_apart_are_names(tmp_path: Path) -> None:
     assert len(describe(config).classes) == 482734
 
 
+def test_another_number_of_classes_is_another_reading(tmp_path: Path) -> None:
+    """In one process, as the jobs of a sweep are: nothing of the last job's classes stays."""
+    config = table(tmp_path, rows("104", "4827", "104", "4827", "9", "9"))
+    assert len(describe(config).classes) == 3
+    config.model.num_classes = 5000
+    assert len(describe(config).classes) == 5000
+    config.model.num_classes = None
+    assert len(describe(config).classes) == 3
+
+
 def test_ids_of_twenty_digits_are_names(tmp_path: Path) -> None:
     ids = [str(10**19 + number) for number in (1, 2)]
     config = table(tmp_path, rows(*ids * 3))
