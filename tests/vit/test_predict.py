@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -278,6 +279,22 @@ def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeyp
 
 
 # Sources
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -> None:
+    """Whatever order the disk lists them in."""
+    pictures(tmp_path / "pics/real", 2)
+    (tmp_path / "pics/alias").symlink_to(tmp_path / "pics/real", target_is_directory=True)
+    walk = os.walk
+
+    def listed(root: Path, **options: bool):
+        for place, folders, files in walk(root, **options):
+            folders.sort(reverse=backwards)
+            yield place, folders, files
+
+    monkeypatch.setattr("vit.data.unlabelled.os.walk", listed)
+    assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
 
 
 def test_tables_as_people_have_them(tmp_path) -> None:

@@ -81,7 +81,8 @@ def _files_below(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # sorted: of two names of one folder the first one counts, on every machine the same
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         yield from (Path(current, name) for name in files if not name.startswith("."))
 
 
