@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 _LABELS = ("cls", "json", "txt")
 _JSON_KEYS = ("label", "cls", "class", "target")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_VERSION = 2
+_VERSION = 3  # of what is in an index
 _BLOCK = 512  # what a tar file consists of, in bytes
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
