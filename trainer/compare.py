@@ -85,7 +85,8 @@ def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:
         for run in below:
             found.setdefault(run.resolve(), run)
     if len(found) < 2:
-        raise UserError(f"one run ({next(iter(found.values()), 'none')}) has nothing to be compared with: give two, or a sweep")
+        only = next(iter(found.values()), "none")
+        raise UserError(f"one run ({only}) has nothing to be compared with: give two, or a sweep")
     return [read_run(path) for path in found.values()]
 
 
