@@ -191,6 +191,21 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
         describe(config)
 
 
+@pytest.mark.parametrize("odd", ["-1.0", "0.5", "-1"])
+def test_marks_that_are_neither_yes_nor_no(odd: str, tmp_path: Path) -> None:
+    """CheXpert's -1 is "uncertain": the classes were -1.0, 0.0 and 1.0."""
+    text = "path,cat,dog\n" + "".join(
+        f"pictures/{i}.png,{row}\n" for i, row in enumerate(("1.0,0.0", ",1.0", f"0.0,{odd}", "1.0,"))
+    )
+    config = table(tmp_path, text)
+    config.data.csv_label, config.data.multilabel = ["cat", "dog"], True
+    with pytest.raises(DataError, match=rf"labels\.csv, line 4: column 'dog' is {odd}, but each of.*0 or 1"):
+        describe(config)
+    (tmp_path / "labels.csv").write_text(text.replace(f"0.0,{odd}", "0.0,0"))
+    forget_scans()
+    assert describe(config).classes == ["cat", "dog"]
+
+
 def test_several_columns_of_labels(tmp_path: Path) -> None:
     text = "path,first,second\npictures/0.png,sea,sky\npictures/1.png,sky,\npictures/2.png,sun,sun\n"
     config = table(tmp_path, text)
