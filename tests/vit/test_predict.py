@@ -297,6 +297,13 @@ def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -
     assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
 
 
+def test_rows_that_name_no_picture_are_counted(tmp_path) -> None:
+    pictures(tmp_path, 2)
+    (tmp_path / "t.csv").write_text("label,file\nx,0.png\ny,\nz\nx,1.png\n\n")
+    listed = list_pictures(tmp_path / "t.csv")
+    assert listed.names == ["0.png", "1.png"] and "left out 2 rows that name no picture" in listed.notes[-1]
+
+
 def test_tables_as_people_have_them(tmp_path) -> None:
     pictures(tmp_path / "test")
     table = tmp_path / "sample.csv"

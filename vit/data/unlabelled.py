@@ -114,6 +114,8 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     cells = [row[place] for row in rows if len(row) > place and row[place]]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
+    if len(cells) < len(rows):
+        notes.append(f"{table}: left out {len(rows) - len(cells)} rows that name no picture")
     files = [file_of(cell) for cell in cells]
     if not any(file.is_file() for file in files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
