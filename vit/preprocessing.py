@@ -97,6 +97,8 @@ class Preprocessing:
             if self.crop_ratio is not None:
                 changes["eval_crop_ratio"] = self.crop_ratio
             fill = self.fill or self.mean
+            if fill is not None and self.mean is not None and len(fill) not in (1, len(self.mean)):
+                fill = (sum(fill) / len(fill),)  # of a file for other channels
             if self.crop == "border" and fill is not None and "augment.eval_fill" not in asked:
                 changes["eval_fill"] = list(fill)
             if "augment.eval_crop_floor" not in asked:
@@ -209,6 +211,7 @@ def of_run(
     mode = "squash" if crop is EvalCrop.squash_center else crop.name
     ratio = 1.0 if crop is EvalCrop.squash else augment.eval_crop_ratio
     fill = tuple(augment.eval_fill) if crop is EvalCrop.border else None
+    fill = fill * len(mean) if fill is not None and len(fill) == 1 else fill
     how = augment.eval_interpolation.name
     whole, floor = (size[0], size[1]), augment.eval_crop_floor
     deep = None if span is None else (span[0], span[1])

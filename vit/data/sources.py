@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vit.config import ClassOrder, DataKind, VitConfig
+from vit.config import ClassOrder, DataKind, EvalCrop, VitConfig
 from vit.data import DataInfo
 from vit.data.naming import class_keys
 
@@ -319,6 +319,11 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         value = getattr(config.data, key)
         if value is not None and len(value) != channels:
             problems.append(f"data.{key} has {len(value)} numbers, but pictures have {channels} channels: one for each")
+    fill = config.augment.eval_fill
+    if config.augment.eval_crop is EvalCrop.border and len(fill) not in (1, channels):
+        problems.append(
+            f"augment.eval_fill has {len(fill)} numbers, but pictures have {channels} channels: give one, or one each"
+        )
     if problems:
         raise ConfigError(problems)
     counts = class_counts(train) if train else None
