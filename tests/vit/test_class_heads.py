@@ -14,13 +14,13 @@ from PIL import Image
 from trainer.cli import compose
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
-from vit.build import load_run_model
+from vit.build import load_run_model, load_weights_model
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.sources_files import forget_scans
 from vit.evaluation import evaluate
 from vit.heads import match
-from vit.interchange import write
+from vit.interchange import read, write
 from vit.loaded import load_file, load_foreign, load_trained
 from vit.metrics import SingleLabel
 from vit.task import VitTask
@@ -162,6 +162,40 @@ def test_a_file_is_evaluated_by_name(trained: tuple[Path, Path], tmp_path: Path)
             seen = dict(zip(loaded.info.classes, counted.class_counts().tolist(), strict=True))
             assert {name[-1]: count for name, count in seen.items()} == counts
         assert any("matched by name" in note for note in loaded.info.notes)
+
+
+@pytest.mark.parametrize("key", ["class_to_idx", "idx_to_class", "classes", "class_names", "id2label"])
+def test_names_beside_a_strangers_tensors(key: str, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """ImageFolder's class_to_idx and the like: the head was said to have no names, and met another order unchanged."""
+    data, run_dir = trained
+    model, _, _ = load_run_model(run_dir)
+    heads = ["2c", "9b", "10a"]
+    told = {
+        "class_to_idx": {name: number for number, name in enumerate(heads)},
+        "idx_to_class": dict(enumerate(heads)),
+        "id2label": {str(number): name for number, name in enumerate(heads)},
+    }.get(key, heads)
+    torch.save({"epoch": 3, "model_state_dict": model.state_dict(), key: told}, tmp_path / "w.pth")
+    assert read(tmp_path / "w.pth").classes == heads
+    for order in ClassOrder:
+        words = ["data.root=null", f"data.val_root={data}", f"data.class_order={order.name}", "resolution=[16,16]"]
+        loaded = load_file(str(tmp_path / "w.pth"), config_of(data, *words), ["resolution"])
+        assert evaluate(loaded).values["top1"] == 1.0
+    task = VitTask(config_of(data, f"model.weights={tmp_path / 'w.pth'}", "data.class_order=ascii"))
+    assert any("matched by name" in note for note in task.notes())
+    torch.save({"model_state_dict": model.state_dict(), key: told, "classes": 3}, tmp_path / "w.pth")  # their number
+    assert read(tmp_path / "w.pth").classes == (None if key == "classes" else heads)
+    torch.save({"model_state_dict": model.state_dict(), "labels": heads * 2}, tmp_path / "w.pth")  # those of pictures
+    assert read(tmp_path / "w.pth").classes is None
+
+
+def test_names_beside_a_timm_models_tensors(tmp_path: Path) -> None:
+    import timm
+
+    net = timm.create_model("test_vit", num_classes=3)
+    torch.save({"state_dict": net.state_dict(), "class_to_idx": {"b": 0, "a": 1, "c": 2}}, tmp_path / "w.pth")
+    _, meta = load_weights_model(str(tmp_path / "w.pth"), "test_vit")
+    assert meta["classes"] == ["b", "a", "c"]
 
 
 def test_a_name_of_two_classes_tells_neither(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from trainer.errors import CheckpointError
 from vit.architecture import patch_grid
 from vit.config import Fit
-from vit.interchange.files import Content, arguments, input_size, open_content, unwrapped
+from vit.interchange.files import Content, arguments, input_size, names_told, open_content, unwrapped
 from vit.interchange.foreign import Foreign, fitting_grid, fold_register_rows, infer_architecture, square_grid
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
@@ -100,7 +100,9 @@ def _finish(
 
 
 def _with_sidecar(found: Foreign, content: Content) -> Foreign:
-    """With what ``write`` put into the description beside a file that has no place for it."""
+    """With what ``write`` put into the description beside a file that has no place for it, and names in it."""
+    names = names_told(content)
+    found.classes = names if names and len(names) == found.arch["num_classes"] else found.classes
     if content.sidecar:
         told = from_plain(content.sidecar)
         names = content.sidecar.get("classes")
