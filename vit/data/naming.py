@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from vit.config import ClassOrder
@@ -20,8 +21,10 @@ def in_order(names: Iterable[str], order: ClassOrder) -> list[str]:
 
 
 def class_keys(names: Iterable[str]) -> list[str]:
-    """What class names are compared by: a WordNet id alone where there is one, however ImageNet's words are put."""
-    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name.strip() for name in names]
+    """What class names are compared by: a WordNet id alone where there is one, however ImageNet's words are put; else
+    the name, however the disk spells its accents (as Macs do, in two characters)."""
+    spelled = (unicodedata.normalize("NFC", name).strip() for name in names)
+    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name for name in spelled]
 
 
 def unnamed(names: Sequence[str]) -> bool:

@@ -337,6 +337,10 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         if absent:
             which = f"{len(absent)} of {len(held.classes)} classes: {_some(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
+    if train:
+        from vit.data.sources_files import overlap
+
+        notes += overlap(train, held)
     notes += _shallow(config, source)
     return DataInfo(
         classes=list(source.classes),

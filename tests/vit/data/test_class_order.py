@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,31 @@ def test_a_split_may_lack_classes(tmp_path: Path) -> None:
     forget_scans()
     assert describe(config).classes == ["a", "b", "c"]
     assert open_source(config, "test").labels().tolist() == [1]
+
+
+def test_accents_are_one_name_however_they_are_spelled(tmp_path: Path) -> None:
+    """A Mac's disk writes them in two characters; the message said that cafe differs from cafe."""
+    tree = {f"train/{unicodedata.normalize('NFC', name)}": 2 for name in ("thé", "café")}
+    tree |= {f"val/{unicodedata.normalize('NFD', name)}": 1 for name in ("thé", "café")}
+    config = folder_config(write_tree(tmp_path / "r", tree))
+    info = describe(config)
+    assert info.classes == [unicodedata.normalize("NFC", name) for name in ("café", "thé")]
+    assert open_source(config, "val").labels().tolist() == [0, 1]
+    turned = under_classes(open_source(config, "val"), [unicodedata.normalize("NFD", x) for x in ("thé", "café")])
+    assert turned.labels().tolist() == [1, 0]
+
+
+def test_pictures_on_both_sides_are_told(tmp_path: Path) -> None:
+    """Through a link, or in two tables: a score on what was trained on tells nothing."""
+    root = write_tree(tmp_path / "r", {"train/a": 3, "train/b": 3})
+    (root / "val").symlink_to(root / "train", target_is_directory=True)
+    assert any("6 of 6 validation pictures are training pictures too, first a/0.png" in x for x in
+               describe(folder_config(root)).notes)  # fmt: skip
+    config = table(tmp_path, rows("x", "y", "x", "y"))
+    (tmp_path / "val.csv").write_text(rows("x", "y", "x", "y", "x", "y"))
+    config.data.val_root = str(tmp_path / "val.csv")
+    notes = describe(config).notes
+    assert any("4 of 6 validation pictures are training pictures too, first pictures/0.png" in x for x in notes)
+    (tmp_path / "val.csv").write_text("path,label\npictures/4.png,x\npictures/5.png,y\n")
+    forget_scans()
+    assert not any("training pictures too" in note for note in describe(config).notes)
