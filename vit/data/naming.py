@@ -27,6 +27,23 @@ def class_keys(names: Iterable[str]) -> list[str]:
     return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name for name in spelled]
 
 
+def readable(names: Sequence[str]) -> list[str]:
+    """Names of files as text, also where their bytes are none in UTF-8 (archives of Windows): as Windows-1252, else
+    Latin-1. As they are where two would become one."""
+
+    def text(name: str) -> str:
+        raw = name.encode("utf-8", "surrogateescape")
+        for encoding in ("utf-8", "cp1252"):
+            try:
+                return raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        return raw.decode("latin-1")
+
+    found = [text(name) for name in names]
+    return found if len(set(found)) == len(set(names)) else list(names)
+
+
 def unnamed(names: Sequence[str]) -> bool:
     """Whether class names say no more than the index: numbers, or what transformers writes where nobody named them."""
     placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)

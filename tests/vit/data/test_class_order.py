@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import unicodedata
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from test_shards import picture, shard_config, write_shard
 from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe
-from vit.data.naming import in_order, natural_key
+from vit.data.naming import in_order, natural_key, readable
 from vit.data.sources import open_source, under_classes
 from vit.data.sources_files import forget_scans
 
@@ -170,3 +171,22 @@ def test_pictures_on_both_sides_are_told(tmp_path: Path) -> None:
     (tmp_path / "val.csv").write_text("path,label\npictures/4.png,x\npictures/5.png,y\n")
     forget_scans()
     assert not any("training pictures too" in note for note in describe(config).notes)
+
+
+def test_folders_whose_names_are_no_utf_8(tmp_path: Path) -> None:
+    """Archives of Windows leave them: the name went into pictures and tables, which ended in tracebacks."""
+    root = write_tree(tmp_path / "r", {"train/x": 2, "train/caf": 2, "train/the": 2})
+    for name, raw in (("caf", b"caf\xe9"), ("the", b"th\xe9")):
+        try:
+            os.rename(os.fsencode(root / "train" / name), os.path.join(os.fsencode(root / "train"), raw))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+    config = folder_config(root)
+    config.data.val_share = 0.4
+    info = describe(config)
+    assert info.classes == ["café", "thé", "x"]
+    assert any("no UTF-8 are read as Windows-1252: café, thé" in note for note in info.notes)
+    source = open_source(config, "train")
+    found = {info.classes[source.label(i)]: os.fsencode(source.name(i)) for i in range(len(source))}
+    assert os.path.dirname(found["café"]).endswith(b"caf\xe9") and source.read(0)[0].shape[0] == 3
+    assert readable(["a", "caf\udce9"]) == ["a", "café"] and readable(["café", "caf\udce9"]) == ["café", "caf\udce9"]
