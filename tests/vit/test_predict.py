@@ -297,6 +297,21 @@ def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -
     assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
 
 
+def test_json_lines_are_utf_8_whatever_files_are_called(tmp_path, monkeypatch) -> None:
+    make_run(tmp_path / "run", mu_config())
+    (path,) = pictures(tmp_path / "pics", 1)
+    for name in (b"caf\xc3\xa9.png", b"caf\xe9.png"):
+        try:
+            os.link(path, os.path.join(os.fsencode(tmp_path / "pics"), name))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+    out = tmp_path / "p.jsonl"
+    assert script(monkeypatch, f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", f"out={out}", *CPU) == 0
+    text = out.read_text(encoding="utf-8")
+    names = {os.fsencode(json.loads(line)["file"]) for line in text.splitlines()}
+    assert names == {b"0.png", b"caf\xc3\xa9.png", b"caf\xe9.png"} and "café.png" in text
+
+
 def test_rows_that_name_no_picture_are_counted(tmp_path) -> None:
     pictures(tmp_path, 2)
     (tmp_path / "t.csv").write_text("label,file\nx,0.png\ny,\nz\nx,1.png\n\n")
