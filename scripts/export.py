@@ -33,6 +33,9 @@ class Format(Enum):
     torch_export = "torch_export"
 
 
+_ABOUT = ("weights", "interpolation", "crop", "crop_ratio", "fill", "floor", "span", "answers")
+
+
 @dataclass
 class Arguments:
     out: str = MISSING  # file to write: NAME.onnx or NAME.pt2
@@ -82,7 +85,7 @@ def main() -> None:
         classes=meta["classes"],
         batch=batch,
         normalise=arguments.normalise,
-        about={key: meta.get(key) for key in ("weights", "interpolation", "crop", "crop_ratio", "fill", "floor")},
+        about={key: meta.get(key) for key in _ABOUT},
     )
     for line in written.lines():
         print(line)

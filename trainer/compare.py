@@ -71,21 +71,23 @@ def read_run(path: Path) -> RunRecord:
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:
-    """The runs that paths mean: runs themselves, and all runs of a sweep's folder. Each once.
+    """The runs that paths mean: runs themselves, and all runs of a sweep's folder. Each once, however it is named.
 
     Raises:
         UserError: a path is neither, or there are fewer than two runs in all.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in map(Path, paths):
         below = [path] if (path / "config.yaml").is_file() else runs_below(path)
         if not below:
             beside = sorted(str(other.parent) for other in path.parent.glob("*/config.yaml"))
             raise UserError(f"{path} is neither a run nor a folder of runs{did_you_mean(str(path), beside)}")
-        found.update(dict.fromkeys(below))
+        for run in below:
+            found.setdefault(run.resolve(), run)
     if len(found) < 2:
-        raise UserError(f"one run ({next(iter(found), 'none')}) has nothing to be compared with: give two, or a sweep")
-    return [read_run(path) for path in found]
+        only = next(iter(found.values()), "none")
+        raise UserError(f"one run ({only}) has nothing to be compared with: give two, or a sweep")
+    return [read_run(path) for path in found.values()]
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:
@@ -166,7 +168,8 @@ def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list
     written[0].write_text(text.getvalue(), encoding="utf-8")
     drawn = panels(runs) if picture else []
     if drawn:
-        title = f"{len(runs)} runs of {os.path.commonpath([run.path.parent for run in runs]) or '.'}"
+        shared = os.path.commonpath([run.path.resolve().parent for run in runs])
+        title = f"{len(runs)} runs of {os.path.relpath(shared)}"
         plots.draw(folder / PICTURE, drawn, title, curves=names(runs), legend=LEGEND)
         written.append(folder / PICTURE)
     return written

@@ -13,11 +13,12 @@ _DECAYING = (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
 def rate(schedule: ScheduleConfig, progress: float, total_samples: int | None, lr: float) -> float:
     """The learning rate of a phase whose own is ``lr``: ``factor`` of it, with ``warmup_lr`` and ``min_lr`` in force.
 
-    Arguments as for ``factor``; the rate is exactly ``warmup_lr`` at progress 0 and ``min_lr`` at progress 1.
+    Arguments as for ``factor``; the rate is exactly ``warmup_lr`` at progress 0 and ``min_lr`` at progress 1 and at the
+    end of every piece of ``linear_restarts``: not the share of it that ``rsqrt`` or ``gamma`` would leave.
     """
     start = schedule.warmup_from if schedule.warmup_lr is None else schedule.warmup_lr / lr
     final = schedule.final if schedule.min_lr is None else schedule.min_lr / lr
-    return lr * _factor(schedule, progress, total_samples, start, final)
+    return lr * _factor(schedule, progress, total_samples, start, final, schedule.min_lr is not None)
 
 
 def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None = None) -> float:
@@ -40,8 +41,14 @@ def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None 
 
 
 def _factor(
-    schedule: ScheduleConfig, progress: float, total_samples: int | None, warmup_from: float, final: float
+    schedule: ScheduleConfig,
+    progress: float,
+    total_samples: int | None,
+    warmup_from: float,
+    final: float,
+    absolute: bool = False,
 ) -> float:
+    """``absolute``: ``final`` is reached as it is, not as a share of what else has become of the rate by then."""
     progress = min(max(progress, 0.0), 1.0)
     warm = share(schedule.warmup, total_samples)
     if progress < warm:
@@ -51,7 +58,7 @@ def _factor(
     if schedule.kind is ScheduleKind.step:
         return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
     if schedule.kind is ScheduleKind.linear_restarts:
-        return _restarted(schedule, progress, warm, final)
+        return _restarted(schedule, progress, warm, final, absolute)
     if schedule.decay_from_start:
         start = schedule.decay_start or 0.0
     else:
@@ -59,10 +66,10 @@ def _factor(
     done = decayed_share(progress, start)
     # Written as a mix of 1 and `final`, so that both ends are exact whatever the rounding.
     keep = 0.5 * (1.0 + math.cos(math.pi * done)) if schedule.kind is ScheduleKind.cosine else 1.0 - done
-    value = keep + final * (1.0 - keep)
+    base = 1.0
     if schedule.kind is ScheduleKind.rsqrt:
-        value /= math.sqrt(1.0 + (progress - warm) / share(schedule.timescale, total_samples))
-    return value
+        base = 1.0 / math.sqrt(1.0 + (progress - warm) / share(schedule.timescale, total_samples))
+    return base * keep + (1.0 if absolute else base) * final * (1.0 - keep)
 
 
 def share(value: float, total_samples: int | None) -> float:
@@ -78,14 +85,15 @@ def share(value: float, total_samples: int | None) -> float:
     return value / total_samples
 
 
-def _restarted(schedule: ScheduleConfig, progress: float, warm: float, final: float) -> float:
+def _restarted(schedule: ScheduleConfig, progress: float, warm: float, final: float, absolute: bool) -> float:
     """A straight decay in each piece of the run, the next one from a ``gamma``-th of the rate."""
     edges = [0.0, *schedule.milestones, 1.0]
     piece = sum(progress >= milestone for milestone in schedule.milestones)
     begin, end = edges[piece], edges[piece + 1]
     start = max(begin + (schedule.decay_start or 0.0) * (end - begin), warm)
     keep = 1.0 - decayed_share(progress, start, end)
-    return schedule.gamma**piece * (keep + final * (1.0 - keep))
+    base = schedule.gamma**piece
+    return base * keep + (1.0 if absolute else base) * final * (1.0 - keep)
 
 
 def decayed_share(progress: float, start: float, end: float = 1.0) -> float:

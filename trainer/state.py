@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -262,10 +263,21 @@ def _making(trainer: Runtime) -> str:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes a small file as a whole or not at all, also when the power fails."""
+    """Writes a small file as a whole or not at all, also when the power fails.
+
+    NaN and infinity become null, since JSON has no name for them.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(data, indent=1) + "\n")
+        file.write(json.dumps(_finite(data), indent=1, allow_nan=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -21,7 +21,7 @@ from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
 from vit.heads import match, reorder
 from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model import VisionTransformer
-from vit.preprocessing import from_plain, numbers
+from vit.preprocessing import from_checkpoint, numbers
 
 if TYPE_CHECKING:
     from vit.data import DataInfo
@@ -140,7 +140,7 @@ def load_run_model(
     compare_architecture(model.state_dict(), state, f"the network in {source}")
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    whole = from_plain(task, meta.get("config", {}).get("augment")).plain()
+    whole = from_checkpoint(task, meta.get("config", {})).plain()
     return model, config, {**meta, **task, **whole, "weights": str(source), "averaged": averaged}
 
 

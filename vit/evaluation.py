@@ -19,12 +19,12 @@ from trainer.media import write_png
 from trainer.schema import show
 from trainer.state import write_json
 from vit.config import ClassWeights
-from vit.data import build_dataset
+from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.heads import match
-from vit.loaded import Loaded
+from vit.loaded import NO_NUMBERS, Loaded
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
@@ -135,7 +135,7 @@ def evaluate(
 
     Raises:
         ConfigError: the head's classes are not those of the data.
-        DataError: nothing to evaluate.
+        DataError: nothing to evaluate. UserError: the network's answers are no numbers.
     """
     if samples is not None and samples < 1:
         raise ConfigError(f"samples={samples}: must be at least 1")
@@ -145,6 +145,7 @@ def evaluate(
     if problem and not wanted:
         raise ConfigError(problem)
     gallery, values, counted, count = Gallery(loaded.info.classes), {}, None, 0
+    lines += [note for note in split_notes(loaded.config, split) if note not in loaded.info.notes]
     if problem:
         lines.append(f"only features are measured: {problem}")
     else:
@@ -164,6 +165,8 @@ def evaluate(
         values, count = counted.compute(), counted.samples
         if not count:
             raise DataError(f"split={split}: none of its pictures {'can be read' if counted.skipped else _UNJUDGED}")
+        if math.isnan(values.get("nll", values.get("loss", 0.0))):
+            raise UserError(f"{loaded.weights_line}: {NO_NUMBERS}")
         if counted.skipped:
             lines.append(f"{counted.skipped} pictures cannot be read and count nowhere (data.on_bad_file=skip)")
     if wanted:
@@ -252,8 +255,7 @@ def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> Device
     config = deepcopy(loaded.config)
     config.data.balanced = False
     height, width = config.resolution
-    classes = None if config.data.class_map else loaded.classes
-    dataset = build_dataset(config, split, (height, width), classes=classes, evaluated=True)
+    dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
     workers = worker_count(config.data.workers, loaded.device)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=workers,

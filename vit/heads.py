@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from vit.config import ClassOrder
 from vit.data import DataInfo
-from vit.data.naming import in_order, some
-
-_PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers writes where nobody named the classes
+from vit.data.naming import class_keys, in_order, some, unnamed
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
     data = info.classes
     if head is not None and list(head) == list(data):
         return Match()
-    if head is None or _unnamed(head) or (_unnamed(data) and not own):
+    if head is None or unnamed(head) or (unnamed(data) and not own):
         return Match(note=_order_warning(info))
-    theirs, ours = _keys(head), _keys(data)
+    theirs, ours = class_keys(head), class_keys(data)
     if len(set(theirs)) == len(theirs) and set(theirs) == set(ours):
         if theirs == ours:
             return Match()
@@ -83,16 +81,6 @@ def one_class(info: DataInfo) -> None:
             f"the data have one class, '{info.classes[0]}', and there is nothing to tell it from: give data.root the "
             "folder (or table) that has all classes side by side"
         )
-
-
-def _unnamed(names: Sequence[str]) -> bool:
-    """Whether names say no more than the index."""
-    return all(_PLACEHOLDER.fullmatch(name) for name in names) or list(names) == [str(i) for i in range(len(names))]
-
-
-def _keys(names: Sequence[str]) -> list[str]:
-    """What names are compared by: a WordNet id alone where there is one, however ImageNet's words are put."""
-    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name.strip() for name in names]
 
 
 def _same_words(head: Sequence[str], data: Sequence[str]) -> bool:

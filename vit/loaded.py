@@ -16,12 +16,18 @@ from trainer.errors import ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
 from vit.build import build_model, load_run_model, load_weights_model
-from vit.config import VitConfig
+from vit.config import LossKind, VitConfig
 from vit.data import DataInfo, describe
+from vit.data.naming import unnamed
 from vit.data.transforms import EvalTransform
 from vit.mixing import normalise
 from vit.model import VisionTransformer
-from vit.preprocessing import from_plain
+from vit.preprocessing import Preprocessing, from_plain
+
+NO_NUMBERS = (
+    "the network's answer is not a number (NaN): its weights are damaged or of a run that diverged, or "
+    "trainer.precision is too coarse for them; trainer.precision=fp32 tells which"
+)
 
 
 @dataclass
@@ -118,14 +124,13 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     info = describe(config)
     built = build_model(config, info)
     report = built.report
-    augment = config.augment
     if report is not None:
-        augment = replace(report.preprocessing, mean=tuple(built.mean)).into(augment, asked)
+        config = _as_told(replace(report.preprocessing, mean=tuple(built.mean)), config, asked)
     device, amp = compute(config)
     model = built.model.eval().requires_grad_(False).to(device)
     new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
     classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
-    loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
+    loaded = Loaded(model, config, info, report.classes if report else None, built.mean,
                     built.std, classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
     loaded.notes += report.lines() if report else []
     _try(loaded)
@@ -148,9 +153,10 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
     model, meta = load_weights_model(weights, name, size)
     told = from_plain(meta)
     resolution = list(size or told.size or meta["resolution"])
-    augment = told.into(config.augment, asked)
-    config = replace(config, resolution=resolution, augment=augment, model=replace(config.model, weights=weights))
-    info = describe(config)
+    config = _as_told(told, config, asked)
+    config = replace(config, resolution=resolution, model=replace(config.model, weights=weights))
+    named = meta["classes"] is not None and not unnamed(meta["classes"]) and not config.data.class_map
+    info = describe(config, meta["classes"] if named else None)
     mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
     std = list(info.std if info.std and "data.std" in asked else meta["std"])
     if info.channels != len(mean):
@@ -162,6 +168,17 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
                     f"weights of {weights}", notes=list(meta["notes"]))  # fmt: skip
     _try(loaded)
     return loaded
+
+
+def _as_told(told: Preprocessing, config: VitConfig, asked: Sequence[str]) -> VitConfig:
+    """A configuration with how weights are evaluated, but for the keys that were ``asked`` for."""
+    config = replace(config, augment=told.into(config.augment, asked))
+    if told.span is not None and "data.range" not in asked:
+        config = replace(config, data=replace(config.data, range=list(told.span)))
+    independent = told.answers in ("sigmoid", "labels")
+    if independent and config.loss.kind is LossKind.softmax and "loss.kind" not in asked:
+        config = replace(config, loss=replace(config.loss, kind=LossKind.sigmoid))
+    return config
 
 
 def heads(model: nn.Module) -> int:

@@ -24,12 +24,11 @@ from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from trainer.memory import is_out_of_memory
 from trainer.overrides import apply_overrides
 from vit.build import load_run_model, load_weights_model
-from vit.config import ClassWeights, VitConfig
+from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import compute
-from vit.losses import Criterion
+from vit.loaded import NO_NUMBERS, compute
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain
@@ -53,7 +52,7 @@ class Predictor:
         sigmoid: whether every class is a yes-or-no question of its own (else one choice: softmax).
         multilabel: whether any number of them may be true; probabilities are then not normalised over the classes.
         separator: what stands between several labels of one picture.
-        span: values of pictures of over 8 bits that become 0 and 255 (the run's ``data.range``); None: of their type.
+        span: values of pictures of over 8 bits that become 0 and 255 (``data.range`` of training); None: of their type.
         lines: which weights these are, and what else the user should know.
     """
 
@@ -143,12 +142,9 @@ def load_predictor(
     outputs = _outputs(predictor)
     predictor.classes, more = _named(meta.get("classes"), outputs)
     predictor.lines = [*lines, *more]
-    predictor.multilabel = run is not None and config.data.multilabel
-    predictor.separator = config.data.csv_separator
-    if run is not None and config.data.range is not None:
-        predictor.span = (config.data.range[0], config.data.range[1])
-    plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
-    predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
+    told = from_plain(meta)
+    predictor.multilabel, predictor.sigmoid = told.answers == "labels", told.answers in ("sigmoid", "labels")
+    predictor.separator, predictor.span = config.data.csv_separator, told.span
     return predictor
 
 
@@ -240,7 +236,8 @@ def predict(
         wrap: around the batches, to show progress.
 
     Raises:
-        ConfigError: ``batch`` below 1. UserError: memory does not suffice. DataError: no picture could be used.
+        ConfigError: ``batch`` below 1. UserError: memory does not suffice, or the network's answers are no numbers.
+        DataError: no picture could be used.
     """
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
@@ -260,6 +257,9 @@ def predict(
             if not is_out_of_memory(error):
                 raise
             raise UserError(f"batch={batch}: memory does not suffice; try batch={max(1, batch // 4)}") from error
+        odd = next((place for place, row in zip(good, values, strict=True) if not np.isfinite(row).all()), None)
+        if odd is not None:
+            raise UserError(f"{listed.names[indices[odd]]}: {NO_NUMBERS}")
         bad = {index: text for index, text in zip(indices, why, strict=True) if text}
         first = first or next(((listed.names[index], text) for index, text in bad.items()), None)
         used += len(good)

@@ -98,7 +98,8 @@ class Rows:
                 self.table.writerow([name, *(cell for pair in found for cell in pair)])
             else:
                 answer = [{"label": label, "probability": probability} for label, probability in found]
-                self.file.write(json.dumps({"file": name, "predictions": answer}, ensure_ascii=False) + "\n")
+                odd = any("\ud800" <= sign <= "\udfff" for sign in name)  # bytes that are no text; JSON is UTF-8
+                self.file.write(json.dumps({"file": name, "predictions": answer}, ensure_ascii=odd) + "\n")
 
     def _label(self, values: np.ndarray) -> str:
         classes = self.predictor.classes

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input, as one object: read from what files say of it, and said to them.
+"""How a picture becomes a network's input, and what its output means: read from what files say, and said to them.
 
 Runs, our safetensors files and ONNX's sidecar keep ``Preprocessing.plain()``; timm keeps a ``pretrained_cfg``, Hugging
 Face a ``preprocessor_config.json``, OpenCLIP a ``preprocess_cfg``. Importing this loads no torch.
@@ -20,6 +20,8 @@ HALF = (0.5, 0.5, 0.5)
 
 OWN = "vivid"  # key of ``Preprocessing.plain`` in files of other libraries that cannot say it themselves
 
+# one choice; one choice by yes-or-no questions of each class; any number of labels by such questions
+ANSWERS = ("softmax", "sigmoid", "labels")
 _KNOWN = ("bilinear", "bicubic")
 _PILLOW = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _TIMM_DEFAULTS = {"interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}  # of timm's PretrainedCfg
@@ -56,6 +58,8 @@ class Preprocessing:
         mean, std: of the normalisation, per channel on a scale of 0..1.
         fill: of ``border``, per channel on a scale of 0..1; None: the mean.
         floor: half a pixel beside the centre is rounded down (Hugging Face), else to even (torchvision, timm).
+        span: values of pictures of more than 8 bits that become 0 and 255; None: all of their type.
+        answers: what logits are, one of ``ANSWERS``; None: nothing tells.
         notes: what of the file's preprocessing is not reproduced, one line each.
     """
 
@@ -67,6 +71,8 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     fill: tuple[float, ...] | None = None
     floor: bool = False
+    span: tuple[float, float] | None = None
+    answers: str | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def plain(self) -> dict[str, Any]:
@@ -91,9 +97,12 @@ class Preprocessing:
             if self.crop_ratio is not None:
                 changes["eval_crop_ratio"] = self.crop_ratio
             fill = self.fill or self.mean
-            if self.crop == "border" and fill is not None:
+            if fill is not None and self.mean is not None and len(fill) not in (1, len(self.mean)):
+                fill = (sum(fill) / len(fill),)  # of a file for other channels
+            if self.crop == "border" and fill is not None and "augment.eval_fill" not in asked:
                 changes["eval_fill"] = list(fill)
-            changes["eval_crop_floor"] = self.floor
+            if "augment.eval_crop_floor" not in asked:
+                changes["eval_crop_floor"] = self.floor
         if self.interpolation in _KNOWN and "augment.eval_interpolation" not in asked:
             changes["eval_interpolation"] = Interpolation[self.interpolation]
         return replace(augment, **changes)
@@ -112,7 +121,9 @@ class Preprocessing:
                 "timm rounds half a pixel beside the centre crop to even, here it goes down: of some pictures it lies "
                 "a pixel further down or right there"
             )
-        return entries, notes
+        if self.answers in ("sigmoid", "labels"):
+            notes.append("timm cannot say that each class is a question of its own: its probabilities are the sigmoids")
+        return entries, notes + self._span_note("timm")
 
     # Hugging Face
 
@@ -154,7 +165,24 @@ class Preprocessing:
                 f"no processor of Hugging Face does what this network was evaluated with, {how}: do_resize=false, give "
                 f"it pictures of {height}x{width} made so"
             )
+        if self.answers == "sigmoid":
+            notes.append(
+                "Hugging Face cannot say that each class is a question of its own and yet one is true: its "
+                "probabilities are the sigmoids"
+            )
+        notes += self._span_note("Hugging Face")
         return {"image_processor_type": kind, **facts}, notes
+
+    def _span_note(self, library: str) -> list[str]:
+        if self.span is None:
+            return []
+        low, high = self.span
+        return [f"pictures of more than 8 bits: here {low:g} to {high:g} become 0 to 255, which {library} cannot say"]
+
+
+def answers_of(loss: str, multilabel: bool) -> str:
+    """What logits are that were trained with a loss (by its name in ``vit.config.LossKind``)."""
+    return "labels" if multilabel else "sigmoid" if loss in ("sigmoid", "bce") else "softmax"
 
 
 def enlarged(size: Size, ratio: float) -> Size:
@@ -170,15 +198,24 @@ def ratio_of(crop: int, edge: int) -> float:
     return ratio
 
 
-def of_run(augment: AugmentConfig, mean: Sequence[float], std: Sequence[float], size: Sequence[int]) -> Preprocessing:
+def of_run(
+    augment: AugmentConfig,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: Sequence[int],
+    span: Sequence[float] | None = None,
+    answers: str | None = None,
+) -> Preprocessing:
     """How a run evaluates."""
     crop = augment.eval_crop
     mode = "squash" if crop is EvalCrop.squash_center else crop.name
     ratio = 1.0 if crop is EvalCrop.squash else augment.eval_crop_ratio
     fill = tuple(augment.eval_fill) if crop is EvalCrop.border else None
+    fill = fill * len(mean) if fill is not None and len(fill) == 1 else fill
     how = augment.eval_interpolation.name
     whole, floor = (size[0], size[1]), augment.eval_crop_floor
-    return Preprocessing(whole, mode, ratio, how, numbers(mean), numbers(std), fill, floor)
+    deep = None if span is None else (span[0], span[1])
+    return Preprocessing(whole, mode, ratio, how, numbers(mean), numbers(std), fill, floor, deep, answers)
 
 
 def from_plain(facts: Mapping[str, Any], augment: Mapping[str, Any] | None = None) -> Preprocessing:
@@ -190,7 +227,7 @@ def from_plain(facts: Mapping[str, Any], augment: Mapping[str, Any] | None = Non
         crop = "center"
     if crop == "squash" and "crop" not in facts:
         ratio = 1.0  # it was not read, whatever stood there
-    size = facts.get("size")
+    size, span, answers = facts.get("size"), facts.get("span"), facts.get("answers")
     mean, std, fill = (numbers(facts.get(name)) for name in ("mean", "std", "fill"))
     return Preprocessing(
         tuple(size) if size else None,
@@ -201,7 +238,20 @@ def from_plain(facts: Mapping[str, Any], augment: Mapping[str, Any] | None = Non
         std,
         fill,
         bool(facts.get("floor")),
+        (span[0], span[1]) if span else None,
+        answers if answers in ANSWERS else None,
     )
+
+
+def from_checkpoint(task: Mapping[str, Any], config: Mapping[str, Any]) -> Preprocessing:
+    """Of what a checkpoint keeps of its task; what older ones lack is in the run's configuration (plain data)."""
+    found = from_plain(task, config.get("augment"))
+    data, loss = config.get("data") or {}, config.get("loss") or {}
+    if "span" not in task and data.get("range"):
+        found = replace(found, span=(data["range"][0], data["range"][1]))
+    if found.answers is None and loss.get("kind"):
+        found = replace(found, answers=answers_of(loss["kind"], bool(data.get("multilabel"))))
+    return found
 
 
 def from_timm(cfg: Mapping[str, Any], complete: bool = True) -> Preprocessing:

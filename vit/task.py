@@ -29,7 +29,7 @@ from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model import VisionTransformer
-from vit.preprocessing import of_run
+from vit.preprocessing import Preprocessing, answers_of, of_run
 from vit.report import Gallery, confusion_picture
 from vit.samples import CheckedSamples
 from vit.timm_models import TimmClassifier
@@ -153,7 +153,7 @@ class VitTask(Task):
 
     def meta(self) -> dict[str, Any]:
         return {
-            **of_run(self.config.augment, self.built.mean, self.built.std, self.config.resolution).plain(),
+            **self._preprocessing().plain(),
             "classes": list(self.classes),
             "architecture": self.config.model.name or plain_architecture(self.model),
         }
@@ -213,6 +213,11 @@ class VitTask(Task):
         return list(blocks) if isinstance(blocks, nn.ModuleList | nn.Sequential) else []
 
     # Parts
+
+    def _preprocessing(self) -> Preprocessing:
+        config, built = self.config, self.built
+        answers = answers_of(config.loss.kind.name, self.info.multilabel)
+        return of_run(config.augment, built.mean, built.std, config.resolution, config.data.range, answers)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Bytes (B, C, H, W) to the network's normalised input."""

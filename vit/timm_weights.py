@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from trainer.errors import CheckpointError
 from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig
-from vit.interchange.files import arguments, input_size, open_content, unwrapped
+from vit.interchange.files import arguments, input_size, names_told, open_content, unwrapped
 from vit.interchange.timm_hub import parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
-from vit.preprocessing import Preprocessing, from_hf, from_open_clip, from_plain, from_timm
+from vit.preprocessing import Preprocessing, from_checkpoint, from_hf, from_open_clip, from_timm
 
 TIMM = "timm:"
 
@@ -64,7 +64,7 @@ def read_state(weights: str, name: str) -> TimmFile:
     found = TimmFile(without_prefix(tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
     own = content.header or content.meta.get("task", {})
     if own:
-        found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
+        found.preprocessing = from_checkpoint(own, content.meta.get("config", {}))
         found.classes = own.get("classes")
     elif "architecture" in content.config:
         hub = parse(content.config)
@@ -82,6 +82,7 @@ def read_state(weights: str, name: str) -> TimmFile:
         if size is not None:
             found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *size)}
         found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
+    found.classes = found.classes or names_told(content)
     found.notes += found.preprocessing.notes
     return found
 

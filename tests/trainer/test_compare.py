@@ -59,6 +59,20 @@ def test_the_table_has_what_differs_and_what_came_out(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_of_two_names_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from here, from the root, through a link; and the picture of runs that are named both ways."""
+    sweep(tmp_path / "s")
+    (tmp_path / "link").symlink_to(tmp_path / "s", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    runs = find_runs(["s", tmp_path / "s", "link", "s/../s/lr=0.1,seed=2"])
+    assert len(runs) == 4 and len({row[0] for row in table(runs)}) == 5
+    make(tmp_path / "other", 1.0, 1)
+    mixed = find_runs(["s/lr=0.1,seed=2", tmp_path / "other"])
+    assert [path.name for path in write(mixed, tmp_path / "out")] == ["compare.csv", "compare.png"]
+    with pytest.raises(UserError, match=r"one run \(other\) has nothing"):
+        find_runs(["other", tmp_path / "other"])
+
+
 def test_runs_of_other_tasks_share_what_they_share(tmp_path: Path) -> None:
     one = make(tmp_path / "a" / "run", 0.1, 0, only_here=1)
     other = make(tmp_path / "b" / "run", 0.1, 1, other=[1, 2])

@@ -57,6 +57,17 @@ def test_when_it_evaluates(tmp_path: Path, every: int | None, steps: list[int]) 
     assert (tmp_path / "done.json").exists()
 
 
+def test_a_score_that_is_no_number_is_null_in_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has no NaN: other readers stop at the word."""
+    trainer = build(tmp_path)
+    monkeypatch.setattr(trainer.task, "evaluate", lambda loader, ctx: {"score": (float("nan"), 1.0)})
+    trainer.fit()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    for text in ((tmp_path / "eval.json").read_text(), (tmp_path / "done.json").read_text(), *lines):
+        json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert json.loads((tmp_path / "eval.json").read_text())["score"] is None
+
+
 def test_evaluation_disturbs_nothing(tmp_path: Path) -> None:
     class Noisy(RivalTask):
         def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,22 @@ def test_inverse_square_root() -> None:
     assert schedules.factor(schedule, 1.0) == pytest.approx(0.2 / math.sqrt(10))
     counted = ScheduleConfig(kind=ScheduleKind.rsqrt, warmup=100, timescale=300, decay_start=1.0)
     assert schedules.factor(counted, 1.0, 1000) == pytest.approx(0.5)  # no cool-down
+
+
+@pytest.mark.parametrize("kind", [ScheduleKind.rsqrt, ScheduleKind.linear, ScheduleKind.cosine])
+def test_an_absolute_end_is_reached(kind: ScheduleKind) -> None:
+    """Not a share of it, whatever else lowers the rate; no step down where the decay begins."""
+    schedule = ScheduleConfig(kind=kind, warmup=0.1, timescale=0.1, decay_start=0.5, min_lr=1e-5)
+    rates = [schedules.rate(schedule, step / 100, 1000, 1e-3) for step in range(10, 101)]
+    assert rates[-1] == pytest.approx(1e-5, rel=1e-12) and rates == sorted(rates, reverse=True)
+    assert max(a - b for a, b in pairwise(rates)) < 1e-4
+
+
+def test_an_absolute_end_of_every_piece() -> None:
+    schedule = ScheduleConfig(ScheduleKind.linear_restarts, milestones=[0.5], gamma=0.5, decay_start=0.0, min_lr=1e-5)
+    assert schedules.rate(schedule, 0.5 - 1e-12, 1000, 1e-3) == pytest.approx(1e-5, rel=1e-6)
+    assert schedules.rate(schedule, 0.5, 1000, 1e-3) == pytest.approx(5e-4)
+    assert schedules.rate(schedule, 1.0, 1000, 1e-3) == pytest.approx(1e-5, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,15 @@ from PIL import Image
 from trainer.cli import compose
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
+from vit.build import load_run_model, load_weights_model
 from vit.config import ClassOrder, VitConfig
-from vit.data import DataInfo
+from vit.data import DataInfo, describe
 from vit.data.sources_files import forget_scans
 from vit.evaluation import evaluate
 from vit.heads import match
-from vit.loaded import load_foreign, load_trained
+from vit.interchange import read, write
+from vit.loaded import load_file, load_foreign, load_trained
+from vit.metrics import SingleLabel
 from vit.task import VitTask
 
 INFO = DataInfo(["c0", "c1", "c2"], 3, False, 9, order=ClassOrder.natural)
@@ -121,10 +124,87 @@ def test_a_run_is_evaluated_by_name(trained: tuple[Path, Path], tmp_path: Path) 
     assert score(run_dir, wrong)[0] == 0.0
 
 
+def test_a_score_says_where_another_split_stands_for_the_one_asked_for(trained: tuple[Path, Path]) -> None:
+    """Validation pictures that were looked at all along are no test set."""
+    loaded = load_trained(trained[1])
+    assert any("no test split: the validation split" in line for line in evaluate(loaded, "test").lines)
+    for split in ("val", "train"):
+        assert not any("split" in line for line in evaluate(loaded, split).lines)
+
+
 def test_a_run_is_not_evaluated_on_other_classes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     other = colours(tmp_path / "other", ["10a", "2c", "x9b"])
     with pytest.raises(ConfigError, match=r"gone 9b; new x9b.*data\.class_map"):
         score(trained[1], other)
+
+
+def test_a_file_is_evaluated_by_name(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Tables and pictures speak of the classes that they count, in whatever order head and data have them."""
+    _, run_dir = trained
+    model, _, meta = load_run_model(run_dir)
+    told = {name: meta[name] for name in ("mean", "std", "crop", "crop_ratio", "interpolation")}
+    counts = {"a": 3, "b": 4, "c": 5}
+    for heads, folders in (
+        (["2c", "9b", "10a"], ["10a", "2c", "9b"]),  # one order of names, another of code points
+        (["n00000003 c", "n00000002 b", "n00000001 a"], ["n00000001", "n00000002", "n00000003"]),
+    ):
+        letters = {name: name[-1] if name[-1] in "abc" else "abc"[int(name[-1]) - 1] for name in folders}
+        data = tmp_path / folders[0]
+        for name, letter in letters.items():
+            (colours(data, [f"x{letter}"], counts[letter]) / f"x{letter}").rename(data / name)
+        write(model.state_dict(), model.arch, tmp_path / "w.safetensors", "safetensors", classes=heads, **told)
+        for order in ClassOrder:
+            words = ["data.root=null", f"data.val_root={data}", f"data.class_order={order.name}"]
+            loaded = load_file(str(tmp_path / "w.safetensors"), config_of(data, *words))
+            result = evaluate(loaded)
+            counted = result.counted
+            assert isinstance(counted, SingleLabel) and result.values["top1"] == 1.0
+            seen = dict(zip(loaded.info.classes, counted.class_counts().tolist(), strict=True))
+            assert {name[-1]: count for name, count in seen.items()} == counts
+        assert any("matched by name" in note for note in loaded.info.notes)
+
+
+@pytest.mark.parametrize("key", ["class_to_idx", "idx_to_class", "classes", "class_names", "id2label"])
+def test_names_beside_a_strangers_tensors(key: str, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """ImageFolder's class_to_idx and the like: the head was said to have no names, and met another order unchanged."""
+    data, run_dir = trained
+    model, _, _ = load_run_model(run_dir)
+    heads = ["2c", "9b", "10a"]
+    told = {
+        "class_to_idx": {name: number for number, name in enumerate(heads)},
+        "idx_to_class": dict(enumerate(heads)),
+        "id2label": {str(number): name for number, name in enumerate(heads)},
+    }.get(key, heads)
+    torch.save({"epoch": 3, "model_state_dict": model.state_dict(), key: told}, tmp_path / "w.pth")
+    assert read(tmp_path / "w.pth").classes == heads
+    for order in ClassOrder:
+        words = ["data.root=null", f"data.val_root={data}", f"data.class_order={order.name}", "resolution=[16,16]"]
+        loaded = load_file(str(tmp_path / "w.pth"), config_of(data, *words), ["resolution"])
+        assert evaluate(loaded).values["top1"] == 1.0
+    task = VitTask(config_of(data, f"model.weights={tmp_path / 'w.pth'}", "data.class_order=ascii"))
+    assert any("matched by name" in note for note in task.notes())
+    torch.save({"model_state_dict": model.state_dict(), key: told, "classes": 3}, tmp_path / "w.pth")  # their number
+    assert read(tmp_path / "w.pth").classes == (None if key == "classes" else heads)
+    torch.save({"model_state_dict": model.state_dict(), "labels": heads * 2}, tmp_path / "w.pth")  # those of pictures
+    assert read(tmp_path / "w.pth").classes is None
+
+
+def test_names_beside_a_timm_models_tensors(tmp_path: Path) -> None:
+    import timm
+
+    net = timm.create_model("test_vit", num_classes=3)
+    torch.save({"state_dict": net.state_dict(), "class_to_idx": {"b": 0, "a": 1, "c": 2}}, tmp_path / "w.pth")
+    _, meta = load_weights_model(str(tmp_path / "w.pth"), "test_vit")
+    assert meta["classes"] == ["b", "a", "c"]
+
+
+def test_a_name_of_two_classes_tells_neither(tmp_path: Path) -> None:
+    """ImageNet's words have two cranes: a folder of that name is none of them for sure."""
+    data = colours(tmp_path / "data", ["crane a", "egret b"])
+    (data / "crane a").rename(data / "crane")
+    config = config_of(data)
+    assert describe(config, ["crane", "egret b", "crane"]).classes == ["crane", "egret b"]
+    assert describe(config, ["crane", "egret b", "x"]).classes == ["crane", "egret b", "x"]
 
 
 def test_a_permuted_head_is_fine_tuned_by_name(trained: tuple[Path, Path], tmp_path: Path) -> None:

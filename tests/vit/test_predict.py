@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -13,17 +14,20 @@ import numpy as np
 import pytest
 import timm
 import torch
-from made_classifier import make_run, mu_config
+from made_classifier import SCHEMAS, make_run, mu_config
 from PIL import Image
 from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 import vit.timm_models
+from trainer.cli import compose
 from trainer.errors import UserError
+from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data.unlabelled import list_pictures
-from vit.loaded import load_trained
+from vit.evaluation import evaluate
+from vit.loaded import load_file, load_trained
 from vit.predict import Predictor, load_predictor, predict, reading_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -252,7 +256,67 @@ def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
     assert all(float(row["probability_1"]) > 0.99 and float(row["probability_2"]) > 0.99 for row in read(out))
 
 
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeypatch, capsys) -> None:
+    """One NaN in the head: the first class was everything's label, and the score that of chance."""
+    task = make_run(tmp_path / "run", mu_config())
+    state = {**task.model.state_dict()}
+    head = next(name for name in state if name.startswith("head") and state[name].ndim == 2)
+    state[head] = state[head].clone()
+    state[head][1, 0] = float("nan")
+    torch.save({"model": state}, tmp_path / "w.pth")
+    paths = pictures(tmp_path / "pics", size=(16, 16))
+    out, words = tmp_path / "p.jsonl", [f"weights={tmp_path / 'w.pth'}", "resolution=[16,16]", *CPU]
+    if verb == "predict":
+        assert script(monkeypatch, *words, f"source={paths[0].parent}", f"out={out}") == 2
+        said = capsys.readouterr().err
+        assert "0.png: the network's answer is not a number" in said and not out.exists()
+    else:
+        config = compose(["model=vit_mu", *words[1:], "data.shapes_val_samples=8", "data.workers=0"], SCHEMAS)
+        assert isinstance(config, VitConfig)
+        with pytest.raises(UserError, match=r"w\.pth: the network's answer is not a number.*precision=fp32"):
+            evaluate(load_file(str(tmp_path / "w.pth"), config, ["resolution"]))
+
+
 # Sources
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -> None:
+    """Whatever order the disk lists them in."""
+    pictures(tmp_path / "pics/real", 2)
+    (tmp_path / "pics/alias").symlink_to(tmp_path / "pics/real", target_is_directory=True)
+    walk = os.walk
+
+    def listed(root: Path, **options: bool):
+        for place, folders, files in walk(root, **options):
+            folders.sort(reverse=backwards)
+            yield place, folders, files
+
+    monkeypatch.setattr("vit.data.unlabelled.os.walk", listed)
+    assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
+
+
+def test_json_lines_are_utf_8_whatever_files_are_called(tmp_path, monkeypatch) -> None:
+    make_run(tmp_path / "run", mu_config())
+    (path,) = pictures(tmp_path / "pics", 1)
+    for name in (b"caf\xc3\xa9.png", b"caf\xe9.png"):
+        try:
+            os.link(path, os.path.join(os.fsencode(tmp_path / "pics"), name))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+    out = tmp_path / "p.jsonl"
+    assert script(monkeypatch, f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", f"out={out}", *CPU) == 0
+    text = out.read_text(encoding="utf-8")
+    names = {os.fsencode(json.loads(line)["file"]) for line in text.splitlines()}
+    assert names == {b"0.png", b"caf\xc3\xa9.png", b"caf\xe9.png"} and "café.png" in text
+
+
+def test_rows_that_name_no_picture_are_counted(tmp_path) -> None:
+    pictures(tmp_path, 2)
+    (tmp_path / "t.csv").write_text("label,file\nx,0.png\ny,\nz\nx,1.png\n\n")
+    listed = list_pictures(tmp_path / "t.csv")
+    assert listed.names == ["0.png", "1.png"] and "left out 2 rows that name no picture" in listed.notes[-1]
 
 
 def test_tables_as_people_have_them(tmp_path) -> None:

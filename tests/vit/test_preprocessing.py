@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_classifier import mu_config
 from PIL import Image
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
 from vit.architecture import architecture
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
+from vit.data import describe
 from vit.data.transforms import EvalTransform
 from vit.interchange import convert, read, write
 from vit.mixing import normalise
@@ -229,6 +231,10 @@ def test_old_and_new_hub_folders_of_timm(tmp_path: Path) -> None:
 def test_a_border_without_fill_is_the_mean() -> None:
     told = from_timm({"crop_mode": "border", "crop_pct": 1.0, "mean": list(MEAN), "std": list(STD)})
     assert told.into(AugmentConfig()).eval_fill == list(MEAN)
+    border = replace(told, crop="border", fill=(0.1,) * 3, floor=True)
+    keys = ["augment.eval_fill", "augment.eval_crop_floor"]
+    asked = border.into(AugmentConfig(eval_fill=[1.0]), keys)
+    assert asked.eval_crop is EvalCrop.border and asked.eval_fill == [1.0] and not asked.eval_crop_floor
     asked = told.into(AugmentConfig(eval_crop=EvalCrop.squash), ["augment.eval_crop"])
     assert asked.eval_crop is EvalCrop.squash
 
@@ -253,3 +259,18 @@ def test_half_a_pixel_that_another_library_rounds_otherwise_is_said(tmp_path: Pa
     assert not any("half a pixel" in line for line in convert(source, tmp_path / "b", "hf"))
     own = written(tmp_path, "safetensors", of_run(MODES["center"], MEAN, STD, (32, 32)))
     assert any("half a pixel" in line for line in convert(own, tmp_path / "c", "hf"))
+
+
+def test_the_border_of_other_channels(tmp_path: Path) -> None:
+    """Three numbers are no colour of one or four channels; a single one is that of all."""
+    told = Preprocessing((8, 8), "border", 1.0, "bilinear", (0.5,), (0.5,), (0.1, 0.2, 0.3))
+    for channels in (1, 4):
+        augment = replace(told, mean=(0.5,) * channels).into(AugmentConfig())
+        image = EvalTransform(augment, (8, 8))(torch.zeros(channels, 4, 16, dtype=torch.uint8))
+        assert image.shape == (channels, 8, 8) and set(image[:, 0].flatten().tolist()) == {51}
+    assert replace(told, mean=MEAN).into(AugmentConfig()).eval_fill == [0.1, 0.2, 0.3]
+    config = mu_config("augment.eval_crop=border", "augment.eval_fill=[0.1,0.2,0.3]", "data.channels=1")
+    with pytest.raises(ConfigError, match=r"augment\.eval_fill has 3 numbers, but pictures have 1 channels"):
+        describe(config)
+    grey = of_run(AugmentConfig(eval_crop=EvalCrop.border), (0.5,) * 3, (0.5,) * 3, (8, 8))
+    assert grey.to_timm()[1] == []  # the mean, as timm fills

@@ -96,3 +96,14 @@ def build_dataset(
     from vit.data.dataset import build
 
     return build(config, split, resolution, classes, evaluated)
+
+
+def split_notes(config: VitConfig, split: str) -> list[str]:
+    """What the user should know of one split, as ``DataInfo.notes`` of training and validation: another stands for it.
+
+    Raises:
+        ConfigError, DataError: as `build_dataset`.
+    """
+    from vit.data.sources import open_source
+
+    return list(open_source(config, split).notes)

@@ -40,7 +40,7 @@ from vit.data.sources import Selection, Source
 from vit.data.sources_files import EncodedSource
 
 _log = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2  # of what pictures become: those of another one are not used
 _CHUNK = 256  # pictures between two marks of progress
 _SPARE = 64 * 2**20  # bytes of the disk that are left free
 

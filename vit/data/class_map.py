@@ -133,21 +133,34 @@ def _parse(text: str, path: Path) -> dict[str, object] | list[object]:
 
 
 class _Lookup:
-    """Classes by name, by the first word of their name, or by index; a name goes before an index."""
+    """Classes by name, by the first word of their name, or by index; a name goes before an index.
+
+    What several classes are called, or begin with, means none of them.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.count = len(names)
-        self._index = {name.split()[0]: i for i, name in enumerate(names) if name.split()}
-        self._index |= {name: i for i, name in enumerate(names)}
+        self.names = names
+        whole = set(names)
+        self._index: dict[str, list[int]] = {}
+        for number, name in enumerate(names):
+            self._index.setdefault(name, []).append(number)
+        for number, name in enumerate(names):
+            word = next(iter(name.split()), name)
+            if word not in whole:
+                self._index.setdefault(word, []).append(number)
 
     def find(self, key: object, problem: str) -> int:
         """The index that ``key`` means, or DataError."""
         if isinstance(key, str) and key in self._index:
-            return self._index[key]
-        if isinstance(key, int | str) and re.fullmatch(r"\d+", str(key)) and int(key) < self.count:
+            found = self._index[key]
+            if len(found) > 1:
+                meant = ", ".join(f"{number} {self.names[number]}" for number in found[:4])
+                raise DataError(f"{problem} alone: {len(found)} are called so ({meant}). Give whole names or indices")
+            return found[0]
+        if isinstance(key, int | str) and re.fullmatch(r"\d+", str(key)) and int(key) < len(self.names):
             return int(key)
         known = ", ".join(list(self._index)[:4])
-        raise DataError(f"{problem}: neither a name ({known}, ...) nor an index from 0 to {self.count - 1}")
+        raise DataError(f"{problem}: neither a name ({known}, ...) nor an index from 0 to {len(self.names) - 1}")
 
 
 def _label_lists(content: list[list[int]], classes: int, path: Path) -> LabelLists:

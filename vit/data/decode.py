@@ -111,7 +111,8 @@ def decode(
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             deep = _deep_colour(data, image) if span is not None else None
-            pixels = _pixels(_upright(image if deep is None else _scaled(deep, span)), channels, span)
+            upright = _upright(image if deep is None else _scaled(deep, span), _orientation(image))
+            pixels = _pixels(upright, channels, span)
     except BadFileError:
         raise
     except _UnfitError as error:
@@ -130,7 +131,8 @@ def picture_size(data: bytes | bytearray, name: str | Path) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
-            turned = _orientation(image) in (5, 6, 7, 8)  # those that swap the sides
+            # those that swap the sides; of a TIFF Pillow gives the size as it will turn it
+            turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
     except _DAMAGE as error:
         raise _corrupt(name, error, data) from error
     return (width, height) if turned else (height, width)
@@ -186,21 +188,24 @@ class _UnfitError(Exception):
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1..8; 1, upright, where the tags are damaged, for the picture itself is whole."""
+    """EXIF's orientation, 1..8; 1, upright, where the tags are damaged, for the picture itself is whole.
+
+    Of a TIFF that is loaded it is 1: Pillow has turned it, and so does OpenCV.
+    """
     try:
         return image.getexif().get(0x0112, 1)
     except Exception:  # Pillow's parsers of tags raise whatever their bytes lead to
         return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(_orientation(image))
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(orientation)
     return image if turn is None else image.transpose(Image.Transpose(turn))
 
 
 def _deep_colour(data: bytes | bytearray, image: Image.Image) -> np.ndarray | None:
-    """Colour of 16 bits, of which Pillow keeps the upper 8: uint16 (H, W, 3 or 4); None for any other picture."""
-    if image.mode not in ("RGB", "RGBA"):
+    """Colour, or grey with alpha, of 16 bits, of which Pillow keeps the upper 8: uint16 (H, W, 3 or 4); else None."""
+    if image.mode not in ("RGB", "RGBA", "LA"):
         return None
     png = data.startswith(b"\x89PNG") and data[24:25] == b"\x10"
     tags: Any = getattr(image, "tag_v2", {})

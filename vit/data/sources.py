@@ -17,8 +17,9 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vit.config import ClassOrder, DataKind, VitConfig
+from vit.config import ClassOrder, DataKind, EvalCrop, VitConfig
 from vit.data import DataInfo
+from vit.data.naming import class_keys
 from vit.data.part import Part
 
 _DEPTHS = (10, 12, 14)  # bits of a camera's or scanner's values, in files of 16
@@ -134,22 +135,23 @@ class Relabelled(Selection):
     """A view of a source under the classes of a head, which have the same names, perhaps in another order, and more.
 
     Args:
-        source: its classes are all among ``classes``.
+        source: its classes are all among ``classes``, as ``class_keys`` compares them.
         classes: of the head.
     """
 
     def __init__(self, source: Source, classes: Sequence[str]) -> None:
         notes = list(source.notes)
-        if set(source.classes) == set(classes):
+        ours, theirs = class_keys(source.classes), class_keys(classes)
+        if len(ours) == len(theirs) and ours != theirs:
             notes.append(f"classes are matched by name: the head has them in another order ({_some(classes)})")
-        else:
+        elif len(ours) < len(theirs):
             notes.append(
                 f"classes are matched by name: the data have {len(source.classes)} ({_some(source.classes)}) of the "
                 f"head's {len(classes)}, which predicts among all of its own"
             )
         super().__init__(source, np.arange(len(source)), notes)
-        place = {name: number for number, name in enumerate(classes)}
-        self._new = np.array([place[name] for name in source.classes], np.int64)
+        place = {name: number for number, name in enumerate(theirs)}
+        self._new = np.array([place[name] for name in ours], np.int64)
         self.classes, self.order, self.indexed = list(classes), None, False
 
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
@@ -172,9 +174,11 @@ class Relabelled(Selection):
 
 def under_classes(source: Source, classes: Sequence[str] | None) -> Source:
     """A source as a head with ``classes`` sees it, where all of its classes are among them; else as it is."""
-    if classes is None or source.classes == list(classes) or not set(source.classes) <= set(classes):
+    if classes is None or source.classes == list(classes):
         return source
-    return Relabelled(source, classes)
+    ours, theirs = class_keys(source.classes), class_keys(classes)
+    distinct = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)  # a name of two classes tells neither
+    return Relabelled(source, classes) if distinct and set(ours) <= set(theirs) else source
 
 
 def _some(names: Sequence[str], count: int = 5) -> str:
@@ -319,6 +323,11 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         value = getattr(config.data, key)
         if value is not None and len(value) != channels:
             problems.append(f"data.{key} has {len(value)} numbers, but pictures have {channels} channels: one for each")
+    fill = config.augment.eval_fill
+    if config.augment.eval_crop is EvalCrop.border and len(fill) not in (1, channels):
+        problems.append(
+            f"augment.eval_fill has {len(fill)} numbers, but pictures have {channels} channels: give one, or one each"
+        )
     if problems:
         raise ConfigError(problems)
     counts = class_counts(train) if train else None
@@ -332,6 +341,10 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         if absent:
             which = f"{len(absent)} of {len(held.classes)} classes: {_some(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
+    if train:
+        from vit.data.sources_files import overlap
+
+        notes += overlap(train, held)
     notes += _shallow(config, source)
     return DataInfo(
         classes=list(source.classes),

@@ -15,7 +15,7 @@ from vit.data.decode import picture_extensions
 from vit.data.labels import Numbering, canonical, number_labels
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import check_one_line, delimiter_of, read_rows, read_text
 
 _YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"", "0", "0.0", "false"})
 _Row = tuple[int, list[str]]  # line of the file, cells
@@ -100,6 +100,8 @@ def _read(path: Path, data: DataConfig) -> _Rows:
     for line, row in rows:
         if len(row) <= max(place, *columns):
             raise DataError(f"{path}, line {line}: {len(row)} cells, but the heading has {len(heading)}")
+        for column in (place, *columns):
+            check_one_line(row[column].strip(), f"column '{heading[column]}'", path, line)
     if not rows:
         raise DataError(f"{path}: no rows below the heading")
     files = [_file(row[place], path, data) for _, row in rows]
@@ -110,6 +112,8 @@ def _read(path: Path, data: DataConfig) -> _Rows:
     several = isinstance(data.csv_label, Sequence) and not isinstance(data.csv_label, str)
     if several and all(cell.lower() in _YES | _NO for _, row in cells for cell in row):
         return _Rows([str(file) for file in files], _marked(cells, wanted, path, data), wanted, notes)
+    if several:
+        _check_marks(cells, wanted, path)
     if data.multilabel and not several:
         _not_one_hot(rows, heading, columns[0], path)
     return _Rows([str(file) for file in files], _named(cells, path, data), None, notes)
@@ -173,6 +177,33 @@ def _marked(cells: list[_Row], names: list[str], path: Path, data: DataConfig) -
             "picture has one class: correct it, or set data.multilabel=true"
         )
     return found
+
+
+def _check_marks(cells: list[_Row], names: list[str], path: Path) -> None:
+    """Raise DataError where columns are of marks, but for a few numbers that are neither 0 nor 1 (as CheXpert's -1).
+
+    Taken as labels these numbers would be the classes.
+    """
+
+    def near(cell: str) -> bool:
+        try:
+            return -1 <= float(cell) <= 1
+        except ValueError:
+            return cell.lower() in _YES | _NO
+
+    if not all(near(cell) for _, row in cells for cell in row):
+        return
+    line, name, cell = next(
+        (line, name, cell)
+        for line, row in cells
+        for name, cell in zip(names, row, strict=True)
+        if cell.lower() not in _YES | _NO
+    )
+    raise DataError(
+        f"{path}, line {line}: column '{name}' is {cell}, but each of the columns of data.csv_label "
+        f"({', '.join(names[:5])}) is 1 where its class applies and 0 or empty where not: write 0 or 1 there, or leave "
+        "the row out"
+    )
 
 
 def _named(cells: list[_Row], path: Path, data: DataConfig) -> list[list[str]]:

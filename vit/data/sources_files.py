@@ -15,6 +15,7 @@ from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import SPLITS
 from vit.data.decode import Span, decode, read_bytes
+from vit.data.naming import class_keys, natural_key
 from vit.data.part import Part
 from vit.data.sources import Selection, Source, hold_out
 
@@ -104,6 +105,10 @@ class FileSource(EncodedSource):
     def split_name(self, index: int) -> str:
         return self._files[index].removeprefix(self._root)
 
+    def beside(self, other: FileSource) -> bool:
+        """Whether both name their files from one folder, so that equal names are one file."""
+        return os.path.realpath(self._root) == os.path.realpath(other._root)
+
     def encoded(self, index: int) -> bytes | bytearray:
         return read_bytes(self._files[index])
 
@@ -192,7 +197,8 @@ def _open_split(
         return _noted(source, "no test split: the validation split is used for it")
     train = None
     if "train" in places:
-        train = scan_once(repr((places["train"], data)), lambda: load(places["train"], "train", None))
+        key = repr((places["train"], data, config.model.num_classes))
+        train = scan_once(key, lambda: load(places["train"], "train", None))
     if split != "train" and split in places:
         return load(places[split], split, train)
     assert split in SPLITS
@@ -253,18 +259,42 @@ def fit_classes(train: Source | None, source: FileSource, where: str, hint: str 
     """
     if train is None or source.classes == train.classes:
         return source
-    extra = [name for name in source.classes if name not in set(train.classes)]
+    ours, theirs = class_keys(source.classes), class_keys(train.classes)
+    if len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):  # told apart by their spelling alone
+        ours, theirs = source.classes, train.classes
+    extra = [name for name, key in zip(source.classes, ours, strict=True) if key not in set(theirs)]
     if extra:
-        missing = [name for name in train.classes if name not in set(source.classes)]
+        missing = [name for name, key in zip(train.classes, theirs, strict=True) if key not in set(ours)]
         parts = [f"only there: {_few(extra)}"] + ([f"only in training: {_few(missing)}"] if missing else [])
         raise DataError(
             f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "
             f"({'; '.join(parts)}). The training split needs every class of the others{hint}; to evaluate on other "
             "data alone give data.root=null and data.val_root"
         )
-    place = {name: number for number, name in enumerate(train.classes)}
-    source.renumber([place[name] for name in source.classes], train.classes)
+    place = {name: number for number, name in enumerate(theirs)}
+    source.renumber([place[name] for name in ours], train.classes)
     return source
+
+
+def overlap(train: Source, held: Source) -> list[str]:
+    """A line where pictures are both trained on and validated on: their score tells nothing."""
+    bases = [train, held]
+    for place, base in enumerate(bases):
+        while isinstance(base, Selection):
+            base = base.source
+        bases[place] = base
+    a, b = bases
+    if a is b or not isinstance(a, FileSource) or not isinstance(b, FileSource) or not a.beside(b):
+        return []
+    validated = {held.split_name(index) for index in range(len(held))}
+    both = {name for index in range(len(train)) if (name := train.split_name(index)) in validated}
+    if not both:
+        return []
+    first = min(both, key=natural_key)
+    return [
+        f"warning: {len(both)} of {len(validated)} validation pictures are training pictures too, first {first}: a "
+        "score on what was trained on tells nothing; give data.val_root other pictures"
+    ]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from trainer.errors import DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
 from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, scan
-from vit.data.naming import in_order, natural_key
+from vit.data.naming import in_order, natural_key, readable, some
 from vit.data.sources import Source, check_labels
 from vit.data.sources_files import FileSource, fit_classes, open_split
 from vit.data.text import read_text
@@ -79,7 +79,10 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
     if not names:
         held = "it holds files but no folder" if +skipped else "it is empty"
         raise DataError(f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own")
-    names = in_order(names, order)
+    raw = dict(zip(readable(names), names, strict=True))
+    strange = sorted(name for name, folder in raw.items() if name != folder)
+    shown_names = in_order(raw, order)
+    names = [raw[name] for name in shown_names]
     files: list[str] = []
     counts: list[int] = []
     empty: list[str] = []
@@ -97,8 +100,11 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
             f"no picture in class folder {shown}: put pictures there or remove the folder "
             f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}"
         )
-    labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else names
-    source = FileSource(files, labels, classes, channels, skipped.notes(root), root)
+    labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else shown_names
+    notes = skipped.notes(root)
+    if strange:
+        notes.append(f"{root}: names of folders that are no UTF-8 are read as Windows-1252: {some(strange)}")
+    source = FileSource(files, labels, classes, channels, notes, root)
     source.order = order
     return source
 

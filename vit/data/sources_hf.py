@@ -14,7 +14,7 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import BadFileError, read_bytes
-from vit.data.labels import canonical, number_labels
+from vit.data.labels import canonical, check_single, number_labels
 from vit.data.layout import role_in
 from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split, scan_once
@@ -167,6 +167,8 @@ def _load(rows: Any, root: Path, part: str, config: VitConfig, train: Source | N
     missing = [number for number, value in enumerate(values) if value is None]
     if missing:
         raise DataError(f"{title}: row {missing[0]} and {len(missing) - 1} more have no label in column '{label}'")
+    for number, value in enumerate(values):
+        check_single(value, f"{title}, row {number}, column '{label}'")
     told = canonical([str(value) for value in values], None if listed else train)
     numbering = number_labels(told, title, config, train, listed)
     labels = np.array([numbering.index[value] for value in told], np.int64)

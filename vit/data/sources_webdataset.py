@@ -24,7 +24,7 @@ import numpy as np
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_extensions
-from vit.data.labels import canonical, number_labels
+from vit.data.labels import canonical, check_single, number_labels
 from vit.data.layout import role_in
 from vit.data.naming import natural_key
 from vit.data.sources import Source
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 _LABELS = ("cls", "json", "txt")
 _JSON_KEYS = ("label", "cls", "class", "target")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_VERSION = 2
+_VERSION = 3  # of what is in an index
 _BLOCK = 512  # what a tar file consists of, in bytes
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
@@ -317,4 +317,6 @@ def _label(content: bytes, extension: str, name: str) -> str | None:
         raise DataError(f"{name}: not a label ({error})") from error
     if isinstance(value, dict):
         value = next((value[key] for key in _JSON_KEYS if key in value), None)
+    if value is not None:
+        check_single(value, name)
     return None if value is None or value == "" else str(value)

@@ -80,12 +80,41 @@ def read_rows(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str
     Raises:
         DataError: quotes that do not close, or what else is no table.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    ended = False
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        yield from io.StringIO(text, newline="")
+        ended = True
+
+    reader, rows = csv.reader(lines(), delimiter=delimiter), []
     with _long_cells():
         try:
-            return [(reader.line_num, row) for row in reader]
+            for row in reader:
+                if ended:  # the module gives a row that it is in the middle of without a word
+                    begin = rows[-1][0] + 1 if rows else 1
+                    raise DataError(
+                        f'{path}, line {begin}: a quote (") opens here and never closes, so that all lines to the end '
+                        "would be one cell; close it, or double it where it belongs to the text"
+                    )
+                rows.append((reader.line_num, row))
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no table of cells ({error})") from error
+    return rows
+
+
+def check_one_line(cell: str, what: str, path: Path, line: int) -> None:
+    """Raise DataError where a file's name or a label has a line break: a stray quote has swallowed rows.
+
+    Args:
+        line: that the row ends in.
+    """
+    if "\n" in cell or "\r" in cell:
+        shown = " ".join(cell.split())
+        raise DataError(
+            f"{path}, line {line}: {what} goes over several lines ({shown[:60]}{'...' if shown[60:] else ''}); is a "
+            'quote (") before it too many? Remove it, or double it where it belongs to the text'
+        )
 
 
 def delimiter_of(text: str, wanted: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.data.decode import picture_extensions
 from vit.data.naming import natural_key
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import check_one_line, delimiter_of, read_rows, read_text
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
@@ -81,12 +81,14 @@ def _files_below(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # sorted: of two names of one folder the first one counts, on every machine the same
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         yield from (Path(current, name) for name in files if not name.startswith("."))
 
 
 def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str) -> Listed:
-    rows, notes = _rows(table)
+    numbered, notes = _rows(table)
+    rows = [row for _, row in numbered]
     base = table.parent if folder is None else folder
 
     def file_of(cell: str) -> Path:
@@ -106,9 +108,14 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
             f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
             + (f"; and {file_of(heading[0])}, were it a file's name, does not exist" if len(heading) == 1 else "")
         )
+    for line, row in numbered:
+        if len(row) > place:
+            check_one_line(row[place], f"column {place + 1}", table, line)
     cells = [row[place] for row in rows if len(row) > place and row[place]]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
+    if len(cells) < len(rows):
+        notes.append(f"{table}: left out {len(rows) - len(cells)} rows that name no picture")
     files = [file_of(cell) for cell in cells]
     if not any(file.is_file() for file in files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
@@ -122,11 +129,12 @@ def _remedy(file: Path, base: Path) -> str:
     return f". Names are taken from {base}: another folder=PATH, or suffix=.jpg where they lack it"
 
 
-def _rows(table: Path) -> tuple[list[list[str]], list[str]]:
-    """Stripped cells of all rows that are not blank, and lines for the user."""
+def _rows(table: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Stripped cells of all rows that are not blank, with their line, and lines for the user."""
     text, notes = read_text(table)
-    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, delimiter_of(text, COLUMNS)))
-    rows = [row for row in cells if any(row)]
+    numbered = read_rows(text, table, delimiter_of(text, COLUMNS))
+    cells = ((line, [cell.strip() for cell in row]) for line, row in numbered)
+    rows = [(line, row) for line, row in cells if any(row)]
     if not rows:
         raise DataError(f"{table}: is empty")
     return rows, notes

@@ -22,6 +22,7 @@ from trainer.checkpoint_files import pointed
 from trainer.errors import CheckpointError
 from trainer.sweeps import several_runs
 from trainer.weights import read_safetensors, unsafe_reason
+from vit.interchange.timm_hub import class_names
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
 
@@ -32,6 +33,8 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_dict_e
 AVERAGED += ("target_encoder",)  # I-JEPA
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "student", "encoder")
 _WRAPPERS = (*AVERAGED, *_PLAIN, "module")
+# under which people keep the names of classes beside them, as lists, by index, or as ImageFolder has them, by name
+_CLASSES = ("class_to_idx", "idx_to_class", "classes", "class_names", "label_names", "id2label", "label2id", "labels")
 _OTHERS = ("optim", "sched", "scaler", "criterion", "loss", "callback", "loop", "arg", "config", "cfg", "param_groups")
 
 
@@ -198,7 +201,8 @@ def _unwrap(path: Path, data: Any) -> Content:
         if key is None:
             break
         content.wrappers.append(str(key))
-        content.facts.update({str(k): v for k, v in data.items() if k == "args" or not isinstance(v, Mapping | Tensor)})
+        kept = ("args", *_CLASSES)
+        content.facts.update({str(k): v for k, v in data.items() if k in kept or not isinstance(v, Mapping | Tensor)})
         data = data[key]
     if not isinstance(data, Mapping) or not _is_state(data):
         what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
@@ -237,6 +241,16 @@ def _is_state(data: Mapping[Any, Any]) -> bool:
     named = [name for name, value in data.items() if isinstance(value, Tensor)]
     nested = any(isinstance(value, Mapping) for value in data.values())
     return bool(named) and (not nested or any("." in str(name) for name in named))
+
+
+def names_told(content: Content) -> list[str] | None:
+    """Names of classes by index that a script kept beside the tensors; None where there are none."""
+    for key in _CLASSES:
+        told = content.facts.get(key)
+        names = class_names(told, len(told)) if isinstance(told, Mapping | list | tuple) and told else None
+        if names is not None:
+            return names
+    return None
 
 
 def arguments(content: Content) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class Foreign:
             ``heads`` is None where nothing tells it.
         mean, std: of the input normalisation, on a scale of 0..1, one per channel; None where nothing tells.
         size: (height, width) in pixels that its preprocessing makes, where that is told apart from the grid.
-        interpolation, crop, crop_ratio, fill, floor: of evaluation, as in ``vit.preprocessing.Preprocessing``.
+        interpolation, crop, crop_ratio, fill, floor, span: of evaluation, as in ``vit.preprocessing.Preprocessing``.
+        answers: what logits are, likewise.
         classes: class names, or None.
         notes: what the user should know: tensors left out and why, assumptions made.
         layout: how a Google file was laid out (``vit.interchange.google.Layout`` as a dict); empty elsewhere.
@@ -61,6 +62,8 @@ class Foreign:
     crop: str | None = None
     fill: tuple[float, ...] | None = None
     floor: bool = False
+    span: tuple[float, float] | None = None
+    answers: str | None = None
     size: tuple[int, int] | None = None
     classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
@@ -76,7 +79,8 @@ class Foreign:
         size = self.size or (None if grid is None else (grid[0] * patch, grid[1] * patch))
         crop = self.crop or (None if self.crop_ratio is None else "center")
         return Preprocessing(
-            size, crop, self.crop_ratio, self.interpolation, self.mean, self.std, self.fill, self.floor
+            *(size, crop, self.crop_ratio, self.interpolation, self.mean, self.std, self.fill, self.floor),
+            *(self.span, self.answers),
         )
 
     def architecture(self) -> Architecture:

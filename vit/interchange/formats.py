@@ -199,6 +199,8 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
             config["pooler_output_size"] = facts["representation"]
     suffix = "Model" if not classes else "ForImageClassification" + ("WithTeacher" if facts["distilled"] else "")
     config.update(model_type=kind, architectures=[model + suffix])
+    if classes and travels.preprocessing.answers == "labels":
+        config["problem_type"] = "multi_label_classification"
     if classes:
         names = list(travels.classes or [f"LABEL_{index}" for index in range(classes)])
         config["id2label"] = {str(index): name for index, name in enumerate(names)}

@@ -10,7 +10,7 @@ from typing import Any
 from trainer.errors import CheckpointError
 from vit.architecture import patch_grid
 from vit.config import Fit
-from vit.interchange.files import Content, arguments, input_size, open_content, unwrapped
+from vit.interchange.files import Content, arguments, input_size, names_told, open_content, unwrapped
 from vit.interchange.foreign import Foreign, fitting_grid, fold_register_rows, infer_architecture, square_grid
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
@@ -20,6 +20,7 @@ from vit.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
+    from_checkpoint,
     from_hf,
     from_open_clip,
     from_plain,
@@ -30,6 +31,7 @@ _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.
     ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
 )
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12, "image_size": 224}
+_BICUBIC = ("DeiT or MAE", "DeiT, distilled", "DeiT III", "MAE", "DINO", "DINOv2")  # makers whose scripts resize so
 # of our own architecture: what the tensors do not say themselves
 _TOLD = ("heads", "pool", "pos_embed", "class_position", "layer_scale", "gelu", "norm_eps")
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
@@ -99,7 +101,9 @@ def _finish(
 
 
 def _with_sidecar(found: Foreign, content: Content) -> Foreign:
-    """With what ``write`` put into the description beside a file that has no place for it."""
+    """With what ``write`` put into the description beside a file that has no place for it, and names in it."""
+    names = names_told(content)
+    found.classes = names if names and len(names) == found.arch["num_classes"] else found.classes
     if content.sidecar:
         told = from_plain(content.sidecar)
         names = content.sidecar.get("classes")
@@ -128,7 +132,7 @@ def _from_own(content: Content, named: Named) -> Foreign:
         named,
         "vivid",
         known,
-        from_plain(facts, content.meta.get("config", {}).get("augment")),
+        from_checkpoint(facts, content.meta.get("config", {})),
         facts.get("classes"),
     )
 
@@ -172,6 +176,8 @@ def _from_hf(content: Content, named: Named) -> Foreign:
         found = replace(found, mean=usual[0], std=usual[1])
         why = "tells none" if content.preprocessor else "is not there"
         named.notes.append(f"preprocessor_config.json {why}: input normalisation as usual for {kind}")
+    if config.get("problem_type") == "multi_label_classification":
+        found = replace(found, answers="labels")
     return _finish(where, named, f"Hugging Face {kind}", known, found, names if real else None)
 
 
@@ -271,6 +277,12 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
         origin = f"{maker}, {origin}"
     if content.open_clip:
         travels = from_open_clip(content.open_clip)
+    elif maker in _BICUBIC:
+        travels = _as_makers_do(maker, args)
+        named.notes.append(
+            f"crop and interpolation not in the file: centre, ratio {travels.crop_ratio:.4g}, bicubic, as its makers "
+            "evaluate"
+        )
     if travels.mean is None or travels.std is None:
         if maker or named.family == "torchvision":
             travels = replace(travels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
@@ -290,6 +302,18 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
         elif not found.grid_told and not maker:
             found.notes.append(f"nothing tells its input size: positions taken as {rows}x{columns}")
     return found
+
+
+def _as_makers_do(maker: str, args: Mapping[str, Any]) -> Preprocessing:
+    """How the scripts evaluate that such files are from: DeiT's and MAE's datasets.py, DINO's and DINOv2's linear ones.
+
+    DeiT tells its ratio (``--eval-crop-ratio``), which DeiT III's commands set to 1; MAE takes all above 224 pixels.
+    """
+    ratio, size = args.get("eval_crop_ratio"), input_size(args)
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        whole = maker == "DeiT III" or ("MAE" in maker and size is not None and min(size) > 224)
+        ratio = 1.0 if whole else 0.875
+    return Preprocessing(crop="center", crop_ratio=float(ratio), interpolation="bicubic")
 
 
 def _pair(size: Any) -> tuple[int, int]:

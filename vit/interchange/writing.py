@@ -60,6 +60,8 @@ def write(
     crop: str | None = None,
     fill: Sequence[float] | None = None,
     floor: bool = False,
+    span: Sequence[float] | None = None,
+    answers: str | None = None,
     layout: Layout | None = None,
 ) -> Written:
     """Write a ViT for another library.
@@ -70,7 +72,7 @@ def write(
         path: a file (.npz, .pth, .safetensors) or, for timm and hf, a folder.
         format: one of ``FORMATS``.
         mean, std: of the input normalisation, 0..1. classes: names, by index. interpolation, crop_ratio, crop, fill,
-            floor: of evaluation, as in ``vit.preprocessing.Preprocessing``; a ratio without ``crop``: of the centre.
+            floor, span, answers: as in ``vit.preprocessing.Preprocessing``; a ratio without ``crop``: of the centre.
         layout: npz only: which face the file gets; None: that of the published files, or big_vision's for what only
             that knows (attention pooling, sine-cosine positions).
 
@@ -90,7 +92,9 @@ def write(
     refuse(work)
     rewrite(work)
     crop = crop or (None if crop_ratio is None else "center")
-    told = Preprocessing(work.size, crop, crop_ratio, interpolation, _tuple(mean), _tuple(std), _tuple(fill), floor)
+    deep = None if span is None else (span[0], span[1])
+    rest = _tuple(mean), _tuple(std), _tuple(fill), floor, deep, answers
+    told = Preprocessing(work.size, crop, crop_ratio, interpolation, *rest)
     travels = Travels(told, classes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

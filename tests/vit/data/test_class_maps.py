@@ -78,6 +78,22 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, problem: str) -> N
         read(tmp_path, text, name)
 
 
+def test_what_several_classes_are_called_means_none_of_them(tmp_path: Path) -> None:
+    """The last of them was taken: ImageNet has two cranes, and folders may be golden retriever and golden eagle."""
+    model = ["golden eagle", "golden retriever", "crane", "crane", "crane fly"]
+    for key, problem in (
+        ("golden", "'golden' is no class of the model alone: 2 are called so .0 golden eagle, 1 golden retriever"),
+        ("crane", "'crane' is no class of the model alone: 2 are called so .2 crane, 3 crane"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            read(tmp_path, json.dumps({key: 0}), "a.json", model=model)
+    text = json.dumps({"golden eagle": "bird", "2": "bird", "3": "thing", "crane fly": "fly small"})
+    found = read(tmp_path, text, "a.json", ["bird", "thing", "fly small", "fly large"], model)
+    assert isinstance(found, ClassMap) and found.target.tolist() == [0, -1, 0, 1, 2]
+    with pytest.raises(DataError, match=r"'fly' .for 'crane fly'. is no class of the data alone"):
+        read(tmp_path, '{"crane fly": "fly"}', "a.json", ["fly small", "fly large"], model)
+
+
 def test_a_file_that_is_not_there() -> None:
     config = VitConfig()
     config.data.class_map = "nowhere.json"

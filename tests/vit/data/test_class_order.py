@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from made_pictures import folder_config, write_picture, write_tree
 from test_csv_tables import rows, table
 from test_shards import picture, shard_config, write_shard
 
+from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe
-from vit.data.naming import in_order, natural_key
+from vit.data.naming import in_order, natural_key, readable
 from vit.data.sources import open_source, under_classes
 from vit.data.sources_files import forget_scans
 
@@ -74,6 +77,26 @@ def test_whole_numbers_far_apart_are_names(tmp_path: Path) -> None:
     assert len(describe(config).classes) == 482734
 
 
+def test_another_number_of_classes_is_another_reading(tmp_path: Path) -> None:
+    """In one process, as the jobs of a sweep are: nothing of the last job's classes stays."""
+    config = table(tmp_path, rows("104", "4827", "104", "4827", "9", "9"))
+    assert len(describe(config).classes) == 3
+    config.model.num_classes = 5000
+    assert len(describe(config).classes) == 5000
+    config.model.num_classes = None
+    assert len(describe(config).classes) == 3
+
+
+def test_ids_of_twenty_digits_are_names(tmp_path: Path) -> None:
+    ids = [str(10**19 + number) for number in (1, 2)]
+    config = table(tmp_path, rows(*ids * 3))
+    assert describe(config).classes == ids
+    config.model.num_classes = 5
+    forget_scans()
+    with pytest.raises(DataError, match=r"label 10000000000000000001 .* is out of range"):
+        describe(config)
+
+
 def test_whole_numbers_far_apart_in_shards(tmp_path: Path) -> None:
     def members(*labels: int) -> dict[str, bytes]:
         return {f"{label}-{i}.{end}": data for i in range(3) for label in labels
@@ -120,3 +143,50 @@ def test_a_split_may_lack_classes(tmp_path: Path) -> None:
     forget_scans()
     assert describe(config).classes == ["a", "b", "c"]
     assert open_source(config, "test").labels().tolist() == [1]
+
+
+def test_accents_are_one_name_however_they_are_spelled(tmp_path: Path) -> None:
+    """A Mac's disk writes them in two characters; the message said that cafe differs from cafe."""
+    tree = {f"train/{unicodedata.normalize('NFC', name)}": 2 for name in ("thé", "café")}
+    tree |= {f"val/{unicodedata.normalize('NFD', name)}": 1 for name in ("thé", "café")}
+    config = folder_config(write_tree(tmp_path / "r", tree))
+    info = describe(config)
+    assert info.classes == [unicodedata.normalize("NFC", name) for name in ("café", "thé")]
+    assert open_source(config, "val").labels().tolist() == [0, 1]
+    turned = under_classes(open_source(config, "val"), [unicodedata.normalize("NFD", x) for x in ("thé", "café")])
+    assert turned.labels().tolist() == [1, 0]
+
+
+def test_pictures_on_both_sides_are_told(tmp_path: Path) -> None:
+    """Through a link, or in two tables: a score on what was trained on tells nothing."""
+    root = write_tree(tmp_path / "r", {"train/a": 3, "train/b": 3})
+    (root / "val").symlink_to(root / "train", target_is_directory=True)
+    assert any("6 of 6 validation pictures are training pictures too, first a/0.png" in x for x in
+               describe(folder_config(root)).notes)  # fmt: skip
+    config = table(tmp_path, rows("x", "y", "x", "y"))
+    (tmp_path / "val.csv").write_text(rows("x", "y", "x", "y", "x", "y"))
+    config.data.val_root = str(tmp_path / "val.csv")
+    notes = describe(config).notes
+    assert any("4 of 6 validation pictures are training pictures too, first pictures/0.png" in x for x in notes)
+    (tmp_path / "val.csv").write_text("path,label\npictures/4.png,x\npictures/5.png,y\n")
+    forget_scans()
+    assert not any("training pictures too" in note for note in describe(config).notes)
+
+
+def test_folders_whose_names_are_no_utf_8(tmp_path: Path) -> None:
+    """Archives of Windows leave them: the name went into pictures and tables, which ended in tracebacks."""
+    root = write_tree(tmp_path / "r", {"train/x": 2, "train/caf": 2, "train/the": 2})
+    for name, raw in (("caf", b"caf\xe9"), ("the", b"th\xe9")):
+        try:
+            os.rename(os.fsencode(root / "train" / name), os.path.join(os.fsencode(root / "train"), raw))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+    config = folder_config(root)
+    config.data.val_share = 0.4
+    info = describe(config)
+    assert info.classes == ["café", "thé", "x"]
+    assert any("no UTF-8 are read as Windows-1252: café, thé" in note for note in info.notes)
+    source = open_source(config, "train")
+    found = {info.classes[source.label(i)]: os.fsencode(source.name(i)) for i in range(len(source))}
+    assert os.path.dirname(found["café"]).endswith(b"caf\xe9") and source.read(0)[0].shape[0] == 3
+    assert readable(["a", "caf\udce9"]) == ["a", "café"] and readable(["café", "caf\udce9"]) == ["café", "caf\udce9"]

@@ -13,6 +13,7 @@ from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.sources import open_source
 from vit.data.sources_files import forget_scans
+from vit.data.unlabelled import list_pictures
 
 
 def table(tmp_path: Path, text: str, name: str = "labels.csv", pictures: int = 6) -> VitConfig:
@@ -156,7 +157,7 @@ def test_a_delimiter_that_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(rows("a", "b\0"), "line 3: a NUL character"), ('path,label\n"0.png,a\n', "line 2: 1 cells")],
+    [(rows("a", "b\0"), "line 3: a NUL character"), ('path,label\n"0.png,a\n', "line 2: a quote .* never closes")],
 )
 def test_what_is_no_table(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
@@ -188,6 +189,21 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
     config.data.multilabel = False
     with pytest.raises(DataError, match=r"line 2: 2 of the columns cat, dog, bird are 1.*data\.multilabel=true"):
         describe(config)
+
+
+@pytest.mark.parametrize("odd", ["-1.0", "0.5", "-1"])
+def test_marks_that_are_neither_yes_nor_no(odd: str, tmp_path: Path) -> None:
+    """CheXpert's -1 is "uncertain": the classes were -1.0, 0.0 and 1.0."""
+    text = "path,cat,dog\n" + "".join(
+        f"pictures/{i}.png,{row}\n" for i, row in enumerate(("1.0,0.0", ",1.0", f"0.0,{odd}", "1.0,"))
+    )
+    config = table(tmp_path, text)
+    config.data.csv_label, config.data.multilabel = ["cat", "dog"], True
+    with pytest.raises(DataError, match=rf"labels\.csv, line 4: column 'dog' is {odd}, but each of.*0 or 1"):
+        describe(config)
+    (tmp_path / "labels.csv").write_text(text.replace(f"0.0,{odd}", "0.0,0"))
+    forget_scans()
+    assert describe(config).classes == ["cat", "dog"]
 
 
 def test_several_columns_of_labels(tmp_path: Path) -> None:
@@ -225,3 +241,31 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
 
 def test_paths_written_on_windows(tmp_path: Path) -> None:
     assert describe(table(tmp_path, rows("a", "a").replace("/", "\\"))).train_samples == 1
+
+
+@pytest.mark.parametrize(
+    ("stray", "line", "said"),
+    [
+        ({1: '"cat'}, 3, r"a quote \(\"\) opens here and never closes"),  # swallows all rows to the end
+        ({1: '"cat', 4: '"dog'}, 6, "column 'label' goes over several lines .cat pictures/2.png,dog"),  # and up to it
+    ],
+)
+def test_a_stray_quote_swallows_no_rows(stray: dict[int, str], line: int, said: str, tmp_path: Path) -> None:
+    labels = [stray.get(number, "dog") for number in range(6)]
+    with pytest.raises(DataError, match=rf"labels\.csv, line {line}: {said}"):
+        describe(table(tmp_path, rows(*labels)))
+    pictures = "path\n" + "".join(f"pictures/{number}.png\n" for number in range(5))
+    (tmp_path / "list.csv").write_text(pictures.replace("pictures/3", '"pictures/3'))
+    with pytest.raises(DataError, match=r"list\.csv, line 5: a quote .* opens here"):
+        list_pictures(tmp_path / "list.csv")
+    closed = pictures.replace("pictures/3", '"pictures/3').replace("pictures/4", '"pictures/4')
+    (tmp_path / "list.csv").write_text(closed)
+    with pytest.raises(DataError, match=r"list\.csv, line 6: column 1 goes over several lines"):
+        list_pictures(tmp_path / "list.csv")
+
+
+def test_quotes_that_belong_to_the_text(tmp_path: Path) -> None:
+    """Those within a cell, doubled ones, and line breaks in columns that are not read."""
+    text = 'path,label,note\npictures/0.png,5" disc,"two\nlines"\npictures/1.png,"a ""b""",\npictures/2.png,5" disc,x\n'
+    info = describe(table(tmp_path, text + 'pictures/3.png,"a ""b""",x'))
+    assert info.classes == ['5" disc', 'a "b"'] and info.train_samples == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +85,50 @@ def test_16_bits_are_scaled_not_clipped(kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
 def test_exif_orientation(kind: str, orientation: int) -> None:
     pixels = np.zeros((32, 48, 3), np.uint8)
     pixels[:16, :24] = 250  # one bright corner
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.fromarray(pixels), kind, exif=exif)
-    image = decode(data, "x")[0]
+    check_turned(encoded(Image.fromarray(pixels), kind, exif=exif), orientation, None)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_orientation_of_16_bit_colour(kind: str, orientation: int) -> None:
+    """OpenCV, which reads it for data.range, turns the one and not the other."""
+    import cv2
+
+    pixels = np.zeros((32, 48, 3), np.uint16)
+    pixels[:16, :24] = 4000
+    if kind == "png":
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        tags = exif.tobytes()[6:]
+        chunk = struct.pack(">I", len(tags)) + b"eXIf" + tags + struct.pack(">I", zlib.crc32(b"eXIf" + tags))
+        plain = cv2.imencode(".png", pixels)[1].tobytes()
+        data = plain[:33] + chunk + plain[33:]  # behind the header
+    else:
+        data = tiff(pixels, orientation)
+    check_turned(data, orientation, (0, 4095))
+
+
+def tiff(pixels: np.ndarray, orientation: int) -> bytes:
+    """16-bit RGB without compression: header, one directory, three depths, pixels."""
+    height, width, _ = pixels.shape
+    rows = [(256, width), (257, height), (258, None), (259, 1), (262, 2), (273, 0), (274, orientation), (277, 3),
+            (278, height), (279, pixels.nbytes)]  # fmt: skip
+    depths = 8 + 2 + 12 * len(rows) + 4
+    found = b"II*\0" + struct.pack("<IH", 8, len(rows))
+    for tag, value in rows:
+        count, number = (3, depths) if value is None else (1, depths + 6 if tag == 273 else value)
+        found += struct.pack("<HHII", tag, 3 if value is None else 4, count, number)
+    return found + struct.pack("<I3H", 0, 16, 16, 16) + pixels.astype("<u2").tobytes()
+
+
+def check_turned(data: bytes, orientation: int, span: tuple[float, float] | None) -> None:
+    image = decode(data, "x", 3, span)[0]
     turned = (48, 32) if orientation >= 5 else (32, 48)
     assert tuple(image.shape) == turned == picture_size(data, "x")
     corners = [image[2, 2], image[2, -3], image[-3, -3], image[-3, 2]]  # clockwise from the upper left
@@ -182,6 +220,15 @@ def test_sixteen_bit_colour(tmp_path: Path) -> None:
         found = decode(data, name, 3, (0, 4095)).permute(1, 2, 0).numpy()
         assert np.abs(found - np.clip(values / 4095 * 255, 0, 255)).max() <= 0.51
         assert shallow(data) == 59 * 64
+    grey = np.linspace(0, 4095, 20).round().astype(">u2").reshape(4, 5)
+    whole = np.stack([grey, np.full_like(grey, 65535)], axis=2).astype(">u2")
+    lines = b"".join(b"\0" + line.tobytes() for line in whole)
+    parts = (b"IHDR", struct.pack(">2I5B", 5, 4, 16, 4, 0, 0, 0)), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    )
+    found = decode(data, "c.png", 1, (0, 4095))[0].numpy()  # grey with alpha
+    assert np.abs(found - grey / 4095 * 255).max() <= 0.51 and shallow(data) == 4095
     eight = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     cv2.imwrite(str(tmp_path / "b.png"), eight[..., ::-1])
     data = (tmp_path / "b.png").read_bytes()

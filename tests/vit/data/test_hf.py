@@ -121,3 +121,27 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(DataError, match=r"pip install \"vivid\[hf\]\""):
         describe(config_of(tmp_path))
+
+
+def test_a_splits_own_names_say_what_its_numbers_mean(tmp_path: Path) -> None:
+    """The validation folder's ClassLabel counts cat, dog."""
+    datasets = pytest.importorskip("datasets")
+    for name, names in (("train", ["dog", "cat"]), ("val", ["cat", "dog"])):
+        (tmp_path / name).mkdir()
+        data = made(tmp_path / name)
+        data = data.cast_column("label", datasets.ClassLabel(names=names))
+        data.to_parquet(str(tmp_path / name / "train-0.parquet"))
+    config = config_of(tmp_path / "train")
+    config.data.val_root = str(tmp_path / "val")
+    assert describe(config).classes == ["dog", "cat"]
+    assert open_source(config, "val").labels().tolist() == [1, 0, 1, 0, 1, 0]
+
+
+def test_several_labels_are_no_class(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    data = made(tmp_path, labels=False).add_column("label", [[n, n + 1] for n in range(6)])
+    (tmp_path / "p").mkdir()
+    data.to_parquet(str(tmp_path / "p/train-0.parquet"))
+    assert not isinstance(data.features["label"], datasets.ClassLabel)
+    with pytest.raises(DataError, match=r"row 0, column 'label': \[0, 1\] is no single name or number"):
+        describe(config_of(tmp_path / "p"))

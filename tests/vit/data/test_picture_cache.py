@@ -64,6 +64,16 @@ def test_the_same_pictures_and_labels(config: VitConfig) -> None:
     assert (large - expected[0]).abs().max() <= 1.01
 
 
+@pytest.mark.parametrize("kind", ["jpg", "tif", "png", "webp"])
+def test_turned_pictures_keep_their_aspect(config: VitConfig, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (90, 60)).save(Path(str(config.data.root)) / f"train/b/turned.{kind}", exif=exif)
+    source, view = open_cached(config)
+    place = next(i for i in range(len(source)) if source.name(i).endswith(f"turned.{kind}"))
+    assert source.read(place)[0].shape == (3, 90, 60) and view.read(place)[0].shape == (3, 30, 20)
+
+
 def test_reduced_sizes() -> None:
     assert reduced_size((60, 90), 20) == (20, 30) and reduced_size((91, 60), 20) == (30, 20)
     assert reduced_size((12, 90), 20) == (12, 90) and reduced_size((20, 20), 20) == (20, 20)

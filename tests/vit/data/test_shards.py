@@ -220,3 +220,41 @@ def test_names_of_classes_in_another_encoding(tmp_path: Path) -> None:
     write_shard(tmp_path / "r/0.tar", simple(0, 4))
     (tmp_path / "r/classes.txt").write_bytes("Käfer\nBär\n".encode("latin-1"))
     assert describe(shard_config(tmp_path / "r", tmp_path)).classes == ["Käfer", "Bär"]
+
+
+def test_a_splits_own_list_of_names_says_what_its_numbers_mean(tmp_path: Path) -> None:
+    """Training counts red, blue; validation blue, red: the same number is another class there."""
+    write_shard(tmp_path / "tr/a.tar", simple(0, 4))
+    (tmp_path / "tr/classes.txt").write_text("red\nblue\n")
+    write_shard(tmp_path / "va/a.tar", simple(0, 4))
+    config = shard_config(tmp_path / "tr", tmp_path)
+    config.data.val_root = str(tmp_path / "va")
+
+    def labels(*names: str) -> list[int]:
+        (tmp_path / "va/classes.txt").write_text("".join(f"{name}\n" for name in names))
+        forget_scans()
+        source = open_source(config, "val")
+        assert source.classes == ["red", "blue"]
+        return source.labels().tolist()
+
+    assert labels("red", "blue") == [0, 1, 0, 1]
+    assert labels("blue", "red") == [1, 0, 1, 0]
+    assert labels("red", "blue", "green") == [0, 1, 0, 1]  # of which no picture is there
+    with pytest.raises(DataError, match=r"label green not among the 2 classes of the training split \(red, blue\)"):
+        labels("red", "green")
+    with pytest.raises(DataError, match=r"out of range.*classes\.txt names 1 classes"):
+        labels("red")
+    assert labels("rot", "blau") == [0, 1, 0, 1]
+    assert any("otherwise than training does (rot, blau): taken in the same order" in x for x in describe(config).notes)
+    (tmp_path / "tr/classes.txt").unlink()
+    (tmp_path / "va/classes.txt").write_text("blue\nred\n")
+    forget_scans()
+    assert open_source(config, "val").labels().tolist() == [0, 1, 0, 1]  # training tells no names
+
+
+@pytest.mark.parametrize("label", [{"label": [1, 2]}, [1], {"class": {"name": "cat"}}])
+def test_several_labels_are_no_class(label: object, tmp_path: Path) -> None:
+    """As text they would be: a class "[1, 2]"."""
+    write_shard(tmp_path / "r/a.tar", {"1.png": picture(1), "1.json": json.dumps(label).encode()})
+    with pytest.raises(DataError, match=r"a\.tar/1\.json: .* is no single name or number.*data\.multilabel=true"):
+        describe(shard_config(tmp_path / "r", tmp_path))
