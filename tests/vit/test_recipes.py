@@ -192,6 +192,23 @@ def test_deit_keeps_all_of_the_network(name: str, tmp_path: Path) -> None:
         assert key == "pos_embed" or torch.equal(after[key], tensor), key
 
 
+@pytest.mark.parametrize("name", ["deit3_i21k_finetune_b", "deit3_i21k_finetune_h"])
+def test_deit3_of_imagenet21k_gets_a_new_head_alone(name: str, tmp_path: Path) -> None:
+    """The source drops a head of another size and draws its own with 0.02; H's positions grow, as 9 to 16 a side."""
+    patch = composed(name).model.patch
+    words = ["data=shapes", "model.variant=mu", "model.depth=2", "trainer.max_samples=64"]
+    torch.manual_seed(1)
+    before = VitTask(compose([f"experiment=vit/{name}", *words, f"resolution={3 * patch}"], SCHEMAS)).model.state_dict()
+    before |= {"head.weight": torch.randn(40, before["head.weight"].shape[1]), "head.bias": torch.randn(40)}
+    torch.save({"model": before}, tmp_path / "deit3.pth")
+    file, size = f"model.weights={tmp_path / 'deit3.pth'}", f"resolution={5 * patch}"
+    after = VitTask(compose([f"experiment=vit/{name}", *words, size, file], SCHEMAS)).model.state_dict()
+    same = {key for key, tensor in after.items() if tensor.shape == before[key].shape and tensor.equal(before[key])}
+    assert set(after) - same == {"head.weight", "head.bias", "pos_embed"}
+    assert after["head.weight"].shape[0] == 10 and not after["head.bias"].any()
+    assert after["head.weight"].std().item() == pytest.approx(0.02, rel=0.2)
+
+
 @pytest.mark.parametrize("name", ["finetune_imagenet", "finetune_pets", "augreg_finetune"])
 def test_googles_heads_begin_at_zero(name: str, tmp_path: Path) -> None:
     words = ["data=shapes", "model.variant=mu", "model.depth=2", "resolution=64"]
