@@ -190,6 +190,15 @@ def test_deit_keeps_all_of_the_network(name: str, tmp_path: Path) -> None:
     after = VitTask(config).model.state_dict()
     for key, tensor in before.state_dict().items():
         assert key == "pos_embed" or torch.equal(after[key], tensor), key
+    torch.testing.assert_close(after["pos_embed"], plain_bicubic(before.state_dict()["pos_embed"], 2, 4))
+
+
+def plain_bicubic(table: torch.Tensor, old: int, new: int) -> torch.Tensor:
+    """A square table of positions as DeiT's ``main.py`` resamples it; what is more than the patches' stays."""
+    prefix = table.shape[1] - old * old
+    grid = table[:, prefix:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :prefix], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
 @pytest.mark.parametrize("name", ["deit3_i21k_finetune_b", "deit3_i21k_finetune_h"])
@@ -207,6 +216,7 @@ def test_deit3_of_imagenet21k_gets_a_new_head_alone(name: str, tmp_path: Path) -
     assert set(after) - same == {"head.weight", "head.bias", "pos_embed"}
     assert after["head.weight"].shape[0] == 10 and not after["head.bias"].any()
     assert after["head.weight"].std().item() == pytest.approx(0.02, rel=0.2)
+    torch.testing.assert_close(after["pos_embed"], plain_bicubic(before["pos_embed"], 3, 5))
 
 
 @pytest.mark.parametrize("name", ["finetune_imagenet", "finetune_pets", "augreg_finetune"])
