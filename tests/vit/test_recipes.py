@@ -127,6 +127,8 @@ def test_evaluating_and_saving_cost_less_than_three_percent(name: str) -> None:
         checkpoint_bytes=4 * count * ((1 if config.trainer.ema is None else 2) + 2 * trained),
     )
     assert costs.total is not None and costs.total < cadence.LIMIT, costs
+    told = cadence.told(config.trainer, costs, validation, 1e9, total)  # what the dry run shows
+    assert told[2] == f"together: {100 * costs.total:.2g} % of the time of training" and len(told) == 3
 
 
 # What fine-tuning recipes make of a file
