@@ -58,16 +58,21 @@ def read_run(path: Path) -> RunRecord:
     metrics_file = path / "metrics.jsonl"
     records = plots.read_records(metrics_file) if metrics_file.is_file() else []
     evaluations = [record for record in records if isinstance(record.get("eval"), Mapping)]
-    trained = [float(record["samples_per_s"]) for record in records if record.get("samples_per_s")]
-    step = max((int(record.get("step", 0)) for record in records), default=0)
+    trained = [float(pace) for record in records if is_number(pace := record.get("samples_per_s")) and pace]
+    step = max((record.get("step", 0) for record in records), default=0)
     return RunRecord(
         path,
         settings,
         records,
         "done" if (path / "done.json").is_file() else f"step {step}",
-        {name: float(v) for name, v in evaluations[-1]["eval"].items() if v is not None} if evaluations else {},
+        {name: float(v) for name, v in evaluations[-1]["eval"].items() if is_number(v)} if evaluations else {},
         statistics.median(trained[len(trained) // 2 :]) if trained else None,
     )
+
+
+def is_number(value: Any) -> bool:
+    """Of JSON: true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:

@@ -38,8 +38,8 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
 
     records = list(records)
     for record in records:
-        samples = int(record.get("samples_seen", 0))
-        for name, value in (record.get("losses") or {}).items():
+        samples = record.get("samples_seen", 0)
+        for name, value in _named(record, "losses"):
             phase, slash, rest = name.partition("/")
             if not slash:
                 add("while training", name, samples, value)
@@ -47,12 +47,17 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
                 add("gradient norm", phase, samples, value, logarithmic=True)
             else:
                 add(f"losses: {phase}", rest, samples, value, logarithmic=True)
-        for name, value in (record.get("lr") or {}).items():
+        for name, value in _named(record, "lr"):
             add("learning rate", name, samples, value)
     for record in records:  # metrics come last, in the order in which they are reported
-        for name, value in (record.get("eval") or {}).items():
-            add(f"validation: {name}", name, int(record.get("samples_seen", 0)), value, dots=True)
+        for name, value in _named(record, "eval"):
+            add(f"validation: {name}", name, record.get("samples_seen", 0), value, dots=True)
     return [panel for panel in found.values() if panel.curves]
+
+
+def _named(record: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    values = record.get(key)
+    return values.items() if isinstance(values, Mapping) else ()
 
 
 def stage_starts(records: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
@@ -61,19 +66,29 @@ def stage_starts(records: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
     for record in records:
         stage = record.get("stage")
         if stage is not None and (not starts or starts[-1][1] != stage):
-            starts.append((int(record.get("samples_seen", 0)), str(stage)))
+            starts.append((record.get("samples_seen", 0), str(stage)))
     return starts[1:]
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``metrics.jsonl``; a line that a killed process left unfinished is passed over."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    """The records of a ``metrics.jsonl``; lines that are none are passed over (``read_record``)."""
+    found = (read_record(line) for line in path.read_bytes().split(b"\n"))
+    return [record for record in found if record is not None]
+
+
+def read_record(line: bytes) -> dict[str, Any] | None:
+    """One line of a ``metrics.jsonl``.
+
+    None: a killed process left it unfinished, a full disk filled it with zeros, or its counters count nothing.
+    """
+    try:
+        record = json.loads(line)
+    except ValueError:  # bytes that are no text too
+        return None
+    if not isinstance(record, dict):
+        return None
+    counters = [record.get(key, 0) for key in ("step", "samples_seen")]
+    return record if all(type(counter) is int for counter in counters) else None
 
 
 def write_curves(run_dir: Path, title: str = "") -> Path | None:
@@ -90,7 +105,7 @@ def write_curves(run_dir: Path, title: str = "") -> Path | None:
     drawn = panels(records)
     if not drawn:
         return None
-    end = max(int(record.get("samples_seen", 0)) for record in records)
+    end = max(record.get("samples_seen", 0) for record in records)
     return draw(run_dir / "curves.png", drawn, title, stages=stage_starts(records), end=end)
 
 

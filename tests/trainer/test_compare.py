@@ -17,6 +17,7 @@ from trainer.checkpoint import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
 from trainer.errors import CheckpointError, UserError
+from trainer.plots import write_curves
 from trainer.sweeps import runs_below, several_runs
 from vit.config import VitConfig
 from vit.interchange import read
@@ -57,6 +58,28 @@ def test_the_table_has_what_differs_and_what_came_out(tmp_path: Path) -> None:
         ["lr=0.1,seed=2", "2", "0.1", "step 40", "0.5", "35"],
         ["lr=0.1,seed=10", "10", "0.1", "done", "0.5", "35"],
     ]
+
+
+DAMAGE = {
+    "bytes that are no text": b"\xff\xfe\x00 garbage\n",
+    "what a full disk leaves": b"\0" * 100 + b"\n",
+    "no objects": b'[1, 2]\n5\nnull\n"text"\n',
+    "no numbers": b'{"step": "x", "samples_seen": null, "losses": 3, "lr": [1], "eval": {"top1": "high"}}\n',
+    "other types": b'{"step": 4.5, "samples_seen": "many", "eval": [], "samples_per_s": "fast", "stage": 3}\n',
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGE))
+def test_what_is_damaged_in_a_record_is_passed_over(tmp_path: Path, damage: str) -> None:
+    whole, hurt = make(tmp_path / "a", 0.1, 0), make(tmp_path / "b", 0.1, 1)
+    lines = (hurt / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (hurt / "metrics.jsonl").write_bytes(lines[0] + DAMAGE[damage] + b"".join(lines[1:]))
+    runs = find_runs([whole, hurt])
+    assert [row[2:] for row in table(runs)[1:]] == [["done", "0.5", "35"]] * 2
+    for panel in panels(runs):
+        assert panel.curves["a"] == panel.curves["b"]
+    assert [path.name for path in write(runs, tmp_path)] == ["compare.csv", "compare.png"]
+    assert write_curves(hurt) == hurt / "curves.png"
 
 
 def test_runs_of_other_tasks_share_what_they_share(tmp_path: Path) -> None:
