@@ -22,6 +22,7 @@ class Panel:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     dots: bool = False  # few points, each worth seeing
     logarithmic: bool = False  # where the values span decades
+    end: int | None = None  # samples seen at its right-hand side; None: as in the others
 
     def add(self, name: str, samples: int, value: Any) -> None:
         """One more point, unless it is no finite number."""
@@ -139,7 +140,7 @@ def draw(
         end = max(across for panel in drawn for points in panel.curves.values() for across, _ in points)
     columns = min(COLUMNS, len(drawn))
     rows = -(-len(drawn) // columns)
-    colours = dict(zip(curves, _colours(len(curves)), strict=True)) if curves else {}
+    looks = dict(zip(curves, _looks(len(curves)), strict=True)) if curves else {}
     lines = 0 if curves is None else min(len(curves), legend + 1)
     width, height, below = 4.6 * columns, 2.7 * rows + 0.7 + 0.17 * lines, 0.17 * lines
     figure = Figure(figsize=(width, height))
@@ -152,36 +153,39 @@ def draw(
     figure.suptitle(title + more, fontsize=11, y=1 - 0.12 / height, va="top")
     for index, panel in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw(axes, panel, stages, colours)
+        _draw(axes, panel, stages, looks)
         if index >= len(drawn) - columns:
             axes.set_xlabel("samples seen", fontsize=8)
-        axes.set_xlim(-0.02 * end, 1.02 * end)
-    if colours:
-        _name_curves(figure, colours, legend)
+        right = panel.end or end
+        axes.set_xlim(-0.02 * right, 1.02 * right)
+    if looks:
+        _name_curves(figure, looks, legend)
     temporary = path.with_name(f"{path.stem}.tmp.png")
     figure.savefig(temporary, dpi=110)
     temporary.replace(path)
     return path
 
 
-def _colours(count: int) -> list[Any]:
-    """As many colours as can be told apart; beyond ten, shades in order."""
+def _looks(count: int) -> list[dict[str, Any]]:
+    """Colours and strokes that can be told apart: ten colours with four strokes; beyond these, shades in order."""
     from matplotlib import colormaps
 
-    few = colormaps["tab10"]
-    return [few(n) if count <= few.N else colormaps["viridis"](0.95 * n / (count - 1)) for n in range(count)]
+    few, strokes = colormaps["tab10"], ("-", "--", ":", "-.")
+    if count <= few.N * len(strokes):
+        return [{"color": few(n % few.N), "linestyle": strokes[n // few.N]} for n in range(count)]
+    return [{"color": colormaps["viridis"](0.95 * n / (count - 1))} for n in range(count)]
 
 
-def _name_curves(figure: Any, colours: Mapping[str, Any], most: int) -> None:
+def _name_curves(figure: Any, looks: Mapping[str, dict[str, Any]], most: int) -> None:
     from matplotlib.lines import Line2D
 
-    named = list(colours)[:most]
-    labels = [*named, *([f"and {len(colours) - most} more"] if len(colours) > most else [])]
-    handles = [Line2D([], [], color=colours.get(label, "none"), linewidth=2) for label in labels]
-    figure.legend(handles, labels, loc="lower left", fontsize=7, frameon=False, labelspacing=0.3)
+    named = list(looks)[:most]
+    labels = [*named, *([f"and {len(looks) - most} more"] if len(looks) > most else [])]
+    handles = [Line2D([], [], linewidth=2, **looks.get(label, {"color": "none"})) for label in labels]
+    figure.legend(handles, labels, loc="lower left", fontsize=7, frameon=False, labelspacing=0.3, handlelength=4)
 
 
-def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], colours: Mapping[str, Any]) -> None:
+def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], looks: Mapping[str, dict[str, Any]]) -> None:
     from matplotlib.ticker import EngFormatter
 
     for start, name in stages:
@@ -193,14 +197,14 @@ def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], colours: M
     for name, points in panel.curves.items():
         across, up = zip(*points, strict=True)
         marker = "o" if panel.dots or len(points) < 3 else ""
-        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name, color=colours.get(name))
+        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name, **looks.get(name, {}))
     values = [value for points in panel.curves.values() for _, value in points]
     if panel.logarithmic and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
-    last = "" if colours or len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
+    last = "" if looks or len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
     axes.set_title(panel.title + last, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=7)
     axes.grid(True, linewidth=0.4, alpha=0.5)
-    if len(panel.curves) > 1 and not colours:
+    if len(panel.curves) > 1 and not looks:
         axes.legend(fontsize=7, framealpha=0.7)

@@ -17,7 +17,7 @@ from trainer.checkpoint import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
 from trainer.errors import CheckpointError, UserError
-from trainer.plots import write_curves
+from trainer.plots import _looks, write_curves
 from trainer.sweeps import runs_below, several_runs
 from vit.config import VitConfig
 from vit.interchange import read
@@ -116,6 +116,38 @@ def test_every_measure_has_a_diagram_and_every_run_a_curve(tmp_path: Path) -> No
     assert {(31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40)} <= colours
     assert list(csv.reader(paths[0].read_text().splitlines())) == table(runs)
     assert [path.name for path in write(runs, tmp_path / "none", picture=False)] == ["compare.csv"]
+
+
+def test_cells_that_differ_look_different() -> None:
+    long = "/data/runs/" + "x" * 60
+    rows = [
+        ["run", "weights", "note"],
+        ["a" * 80 + "1", f"{long}/one", "n" * 80],
+        ["a" * 80 + "2", f"{long}/two", "m" * 80],
+    ]
+    text = as_text(rows, 400).splitlines()
+    assert text[1].split()[0] != text[2].split()[0] and "/one" in text[1] and "/two" in text[2]
+    near = [["run", "x"], ["a", "p" * 40 + "1" + "q" * 40], ["b", "p" * 40 + "2" + "q" * 40]]
+    assert "p1q" in as_text(near, 400) and "p2q" in as_text(near, 400)  # the difference lies in the middle
+
+
+def test_runs_of_other_lengths_end_in_diagrams_of_their_own(tmp_path: Path) -> None:
+    runs = [make(tmp_path / name, 0.1, seed) for seed, name in enumerate("abc")]
+    other = (runs[2] / "metrics.jsonl").read_text().replace("main/class", "g/gan").replace("top1", "psnr")
+    (runs[2] / "metrics.jsonl").write_text(other.replace('"samples_seen": ', '"samples_seen": 1000'))
+    found = panels(find_runs(runs))
+    alone = ["validation: psnr", "losses: g: gan", "while training: psnr"]
+    assert [panel.title for panel in found][-3:] == alone  # nothing is compared there
+    ends = {panel.title: panel.end for panel in found}
+    assert ends["validation: top1"] == ends["losses: main: class"] == 80
+    assert ends["validation: psnr"] == ends["learning rate: main"] == 100080
+
+
+def test_a_dozen_runs_can_be_told_apart() -> None:
+    looks = _looks(24)
+    assert len({(look["color"], look["linestyle"]) for look in looks}) == 24
+    assert len({look["color"] for look in looks}) == 10 and {look["linestyle"] for look in looks[:10]} == {"-"}
+    assert len({look["color"] for look in _looks(60)}) == 60
 
 
 def test_many_runs_have_shades(tmp_path: Path) -> None:
