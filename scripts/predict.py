@@ -2,7 +2,7 @@
 
 python scripts/predict.py run=runs/first source=PATH out=predictions.csv
 python scripts/predict.py weights=timm:vit_small_patch16_224 source=PATH out=predictions.jsonl top=3
-python scripts/predict.py run=runs/first source=sample_submission.csv folder=test suffix=.jpg format=kaggle
+python scripts/predict.py run=runs/first source=sample_submission.csv folder=test suffix=.jpg format=kaggle  # that table, filled
 python scripts/predict.py run=runs/first source=PATH features=true out=vectors.npz
 
 Pictures are prepared as the classifier was evaluated. Those that cannot be read are listed in OUT-unreadable.csv.
@@ -39,7 +39,7 @@ class Arguments:
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME (any classifier of timm)
     name: str | None = None  # timm's name of the model in the weights file; null: a plain ViT
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
-    format: Format = Format.auto  # auto: by out's suffix; kaggle: id,label
+    format: Format = Format.auto  # auto: by out's suffix; kaggle: as the table source, or id,label
     top: int = 5  # so many classes a picture, the likeliest first
     features: bool = False  # what the head reads, instead of classes: .npz, or .parquet with the extra `parquet`
     column: str | None = None  # of a table: the column of files; null: path, file, image, id, ...
@@ -73,15 +73,16 @@ def main() -> None:
         predictor, listed, features=arguments.features, batch=arguments.batch, workers=arguments.workers, wrap=progress
     )
     if arguments.features:
-        bad = write_features(out, form, listed.names, answers)
+        bad, kept = write_features(out, form, listed.names, answers), 0
     else:
-        bad = write_predictions(out, form, predictor, listed.names, answers, arguments.top)
+        bad, kept = write_predictions(out, form, predictor, listed, answers, arguments.top)
     seconds, done = time.monotonic() - begin, len(listed.files) - len(bad)
     unreadable = write_unreadable(out, listed.names, bad)
     for index, reason in sorted(bad.items())[:SHOWN]:
         print(f"cannot be used: {listed.names[index]}: {reason}")
     if unreadable is not None:
-        print(f"{len(bad)} pictures cannot be used and are left out: {unreadable}")
+        fate = "keep their rows of the table" if kept else "are left out"
+        print(f"{len(bad)} pictures cannot be used and {fate}: {unreadable}")
     print(f"written: {out} ({done} pictures, {done / max(seconds, 1e-9):.0f} a second)")
 
 

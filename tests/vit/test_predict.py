@@ -293,6 +293,54 @@ def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> N
     assert read(tmp_path / "p-unreadable.csv")[0]["file"] == "gone.png"
 
 
+SAMPLES = {  # a competition's table, and what comes of it: 1.png is a circle, 0.png a square, bad.png cannot be read
+    "ids with suffixes": (
+        "image_id,label\n1.png,0\nbad.png,7\n0.png,0\n",
+        ["image_id,label", "1.png,?", "0.png,?", "bad.png,7"],
+    ),
+    "ids without": ("label;Id\n0;1\n0;0\n", ["label,Id", "?,1", "?,0"]),
+    "ids and files": ("id,path\na,1.png\nb,0.png\n", ["id,label", "1,?", "0,?"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sample", list(SAMPLES))
+def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, monkeypatch, capsys) -> None:
+    """Its heading, its ids letter for letter, all of its rows: else it is not accepted."""
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics", count=2)
+    (tmp_path / "pics" / "bad.png").write_bytes(b"x")
+    table, expected = SAMPLES[sample]
+    (tmp_path / "sample.csv").write_text(table)
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
+    suffix = ["suffix=.png"] if sample == "ids without" else []
+    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'k.csv'}", "format=kaggle") == 0
+    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'p.csv'}") == 0
+    labels = {Path(row["file"]).stem: row["label_1"] for row in read(tmp_path / "p.csv")}
+    found = (tmp_path / "k.csv").read_text().splitlines()
+    assert found == [line.replace("?", labels["1" if "1" in line else "0"]) for line in expected]
+    if "bad" in table:
+        assert "1 pictures cannot be used and keep their rows of the table" in capsys.readouterr().out
+
+
+def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, capsys) -> None:
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics", count=2)
+    predictor = load_predictor(str(tmp_path / "run"))
+    columns = list(reversed(predictor.classes))
+    (tmp_path / "sample.csv").write_text("\n".join([",".join(["id", *columns]), "1" + ",0.1" * len(columns)]))
+    out = tmp_path / "k.csv"
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
+    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 0
+    heading, (name, *shares) = (line.split(",") for line in out.read_text().splitlines())
+    assert heading == ["id", *columns] and name == "1"
+    image = predictor.transform(torch.from_numpy(np.array(Image.open(tmp_path / "pics" / "1.png"))).permute(2, 0, 1))
+    wanted = predictor.probabilities(image[None])[0].flip(0)
+    np.testing.assert_allclose([float(share) for share in shares], wanted.numpy(), rtol=1e-4)
+    (tmp_path / "sample.csv").write_text("id,label,width\n1,0,5\n")
+    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 2
+    assert "which columns are to be filled (label, width)?" in capsys.readouterr().err
+
+
 # Mistakes
 
 

@@ -20,6 +20,21 @@ COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "imag
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A table with a heading that names files and more, as a competition's sample of what to hand in.
+
+    Attributes:
+        heading: names of its columns, of which there are at least two.
+        place: the column of files.
+        rows: cells, a row for every picture, as many as columns.
+    """
+
+    heading: list[str]
+    place: int
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
 class Listed:
     """Pictures to be looked at; none of them was opened yet.
 
@@ -27,11 +42,13 @@ class Listed:
         names: what they are called in results: below a folder the path from there, in a table what its cell says.
         files: where they are.
         notes: lines for the user: what was passed over.
+        sheet: the table that named them, where it has more columns than that of the files.
     """
 
     names: list[str]
     files: list[Path]
     notes: list[str] = field(default_factory=list)
+    sheet: Sheet | None = None
 
 
 def list_pictures(source: str | Path, column: str | None = None, folder: str | None = None, suffix: str = "") -> Listed:
@@ -92,7 +109,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     def file_of(cell: str) -> Path:
         return base / f"{cell}{suffix}"  # an absolute path stays as it is
 
-    heading, place = rows[0], 0
+    heading, place, headed = rows[0], 0, True
     lowered = [name.lower() for name in heading]
     if column is not None:
         if column not in heading:
@@ -106,13 +123,18 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
             f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
             + (f"; and {file_of(heading[0])}, were it a file's name, does not exist" if len(heading) == 1 else "")
         )
-    cells = [row[place] for row in rows if len(row) > place and row[place]]
+    else:
+        headed = False
+    rows = [row for row in rows if len(row) > place and row[place]]
+    cells = [row[place] for row in rows]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
     files = [file_of(cell) for cell in cells]
     if not any(file.is_file() for file in files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
-    return Listed(cells, files, notes)
+    columns = len(heading)
+    full = [(row + [""] * columns)[:columns] for row in rows]
+    return Listed(cells, files, notes, Sheet(heading, place, full) if headed and columns > 1 else None)
 
 
 def _remedy(file: Path, base: Path) -> str:
