@@ -1,9 +1,10 @@
-"""Classify pictures: a folder of them, one file, or a table that names them.
+"""Classify pictures: a folder of them, one file, a pattern, or a table or stream that names them.
 
 python scripts/predict.py run=runs/first source=PATH out=predictions.csv
 python scripts/predict.py weights=timm:vit_small_patch16_224 source=PATH out=predictions.jsonl top=3
-python scripts/predict.py run=runs/first source=sample_submission.csv folder=test suffix=.jpg format=kaggle  # that table, filled
-python scripts/predict.py run=runs/first source=PATH features=true out=vectors.npz
+python scripts/predict.py run=runs/first source=sample_submission.csv folder=test suffix=.jpg format=kaggle
+python scripts/predict.py run=runs/first source='photos/**/*.jpg' features=true out=vectors.npz
+find PATH -name '*.jpg' -print0 | python scripts/predict.py run=runs/first source=-
 
 Pictures are prepared as the classifier was evaluated. Those that cannot be read are listed in OUT-unreadable.csv.
 """
@@ -33,7 +34,9 @@ SHOWN = 10  # pictures that could not be read
 
 @dataclass
 class Arguments:
-    source: str  # a folder (at any depth), a picture, or a table or list of names (.csv .tsv .txt)
+    source: (
+        str  # a folder (at any depth), a picture, a table or list of names (.csv .tsv .txt), '**/*.jpg', or -: stdin
+    )
     out: str | None = None  # file to write; null: predictions.csv, or features.npz with features=true
     run: str | None = None  # run directory, such as runs/first; its averaged weights where it has them
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME (any classifier of timm)

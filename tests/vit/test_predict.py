@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import runpy
 import sys
@@ -291,6 +292,34 @@ def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> N
     assert "gone.png: cannot be read (No such file or directory)" in capsys.readouterr().out
     assert [row["id"] for row in read(out)] == ["0", "1"]
     assert read(tmp_path / "p-unreadable.csv")[0]["file"] == "gone.png"
+
+
+def test_patterns_and_streams(tmp_path, monkeypatch, capsys) -> None:
+    made = pictures(tmp_path / "a" / "b", count=3) + pictures(tmp_path / "a" / "c d", count=1)
+    (tmp_path / "a" / "b" / "notes.md").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    listed = list_pictures("a/**/*")
+    assert listed.names == ["b/0.png", "b/1.png", "b/2.png", "c d/0.png"]
+    assert [file.resolve() for file in listed.files] == made and "1 other files (1 .md)" in listed.notes[0]
+    assert list_pictures(str(tmp_path / "a" / "b" / "[12].png")).names == ["1.png", "2.png"]
+    pictures(tmp_path / "odd[1]", count=1)
+    assert list_pictures("odd[1]").names == ["0.png"] == list_pictures("odd[1]/0.png").names  # what is there is meant
+    with pytest.raises(UserError, match=r"a/\*.jpg: no picture in it, nothing is like that; seen from"):
+        list_pictures("a/*.jpg")
+    make_run(tmp_path / "run", mu_config())
+    for text, names in [
+        (b"a/b/2.png\r\n\na/c d/0.png\n", ["a/b/2.png", "a/c d/0.png"]),
+        (b"a/c d/0.png\0a/b/1.png\0", ["a/c d/0.png", "a/b/1.png"]),
+    ]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert script(monkeypatch, "run=run", "source=-", "out=p.csv", *CPU) == 0
+        assert [row["file"] for row in read(tmp_path / "p.csv")] == names
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"2\n")))
+    assert list_pictures("-", folder="a/b", suffix=".png").files == [Path("a/b/2.png")]
+    for text, message in [(b"\n", "names no pictures"), (b"gone.png", "none of the 1 files exists, first gone.png")]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert script(monkeypatch, "run=run", "source=-", *CPU) == 2
+        assert message in capsys.readouterr().err
 
 
 SAMPLES = {  # a competition's table, and what comes of it: 1.png is a circle, 0.png a square, bad.png cannot be read
