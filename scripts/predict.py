@@ -48,7 +48,7 @@ class Arguments:
     column: str | None = None  # of a table: the column of files; null: path, file, image, id, ...
     folder: str | None = None  # of a table: where its files lie; null: beside it
     suffix: str = ""  # of a table: what its ids lack to be files, like .jpg
-    batch: int = 64  # pictures at a time
+    batch: str = "auto"  # pictures at a time; auto: what the device takes
     workers: int | None = None  # processes that decode; null: by the cores
     overrides: list[str] = field(default_factory=list)
 
@@ -64,6 +64,9 @@ def main() -> None:
     from vit.data.unlabelled import list_pictures
     from vit.predict import load_predictor, predict
 
+    batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
+    if batch == 0:
+        raise ConfigError(f"batch={arguments.batch}: must be a number of pictures of at least 1, or auto")
     form = pick_format(out, arguments.format, arguments.features)
     listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
     predictor = load_predictor(
@@ -73,7 +76,7 @@ def main() -> None:
         print(line)
     begin = time.monotonic()
     answers = predict(
-        predictor, listed, features=arguments.features, batch=arguments.batch, workers=arguments.workers, wrap=progress
+        predictor, listed, features=arguments.features, batch=batch, workers=arguments.workers, wrap=progress
     )
     if arguments.features:
         bad, kept = write_features(out, form, listed.names, answers), 0

@@ -28,13 +28,12 @@ from vit.config import ClassWeights, VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import compute
+from vit.loaded import compute, fitting_batch
 from vit.losses import Criterion
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain
 
-BATCH = 64
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -227,7 +226,7 @@ def predict(
     listed: Listed,
     *,
     features: bool = False,
-    batch: int = BATCH,
+    batch: int | None = None,
     workers: int | None = None,
     wrap: Wrap = lambda batches: batches,
 ) -> Iterator[Answers]:
@@ -235,13 +234,17 @@ def predict(
 
     Args:
         features: give what the head reads instead of probabilities.
-        batch: pictures at a time.
+        batch: pictures at a time; None: as many as the device takes.
         workers: processes that decode; None: a core each on a GPU, half of them where the network needs them too.
         wrap: around the batches, to show progress.
 
     Raises:
         ConfigError: ``batch`` below 1. UserError: memory does not suffice. DataError: no picture could be used.
     """
+    if batch is None:
+        batch = fitting_batch(
+            predictor.model, (len(predictor.mean), *predictor.transform.resolution), predictor.device, predictor.amp
+        )
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
     pictures = UnlabelledPictures(listed.files, predictor.transform, len(predictor.mean), predictor.span)

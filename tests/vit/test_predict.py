@@ -253,6 +253,17 @@ def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
     assert all(float(row["probability_1"]) > 0.99 and float(row["probability_2"]) > 0.99 for row in read(out))
 
 
+@pytest.mark.parametrize("batch", ["auto", "1", "4"])
+def test_the_batch_changes_no_prediction(batch: str, tmp_path, monkeypatch) -> None:
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics")
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", *CPU)
+    assert script(monkeypatch, *words, f"batch={batch}", f"out={tmp_path / 'a.csv'}") == 0
+    predictor = load_predictor(str(tmp_path / "run"), overrides=CPU)
+    order = values(predictor, tmp_path / "pics", batch=3).argmax(1)
+    assert [row["label_1"] for row in read(tmp_path / "a.csv")] == [predictor.classes[k] for k in order]
+
+
 # Sources
 
 
@@ -385,7 +396,8 @@ def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, c
         (["run=RUN", "source=SRC", "out=OUT/p.npz"], "add features=true, or use out=p.csv"),
         (["run=RUN", "source=SRC", "out=OUT/p.csv", "features=true"], "out=p.npz does"),
         (["run=RUN", "source=SRC", "top=0"], "at least 1 class"),
-        (["run=RUN", "source=SRC", "batch=0"], "batch=0"),
+        (["run=RUN", "source=SRC", "batch=0"], "batch=0: must be a number of pictures of at least 1, or auto"),
+        (["run=RUN", "source=SRC", "batch=many"], "batch=many: must be a number"),
         (["run=RUN", "source=SRC", "data.root=x"], "data.root: has no part in predictions"),
         (["run=RUN", "source=SRC", "resolution=[5,5]"], "does not divide into patches"),
         (["run=RUN", "source=BAD"], "none of 1 pictures can be used; first x.png: cannot be decoded"),
