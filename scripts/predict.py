@@ -7,6 +7,7 @@ python scripts/predict.py run=runs/first source='photos/**/*.jpg' features=true 
 find PATH -name '*.jpg' -print0 | python scripts/predict.py run=runs/first source=-
 
 Pictures are prepared as the classifier was evaluated. Those that cannot be read are listed in OUT-unreadable.csv.
+Interrupted, the same command goes on where it was (not with features=true).
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def main() -> None:
         raise ConfigError(f"out={out} is a folder: give a file, like out={out / 'predictions.csv'}")
 
     from vit.data.unlabelled import list_pictures
-    from vit.predict import load_predictor, predict
+    from vit.predict import Answers, load_predictor, predict
+    from vit.prediction_progress import Progress, mark_of
 
     batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
     if batch == 0:
@@ -75,21 +77,40 @@ def main() -> None:
     for line in (*predictor.lines, *listed.notes, f"{len(listed.files)} pictures, {predictor.transform.describe()}"):
         print(line)
     begin = time.monotonic()
-    answers = predict(
-        predictor, listed, features=arguments.features, batch=batch, workers=arguments.workers, wrap=progress
-    )
+
+    def answers(start: int = 0) -> Iterator[Answers]:
+        return predict(
+            predictor,
+            listed,
+            features=arguments.features,
+            batch=batch,
+            workers=arguments.workers,
+            wrap=progress,
+            start=start,
+        )
+
+    begun = 0
     if arguments.features:
-        bad, kept = write_features(out, form, listed.names, answers), 0
+        bad, kept = write_features(out, form, listed.names, answers()), 0
     else:
-        bad, kept = write_predictions(out, form, predictor, listed, answers, arguments.top)
+        left = Progress(out, mark_of(predictor, listed, (form, arguments.top, arguments.batch)))
+        if left.find():
+            begun = left.pictures
+            print(f"goes on where it was interrupted: {begun} of {len(listed.files)} pictures are done")
+        try:
+            bad, kept = write_predictions(out, form, predictor, listed, answers, arguments.top, left)
+        except KeyboardInterrupt:
+            print(f"{left.pictures} of {len(listed.files)} pictures are done; the same command goes on from there")
+            raise
     seconds, done = time.monotonic() - begin, len(listed.files) - len(bad)
+    pace = (len(listed.files) - begun) / max(seconds, 1e-9)
     unreadable = write_unreadable(out, listed.names, bad)
     for index, reason in sorted(bad.items())[:SHOWN]:
         print(f"cannot be used: {listed.names[index]}: {reason}")
     if unreadable is not None:
         fate = "keep their rows of the table" if kept else "are left out"
         print(f"{len(bad)} pictures cannot be used and {fate}: {unreadable}")
-    print(f"written: {out} ({done} pictures, {done / max(seconds, 1e-9):.0f} a second)")
+    print(f"written: {out} ({done} pictures, {pace:.0f} a second)")
 
 
 def progress(batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

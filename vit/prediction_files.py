@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from trainer.errors import ConfigError, DataError, UserError
 from vit.data.naming import some
 from vit.data.unlabelled import COLUMNS, Listed, Sheet
+from vit.prediction_progress import Progress
 
 if TYPE_CHECKING:
     from vit.predict import Answers, Predictor
@@ -72,12 +73,15 @@ class Rows:
         predictor: that makes the predictions.
         listed: all pictures.
         top: how many classes a picture, at most K.
+        heading: write it; not where the file goes on.
 
     Raises:
         ConfigError: ``top`` is below 1. DataError: two pictures have one id, or the table's columns fit nothing.
     """
 
-    def __init__(self, file: TextIO, form: Format, predictor: Predictor, listed: Listed, top: int) -> None:
+    def __init__(
+        self, file: TextIO, form: Format, predictor: Predictor, listed: Listed, top: int, heading: bool = True
+    ) -> None:
         if top < 1:
             raise ConfigError(f"top={top}: at least 1 class a picture")
         self.sheet = listed.sheet if form is Format.kaggle else None
@@ -90,8 +94,9 @@ class Rows:
         if form is Format.kaggle:
             _check_ids(self.ids, self.names)
             self.columns = ["id", "label"] if self.sheet is None else self._filled(self.sheet)
-            self.table.writerow(self.columns)
-        elif form is Format.csv:
+            if heading:
+                self.table.writerow(self.columns)
+        elif form is Format.csv and heading:
             pairs = (f"{what}_{n + 1}" for n in range(self.top) for what in ("label", "probability"))
             self.table.writerow(["file", *pairs])
 
@@ -202,30 +207,47 @@ def write_features(file: Path, form: Format, names: Sequence[str], answers: Iter
 
 
 def write_predictions(
-    file: Path, form: Format, predictor: Predictor, listed: Listed, answers: Iterable[Answers], top: int
+    file: Path,
+    form: Format,
+    predictor: Predictor,
+    listed: Listed,
+    answers: Callable[[int], Iterable[Answers]],
+    top: int,
+    progress: Progress,
 ) -> tuple[dict[int, str], int]:
     """Writes the likeliest classes of every picture as they come.
+
+    What an interrupted call has written stays beside the file, and the next one with the same mark goes on from there.
 
     Args:
         file: to write.
         form: csv, jsonl or kaggle.
         listed: all pictures.
-        answers: of ``vit.predict.predict``.
+        answers: ``vit.predict.predict`` from a picture on.
         top: how many classes a picture.
+        progress: of ``file``; where it goes on from, if ``Progress.find`` has found that.
 
     Returns:
         Why pictures could not be used, by index; and how many of these have kept their rows (``Rows.finish``).
     """
-    bad: dict[int, str] = {}
-    with (
-        _beside(file) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-    ):
-        rows = Rows(stream, form, predictor, listed, top)
-        for answer in answers:
-            rows.add(answer)
-            bad |= answer.bad
-        kept = rows.finish(bad)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    bad, begun = dict(progress.bad), progress.pictures
+    try:
+        mode = "a" if begun else "w"
+        with progress.partial.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            rows = Rows(stream, form, predictor, listed, top, heading=not begun)
+            for answer in answers(begun):
+                rows.add(answer)
+                bad |= answer.bad
+                begun += len(answer.indices) + len(answer.bad)
+                stream.flush()
+                progress.note(begun, bad)
+            kept = rows.finish(bad)
+        progress.partial.replace(file)
+    except Exception:
+        progress.clear()
+        raise
+    progress.clear()
     return bad, kept
 
 
