@@ -138,3 +138,49 @@ def test_a_sweep_ends_with_its_runs_beside_each_other(run_train, tmp_path: Path)
     assert given.returncode == 2 and "runs/s is no run but a folder of 2 runs" in given.stderr
     given = run_train("model=vit_mu", "name=t", "trainer.resume=runs/s")
     assert given.returncode == 2 and "runs/s is no run but a folder of 2 runs" in given.stderr
+
+
+OTHER_LAUNCHER = """
+import os
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher, BasicLauncherConf
+from hydra.core.config_store import ConfigStore
+
+
+class OtherProcesses(BasicLauncher):
+    def launch(self, job_overrides, initial_job_idx):
+        for number, overrides in enumerate(job_overrides):
+            child = os.fork()
+            if not child:
+                super().launch([overrides], initial_job_idx + number)
+                os._exit(0)
+            os.waitpid(child, 0)
+        return []
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="elsewhere", provider="hydra",
+    node=BasicLauncherConf(_target_="hydra_plugins.elsewhere.OtherProcesses"),
+)
+"""
+
+
+def test_a_sweep_whose_jobs_run_elsewhere_ends_with_its_runs_beside_each_other(
+    run_train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As joblib's and submitit's launchers do: what the jobs noted was never seen by who had started them."""
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins" / "elsewhere.py").write_text(OTHER_LAUNCHER, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    words = ("-m", "hydra/launcher=elsewhere", "model=vit_mu", "resolution=[16,16]", "name=s", "data.workers=0")
+    few = ("trainer.max_steps=1", "data.shapes_val_samples=20", "curriculum.stages.all.batch_size=4")
+    done = run_train(*words, *few, "seed=0,1", "logger.curves=false")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "written: runs/s/compare.csv"
+    assert [row[:9] for row in (tmp_path / "runs/s/compare.csv").read_text().splitlines()[1:]] == [
+        "seed=0,0,",
+        "seed=1,1,",
+    ]
+    before = (tmp_path / "runs/s/compare.csv").stat().st_mtime_ns
+    shown = run_train(*words, *few, "seed=0,1", "trainer.dry_run=true")
+    assert shown.returncode == 0 and (tmp_path / "runs/s/compare.csv").stat().st_mtime_ns == before

@@ -133,20 +133,54 @@ def forward_share(trained: float) -> float:
 class Costs:
     """What evaluating and saving take of a run's time, by arithmetic.
 
+    What comes by position costs a time that does not depend on the machine's pace where it is a forward pass, but does
+    where it is a checkpoint; what comes by the clock the other way round. At a pace of p training samples a second the
+    whole is ``fixed + by_clock / p + by_position * p``.
+
     Attributes:
         evaluations: how many; None where the clock decides.
         evaluating: share of the time that training takes; None likewise.
-        saving: the same of checkpoints; None unless they come by the clock (else it depends on the machine's pace).
+        saves: how many checkpoints; None where the clock decides.
+        saving: the share of checkpoints; None unless they come by the clock.
+        by_clock: of evaluations that come by the clock, in samples/s.
+        by_position: of checkpoints that come by position, the best ones too, in s/sample.
     """
 
     evaluations: int | None
     evaluating: float | None
+    saves: int | None
     saving: float | None
+    by_clock: float = 0.0
+    by_position: float = 0.0
+
+    @property
+    def fixed(self) -> float:
+        """The share that is known whatever the pace."""
+        return (self.evaluating or 0.0) + (self.saving or 0.0)
 
     @property
     def total(self) -> float | None:
-        """Both, where both are known."""
-        return None if self.evaluating is None or self.saving is None else self.evaluating + self.saving
+        """The whole, where it is known whatever the pace."""
+        return None if self.by_clock or self.by_position else self.fixed
+
+    def at(self, pace: float) -> float:
+        """The whole at a pace of so many training samples a second."""
+        return self.fixed + self.by_clock / pace + self.by_position * pace
+
+    def paces(self, limit: float = LIMIT) -> tuple[float, float] | None:
+        """The paces at which the whole stays within the limit: lowest (may be 0) and highest (may be inf).
+
+        None: at none.
+        """
+        room = limit - self.fixed
+        below = room * room - 4 * self.by_position * self.by_clock
+        if room < 0 or below < 0 or (room == 0 and self.total is None):
+            return None
+        if not self.by_position:
+            return (self.by_clock / room if self.by_clock else 0.0), math.inf
+        root = math.sqrt(below)
+        highest = (room + root) / (2 * self.by_position)
+        return (self.by_clock / self.by_position / highest if self.by_clock else 0.0), highest
 
 
 def costs(
@@ -173,19 +207,30 @@ def costs(
         ConfigError: a cadence that cannot be used.
     """
     evaluate, save = parse("eval_every", settings.eval_every), parse("checkpoint_every", settings.checkpoint_every)
-    count = None
-    if evaluate is None:
-        count = 1 if settings.eval_every is None else 0  # null: at the end; 0: never
+    count, evaluating, by_clock = None, None, 0.0
+    twice = 2 if settings.eval_raw and settings.ema is not None else 1  # raw weights beside averaged ones
+    work = twice * evaluated_samples * forward_share(trained)  # of one evaluation, in training samples
+    if evaluate is not None and evaluate.unit == "seconds":
+        by_clock = work / evaluate.amount
     else:
-        times = evaluate.times(total_samples, total_steps, epoch)
-        count = None if times is None else max(int(times), 1)
-    evaluating = None if count is None else count * evaluated_samples * forward_share(trained) / total_samples
-    saving = checkpoint_bytes / WRITES / save.amount if save is not None and save.unit == "seconds" else None
-    return Costs(count, evaluating, saving)
+        count = 1 if settings.eval_every is None else 0  # null: at the end; 0: never
+        if evaluate is not None:
+            count = max(int(evaluate.times(total_samples, total_steps, epoch) or 0), 1)
+        evaluating = count * work / total_samples
+    saves, saving, written = None, None, (count or 0) if settings.keep_best is not None else 0
+    if save is not None and save.unit == "seconds":
+        saving = checkpoint_bytes / WRITES / save.amount
+    elif save is not None:
+        saves = max(int(save.times(total_samples, total_steps, epoch) or 0), 1)
+        written += saves
+    by_position = written * checkpoint_bytes / WRITES / total_samples
+    return Costs(count, evaluating, saves, saving, by_clock, by_position)
 
 
-def told(settings: TrainerConfig, costs: Costs, evaluated_samples: int, checkpoint_bytes: float) -> list[str]:
-    """The arithmetic as lines of the dry run."""
+def told(
+    settings: TrainerConfig, costs: Costs, evaluated_samples: int, checkpoint_bytes: float, total_samples: int
+) -> list[str]:
+    """The arithmetic as lines of the dry run: evaluations, checkpoints, both together."""
     size = f"{checkpoint_bytes / 1e9:.3g} GB" if checkpoint_bytes >= 1e8 else f"{checkpoint_bytes / 1e6:.3g} MB"
     every = "at the end only" if settings.eval_every is None else f"every {_shown(settings.eval_every)}"
     if costs.evaluations == 0:
@@ -199,14 +244,43 @@ def told(settings: TrainerConfig, costs: Costs, evaluated_samples: int, checkpoi
             f"{100 * costs.evaluating:.2g} % of the time of training"
         ]
     saving = "" if costs.saving is None else f": {100 * costs.saving:.2g} % of the time, at {WRITES / 1e9:g} GB/s"
+    if costs.saves is not None:
+        seconds = costs.saves * checkpoint_bytes / WRITES
+        saving = f", {costs.saves:,} of them: {span(seconds)} in all, at {WRITES / 1e9:g} GB/s"
     lines.append(f"checkpoints: every {_shown(settings.checkpoint_every)}, about {size} each{saving}")
-    known = sum(part for part in (costs.evaluating, costs.saving) if part is not None)
-    if known > WARN:
+    lines.append(f"together: {_together(costs, total_samples)}")
+    paces = costs.paces(WARN)
+    if costs.fixed > WARN or paces is None:
         lines.append(
-            f"warning: {100 * known:.2g} % of the time goes into these; a larger trainer.eval_every (5%, 1epoch), "
-            "trainer.eval_samples or trainer.checkpoint_every=10min lowers it"
+            f"warning: {100 * costs.fixed:.2g} % of the time{'' if costs.total is not None else ' and more'} goes into "
+            "these; a larger trainer.eval_every (5%, 1epoch), fewer trainer.eval_samples or "
+            "trainer.checkpoint_every=10min lowers it"
         )
     return lines
+
+
+def _together(costs: Costs, total_samples: int) -> str:
+    if costs.total is not None:
+        return f"{100 * costs.total:.2g} % of the time of training"
+    paces, limit = costs.paces(), f"{100 * LIMIT:g} %"
+    if paces is None:
+        least = f"over {100 * costs.fixed:.2g} %" if costs.fixed > LIMIT else f"over {limit}"
+        return f"{least} of the time of training, whatever its pace"
+    low, high = paces
+    words = []
+    if low:
+        words.append(f"at least {low:.3g} samples/s (a run of at most {span(total_samples / low)})")
+    if math.isfinite(high):
+        words.append(f"at most {high:.3g} samples/s (a run of at least {span(total_samples / high)})")
+    return f"below {limit} of the time of training at a pace of {' and '.join(words)}"
+
+
+def span(seconds: float) -> str:
+    """A time in its largest unit: 0.21 s, 34 s, 12 min, 3.5 h, 2.1 d."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}" if seconds / length < 10 else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _shown(value: str | int) -> str:

@@ -72,8 +72,10 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
         sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
+    from trainer.sweep_start import STARTED as sweeps
+
     failures: list[Exception] = []
-    sweeps: dict[Path, bool] = {}  # folders of sweeps whose jobs ran in this process; whether curves are wanted
+    sweeps.clear()
 
     def job(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig

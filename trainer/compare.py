@@ -58,16 +58,21 @@ def read_run(path: Path) -> RunRecord:
     metrics_file = path / "metrics.jsonl"
     records = plots.read_records(metrics_file) if metrics_file.is_file() else []
     evaluations = [record for record in records if isinstance(record.get("eval"), Mapping)]
-    trained = [float(record["samples_per_s"]) for record in records if record.get("samples_per_s")]
-    step = max((int(record.get("step", 0)) for record in records), default=0)
+    trained = [float(pace) for record in records if is_number(pace := record.get("samples_per_s")) and pace]
+    step = max((record.get("step", 0) for record in records), default=0)
     return RunRecord(
         path,
         settings,
         records,
         "done" if (path / "done.json").is_file() else f"step {step}",
-        {name: float(v) for name, v in evaluations[-1]["eval"].items() if v is not None} if evaluations else {},
+        {name: float(v) for name, v in evaluations[-1]["eval"].items() if is_number(v)} if evaluations else {},
         statistics.median(trained[len(trained) // 2 :]) if trained else None,
     )
+
+
+def is_number(value: Any) -> bool:
+    """Of JSON: true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:
@@ -125,7 +130,7 @@ def as_text(rows: Sequence[Sequence[str]], width: int = 120) -> str:
     Args:
         width: of the page, in characters; a table that is wider both ways is printed in its narrower one.
     """
-    short = [[cell if len(cell) <= CELL else f"{cell[: CELL - 3]}..." for cell in row] for row in rows]
+    short = [list(row) for row in zip(*(_shortened(column) for column in zip(*rows, strict=True)), strict=True)]
     sides = [short, [list(column) for column in zip(*short, strict=True)]]
     widths = [sum(_columns(side)) + 2 * len(side[0]) - 2 for side in sides]
     chosen = sides[0] if widths[0] <= max(width, widths[1]) else sides[1]
@@ -137,12 +142,22 @@ def as_text(rows: Sequence[Sequence[str]], width: int = 120) -> str:
     return "\n".join(lines)
 
 
+def _shortened(cells: Sequence[str]) -> list[str]:
+    """Without the middles of long cells, unless two that differ would look the same."""
+    head = CELL // 2
+    short = [cell if len(cell) <= CELL else f"{cell[:head]}...{cell[head + 3 - CELL :]}" for cell in cells]
+    return short if len(set(short)) == len(set(cells)) else list(cells)
+
+
 def _columns(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def panels(runs: Sequence[RunRecord]) -> list[plots.Panel]:
-    """The diagrams, one for every measure, a curve for every run that has it; scores first."""
+    """The diagrams, one for every measure, a curve for every run that has it; scores first.
+
+    What a single run has, so that nothing is compared, comes last; a diagram ends where the longest of its runs does.
+    """
     found: dict[str, plots.Panel] = {}
     for run, name in zip(runs, names(runs), strict=True):
         for panel in plots.panels(run.records):
@@ -150,9 +165,15 @@ def panels(runs: Sequence[RunRecord]) -> list[plots.Panel]:
                 title = panel.title if panel.title == f"{_SCORES}{curve}" else f"{panel.title}: {curve}"
                 drawn = found.setdefault(title, plots.Panel(title, dots=panel.dots, logarithmic=panel.logarithmic))
                 drawn.curves[name] = points
-    return sorted(
-        found.values(), key=lambda panel: next(n for n, start in enumerate(_ORDER) if panel.title.startswith(start))
-    )
+    ends = {name: max((record.get("samples_seen", 0) for record in run.records), default=0)
+            for run, name in zip(runs, names(runs), strict=True)}  # fmt: skip
+    for panel in found.values():
+        panel.end = max(ends[name] for name in panel.curves)
+
+    def rank(panel: plots.Panel) -> tuple[bool, int]:
+        return len(panel.curves) == 1, next(n for n, start in enumerate(_ORDER) if panel.title.startswith(start))
+
+    return sorted(found.values(), key=rank)
 
 
 def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list[Path]:

@@ -132,7 +132,7 @@ class TrainerConfig:
 
     max_steps: int | None = None  # the first of max_steps, max_samples and max_epochs that is reached ends the run
     max_samples: int | None = None
-    max_epochs: float | None = None  # an epoch has as many samples as the training data
+    max_epochs: float | None = None  # one has as many samples as the training data (of clips: as sequences)
     budget: str | None = None  # 7m, 2h: lay the whole schedule into this time of training, as timed at the start
     max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
     log_every: int = 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 
+from trainer import cadence
 from trainer.cadence import NO_EPOCHS
 from trainer.config import RunConfig
 from trainer.errors import ConfigError
@@ -50,6 +51,13 @@ def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
         counted.schedule.warmup = float(round(warmup * epoch))
         counted.schedule.warmup_epochs = None
     return counted
+
+
+def in_epochs(config: RunConfig) -> bool:
+    """Whether anything of a run is counted in epochs: its length, its warm-up, a cadence."""
+    every = [cadence.parse(key, getattr(config.trainer, key)) for key in cadence.MARKS]
+    counted = any(one is not None and one.unit == "epochs" for one in every)
+    return counted or config.trainer.max_epochs is not None or config.schedule.warmup_epochs is not None
 
 
 def shown(samples: int, epoch: int | None) -> str:

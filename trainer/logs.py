@@ -23,6 +23,7 @@ from torch import Tensor
 from trainer.errors import UserError
 from trainer.lines import format_time, pace
 from trainer.media import gif_bytes, write_png, write_video
+from trainer.plots import read_record
 
 _log = logging.getLogger(__name__)
 
@@ -338,11 +339,8 @@ def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:
         return
     kept = []
     for line in path.read_bytes().split(b"\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # SIGKILL in the middle of a write
-        if step == 0 or not isinstance(record, dict):
+        record = read_record(line)
+        if step == 0 or record is None:
             continue
         last = step if "eval" not in record or evaluated is None else min(step, evaluated)
         if record.get("step", 0) <= last:

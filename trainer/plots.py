@@ -22,6 +22,7 @@ class Panel:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     dots: bool = False  # few points, each worth seeing
     logarithmic: bool = False  # where the values span decades
+    end: int | None = None  # samples seen at its right-hand side; None: as in the others
 
     def add(self, name: str, samples: int, value: Any) -> None:
         """One more point, unless it is no finite number."""
@@ -38,8 +39,8 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
 
     records = list(records)
     for record in records:
-        samples = int(record.get("samples_seen", 0))
-        for name, value in (record.get("losses") or {}).items():
+        samples = record.get("samples_seen", 0)
+        for name, value in _named(record, "losses"):
             phase, slash, rest = name.partition("/")
             if not slash:
                 add("while training", name, samples, value)
@@ -47,12 +48,17 @@ def panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
                 add("gradient norm", phase, samples, value, logarithmic=True)
             else:
                 add(f"losses: {phase}", rest, samples, value, logarithmic=True)
-        for name, value in (record.get("lr") or {}).items():
+        for name, value in _named(record, "lr"):
             add("learning rate", name, samples, value)
     for record in records:  # metrics come last, in the order in which they are reported
-        for name, value in (record.get("eval") or {}).items():
-            add(f"validation: {name}", name, int(record.get("samples_seen", 0)), value, dots=True)
+        for name, value in _named(record, "eval"):
+            add(f"validation: {name}", name, record.get("samples_seen", 0), value, dots=True)
     return [panel for panel in found.values() if panel.curves]
+
+
+def _named(record: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    values = record.get(key)
+    return values.items() if isinstance(values, Mapping) else ()
 
 
 def stage_starts(records: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
@@ -61,19 +67,29 @@ def stage_starts(records: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
     for record in records:
         stage = record.get("stage")
         if stage is not None and (not starts or starts[-1][1] != stage):
-            starts.append((int(record.get("samples_seen", 0)), str(stage)))
+            starts.append((record.get("samples_seen", 0), str(stage)))
     return starts[1:]
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``metrics.jsonl``; a line that a killed process left unfinished is passed over."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    """The records of a ``metrics.jsonl``; lines that are none are passed over (``read_record``)."""
+    found = (read_record(line) for line in path.read_bytes().split(b"\n"))
+    return [record for record in found if record is not None]
+
+
+def read_record(line: bytes) -> dict[str, Any] | None:
+    """One line of a ``metrics.jsonl``.
+
+    None: a killed process left it unfinished, a full disk filled it with zeros, or its counters count nothing.
+    """
+    try:
+        record = json.loads(line)
+    except ValueError:  # bytes that are no text too
+        return None
+    if not isinstance(record, dict):
+        return None
+    counters = [record.get(key, 0) for key in ("step", "samples_seen")]
+    return record if all(type(counter) is int for counter in counters) else None
 
 
 def write_curves(run_dir: Path, title: str = "") -> Path | None:
@@ -90,7 +106,7 @@ def write_curves(run_dir: Path, title: str = "") -> Path | None:
     drawn = panels(records)
     if not drawn:
         return None
-    end = max(int(record.get("samples_seen", 0)) for record in records)
+    end = max(record.get("samples_seen", 0) for record in records)
     return draw(run_dir / "curves.png", drawn, title, stages=stage_starts(records), end=end)
 
 
@@ -124,7 +140,7 @@ def draw(
         end = max(across for panel in drawn for points in panel.curves.values() for across, _ in points)
     columns = min(COLUMNS, len(drawn))
     rows = -(-len(drawn) // columns)
-    colours = dict(zip(curves, _colours(len(curves)), strict=True)) if curves else {}
+    looks = dict(zip(curves, _looks(len(curves)), strict=True)) if curves else {}
     lines = 0 if curves is None else min(len(curves), legend + 1)
     width, height, below = 4.6 * columns, 2.7 * rows + 0.7 + 0.17 * lines, 0.17 * lines
     figure = Figure(figsize=(width, height))
@@ -137,36 +153,39 @@ def draw(
     figure.suptitle(title + more, fontsize=11, y=1 - 0.12 / height, va="top")
     for index, panel in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw(axes, panel, stages, colours)
+        _draw(axes, panel, stages, looks)
         if index >= len(drawn) - columns:
             axes.set_xlabel("samples seen", fontsize=8)
-        axes.set_xlim(-0.02 * end, 1.02 * end)
-    if colours:
-        _name_curves(figure, colours, legend)
+        right = panel.end or end
+        axes.set_xlim(-0.02 * right, 1.02 * right)
+    if looks:
+        _name_curves(figure, looks, legend)
     temporary = path.with_name(f"{path.stem}.tmp.png")
     figure.savefig(temporary, dpi=110)
     temporary.replace(path)
     return path
 
 
-def _colours(count: int) -> list[Any]:
-    """As many colours as can be told apart; beyond ten, shades in order."""
+def _looks(count: int) -> list[dict[str, Any]]:
+    """Colours and strokes that can be told apart: ten colours with four strokes; beyond these, shades in order."""
     from matplotlib import colormaps
 
-    few = colormaps["tab10"]
-    return [few(n) if count <= few.N else colormaps["viridis"](0.95 * n / (count - 1)) for n in range(count)]
+    few, strokes = colormaps["tab10"], ("-", "--", ":", "-.")
+    if count <= few.N * len(strokes):
+        return [{"color": few(n % few.N), "linestyle": strokes[n // few.N]} for n in range(count)]
+    return [{"color": colormaps["viridis"](0.95 * n / (count - 1))} for n in range(count)]
 
 
-def _name_curves(figure: Any, colours: Mapping[str, Any], most: int) -> None:
+def _name_curves(figure: Any, looks: Mapping[str, dict[str, Any]], most: int) -> None:
     from matplotlib.lines import Line2D
 
-    named = list(colours)[:most]
-    labels = [*named, *([f"and {len(colours) - most} more"] if len(colours) > most else [])]
-    handles = [Line2D([], [], color=colours.get(label, "none"), linewidth=2) for label in labels]
-    figure.legend(handles, labels, loc="lower left", fontsize=7, frameon=False, labelspacing=0.3)
+    named = list(looks)[:most]
+    labels = [*named, *([f"and {len(looks) - most} more"] if len(looks) > most else [])]
+    handles = [Line2D([], [], linewidth=2, **looks.get(label, {"color": "none"})) for label in labels]
+    figure.legend(handles, labels, loc="lower left", fontsize=7, frameon=False, labelspacing=0.3, handlelength=4)
 
 
-def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], colours: Mapping[str, Any]) -> None:
+def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], looks: Mapping[str, dict[str, Any]]) -> None:
     from matplotlib.ticker import EngFormatter
 
     for start, name in stages:
@@ -178,14 +197,14 @@ def _draw(axes: Any, panel: Panel, stages: Sequence[tuple[int, str]], colours: M
     for name, points in panel.curves.items():
         across, up = zip(*points, strict=True)
         marker = "o" if panel.dots or len(points) < 3 else ""
-        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name, color=colours.get(name))
+        axes.plot(across, up, marker=marker, markersize=3, linewidth=1.2, label=name, **looks.get(name, {}))
     values = [value for points in panel.curves.values() for _, value in points]
     if panel.logarithmic and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
-    last = "" if colours or len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
+    last = "" if looks or len(panel.curves) > 1 else f"   ({next(iter(panel.curves.values()))[-1][1]:.4g} at the end)"
     axes.set_title(panel.title + last, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=7)
     axes.grid(True, linewidth=0.4, alpha=0.5)
-    if len(panel.curves) > 1 and not colours:
+    if len(panel.curves) > 1 and not looks:
         axes.legend(fontsize=7, framealpha=0.7)

@@ -141,7 +141,7 @@ def _cadence_lines(trainer: Runtime) -> list[str]:
         trained=trained / max(sum(parameters), 1),
         checkpoint_bytes=size,
     )
-    return ["  " + line for line in cadence.told(trainer.settings, costs, validation, size)]
+    return ["  " + line for line in cadence.told(trainer.settings, costs, validation, size, table.total_samples)]
 
 
 def _parameter_rows(networks: dict[str, nn.Module]) -> list[list[str]]:

@@ -5,7 +5,6 @@ Every run is a command in a process of its own, in a folder of its own; what is 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import EMA, WEIGHTS, Checkpoints, load_weights
+from trainer.plots import read_records
 from trainer.sections import Rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,13 +85,8 @@ class Command:
 
     def records(self) -> list[dict[str, Any]]:
         """The records of training steps in ``metrics.jsonl``, as far as they are whole."""
-        path, found = self.run_dir / "metrics.jsonl", []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            with suppress(ValueError):
-                record = json.loads(line)
-                if "losses" in record:
-                    found.append(record)
-        return found
+        path = self.run_dir / "metrics.jsonl"
+        return [record for record in read_records(path) if "losses" in record] if path.exists() else []
 
 
 # Speed

@@ -93,6 +93,9 @@ class Vid2VidTask(Task):
         frames = stage.frames + self.context if split == "train" else self.config.data.val_frames
         return self._data.build(split, stage.resolution, frames)
 
+    def epoch_samples(self) -> int | None:
+        return self._data.epoch()
+
     def segments_per_batch(self, stage: Stage) -> int:
         return -(-stage.frames // self._row(stage).segment_frames)
 

@@ -66,7 +66,8 @@ class ChannelAdapt(Enum):
 
 
 class PosInterp(Enum):
-    bicubic = "bicubic"  # timm, DeiT, MAE
+    bicubic = "bicubic"  # timm: anti-aliased, with the kernel of a = -0.5
+    bicubic_plain = "bicubic_plain"  # DeiT, MAE, older timm: not anti-aliased, a = -0.75
     bilinear_jax = "bilinear_jax"  # vision_transformer, big_vision: corners aligned
 
 

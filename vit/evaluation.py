@@ -24,7 +24,7 @@ from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.heads import match
-from vit.loaded import NO_NUMBERS, Loaded
+from vit.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
@@ -232,22 +232,9 @@ def _features(loaded: Loaded, split: str, limit: int | None, batch: int, wrap: W
 
 
 def own_batch(loaded: Loaded) -> int:
-    """Pictures at a time for an evaluation on one device, whatever the run was trained with.
-
-    A CPU gains nothing from more than a few; on a card one forward pass is tried, and halved until there is room.
-    """
+    """Pictures at a time for an evaluation on one device, whatever the run was trained with (``fitting_batch``)."""
     height, width = loaded.config.resolution
-    most = 32 if loaded.device.type == "cpu" else 512
-    batch = max(1, min(most, most * 224 * 224 // (height * width)))
-    while loaded.device.type == "cuda" and batch > 1:
-        try:
-            with torch.inference_mode(), loaded.amp():
-                loaded.model(torch.zeros(batch, len(loaded.mean), height, width, device=loaded.device))
-            break
-        except torch.cuda.OutOfMemoryError:
-            batch //= 2
-            torch.cuda.empty_cache()
-    return batch
+    return fitting_batch(loaded.model, (len(loaded.mean), height, width), loaded.device, loaded.amp)
 
 
 def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> DevicePrefetcher:

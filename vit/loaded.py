@@ -207,3 +207,29 @@ def _try(loaded: Loaded) -> None:
             f"({(str(error).splitlines() or ['?'])[0]}); it is a "
             f"{loaded.config.model.name or loaded.config.model.variant}, trained at another one"
         ) from error
+
+
+def fitting_batch(
+    model: nn.Module,
+    picture: tuple[int, int, int],
+    device: torch.device,
+    amp: Callable[[], AbstractContextManager[Any]],
+) -> int:
+    """Pictures at a time for forward passes on one device.
+
+    A CPU gains nothing from more than a few; on a card one forward pass is tried, and halved until there is room.
+
+    Args:
+        picture: (C, H, W).
+    """
+    most = 32 if device.type == "cpu" else 512
+    batch = max(1, min(most, most * 224 * 224 // (picture[1] * picture[2])))
+    while device.type == "cuda" and batch > 1:
+        try:
+            with torch.inference_mode(), amp():
+                model(torch.zeros(batch, *picture, device=device))
+            break
+        except torch.cuda.OutOfMemoryError:
+            batch //= 2
+            torch.cuda.empty_cache()
+    return batch

@@ -40,8 +40,9 @@ def sincos2d(grid: tuple[int, int], dim: int, kind: PosEmbed) -> Tensor:
 def _line(old: int, new: int, method: PosInterp, device: torch.device) -> Tensor:
     """(new, old): the matrix that resamples a line of ``old`` values to ``new``."""
     eye = torch.eye(old, device=device)[None, None]
-    if method is PosInterp.bicubic:
-        return F.interpolate(eye, (new, old), mode="bicubic", align_corners=False, antialias=True)[0, 0]
+    if method is not PosInterp.bilinear_jax:
+        smooth = method is PosInterp.bicubic
+        return F.interpolate(eye, (new, old), mode="bicubic", align_corners=False, antialias=smooth)[0, 0]
     return F.interpolate(eye, (new, old), mode="bilinear", align_corners=True)[0, 0]
 
 
@@ -55,7 +56,8 @@ def resample(table: Tensor, old: tuple[int, int], new: tuple[int, int], prefix: 
         table: positions; the first ``prefix`` rows belong to class and distillation tokens and stay.
         old, new: (rows, columns) of patches before and after. Equal: ``table`` itself is returned.
         prefix: rows before the patches.
-        method: ``bicubic`` with anti-aliasing (timm), or ``bilinear_jax``: bilinear with corners aligned
+        method: ``bicubic`` with anti-aliasing (timm), ``bicubic_plain`` without (DeiT, MAE; torch's kernel is another
+            one then, so that it differs where a grid grows too), or ``bilinear_jax``: bilinear with corners aligned
             (scipy.ndimage.zoom of order 1, which vision_transformer and big_vision use).
 
     Raises:

@@ -28,12 +28,11 @@ from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import NO_NUMBERS, compute
+from vit.loaded import NO_NUMBERS, compute, fitting_batch
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain
 
-BATCH = 64
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -223,15 +222,17 @@ def predict(
     listed: Listed,
     *,
     features: bool = False,
-    batch: int = BATCH,
+    batch: int | None = None,
     workers: int | None = None,
     wrap: Wrap = lambda batches: batches,
+    start: int = 0,
 ) -> Iterator[Answers]:
     """Looks at all pictures, in order, batch by batch.
 
     Args:
+        start: pictures that are passed over at the beginning: an earlier call has looked at them.
         features: give what the head reads instead of probabilities.
-        batch: pictures at a time.
+        batch: pictures at a time; None: as many as the device takes.
         workers: processes that decode; None: a core each on a GPU, half of them where the network needs them too.
         wrap: around the batches, to show progress.
 
@@ -239,17 +240,23 @@ def predict(
         ConfigError: ``batch`` below 1. UserError: memory does not suffice, or the network's answers are no numbers.
         DataError: no picture could be used.
     """
+    if batch is None:
+        batch = fitting_batch(
+            predictor.model, (len(predictor.mean), *predictor.transform.resolution), predictor.device, predictor.amp
+        )
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
-    pictures = UnlabelledPictures(listed.files, predictor.transform, len(predictor.mean), predictor.span)
+    pictures = UnlabelledPictures(listed.files[start:], predictor.transform, len(predictor.mean), predictor.span)
     workers = reading_processes(predictor.device, len(pictures), batch) if workers is None else workers
     loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.device)
     answer = predictor.features if features else predictor.probabilities
+    if not len(pictures):
+        return
     used, first = 0, None
     for samples in wrap(DevicePrefetcher(loader, predictor.device)):
         real = (samples["weight"] > 0).tolist()
         why = [text for text, own in zip(samples["bad"], real, strict=True) if own]
-        indices = [index for index, own in zip(samples["index"].tolist(), real, strict=True) if own]
+        indices = [start + index for index, own in zip(samples["index"].tolist(), real, strict=True) if own]
         good = [place for place, text in enumerate(why) if not text]
         try:
             values = answer(samples["image"][: len(why)]).cpu().numpy()[good]
@@ -264,7 +271,7 @@ def predict(
         first = first or next(((listed.names[index], text) for index, text in bad.items()), None)
         used += len(good)
         yield Answers([indices[place] for place in good], values, bad)
-    if not used and first is not None:
+    if not used and first is not None and not start:
         raise DataError(f"none of {len(pictures)} pictures can be used; first {first[0]}: {first[1]}")
 
 

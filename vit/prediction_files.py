@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from trainer.errors import ConfigError, DataError, UserError
+from vit.data.naming import some
+from vit.data.unlabelled import COLUMNS, Listed, Sheet
+from vit.prediction_progress import Progress
 
 if TYPE_CHECKING:
     from vit.predict import Answers, Predictor
@@ -28,7 +31,7 @@ class Format(Enum):
     auto = "auto"  # by the suffix of out
     csv = "csv"  # file, then label_1, probability_1, label_2, ...
     jsonl = "jsonl"  # one JSON object a line
-    kaggle = "kaggle"  # id,label; an id is a file's name without suffix
+    kaggle = "kaggle"  # as the source, a competition's sample table; else id,label, an id a file's name without suffix
     npz = "npz"  # features: arrays names and features
     parquet = "parquet"  # features: columns names and features
 
@@ -58,33 +61,54 @@ def pick_format(out: Path, asked: Format, features: bool) -> Format:
 
 
 class Rows:
-    """Predictions on their way into a text file: ``rows.add(answers)``.
+    """Predictions on their way into a text file: ``rows.add(answers)`` for batches, ``rows.finish(bad)`` at the end.
+
+    In format kaggle the table that named the pictures (``listed.sheet``) says what the file looks like: its heading,
+    its ids as they stand, one column for the label, or one for the probability of each class. Without one it is
+    ``id,label``.
 
     Args:
         file: to write to.
         form: csv, jsonl or kaggle.
         predictor: that makes the predictions.
-        names: of all pictures.
+        listed: all pictures.
         top: how many classes a picture, at most K.
+        heading: write it; not where the file goes on.
 
     Raises:
-        ConfigError: ``top`` is below 1. DataError: two pictures have one id.
+        ConfigError: ``top`` is below 1. DataError: two pictures have one id, or the table's columns fit nothing.
     """
 
-    def __init__(self, file: TextIO, form: Format, predictor: Predictor, names: Sequence[str], top: int) -> None:
+    def __init__(
+        self, file: TextIO, form: Format, predictor: Predictor, listed: Listed, top: int, heading: bool = True
+    ) -> None:
         if top < 1:
             raise ConfigError(f"top={top}: at least 1 class a picture")
-        if form is Format.kaggle:
-            _check_ids(names)
-        self.file, self.form, self.predictor, self.names = file, form, predictor, names
+        self.sheet = listed.sheet if form is Format.kaggle else None
+        if self.sheet is not None and not _is_sample(self.sheet):
+            self.sheet = None
+        self.ids = listed.names if self.sheet is not None else [identity(name) for name in listed.names]
+        self.file, self.form, self.predictor, self.names = file, form, predictor, listed.names
         self.top = min(top, len(predictor.classes))
         self.table = csv.writer(file, lineterminator="\n")
-        heading = {
-            Format.csv: ["file", *(f"{what}_{n + 1}" for n in range(self.top) for what in ("label", "probability"))],
-            Format.kaggle: ["id", "label"],
-        }.get(form)
-        if heading is not None:
-            self.table.writerow(heading)
+        if form is Format.kaggle:
+            _check_ids(self.ids, self.names)
+            self.columns = ["id", "label"] if self.sheet is None else self._filled(self.sheet)
+            if heading:
+                self.table.writerow(self.columns)
+        elif form is Format.csv and heading:
+            pairs = (f"{what}_{n + 1}" for n in range(self.top) for what in ("label", "probability"))
+            self.table.writerow(["file", *pairs])
+
+    def _filled(self, sheet: Sheet) -> list[str]:
+        """The heading, after a look at what is to be filled in below it."""
+        others = [name for place, name in enumerate(sheet.heading) if place != sheet.place]
+        if len(others) > 1 and set(others) != set(self.predictor.classes):
+            raise DataError(
+                f"format=kaggle: which columns are to be filled ({some(others, 8)})? One stands for the label, or one "
+                f"for each class of the network ({some(self.predictor.classes, 8)}); leave others out of the table"
+            )
+        return sheet.heading
 
     def add(self, answers: Answers) -> None:
         """The pictures of a batch, the likeliest classes first."""
@@ -93,7 +117,7 @@ class Rows:
         for index, values, best in zip(answers.indices, answers.values, order, strict=True):
             name, found = self.names[index], [(classes[k], _rounded(values[k])) for k in best]
             if self.form is Format.kaggle:
-                self.table.writerow([identity(name), self._label(values)])
+                self.table.writerow(self._row(index, values))
             elif self.form is Format.csv:
                 self.table.writerow([name, *(cell for pair in found for cell in pair)])
             else:
@@ -101,11 +125,38 @@ class Rows:
                 odd = any("\ud800" <= sign <= "\udfff" for sign in name)  # bytes that are no text; JSON is UTF-8
                 self.file.write(json.dumps({"file": name, "predictions": answer}, ensure_ascii=odd) + "\n")
 
+    def finish(self, bad: Iterable[int]) -> int:
+        """Pictures that could not be used keep the rows of their table: one that lacks any is not accepted.
+
+        Returns:
+            How many rows.
+        """
+        kept = [] if self.sheet is None else [self.sheet.rows[index] for index in sorted(bad)]
+        self.table.writerows(kept)
+        return len(kept)
+
+    def _row(self, index: int, values: np.ndarray) -> list[Any]:
+        if self.sheet is None:
+            return [self.ids[index], self._label(values)]
+        if len(self.columns) == 2:
+            filled: dict[str, Any] = dict.fromkeys(self.columns, self._label(values))
+        else:
+            shares = (_rounded(value) for value in values)
+            filled = dict(zip(self.predictor.classes, shares, strict=True))
+        filled[self.columns[self.sheet.place]] = self.ids[index]
+        return [filled[name] for name in self.columns]
+
     def _label(self, values: np.ndarray) -> str:
         classes = self.predictor.classes
         if not self.predictor.multilabel:
             return classes[int(values.argmax())]
         return self.predictor.separator.join(classes[k] for k in np.flatnonzero(values >= YES))
+
+
+def _is_sample(sheet: Sheet) -> bool:
+    """Whether a table is to be filled; not one with paths, or with ids beside files, which lists pictures."""
+    names = [name for name in sheet.heading if name.lower() in COLUMNS]
+    return len(names) <= 1 and "path" not in sheet.heading[sheet.place].lower()
 
 
 def identity(name: str) -> str:
@@ -116,13 +167,13 @@ def identity(name: str) -> str:
     return path.stem if path.suffix.lower() in picture_extensions() else path.name
 
 
-def _check_ids(names: Sequence[str]) -> None:
-    first: dict[str, str] = {}
-    for name in names:
-        other = first.setdefault(identity(name), name)
-        if other != name:
+def _check_ids(ids: Sequence[str], names: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for index, own in enumerate(ids):
+        other = first.setdefault(own, index)
+        if other != index:
             raise DataError(
-                f"format=kaggle: {other} and {name} have one id, {identity(name)}; format=csv tells them apart"
+                f"format=kaggle: {names[other]} and {names[index]} have one id, {own}; format=csv tells them apart"
             )
 
 
@@ -157,30 +208,48 @@ def write_features(file: Path, form: Format, names: Sequence[str], answers: Iter
 
 
 def write_predictions(
-    file: Path, form: Format, predictor: Predictor, names: Sequence[str], answers: Iterable[Answers], top: int
-) -> dict[int, str]:
+    file: Path,
+    form: Format,
+    predictor: Predictor,
+    listed: Listed,
+    answers: Callable[[int], Iterable[Answers]],
+    top: int,
+    progress: Progress,
+) -> tuple[dict[int, str], int]:
     """Writes the likeliest classes of every picture as they come.
+
+    What an interrupted call has written stays beside the file, and the next one with the same mark goes on from there.
 
     Args:
         file: to write.
         form: csv, jsonl or kaggle.
-        names: of all pictures, by index.
-        answers: of ``vit.predict.predict``.
+        listed: all pictures.
+        answers: ``vit.predict.predict`` from a picture on.
         top: how many classes a picture.
+        progress: of ``file``; where it goes on from, if ``Progress.find`` has found that.
 
     Returns:
-        Why pictures could not be used, by index.
+        Why pictures could not be used, by index; and how many of these have kept their rows (``Rows.finish``).
     """
-    bad: dict[int, str] = {}
-    with (
-        _beside(file) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-    ):
-        rows = Rows(stream, form, predictor, names, top)
-        for answer in answers:
-            rows.add(answer)
-            bad |= answer.bad
-    return bad
+    file.parent.mkdir(parents=True, exist_ok=True)
+    bad, begun = dict(progress.bad), progress.pictures
+    try:
+        mode = "a" if begun else "w"
+        with progress.partial.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            rows = Rows(stream, form, predictor, listed, top, heading=not begun)
+            for answer in answers(begun):
+                rows.add(answer)
+                bad |= answer.bad
+                begun += len(answer.indices) + len(answer.bad)
+                stream.flush()
+                progress.note(begun, bad)
+            kept = rows.finish(bad)
+        progress.partial.replace(file)
+    except Exception:
+        progress.clear()
+        raise
+    progress.clear()
+    return bad, kept
 
 
 def write_unreadable(file: Path, names: Sequence[str], bad: dict[int, str]) -> Path | None:

@@ -183,6 +183,46 @@ def evaluated_buffers(folder: Path, results: dict[str, Any]) -> None:
         everywhere.close()
 
 
+SCORES = {2: (0.9, 0.1), 4: (0.2, 0.9), 6: (0.0, 0.95), 8: (0.6, 0.3), 10: (0.8, 0.2), 12: (0.3, 0.3)}  # by rank
+
+
+def best_kept(folder: Path, results: dict[str, Any]) -> None:
+    """Evaluations whose best is step 2 to rank 0, step 6 to rank 1 and step 4 to both; stopped at 7, and resumed."""
+
+    class Scored(LinearTask):
+        def judged_by(self) -> dict[str, bool]:
+            return {"score": True}
+
+        def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+            return {"score": (SCORES[ctx.step][RANK], 1.0)}
+
+    settings: dict[str, Any] = {"max_samples": None, "max_steps": 12, "eval_every": 2, "checkpoint_every": 5, "keep": 1}
+    config = toy_config("linear", stages={"s": StageConfig(batch_size=2, frames=2)}, keep_best="score", **settings)
+    everywhere = Parallel(Strategy.auto, torch.device("cpu"))
+    everywhere.start()
+    found: list[Any] = []
+    for stop_at in (7, None):
+        trainer = Trainer(config, Scored, folder / "best")
+        pointers: list[str] = []
+        step, point = trainer.train_step, trainer.checkpoints._point
+
+        def stopping(*arguments: Any, run: Trainer = trainer, at: int | None = stop_at, step: Any = step) -> None:
+            step(*arguments)
+            run.stop.requested = run.stop.requested or (RANK == 1 and run.step == at)
+
+        def noted(path: Path, name: str = "latest", seen: Any = pointers, point: Any = point) -> None:
+            seen.append(f"{name} {path.name}")
+            point(path, name)
+
+        trainer.train_step = stopping  # type: ignore[method-assign]
+        trainer.checkpoints._point = noted  # type: ignore[method-assign]
+        trainer.fit()
+        beside = sorted(path.name for path in (folder / "best" / "checkpoints").iterdir())
+        found.append(everywhere.gather([trainer.best.step, trainer.best.value, pointers, beside, trainer.step]))
+    results["best"] = found
+    everywhere.close()
+
+
 def unshared(folder: Path) -> str:
     """Every process with a run directory of its own, as without a common file system. The error that ends it."""
     parallel.SEEN_WITHIN_S = 1.0
@@ -252,6 +292,7 @@ def main(case: str, folder: Path) -> None:
             agreed(folder, results)
             evaluated_buffers(folder, results)
             budgeted(folder, results)
+            best_kept(folder, results)
             nothing_to_learn(folder, results)
             dist.destroy_process_group()
         if RANK == 0:

@@ -17,6 +17,7 @@ from trainer.checkpoint import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
 from trainer.errors import CheckpointError, UserError
+from trainer.plots import _looks, write_curves
 from trainer.sweeps import runs_below, several_runs
 from vit.config import VitConfig
 from vit.interchange import read
@@ -73,6 +74,28 @@ def test_a_run_of_two_names_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         find_runs(["other", tmp_path / "other"])
 
 
+DAMAGE = {
+    "bytes that are no text": b"\xff\xfe\x00 garbage\n",
+    "what a full disk leaves": b"\0" * 100 + b"\n",
+    "no objects": b'[1, 2]\n5\nnull\n"text"\n',
+    "no numbers": b'{"step": "x", "samples_seen": null, "losses": 3, "lr": [1], "eval": {"top1": "high"}}\n',
+    "other types": b'{"step": 4.5, "samples_seen": "many", "eval": [], "samples_per_s": "fast", "stage": 3}\n',
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGE))
+def test_what_is_damaged_in_a_record_is_passed_over(tmp_path: Path, damage: str) -> None:
+    whole, hurt = make(tmp_path / "a", 0.1, 0), make(tmp_path / "b", 0.1, 1)
+    lines = (hurt / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (hurt / "metrics.jsonl").write_bytes(lines[0] + DAMAGE[damage] + b"".join(lines[1:]))
+    runs = find_runs([whole, hurt])
+    assert [row[2:] for row in table(runs)[1:]] == [["done", "0.5", "35"]] * 2
+    for panel in panels(runs):
+        assert panel.curves["a"] == panel.curves["b"]
+    assert [path.name for path in write(runs, tmp_path)] == ["compare.csv", "compare.png"]
+    assert write_curves(hurt) == hurt / "curves.png"
+
+
 def test_runs_of_other_tasks_share_what_they_share(tmp_path: Path) -> None:
     one = make(tmp_path / "a" / "run", 0.1, 0, only_here=1)
     other = make(tmp_path / "b" / "run", 0.1, 1, other=[1, 2])
@@ -107,6 +130,38 @@ def test_every_measure_has_a_diagram_and_every_run_a_curve(tmp_path: Path) -> No
     assert {(31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40)} <= colours
     assert list(csv.reader(paths[0].read_text().splitlines())) == table(runs)
     assert [path.name for path in write(runs, tmp_path / "none", picture=False)] == ["compare.csv"]
+
+
+def test_cells_that_differ_look_different() -> None:
+    long = "/data/runs/" + "x" * 60
+    rows = [
+        ["run", "weights", "note"],
+        ["a" * 80 + "1", f"{long}/one", "n" * 80],
+        ["a" * 80 + "2", f"{long}/two", "m" * 80],
+    ]
+    text = as_text(rows, 400).splitlines()
+    assert text[1].split()[0] != text[2].split()[0] and "/one" in text[1] and "/two" in text[2]
+    near = [["run", "x"], ["a", "p" * 40 + "1" + "q" * 40], ["b", "p" * 40 + "2" + "q" * 40]]
+    assert "p1q" in as_text(near, 400) and "p2q" in as_text(near, 400)  # the difference lies in the middle
+
+
+def test_runs_of_other_lengths_end_in_diagrams_of_their_own(tmp_path: Path) -> None:
+    runs = [make(tmp_path / name, 0.1, seed) for seed, name in enumerate("abc")]
+    other = (runs[2] / "metrics.jsonl").read_text().replace("main/class", "g/gan").replace("top1", "psnr")
+    (runs[2] / "metrics.jsonl").write_text(other.replace('"samples_seen": ', '"samples_seen": 1000'))
+    found = panels(find_runs(runs))
+    alone = ["validation: psnr", "losses: g: gan", "while training: psnr"]
+    assert [panel.title for panel in found][-3:] == alone  # nothing is compared there
+    ends = {panel.title: panel.end for panel in found}
+    assert ends["validation: top1"] == ends["losses: main: class"] == 80
+    assert ends["validation: psnr"] == ends["learning rate: main"] == 100080
+
+
+def test_a_dozen_runs_can_be_told_apart() -> None:
+    looks = _looks(24)
+    assert len({(look["color"], look["linestyle"]) for look in looks}) == 24
+    assert len({look["color"] for look in looks}) == 10 and {look["linestyle"] for look in looks[:10]} == {"-"}
+    assert len({look["color"] for look in _looks(60)}) == 60
 
 
 def test_many_runs_have_shades(tmp_path: Path) -> None:

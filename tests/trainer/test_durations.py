@@ -232,6 +232,7 @@ def test_costs_by_hand() -> None:
     assert found.evaluations == 300
     assert found.evaluating == pytest.approx(50_000 / 3 / 1_281_167)
     assert found.saving == pytest.approx(1.4e9 / 0.5e9 / 600)
+    assert found.total == pytest.approx(0.01301 + 0.00467, abs=1e-5) and found.paces() == (0.0, float("inf"))
     assert cadence.forward_share(0.0) == 1.0  # a frozen backbone has no backward pass
 
 
@@ -239,8 +240,67 @@ def test_the_dry_run_shows_the_arithmetic(tmp_path: Path, capsys: pytest.Capture
     text = trainer(tmp_path, max_samples=1000, eval_every="10%", checkpoint_every="10min").dry_run()
     assert "evaluation: every 10%, 10 times 5 samples: 1.7 % of the time of training" in text
     assert "checkpoints: every 10min" in text and "at 0.5 GB/s" in text and "warning" not in text
+    assert "together: 1.7 % of the time of training" in text
     text = trainer(tmp_path, max_samples=100, eval_every="2").dry_run()
     assert "warning: " in text and "trainer.eval_every" in text
+
+
+KINDS = ["250", "2%", "0.5epoch", "10min"]
+
+
+@pytest.mark.parametrize("evaluate", [*KINDS, None, 0])
+@pytest.mark.parametrize("save", KINDS)
+@pytest.mark.parametrize("more", [{}, {"keep_best": "top1"}, {"eval_raw": True, "ema": 0.9}])
+def test_the_whole_cost_is_what_a_run_spends(evaluate: Any, save: str, more: dict[str, Any]) -> None:
+    """Counted out at two paces, for every pair of cadences: 40 epochs of 100,000 samples, batches of 100."""
+    total, steps, epoch, evaluated, size = 4_000_000, 40_000, 100_000, 5_000, 1e9
+    settings = TrainerConfig(eval_every=evaluate, checkpoint_every=save, **more)
+    found = cadence.costs(
+        settings,
+        total_samples=total,
+        total_steps=steps,
+        epoch=epoch,
+        evaluated_samples=evaluated,
+        trained=1.0,
+        checkpoint_bytes=size,
+    )
+    for pace in (50.0, 4000.0):
+        training = total / pace
+        counts = {"250": 160, "2%": 50, "0.5epoch": 80, "10min": training / 600, None: 1, 0: 0}
+        spent = counts[evaluate] * evaluated / (3 * pace) * (2 if "eval_raw" in more else 1)
+        spent += counts[save] * size / cadence.WRITES
+        if more.get("keep_best") and evaluate != "10min":
+            spent += counts[evaluate] * size / cadence.WRITES  # at most: every evaluation may be the best so far
+        assert found.at(pace) == pytest.approx(spent / training, rel=1e-9)
+    paces = found.paces()
+    known = evaluate != "10min" and save == "10min" and ("keep_best" not in more or evaluate == 0)
+    assert (found.total is not None) == known
+    (line,) = [x for x in cadence.told(settings, found, evaluated, size, total) if x.startswith("together: ")]
+    if found.total is not None:
+        assert line == f"together: {100 * found.total:.2g} % of the time of training"
+    elif paces is None:
+        assert line.endswith(" % of the time of training, whatever its pace") and found.at(1e3) > cadence.LIMIT
+    else:
+        for edge, outside in zip(paces, (0.9, 1.1), strict=True):
+            if 0 < edge < float("inf"):
+                assert found.at(edge) == pytest.approx(cadence.LIMIT) and found.at(outside * edge) > cadence.LIMIT
+                assert f"{edge:.3g} samples/s" in line
+
+
+def test_a_cost_beyond_all_paces_is_told() -> None:
+    wild = cadence.Costs(1000, 0.2, 10, None, by_position=1e-4)
+    assert wild.paces() is None
+    lines = cadence.told(TrainerConfig(), wild, 10, 1e9, 1000)
+    assert "together: over 20 % of the time of training, whatever its pace" in lines
+    assert any(line.startswith("warning: 20 % of the time and more goes into these") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.213, "0.21 s"), (34, "34 s"), (119, "119 s"), (720, "12 min"), (12600, "3.5 h"), (9e5, "10 d")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert cadence.span(seconds) == text
 
 
 def test_in_samples_leaves_the_configuration_alone() -> None:

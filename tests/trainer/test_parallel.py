@@ -136,6 +136,18 @@ def test_all_evaluate_with_the_same_buffers(results: dict[int, dict[str, Any]], 
     assert first == second and any(first)
 
 
+def test_all_agree_on_the_best_and_one_writes_it(results: dict[int, dict[str, Any]]) -> None:
+    """The mean of all processes decides; rank 0 alone names it; a resumed run keeps it."""
+    (first, second), (resumed, resumed_too) = results[2]["best"]
+    steps = [f"step-{step:08d}" for step in range(13)]
+    assert first[:2] == second[:2] == resumed[:2] == resumed_too[:2] == [4, pytest.approx(0.55)]
+    assert first[4] == second[4] == 7 and resumed[4] == resumed_too[4] == 12
+    assert [name for name in first[2] if name.startswith("best")] == [f"best {steps[2]}", f"best {steps[4]}"]
+    assert [name for name in resumed[2] if name.startswith("best")] == []
+    assert second[2] == resumed_too[2] == []
+    assert first[3] == ["best", "latest", steps[4], steps[7]] and resumed[3] == ["best", "latest", steps[4], steps[12]]
+
+
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
     """Several jobs in the same two processes: what they wrote, and what each process said of the last ones."""

@@ -83,6 +83,21 @@ def test_bicubic_is_timms(old, new, prefix):
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("prefix", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("old", "new"), [((14, 14), (24, 24)), ((12, 12), (14, 14)), ((14, 14), (7, 7)), ((6, 4), (3, 9))]
+)
+def test_plain_bicubic_is_that_of_deit_and_mae(old, new, prefix):
+    """main.py of DeiT and util/pos_embed.py of MAE: ``interpolate`` of the patches' grid, nothing anti-aliased."""
+    t = table(old, prefix)
+    grid = t[:, prefix:].unflatten(1, old).permute(0, 3, 1, 2)
+    expected = F.interpolate(grid, new, mode="bicubic", align_corners=False).permute(0, 2, 3, 1).flatten(1, 2)
+    found = resample(t, old, new, prefix, PosInterp.bicubic_plain)
+    assert torch.equal(found[:, :prefix], t[:, :prefix])
+    torch.testing.assert_close(found[:, prefix:], expected, atol=2e-6, rtol=0)
+    assert (resample(t, old, new, prefix, BICUBIC) - found).abs().max() > 0.1 * t.std()
+
+
 @pytest.mark.parametrize("prefix", [0, 1, 2, 5])
 @pytest.mark.parametrize(
     ("old", "new"), [((14, 14), (24, 24)), ((14, 14), (7, 7)), ((14, 14), (16, 12)), ((6, 4), (3, 9))]

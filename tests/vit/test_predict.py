@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import runpy
@@ -278,6 +279,17 @@ def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeyp
             evaluate(load_file(str(tmp_path / "w.pth"), config, ["resolution"]))
 
 
+@pytest.mark.parametrize("batch", ["auto", "1", "4"])
+def test_the_batch_changes_no_prediction(batch: str, tmp_path, monkeypatch) -> None:
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics")
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", *CPU)
+    assert script(monkeypatch, *words, f"batch={batch}", f"out={tmp_path / 'a.csv'}") == 0
+    predictor = load_predictor(str(tmp_path / "run"), overrides=CPU)
+    order = values(predictor, tmp_path / "pics", batch=3).argmax(1)
+    assert [row["label_1"] for row in read(tmp_path / "a.csv")] == [predictor.classes[k] for k in order]
+
+
 # Sources
 
 
@@ -357,6 +369,82 @@ def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> N
     assert read(tmp_path / "p-unreadable.csv")[0]["file"] == "gone.png"
 
 
+def test_patterns_and_streams(tmp_path, monkeypatch, capsys) -> None:
+    made = pictures(tmp_path / "a" / "b", count=3) + pictures(tmp_path / "a" / "c d", count=1)
+    (tmp_path / "a" / "b" / "notes.md").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    listed = list_pictures("a/**/*")
+    assert listed.names == ["b/0.png", "b/1.png", "b/2.png", "c d/0.png"]
+    assert [file.resolve() for file in listed.files] == made and "1 other files (1 .md)" in listed.notes[0]
+    assert list_pictures(str(tmp_path / "a" / "b" / "[12].png")).names == ["1.png", "2.png"]
+    pictures(tmp_path / "odd[1]", count=1)
+    assert list_pictures("odd[1]").names == ["0.png"] == list_pictures("odd[1]/0.png").names  # what is there is meant
+    with pytest.raises(UserError, match=r"a/\*.jpg: no picture in it, nothing is like that; seen from"):
+        list_pictures("a/*.jpg")
+    make_run(tmp_path / "run", mu_config())
+    for text, names in [
+        (b"a/b/2.png\r\n\na/c d/0.png\n", ["a/b/2.png", "a/c d/0.png"]),
+        (b"a/c d/0.png\0a/b/1.png\0", ["a/c d/0.png", "a/b/1.png"]),
+    ]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert script(monkeypatch, "run=run", "source=-", "out=p.csv", *CPU) == 0
+        assert [row["file"] for row in read(tmp_path / "p.csv")] == names
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"2\n")))
+    assert list_pictures("-", folder="a/b", suffix=".png").files == [Path("a/b/2.png")]
+    for text, message in [(b"\n", "names no pictures"), (b"gone.png", "none of the 1 files exists, first gone.png")]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert script(monkeypatch, "run=run", "source=-", *CPU) == 2
+        assert message in capsys.readouterr().err
+
+
+SAMPLES = {  # a competition's table, and what comes of it: 1.png is a circle, 0.png a square, bad.png cannot be read
+    "ids with suffixes": (
+        "image_id,label\n1.png,0\nbad.png,7\n0.png,0\n",
+        ["image_id,label", "1.png,?", "0.png,?", "bad.png,7"],
+    ),
+    "ids without": ("label;Id\n0;1\n0;0\n", ["label,Id", "?,1", "?,0"]),
+    "ids and files": ("id,path\na,1.png\nb,0.png\n", ["id,label", "1,?", "0,?"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sample", list(SAMPLES))
+def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, monkeypatch, capsys) -> None:
+    """Its heading, its ids letter for letter, all of its rows: else it is not accepted."""
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics", count=2)
+    (tmp_path / "pics" / "bad.png").write_bytes(b"x")
+    table, expected = SAMPLES[sample]
+    (tmp_path / "sample.csv").write_text(table)
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
+    suffix = ["suffix=.png"] if sample == "ids without" else []
+    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'k.csv'}", "format=kaggle") == 0
+    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'p.csv'}") == 0
+    labels = {Path(row["file"]).stem: row["label_1"] for row in read(tmp_path / "p.csv")}
+    found = (tmp_path / "k.csv").read_text().splitlines()
+    assert found == [line.replace("?", labels["1" if "1" in line else "0"]) for line in expected]
+    if "bad" in table:
+        assert "1 pictures cannot be used and keep their rows of the table" in capsys.readouterr().out
+
+
+def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, capsys) -> None:
+    make_run(tmp_path / "run", mu_config())
+    pictures(tmp_path / "pics", count=2)
+    predictor = load_predictor(str(tmp_path / "run"))
+    columns = list(reversed(predictor.classes))
+    (tmp_path / "sample.csv").write_text("\n".join([",".join(["id", *columns]), "1" + ",0.1" * len(columns)]))
+    out = tmp_path / "k.csv"
+    words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
+    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 0
+    heading, (name, *shares) = (line.split(",") for line in out.read_text().splitlines())
+    assert heading == ["id", *columns] and name == "1"
+    image = predictor.transform(torch.from_numpy(np.array(Image.open(tmp_path / "pics" / "1.png"))).permute(2, 0, 1))
+    wanted = predictor.probabilities(image[None])[0].flip(0)
+    np.testing.assert_allclose([float(share) for share in shares], wanted.numpy(), rtol=1e-4)
+    (tmp_path / "sample.csv").write_text("id,label,width\n1,0,5\n")
+    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 2
+    assert "which columns are to be filled (label, width)?" in capsys.readouterr().err
+
+
 # Mistakes
 
 
@@ -372,7 +460,8 @@ def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> N
         (["run=RUN", "source=SRC", "out=OUT/p.npz"], "add features=true, or use out=p.csv"),
         (["run=RUN", "source=SRC", "out=OUT/p.csv", "features=true"], "out=p.npz does"),
         (["run=RUN", "source=SRC", "top=0"], "at least 1 class"),
-        (["run=RUN", "source=SRC", "batch=0"], "batch=0"),
+        (["run=RUN", "source=SRC", "batch=0"], "batch=0: must be a number of pictures of at least 1, or auto"),
+        (["run=RUN", "source=SRC", "batch=many"], "batch=many: must be a number"),
         (["run=RUN", "source=SRC", "data.root=x"], "data.root: has no part in predictions"),
         (["run=RUN", "source=SRC", "resolution=[5,5]"], "does not divide into patches"),
         (["run=RUN", "source=BAD"], "none of 1 pictures can be used; first x.png: cannot be decoded"),

@@ -127,6 +127,8 @@ def test_evaluating_and_saving_cost_less_than_three_percent(name: str) -> None:
         checkpoint_bytes=4 * count * ((1 if config.trainer.ema is None else 2) + 2 * trained),
     )
     assert costs.total is not None and costs.total < cadence.LIMIT, costs
+    told = cadence.told(config.trainer, costs, validation, 1e9, total)  # what the dry run shows
+    assert told[2] == f"together: {100 * costs.total:.2g} % of the time of training" and len(told) == 3
 
 
 # What fine-tuning recipes make of a file
@@ -190,6 +192,33 @@ def test_deit_keeps_all_of_the_network(name: str, tmp_path: Path) -> None:
     after = VitTask(config).model.state_dict()
     for key, tensor in before.state_dict().items():
         assert key == "pos_embed" or torch.equal(after[key], tensor), key
+    torch.testing.assert_close(after["pos_embed"], plain_bicubic(before.state_dict()["pos_embed"], 2, 4))
+
+
+def plain_bicubic(table: torch.Tensor, old: int, new: int) -> torch.Tensor:
+    """A square table of positions as DeiT's ``main.py`` resamples it; what is more than the patches' stays."""
+    prefix = table.shape[1] - old * old
+    grid = table[:, prefix:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :prefix], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+@pytest.mark.parametrize("name", ["deit3_i21k_finetune_b", "deit3_i21k_finetune_h"])
+def test_deit3_of_imagenet21k_gets_a_new_head_alone(name: str, tmp_path: Path) -> None:
+    """The source drops a head of another size and draws its own with 0.02; H's positions grow, as 9 to 16 a side."""
+    patch = composed(name).model.patch
+    words = ["data=shapes", "model.variant=mu", "model.depth=2", "trainer.max_samples=64"]
+    torch.manual_seed(1)
+    before = VitTask(compose([f"experiment=vit/{name}", *words, f"resolution={3 * patch}"], SCHEMAS)).model.state_dict()
+    before |= {"head.weight": torch.randn(40, before["head.weight"].shape[1]), "head.bias": torch.randn(40)}
+    torch.save({"model": before}, tmp_path / "deit3.pth")
+    file, size = f"model.weights={tmp_path / 'deit3.pth'}", f"resolution={5 * patch}"
+    after = VitTask(compose([f"experiment=vit/{name}", *words, size, file], SCHEMAS)).model.state_dict()
+    same = {key for key, tensor in after.items() if tensor.shape == before[key].shape and tensor.equal(before[key])}
+    assert set(after) - same == {"head.weight", "head.bias", "pos_embed"}
+    assert after["head.weight"].shape[0] == 10 and not after["head.bias"].any()
+    assert after["head.weight"].std().item() == pytest.approx(0.02, rel=0.2)
+    torch.testing.assert_close(after["pos_embed"], plain_bicubic(before["pos_embed"], 3, 5))
 
 
 @pytest.mark.parametrize("name", ["finetune_imagenet", "finetune_pets", "augreg_finetune"])

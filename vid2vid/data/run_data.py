@@ -7,17 +7,21 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from trainer.durations import in_epochs
 from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import build_dataset, settled
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import tell
 from vid2vid.data.label_colours import check_colours, classes_of, used_colours
 from vid2vid.data.ranges import ranges_of, with_ranges
+from vid2vid.data.split import shortest_clip
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
 
 logger = logging.getLogger(__name__)
+
+FEW = 8  # training sequences, from which on an epoch is worth the name
 
 
 class RunData:
@@ -49,6 +53,32 @@ class RunData:
         elif sequences:
             check_colours(self._colours, sequences)
         return dataset
+
+    def epoch(self) -> int | None:
+        """Clips of an epoch: one of every training sequence, as the originals count. (A clip begins anywhere in it.)
+
+        None where nothing of the run is counted in epochs: the data are not read for it.
+
+        Raises:
+            ConfigError, DataError: as `build_dataset`.
+        """
+        config = self._config
+        if not in_epochs(config):
+            return None
+        if config.data.kind is DataKind.street:
+            return config.data.clips
+        height, width = config.resolution
+        dataset = build_dataset(config, "train", (height, width), shortest_clip(config))
+        assert isinstance(dataset, ClipDataset)
+        count = len(dataset.sequences)
+        if count < FEW:
+            what = f"an epoch is one clip of each training sequence, here {count}"
+            tell(
+                logger,
+                config.data.root,
+                f"{what}; of long sequences more can be shown: trainer.max_samples counts clips",
+            )
+        return count
 
     def facts(self) -> dict[str, Any]:
         """What a resumed run must find again: the training sequences and their lengths, and the names of all frames."""

@@ -82,6 +82,12 @@ def longest_clip(config: Vid2VidConfig) -> int:
     return max(stage.frames for stage in stages) + _context(config)
 
 
+def shortest_clip(config: Vid2VidConfig) -> int:
+    """Frames that the shortest training clip of the curriculum reads: every sequence of so many is trained on."""
+    stages = config.curriculum.stages.values() or [Vid2VidStage()]
+    return min(stage.frames for stage in stages) + _context(config)
+
+
 def shortest_validation(config: Vid2VidConfig) -> int:
     """Frames that can be measured: a pair, or one behind the real ones that the model takes."""
     return max(SHORTEST_VALIDATION, _context(config) + 1)

@@ -1,11 +1,14 @@
-"""Pictures without labels: of a folder at any depth, of a table or list of names, or one file."""
+"""Pictures without labels: of a folder at any depth, of a pattern, of a table or list of names, or one file."""
 
 from __future__ import annotations
 
+import glob
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from trainer.errors import DataError
@@ -20,6 +23,21 @@ COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "imag
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A table with a heading that names files and more, as a competition's sample of what to hand in.
+
+    Attributes:
+        heading: names of its columns, of which there are at least two.
+        place: the column of files.
+        rows: cells, a row for every picture, as many as columns.
+    """
+
+    heading: list[str]
+    place: int
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
 class Listed:
     """Pictures to be looked at; none of them was opened yet.
 
@@ -27,18 +45,22 @@ class Listed:
         names: what they are called in results: below a folder the path from there, in a table what its cell says.
         files: where they are.
         notes: lines for the user: what was passed over.
+        sheet: the table that named them, where it has more columns than that of the files.
     """
 
     names: list[str]
     files: list[Path]
     notes: list[str] = field(default_factory=list)
+    sheet: Sheet | None = None
 
 
 def list_pictures(source: str | Path, column: str | None = None, folder: str | None = None, suffix: str = "") -> Listed:
     """The pictures that ``source`` means, in natural order of a folder's names or in a table's own.
 
     Args:
-        source: a folder, a picture, or a table: ``.csv``, ``.tsv``, ``.tab`` or ``.txt``, with or without a heading.
+        source: a folder, a picture, a table (``.csv``, ``.tsv``, ``.tab`` or ``.txt``, with or without a heading), a
+            pattern (``photos/**/*.jpg``), or ``-``: names on the standard input, one a line, or with zeros between them
+            as ``find -print0`` writes them.
         column: of a table: the name of the column of files; None: the first that is called as in ``COLUMNS``.
         folder: of a table: where its files lie; None: beside it.
         suffix: of a table: what its ids lack to be names of files, like ``.jpg``.
@@ -46,9 +68,13 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
     Raises:
         DataError: nothing there, no picture among it, no such column, or none of a table's files exists.
     """
+    if str(source) == "-":
+        return _in_stream(sys.stdin.buffer.read(), None if folder is None else Path(folder).expanduser(), suffix)
     source = Path(source).expanduser()
     if source.is_dir():
         return _in_folder(source)
+    if not source.exists() and glob.has_magic(str(source)):
+        return _of_pattern(source)
     if not source.exists():
         raise DataError(f"source={source}: there is no such file or folder; seen from {Path.cwd()}")
     if source.suffix.lower() in TABLES:
@@ -57,18 +83,42 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
 
 
 def _in_folder(root: Path) -> Listed:
+    return _pictures_among(_files_below(root), root, root)
+
+
+def _of_pattern(pattern: Path) -> Listed:
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    found = (Path(path) for path in glob.glob(str(pattern), recursive=True))
+    return _pictures_among((path for path in found if path.is_file()), pattern, Path(*fixed))
+
+
+def _in_stream(data: bytes, folder: Path | None, suffix: str) -> Listed:
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    names = [os.fsdecode(line) for line in lines if line.strip()]
+    if not names:
+        raise DataError("source=-: the standard input names no pictures; one a line, as: ls *.jpg | ... source=-")
+    files = [Path(folder or "", f"{name}{suffix}") for name in names]
+    if not any(file.is_file() for file in files):
+        remedy = _remedy(files[0], folder or Path.cwd())
+        raise DataError(f"source=-: none of the {len(files)} files exists, first {files[0]}{remedy}")
+    return Listed(names, files)
+
+
+def _pictures_among(files: Iterable[Path], root: Path, base: Path) -> Listed:
+    """Those of a folder or pattern ``root``; their names are seen from ``base``."""
     extensions, skipped = picture_extensions(), Counter[str]()
     found: list[Path] = []
-    for path in _files_below(root):
+    for path in files:
         if path.suffix.lower() in extensions:
             found.append(path)
         else:
             skipped[path.suffix.lower() or "without extension"] += 1
     parts = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common(8))
     if not found:
-        raise DataError(f"source={root}: no picture in it" + (f" (other files: {parts})" if parts else ", it is empty"))
+        empty = ", it is empty" if root is base else f", nothing is like that; seen from {Path.cwd()}"
+        raise DataError(f"source={root}: no picture in it" + (f" (other files: {parts})" if parts else empty))
     found.sort(key=lambda path: (natural_key(str(path)), str(path)))
-    names = [path.relative_to(root).as_posix() for path in found]
+    names = [path.relative_to(base).as_posix() for path in found]
     return Listed(names, found, [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else [])
 
 
@@ -94,7 +144,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     def file_of(cell: str) -> Path:
         return base / f"{cell}{suffix}"  # an absolute path stays as it is
 
-    heading, place = rows[0], 0
+    heading, place, headed = rows[0], 0, True
     lowered = [name.lower() for name in heading]
     if column is not None:
         if column not in heading:
@@ -108,10 +158,13 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
             f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
             + (f"; and {file_of(heading[0])}, were it a file's name, does not exist" if len(heading) == 1 else "")
         )
+    else:
+        headed = False
     for line, row in numbered:
         if len(row) > place:
             check_one_line(row[place], f"column {place + 1}", table, line)
-    cells = [row[place] for row in rows if len(row) > place and row[place]]
+    named = [row for row in rows if len(row) > place and row[place]]
+    cells = [row[place] for row in named]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
     if len(cells) < len(rows):
@@ -119,7 +172,9 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     files = [file_of(cell) for cell in cells]
     if not any(file.is_file() for file in files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
-    return Listed(cells, files, notes)
+    columns = len(heading)
+    full = [(row + [""] * columns)[:columns] for row in named]
+    return Listed(cells, files, notes, Sheet(heading, place, full) if headed and columns > 1 else None)
 
 
 def _remedy(file: Path, base: Path) -> str:
