@@ -14,6 +14,7 @@ PHASES = ("main",)
 class Pool(Enum):
     cls = "cls"  # the class token
     gap = "gap"  # mean of the patch tokens
+    cls_gap = "cls_gap"  # both side by side, 2 D numbers (DINOv2's linear classifiers)
     map = "map"  # one learned query attends to all tokens ("multihead attention pooling")
     none = "none"  # no pooling: a feature vector per token; for use as a backbone, not for training a classifier
 

@@ -233,14 +233,13 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
 
 
 def _halve_head(named: Named, width: int) -> None:
-    """Dinov2's head reads class token and mean of the patches side by side; ours one of them."""
+    """Dinov2's head reads class token and mean of the patches side by side; one of them where the other has zeros."""
     token, mean = named.state["head.weight"].split(width, dim=1)
     if not (token.any() and mean.any()):  # as we write it
         named.state["head.weight"] = (mean if mean.any() else token).contiguous()
         named.known["pool"] = "gap" if mean.any() else "cls"
     else:
-        del named.state["head.weight"], named.state["head.bias"]
-        named.notes.append("head left out: Dinov2's reads class token and mean of the patches side by side")
+        named.known["pool"] = "cls_gap"
 
 
 def _distillation_token_as_register(named: Named) -> None:
