@@ -156,6 +156,7 @@ class VitTask(Task):
             **of_run(self.config.augment, self.built.mean, self.built.std, self.config.resolution).plain(),
             "classes": list(self.classes),
             "architecture": self.config.model.name or plain_architecture(self.model),
+            **({"name_options": self.model.options} if isinstance(self.model, TimmClassifier) else {}),
         }
 
     def console(self) -> tuple[str, ...]:

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
+from trainer.schema import show
 from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
+from vit.interchange.reading import built_with
 from vit.interchange.timm_hub import parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
@@ -31,6 +33,7 @@ class TimmFile:
     Attributes:
         state: tensors under timm's names. cfg: timm's ``pretrained_cfg`` of the model.
         preprocessing: as the file tells it, else as timm does of the model.
+        options: for ``timm.create_model``, as the file tells how its model was built; without what the data decide.
         classes: names of the head's, where the file tells. notes: lines for the report.
     """
 
@@ -38,11 +41,15 @@ class TimmFile:
     cfg: dict[str, Any]
     preprocessing: Preprocessing
     classes: list[str] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def read_state(weights: str, name: str) -> TimmFile:
+def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None) -> TimmFile:
     """The weights of the timm model ``name``: ``timm:NAME``, or any file or folder that ``vit.interchange`` opens.
+
+    Args:
+        options: of ``model.name_options``; they go before what the file tells.
 
     Raises:
         CheckpointError: they cannot be had or read, or are of another architecture.
@@ -52,23 +59,20 @@ def read_state(weights: str, name: str) -> TimmFile:
         _check_architecture(weights, other, name)
         net = pretrained(other)
         return TimmFile(dict(net.state_dict()), settings(net), from_timm(settings(net)))
-    import timm
     from timm.models import get_pretrained_cfg
 
     content = open_content(Path(weights).expanduser())
     entry = get_pretrained_cfg(name)
     cfg = entry.to_dict() if entry else {}
-    with torch.device("meta"):
-        names = timm.create_model(name).state_dict()
-    tensors = clip_for_timm(content.tensors) or content.tensors
-    found = TimmFile(without_prefix(tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
+    found = TimmFile({}, cfg, from_timm(cfg), notes=unwrapped(content))
     own = content.header or content.meta.get("task", {})
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
-        found.classes = own.get("classes")
+        found.classes, found.options = own.get("classes"), built_with(own, content.meta)
     elif "architecture" in content.config:
         hub = parse(content.config)
         _check_architecture(weights, hub.architecture, name)
+        found.options = hub.options
         found.preprocessing, found.classes = from_timm(hub.cfg), hub.classes
         found.cfg = {**cfg, **{k: v for k, v in hub.cfg.items() if k in ("input_size", "fixed_input_size")}}
     elif content.preprocessor or content.open_clip:
@@ -83,7 +87,29 @@ def read_state(weights: str, name: str) -> TimmFile:
             found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *size)}
         found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
     found.notes += found.preprocessing.notes
+    if found.options:
+        found.notes.append(f"built as its {'run' if own else 'config.json'} says: {_written(found.options)}")
+    tensors = clip_for_timm(content.tensors) or content.tensors
+    found.state = without_prefix(tensors, _names(weights, name, {**found.options, **(options or {})}))
     return found
+
+
+def _names(weights: str, name: str, options: Mapping[str, Any]) -> list[str]:
+    """Of all tensors of the timm model ``name``."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            return list(timm.create_model(name, **options).state_dict())
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model.weights={weights}: timm {timm.__version__} does not build {name} with {_written(options)}, of its "
+            f"config.json or model.name_options ({error}): take out of there what this timm does not know"
+        ) from error
+
+
+def _written(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={show(value)}" for key, value in sorted(options.items())) or "no options"
 
 
 def _check_architecture(weights: str, theirs: str, name: str) -> None:

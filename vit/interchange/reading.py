@@ -116,7 +116,7 @@ def _from_own(content: Content, named: Named) -> Foreign:
     facts, where = content.header or content.meta.get("task", {}), str(content.path)
     told = facts.get("architecture")
     if isinstance(told, str):  # a run of model.name
-        options = content.meta.get("config", {}).get("model", {}).get("name_options", {})
+        options = built_with(facts, content.meta)
         known = _timm_known(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
         known.pop("grid")
     else:
@@ -131,6 +131,11 @@ def _from_own(content: Content, named: Named) -> Foreign:
         from_plain(facts, content.meta.get("config", {}).get("augment")),
         facts.get("classes"),
     )
+
+
+def built_with(facts: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm built the model of a run with; runs of before it was kept have what their configuration says."""
+    return facts.get("name_options") or meta.get("config", {}).get("model", {}).get("name_options", {})
 
 
 def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
