@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from trainer.errors import CheckpointError, ConfigError
 from trainer.schema import show
 from vit.adapting import adapt_channels, adapt_statistics
-from vit.config import HeadPolicy, ModelConfig
+from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
+from vit.interchange.foreign import fitting_grid
 from vit.interchange.reading import built_with
 from vit.interchange.timm_hub import parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
+from vit.positions import resample
 from vit.preprocessing import Preprocessing, from_hf, from_open_clip, from_plain, from_timm
 
 TIMM = "timm:"
@@ -33,6 +35,7 @@ class TimmFile:
     Attributes:
         state: tensors under timm's names. cfg: timm's ``pretrained_cfg`` of the model.
         preprocessing: as the file tells it, else as timm does of the model.
+        size: (height, width) in pixels of the pictures that it is for, where the file itself tells.
         options: for ``timm.create_model``, as the file tells how its model was built; without what the data decide.
         classes: names of the head's, where the file tells. notes: lines for the report.
     """
@@ -41,6 +44,7 @@ class TimmFile:
     cfg: dict[str, Any]
     preprocessing: Preprocessing
     classes: list[str] | None = None
+    size: tuple[int, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -69,12 +73,15 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
         found.classes, found.options = own.get("classes"), built_with(own, content.meta)
+        trained = own.get("size") or content.meta.get("config", {}).get("resolution")
+        found.size = None if trained is None else (trained[0], trained[1])
     elif "architecture" in content.config:
         hub = parse(content.config)
         _check_architecture(weights, hub.architecture, name)
         found.options = hub.options
         found.preprocessing, found.classes = from_timm(hub.cfg), hub.classes
         found.cfg = {**cfg, **{k: v for k, v in hub.cfg.items() if k in ("input_size", "fixed_input_size")}}
+        found.size = found.preprocessing.size if "input_size" in hub.cfg else None
     elif content.preprocessor or content.open_clip:
         found.preprocessing = (
             from_hf(content.preprocessor) if content.preprocessor else from_open_clip(content.open_clip)
@@ -82,9 +89,9 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
     else:
         told = {key: value for key, value in arguments(content).items() if value is not None}
         kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-        size = input_size(told)
-        if size is not None:
-            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *size)}
+        found.size = input_size(told)
+        if found.size is not None:
+            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *found.size)}
         found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
     found.notes += found.preprocessing.notes
     if found.options:
@@ -175,6 +182,7 @@ def filled(
             f"{', '.join(grouped(source)) or 'no tensors'}"
         )
     channels = _fit_first(state, net, own, config, in_channels)
+    _fit_oblong(state, net, file)
     overlay = {
         "state_dict": dict(state),
         "num_classes": num_classes if keep else -1,  # another number: timm then asks for no head
@@ -223,6 +231,19 @@ def _fit_first(
                 found = theirs.shape[1]
                 state[name] = adapt_channels(theirs, channels, config.channel_adapt, config.channel_map)
     return found
+
+
+def _fit_oblong(state: dict[str, Tensor], net: nn.Module, file: TimmFile) -> None:
+    """An oblong table of positions to the model's grid: timm takes every table for a square one."""
+    told = None if file.size is None else fitting_grid(state, file.size)
+    grid = getattr(getattr(net, "patch_embed", None), "grid_size", None)
+    if told is None or told[0] == told[1] or grid is None or "pos_embed" not in net.state_dict():
+        return
+    table, prefix = state["pos_embed"], state["pos_embed"].shape[1] - told[0] * told[1]
+    if net.state_dict()["pos_embed"].shape[1] == prefix + grid[0] * grid[1]:
+        state["pos_embed"] = resample(table, told, (grid[0], grid[1]), prefix, PosInterp.bicubic)
+        if state["pos_embed"] is not table:
+            file.notes.append(f"its positions are resized from {told[0]}x{told[1]} patches to {grid[0]}x{grid[1]}")
 
 
 def _convertible(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> bool:
