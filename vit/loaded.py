@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
-from vit.build import build_model, load_run_model, load_weights_model
+from vit.build import Size, build_model, load_run_model, load_weights_model
 from vit.config import VitConfig
 from vit.data import DataInfo, describe
 from vit.data.transforms import EvalTransform
@@ -109,12 +109,20 @@ def load_trained(
 def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     """A classifier as ``model`` describes it with ``model.weights`` in it: published weights, without a run.
 
-    Where these tell how they were evaluated (crop ratio, interpolation), so are they here.
+    Where these tell how they were evaluated (size, crop, interpolation), so are they here.
 
     Args:
         config: composed as for training.
         asked: keys that the user set; they are left as they are.
     """
+    notes, own = [], None if "resolution" in asked else _size_told(config)
+    if own is not None and list(own) != list(config.resolution):
+        height, width = config.resolution
+        notes.append(
+            f"pictures of {own[0]}x{own[1]}, as the weights were evaluated, instead of the configured {height}x{width} "
+            f"(resolution=[{height},{width}] keeps these)"
+        )
+        config = replace(config, resolution=list(own))
     info = describe(config)
     built = build_model(config, info)
     report = built.report
@@ -127,9 +135,25 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
     loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
                     built.std, classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
-    loaded.notes += report.lines() if report else []
+    loaded.notes += [*(report.lines() if report else []), *notes]
     _try(loaded)
     return loaded
+
+
+def _size_told(config: VitConfig) -> Size | None:
+    """(height, width) in pixels that ``model.weights`` were evaluated at, as their file alone is evaluated."""
+    weights, name = str(config.model.weights), config.model.name
+    try:
+        if name is None:
+            from vit.interchange import read
+
+            return read(weights).preprocessing.size
+        from vit.timm_weights import read_state
+
+        size = read_state(weights, name, config.model.name_options).cfg.get("input_size")
+        return None if size is None else (size[-2], size[-1])
+    except CheckpointError:  # not without the configured size, or not at all: building says what is wrong
+        return None
 
 
 def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: str | None = None) -> Loaded:
