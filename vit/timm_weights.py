@@ -18,7 +18,7 @@ from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
 from vit.interchange.foreign import fitting_grid
 from vit.interchange.reading import built_with
-from vit.interchange.timm_hub import parse
+from vit.interchange.timm_hub import class_names, parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
@@ -62,7 +62,9 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
         other = weights.removeprefix(TIMM)
         _check_architecture(weights, other, name)
         net = pretrained(other)
-        return TimmFile(dict(net.state_dict()), settings(net), from_timm(settings(net)))
+        own = settings(net)
+        named = class_names(own.get("label_names"), own.get("num_classes"))
+        return TimmFile(dict(net.state_dict()), own, from_timm(own), named)
     from timm.models import get_pretrained_cfg
 
     content = open_content(Path(weights).expanduser())

@@ -19,6 +19,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
+from vit.data.naming import compared
 
 _DEPTHS = (10, 12, 14)  # bits of a camera's or scanner's values, in files of 16
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
@@ -136,7 +137,7 @@ class Relabelled(Selection):
 
     def __init__(self, source: Source, classes: Sequence[str]) -> None:
         notes = list(source.notes)
-        if set(source.classes) == set(classes):
+        if len(source.classes) == len(classes):
             notes.append(f"classes are matched by name: the head has them in another order ({_some(classes)})")
         else:
             notes.append(
@@ -144,8 +145,8 @@ class Relabelled(Selection):
                 f"head's {len(classes)}, which predicts among all of its own"
             )
         super().__init__(source, np.arange(len(source)), notes)
-        place = {name: number for number, name in enumerate(classes)}
-        self._new = np.array([place[name] for name in source.classes], np.int64)
+        place = {name: number for number, name in enumerate(compared(classes))}
+        self._new = np.array([place[name] for name in compared(source.classes)], np.int64)
         self.classes, self.order, self.indexed = list(classes), None, False
 
     def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
@@ -167,8 +168,12 @@ class Relabelled(Selection):
 
 
 def under_classes(source: Source, classes: Sequence[str] | None) -> Source:
-    """A source as a head with ``classes`` sees it, where all of its classes are among them; else as it is."""
-    if classes is None or source.classes == list(classes) or not set(source.classes) <= set(classes):
+    """A source as a head with ``classes`` sees it, where all of its classes are among them by name; else as it is."""
+    if classes is None:
+        return source
+    ours, theirs = compared(source.classes), compared(classes)
+    distinct = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+    if ours == theirs or not distinct or not set(ours) <= set(theirs):
         return source
     return Relabelled(source, classes)
 

@@ -196,8 +196,9 @@ def _open_split(
     assert split in SPLITS
     if train is None:
         root = data.val_root if split == "val" else data.test_root
+        other = " (data.test_root has test pictures: evaluate.py split=test)" if "test" in places else ""
         raise DataError(
-            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them; "
+            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them{other}; "
             f"expected {_EXPECTED}"
         )
     if "val" in places:
