@@ -146,8 +146,8 @@ def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> dict[str, 
         return {}
     moved, remedy = dict[str, list[int]](), "or go on with these: trainer.data_changed=accept"
     try:
-        moved = trainer.task.moved_rows(before)
-        refused = False
+        moved, lines = trainer.task.moved_rows(before)
+        found, refused = [*found, *lines], False
     except CheckpointError as error:
         refused, remedy = True, f"for it cannot go on with these: {error}"
     if trainer.settings.data_changed is DataChanged.accept and not refused:

@@ -234,7 +234,7 @@ class Task(ABC):
         """
         return {}
 
-    def moved_rows(self, before: Mapping[str, Any]) -> dict[str, list[int]]:
+    def moved_rows(self, before: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[str]]:
         """Where data that changed number a parameter's rows otherwise: for each of its rows the checkpoint's.
 
         Args:
@@ -242,12 +242,12 @@ class Task(ABC):
 
         Returns:
             By full name (``network.parameter``), each as many numbers as the parameter has rows; none where all stay.
-            Weights, averages and what optimisers gathered are moved alike.
+            Weights, averages and what optimisers gathered are moved alike. Besides, lines for the user.
 
         Raises:
             CheckpointError: the run cannot go on with the data as they are now; says why, and what can be done.
         """
-        return {}
+        return {}, []
 
     def console(self) -> tuple[str, ...]:
         """Columns of a training record that a person steers by, the most telling first: three to six names.

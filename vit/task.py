@@ -168,8 +168,12 @@ class VitTask(Task):
     def data_facts(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "pictures": self.info.train_samples, **self.info.facts()}
 
-    def moved_rows(self, before: Mapping[str, Any]) -> dict[str, list[int]]:
+    def moved_rows(self, before: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[str]]:
         """The head's rows by the names of their classes; a new class gets that of one that is gone."""
+        trained = before.get("files")
+        seen = set(self.info.held()).intersection(trained) if isinstance(trained, list) else set()
+        told = f"held out now, but trained on so far: {some(sorted(seen))} ({len(seen)}); scores flatter by them"
+        lines = [f"{told}. data.val_root fixes what is held out"] if seen else []
         names, old = list(self.classes), list(before.get("classes") or self.classes)
         if len(names) != len(old):
             raise CheckpointError(
@@ -177,7 +181,7 @@ class VitTask(Task):
                 "its weights, model.weights=RUN model.head=reset"
             )
         if names == old:
-            return {}
+            return {}, lines
         parameters = head_parameters(self.model, len(names))
         if not parameters:
             raise CheckpointError(
@@ -186,7 +190,7 @@ class VitTask(Task):
             )
         free = iter([index for index, name in enumerate(old) if name not in set(names)])
         order = [old.index(name) if name in set(old) else next(free) for name in names]
-        return {} if order == list(range(len(order))) else {f"model.{name}": order for name in parameters}
+        return {} if order == list(range(len(order))) else {f"model.{name}": order for name in parameters}, lines
 
     def notes(self) -> list[str]:
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {some(self.classes, 8)}"]

@@ -166,3 +166,22 @@ def test_more_classes_cannot_be_accepted_and_the_remedy_works(run: tuple[Path, P
             train(root, run_dir, 16, *words)
         assert "2 classes, the data 3" in str(caught.value) and "data_changed=accept" not in str(caught.value)
     assert train(root, tmp_path / "next", 8, f"model.weights={run_dir}", "model.head=reset").samples_seen == 8
+
+
+def test_a_picture_that_was_trained_on_and_is_held_out_now_is_told(tmp_path: Path) -> None:
+    """Where the one that was held out by force is gone, one of those that were trained on takes its place."""
+    root = tmp_path / "data"
+    add(root, *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(4)))
+    before = train(root, tmp_path / "run", 8)
+    held = [name for name in before.task.info.held() if name.startswith("cat/")]  # type: ignore[attr-defined]
+    assert len(held) == 1
+    (root / held[0]).unlink()
+    forget_scans()
+    config = compose([*SMALL, *QUIET, f"data.root={root}", "trainer.data_changed=accept"], SCHEMAS)
+    task = VitTask(config)
+    now = [name for name in task.info.held() if name.startswith("cat/")]
+    assert len(now) == 1 and now != held
+    said = resumed(config, before)[1]
+    assert any(f"held out now, but trained on so far: {now[0]} (1); scores flatter" in line for line in said)
+    with pytest.raises(CheckpointError, match=rf"trained on so far: {now[0]}"):
+        train(root, tmp_path / "run", 16)

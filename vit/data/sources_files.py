@@ -203,7 +203,7 @@ def _open_split(
         )
     if "val" in places:
         return train
-    rest, held = hold_out(train, data.val_share)
+    rest, held, exceptions = hold_out(train, data.val_share)
     if not len(held):
         raise DataError(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
@@ -214,6 +214,9 @@ def _open_split(
         f"no val split: about {100 * data.val_share:g} %{which} are held out by their names ({len(held)} of "
         f"{len(train)} pictures)"
     )
+    if exceptions:
+        classes = "" if train.multilabel else f" in {exceptions} small class{'es' * (exceptions > 1)}"
+        note += f"; which ones{classes} can change when pictures are added or removed: data.val_root fixes it"
     return _noted(Selection(train, rest if split == "train" else held), note)
 
 
