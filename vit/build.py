@@ -199,7 +199,10 @@ def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer
 
     foreign = read(source, resolution)
     if foreign.lost_head:
-        raise CheckpointError(f"{source}: {foreign.lost_head}, which this classifier has no place for")
+        raise CheckpointError(
+            f"{source}: {foreign.lost_head}, which this classifier has no place for. train.py model.weights={source} "
+            "model.head=reset starts a new head on its features"
+        )
     model = VisionTransformer(foreign.architecture())
     arch = model.arch
     state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
 from vit.interchange.foreign import fitting_grid
-from vit.interchange.reading import built_with
+from vit.interchange.heads import settle
+from vit.interchange.reading import built_with, read
 from vit.interchange.timm_hub import class_names, parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
@@ -38,6 +39,7 @@ class TimmFile:
         size: (height, width) in pixels of the pictures that it is for, where the file itself tells.
         options: for ``timm.create_model``, as the file tells how its model was built; without what the data decide.
         classes: names of the head's, where the file tells. notes: lines for the report.
+        lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
     """
 
     state: dict[str, Tensor]
@@ -46,6 +48,7 @@ class TimmFile:
     classes: list[str] | None = None
     size: tuple[int, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    lost_head: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -71,7 +74,7 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
     entry = get_pretrained_cfg(name)
     cfg = entry.to_dict() if entry else {}
     found = TimmFile({}, cfg, from_timm(cfg), notes=unwrapped(content))
-    own = content.header or content.meta.get("task", {})
+    own, told = content.header or content.meta.get("task", {}), dict[str, Any]()
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
         found.classes, found.options = own.get("classes"), built_with(own, content.meta)
@@ -88,6 +91,7 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
         found.preprocessing = (
             from_hf(content.preprocessor) if content.preprocessor else from_open_clip(content.open_clip)
         )
+        found.size = found.preprocessing.size
     else:
         told = {key: value for key, value in arguments(content).items() if value is not None}
         kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -99,8 +103,47 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
     if found.options:
         found.notes.append(f"built as its {'run' if own else 'config.json'} says: {_written(found.options)}")
     tensors = clip_for_timm(content.tensors) or content.tensors
-    found.state = without_prefix(tensors, _names(weights, name, {**found.options, **(options or {})}))
+    names = _names(weights, name, {**found.options, **(options or {})})
+    found.state = without_prefix(tensors, names)
+    if not own and "architecture" not in content.config:
+        _as_plain(found, weights, names, told=bool(content.preprocessor or content.open_clip or "mean" in told))
+    _settle_heads(found)
     return found
+
+
+def _as_plain(found: TimmFile, weights: str, names: Sequence[str], told: bool) -> None:
+    """What the reader of plain ViTs knows of a file for one of timm's: other libraries' names, and its makers' ways.
+
+    Args:
+        names: of the model's tensors. told: input normalisation is in the file.
+    """
+    try:
+        foreign = read(weights)
+    except CheckpointError:  # of no plain ViT
+        return
+    if 2 * len(set(foreign.state) & set(names)) < len(names):
+        return
+    if 2 * len(set(found.state) & set(names)) < len(names):
+        found.state, found.classes, found.size = dict(foreign.state), foreign.classes, foreign.preprocessing.size
+        found.lost_head = foreign.lost_head
+        found.notes.append(f"names of {foreign.origin} are read as timm's")
+    if not told and foreign.mean is not None:
+        known = {key: value for key, value in foreign.preprocessing.told().items() if value is not None}
+        found.preprocessing = replace(found.preprocessing, **known)
+        found.notes.append("input normalisation not told beside its tensors: as its makers use")
+
+
+def _settle_heads(found: TimmFile) -> None:
+    """A linear layer that stands deeper than the model's (``head.1``) in its place; others are lost."""
+    for head in _tuple(found.cfg.get("classifier")):
+        inside = [name for name in found.state if name.startswith(f"{head}.")]
+        if f"{head}.weight" in found.state or not inside:
+            continue
+        parts = {name: found.state.pop(name) for name in inside}
+        width = next((tensor.shape[1] for tensor in parts.values() if tensor.ndim == 2), 0)
+        notes, found.lost_head = settle(parts, inside, width)
+        found.notes += notes
+        found.state |= {f"{head}{name.removeprefix('head')}": tensor for name, tensor in parts.items()}
 
 
 def _names(weights: str, name: str, options: Mapping[str, Any]) -> list[str]:
@@ -175,6 +218,10 @@ def filled(
         raise CheckpointError(
             f"model.weights={where}: its head has {classes} classes, this model {num_classes}: model.head=reset starts "
             f"a new head, model.num_classes={classes} keeps it"
+        )
+    if file.lost_head and config.head is HeadPolicy.keep:
+        raise CheckpointError(
+            f"model.weights={where}: {file.lost_head}, so it cannot be kept: model.head=reset starts a new one"
         )
     source, state = state, {k: v for k, v in state.items() if keep or not k.startswith(tuple(f"{h}." for h in heads))}
     known = set(fresh) & set(source)

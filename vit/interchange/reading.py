@@ -271,7 +271,7 @@ def _from_timm_download(name: str) -> Foreign:
 
 def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | None) -> Foreign:
     """Only tensors: the rest follows from who makes such files, and is said where it is assumed."""
-    where, known, travels = str(content.path), dict[str, Any](), Preprocessing()
+    where, known = str(content.path), dict[str, Any]()
     args = arguments(content)
     origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[named.family]
     maker = named.maker
@@ -281,14 +281,14 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
     elif named.family == "timm" and not maker:
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
-            told = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-            travels = from_timm({name: args.get(name) for name in told}, complete=False)
         elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
             maker = "DeiT or MAE"
         elif content.wrappers[:1] == ["teacher"]:
             maker = "DINO"
     if maker:
         origin = f"{maker}, {origin}"
+    kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+    travels = from_timm({name: args.get(name) for name in kept}, complete=False)
     if content.preprocessor:
         travels = from_hf(content.preprocessor)
     if content.open_clip:
