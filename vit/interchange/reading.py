@@ -301,8 +301,8 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
             named.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
         else:
             named.notes.append(
-                "nothing tells its input normalisation: set data.mean and data.std "
-                "(0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
+                "nothing tells its input normalisation: set data.mean and data.std, in convert.py and export.py mean "
+                "and std (0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
             )
     named.notes += unwrapped(content)
     found = _finish(where, named, origin, known, travels)
