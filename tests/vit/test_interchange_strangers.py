@@ -359,3 +359,18 @@ def test_under_timm_makers_normalise_as_they_do(tmp_path: Path) -> None:
     path = saved(tmp_path / "told.pth", {"model": source.state_dict(), "args": told})
     assert "mean [0.1, 0.1, 0.1]" in tiny(path)[1]
     assert read(path).mean == (0.1,) * 3
+
+
+def test_blocks_that_lost_the_prefix_of_the_rest(tmp_path: Path) -> None:
+    """ViTMSN as transformers 5 saves it: vit.embeddings..., but encoder.layer.0... without."""
+    from safetensors.torch import load_file
+
+    from vit.interchange import write
+
+    source = vit(6)
+    found = read(saved(tmp_path / "a.pth", source.state_dict()))
+    write(found.state, found.arch, tmp_path / "hf", "hf")
+    file = tmp_path / "hf" / "model.safetensors"
+    state = {name.replace("vit.encoder.", "encoder."): tensor for name, tensor in load_file(file).items()}
+    save_file(state, file, {"format": "pt"})
+    same(str(tmp_path / "hf"), source)

@@ -178,6 +178,10 @@ _HF_LAYER = re.compile(r"(?:encoder\.layers?|layers)\.(\d+)\.(.+)")
 
 def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     inside, rest = _split(tensors, prefix)
+    if not any(_HF_LAYER.fullmatch(name) for name in inside):  # transformers 5 saves ViTMSN's without it
+        lone = [name for name in rest if _HF_LAYER.fullmatch(name)]
+        inside |= {name: tensors[name] for name in lone}
+        rest = [name for name in rest if name not in set(lone)]
     outer = re.sub(r"(?:vit|deit|dinov2|dinov2_with_registers)\.$", "", prefix)
     state: Tensors = {}
     unused: list[str] = []
