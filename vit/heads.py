@@ -51,7 +51,7 @@ def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
             return Match()
         order = torch.tensor([theirs.index(name) for name in ours])
         return Match(order, note=f"classes are matched by name: the head has them in another order ({some(head)})")
-    if _same_words(head, data):
+    if same_words(head, data):
         return Match()
     gone, new = ([name for name in a if name not in set(b)] for a, b in ((theirs, ours), (ours, theirs)))
     if own or len(new) < len(ours):
@@ -98,7 +98,7 @@ def head_names(told: Sequence[str] | None, count: int, info: DataInfo | None = N
     if count != 1000 or (info is not None and compared(info.classes) != imagenet_ids()):
         return names, ""
     ids = imagenet_ids()
-    if names is None or _unnamed(names) or (compared(names) != ids and _same_words(names, ids)):
+    if names is None or _unnamed(names) or (compared(names) != ids and same_words(names, ids)):
         return ids, "the head's 1000 classes are taken as ImageNet-1k's in the order of their WordNet ids"
     return names, ""
 
@@ -117,7 +117,7 @@ def _unnamed(names: Sequence[str]) -> bool:
     return all(_PLACEHOLDER.fullmatch(name) for name in names) or list(names) == [str(i) for i in range(len(names))]
 
 
-def _same_words(head: Sequence[str], data: Sequence[str]) -> bool:
+def same_words(head: Sequence[str], data: Sequence[str]) -> bool:
     """Whether ImageNet's classes stand in one order, with their WordNet ids on one side only."""
 
     def first(name: str) -> str:
