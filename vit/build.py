@@ -136,7 +136,9 @@ def load_run_model(
         )
     classes = config.model.num_classes or len(task["classes"])
     with torch.random.fork_rng(devices=[]):
-        model, _ = _construct(_without_weights(config), classes, len(task["mean"]), resolutions(config))
+        bare = _without_weights(config)
+        bare.model.name_options = task.get("name_options", bare.model.name_options)
+        model, _ = _construct(bare, classes, len(task["mean"]), resolutions(config))
     compare_architecture(model.state_dict(), state, f"the network in {source}")
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
@@ -197,7 +199,10 @@ def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer
 
     foreign = read(source, resolution)
     if foreign.lost_head:
-        raise CheckpointError(f"{source}: {foreign.lost_head}, which this classifier has no place for")
+        raise CheckpointError(
+            f"{source}: {foreign.lost_head}, which this classifier has no place for. train.py model.weights={source} "
+            "model.head=reset starts a new head on its features"
+        )
     model = VisionTransformer(foreign.architecture())
     arch = model.arch
     state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))

@@ -49,7 +49,7 @@ def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
             return Match()
         order = torch.tensor([theirs.index(name) for name in ours])
         return Match(order, note=f"classes are matched by name: the head has them in another order ({some(head)})")
-    if _same_words(head, data):
+    if same_words(head, data):
         return Match()
     gone, new = ([name for name in a if name not in set(b)] for a, b in ((theirs, ours), (ours, theirs)))
     if own or len(new) < len(ours):
@@ -74,6 +74,33 @@ def reorder(model: nn.Module, names: Sequence[str], order: Tensor) -> None:
             parameter.copy_(parameter[order.to(parameter.device)])
 
 
+def imagenet_ids() -> list[str]:
+    """WordNet ids of ImageNet-1k's classes in the order of every published head."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def head_names(told: Sequence[str] | None, count: int, info: DataInfo | None = None) -> tuple[list[str] | None, str]:
+    """Names of a head's classes: as the file tells, else ImageNet-1k's WordNet ids for 1000 without, or its words.
+
+    Args:
+        told: by the file; None: nothing tells them.
+        count: of the head.
+        info: of the data, as seen under the ids; None: not looked at yet. Data that are not called by ids need none.
+
+    Returns:
+        (names, a line for the user where they are not the file's).
+    """
+    names = None if told is None else list(told)
+    if count != 1000 or (info is not None and class_keys(info.classes) != imagenet_ids()):
+        return names, ""
+    ids = imagenet_ids()
+    if names is None or unnamed(names) or (class_keys(names) != ids and same_words(names, ids)):
+        return ids, "the head's 1000 classes are taken as ImageNet-1k's in the order of their WordNet ids"
+    return names, ""
+
+
 def one_class(info: DataInfo) -> None:
     """Raise ConfigError where there is nothing to tell apart."""
     if len(info.classes) == 1 and not info.multilabel:
@@ -83,13 +110,17 @@ def one_class(info: DataInfo) -> None:
         )
 
 
-def _same_words(head: Sequence[str], data: Sequence[str]) -> bool:
+def same_words(head: Sequence[str], data: Sequence[str]) -> bool:
     """Whether ImageNet's classes stand in one order, with their WordNet ids on one side only."""
 
     def first(name: str) -> str:
         return re.sub(r"^n\d{8}\s+", "", name).partition(",")[0].strip().lower()
 
-    return sum(first(a) == first(b) for a, b in zip(head, data, strict=True)) > 0.9 * len(data)
+    if len(data) == 1000:  # where folders are called by ids alone
+        from vit.data.sources_folders import with_words
+
+        head, data = (with_words(list(names)) for names in (head, data))
+    return sum(first(a) == first(b) != "" for a, b in zip(head, data, strict=True)) > 0.9 * len(data)
 
 
 def _order_warning(info: DataInfo) -> str:

@@ -31,10 +31,11 @@ from vit.data.unlabelled import Listed
 from vit.loaded import NO_NUMBERS, compute, fitting_batch
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
-from vit.preprocessing import from_plain
+from vit.preprocessing import from_plain, given_statistics
 
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
+_STATISTICS = ("data.mean", "data.std")
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
@@ -101,7 +102,8 @@ def load_predictor(
         weights: a file or folder that ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
-        overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training.
+        overrides: ``trainer.device``, ``trainer.precision``, ``resolution``, ``augment.eval_*``, ``data.mean`` and
+            ``data.std``, as for training.
 
     Raises:
         ConfigError: not one of run and weights, other overrides, or a size that the network cannot take.
@@ -110,10 +112,13 @@ def load_predictor(
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     asked = {word.partition("=")[0].lstrip("+") for word in overrides}
-    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ]
+    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ and key not in _STATISTICS]
     if foreign:
         raise ConfigError(
-            [f"{key}: has no part in predictions; trainer.*, augment.eval_* and resolution have" for key in foreign]
+            [
+                f"{key}: has no part in predictions; trainer.*, augment.eval_*, resolution, data.mean and data.std have"
+                for key in foreign
+            ]
         )
     if run is not None:
         if name is not None:
@@ -137,7 +142,12 @@ def load_predictor(
     device, amp = compute(config)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
-    predictor = Predictor(model.to(device), transform, list(meta["mean"]), list(meta["std"]), [], device, amp)
+    mean, std = (
+        list(given_statistics(meta[key], getattr(config.data, key) if f"data.{key}" in asked else None,
+                              len(meta["mean"]), f"data.{key}") or ())
+        for key in ("mean", "std")
+    )  # fmt: skip
+    predictor = Predictor(model.to(device), transform, mean, std, [], device, amp)
     outputs = _outputs(predictor)
     predictor.classes, more = _named(meta.get("classes"), outputs)
     predictor.lines = [*lines, *more]

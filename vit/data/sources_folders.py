@@ -78,7 +78,10 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
             skipped["outside of the class folders"] += 1
     if not names:
         held = "it holds files but no folder" if +skipped else "it is empty"
-        raise DataError(f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own")
+        raise DataError(
+            f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own; pictures "
+            f"without labels are for scripts/predict.py source={root}"
+        )
     raw = dict(zip(readable(names), names, strict=True))
     strange = sorted(name for name, folder in raw.items() if name != folder)
     shown_names = in_order(raw, order)

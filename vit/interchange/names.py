@@ -178,6 +178,10 @@ _HF_LAYER = re.compile(r"(?:encoder\.layers?|layers)\.(\d+)\.(.+)")
 
 def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     inside, rest = _split(tensors, prefix)
+    if not any(_HF_LAYER.fullmatch(name) for name in inside):  # transformers 5 saves ViTMSN's without it
+        lone = [name for name in rest if _HF_LAYER.fullmatch(name)]
+        inside |= {name: tensors[name] for name in lone}
+        rest = [name for name in rest if name not in set(lone)]
     outer = re.sub(r"(?:vit|deit|dinov2|dinov2_with_registers)\.$", "", prefix)
     state: Tensors = {}
     unused: list[str] = []
@@ -233,14 +237,13 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
 
 
 def _halve_head(named: Named, width: int) -> None:
-    """Dinov2's head reads class token and mean of the patches side by side; ours one of them."""
+    """Dinov2's head reads class token and mean of the patches side by side; one of them where the other has zeros."""
     token, mean = named.state["head.weight"].split(width, dim=1)
     if not (token.any() and mean.any()):  # as we write it
         named.state["head.weight"] = (mean if mean.any() else token).contiguous()
         named.known["pool"] = "gap" if mean.any() else "cls"
     else:
-        del named.state["head.weight"], named.state["head.bias"]
-        named.notes.append("head left out: Dinov2's reads class token and mean of the patches side by side")
+        named.known["pool"] = "cls_gap"
 
 
 def _distillation_token_as_register(named: Named) -> None:
