@@ -35,7 +35,7 @@ def main() -> None:
     flags = [word for word in paths if word.startswith("-")]
     if flags or len(outs) > 1:
         raise ConfigError(f"{flags[0] if flags else 'out= twice'}: give runs, and perhaps out=FOLDER once (--help)")
-    runs = find_runs([word.removeprefix("run=") for word in paths])
+    runs = find_runs([word.removeprefix("run=") for word in paths], print)
     folder = Path(outs[0]) if outs else Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
     print(as_text(table(runs), shutil.get_terminal_size((120, 24)).columns))
     print("written: " + ", ".join(os.path.relpath(path) for path in write(runs, folder)))

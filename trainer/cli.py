@@ -120,11 +120,15 @@ def _compare(folder: Path, curves: bool) -> None:
     """The end of a sweep: its runs beside each other, where there are several."""
     from trainer import compare
 
-    paths = runs_below(folder)
-    if len(paths) > 1:
-        runs = compare.find_runs(paths)
-        written = compare.write(runs, folder, picture=curves)
-        sys.stdout.write(f"{compare.as_text(compare.table(runs))}\nwritten: {', '.join(map(str, written))}\n")
+    if len(runs_below(folder)) < 2:
+        return
+    try:
+        runs = compare.find_runs([folder], lambda line: sys.stdout.write(f"{line}\n"))
+    except UserError as error:  # the runs themselves ended as they did
+        sys.stdout.write(f"not compared: {error}\n")
+        return
+    written = compare.write(runs, folder, picture=curves)
+    sys.stdout.write(f"{compare.as_text(compare.table(runs))}\nwritten: {', '.join(map(str, written))}\n")
 
 
 def _check_sweeper(argv: Sequence[str]) -> None:

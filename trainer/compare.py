@@ -9,7 +9,7 @@ import csv
 import io
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,24 +75,33 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[RunRecord]:
+def find_runs(paths: Sequence[str | Path], say: Callable[[str], Any] = lambda line: None) -> list[RunRecord]:
     """The runs that paths mean: runs themselves, and all runs of a sweep's folder. Each once, however it is named.
 
+    Args:
+        say: is told of runs in a folder that cannot be read; the others are compared without them.
+
     Raises:
-        UserError: a path is neither, or there are fewer than two runs in all.
+        UserError: a path is neither, a run that was named cannot be read, or there are fewer than two runs in all.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, RunRecord] = {}
     for path in map(Path, paths):
-        below = [path] if (path / "config.yaml").is_file() else runs_below(path)
+        if (path / "config.yaml").is_file():
+            found.setdefault(path.resolve(), read_run(path))
+            continue
+        below = runs_below(path)
         if not below:
             beside = sorted(str(other.parent) for other in path.parent.glob("*/config.yaml"))
             raise UserError(f"{path} is neither a run nor a folder of runs{did_you_mean(str(path), beside)}")
         for run in below:
-            found.setdefault(run.resolve(), run)
+            try:
+                found.setdefault(run.resolve(), read_run(run))
+            except UserError as error:
+                say(f"left out: {error}")
     if len(found) < 2:
-        only = next(iter(found.values()), "none")
+        only = next((run.path for run in found.values()), "none")
         raise UserError(f"one run ({only}) has nothing to be compared with: give two, or a sweep")
-    return [read_run(path) for path in found.values()]
+    return list(found.values())
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from trainer import cli
 from trainer.checkpoint import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
@@ -94,6 +95,31 @@ def test_what_is_damaged_in_a_record_is_passed_over(tmp_path: Path, damage: str)
         assert panel.curves["a"] == panel.curves["b"]
     assert [path.name for path in write(runs, tmp_path)] == ["compare.csv", "compare.png"]
     assert write_curves(hurt) == hurt / "curves.png"
+
+
+def test_a_run_of_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
+    root = sweep(tmp_path / "s")
+    torn = root / "lr=0.1,seed=2" / "config.yaml"
+    torn.write_text("task: [vit\n  a: {")
+    said: list[str] = []
+    assert [run.path.name for run in find_runs([root], said.append)] == [
+        "lr=0.01,seed=2", "lr=0.01,seed=10", "lr=0.1,seed=10",
+    ]  # fmt: skip
+    assert len(said) == 1 and said[0].startswith(f"left out: {torn}: cannot be read as YAML")
+    monkeypatch.chdir(tmp_path)
+    assert script(monkeypatch, "s") == 0
+    assert "left out: s/lr=0.1,seed=2/config.yaml" in capsys.readouterr().out
+    assert script(monkeypatch, "s", str(torn.parent)) == 2  # named, so meant
+    assert "lr=0.1,seed=2/config.yaml: cannot be read as YAML" in capsys.readouterr().err
+
+
+def test_a_sweep_of_which_one_run_can_be_read_ends_all_the_same(tmp_path: Path, capsys) -> None:
+    for seed in (0, 1):
+        make(tmp_path / "s" / f"seed={seed}", 0.1, seed)
+    (tmp_path / "s" / "seed=1" / "config.yaml").write_text("- 1\n")
+    cli._compare(tmp_path / "s", curves=True)
+    said = capsys.readouterr().out
+    assert "left out: " in said and "not compared: one run" in said and not (tmp_path / "s" / "compare.csv").exists()
 
 
 def test_runs_of_other_tasks_share_what_they_share(tmp_path: Path) -> None:
