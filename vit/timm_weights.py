@@ -131,7 +131,9 @@ def _as_plain(found: TimmFile, weights: str, names: Sequence[str], told: bool) -
     if not told and foreign.mean is not None:
         known = {key: value for key, value in foreign.preprocessing.told().items() if value is not None}
         found.preprocessing = replace(found.preprocessing, **known)
-        found.notes.append("input normalisation not told beside its tensors: as its makers use")
+        found.notes.append(
+            f"input normalisation not in the file: as usual for {foreign.origin}; data.mean and data.std say otherwise"
+        )
 
 
 def _settle_heads(found: TimmFile) -> None:
