@@ -106,29 +106,6 @@ def test_pickled_code_is_refused_and_never_executed(legacy, tmp_path):
 # makers
 
 
-@pytest.mark.parametrize(
-    "wrap, args, ratio",
-    [
-        (lambda s: {"model": s}, {}, 0.875),  # DeiT's --eval-crop-ratio, MAE's 224 / 256
-        (lambda s: {"model": s}, {"input_size": 224, "eval_crop_ratio": 0.95}, 0.95),
-        (lambda s: {"model": s}, {"input_size": 384, "eval_crop_ratio": 0.875}, 0.875),
-        (lambda s: {"model": s}, {"input_size": 448}, 1.0),  # MAE's, which has no such argument
-        (lambda s: {"model": {k.replace("ls1.gamma", "gamma_1"): v for k, v in s.items()}}, {}, 1.0),  # DeiT III
-        (lambda s: {"teacher": {**prefixed(s, "backbone."), "dino_head.w": torch.ones(2)}}, {}, 0.875),
-    ],
-)
-def test_makers_files_are_evaluated_as_their_makers_do(wrap, args, ratio, tmp_path):
-    """Bicubic: with the configuration's bilinear a published file does not reach its published score."""
-    extra = {"layer_scale": 1e-4} if ratio == 1.0 and not args else {}
-    state = {k.replace("ls2.gamma", "gamma_2") if extra else k: v for k, v in our_state(**extra).items()}
-    torch.save({**wrap(state), **({"args": argparse.Namespace(**args)} if args else {})}, tmp_path / "a.pth")
-    found = read(tmp_path / "a.pth")
-    assert (found.crop, found.crop_ratio, found.interpolation) == ("center", ratio, "bicubic")
-    assert any("as its makers evaluate" in note for note in found.notes)
-    torch.save(our_state(), tmp_path / "b.pth")  # of nobody known
-    assert read(tmp_path / "b.pth").interpolation is None
-
-
 def test_dinov2_in_chunks_with_registers(tmp_path):
     state = our_state(registers=4, layer_scale=1.0, num_classes=0)
     theirs = {re.sub(r"^blocks\.(\d+)", lambda m: f"blocks.{int(m[1]) // 2}.{m[1]}", k): v for k, v in state.items()}
