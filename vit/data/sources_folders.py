@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import DataError
+from trainer.words import shown_override
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
 from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, scan
-from vit.data.naming import in_order, natural_key
+from vit.data.naming import in_order, natural_key, some
 from vit.data.sources import Source, check_labels
 from vit.data.sources_files import FileSource, fit_classes, open_split
 from vit.data.text import read_text
+from vit.data.unlabelled import UnlabelledError
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
 _VAL_LABELS = ("val_labels.txt", "val.txt", "LOC_val_solution.csv")
 
 
@@ -50,6 +53,12 @@ def open_folders(config: VitConfig, split: str) -> Source:
         source = source or _load_tree(root, channels, data.class_order, wordnet=imagenet, training=name == "train")
         inner = class_level(root, extensions)
         hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
+        if name == "test" and train is not None and not set(source.classes) & set(train.classes):
+            raise UnlabelledError(
+                f"{root}: none of its folders ({some(source.classes)}) is a class of training ({some(train.classes)}), "
+                f"so its pictures have no labels. To classify them: scripts/predict.py {shown_override('source', root)}"
+                + hint
+            )
         return fit_classes(train, source, str(root), hint)
 
     return open_split(config, split, find, load)
@@ -77,8 +86,7 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         else:
             skipped["outside of the class folders"] += 1
     if not names:
-        held = "it holds files but no folder" if +skipped else "it is empty"
-        raise DataError(f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own")
+        raise _no_classes(root, training)
     names = in_order(names, order)
     files: list[str] = []
     counts: list[int] = []
@@ -101,6 +109,24 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
     source = FileSource(files, labels, classes, channels, skipped.notes(root), root)
     source.order = order
     return source
+
+
+def _no_classes(root: Path, training: bool) -> DataError:
+    """What to say of a folder without folders."""
+    files = [entry.name for entry in scan(root) if not entry.name.startswith(".")]
+    count = sum(os.path.splitext(name)[1].lower() in picture_extensions() for name in files)
+    if count and not training:
+        return UnlabelledError(
+            f"{root}: {count} pictures in no class folders, so without labels. To classify them: "
+            f"scripts/predict.py {shown_override('source', root)}; to score them put those of every class into a "
+            "folder of its own"
+        )
+    held = "it holds files but no folder" if files else "it is empty"
+    tables = [name for name in files if name.lower() in _METADATA]
+    hint = f"; {tables[0]} there is read with data=hf" if tables else ""
+    return DataError(
+        f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own{hint}"
+    )
 
 
 def _pictures(folder: Path, extensions: frozenset[str], skipped: _Skipped) -> Iterator[str]:

@@ -30,6 +30,7 @@ from vit.data.naming import natural_key
 from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split
 from vit.data.text import read_text
+from vit.data.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)
 _LABELS = ("cls", "json", "txt")
@@ -63,7 +64,7 @@ def open_webdataset(config: VitConfig, split: str) -> Source:
         return found
 
     def load(shards: tuple[str, ...], name: str, train: Source | None) -> Source:
-        source = _load(shards, config, train)
+        source = _load(shards, name, config, train)
         source.notes += [passed[shards]] if shards in passed else []
         return source
 
@@ -182,7 +183,7 @@ def _stamp(path: str) -> str:
     return f"{os.path.abspath(path)}|{facts.st_size}|{facts.st_mtime_ns}"
 
 
-def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> ShardSource:
+def _load(shards: tuple[str, ...], split: str, config: VitConfig, train: Source | None) -> ShardSource:
     columns = [_indexed(shard, Path(config.data.cache_dir).expanduser()) for shard in shards]
     sizes = [len(part["offset"]) for part in columns]
     index: dict[str, Any] = {
@@ -197,7 +198,8 @@ def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> S
     where = f"{shards[0]} and {len(shards) - 1} more shards" if shards[1:] else shards[0]
     if not told:
         have = f"{unlabelled} pictures without a label" if unlabelled else "no pictures"
-        raise DataError(f"{where}: {have}; a sample is NAME.jpg (or png, ...) and NAME.{'|'.join(_LABELS)}")
+        kind = UnlabelledError if unlabelled and split != "train" else DataError
+        raise kind(f"{where}: {have}; a sample is NAME.jpg (or png, ...) and NAME.{'|'.join(_LABELS)}")
     notes = [f"{where}: skipped {unlabelled} pictures without a label ({', '.join(_LABELS)})"] if unlabelled else []
     if passed:
         notes.append(f"{where}: skipped {passed} members that are neither picture nor label")
