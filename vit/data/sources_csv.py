@@ -34,6 +34,10 @@ def open_csv(config: VitConfig, split: str) -> Source:
     """
 
     def find(root: Path) -> dict[str, Path]:
+        if root.suffix.lower() in (".jsonl", ".json", ".parquet", ".arrow"):
+            raise DataError(
+                f"{root}: is no table of cells. A folder with metadata.jsonl or parquet is read with data=hf"
+            )
         if root.is_file():
             return {"all": root}
         found = {}

@@ -14,7 +14,7 @@ from trainer.errors import DataError
 from trainer.words import shown_override
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
-from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, scan
+from vit.data.layout import ARCHIVES, check_folder, check_level, class_level, find_splits, is_folder, is_rubbish, scan
 from vit.data.naming import in_order, natural_key, some
 from vit.data.sources import Source, check_labels
 from vit.data.sources_files import FileSource, fit_classes, open_split
@@ -41,6 +41,9 @@ def open_folders(config: VitConfig, split: str) -> Source:
     imagenet, channels = data.kind is DataKind.imagenet, data.channels or 3
 
     def find(root: Path) -> dict[str, Path]:
+        for key, value in (("root", data.root), ("val_root", data.val_root), ("test_root", data.test_root)):
+            if value is not None and Path(value).expanduser() == root:
+                check_folder(f"data.{key}", root)
         if imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
         found = find_splits(root, extensions)
@@ -101,9 +104,10 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         full = [name for name in names if name not in empty]
         shown = ", ".join(str(root / name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
         only = f" All pictures lie below {root / full[0]}: is that the root?" if len(full) == 1 else ""
+        tables = " Such files are read with data=hf" if skipped[".parquet"] or skipped[".arrow"] else ""
         raise DataError(
             f"no picture in class folder {shown}: put pictures there or remove the folder "
-            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}"
+            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}{tables}"
         )
     labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else names
     source = FileSource(files, labels, classes, channels, skipped.notes(root), root)
@@ -123,7 +127,8 @@ def _no_classes(root: Path, training: bool) -> DataError:
         )
     held = "it holds files but no folder" if files else "it is empty"
     tables = [name for name in files if name.lower() in _METADATA]
-    hint = f"; {tables[0]} there is read with data=hf" if tables else ""
+    packed = [name for name in files if name.lower().endswith(ARCHIVES)]
+    hint = f"; {tables[0]} there is read with data=hf" if tables else f"; unpack {packed[0]} first" if packed else ""
     return DataError(
         f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own{hint}"
     )

@@ -15,7 +15,7 @@ from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import BadFileError, read_bytes
 from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
-from vit.data.layout import role_in
+from vit.data.layout import check_folder, role_in
 from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split, scan_once
 from vit.data.unlabelled import UnlabelledError
@@ -37,6 +37,7 @@ def open_hf(config: VitConfig, split: str) -> Source:
     data = config.data
 
     def find(root: Path) -> dict[str, tuple[str, str]]:
+        check_folder("data.root", root)
         names = list(_splits(root, data))
         roles = {role_in(name) or name: (str(root), name) for name in names}
         return roles if {"train", "val"} & roles.keys() else {"all": (str(root), names[0])}
