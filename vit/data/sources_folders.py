@@ -14,6 +14,7 @@ from trainer.errors import DataError
 from trainer.words import shown_override
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
 from vit.data.layout import ARCHIVES, check_folder, check_level, class_level, find_splits, is_folder, is_rubbish, scan
 from vit.data.naming import in_order, natural_key, some
 from vit.data.sources import Source, check_labels
@@ -75,7 +76,9 @@ class _Skipped(Counter[str]):
         if not kinds:
             return []
         total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
-        return [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        unread = unread_note(kinds.items())
+        return [*lines, f"{root}: {unread}"] if unread else lines
 
 
 def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, training: bool) -> FileSource:

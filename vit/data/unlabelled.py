@@ -11,6 +11,7 @@ from pathlib import Path
 from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
 from vit.data.table_files import locate
 from vit.data.text import delimiter_of, read_rows, read_text
@@ -71,10 +72,17 @@ def _in_folder(root: Path) -> Listed:
             skipped[path.suffix.lower() or "without extension"] += 1
     parts = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common(8))
     if not found:
-        raise DataError(f"source={root}: no picture in it" + (f" (other files: {parts})" if parts else ", it is empty"))
+        unread = unread_note(skipped.items())
+        raise DataError(
+            f"source={root}: no picture in it"
+            + (f" (other files: {parts})" if parts else ", it is empty")
+            + (f"; {unread}" if unread else "")
+        )
     found.sort(key=lambda path: (natural_key(str(path)), str(path)))
     names = [path.relative_to(root).as_posix() for path in found]
-    return Listed(names, found, [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else [])
+    notes = [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else []
+    unread = unread_note(skipped.items())
+    return Listed(names, found, [*notes, f"{root}: {unread}"] if unread else notes)
 
 
 def _files_below(root: Path) -> Iterator[Path]:
