@@ -12,7 +12,7 @@ from vit.data.labels import Labels, check_not_one_hot, label_columns, number_row
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
 from vit.data.table_files import locate, whereabouts
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import delimiter_of, read_rows, read_text, split_excels
 from vit.data.unlabelled import UnlabelledError
 
 _Row = tuple[int, list[str]]  # line of the file, cells
@@ -70,12 +70,21 @@ def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, 
     """(files, labels of each, lines for the user)."""
     text, notes = read_text(path)
     wanted = label_columns(data)
-    delimiter = data.csv_delimiter or delimiter_of(text, [data.csv_path, *wanted])
+    text, told = split_excels(text)
+    delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path, *wanted])
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if delimiter != ",":
         notes.append(f"{path}: cells are separated by {'tab' if delimiter == chr(9) else delimiter}")
     numbered = read_rows(text, path, delimiter)
+    while numbered and not any(cell.strip() for cell in numbered[0][1]):
+        del numbered[0]
     heading = [name.strip() for name in numbered[0][1]] if numbered else []
+    named = data.csv_path in heading
+    if not named and any((_folder(path, data) / cell).is_file() for cell in heading if 0 < len(cell) < 200):
+        raise DataError(
+            f"{path}: its first line ({', '.join(heading)[:80]}) names a picture, so it has no heading: put a line "
+            f"above it with a name for each column, such as {data.csv_path}{delimiter}{wanted[0]}"
+        )
     place = _column(heading, "csv_path", data.csv_path, path)
     if split != "train" and not set(wanted) & set(heading):
         raise _unlabelled(path, f"no column '{wanted[0]}' (data.csv_label; there are: {', '.join(heading)})", data)
@@ -99,7 +108,27 @@ def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, 
         width = min(len(row) for _, row in rows)
         others = {name: [row[at].strip() for _, row in rows] for at, name in enumerate(heading[:width])}
         check_not_one_hot(others, data.csv_label, str(path))
-    return [str(file) for file in files], read_labels(cells, data, f"{path}, line"), notes
+    told = read_labels(cells, data, f"{path}, line")
+    return [str(file) for file in files], told, [*notes, *_several_rows(files, rows, told.rows, path)]
+
+
+def _several_rows(files: list[Path], rows: list[_Row], labels: list[list[str]], path: Path) -> list[str]:
+    """A line on files that stand in more than one row."""
+    places: dict[Path, list[int]] = {}
+    for number, file in enumerate(files):
+        places.setdefault(file, []).append(number)
+    several = [numbers for numbers in places.values() if len(numbers) > 1]
+    differ = [numbers for numbers in several if len({tuple(sorted(labels[number])) for number in numbers}) > 1]
+    if not several:
+        return []
+    first = (differ or several)[0]
+    lines = ", ".join(str(rows[number][0]) for number in first)
+    what = (
+        f"warning: {path}: {len(differ)} files stand in several rows with different labels"
+        if differ
+        else (f"{path}: {len(several)} files stand in several rows, which count each")
+    )
+    return [f"{what}, first {files[first[0]]} (lines {lines})"]
 
 
 def _folder(path: Path, data: DataConfig) -> Path:

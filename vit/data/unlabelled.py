@@ -14,7 +14,7 @@ from vit.data.decode import picture_extensions
 from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
 from vit.data.table_files import locate
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
@@ -137,7 +137,8 @@ def _remedy(file: Path, base: Path) -> str:
 def _rows(table: Path) -> tuple[list[list[str]], list[str]]:
     """Stripped cells of all rows that are not blank, and lines for the user."""
     text, notes = read_text(table)
-    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, delimiter_of(text, COLUMNS)))
+    text, told = split_excels(text)
+    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, told or delimiter_of(text, COLUMNS)))
     rows = [row for row in cells if any(row)]
     if not rows:
         raise DataError(f"{table}: is empty")
