@@ -13,7 +13,7 @@ from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
 from vit.data.table_files import locate, whereabouts
 from vit.data.text import delimiter_of, read_rows, read_text, split_excels
-from vit.data.unlabelled import UnlabelledError
+from vit.data.unlabelled import UnlabelledError, to_classify
 
 _Row = tuple[int, list[str]]  # line of the file, cells
 _SHOWN = 5  # missing files that are listed
@@ -152,12 +152,9 @@ def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int
 
 
 def _unlabelled(path: Path, reason: str, data: DataConfig) -> UnlabelledError:
-    words = [shown_override("source", path), shown_override("column", data.csv_path)]
-    words += [shown_override("folder", _folder(path, data))] if data.csv_folder else []
-    words += [shown_override("suffix", data.csv_suffix)] if data.csv_suffix else []
-    return UnlabelledError(
-        f"{path}: {reason}, so its pictures have no labels. To classify them: scripts/predict.py {' '.join(words)}"
-    )
+    folder = _folder(path, data) if data.csv_folder else None
+    told = to_classify(source=path, column=data.csv_path, folder=folder, suffix=data.csv_suffix)
+    return UnlabelledError(f"{path}: {reason}, so its pictures have no labels. {told}")
 
 
 def _column(heading: list[str], key: str, name: str, path: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.schema import did_you_mean
+from trainer.words import shown_override
 from vit.data.decode import picture_extensions
 from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
@@ -23,6 +24,12 @@ COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "imag
 
 class UnlabelledError(DataError):
     """A split whose pictures have no labels: nothing to train on or to score, and no fault of the data's."""
+
+
+def to_classify(**words: object) -> str:
+    """A sentence: the command that classifies pictures without labels, with its arguments that are not empty."""
+    told = " ".join(shown_override(key, value) for key, value in words.items() if value)
+    return f"To classify them: python scripts/predict.py run=runs/NAME {told}"
 
 
 @dataclass(frozen=True)
