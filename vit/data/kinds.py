@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 _CONVERT = "convert it to JPEG or PNG"
 _STARTS: tuple[tuple[bytes, str, str], ...] = (  # first bytes, what that is, the remedy
-    (b"version https://git-lfs", "a pointer of Git LFS in place of the picture", "run git lfs pull in its repository"),
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the file", "run git lfs pull in its repository"),
     (b"\xff\x0a", "a JPEG XL picture", _CONVERT),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture", _CONVERT),
     (b"<svg", "an SVG drawing", _CONVERT),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import DataError
+from vit.data.kinds import stranger
 
 _MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -40,6 +41,9 @@ def read_text(path: Path, called: str | None = None) -> tuple[str, list[str]]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{called}: cannot be read ({error.strerror})") from error
+    known = stranger(data)
+    if known is not None and known[0] != "an XML document":
+        raise DataError(f"{called}: is no text but {known[0]}: {known[1]}")
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     try:
         text, told = (data.decode(marked), marked.upper()) if marked else _guess(data)

@@ -375,3 +375,8 @@ def test_files_in_several_rows(tmp_path: Path) -> None:
     told = "warning: .*1 files stand in several rows with different labels, first .*0.png \\(lines 2, 7\\)"
     assert any(re.search(told, note) for note in describe(config).notes)
     assert not any("several rows" in note for note in describe(table(tmp_path, rows("a", "b", "a", "b"))).notes)
+
+
+def test_a_pointer_of_git_lfs_in_place_of_the_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv: is no text but a pointer of Git LFS .*git lfs pull"):
+        describe(table(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"))
