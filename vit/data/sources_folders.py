@@ -13,13 +13,16 @@ import numpy as np
 from trainer.errors import DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decode import picture_extensions
-from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, scan
+from vit.data.kinds import unread_note
+from vit.data.layout import ARCHIVES, check_folder, check_level, class_level, find_splits, is_folder, is_rubbish, scan
 from vit.data.naming import in_order, natural_key, readable, some
 from vit.data.sources import Source, check_labels
 from vit.data.sources_files import FileSource, fit_classes, open_split
 from vit.data.text import read_text
+from vit.data.unlabelled import UnlabelledError, to_classify
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
 _VAL_LABELS = ("val_labels.txt", "val.txt", "LOC_val_solution.csv")
 
 
@@ -38,6 +41,9 @@ def open_folders(config: VitConfig, split: str) -> Source:
     imagenet, channels = data.kind is DataKind.imagenet, data.channels or 3
 
     def find(root: Path) -> dict[str, Path]:
+        for key, value in (("root", data.root), ("val_root", data.val_root), ("test_root", data.test_root)):
+            if value is not None and Path(value).expanduser() == root:
+                check_folder(f"data.{key}", root)
         if imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
         found = find_splits(root, extensions)
@@ -50,6 +56,11 @@ def open_folders(config: VitConfig, split: str) -> Source:
         source = source or _load_tree(root, channels, data.class_order, wordnet=imagenet, training=name == "train")
         inner = class_level(root, extensions)
         hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
+        if name == "test" and train is not None and not set(source.classes) & set(train.classes):
+            raise UnlabelledError(
+                f"{root}: none of its folders ({some(source.classes)}) is a class of training ({some(train.classes)}), "
+                f"so its pictures have no labels. {to_classify(source=root)}{hint}"
+            )
         return fit_classes(train, source, str(root), hint)
 
     return open_split(config, split, find, load)
@@ -63,7 +74,9 @@ class _Skipped(Counter[str]):
         if not kinds:
             return []
         total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
-        return [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        unread = unread_note(kinds.items())
+        return [*lines, f"{root}: {unread}"] if unread else lines
 
 
 def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, training: bool) -> FileSource:
@@ -77,11 +90,7 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         else:
             skipped["outside of the class folders"] += 1
     if not names:
-        held = "it holds files but no folder" if +skipped else "it is empty"
-        raise DataError(
-            f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own; pictures "
-            f"without labels are for scripts/predict.py source={root}"
-        )
+        raise _no_classes(root, training)
     raw = dict(zip(readable(names), names, strict=True))
     strange = sorted(name for name, folder in raw.items() if name != folder)
     shown_names = in_order(raw, order)
@@ -99,9 +108,10 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         full = [name for name in names if name not in empty]
         shown = ", ".join(str(root / name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
         only = f" All pictures lie below {root / full[0]}: is that the root?" if len(full) == 1 else ""
+        tables = " Such files are read with data=hf" if skipped[".parquet"] or skipped[".arrow"] else ""
         raise DataError(
             f"no picture in class folder {shown}: put pictures there or remove the folder "
-            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}"
+            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}{tables}"
         )
     labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else shown_names
     notes = skipped.notes(root)
@@ -110,6 +120,24 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
     source = FileSource(files, labels, classes, channels, notes, root)
     source.order = order
     return source
+
+
+def _no_classes(root: Path, training: bool) -> DataError:
+    """What to say of a folder without folders."""
+    files = [entry.name for entry in scan(root) if not entry.name.startswith(".")]
+    count = sum(os.path.splitext(name)[1].lower() in picture_extensions() for name in files)
+    if count and not training:
+        return UnlabelledError(
+            f"{root}: {count} pictures in no class folders, so without labels. {to_classify(source=root)}; to score "
+            "them put those of every class into a folder of its own"
+        )
+    held = "it holds files but no folder" if files else "it is empty"
+    tables = [name for name in files if name.lower() in _METADATA]
+    packed = [name for name in files if name.lower().endswith(ARCHIVES)]
+    hint = f"; {tables[0]} there is read with data=hf" if tables else f"; unpack {packed[0]} first" if packed else ""
+    return DataError(
+        f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own{hint}"
+    )
 
 
 def _pictures(folder: Path, extensions: frozenset[str], skipped: _Skipped) -> Iterator[str]:

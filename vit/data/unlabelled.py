@@ -13,13 +13,26 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.schema import did_you_mean
+from trainer.words import shown_override
 from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
-from vit.data.text import check_one_line, delimiter_of, read_rows, read_text
+from vit.data.table_files import locate
+from vit.data.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
            "img", "name")  # fmt: skip
+
+
+class UnlabelledError(DataError):
+    """A split whose pictures have no labels: nothing to train on or to score, and no fault of the data's."""
+
+
+def to_classify(**words: object) -> str:
+    """A sentence: the command that classifies pictures without labels, with its arguments that are not empty."""
+    told = " ".join(shown_override(key, value) for key, value in words.items() if value)
+    return f"To classify them: python scripts/predict.py run=runs/NAME {told}"
 
 
 @dataclass(frozen=True)
@@ -116,10 +129,17 @@ def _pictures_among(files: Iterable[Path], root: Path, base: Path) -> Listed:
     parts = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common(8))
     if not found:
         empty = ", it is empty" if root is base else f", nothing is like that; seen from {Path.cwd()}"
-        raise DataError(f"source={root}: no picture in it" + (f" (other files: {parts})" if parts else empty))
+        unread = unread_note(skipped.items())
+        raise DataError(
+            f"source={root}: no picture in it"
+            + (f" (other files: {parts})" if parts else empty)
+            + (f"; {unread}" if unread else "")
+        )
     found.sort(key=lambda path: (natural_key(str(path)), str(path)))
     names = [path.relative_to(base).as_posix() for path in found]
-    return Listed(names, found, [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else [])
+    notes = [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else []
+    unread = unread_note(skipped.items())
+    return Listed(names, found, [*notes, f"{root}: {unread}"] if unread else notes)
 
 
 def _files_below(root: Path) -> Iterator[Path]:
@@ -140,10 +160,6 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     numbered, notes = _rows(table)
     rows = [row for _, row in numbered]
     base = table.parent if folder is None else folder
-
-    def file_of(cell: str) -> Path:
-        return base / f"{cell}{suffix}"  # an absolute path stays as it is
-
     heading, place, headed = rows[0], 0, True
     lowered = [name.lower() for name in heading]
     if column is not None:
@@ -153,12 +169,13 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         place, rows = heading.index(column), rows[1:]
     elif any(name in lowered for name in COLUMNS):
         place, rows = next(lowered.index(name) for name in COLUMNS if name in lowered), rows[1:]
-    elif not file_of(heading[0]).is_file():
-        raise DataError(
-            f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
-            + (f"; and {file_of(heading[0])}, were it a file's name, does not exist" if len(heading) == 1 else "")
-        )
     else:
+        first, missing, _ = locate(heading[:1], base, suffix)
+        if missing:
+            raise DataError(
+                f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
+                + (f"; and {first[0]}, were it a file's name, does not exist" if len(heading) == 1 else "")
+            )
         headed = False
     for line, row in numbered:
         if len(row) > place:
@@ -169,8 +186,9 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         raise DataError(f"{table}: no row names a picture")
     if len(cells) < len(rows):
         notes.append(f"{table}: left out {len(rows) - len(cells)} rows that name no picture")
-    files = [file_of(cell) for cell in cells]
-    if not any(file.is_file() for file in files):
+    files, missing, said = locate(cells, base, suffix)
+    notes += [f"{table}: {line}" for line in said]
+    if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
     columns = len(heading)
     full = [(row + [""] * columns)[:columns] for row in named]
@@ -187,7 +205,8 @@ def _remedy(file: Path, base: Path) -> str:
 def _rows(table: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
     """Stripped cells of all rows that are not blank, with their line, and lines for the user."""
     text, notes = read_text(table)
-    numbered = read_rows(text, table, delimiter_of(text, COLUMNS))
+    text, told = split_excels(text)
+    numbered = read_rows(text, table, told or delimiter_of(text, COLUMNS))
     cells = ((line, [cell.strip() for cell in row]) for line, row in numbered)
     rows = [(line, row) for line, row in cells if any(row)]
     if not rows:
