@@ -64,7 +64,7 @@ def main() -> None:
     form = pick_format(out, arguments.format, arguments.features)
     listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
     predictor = load_predictor(
-        arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides
+        arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides, arguments.features
     )
     for line in (*predictor.lines, *listed.notes, f"{len(listed.files)} pictures, {predictor.transform.describe()}"):
         print(line)

@@ -145,7 +145,7 @@ def load_run_model(
 
 
 def load_weights_model(
-    source: str, name: str | None = None, resolution: Size | None = None
+    source: str, name: str | None = None, resolution: Size | None = None, headless: bool = False
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
 
@@ -153,6 +153,7 @@ def load_weights_model(
         source: what ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
         resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
+        headless: a head that cannot be read may be left out.
 
     Returns:
         As ``load_run_model`` without a configuration; meta has ``mean``, ``std``, ``classes`` (None: not told),
@@ -170,7 +171,7 @@ def load_weights_model(
 
             model, meta = load_timm(source, name)
         else:
-            model, meta = _load_plain(source, resolution)
+            model, meta = _load_plain(source, resolution, headless)
     model.eval().requires_grad_(False)
     return model, {**meta, "weights": source}
 
@@ -192,12 +193,15 @@ def timm_name(source: str) -> str | None:
     return told if is_model(told) and not is_model_in_modules(told, {"vision_transformer", "deit"}) else None
 
 
-def _load_plain(source: str, resolution: Size | None) -> tuple[VisionTransformer, dict[str, Any]]:
+def _load_plain(source: str, resolution: Size | None, headless: bool) -> tuple[VisionTransformer, dict[str, Any]]:
     from vit.interchange import read
 
     foreign = read(source, resolution)
-    if foreign.lost_head:
-        raise CheckpointError(f"{source}: {foreign.lost_head}, which this classifier has no place for")
+    if foreign.lost_head and not headless:
+        raise CheckpointError(
+            f"{source}: {foreign.lost_head}, so it cannot classify as it did; "
+            "model.head=reset trains a new one, predict.py features=true does without"
+        )
     model = VisionTransformer(foreign.architecture())
     arch = model.arch
     state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))

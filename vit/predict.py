@@ -28,7 +28,7 @@ from vit.config import ClassWeights, VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import compute
+from vit.loaded import compute, heads
 from vit.losses import Criterion
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
@@ -93,6 +93,7 @@ def load_predictor(
     name: str | None = None,
     checkpoint: str | None = None,
     overrides: Sequence[str] = (),
+    features: bool = False,
 ) -> Predictor:
     """The classifier of a run, with its averaged weights where it has them, or of published weights.
 
@@ -104,6 +105,7 @@ def load_predictor(
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
         overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training.
+        features: only `Predictor.features` is asked for: the network needs no head.
 
     Raises:
         ConfigError: not one of run and weights, other overrides, or a size that the network cannot take.
@@ -131,7 +133,12 @@ def load_predictor(
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
         config: VitConfig = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
         size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
-        model, meta = load_weights_model(str(weights), name, size)
+        model, meta = load_weights_model(str(weights), name, size, headless=features)
+        if not features and not heads(model):
+            raise CheckpointError(
+                f"{weights} has no head that tells classes apart: features=true writes what such a head would read; "
+                f"train.py model.weights={weights} model.head=reset trains one"
+            )
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
@@ -141,7 +148,7 @@ def load_predictor(
     transform = EvalTransform(config.augment, (height, width))
     predictor = Predictor(model.to(device), transform, list(meta["mean"]), list(meta["std"]), [], device, amp)
     outputs = _outputs(predictor)
-    predictor.classes, more = _named(meta.get("classes"), outputs)
+    predictor.classes, more = _named(meta.get("classes"), outputs) if heads(model) else ([], [])
     predictor.lines = [*lines, *more]
     predictor.multilabel = run is not None and config.data.multilabel
     predictor.separator = config.data.csv_separator

@@ -61,7 +61,9 @@ def read_state(weights: str, name: str) -> TimmFile:
     with torch.device("meta"):
         names = timm.create_model(name).state_dict()
     tensors = clip_for_timm(content.tensors) or content.tensors
-    found = TimmFile(without_prefix(tensors, names), cfg, from_timm(cfg), notes=unwrapped(content))
+    last = cfg.get("classifier")
+    head = (last, names[f"{last}.weight"].shape[1]) if isinstance(last, str) and f"{last}.weight" in names else None
+    found = TimmFile(without_prefix(tensors, names, head), cfg, from_timm(cfg), notes=unwrapped(content))
     own = content.header or content.meta.get("task", {})
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
