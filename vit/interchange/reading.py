@@ -262,7 +262,8 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
             told = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-            travels = from_timm({name: args.get(name) for name in told}, complete=False)
+            given = {name: args[name] for name in told if args.get(name)}
+            travels = from_timm({**_usual(content.facts["arch"]), **given}, complete=False)
         elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
             maker = "DeiT or MAE"
         elif content.wrappers[:1] == ["teacher"]:
@@ -290,6 +291,14 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
         elif not found.grid_told and not maker:
             found.notes.append(f"nothing tells its input size: positions taken as {rows}x{columns}")
     return found
+
+
+def _usual(name: str) -> dict[str, Any]:
+    """How timm prepares pictures for one of its models unless it is told otherwise; nothing for other names."""
+    from timm.models import get_pretrained_cfg, is_model
+
+    cfg = get_pretrained_cfg(name) if is_model(name) else None
+    return {key: value for key, value in cfg.to_dict().items() if key != "input_size"} if cfg else {}
 
 
 def _pair(size: Any) -> tuple[int, int]:
