@@ -37,6 +37,7 @@ from vit.preprocessing import from_plain
 BATCH = 64
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
+_TOLD = ("data.mean", "data.std", "data.range")  # also read with weights, whose files often do not tell them
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
@@ -104,7 +105,8 @@ def load_predictor(
         weights: a file or folder that ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
-        overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training.
+        overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training;
+            of weights also ``data.mean``, ``data.std`` and ``data.range``, which a run keeps.
         features: only `Predictor.features` is asked for: the network needs no head.
 
     Raises:
@@ -114,11 +116,11 @@ def load_predictor(
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     asked = {word.partition("=")[0].lstrip("+") for word in overrides}
-    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ]
+    read = (*_READ, *(_TOLD if run is None else ()))
+    foreign = [key for key in sorted(asked) if key.split(".")[0] not in read and key not in read]
     if foreign:
-        raise ConfigError(
-            [f"{key}: has no part in predictions; trainer.*, augment.eval_* and resolution have" for key in foreign]
-        )
+        has = "trainer.*, augment.eval_* and resolution have" + (f", {', '.join(_TOLD)} too" if run is None else "")
+        raise ConfigError([f"{key}: has no part in predictions; {has}" for key in foreign])
     if run is not None:
         if name is not None:
             raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
@@ -142,6 +144,7 @@ def load_predictor(
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
+        meta = {**meta, **_statistics(config, asked, len(meta["mean"]))}
         lines = [f"weights of {meta['weights']}", *meta["notes"]]
     device, amp = compute(config)
     height, width = config.resolution
@@ -152,11 +155,23 @@ def load_predictor(
     predictor.lines = [*lines, *more]
     predictor.multilabel = run is not None and config.data.multilabel
     predictor.separator = config.data.csv_separator
-    if run is not None and config.data.range is not None:
+    if config.data.range is not None:
         predictor.span = (config.data.range[0], config.data.range[1])
     plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
     predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
     return predictor
+
+
+def _statistics(config: VitConfig, asked: set[str], channels: int) -> dict[str, list[float]]:
+    """Mean and std that were asked for, one number per channel; one stands for all."""
+    found = {}
+    for name in ("mean", "std"):
+        values = getattr(config.data, name)
+        if f"data.{name}" in asked and values is not None:
+            found[name] = list(values) * (channels if len(values) == 1 else 1)
+            if len(found[name]) != channels:
+                raise ConfigError(f"data.{name} has {len(values)} numbers, the network sees {channels} channels")
+    return found
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
+from timm.models.vision_transformer import VisionTransformer
 
 import vit.timm_models
 from trainer.errors import UserError
@@ -111,6 +112,24 @@ def test_preprocessing_that_is_only_near_is_said(monkeypatch) -> None:
     assert "its pictures are resized by lanczos, here by bicubic, which is near it" in predictor.lines
 
 
+def test_a_normalisation_that_the_file_does_not_tell_can_be_given(tmp_path: Path) -> None:
+    """As the line says that warns of it; a run keeps its own."""
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 1, "num_heads": 3}
+    save_file(VisionTransformer(**sizes, num_classes=3).state_dict(), tmp_path / "w.safetensors")
+    pictures(tmp_path / "pics")
+    weights = str(tmp_path / "w.safetensors")
+    unknown = load_predictor(weights=weights, overrides=CPU)
+    assert any("set data.mean and data.std" in line for line in unknown.lines)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    told = load_predictor(weights=weights, overrides=[*CPU, f"data.mean={mean}", f"data.std={std}"])
+    assert (told.mean, told.std) == (mean, std)
+    unknown.mean, unknown.std = mean, std
+    np.testing.assert_array_equal(values(told, tmp_path / "pics"), values(unknown, tmp_path / "pics"))
+    assert load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5]"]).mean == [0.5] * 3
+    with pytest.raises(UserError, match=r"data\.mean has 2 numbers, the network sees 3 channels"):
+        load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5,0.5]"])
+
+
 def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, capsys) -> None:
     net = timm_net("test_convnext")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
@@ -136,7 +155,7 @@ def test_deep_pictures_are_scaled_as_the_run_scales_them(tmp_path: Path) -> None
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
     make_run(tmp_path / "run", mu_config("data.range=[0,4095]"), head=5.0)
-    predictor = load_predictor(run=tmp_path / "run", overrides=CPU)
+    predictor = load_predictor(run=str(tmp_path / "run"), overrides=CPU)
     expected = values(predictor, tmp_path / "shallow")
     assert np.abs(values(predictor, tmp_path / "deep") - expected).max() < 0.02
     predictor.span = None
