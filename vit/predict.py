@@ -37,7 +37,7 @@ from vit.preprocessing import from_plain
 BATCH = 64
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
-_TOLD = ("data.mean", "data.std", "data.range")  # also read with weights, whose files often do not tell them
+_TOLD = ("data.mean", "data.std", "data.range", "model.heads")  # of weights that tell none
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
@@ -106,7 +106,7 @@ def load_predictor(
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
         overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training;
-            of weights also ``data.mean``, ``data.std`` and ``data.range``, which a run keeps.
+            of weights also ``data.mean``, ``data.std``, ``data.range`` and ``model.heads``, which a run keeps.
         features: only `Predictor.features` is asked for: the network needs no head.
 
     Raises:
@@ -135,7 +135,7 @@ def load_predictor(
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
         config: VitConfig = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
         size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
-        model, meta = load_weights_model(str(weights), name, size, headless=features)
+        model, meta = load_weights_model(str(weights), name, size, features, config.model.heads)
         if not features and not heads(model):
             raise CheckpointError(
                 f"{weights} has no head that tells classes apart: features=true writes what such a head would read; "

@@ -130,6 +130,21 @@ def test_a_normalisation_that_the_file_does_not_tell_can_be_given(tmp_path: Path
         load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5,0.5]"])
 
 
+def test_heads_of_attention_that_the_file_does_not_tell_can_be_given(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 2, "num_heads": 6}
+    source = VisionTransformer(**sizes, num_classes=3).eval()
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    weights = str(tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"model\.heads=N"):
+        load_predictor(weights=weights, overrides=CPU)
+    with pytest.raises(UserError, match=r"model\.heads=5 does not divide the width .* 96"):
+        load_predictor(weights=weights, overrides=[*CPU, "model.heads=5"])
+    found = load_predictor(weights=weights, overrides=[*CPU, "model.heads=6"])
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(found.model(images), source(images), atol=1e-5, rtol=0)
+
+
 def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, capsys) -> None:
     net = timm_net("test_convnext")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
