@@ -12,6 +12,7 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import picture_extensions
+from vit.data.label_checks import check_marks, separator_notes
 from vit.data.labels import Numbering, canonical, number_labels
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
@@ -110,8 +111,12 @@ def _read(path: Path, data: DataConfig) -> _Rows:
     several = isinstance(data.csv_label, Sequence) and not isinstance(data.csv_label, str)
     if several and all(cell.lower() in _YES | _NO for _, row in cells for cell in row):
         return _Rows([str(file) for file in files], _marked(cells, wanted, path, data), wanted, notes)
-    if data.multilabel and not several:
+    if several:
+        check_marks(cells, wanted, str(path))
+    elif data.multilabel:
         _not_one_hot(rows, heading, columns[0], path)
+    if len(wanted) == 1:
+        notes += separator_notes([row[0] for _, row in cells], data.csv_separator, data.multilabel, str(path))
     return _Rows([str(file) for file in files], _named(cells, path, data), None, notes)
 
 
