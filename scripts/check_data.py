@@ -58,17 +58,20 @@ def check_pictures(config: VitConfig, arguments: Arguments) -> bool:
         raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
     from trainer.data import CPU_WORKERS
     from vit.data.check import check_split, contact_sheet, format_report, open_splits
+    from vit.data.depth import depth_notes
 
     out, reports = Path(arguments.out), []
-    for split, source in open_splits(config).items():
-        report = check_split(
-            source, split, _progress("picture"), arguments.most, max(1, config.data.workers or CPU_WORKERS)
-        )
+    for split, source in open_splits(config, print).items():
+        threads = max(1, config.data.workers or CPU_WORKERS)
+        report = check_split(source, split, _progress("picture"), arguments.most, threads)
         print(format_report([report]))
         sheet = contact_sheet(source, out.with_stem(f"{out.stem}_{split}"))
         if sheet is not None:
             print(f"  contact sheet: {sheet}")
         reports.append(report)
+    deep = [value for report in reports for value in report.deep]  # of all splits: one range holds for all
+    for note in depth_notes(deep, config, f"of all {len(deep)} that were looked at"):
+        print(f"\n{note}")
     return not any(report.bad for report in reports)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from vit.data.decode import picture_extensions
-from vit.data.flat import LABELS
 from vit.data.layout import is_folder, is_rubbish, scan
 from vit.data.naming import natural_key, some
 
@@ -25,7 +24,7 @@ _SHOWN = 20000  # names that are looked at
 _PART = re.compile(r"(.*?(?:images?|imgs?|parts?|batch|chunk|shard|folder|fold|split|set|data|train)[ ._-]*)\d+", re.I)
 _SUFFIXES = {
     **dict.fromkeys((".parquet", ".arrow"), "data=hf reads Hugging Face's files: data=hf data.root={root}"),
-    **dict.fromkeys((".tar",), "data=webdataset reads shards with labels: data=webdataset data.root={root}"),
+    **dict.fromkeys((".tar",), "unpack {name} first, or where it is a shard: data=webdataset data.root={root}"),
     **dict.fromkeys((".zip", ".gz", ".tgz", ".rar", ".7z"), "unpack {name} first, and give the folder"),
     **dict.fromkeys(
         (".npz", ".npy", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".tfrecord"),
@@ -35,11 +34,7 @@ _SUFFIXES = {
 
 
 def advice(root: Path) -> str:
-    """A sentence or two on what is at ``root``, a folder without class folders or a file; empty where nothing tells."""
-    if root.is_file():
-        if root.suffix.lower() in (".csv", ".tsv"):
-            return f"it is a table: data=csv data.root={root}"
-        return _of_file(root.name, root) or "give the folder that holds the class folders"
+    """A sentence or two on what is in ``root``, a folder without class folders; empty where nothing tells."""
     own = known_set(root)
     if own:
         return own
@@ -56,8 +51,6 @@ def advice(root: Path) -> str:
             f"The names of its pictures begin with {some(words)}: if these are the classes, move each into a folder of "
             "that name (docs/data.md has the lines)"
         )
-    if any(name.startswith("ILSVRC2012_val_") for name in pictures):
-        return f"A file of their classes does as well: put {LABELS[1]} into {root.parent}, lines of name and class"
     return of_table(root) or ("If a table tells their classes: data=csv data.root=TABLE.csv" if pictures else "")
 
 

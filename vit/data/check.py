@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,11 @@ from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data import SPLITS
 from vit.data.decode import BadFileError, to_channels
+from vit.data.depth import largest_value
 from vit.data.sources import Source, class_counts, has_training, open_source
+from vit.data.unlabelled import UnlabelledError
 
+_log = logging.getLogger(__name__)
 Progress = Callable[[Iterator[int], int], Iterable[int]]
 
 _SHOWN = 10  # classes, sizes and bad files that are listed each
@@ -35,6 +39,7 @@ class SplitReport:
         sizes: how often each (height, width) occurs.
         bad: what is wrong with each unusable picture.
         notes: of the source: what was skipped.
+        deep: the largest value of each usable picture of more than 8 bits, None for each other one.
     """
 
     split: str
@@ -45,12 +50,16 @@ class SplitReport:
     checked: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
+    deep: list[int | None] = field(default_factory=list)
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
 
 
-def open_splits(config: VitConfig) -> dict[str, Source]:
+def open_splits(config: VitConfig, say: Callable[[str], object] = _log.warning) -> dict[str, Source]:
     """The distinct splits that the data have, at the run's resolution where pictures are drawn.
+
+    Args:
+        say: is told of splits that are left out, for their pictures have no labels.
 
     Raises:
         ConfigError, DataError: as `vit.data.describe`.
@@ -59,22 +68,30 @@ def open_splits(config: VitConfig) -> dict[str, Source]:
     for split in SPLITS:
         if split == "train" and not has_training(config):
             continue
-        if split == "test" and "val" in found and config.data.test_root is None:
-            candidate = open_source(config, split)
-            if [candidate.name(0), len(candidate)] == [found["val"].name(0), len(found["val"])]:
-                continue  # the validation split stands in for it
-            found[split] = candidate
-            continue
         try:
-            found[split] = open_source(config, split)
+            source = open_source(config, split)
+        except UnlabelledError as error:
+            if split != "test" or not found:
+                raise
+            say(f"{split}: {error}")
+            continue
         except DataError:
             if split != "val" or config.data.test_root is None:
                 raise
+            continue
+        val = found.get("val") if split == "test" and config.data.test_root is None else None
+        if val is not None and [source.name(0), len(source)] == [val.name(0), len(val)]:
+            continue  # the validation split stands in for it
+        found[split] = source
     return found
 
 
 def check_split(
-    source: Source, split: str, progress: Progress, most: int | None = None, threads: int = 2
+    source: Source,
+    split: str,
+    progress: Progress,
+    most: int | None = None,
+    threads: int = 2,
 ) -> SplitReport:
     """Decode pictures and look at them.
 
@@ -89,7 +106,9 @@ def check_split(
 
     def look(index: int) -> Tensor | str:
         try:
-            return source.read(index)[0]
+            picture = source.read(index)[0]
+            report.deep.append(largest_value(source, index))
+            return picture
         except BadFileError as error:
             return str(error)
 

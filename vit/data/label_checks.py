@@ -71,6 +71,8 @@ def separator_notes(cells: Sequence[str], separator: str, multilabel: bool, wher
             f"{where}: labels such as '{several[0]}' are taken as one class each; data.multilabel=true takes them as "
             f"several of {some(shared)}"
         ]
+    if separator != USUAL or any(cell.startswith("[") for cell in cells):  # told so, or lists as Python writes them
+        return []
     for other in _OTHERS:
         shared = _shared(cells, other)
         if not shared:
@@ -81,8 +83,6 @@ def separator_notes(cells: Sequence[str], separator: str, multilabel: bool, wher
             f"{where}: no cell has '{separator}' between labels, and cells such as '{example}' share {some(shared)}: "
             f'"{key}" separates them'
         )
-        if separator != USUAL:
-            return [told]
         raise DataError(f"{told}; where they are single labels, give a sign that none has: data.csv_separator=/")
     return []
 

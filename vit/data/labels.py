@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from trainer.errors import DataError
-from vit.config import ClassOrder, VitConfig
+from trainer.words import shown_override
+from vit.config import ClassOrder, DataConfig, VitConfig
 from vit.data.naming import in_order
 from vit.data.sources import Source, check_labels
 
+_YES, _NO = frozenset({"1", "1.0", "1,0", "true"}), frozenset({"", "0", "0.0", "0,0", "false"})
+_MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})  # what pandas and numpy write where there is nothing
+_WHOLE = re.compile(r"(-?\d+)(?:\.0*|,0)?")  # 3.0 is how pandas writes whole numbers of a column with gaps
+_LIST = re.compile(r"\[.*\]", re.DOTALL)  # as Python and JSON write one
 _GAPS = 10  # whole numbers are indices while they leave at most so many classes empty, or as many as they name
 
 
@@ -32,6 +39,138 @@ class Numbering:
     indexed: bool = False
     order: ClassOrder | None = None
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of a table's rows as text, and the classes where columns are classes; lines for the user."""
+
+    rows: list[list[str]]
+    classes: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def label_columns(data: DataConfig) -> list[str]:
+    """`data.csv_label` as a list."""
+    told = data.csv_label
+    return [str(name) for name in told] if isinstance(told, Sequence) and not isinstance(told, str) else [str(told)]
+
+
+def read_labels(cells: Sequence[tuple[int, list[str]]], data: DataConfig, where: str) -> Labels:
+    """Labels of the columns of `data.csv_label`.
+
+    One column holds a label by name or number, with `data.multilabel` several, between them `data.csv_separator`, or a
+    list as Python and JSON write it. Several columns hold 0 or 1 for each class, or with `data.multilabel` a label
+    each.
+
+    Args:
+        cells: for each row its number in the file, and its stripped cells of those columns.
+        where: what errors put before that number, as "TABLE, line".
+
+    Raises:
+        DataError: no label or more than one where a picture has one class; names the row.
+    """
+    names = label_columns(data)
+    if isinstance(data.csv_label, str) or not isinstance(data.csv_label, Sequence):
+        return Labels(*_named(cells, data, where))
+    strange = [(number, cell) for number, row in cells for cell in row if cell.lower() not in _YES | _NO]
+    if not strange:
+        return Labels(_marked(cells, names, data, where), names)
+    if not data.multilabel:
+        number, cell = strange[0]
+        raise DataError(
+            f"{where} {number}: data.csv_label names {len(names)} columns, and this cell is {cell!r}, neither 0 nor 1. "
+            "Correct it; or where each column holds a label set data.multilabel=true, or name one column"
+        )
+    return Labels(*_named(cells, data, where))
+
+
+def _marked(cells: Sequence[tuple[int, list[str]]], names: list[str], data: DataConfig, where: str) -> list[list[str]]:
+    """Labels of rows that have a 0 or 1 for each class."""
+    found = [[name for name, cell in zip(names, row, strict=True) if cell.lower() in _YES] for _, row in cells]
+    wrong = next((number for number, row in enumerate(found) if len(row) != 1), None)
+    if wrong is not None and not data.multilabel:
+        raise DataError(
+            f"{where} {cells[wrong][0]}: {len(found[wrong])} of the columns {', '.join(names[:5])} are 1, but a "
+            "picture has one class: correct it, or set data.multilabel=true"
+        )
+    return found
+
+
+def _named(
+    cells: Sequence[tuple[int, list[str]]], data: DataConfig, where: str
+) -> tuple[list[list[str]], None, list[str]]:
+    """Labels of rows that tell them by name or number."""
+    given = [(number, [cell for cell in row if cell and cell not in _MISSING]) for number, row in cells]
+    lists = [_as_list(cell) for _, row in given for cell in row]
+    listed = bool(lists) and all(items is not None for items in lists)
+    if not data.multilabel:
+        for number, row in given:
+            if not row:
+                raise DataError(
+                    f"{where} {number}: no label in column '{data.csv_label}'; give one, or leave the row out"
+                )
+            if listed and len(_as_list(row[0]) or ()) != 1:
+                raise DataError(
+                    f"{where} {number}: {row[0]} is not one class; for several labels set data.multilabel=true"
+                )
+        return [_as_list(row[0]) or [] if listed else row for _, row in given], None, []
+    mark, parts = data.csv_separator, list[list[str]]()
+    for _, row in given:
+        split = [part for cell in row for part in ((_as_list(cell) or []) if listed else cell.split(mark))]
+        parts.append([part for part in dict.fromkeys(part.strip() for part in split) if part])
+    notes = []
+    if not listed and not any(mark in cell for _, row in given for cell in row):
+        other = next((cell for _, row in given for cell in row if re.search(r"\w\s*[,;/|+ ]\s*\w", cell)), None)
+        if other is not None:
+            notes.append(
+                f"{where.rpartition(',')[0]}: no cell has {mark!r} between labels (data.csv_separator), so {other!r} "
+                "is taken as one label"
+            )
+    return parts, None, notes
+
+
+def _as_list(cell: str) -> list[str] | None:
+    """Items of a cell like ``[1, 3]`` or ``['a', 'b']``; None for any other."""
+    if not _LIST.fullmatch(cell):
+        return None
+    try:
+        found = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = [part for part in re.split(r"[,\s]+", cell[1:-1]) if part]  # [a, b] without quotes, NumPy's [1 3]
+    items = found if isinstance(found, list | tuple) else [found]
+    return None if any(isinstance(item, list | tuple | dict | set) for item in items) else [str(item) for item in items]
+
+
+def check_not_one_hot(columns: Mapping[str, Sequence[str]], wanted: str, where: str) -> None:
+    """Raise DataError where the column of several labels holds 0 and 1, and so do others beside it."""
+    marked = [name for name, cells in columns.items() if {cell.lower() for cell in cells} <= _YES | _NO - {""}]
+    if wanted in marked and len(marked) > 1:
+        raise DataError(
+            f"{where}: columns {', '.join(marked)} hold 0 and 1 alone: the table has a column for each class. "
+            f"Name them: {shown_override('data.csv_label', '[' + ','.join(marked) + ']')}"
+        )
+
+
+def number_rows(
+    labels: Labels,
+    where: str,
+    config: VitConfig,
+    train: Source | None = None,
+    listed: tuple[list[str], str] | None = None,
+) -> tuple[np.ndarray, Numbering]:
+    """Labels as int64 (N,), or bool (N, K) with `data.multilabel`, and the classes; arguments as `number_labels`."""
+    told = canonical([label for row in labels.rows for label in row], None if listed else train)
+    if labels.classes is not None and train is None:
+        numbering = Numbering(labels.classes, {name: number for number, name in enumerate(labels.classes)})
+    else:
+        numbering = number_labels(told, where, config, train, listed)
+    numbers = np.array([numbering.index[label] for label in told], np.int64)
+    if not config.data.multilabel:
+        return numbers, numbering
+    marks = np.zeros((len(labels.rows), len(numbering.classes)), bool)
+    marks[np.repeat(np.arange(len(labels.rows)), [len(row) for row in labels.rows]), numbers] = True
+    return marks, numbering
 
 
 def number_labels(
@@ -87,18 +226,21 @@ def number_labels(
 
 
 def is_number(label: str) -> bool:
-    """Whether a label is a whole number."""
-    return label.removeprefix("-").isdecimal()
+    """Whether a label is a whole number, perhaps written with a point: 3 or 3.0."""
+    return _WHOLE.fullmatch(label) is not None
+
+
+def _plain(label: str) -> str:
+    match = _WHOLE.fullmatch(label)
+    return label if match is None else str(int(match[1]))
 
 
 def canonical(labels: Sequence[str], train: Source | None = None) -> list[str]:
-    """Labels; where all are whole numbers (in training, if that is known) as Python writes them: 03 is 3."""
+    """Labels; where all are whole numbers (in training, if that is known) as Python writes them: 03 and 3.0 are 3."""
     if train is not None:
         known = set(train.classes)
-        return [str(int(label)) if label not in known and is_number(label) else label for label in labels]
-    if all(is_number(label) for label in labels):
-        return [str(int(label)) for label in labels]
-    return list(labels)
+        return [label if label in known else _plain(label) for label in labels]
+    return [_plain(label) for label in labels] if all(is_number(label) for label in labels) else list(labels)
 
 
 def _check_known(told: Sequence[str], index: dict[str, int], known: list[str], where: str, train: bool) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.words import shown_override
 from vit.data.naming import natural_key, some
 
 _WORDS = {
@@ -18,6 +20,9 @@ _WORDS = {
 _ROLES = {word: role for role, words in _WORDS.items() for word in words}
 _UNLABELLED = frozenset({"pred", "predict", "prediction", "unlabeled", "unlabelled", "submission"})
 _RUBBISH = frozenset({"__macosx", "__pycache__", "@eadir", "lost+found", "system volume information", "$recycle.bin"})
+
+
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar", ".rar", ".7z")
 
 
 def role_in(name: str) -> str | None:
@@ -53,6 +58,35 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
+
+
+def check_folder(key: str, path: Path) -> None:
+    """Raise DataError where a file was given for a folder; says what to do with it.
+
+    Args:
+        key: of the configuration, that gave ``path``.
+    """
+    if path.is_dir():
+        return
+    name = path.name.lower()
+    told = f"{key}={path}: is a file, but a folder is wanted"
+    if name.endswith(ARCHIVES):
+        ending = next(ending for ending in ARCHIVES if name.endswith(ending))
+        folder = path.with_name(path.name[: -len(ending)])
+        command = f"unzip {shlex.quote(str(path))} -d" if ending == ".zip" else f"tar xf {shlex.quote(str(path))} -C"
+        made = "" if ending == ".zip" else f"mkdir {shlex.quote(str(folder))} && "
+        if ending in (".rar", ".7z"):
+            raise DataError(f"{told}. Unpack it, and give {shown_override(key, folder)}")
+        shards = "; or data=webdataset, if it is a shard" if ending == ".tar" else ""
+        raise DataError(
+            f"{told}. Unpack it first: {made}{command} {shlex.quote(str(folder))}, and give "
+            f"{shown_override(key, folder)}{shards}"
+        )
+    if name.endswith((".csv", ".tsv")):
+        raise DataError(f"{told}. Tables are read with data=csv")
+    if name.endswith((".parquet", ".arrow", ".jsonl")):
+        raise DataError(f"{told}. Give its folder, with data=hf: {shown_override(key, path.parent)}")
+    raise DataError(f"{told}: the one that holds the class folders")
 
 
 def find_splits(root: Path, extensions: frozenset[str]) -> dict[str, Path]:
@@ -103,7 +137,7 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
                 f"{inner}: its folders {some(folders)} are splits by their names, not classes, and hold no class "
                 f"folders. {hint}"
             )
-        told = {role: f"{keys[role]}={class_level(inner / name, extensions)}" for name, role in roles.items() if role}
+        told = {role: _remedy(keys[role], inner / name, extensions) for name, role in roles.items() if role}
         raise DataError(
             f"{inner}: its folders {some(folders)} are splits by their names, not classes. Give the folders that hold "
             f"the class folders: {' '.join(told[role] for role in keys if role in told)}"
@@ -111,15 +145,19 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
     if inner == start:
         return
     if "all" in places:
-        remedy = f"{key}={inner}"
+        remedy = shown_override(key, inner)
     else:
         keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
-        remedy = " ".join(f"{keys[role]}={class_level(places[role], extensions)}" for role in keys if role in places)
+        remedy = " ".join(_remedy(keys[role], places[role], extensions) for role in keys if role in places)
     what = "splits" if any(name.lower() in _ROLES for name in folders) else "class folders"
     raise DataError(
         f"{start}: holds one folder, {inner.relative_to(start).parts[0]}, which would be the only class; the {what} "
         f"({some(folders)}) lie below it. Give {remedy}"
     )
+
+
+def _remedy(key: str, folder: Path, extensions: frozenset[str]) -> str:
+    return shown_override(key, class_level(folder, extensions))
 
 
 def class_level(folder: Path, extensions: frozenset[str]) -> Path:

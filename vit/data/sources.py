@@ -20,9 +20,7 @@ from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
 
-_DEPTHS = (10, 12, 14)  # bits of a camera's or scanner's values, in files of 16
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
-_PROBED = 16  # pictures that are looked at before a run
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
 
 
@@ -304,6 +302,8 @@ def has_training(config: VitConfig) -> bool:
 
 def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataInfo:
     """`vit.data.describe`."""
+    from vit.data.depth import probed
+
     train = None
     if has_training(config):
         train = training_view(config, under_classes(open_source(config, "train"), classes))
@@ -328,7 +328,7 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         if absent:
             which = f"{len(absent)} of {len(held.classes)} classes: {_some(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
-    notes += _shallow(config, source)
+    notes += probed(config, source)
     return DataInfo(
         classes=list(source.classes),
         channels=channels,
@@ -342,30 +342,6 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         std=None if config.data.std is None else list(config.data.std),
         facts=train.facts if train else dict,
     )
-
-
-def _shallow(config: VitConfig, source: Source) -> list[str]:
-    """A line where pictures of 16 bits use but the lower ones, and would come out almost black."""
-    from vit.data.decode import BadFileError, shallow
-    from vit.data.sources_files import EncodedSource
-
-    while isinstance(source, Selection):
-        source = source.source
-    if not isinstance(source, EncodedSource) or config.data.range is not None:
-        return []
-    most = 0
-    for index in np.linspace(0, len(source) - 1, min(len(source), _PROBED)).astype(int).tolist():
-        try:
-            most = max(most, shallow(source.encoded(index)) or 0)
-        except BadFileError:
-            continue
-    if not 255 < most < 2**14:
-        return []
-    bits = next(bits for bits in _DEPTHS if most < 2**bits)
-    return [
-        f"warning: pictures of 16 bits whose values go to {most} at most ({_PROBED} were looked at) come out dark, for "
-        f"65535 is white: data.range=[0,{2**bits - 1}] takes them as {bits} bits"
-    ]
 
 
 def check_labels(values: np.ndarray, classes: int, where: str, told: str) -> None:

@@ -205,8 +205,8 @@ def _open_split(
     rest, held = hold_out(train, data.val_share)
     if not len(held):
         raise DataError(
-            f"data.root={data.root}: no class has two pictures, so none can be held out for validation; "
-            "give data.val_root"
+            f"data.root={data.root}: no class has two pictures, so none can be held out for validation: give "
+            f"data.val_root. The classes are {_few(train.classes)}: are these labels?"
         )
     which = "" if train.multilabel else " of every class"
     note = (

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from trainer.errors import DataError
+from trainer.words import shown_override
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.advice import advice, check_parts, known_set, of_table
 from vit.data.decode import picture_extensions
-from vit.data.flat import Skipped, open_flat, pictures_below, with_words
-from vit.data.layout import check_level, class_level, find_splits, is_folder, is_rubbish, role_in, scan
-from vit.data.naming import in_order, natural_key
+from vit.data.flat import LABELS, Skipped, open_flat, pictures_below, with_words
+from vit.data.layout import check_folder, check_level, class_level, find_splits, is_folder, is_rubbish, role_in, scan
+from vit.data.naming import in_order, natural_key, some
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, fit_classes, open_split
+from vit.data.unlabelled import UnlabelledError
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
 
 
 def open_folders(config: VitConfig, split: str) -> Source:
@@ -35,8 +39,9 @@ def open_folders(config: VitConfig, split: str) -> Source:
     imagenet, channels = data.kind is DataKind.imagenet, data.channels or 3
 
     def find(root: Path) -> dict[str, Path]:
-        if root.is_file():
-            raise DataError(f"{root} is a file, data={data.kind.value} reads a folder: {advice(root)}")
+        for key, value in (("root", data.root), ("val_root", data.val_root), ("test_root", data.test_root)):
+            if value is not None and Path(value).expanduser() == root:
+                check_folder(f"data.{key}", root)
         if imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
         found = find_splits(root, extensions)
@@ -53,6 +58,12 @@ def open_folders(config: VitConfig, split: str) -> Source:
             source.notes.append(f"training pictures from {root}")
         inner = class_level(root, extensions)
         hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
+        if name == "test" and train is not None and not set(source.classes) & set(train.classes):
+            raise UnlabelledError(
+                f"{root}: none of its folders ({some(source.classes)}) is a class of training ({some(train.classes)}), "
+                f"so its pictures have no labels. To classify them: scripts/predict.py {shown_override('source', root)}"
+                + hint
+            )
         return fit_classes(train, source, str(root), hint)
 
     return open_split(config, split, find, load)
@@ -69,12 +80,7 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         else:
             skipped["outside of the class folders"] += 1
     if not names:
-        held = "it holds files but no folder" if +skipped else "it is empty"
-        told = advice(root)
-        raise DataError(
-            f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own"
-            + (f". {told}" if told else "")
-        )
+        raise _no_classes(root, training)
     names = in_order(names, order)
     files: list[str] = []
     counts: list[int] = []
@@ -90,11 +96,31 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
         shown = ", ".join(str(root / name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
         only = f" All pictures lie below {root / full[0]}: is that the root?" if len(full) == 1 else ""
         only = f" {own}" if (own := known_set(root)) else only
+        tables = " Such files are read with data=hf" if skipped[".parquet"] or skipped[".arrow"] else ""
         raise DataError(
             f"no picture in class folder {shown}: put pictures there or remove the folder "
-            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}"
+            f"(skipped: {'; '.join(skipped.notes(root)) or 'nothing'}).{only}{tables}"
         )
     labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else names
     source = FileSource(files, labels, classes, channels, skipped.notes(root), root)
     source.order = order
     return source
+
+
+def _no_classes(root: Path, training: bool) -> DataError:
+    """What to say of a folder without folders."""
+    files = [entry.name for entry in scan(root) if not entry.name.startswith(".")]
+    count = sum(os.path.splitext(name)[1].lower() in picture_extensions() for name in files)
+    if count and not training:
+        return UnlabelledError(
+            f"{root}: {count} pictures in no class folders, so without labels. To classify them: "
+            f"scripts/predict.py {shown_override('source', root)}; to score them put those of every class into a "
+            f"folder of its own, or {LABELS[1]} into {root.parent}, with lines of name and class"
+        )
+    held = "it holds files but no folder" if files else "it is empty"
+    tables = [name for name in files if name.lower() in _METADATA]
+    hint = f"{tables[0]} there is read with data=hf" if tables else advice(root)
+    return DataError(
+        f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own"
+        + (f". {hint}" if hint else "")
+    )

@@ -14,11 +14,13 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import BadFileError, read_bytes
-from vit.data.labels import canonical, number_labels
-from vit.data.layout import role_in
+from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
+from vit.data.layout import check_folder, role_in
 from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split, scan_once
+from vit.data.unlabelled import UnlabelledError
 
+_MARKS = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64", "string")  # types of 0 and 1
 _LABELS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -26,8 +28,8 @@ def open_hf(config: VitConfig, split: str) -> Source:
     """One split of a folder that the ``datasets`` library reads; nothing is fetched.
 
     The picture's column is the one of the library's type for pictures (`data.csv_path` names another), the label's is
-    `data.csv_label`. Labels of type ClassLabel have their names and numbers from there; others are numbered as those of
-    tables.
+    `data.csv_label`: one, or several with a 0 or 1 for each class. With `data.multilabel` a cell may be a list. Labels
+    of type ClassLabel have their names and numbers from there; others are numbered as those of tables.
 
     Raises:
         DataError: the library is missing, cannot read the folder, or a column is not there; says which there are.
@@ -35,13 +37,14 @@ def open_hf(config: VitConfig, split: str) -> Source:
     data = config.data
 
     def find(root: Path) -> dict[str, tuple[str, str]]:
+        check_folder("data.root", root)
         names = list(_splits(root, data))
         roles = {role_in(name) or name: (str(root), name) for name in names}
         return roles if {"train", "val"} & roles.keys() else {"all": (str(root), names[0])}
 
     def load(place: tuple[str, str], name: str, train: Source | None) -> Source:
         root, part = place
-        return _load(_splits(Path(root), data)[part], Path(root), part, config, train)
+        return _load(_splits(Path(root), data)[part], f"{root}/{part}", name, config, train)
 
     return open_split(config, split, find, load)
 
@@ -139,10 +142,10 @@ def _saved(root: Path, datasets: Any) -> dict[str, Any]:
     return found
 
 
-def _load(rows: Any, root: Path, part: str, config: VitConfig, train: Source | None) -> HfSource:
+def _load(rows: Any, title: str, split: str, config: VitConfig, train: Source | None) -> HfSource:
     import datasets  # pyright: ignore[reportMissingImports]
 
-    data, features, title = config.data, rows.features, f"{root}/{part}"
+    data, features = config.data, rows.features
     pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image) or _holds(kind)]
     if data.csv_path in features:
         image = data.csv_path
@@ -153,23 +156,14 @@ def _load(rows: Any, root: Path, part: str, config: VitConfig, train: Source | N
             f"{title}: {len(pictures)} columns hold pictures; name one with data.csv_path. Its columns are: "
             f"{', '.join(features)}"
         )
-    label = str(data.csv_label)
-    if label not in features and label == "label":
-        label = next((name for name in _LABELS if name in features), label)
-    if label not in features:
-        known = ", ".join(features)
-        raise DataError(
-            f"{title}: no column '{label}'{did_you_mean(label, features)} (data.csv_label); it has: {known}"
-        )
-    kind = features[label]
-    listed = (list(kind.names), f"column {label}") if isinstance(kind, datasets.ClassLabel) else None
-    values = rows.select_columns([label])[:][label]
-    missing = [number for number, value in enumerate(values) if value is None]
-    if missing:
-        raise DataError(f"{title}: row {missing[0]} and {len(missing) - 1} more have no label in column '{label}'")
-    told = canonical([str(value) for value in values], None if listed else train)
-    numbering = number_labels(told, title, config, train, listed)
-    labels = np.array([numbering.index[value] for value in told], np.int64)
+    wanted = _label_columns(title, features, data)
+    kinds = [_class_label(features[name]) for name in wanted]
+    listed = (list(kinds[0].names), f"column {wanted[0]}") if len(kinds) == 1 and kinds[0] is not None else None
+    table = rows.select_columns(wanted)[:]
+    columns = [table[name] for name in wanted]
+    if split != "train" and not data.multilabel and all(_empty(value) for column in columns for value in column):
+        raise UnlabelledError(f"{title}: column '{wanted[0]}' is empty (or -1), so its pictures have no labels")
+    labels, numbering = number_rows(_told(columns, title, rows, data), title, config, train, listed)
     if isinstance(features[image], datasets.Image):
         rows = rows.cast_column(image, datasets.Image(decode=False))
     rows = rows.select_columns([image])
@@ -177,6 +171,62 @@ def _load(rows: Any, root: Path, part: str, config: VitConfig, train: Source | N
     source = HfSource(rows, _files(rows), title, labels, numbering.classes, data.channels or 3, list(numbering.notes))
     source.order, source.indexed = numbering.order, numbering.indexed
     return source
+
+
+def _label_columns(title: str, features: Mapping[str, Any], data: DataConfig) -> list[str]:
+    """Columns of the labels: `data.csv_label`, or the first that is called as labels are.
+
+    Raises:
+        DataError: there is no such column; says which there are.
+    """
+    wanted = label_columns(data)
+    if wanted == ["label"] and "label" not in features:
+        wanted = [next((name for name in _LABELS if name in features), "label")]
+    for name in wanted:
+        if name not in features:
+            raise DataError(
+                f"{title}: no column '{name}'{did_you_mean(name, features)} (data.csv_label); it has: "
+                f"{', '.join(features)}"
+            )
+    return wanted
+
+
+def _class_label(kind: Any) -> Any:
+    """The library's type of class numbers, of a column or of the items of its lists; None for any other."""
+    kind = getattr(kind, "feature", kind)
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    return kind if hasattr(kind, "names") and hasattr(kind, "int2str") else None
+
+
+def _told(columns: list[list[Any]], title: str, rows: Any, data: DataConfig) -> Labels:
+    """Labels of the rows, as of a table."""
+    if len(columns) == 1 and any(isinstance(value, list) for value in columns[0]):
+        if data.multilabel:
+            return Labels([list(dict.fromkeys(str(item) for item in value or ())) for value in columns[0]])
+        wrong = next((at for at, value in enumerate(columns[0]) if isinstance(value, list) and len(value) != 1), None)
+        if wrong is not None:
+            raise DataError(
+                f"{title}, row {wrong}: {columns[0][wrong]} is not one class; for several labels set "
+                "data.multilabel=true"
+            )
+        columns = [[_single(value) for value in columns[0]]]
+    cells = [["" if _empty(value) else str(value).strip() for value in row] for row in zip(*columns, strict=True)]
+    if data.multilabel and isinstance(data.csv_label, str):
+        plain = [name for name, kind in rows.features.items() if getattr(kind, "dtype", "") in _MARKS]
+        marks = rows.select_columns(plain)[:] if plain else {}
+        others = {name: ["" if value is None else str(value) for value in column] for name, column in marks.items()}
+        check_not_one_hot(others, data.csv_label, title)
+    return read_labels(list(enumerate(cells)), data, f"{title}, row")
+
+
+def _single(value: Any) -> Any:
+    """The item of a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _empty(value: Any) -> bool:
+    """Whether a cell says that there is no label: nothing, NaN, or -1 as test sets of the Hub have it."""
+    return value is None or value == "" or value == -1 or value != value
 
 
 def _files(rows: Any) -> list[str]:

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tarfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -23,21 +22,21 @@ import numpy as np
 
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.decode import BadFileError, picture_extensions
+from vit.data.decode import BadFileError
 from vit.data.labels import canonical, number_labels
 from vit.data.layout import role_in
 from vit.data.naming import natural_key
+from vit.data.shards import JSON_KEYS, LABELS, scan_shard
 from vit.data.sources import Source
 from vit.data.sources_files import EncodedSource, Strings, open_split
 from vit.data.text import read_text
+from vit.data.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)
-_LABELS = ("cls", "json", "txt")
-_JSON_KEYS = ("label", "cls", "class", "target")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_VERSION = 2
-_BLOCK = 512  # what a tar file consists of, in bytes
-_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+_PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".zip")
+_CHOICE = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_VERSION = 3
 
 
 def open_webdataset(config: VitConfig, split: str) -> Source:
@@ -63,7 +62,7 @@ def open_webdataset(config: VitConfig, split: str) -> Source:
         return found
 
     def load(shards: tuple[str, ...], name: str, train: Source | None) -> Source:
-        source = _load(shards, config, train)
+        source = _load(shards, name, config, train)
         source.notes += [passed[shards]] if shards in passed else []
         return source
 
@@ -71,7 +70,16 @@ def open_webdataset(config: VitConfig, split: str) -> Source:
 
 
 def expand(pattern: str) -> list[str]:
-    """Paths that a pattern with ``{000..127}`` or wildcards means, in natural order; they need not exist."""
+    """Paths that a pattern with ``{000..127}``, ``{a,b}`` or wildcards means, in natural order; they need not exist.
+
+    A file that is called like a pattern is that file; brackets that match nothing stand for themselves.
+    """
+    if os.path.exists(pattern):
+        return [pattern]
+    listed = _CHOICE.search(pattern)
+    if listed:
+        head, tail = pattern[: listed.start()], pattern[listed.end() :]
+        return [path for word in listed[1].split(",") for path in expand(f"{head}{word}{tail}")]
     match = _RANGE.search(pattern)
     if match:
         first, last = match.groups()
@@ -79,7 +87,10 @@ def expand(pattern: str) -> list[str]:
         numbers = range(int(first), int(last) + 1)
         head, tail = pattern[: match.start()], pattern[match.end() :]
         return [path for number in numbers for path in expand(f"{head}{number:0{width}d}{tail}")]
-    return sorted(glob.glob(pattern), key=natural_key) if glob.has_magic(pattern) else [pattern]
+    if not glob.has_magic(pattern):
+        return [pattern]
+    found = glob.glob(pattern) or glob.glob(pattern.replace("[", "[[]"))
+    return sorted(found, key=natural_key) if found or set(pattern) & {"*", "?"} else [pattern]
 
 
 def _find(root: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -121,7 +132,9 @@ def _existing(shards: list[str], root: Path) -> tuple[str, ...]:
     if missing:
         raise DataError(f"{missing[0]}: there is no such shard ({len(missing)} of {len(shards)} are missing)")
     if not shards:
-        raise DataError(f"{root}: no shards (*.tar) there")
+        packed = sorted(path.name for ending in _PACKED for path in root.glob(f"*{ending}")) if root.is_dir() else []
+        hint = f"; unpack {packed[0]} and others like it: only plain tar files can be read by offset" if packed else ""
+        raise DataError(f"{root}: no shards (*.tar) there{hint}")
     return tuple(shards)
 
 
@@ -182,7 +195,7 @@ def _stamp(path: str) -> str:
     return f"{os.path.abspath(path)}|{facts.st_size}|{facts.st_mtime_ns}"
 
 
-def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> ShardSource:
+def _load(shards: tuple[str, ...], split: str, config: VitConfig, train: Source | None) -> ShardSource:
     columns = [_indexed(shard, Path(config.data.cache_dir).expanduser()) for shard in shards]
     sizes = [len(part["offset"]) for part in columns]
     index: dict[str, Any] = {
@@ -192,13 +205,21 @@ def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> S
         "stem": [stem for part in columns for stem in part["stem"]],
     }
     told = [label for part in columns for label in part["label"]]
-    passed = sum(part["passed"] for part in columns)
-    unlabelled = sum(part["unlabelled"] for part in columns)
+    passed, unlabelled, captions = (sum(part[key] for part in columns) for key in ("passed", "unlabelled", "captions"))
     where = f"{shards[0]} and {len(shards) - 1} more shards" if shards[1:] else shards[0]
-    if not told:
+    if not told or _are_captions(told):
         have = f"{unlabelled} pictures without a label" if unlabelled else "no pictures"
-        raise DataError(f"{where}: {have}; a sample is NAME.jpg (or png, ...) and NAME.{'|'.join(_LABELS)}")
-    notes = [f"{where}: skipped {unlabelled} pictures without a label ({', '.join(_LABELS)})"] if unlabelled else []
+        if captions or told:
+            example = f", such as {told[0]!r}" if told else ""
+            have = (
+                f"{captions or len(told)} pictures have captions (as img2dataset writes), which are no classes{example}"
+            )
+        kind = UnlabelledError if (unlabelled or told) and split != "train" else DataError
+        raise kind(
+            f"{where}: {have}; a sample is NAME.jpg (or png, ...) and its class in NAME.{'|'.join(LABELS)} (in a json "
+            f"as {', '.join(JSON_KEYS)})"
+        )
+    notes = [f"{where}: skipped {unlabelled} pictures without a label ({', '.join(LABELS)})"] if unlabelled else []
     if passed:
         notes.append(f"{where}: skipped {passed} members that are neither picture nor label")
     cut = [shard for shard, part in zip(shards, columns, strict=True) if part["cut"]]
@@ -222,6 +243,13 @@ def _load(shards: tuple[str, ...], config: VitConfig, train: Source | None) -> S
     return source
 
 
+def _are_captions(told: list[str]) -> bool:
+    """Whether labels are sentences: of most there is one alone, and most have several words."""
+    distinct = set(told)
+    wordy = sum(len(label.split()) > 2 for label in distinct)
+    return 2 * len(distinct) > len(told) and 2 * wordy > len(distinct) and len(told) > 1
+
+
 def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
     """What is in one shard, from its index file where that fits the shard, else from its headers."""
     stamp = f"{_VERSION}|{_stamp(shard)}"
@@ -233,7 +261,7 @@ def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
                 return _columns(found)
         except (ValueError, KeyError):
             _log.warning("%s: damaged index of a shard, made anew", path)
-    found = _scan(shard)
+    found = scan_shard(shard)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
@@ -255,66 +283,3 @@ def _unwritable(folder: str, reason: str) -> None:
 
 def _columns(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "offset": np.array(found["offset"], np.int64), "size": np.array(found["size"], np.int64)}
-
-
-def _scan(shard: str) -> dict[str, Any]:
-    """Read the headers of a shard, and its labels; of one that is cut short what is whole."""
-    with open(shard, "rb") as file:
-        magic = file.read(6)
-    kind = next((name for start, name in _COMPRESSED.items() if magic.startswith(start)), None)
-    if kind is not None:
-        raise DataError(
-            f"{shard}: cannot be read as a tar file, it is compressed. Unpack it first ({kind}): pictures in it cannot "
-            "be read by their offset"
-        )
-    size = os.path.getsize(shard)
-    extensions = picture_extensions()
-    pictures: dict[str, tuple[int, int]] = {}
-    labels: dict[str, dict[str, str]] = {}
-    passed, cut, end = 0, False, 0
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for member in archive:
-                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
-                folder, _, base = member.name.rpartition("/")
-                stem, _, extension = base.partition(".")  # WebDataset: the name up to its first dot
-                stem = f"{folder}/{stem}" if folder else stem
-                extension = extension.lower()
-                if not member.isfile() or member.offset_data + member.size > size:
-                    continue
-                if f".{extension}" in extensions and stem not in pictures:
-                    pictures[stem] = (member.offset_data, member.size)
-                elif extension in _LABELS:
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    label = _label(content.read(), extension, f"{shard}/{member.name}")
-                    if label is not None:
-                        labels.setdefault(stem, {})[extension] = label
-                else:
-                    passed += 1
-    except tarfile.ReadError as error:
-        if not end:
-            raise DataError(f"{shard}: cannot be read as a tar file ({error}); fetch it again") from error
-        cut = True
-    chosen = [stem for stem in pictures if stem in labels]
-    return {
-        "stem": chosen,
-        "offset": [pictures[stem][0] for stem in chosen],
-        "size": [pictures[stem][1] for stem in chosen],
-        "label": [next(labels[stem][kind] for kind in _LABELS if kind in labels[stem]) for stem in chosen],
-        "passed": passed,
-        "unlabelled": len(pictures) - len(chosen),
-        "cut": cut or size < end + _BLOCK,  # a block of zeros at least tells that nothing follows
-    }
-
-
-def _label(content: bytes, extension: str, name: str) -> str | None:
-    """A label member's label as text; None where a json has other facts only."""
-    try:
-        text = content.decode("utf-8").strip()
-        value = json.loads(text) if extension == "json" else text
-    except ValueError as error:
-        raise DataError(f"{name}: not a label ({error})") from error
-    if isinstance(value, dict):
-        value = next((value[key] for key in _JSON_KEYS if key in value), None)
-    return None if value is None or value == "" else str(value)

@@ -12,11 +12,16 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.data.decode import picture_extensions
 from vit.data.naming import natural_key
+from vit.data.table_files import locate
 from vit.data.text import delimiter_of, read_rows, read_text
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
            "img", "name")  # fmt: skip
+
+
+class UnlabelledError(DataError):
+    """A split whose pictures have no labels: nothing to train on or to score, and no fault of the data's."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,6 @@ def _files_below(root: Path) -> Iterator[Path]:
 def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str) -> Listed:
     rows, notes = _rows(table)
     base = table.parent if folder is None else folder
-
-    def file_of(cell: str) -> Path:
-        return base / f"{cell}{suffix}"  # an absolute path stays as it is
-
     heading, place = rows[0], 0
     lowered = [name.lower() for name in heading]
     if column is not None:
@@ -101,16 +102,19 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         place, rows = heading.index(column), rows[1:]
     elif any(name in lowered for name in COLUMNS):
         place, rows = next(lowered.index(name) for name in COLUMNS if name in lowered), rows[1:]
-    elif not file_of(heading[0]).is_file():
-        raise DataError(
-            f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
-            + (f"; and {file_of(heading[0])}, were it a file's name, does not exist" if len(heading) == 1 else "")
-        )
+    else:
+        first, missing, _ = locate(heading[:1], base, suffix)
+        if missing:
+            raise DataError(
+                f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
+                + (f"; and {first[0]}, were it a file's name, does not exist" if len(heading) == 1 else "")
+            )
     cells = [row[place] for row in rows if len(row) > place and row[place]]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
-    files = [file_of(cell) for cell in cells]
-    if not any(file.is_file() for file in files):
+    files, missing, said = locate(cells, base, suffix)
+    notes += [f"{table}: {line}" for line in said]
+    if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
     return Listed(cells, files, notes)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_pictures import folder_config, write_picture, write_tree
 from PIL import Image
 
 from scripts.check_data import main
+from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data.check import check_split, contact_sheet, format_report, open_splits
 from vit.data.sources import open_source
@@ -91,3 +93,60 @@ def test_options_of_the_other_kind_of_data(
         with pytest.raises(SystemExit) as done:
             main()
         assert done.value.code == 2 and problem in capsys.readouterr().err
+
+
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Exit code of the script and what it says."""
+    monkeypatch.setattr(sys, "argv", ["check_data.py", *words])
+    with pytest.raises(SystemExit) as done:
+        main()
+    said = capsys.readouterr()
+    assert isinstance(done.value.code, int)
+    return done.value.code, said.out + said.err
+
+
+def test_pictures_of_twelve_bits_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(40):  # one alone uses all 12 bits: the few that a run looks at miss it
+        path = tmp_path / "r" / f"c{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 4000 if number == 6 else 900, np.uint16)).save(path)
+    words = ["data=imagefolder", f"data.root={tmp_path / 'r'}", f"out={tmp_path / 's.png'}"]
+    code, text = script(monkeypatch, capsys, *words)
+    assert code == 0 and "values go to 4000 at most" in text and "data.range=[0,4095] takes them as 12 bits" in text
+    assert text.count("warning") == 1  # of all splits together: the one without the bright picture says nothing else
+    code, text = script(monkeypatch, capsys, *words, "data.range=[0,4095]")
+    assert code == 0 and "16 bits" not in text
+
+
+UNLABELLED = {
+    "flat": {"test/0.png": "", "test/1.png": ""},
+    "one folder": {"test/unknown/0.png": "", "test/unknown/1.png": ""},
+    "no column": {"train.csv": "path,label\ntrain/a/0.png,a\ntrain/b/0.png,b\ntrain/a/1.png,a\ntrain/b/1.png,b\n",
+                  "test.csv": "path\ntest/0.png\n", "test/0.png": ""},
+    "empty column": {"train.csv": "path,label\ntrain/a/0.png,a\ntrain/b/0.png,b\ntrain/a/1.png,a\ntrain/b/1.png,b\n",
+                     "test.csv": "path,label\ntest/0.png,\n", "test/0.png": ""},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNLABELLED)
+def test_a_test_split_without_labels_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    root = write_tree(tmp_path / "r", {"train/a": 3, "train/b": 3})
+    for name, text in UNLABELLED[case].items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if text:
+            (root / name).write_text(text)
+        else:
+            write_picture(root / name)
+    kind = "csv" if "train.csv" in UNLABELLED[case] else "imagefolder"
+    words = [f"data={kind}", f"data.root={root}", f"out={tmp_path / 's.png'}"]
+    code, text = script(monkeypatch, capsys, *words)
+    assert code == 0 and f"train: {2 if kind == 'csv' else 4} pictures, 2 classes" in text
+    told = root / ("test.csv" if kind == "csv" else "test")
+    assert f"scripts/predict.py source={told}" in text
+    config = folder_config(root, DataKind(kind))
+    with pytest.raises(DataError, match=r"no labels|without labels"):  # a score of them would be none
+        open_source(config, "test")

@@ -194,7 +194,7 @@ def test_several_columns_of_labels(tmp_path: Path) -> None:
     text = "path,first,second\npictures/0.png,sea,sky\npictures/1.png,sky,\npictures/2.png,sun,sun\n"
     config = table(tmp_path, text)
     config.data.csv_label = ["first", "second"]
-    with pytest.raises(DataError, match=r"names 2 columns.*data\.multilabel=true"):
+    with pytest.raises(DataError, match=r"line 2: .*names 2 columns.*'sea'.*data\.multilabel=true"):
         describe(config)
     config.data.multilabel, config.data.val_root = True, config.data.root
     assert open_source(config, "train").labels().astype(int).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
@@ -225,3 +225,124 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
 
 def test_paths_written_on_windows(tmp_path: Path) -> None:
     assert describe(table(tmp_path, rows("a", "a").replace("/", "\\"))).train_samples == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "folder"),
+    [
+        ("/home/other/data/", ""),  # from another machine
+        ("C:\\Users\\me\\data\\", ""),
+        ("data/", ""),  # seen from a folder above the table
+        ("D:/x/pictures/", "pictures"),
+    ],
+)
+def test_names_from_another_place(tmp_path: Path, start: str, folder: str) -> None:
+    """As long as the rest of the names leads to files; the same start is left out of all of them."""
+    text = rows("a", "b", "a", "b", "a", "b")
+    text = text.replace("pictures/", start + ("" if folder else "pictures\\" if "\\" in start else "pictures/"))
+    config = table(tmp_path, text)
+    config.data.csv_folder, config.data.val_root = folder or None, config.data.root
+    info = describe(config)
+    assert info.classes == ["a", "b"] and info.counts == [3, 3]
+    told = f"6 files are named from {start}, which is not here: taken from {tmp_path}".replace("\\", "/")
+    assert any(told in note for note in info.notes)
+    assert open_source(config, "train").read(0)[0].shape == (3, 12, 16)
+    (tmp_path / "labels.csv").write_text(text + f"{start}other/0.png,a\n")
+    forget_scans()
+    with pytest.raises(DataError, match=r"there is no file .*other/0\.png \(line 8\)"):
+        describe(config)
+
+
+def test_names_in_another_case(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("a", "b", "a", "b", "a", "b").replace(".png", ".PNG").replace("pict", "Pict"))
+    config.data.val_root = config.data.root
+    info = describe(config)
+    assert info.counts == [3, 3] and any("6 files are written in another case" in note for note in info.notes)
+    write_picture(tmp_path / "pictures" / "0.Png", (99, 0, 0))  # which of the two is meant, nobody knows
+    forget_scans()
+    with pytest.raises(DataError, match=r"there is no file .*0\.PNG \(line 2\)"):
+        describe(config)
+
+
+def test_suffixes_in_another_case(tmp_path: Path) -> None:
+    config = table(tmp_path, "path,label\n" + "".join(f"{i},{i % 2}\n" for i in range(6)))
+    config.data.csv_folder, config.data.csv_suffix = "pictures", ".PNG"
+    config.data.val_root = config.data.root
+    assert describe(config).train_samples == 6
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "numbers"),
+    [
+        (("0.0", "2.0", "1.0", "0.0"), ["0", "1", "2"], [0, 2, 1, 0]),  # pandas, of a column that had gaps
+        (("1.0", "0", "01", "0"), ["0", "1"], [1, 0, 1, 0]),
+        (("1.5", "0", "2.0", "0"), ["0", "1.5", "2.0"], [1, 0, 2, 0]),  # no whole numbers
+        (("[3]", "[0]", "[1]", "[1]"), ["0", "1", "2", "3"], [3, 0, 1, 1]),
+        ((" a ", "b", "a\u00a0", '"b\n"'), ["a", "b"], [0, 1, 0, 1]),
+    ],
+)
+def test_how_labels_are_written(
+    tmp_path: Path, labels: tuple[str, ...], classes: list[str], numbers: list[int]
+) -> None:
+    config = table(tmp_path, rows(*labels))
+    config.data.val_root = config.data.root
+    assert describe(config).classes == classes
+    assert open_source(config, "train").labels().tolist() == numbers
+
+
+def test_numbers_of_one_table_with_a_point_and_of_another_without(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("0", "1", "0", "1"))
+    (tmp_path / "val.csv").write_text(rows("1.0", "0.0"))
+    config.data.val_root = str(tmp_path / "val.csv")
+    assert open_source(config, "val").labels().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NaN", "<NA>", ""])
+def test_no_label_is_no_class(tmp_path: Path, nothing: str) -> None:
+    with pytest.raises(DataError, match=r"line 3: no label in column 'label'; give one, or leave the row out"):
+        describe(table(tmp_path, rows("a", nothing, "b", "a")))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ('"[1, 3]"', "[]", "[0]", '"[3,1]"'),
+        ("[1 3]", "", "[0]", "[3 1]"),  # NumPy
+        ("\"['1', '3']\"", "nan", "\"['0']\"", "\"['3', '1']\""),
+        ("1|3", "", "0", "3|1.0"),
+    ],
+)
+def test_lists_of_labels(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    config = table(tmp_path, rows(*labels))
+    config.data.val_root, config.data.multilabel = config.data.root, True
+    assert describe(config).classes == ["0", "1", "2", "3"]
+    found = open_source(config, "train").labels()
+    assert [np.flatnonzero(row).tolist() for row in found] == [[1, 3], [], [0], [1, 3]]
+    if "[" in labels[0]:
+        config.data.multilabel = False
+        with pytest.raises(DataError, match=r"line [23]: .*data\.multilabel=true|line 3: no label"):
+            describe(config)
+
+
+def test_another_separator_than_is_told(tmp_path: Path) -> None:
+    config = table(tmp_path, rows("haze primary", "clear", "clear water", "haze"))
+    config.data.val_root, config.data.multilabel = config.data.root, True
+    with pytest.raises(DataError, match=r"no cell has '\|' .*'haze primary' share clear, haze"):
+        describe(config)
+    config.data.csv_separator = "/"
+    forget_scans()
+    assert any("no cell has '/'" in note and "'haze primary'" in note for note in describe(config).notes)
+    config.data.csv_separator = " "
+    assert describe(config).classes == ["clear", "haze", "primary", "water"]
+
+
+def test_excels_tables_with_decimal_commas(tmp_path: Path) -> None:
+    text = "path;cat;dog;age\n" + "".join(f"pictures/{i}.png;{i % 2},0;{1 - i % 2},0;0,{i}\n" for i in range(4))
+    config = table(tmp_path, text)
+    config.data.csv_label, config.data.val_root = ["cat", "dog"], config.data.root
+    assert describe(config).classes == ["cat", "dog"]
+    assert open_source(config, "train").labels().tolist() == [1, 0, 1, 0]
+    (tmp_path / "labels.csv").write_text(text.replace("0,0;1,0", "0,3;1,0"))
+    forget_scans()
+    with pytest.raises(DataError, match=r"line 2: .*'0,3', neither 0 nor 1"):
+        describe(config)

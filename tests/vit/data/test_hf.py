@@ -7,6 +7,7 @@ import gc
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
+from vit.data.check import open_splits
 from vit.data.sources import open_source
 from vit.data.sources_files import forget_scans
 
@@ -41,6 +43,22 @@ def made(tmp_path: Path, count: int = 6, labels: bool = True):
             writer.write({"picture": file, "label": number % 2} if labels else {"picture": file})
         writer.finalize()
     return datasets.Dataset.from_file(str(tmp_path / "made.arrow"))
+
+
+def table(folder: Path, name: str, columns: dict[str, list], kinds: dict[str, Any]) -> None:
+    """Six pictures and further columns as a parquet file of a split."""
+    datasets = pytest.importorskip("datasets")
+    from datasets.arrow_writer import ArrowWriter
+
+    files = [str(write_picture(folder.parent / "files" / f"{i}.png", (40 * i, 0, 0))) for i in range(6)]
+    features = datasets.Features({"image": datasets.Image(), **kinds})
+    path = str(folder.parent / f"{name}.arrow")
+    with ArrowWriter(path=path, features=features) as writer:
+        for number, file in enumerate(files):
+            writer.write({"image": file, **{key: values[number] for key, values in columns.items()}})
+        writer.finalize()
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_file(path).to_parquet(str(folder / f"data/{name}-00000-of-00001.parquet"))
 
 
 def config_of(root: Path) -> VitConfig:
@@ -121,3 +139,56 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(DataError, match=r"pip install \"vivid\[hf\]\""):
         describe(config_of(tmp_path))
+
+
+def labels_of(config: VitConfig, split: str) -> dict[int, list[int]]:
+    """Labels, or classes that apply, by the number of the picture."""
+    source = open_source(config, split)
+    values = {int(source.read(i)[0][0, 0, 0]) // 40: source.labels()[i] for i in range(len(source))}
+    return {n: np.flatnonzero(v).tolist() if source.multilabel else [int(v)] for n, v in values.items()}
+
+
+def test_a_column_for_each_class(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    columns = {"eel": [1.0, 0.0, 0.0] * 2, "cat": [0.0, 1.0, 0.0] * 2, "dog": [0.0, 0.0, 1.0] * 2}
+    kinds = {name: datasets.Value("float64") for name in columns}
+    for split in ("train", "validation"):
+        table(tmp_path / "p", split, columns, kinds)
+    config = config_of(tmp_path / "p")
+    config.data.csv_label = ["eel", "cat", "dog"]
+    assert describe(config).classes == ["eel", "cat", "dog"]  # the order that was asked for
+    assert labels_of(config, "val") == {n: [n % 3] for n in range(6)}
+    config = config_of(tmp_path / "p")
+    config.data.csv_label, config.data.multilabel = "cat", True
+    with pytest.raises(DataError, match=r"eel, cat, dog hold 0 and 1 alone.*data\.csv_label=\[eel,cat,dog\]"):
+        describe(config)
+    config.data.csv_label = ["eel", "cat", "bird"]
+    with pytest.raises(DataError, match=r"no column 'bird'.*it has: image, eel, cat, dog"):
+        describe(config)
+
+
+def test_lists_of_labels(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    given = [[0], [1, 2], [], [2], [0, 1, 2], [1]]
+    kind = datasets.Sequence(datasets.ClassLabel(names=["dog", "cat", "eel"]))
+    for split in ("train", "validation"):
+        table(tmp_path / "p", split, {"labels": given}, {"labels": kind})
+    config = config_of(tmp_path / "p")
+    with pytest.raises(DataError, match=r"row 1.*multilabel=true"):
+        describe(config)
+    config.data.multilabel = True
+    assert describe(config).classes == ["dog", "cat", "eel"]
+    assert labels_of(config, "train") == dict(enumerate(given))
+
+
+@pytest.mark.parametrize("nothing", [-1, None])
+def test_a_test_split_without_labels(tmp_path: Path, nothing: int | None) -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = {"label": datasets.ClassLabel(names=["dog", "cat"])}
+    for split, labels in (("train", [0, 1] * 3), ("validation", [1, 0] * 3), ("test", [nothing] * 6)):
+        table(tmp_path / "p", split, {"label": labels}, kinds)
+    config, said = config_of(tmp_path / "p"), list[str]()
+    assert list(open_splits(config, said.append)) == ["train", "val"] and "have no labels" in said[0]
+    table(tmp_path / "p", "train", {"label": [0, 1, 0, nothing, 0, 1]}, kinds)
+    with pytest.raises(DataError, match=r"row 3: no label in column 'label'"):
+        describe(config_of(tmp_path / "p"))

@@ -77,7 +77,7 @@ def test_another_separator_is_told(rows: tuple[str, ...], separator: str, classe
     config.data.csv_separator = other[1]
     forget_scans()
     info = describe(config)
-    assert len(info.classes) == 3 and any("separates them" in note for note in info.notes)
+    assert len(info.classes) == 3 and any("is taken as one label" in note for note in info.notes)
 
 
 def test_single_labels_of_several_words_pass(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from made_pictures import folder_config, write_tree
 
 from trainer.errors import ConfigError, DataError
-from vit.config import VitConfig
+from vit.config import DataKind, VitConfig
 from vit.data import describe
 from vit.data.check import check_split, format_report, open_splits
 from vit.data.layout import role_in
@@ -126,3 +129,60 @@ def test_classes_one_level_too_deep_in_a_split_of_its_own(tmp_path: Path) -> Non
     config.data.val_root = str(write_tree(tmp_path / "v", {"held/a": 1, "held/b": 1}))
     text = advice(config)
     assert "only there: held" in text and f"data.val_root={tmp_path}/v/held" in text
+
+
+def test_remedies_can_be_typed_into_a_shell(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "archive (1)", {f"my pets, v=2/{name}": 3 for name in ("a cat", "b=dog")})
+    text = advice(folder_config(root))
+    word = next(word for word in shlex.split(text) if word.startswith("data.root="))
+    assert describe(folder_config(Path(word.removeprefix("data.root=")))).classes == ["a cat", "b=dog"]
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tar", ".zip"])
+def test_an_archive_is_unpacked_first(tmp_path: Path, ending: str) -> None:
+    """By the command that the message tells, into the folder that it tells."""
+    tree = write_tree(tmp_path / "r", {"a": 3, "b": 3})
+    form = {".tar.gz": "gztar", ".tar": "tar", ".zip": "zip"}[ending]
+    shutil.make_archive(str(tmp_path / "my pets"), form, tree)
+    text = advice(folder_config(tmp_path / f"my pets{ending}"))
+    assert f"my pets{ending}: is a file, but a folder is wanted" in text
+    command = text.partition("Unpack it first: ")[2].partition(", and give ")[0]
+    if ending == ".zip" and shutil.which("unzip") is None:
+        shutil.unpack_archive(shlex.split(command)[1], shlex.split(command)[3])
+    else:
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+    given = text.partition(", and give ")[2].partition("; or ")[0]
+    config = folder_config(Path(shlex.split(given)[0].removeprefix("data.root=")))
+    forget_scans()
+    assert describe(config).classes == ["a", "b"]
+    (tmp_path / "outer").mkdir()
+    (tmp_path / f"my pets{ending}").rename(tmp_path / f"outer/pets{ending}")
+    with pytest.raises(DataError, match=rf"no class folders .*unpack pets\{ending} first"):
+        describe(folder_config(tmp_path / "outer"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("t.csv", "imagefolder", "data=csv"),
+        ("t.parquet", "imagefolder", "data=hf"),
+        ("metadata.jsonl", "csv", "data=hf"),
+        ("t.rar", "imagefolder", "Unpack it"),
+        ("0.jpg", "imagefolder", "the one that holds the class folders"),
+    ],
+)
+def test_a_file_that_is_no_root(tmp_path: Path, name: str, kind: str, told: str) -> None:
+    (tmp_path / name).write_text('{"file_name": "0.png", "label": 0}\n')
+    with pytest.raises(DataError, match=told):
+        describe(folder_config(tmp_path / name, DataKind(kind)))
+
+
+def test_tables_of_another_kind_are_told(tmp_path: Path) -> None:
+    (tmp_path / "r/data").mkdir(parents=True)
+    (tmp_path / "r/data/train-0.parquet").touch()
+    with pytest.raises(DataError, match=r"1 \.parquet.*data=hf"):
+        describe(folder_config(tmp_path / "r"))
+    write_tree(tmp_path / "m", {"train": 2})
+    (tmp_path / "m/train/metadata.csv").write_text("file_name,label\n0.png,a\n1.png,b\n")
+    with pytest.raises(DataError, match=r"no class folders.*metadata\.csv there is read with data=hf"):
+        describe(folder_config(tmp_path / "m/train"))

@@ -220,3 +220,80 @@ def test_names_of_classes_in_another_encoding(tmp_path: Path) -> None:
     write_shard(tmp_path / "r/0.tar", simple(0, 4))
     (tmp_path / "r/classes.txt").write_bytes("Käfer\nBär\n".encode("latin-1"))
     assert describe(shard_config(tmp_path / "r", tmp_path)).classes == ["Käfer", "Bär"]
+
+
+@pytest.mark.parametrize("padding", [0, 10240])
+def test_shards_that_were_glued_together(tmp_path: Path, padding: int) -> None:
+    """`cat a.tar b.tar`: all of both; where names come again, each picture keeps the label beside it."""
+    parts = [write_shard(tmp_path / f"{n}.tar", simple(0, 4)).read_bytes() for n in range(2)]
+    other = {f"d/{n:04d}.{end}": data for n in range(4) for end, data in (("png", picture(50 + n)), ("cls", b"2"))}
+    parts.append(write_shard(tmp_path / "2.tar", other).read_bytes())
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/0.tar").write_bytes(b"".join(part + b"\0" * padding for part in parts))
+    config = shard_config(tmp_path / "r", tmp_path)
+    config.data.val_root = config.data.root
+    source = open_source(config, "train")
+    found = [(int(source.read(n)[0][0, 0, 0]), source.label(n)) for n in range(len(source))]
+    assert found == [(0, 0), (1, 1), (2, 0), (3, 1)] * 2 + [(50 + n, 2) for n in range(4)]
+    assert len({source.name(n) for n in range(12)}) == 12
+    (tmp_path / "r/0.tar").write_bytes(parts[0] + b"no tar file" * 100)
+    forget_scans()
+    with pytest.raises(DataError, match=r"0\.tar: at byte 10240 of 11340 lies what is no tar file"):
+        describe(config)
+    spoilt = bytearray(parts[0])
+    spoilt[2048:2060] = b"x" * 12  # the third header
+    (tmp_path / "r/0.tar").write_bytes(spoilt)
+    forget_scans()
+    with pytest.raises(DataError, match=r"0\.tar: at byte 2048 of"):
+        describe(config)
+    (tmp_path / "r/0.tar").write_bytes(parts[0] + parts[2][:3000])
+    forget_scans()
+    with pytest.raises(DataError, match=r"0\.tar: the shard is cut short"):
+        describe(config)
+
+
+def captioned(count: int, json_too: bool = True, **facts: object) -> dict[str, bytes]:
+    members = {}
+    for number in range(count):
+        caption = f"a photo of thing {number // 2}"
+        members[f"{number:09d}.jpg"] = picture(number)
+        members[f"{number:09d}.txt"] = caption.encode()
+        if json_too:
+            told = {"caption": caption, "url": "http://x", "key": f"{number:09d}", "status": "success", **facts}
+            members[f"{number:09d}.json"] = json.dumps(told).encode()
+    return members
+
+
+def test_captions_are_no_classes(tmp_path: Path) -> None:
+    """img2dataset writes a picture, its caption as txt, and a json with the caption again."""
+    write_shard(tmp_path / "r/00000.tar", captioned(6))
+    config = shard_config(tmp_path / "r", tmp_path)
+    with pytest.raises(DataError, match=r"6 pictures have captions.*class in NAME\.cls\|json\|txt.*label, cls"):
+        describe(config)
+    write_shard(tmp_path / "r/00000.tar", captioned(6, label="dog"))  # a class beside the caption is one
+    assert describe(config).classes == ["dog"]
+    write_shard(tmp_path / "r/00000.tar", {k: v for k, v in captioned(12, False).items() if int(k[8]) % 2})
+    with pytest.raises(DataError, match=r"pictures have captions.*'a photo of thing 0'"):
+        describe(config)
+    named = {f"{n}.{end}": data for n in range(4) for end, data in (("png", picture(n)), ("txt", b"golden retriever"))}
+    write_shard(tmp_path / "r/00000.tar", named)
+    assert describe(config).classes == ["golden retriever"]
+
+
+def test_names_with_brackets_and_braces(tmp_path: Path) -> None:
+    root = tmp_path / "set [v2] {x}"
+    for number in range(3):
+        write_shard(root / f"train-{number}.tar", simple(4 * number, 4))
+    write_shard(root / "val-[0].tar", simple(40, 4))
+    config = shard_config(root, tmp_path)
+    for place in (root, f"{root}/train-{{0..2}}.tar", f"{root}/train-*.tar", f"{root}/train-{{0,1,2}}.tar"):
+        config.data.root, config.data.val_root = str(place), f"{root}/val-[0].tar"
+        forget_scans()
+        assert [len(open_source(config, split)) for split in ("train", "val")] == [12, 4]
+
+
+def test_packed_shards_are_told(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/0.tar.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match=r"no shards.*unpack 0\.tar\.gz"):
+        describe(shard_config(tmp_path / "r", tmp_path))
