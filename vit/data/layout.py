@@ -12,12 +12,12 @@ from trainer.errors import DataError
 from trainer.words import shown_override
 from vit.data.naming import natural_key, some
 
-_WORDS = {
+SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),
     "val": ("val", "valid", "validation", "valset", "dev", "eval"),
     "test": ("test", "testing", "testset"),
 }
-_ROLES = {word: role for role, words in _WORDS.items() for word in words}
+_ROLES = {word: role for role, words in SPLIT_WORDS.items() for word in words}
 _UNLABELLED = frozenset({"pred", "predict", "prediction", "unlabeled", "unlabelled", "submission"})
 _RUBBISH = frozenset({"__macosx", "__pycache__", "@eadir", "lost+found", "system volume information", "$recycle.bin"})
 
@@ -100,7 +100,7 @@ def find_splits(root: Path, extensions: frozenset[str]) -> dict[str, Path]:
     for name in sorted((entry.name for entry in scan(root) if is_folder(entry)), key=natural_key):
         there.setdefault(name.lower(), root / name)
     found: dict[str, Path] = {}
-    for role, words in _WORDS.items():
+    for role, words in SPLIT_WORDS.items():
         exact = next((there[word] for word in words if word in there), None)
         if exact is not None:
             found[role] = exact

@@ -12,7 +12,7 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.data.decode import picture_extensions
 from vit.data.naming import natural_key
-from vit.data.table_files import locate
+from vit.data.table_files import expanded, locate
 from vit.data.text import delimiter_of, read_rows, read_text
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
@@ -112,7 +112,8 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     cells = [row[place] for row in rows if len(row) > place and row[place]]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
-    files, missing, said = locate(cells, base, suffix)
+    base, *others = expanded(base)
+    files, missing, said = locate(cells, base, suffix, others)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
