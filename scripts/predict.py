@@ -39,7 +39,7 @@ class Arguments:
     weights: str | None = None  # instead of a run: a weights file, or timm:NAME (any classifier of timm)
     name: str | None = None  # timm's name of the model in the weights file; null: a plain ViT
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
-    format: Format = Format.auto  # auto: by out's suffix; kaggle: id,label
+    format: Format = Format.auto  # auto: by out's suffix; kaggle: id,label, or as the columns of a sample submission
     top: int = 5  # so many classes a picture, the likeliest first
     features: bool = False  # what the head reads, instead of classes: .npz, or .parquet with the extra `parquet`
     column: str | None = None  # of a table: the column of files; null: path, file, image, id, ...
@@ -75,7 +75,7 @@ def main() -> None:
     if arguments.features:
         bad = write_features(out, form, listed.names, answers)
     else:
-        bad = write_predictions(out, form, predictor, listed.names, answers, arguments.top)
+        bad = write_predictions(out, form, predictor, listed.names, answers, arguments.top, listed.columns)
     seconds, done = time.monotonic() - begin, len(listed.files) - len(bad)
     unreadable = write_unreadable(out, listed.names, bad)
     for index, reason in sorted(bad.items())[:SHOWN]:

@@ -28,7 +28,7 @@ class Format(Enum):
     auto = "auto"  # by the suffix of out
     csv = "csv"  # file, then label_1, probability_1, label_2, ...
     jsonl = "jsonl"  # one JSON object a line
-    kaggle = "kaggle"  # id,label; an id is a file's name without suffix
+    kaggle = "kaggle"  # id,label; an id is a file's name without suffix; of a sample submission its ids and columns
     npz = "npz"  # features: arrays names and features
     parquet = "parquet"  # features: columns names and features
 
@@ -66,22 +66,35 @@ class Rows:
         predictor: that makes the predictions.
         names: of all pictures.
         top: how many classes a picture, at most K.
+        columns: of the table that named the pictures, that of their names first. With another column, or one for each
+            of some classes, ``kaggle`` writes these: names as they are there, and the label or the probabilities.
 
     Raises:
-        ConfigError: ``top`` is below 1. DataError: two pictures have one id.
+        ConfigError: ``top`` is below 1. DataError: two pictures have one id; columns some of which are classes.
     """
 
-    def __init__(self, file: TextIO, form: Format, predictor: Predictor, names: Sequence[str], top: int) -> None:
+    def __init__(
+        self,
+        file: TextIO,
+        form: Format,
+        predictor: Predictor,
+        names: Sequence[str],
+        top: int,
+        columns: Sequence[str] = (),
+    ) -> None:
         if top < 1:
             raise ConfigError(f"top={top}: at least 1 class a picture")
+        self.columns, self.places = list(columns), list[int]()
         if form is Format.kaggle:
-            _check_ids(names)
+            self.columns, self.places = _submission(columns, predictor.classes)
+            if not self.columns:
+                _check_ids(names)
         self.file, self.form, self.predictor, self.names = file, form, predictor, names
         self.top = min(top, len(predictor.classes))
         self.table = csv.writer(file, lineterminator="\n")
         heading = {
             Format.csv: ["file", *(f"{what}_{n + 1}" for n in range(self.top) for what in ("label", "probability"))],
-            Format.kaggle: ["id", "label"],
+            Format.kaggle: self.columns or ["id", "label"],
         }.get(form)
         if heading is not None:
             self.table.writerow(heading)
@@ -92,8 +105,10 @@ class Rows:
         order = np.argsort(-answers.values, axis=1, kind="stable")[:, : self.top]
         for index, values, best in zip(answers.indices, answers.values, order, strict=True):
             name, found = self.names[index], [(classes[k], _rounded(values[k])) for k in best]
-            if self.form is Format.kaggle:
-                self.table.writerow([identity(name), self._label(values)])
+            if self.places:
+                self.table.writerow([name, *(_rounded(values[k]) for k in self.places)])
+            elif self.form is Format.kaggle:
+                self.table.writerow([name if self.columns else identity(name), self._label(values)])
             elif self.form is Format.csv:
                 self.table.writerow([name, *(cell for pair in found for cell in pair)])
             else:
@@ -113,6 +128,26 @@ def identity(name: str) -> str:
 
     path = Path(name)
     return path.stem if path.suffix.lower() in picture_extensions() else path.name
+
+
+def _submission(columns: Sequence[str], classes: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Columns to write as a sample submission has them, and the classes of those that want probabilities.
+
+    No columns where the table is no sample submission: it has other columns than one, or one for each of some classes.
+    """
+    known = {name: place for place, name in enumerate(classes)}
+    others = list(columns[1:])
+    strange = [name for name in others if name not in known]
+    if others and not strange:
+        return list(columns), [known[name] for name in others]
+    if len(others) == 1:
+        return list(columns), []
+    if len(strange) < len(others):
+        raise DataError(
+            f"format=kaggle: of the table's columns {', '.join(strange[:8])} are no classes of the model "
+            f"({', '.join(classes[:8])}{', ...' if classes[8:] else ''}), others are; rename them, or use format=csv"
+        )
+    return [], []
 
 
 def _check_ids(names: Sequence[str]) -> None:
@@ -156,7 +191,13 @@ def write_features(file: Path, form: Format, names: Sequence[str], answers: Iter
 
 
 def write_predictions(
-    file: Path, form: Format, predictor: Predictor, names: Sequence[str], answers: Iterable[Answers], top: int
+    file: Path,
+    form: Format,
+    predictor: Predictor,
+    names: Sequence[str],
+    answers: Iterable[Answers],
+    top: int,
+    columns: Sequence[str] = (),
 ) -> dict[int, str]:
     """Writes the likeliest classes of every picture as they come.
 
@@ -166,6 +207,7 @@ def write_predictions(
         names: of all pictures, by index.
         answers: of ``vit.predict.predict``.
         top: how many classes a picture.
+        columns: of the table that named the pictures (see `Rows`).
 
     Returns:
         Why pictures could not be used, by index.
@@ -175,7 +217,7 @@ def write_predictions(
         _beside(file) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
     ):
-        rows = Rows(stream, form, predictor, names, top)
+        rows = Rows(stream, form, predictor, names, top, columns)
         for answer in answers:
             rows.add(answer)
             bad |= answer.bad

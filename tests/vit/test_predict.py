@@ -327,6 +327,35 @@ def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> N
     assert read(tmp_path / "p-unreadable.csv")[0]["file"] == "gone.png"
 
 
+def test_a_sample_submission_tells_the_columns(tmp_path, monkeypatch, capsys) -> None:
+    """Its ids, as they are there, its order and its columns: a label, or the probabilities of classes."""
+    make_run(tmp_path / "run", mu_config())
+    paths = pictures(tmp_path / "pics", count=3)
+    predictor = load_predictor(run=str(tmp_path / "run"), overrides=CPU)
+    expected = values(predictor, tmp_path / "pics")
+    classes, out = predictor.classes, tmp_path / "p.csv"
+
+    def submit(text: str) -> int:
+        (tmp_path / "sample.csv").write_text(text)
+        words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={paths[0].parent}")
+        return script(monkeypatch, *words, f"out={out}", "format=kaggle", *CPU)
+
+    assert submit("image_id,disease\n2.png,0\n0.png,0\n") == 0
+    assert out.read_text().splitlines() == [
+        "image_id,disease",
+        *(f"{number}.png,{classes[int(expected[number].argmax())]}" for number in (2, 0)),
+    ]
+    chosen = [classes[4], classes[0], classes[2]]
+    assert submit(f"id,{','.join(chosen)}\n1.png,0,0,0\n") == 0
+    (row,) = read(out)
+    assert list(row) == ["id", *chosen] and row["id"] == "1.png"
+    np.testing.assert_allclose([float(row[name]) for name in chosen], expected[1][[4, 0, 2]], rtol=1e-4)
+    assert submit("id,width,height\n1.png,3,4\n") == 0  # a list of pictures with other facts
+    assert list(read(out)[0]) == ["id", "label"] and read(out)[0]["id"] == "1"
+    assert submit(f"id,{classes[0]},badger\n1.png,0,0\n") == 2
+    assert "columns badger are no classes of the model" in capsys.readouterr().err
+
+
 # Mistakes
 
 

@@ -32,11 +32,13 @@ class Listed:
         names: what they are called in results: below a folder the path from there, in a table what its cell says.
         files: where they are.
         notes: lines for the user: what was passed over.
+        columns: of a table with a heading, that of the files first.
     """
 
     names: list[str]
     files: list[Path]
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
 
 def list_pictures(source: str | Path, column: str | None = None, folder: str | None = None, suffix: str = "") -> Listed:
@@ -117,7 +119,8 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
-    return Listed(cells, files, notes)
+    columns = [heading[place], *heading[:place], *heading[place + 1 :]] if rows[0] is not heading else []
+    return Listed(cells, files, notes, columns)
 
 
 def _remedy(file: Path, base: Path) -> str:
