@@ -43,7 +43,7 @@ class Arguments:
     top: int = 5  # so many classes a picture, the likeliest first
     features: bool = False  # what the head reads, instead of classes: .npz, or .parquet with the extra `parquet`
     column: str | None = None  # of a table: the column of files; null: path, file, image, id, ...
-    folder: str | None = None  # of a table: where its files lie; null: beside it
+    folder: str | None = None  # of a table: where its files lie, images_* for several folders; null: beside it
     suffix: str = ""  # of a table: what its ids lack to be files, like .jpg
     batch: int = 64  # pictures at a time
     workers: int | None = None  # processes that decode; null: by the cores

@@ -47,7 +47,7 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
     Args:
         source: a folder, a picture, or a table: ``.csv``, ``.tsv``, ``.tab`` or ``.txt``, with or without a heading.
         column: of a table: the name of the column of files; None: the first that is called as in ``COLUMNS``.
-        folder: of a table: where its files lie; None: beside it.
+        folder: of a table: where its files lie; None: beside it. ``images_*`` stands for several folders.
         suffix: of a table: what its ids lack to be names of files, like ``.jpg``.
 
     Raises:
@@ -94,7 +94,7 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str) -> Listed:
     rows, notes = _rows(table)
-    base = table.parent if folder is None else folder
+    base, *others = expanded(table.parent if folder is None else folder)
     heading, place = rows[0], 0
     lowered = [name.lower() for name in heading]
     if column is not None:
@@ -105,7 +105,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     elif any(name in lowered for name in COLUMNS):
         place, rows = next(lowered.index(name) for name in COLUMNS if name in lowered), rows[1:]
     else:
-        first, missing, _ = locate(heading[:1], base, suffix)
+        first, missing, _ = locate(heading[:1], base, suffix, others)
         if missing:
             raise DataError(
                 f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
@@ -114,7 +114,6 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     cells = [row[place] for row in rows if len(row) > place and row[place]]
     if not cells:
         raise DataError(f"{table}: no row names a picture")
-    base, *others = expanded(base)
     files, missing, said = locate(cells, base, suffix, others)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):

@@ -128,6 +128,19 @@ def test_pictures_in_several_folders(folders: tuple[str, str], tmp_path: Path) -
     assert len(listed.files) == 8 and all(file.is_file() for file in listed.files)
 
 
+def test_a_list_of_pictures_in_several_folders(tmp_path: Path) -> None:
+    for number in range(4):
+        write_picture(tmp_path / f"images_{number // 2}" / f"{number}.png")
+    (tmp_path / "list.txt").write_text("".join(f"{number}.png\n" for number in (3, 0, 2)))
+    listed = list_pictures(tmp_path / "list.txt", folder=f"{tmp_path}/images_*")
+    assert [str(file.relative_to(tmp_path)) for file in listed.files] == [
+        "images_1/3.png",
+        "images_0/0.png",
+        "images_1/2.png",
+    ]
+    assert listed.columns == []
+
+
 def test_where_pictures_of_one_folder_lie(tmp_path: Path) -> None:
     write_picture(tmp_path / "images/Train_0.jpg")
     assert places(["Train_0"], tmp_path) == {"data.csv_folder": "images", "data.csv_suffix": ".jpg"}
