@@ -21,6 +21,7 @@ from trainer.errors import ConfigError, DataError, UserError
 if TYPE_CHECKING:
     from vit.predict import Answers, Predictor
 
+_IDS = ("id", "image_id", "id_code", "imageid", "image", "image_name")  # what competitions call a picture's column
 YES = 0.5  # probability from which on one of several labels is given
 
 
@@ -133,14 +134,15 @@ def identity(name: str) -> str:
 def _submission(columns: Sequence[str], classes: Sequence[str]) -> tuple[list[str], list[int]]:
     """Columns to write as a sample submission has them, and the classes of those that want probabilities.
 
-    No columns where the table is no sample submission: it has other columns than one, or one for each of some classes.
+    No columns where the table is no sample submission: its pictures are not called by ids, or it has other columns than
+    one, or one for each of some classes.
     """
     known = {name: place for place, name in enumerate(classes)}
     others = list(columns[1:])
     strange = [name for name in others if name not in known]
-    if others and not strange:
+    if others and not strange:  # probabilities
         return list(columns), [known[name] for name in others]
-    if len(others) == 1:
+    if len(others) == 1 and columns[0].lower() in _IDS:
         return list(columns), []
     if len(strange) < len(others):
         raise DataError(
