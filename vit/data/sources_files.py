@@ -254,6 +254,8 @@ def fit_classes(train: Source | None, source: FileSource, where: str, hint: str 
     extra = [name for name in source.classes if name not in set(train.classes)]
     if extra:
         missing = [name for name in train.classes if name not in set(source.classes)]
+        if {name.casefold() for name in extra} <= {name.casefold() for name in train.classes}:
+            hint = f"; {_few(extra)} are among them in another case: rename them{hint}"
         parts = [f"only there: {_few(extra)}"] + ([f"only in training: {_few(missing)}"] if missing else [])
         raise DataError(
             f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "

@@ -108,6 +108,14 @@ def test_training_under_a_longer_name(tmp_path: Path) -> None:
     assert f"training pictures from {root / 'train_mini'}" in info.notes
 
 
+def test_classes_in_another_case(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", {"train/cat": 2, "train/dog": 2, "val/Cat": 1, "val/dog": 1})
+    assert "; Cat are among them in another case: rename them" in said(root)
+    (root / "val/Cat").rename(root / "val/cat")
+    forget_scans()
+    assert describe(folder_config(root)).classes == ["cat", "dog"]
+
+
 def test_numbered_parts_of_one_set_are_no_classes(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "HAM", {"HAM10000_images_part_1": 3, "HAM10000_images_part_2": 3})
     assert describe(folder_config(root)).classes == ["HAM10000_images_part_1", "HAM10000_images_part_2"]
