@@ -60,6 +60,8 @@ class Arguments:
     layout: Layout = Layout.auto  # npz only
     heads: int | None = None  # attention heads of a ViT, where src does not tell
     resolution: list[int] | None = None  # [H,W] of the pictures of a ViT, where src does not tell (oblong ones)
+    mean: list[float] | None = None  # of a ViT's input, 0..1, one or one per channel; null: as src tells
+    std: list[float] | None = None  # likewise
 
 
 @guarded
@@ -83,6 +85,8 @@ def main() -> None:
             layout=arguments.layout.value,
             heads=arguments.heads,
             resolution=(size[0], size[1]) if size else None,
+            mean=arguments.mean,
+            std=arguments.std,
         )
     for line in lines:
         print(line)

@@ -44,6 +44,8 @@ class Arguments:
     batch: str = "dynamic"  # number of pictures at a time; dynamic: any
     normalise: bool = False  # bytes in: normalisation becomes part of the graph
     resolution: list[int] | None = None  # [H,W] of the pictures; null: the run's, or the file's
+    mean: list[float] | None = None  # of a ViT's input, 0..1, one or one per channel; null: as the file tells
+    std: list[float] | None = None  # likewise
 
 
 @guarded
@@ -61,6 +63,7 @@ def main() -> None:
 
     from vit import export
     from vit.build import load_run_model, load_weights_model
+    from vit.preprocessing import given_statistics
 
     if arguments.run is not None:
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)
@@ -72,13 +75,16 @@ def main() -> None:
     for line in meta.get("notes", ()):
         print(line)
     height, width = size or native
+    channels = len(meta["mean"])
+    mean = given_statistics(meta["mean"], arguments.mean, channels, "mean") or ()
+    std = given_statistics(meta["std"], arguments.std, channels, "std") or ()
     written = export.export_model(
         model,
         arguments.out,
         export.Format[arguments.format.name],
         size=(height, width),
-        mean=meta["mean"],
-        std=meta["std"],
+        mean=mean,
+        std=std,
         classes=meta["classes"],
         batch=batch,
         normalise=arguments.normalise,

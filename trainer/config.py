@@ -155,7 +155,7 @@ class TrainerConfig:
     dry_run: bool = False
     preflight: bool | None = None  # one step of the largest stage first; None: on CUDA only
     resume: str = "auto"  # auto | never | a checkpoint directory, or a run's (its newest)
-    data_changed: DataChanged = DataChanged.stop  # resuming on other data (classes, files): refuse, or go on with them
+    data_changed: DataChanged = DataChanged.stop  # resuming on other data: refuse, or go on, a head's rows by name
     replay: str | None = None  # a nonfinite/step-N directory: run that one step again and stop
     ema: float | None = 0.999  # decay per step, ramped up as min(ema, (1 + step) / (10 + step)); None: no EMA
     on_nonfinite: OnNonFinite = OnNonFinite["raise"]

@@ -98,8 +98,12 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
         CheckpointError: it is missing, damaged or of another architecture.
     """
     state, meta = trainer.checkpoints.load(path)
-    check_data(trainer, meta.get("data"))
-    load_networks(trainer, load_weights(path / WEIGHTS)[0], str(path))
+    moved = check_data(trainer, meta.get("data"))
+    load_networks(trainer, move_rows(load_weights(path / WEIGHTS)[0], moved), str(path))
+    for optimizer in state.get("optimizers", {}).values():
+        for name in moved.keys() & optimizer.keys():
+            same = {key: v for key, v in optimizer[name].items() if isinstance(v, Tensor) and len(v.shape) > 0}
+            optimizer[name].update(move_rows(same, dict.fromkeys(same, moved[name])))
     for name, before, now in _other_kinds(trainer, meta):
         state["optimizers"].pop(name, None)
         trainer.logger.text(
@@ -109,21 +113,29 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
     apply(trainer, state)
     if trainer.ema is not None:
         averaged = path / EMA_FILE if (path / EMA_FILE).exists() else path / WEIGHTS
-        trainer.ema.load_state_dict(load_weights(averaged)[0])
+        trainer.ema.load_state_dict(move_rows(load_weights(averaged)[0], moved))
         if averaged.name == WEIGHTS:
             trainer.logger.text(
                 f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
             )
 
 
-def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> None:
+def move_rows(tensors: Mapping[str, Tensor], rows: Mapping[str, list[int]]) -> dict[str, Tensor]:
+    """Tensors with the first dimension of some of them in another order; see ``Task.moved_rows``."""
+    return {name: tensor[rows[name]] if name in rows else tensor for name, tensor in tensors.items()}
+
+
+def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> dict[str, list[int]]:
     """Compares the training data with those that a checkpoint was trained on; nothing to do for one that does not say.
 
+    Returns:
+        Rows of parameters to be moved; see ``Task.moved_rows``.
+
     Raises:
-        CheckpointError: they differ, and ``trainer.data_changed`` does not accept it; says in what.
+        CheckpointError: they differ, and ``trainer.data_changed`` does not accept it, or the task cannot; says in what.
     """
     if before is None:
-        return
+        return {}
     now = trainer.data_facts
     found = [
         f"{name}: {_difference(before.get(name), now.get(name))}"
@@ -131,16 +143,23 @@ def check_data(trainer: Runtime, before: Mapping[str, Any] | None) -> None:
         if before.get(name) != now.get(name)
     ]
     if not found:
-        return
-    if trainer.settings.data_changed is DataChanged.accept:
+        return {}
+    moved, remedy = dict[str, list[int]](), "or go on with these: trainer.data_changed=accept"
+    try:
+        moved, lines = trainer.task.moved_rows(before)
+        found, refused = [*found, *lines], False
+    except CheckpointError as error:
+        refused, remedy = True, f"for it cannot go on with these: {error}"
+    if trainer.settings.data_changed is DataChanged.accept and not refused:
         for line in found:
             trainer.logger.text(f"the data changed (trainer.data_changed=accept): {line}")
-        return
+        if moved:
+            trainer.logger.text(f"rows move with what they stand for, averages and moments too: {', '.join(moved)}")
+        return moved
     raise CheckpointError(
         "the training data are not those that this run was trained on:\n"
         + "\n".join(f"  - {line}" for line in found)
-        + "\nGive the same data again, start another run with another name=, or go on with these: "
-        "trainer.data_changed=accept"
+        + f"\nGive the same data again, start another run with another name=, {remedy}"
     )
 
 

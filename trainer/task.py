@@ -11,7 +11,7 @@ evaluation, checkpoints, stage changes and preemption looked at.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -233,6 +233,21 @@ class Task(ABC):
         Kept with every checkpoint. A difference stops a run that would resume, unless ``trainer.data_changed=accept``.
         """
         return {}
+
+    def moved_rows(self, before: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[str]]:
+        """Where data that changed number a parameter's rows otherwise: for each of its rows the checkpoint's.
+
+        Args:
+            before: ``data_facts`` of the checkpoint, which differ.
+
+        Returns:
+            By full name (``network.parameter``), each as many numbers as the parameter has rows; none where all stay.
+            Weights, averages and what optimisers gathered are moved alike. Besides, lines for the user.
+
+        Raises:
+            CheckpointError: the run cannot go on with the data as they are now; says why, and what can be done.
+        """
+        return {}, []
 
     def console(self) -> tuple[str, ...]:
         """Columns of a training record that a person steers by, the most telling first: three to six names.

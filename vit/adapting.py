@@ -326,7 +326,11 @@ def fit_head(work: Adaptation) -> None:
             f"model.representation={theirs} keeps the head, model.head=reset starts a new one"
         )
     if reads != arch.head_width:
-        raise work.error(f"its head reads {reads} features, this model's {arch.head_width}: model.head=reset")
+        pool = work.facts.get("pool")
+        kept = f"model.pool={getattr(pool, 'value', pool)} keeps it, " if pool and theirs == 0 else ""
+        raise work.error(
+            f"its head reads {reads} features, this model's {arch.head_width}: {kept}model.head=reset starts a new one"
+        )
     if "head_dist.weight" in state and not arch.distilled:
         work.notes.append("head_dist: the file predicts with the mean of two heads, this model with the first alone")
     if arch.distilled and "head_dist.weight" not in state:

@@ -101,9 +101,14 @@ class Architecture:
         return self.class_token + self.distilled
 
     @property
+    def pooled_width(self) -> int:
+        """Features that pooling gives."""
+        return self.width * (2 if self.pool is Pool.cls_gap else 1)
+
+    @property
     def head_width(self) -> int:
         """Features that the head reads."""
-        return self.representation or self.width
+        return self.representation or self.pooled_width
 
     @property
     def drop_path_rates(self) -> list[float]:
@@ -173,14 +178,14 @@ def architecture(
     width, heads = model.width or sizes.width, model.heads or sizes.heads
     class_token = model.class_token
     if class_token is None:
-        class_token = model.pool in (Pool.cls, Pool.none)
+        class_token = model.pool in (Pool.cls, Pool.cls_gap, Pool.none)
     problems = []
     if width % heads:
         problems.append(f"model.width={width} is not divisible by model.heads={heads}")
     if model.pos_embed in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae) and (width % 4 or width < 8):
         problems.append(f"model.pos_embed={model.pos_embed.value} needs a width divisible by 4, not {width}")
-    if model.pool is Pool.cls and not class_token:
-        problems.append("model.pool=cls needs model.class_token=true")
+    if model.pool in (Pool.cls, Pool.cls_gap) and not class_token:
+        problems.append(f"model.pool={model.pool.value} needs model.class_token=true")
     if model.distilled and model.pool is not Pool.cls:
         problems.append(f"model.distilled=true needs model.pool=cls, not {model.pool.value}")
     if model.probe_norm and model.pool is Pool.none:

@@ -136,7 +136,9 @@ def load_run_model(
         )
     classes = config.model.num_classes or len(task["classes"])
     with torch.random.fork_rng(devices=[]):
-        model, _ = _construct(_without_weights(config), classes, len(task["mean"]), resolutions(config))
+        bare = _without_weights(config)
+        bare.model.name_options = task.get("name_options", bare.model.name_options)
+        model, _ = _construct(bare, classes, len(task["mean"]), resolutions(config))
     compare_architecture(model.state_dict(), state, f"the network in {source}")
     model.load_state_dict(state)
     model.eval().requires_grad_(False)

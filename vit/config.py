@@ -14,6 +14,7 @@ PHASES = ("main",)
 class Pool(Enum):
     cls = "cls"  # the class token
     gap = "gap"  # mean of the patch tokens
+    cls_gap = "cls_gap"  # both side by side, 2 D numbers (DINOv2's linear classifiers)
     map = "map"  # one learned query attends to all tokens ("multihead attention pooling")
     none = "none"  # no pooling: a feature vector per token; for use as a backbone, not for training a classifier
 
@@ -154,7 +155,7 @@ class ModelConfig:
     variant: str = "B"  # mu Ti S M B L So400m H g G; with the patch also as Google writes it: B/16
     patch: int = 16  # side of a patch in pixels
     name: str | None = None  # a timm model instead (swin_tiny_patch4_window7_224): nothing above and below is read
-    name_options: dict[str, float] = field(default_factory=dict)  # for timm.create_model (drop_path_rate, ...)
+    name_options: dict[str, Any] = field(default_factory=dict)  # for timm.create_model (drop_path_rate, ...)
     width: int | None = None  # None: of the variant; likewise the next three
     depth: int | None = None
     mlp: int | None = None

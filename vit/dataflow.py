@@ -116,6 +116,8 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
         found.append(Step("one query attends to the patches, MLP", (width,), parameters, macs))
     elif arch.pool is Pool.gap:
         found.append(Step("mean of the patch tokens", (width,)))
+    elif arch.pool is Pool.cls_gap:
+        found.append(Step("class token and mean of the patch tokens", (2 * width,)))
     elif arch.distilled and not arch.num_classes:
         found.append(Step("mean of class and distillation token", (width,)))
     elif arch.distilled:
@@ -129,8 +131,8 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
         found.append(Step("norm", (width,), norm))
     outputs = lead[0] if lead else 1
     if arch.representation:
-        size = arch.representation
-        found.append(Step("representation, tanh", (*lead, size), _linear(width, size), outputs * width * size))
+        size, seen = arch.representation, arch.pooled_width
+        found.append(Step("representation, tanh", (*lead, size), _linear(seen, size), outputs * seen * size))
     if not arch.num_classes:
         return tuple(found)
     if arch.probe_norm:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import META
 from trainer.errors import CheckpointError, ConfigError, DataError
-from trainer.weights import compare_architecture
 from vit.build import load_run_model, load_weights_model
 from vit.build import timm_name as told_by_folder
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
-from vit.data.naming import some
+from vit.data.naming import compared, some
+from vit.heads import same_words
 from vit.model import VisionTransformer
 
 _log = logging.getLogger(__name__)
@@ -129,12 +129,13 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
     height, width = config.resolution
     found = find_teacher(name, config.distill.teacher_name, (height, width))
     problems = []
-    same = found.classes is None or list(found.classes) == list(classes)
+    theirs, ours = (None if names is None else compared(names) for names in (found.classes, classes))
+    same = theirs is None or theirs == ours or (found.num_classes == len(classes) and same_words(theirs, classes))
     if config.distill.class_map is not None:
         found.model = Translated(found.model, _translation(config, found, classes))
-    elif found.classes is not None and not same and sorted(found.classes) == sorted(classes):
+    elif theirs is not None and ours is not None and not same and sorted(theirs) == sorted(ours):
         _log.info("distill.teacher=%s: its classes are in another order and matched by name", name)
-        order = torch.tensor([list(classes).index(known) for known in found.classes])
+        order = torch.tensor([ours.index(known) for known in theirs])
         found.model = Translated(found.model, ClassMap(order, len(classes)))
     elif found.num_classes != len(classes) or not same:
         own = some(found.classes) if found.classes is not None else "without names"
@@ -217,6 +218,7 @@ def _timm(name: str, path: Path | None) -> Found:
 
     classes: list[str] | None = None
 
+    from vit.timm_models import load_timm
     from vit.timm_weights import pretrained, read_state
 
     if path is None:
@@ -227,15 +229,14 @@ def _timm(name: str, path: Path | None) -> Found:
         if not timm.is_model(name):
             raise ConfigError(f"distill.teacher_name={name}: timm {timm.__version__} has no such model")
         file = read_state(str(path), name)
-        state = file.state
-        settings = {**file.cfg, "mean": file.preprocessing.mean, "std": file.preprocessing.std}
-        classes = file.classes
-        shape = {key: _weight(state, settings.get(key), path, name).shape for key in ("classifier", "first_conv")}
-        channels = int(shape["first_conv"][1])
-        model = timm.create_model(name, num_classes=shape["classifier"][0], in_chans=channels)
-        compare_architecture(model.state_dict(), state, f"distill.teacher={path}")
-        model.load_state_dict(state)
-    size = tuple(settings["input_size"][1:]) if settings.get("fixed_input_size") else None
+        for part in ("classifier", "first_conv"):
+            _weight(file.state, file.cfg.get(part), path, name)
+        loaded, meta = load_timm(str(path), name)  # built as its folder says, positions and all
+        model, classes, channels = loaded.net, meta["classes"], len(meta["mean"])
+        settings = {**file.cfg, "mean": meta["mean"], "std": meta["std"], "input_size": (channels, *meta["resolution"])}
+    embed = getattr(model, "patch_embed", None)  # a folder need not say that the size is fixed
+    fixed = settings.get("fixed_input_size") or getattr(embed, "strict_img_size", False)
+    size = tuple(settings["input_size"][1:]) if fixed else None
     mean, std = (_channels(settings[key], channels) for key in ("mean", "std"))
     return Found(model, int(model.num_classes), channels, mean, std, classes, size)  # pyright: ignore[reportArgumentType]
 

@@ -23,7 +23,7 @@ from vit.data import build_dataset
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
-from vit.heads import match
+from vit.heads import imagenet_ids, match
 from vit.loaded import Loaded
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
@@ -206,13 +206,6 @@ def _judge(loaded: Loaded) -> ClassMap | LabelLists | None:
         return None
     known = loaded.classes or (imagenet_ids() if loaded.num_classes == 1000 else loaded.num_classes)
     return class_map(loaded.config, loaded.info.classes, known)
-
-
-def imagenet_ids() -> list[str]:
-    """WordNet ids of ImageNet-1k's classes in the order of every published head."""
-    from timm.data.imagenet_info import ImageNetInfo
-
-    return list(ImageNetInfo("imagenet-1k").label_names())
 
 
 def _criterion(loaded: Loaded) -> Criterion:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from vit.config import ClassOrder
 from vit.data import DataInfo
-from vit.data.naming import in_order, some
+from vit.data.naming import compared, in_order, some
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")  # what transformers writes where nobody named the classes
 
@@ -45,13 +45,13 @@ def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
         return Match()
     if head is None or _unnamed(head) or (_unnamed(data) and not own):
         return Match(note=_order_warning(info))
-    theirs, ours = _keys(head), _keys(data)
+    theirs, ours = compared(head), compared(data)
     if len(set(theirs)) == len(theirs) and set(theirs) == set(ours):
         if theirs == ours:
             return Match()
         order = torch.tensor([theirs.index(name) for name in ours])
         return Match(order, note=f"classes are matched by name: the head has them in another order ({some(head)})")
-    if _same_words(head, data):
+    if same_words(head, data):
         return Match()
     gone, new = ([name for name in a if name not in set(b)] for a, b in ((theirs, ours), (ours, theirs)))
     if own or len(new) < len(ours):
@@ -76,6 +76,33 @@ def reorder(model: nn.Module, names: Sequence[str], order: Tensor) -> None:
             parameter.copy_(parameter[order.to(parameter.device)])
 
 
+def imagenet_ids() -> list[str]:
+    """WordNet ids of ImageNet-1k's classes in the order of every published head."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def head_names(told: Sequence[str] | None, count: int, info: DataInfo | None = None) -> tuple[list[str] | None, str]:
+    """Names of a head's classes: as the file tells, else ImageNet-1k's WordNet ids for 1000 without, or its words.
+
+    Args:
+        told: by the file; None: nothing tells them.
+        count: of the head.
+        info: of the data, as seen under the ids; None: not looked at yet. Data that are not called by ids need none.
+
+    Returns:
+        (names, a line for the user where they are not the file's).
+    """
+    names = None if told is None else list(told)
+    if count != 1000 or (info is not None and compared(info.classes) != imagenet_ids()):
+        return names, ""
+    ids = imagenet_ids()
+    if names is None or _unnamed(names) or (compared(names) != ids and same_words(names, ids)):
+        return ids, "the head's 1000 classes are taken as ImageNet-1k's in the order of their WordNet ids"
+    return names, ""
+
+
 def one_class(info: DataInfo) -> None:
     """Raise ConfigError where there is nothing to tell apart."""
     if len(info.classes) == 1 and not info.multilabel:
@@ -90,18 +117,17 @@ def _unnamed(names: Sequence[str]) -> bool:
     return all(_PLACEHOLDER.fullmatch(name) for name in names) or list(names) == [str(i) for i in range(len(names))]
 
 
-def _keys(names: Sequence[str]) -> list[str]:
-    """What names are compared by: a WordNet id alone where there is one, however ImageNet's words are put."""
-    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name.strip() for name in names]
-
-
-def _same_words(head: Sequence[str], data: Sequence[str]) -> bool:
+def same_words(head: Sequence[str], data: Sequence[str]) -> bool:
     """Whether ImageNet's classes stand in one order, with their WordNet ids on one side only."""
 
     def first(name: str) -> str:
         return re.sub(r"^n\d{8}\s+", "", name).partition(",")[0].strip().lower()
 
-    return sum(first(a) == first(b) for a, b in zip(head, data, strict=True)) > 0.9 * len(data)
+    if len(data) == 1000:  # where folders are called by ids alone
+        from vit.data.sources_folders import with_words
+
+        head, data = (with_words(list(names)) for names in (head, data))
+    return sum(first(a) == first(b) != "" for a, b in zip(head, data, strict=True)) > 0.9 * len(data)
 
 
 def _order_warning(info: DataInfo) -> str:

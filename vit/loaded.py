@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
-from vit.build import build_model, load_run_model, load_weights_model
-from vit.config import VitConfig
+from vit.build import Size, build_model, load_run_model, load_weights_model
+from vit.config import HeadPolicy, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.transforms import EvalTransform
+from vit.heads import head_names
 from vit.mixing import normalise
 from vit.model import VisionTransformer
 from vit.preprocessing import from_plain
@@ -109,13 +110,27 @@ def load_trained(
 def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     """A classifier as ``model`` describes it with ``model.weights`` in it: published weights, without a run.
 
-    Where these tell how they were evaluated (crop ratio, interpolation), so are they here.
+    Where these tell how they were evaluated (size, crop, interpolation), so are they here.
 
     Args:
         config: composed as for training.
         asked: keys that the user set; they are left as they are.
     """
-    info = describe(config)
+    own, names, count = _told(config)
+    notes = []
+    if own is not None and "resolution" not in asked and list(own) != list(config.resolution):
+        height, width = config.resolution
+        notes.append(
+            f"pictures of {own[0]}x{own[1]}, as the weights were evaluated, instead of the configured {height}x{width} "
+            f"(resolution=[{height},{width}] keeps these)"
+        )
+        config = replace(config, resolution=list(own))
+    kept = config.model.head is HeadPolicy.keep and config.data.class_map is None
+    info, note = describe(config), ""
+    if kept and len(info.classes) < count:
+        info = describe(config, head_names(names, count)[0])
+        names, note = head_names(names, count, info)
+    notes += [note] if note else []
     built = build_model(config, info)
     report = built.report
     augment = config.augment
@@ -125,11 +140,31 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     model = built.model.eval().requires_grad_(False).to(device)
     new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
     classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
-    loaded = Loaded(model, replace(config, augment=augment), info, report.classes if report else None, built.mean,
+    named = names if note else report.classes if report else None
+    loaded = Loaded(model, replace(config, augment=augment), info, named, built.mean,
                     built.std, classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
-    loaded.notes += report.lines() if report else []
+    loaded.notes += [*(report.lines() if report else []), *notes]
     _try(loaded)
     return loaded
+
+
+def _told(config: VitConfig) -> tuple[Size | None, list[str] | None, int]:
+    """Of ``model.weights``: (height, width) in pixels that they are evaluated at, names and number of their classes."""
+    weights, name = str(config.model.weights), config.model.name
+    try:
+        if name is None:
+            from vit.interchange import read
+
+            found = read(weights)
+            return found.preprocessing.size, found.classes, int(found.arch["num_classes"])
+        from vit.timm_weights import read_state, rows
+
+        file = read_state(weights, name, config.model.name_options)
+        size = file.cfg.get("input_size")
+        count = rows(file.state, file.cfg.get("classifier"), 0) or 0
+        return None if size is None else (size[-2], size[-1]), file.classes, count
+    except CheckpointError:  # not without the configured size, or not at all: building says what is wrong
+        return None, None, 0
 
 
 def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: str | None = None) -> Loaded:
@@ -150,7 +185,9 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
     resolution = list(size or told.size or meta["resolution"])
     augment = told.into(config.augment, asked)
     config = replace(config, resolution=resolution, augment=augment, model=replace(config.model, weights=weights))
-    info = describe(config)
+    kept = config.data.class_map is None
+    info = describe(config, head_names(meta["classes"], heads(model))[0] if kept else None)
+    names, note = head_names(meta["classes"], heads(model), info) if kept else (meta["classes"], "")
     mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
     std = list(info.std if info.std and "data.std" in asked else meta["std"])
     if info.channels != len(mean):
@@ -158,8 +195,8 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
             f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
         )
     device, amp = compute(config)
-    loaded = Loaded(model.to(device), config, info, meta["classes"], mean, std, heads(model), device, amp,
-                    f"weights of {weights}", notes=list(meta["notes"]))  # fmt: skip
+    loaded = Loaded(model.to(device), config, info, names, mean, std, heads(model), device, amp,
+                    f"weights of {weights}", notes=[*meta["notes"], *([note] if note else [])])  # fmt: skip
     _try(loaded)
     return loaded
 

@@ -61,7 +61,7 @@ class VisionTransformer(nn.Module):
         self.norm = nn.Identity() if arch.pool_first else nn.LayerNorm(width, arch.norm_eps)
         self.attn_pool = AttentionPool(arch) if arch.pool is Pool.map else None
         self.fc_norm = nn.LayerNorm(width, arch.norm_eps) if arch.pool_first else nn.Identity()
-        self.pre_logits = PreLogits(width, arch.representation)
+        self.pre_logits = PreLogits(arch.pooled_width, arch.representation)
         self.probe_norm = nn.BatchNorm1d(arch.head_width, 1e-6, affine=False) if arch.probe_norm else nn.Identity()
         self.head = Linear(arch.head_width, arch.num_classes) if arch.num_classes else None
         self.head_dist = Linear(arch.head_width, arch.num_classes) if arch.num_classes and arch.distilled else None
@@ -133,21 +133,23 @@ class VisionTransformer(nn.Module):
         return sincos2d(grid, arch.width, arch.pos_embed).to(self.pos_embed, non_blocking=True)
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, D) of ``forward_features`` to features (B, D).
+        """Tokens (B, T, D) of ``forward_features`` to features (B, D); (B, 2 D) with ``cls_gap``.
 
-        Class, distillation and register tokens stay out of ``gap`` and ``map``; a distilled net's two are averaged.
+        Class, distillation and register tokens stay out of means and ``map``; a distilled net's two are averaged.
         """
         arch = self.arch
         if self.attn_pool is not None:
             return self.attn_pool(tokens[:, arch.prefix :])
         if arch.pool is Pool.gap:
             return self.fc_norm(tokens[:, arch.prefix :].mean(dim=1))
+        if arch.pool is Pool.cls_gap:
+            return torch.cat([tokens[:, 0], tokens[:, arch.prefix :].mean(dim=1)], dim=1)
         if arch.pool is Pool.cls:
             return tokens[:, :2].mean(dim=1) if arch.distilled else tokens[:, 0]
         return tokens
 
     def representation(self, x: Tensor) -> Tensor:
-        """What the head reads, and few-shot evaluation: pictures to (B, R), or (B, D) without representation layer."""
+        """What the head reads, and few-shot evaluation: pictures to (B, R); without representation layer as pooled."""
         return self.pre_logits(self.pool(self._features(x, self._tokens_read(x))))
 
     def forward_intermediates(

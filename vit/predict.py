@@ -32,12 +32,13 @@ from vit.loaded import compute, heads
 from vit.losses import Criterion
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
-from vit.preprocessing import from_plain
+from vit.preprocessing import from_plain, given_statistics
 
 BATCH = 64
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
-_TOLD = ("data.mean", "data.std", "data.range", "model.heads")  # of weights that tell none
+_STATISTICS = ("data.mean", "data.std")
+_TOLD = ("data.range", "model.heads")  # of weights that do not tell them
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
@@ -105,8 +106,8 @@ def load_predictor(
         weights: a file or folder that ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
-        overrides: ``trainer.device``, ``trainer.precision``, ``resolution`` and ``augment.eval_*``, as for training;
-            of weights also ``data.mean``, ``data.std``, ``data.range`` and ``model.heads``, which a run keeps.
+        overrides: ``trainer.device``, ``trainer.precision``, ``resolution``, ``augment.eval_*``, ``data.mean`` and
+            ``data.std``, as for training; of weights also ``data.range`` and ``model.heads``, which a run keeps.
         features: only `Predictor.features` is asked for: the network needs no head.
 
     Raises:
@@ -116,10 +117,10 @@ def load_predictor(
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     asked = {word.partition("=")[0].lstrip("+") for word in overrides}
-    read = (*_READ, *(_TOLD if run is None else ()))
-    foreign = [key for key in sorted(asked) if key.split(".")[0] not in read and key not in read]
+    read = (*_STATISTICS, *(_TOLD if run is None else ()))
+    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ and key not in read]
     if foreign:
-        has = "trainer.*, augment.eval_* and resolution have" + (f", {', '.join(_TOLD)} too" if run is None else "")
+        has = f"trainer.*, augment.eval_*, resolution, {', '.join(read[:-1])} and {read[-1]} have"
         raise ConfigError([f"{key}: has no part in predictions; {has}" for key in foreign])
     if run is not None:
         if name is not None:
@@ -144,12 +145,16 @@ def load_predictor(
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
-        meta = {**meta, **_statistics(config, asked, len(meta["mean"]))}
         lines = [f"weights of {meta['weights']}", *meta["notes"]]
     device, amp = compute(config)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
-    predictor = Predictor(model.to(device), transform, list(meta["mean"]), list(meta["std"]), [], device, amp)
+    mean, std = (
+        list(given_statistics(meta[key], getattr(config.data, key) if f"data.{key}" in asked else None,
+                              len(meta["mean"]), f"data.{key}") or ())
+        for key in ("mean", "std")
+    )  # fmt: skip
+    predictor = Predictor(model.to(device), transform, mean, std, [], device, amp)
     outputs = _outputs(predictor)
     predictor.classes, more = _named(meta.get("classes"), outputs) if heads(model) else ([], [])
     predictor.lines = [*lines, *more]
@@ -160,18 +165,6 @@ def load_predictor(
     plain = replace(config.loss, class_weights=ClassWeights.none, class_weight_values={})
     predictor.sigmoid = run is not None and Criterion(plain, predictor.classes, None, predictor.multilabel).independent
     return predictor
-
-
-def _statistics(config: VitConfig, asked: set[str], channels: int) -> dict[str, list[float]]:
-    """Mean and std that were asked for, one number per channel; one stands for all."""
-    found = {}
-    for name in ("mean", "std"):
-        values = getattr(config.data, name)
-        if f"data.{name}" in asked and values is not None:
-            found[name] = list(values) * (channels if len(values) == 1 else 1)
-            if len(found[name]) != channels:
-                raise ConfigError(f"data.{name} has {len(values)} numbers, the network sees {channels} channels")
-    return found
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from trainer.errors import ConfigError
 from vit.config import AugmentConfig, EvalCrop, Interpolation
 
 Size = tuple[int, int]
@@ -275,6 +276,23 @@ def from_open_clip(config: Mapping[str, Any]) -> Preprocessing:
     fill = tuple(float(value) / 255 for value in colours) if crop == "border" else None
     whole = (size, size) if isinstance(size, int) else tuple(size) if size else None
     return Preprocessing(whole, crop, 1.0 if crop else None, how, mean, std, fill, notes=tuple(notes))
+
+
+def given_statistics(
+    told: Sequence[float] | None, given: Sequence[float] | None, channels: int, key: str
+) -> tuple[float, ...] | None:
+    """A mean or standard deviation per channel: what the user gave, one number for all or one each, else as told.
+
+    Raises:
+        ConfigError: another number of them.
+    """
+    if given is None:
+        return numbers(told)
+    values = numbers(given) or ()
+    values = values * channels if len(values) == 1 else values
+    if len(values) != channels:
+        raise ConfigError(f"{key} has {len(values)} numbers, the network {channels} channels: give one each, or one")
+    return values
 
 
 def numbers(values: Any) -> tuple[float, ...] | None:

@@ -8,15 +8,15 @@ Shapes: B pictures, C channels, H x W pixels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from trainer.config import OptimizerKind
-from trainer.errors import ConfigError, DataError
+from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
-from vit.build import build_model
+from vit.build import build_model, head_parameters
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.class_map import ClassMap, class_map
@@ -156,6 +156,7 @@ class VitTask(Task):
             **of_run(self.config.augment, self.built.mean, self.built.std, self.config.resolution).plain(),
             "classes": list(self.classes),
             "architecture": self.config.model.name or plain_architecture(self.model),
+            **({"name_options": self.model.options} if isinstance(self.model, TimmClassifier) else {}),
         }
 
     def console(self) -> tuple[str, ...]:
@@ -166,6 +167,30 @@ class VitTask(Task):
 
     def data_facts(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "pictures": self.info.train_samples, **self.info.facts()}
+
+    def moved_rows(self, before: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[str]]:
+        """The head's rows by the names of their classes; a new class gets that of one that is gone."""
+        trained = before.get("files")
+        seen = set(self.info.held()).intersection(trained) if isinstance(trained, list) else set()
+        told = f"held out now, but trained on so far: {some(sorted(seen))} ({len(seen)}); scores flatter by them"
+        lines = [f"{told}. data.val_root fixes what is held out"] if seen else []
+        names, old = list(self.classes), list(before.get("classes") or self.classes)
+        if len(names) != len(old):
+            raise CheckpointError(
+                f"the head has a row for each of {len(old)} classes, the data {len(names)}. Begin another run with "
+                "its weights, model.weights=RUN model.head=reset"
+            )
+        if names == old:
+            return {}, lines
+        parameters = head_parameters(self.model, len(names))
+        if not parameters:
+            raise CheckpointError(
+                f"classes are in another order, and the last layer of {self.config.model.name} is none whose rows are "
+                "its classes. Begin another run"
+            )
+        free = iter([index for index, name in enumerate(old) if name not in set(names)])
+        order = [old.index(name) if name in set(old) else next(free) for name in names]
+        return {} if order == list(range(len(order))) else {f"model.{name}": order for name in parameters}, lines
 
     def notes(self) -> list[str]:
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {some(self.classes, 8)}"]

@@ -5,7 +5,7 @@ timm is imported where it is used, for it takes a second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -32,12 +32,14 @@ class TimmClassifier(nn.Module):
 
     Args:
         net: the timm model.
+        options: what it was built with besides classes, channels and size; plain data.
     """
 
     net: nn.Module
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self.options = dict(options or {})
         object.__setattr__(self, "net", net)
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             object.__setattr__(self, name, getattr(net, name))
@@ -75,7 +77,7 @@ class TimmClassifier(nn.Module):
 def build_timm(
     config: ModelConfig, num_classes: int, in_channels: int, image_size: Size, sizes: Sequence[Size] = ()
 ) -> tuple[TimmClassifier, LoadReport | None]:
-    """A timm classifier, with ``config.weights`` in it where given.
+    """A timm classifier, with ``config.weights`` in it where given, built as these say and ``name_options``.
 
     Args:
         config: ``name``, ``name_options``, ``weights``, ``head``, ``channel_adapt`` and ``channel_map`` are read.
@@ -88,28 +90,37 @@ def build_timm(
         CheckpointError: the weights cannot be had or do not fit.
     """
     name = str(config.name)
-    create = _creator(config, name, num_classes, in_channels, image_size)
+    given = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in config.name_options.items()}
+    _check_name(name)
     generator = torch.get_rng_state()
+    file = None if config.weights is None else read_state(config.weights, name, given)
+    options = {**(file.options if file else {}), **given}
+    create = _creator(name, options, num_classes, in_channels, image_size)
+    torch.set_rng_state(generator)  # whatever reading drew
     net, report = create(), None
-    if config.weights is not None:
-        file = read_state(config.weights, name)
+    if file is not None:
         fresh = {key: value.clone() for key, value in net.state_dict().items()}
         torch.set_rng_state(generator)  # the same initial values again: what still has them was not loaded
         net, report = filled(create, fresh, net, file, config, num_classes, in_channels)
     for size in {image_size, *sizes}:
         _try(net, name, (1, in_channels, *size))
-    return TimmClassifier(net), report
+    return TimmClassifier(net, options), report
 
 
-def _creator(config: ModelConfig, name: str, num_classes: int, in_channels: int, image_size: Size) -> Any:
-    """``create(**more)`` makes the model."""
+def _check_name(name: str) -> None:
     import timm
 
     if not timm.is_model(name):
         names = timm.list_models()
         hint = did_you_mean(name.split(".")[0], names) or "; timm.list_models() names them"
         raise ConfigError(f"model.name={name}: timm {timm.__version__} has no such model{hint}")
-    options = {key: int(v) if float(v).is_integer() else v for key, v in config.name_options.items()}
+
+
+def _creator(
+    name: str, options: Mapping[str, Any], num_classes: int, in_channels: int, image_size: Size
+) -> Callable[..., nn.Module]:
+    """``create(**more)`` makes the model."""
+    import timm
 
     def create(**more: Any) -> nn.Module:
         common = {"num_classes": num_classes, "in_chans": in_channels, **options, **more}
@@ -119,7 +130,7 @@ def _creator(config: ModelConfig, name: str, num_classes: int, in_channels: int,
             return timm.create_model(name, **common)
         except TypeError as error:
             raise ConfigError(
-                f"model.name_options={config.name_options}: {name} does not take them ({error}); see timm.create_model"
+                f"model.name_options={dict(options)}: {name} does not take them ({error}); see timm.create_model"
             ) from error
         except (AssertionError, ValueError) as error:
             raise ConfigError(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
+from trainer.schema import show
 from vit.adapting import adapt_channels, adapt_statistics
-from vit.config import HeadPolicy, ModelConfig
+from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.interchange.files import arguments, input_size, open_content, unwrapped
-from vit.interchange.timm_hub import parse
+from vit.interchange.foreign import fitting_grid
+from vit.interchange.heads import settle
+from vit.interchange.reading import built_with, read
+from vit.interchange.timm_hub import class_names, parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
+from vit.positions import resample
 from vit.preprocessing import Preprocessing, from_hf, from_open_clip, from_plain, from_timm
 
 TIMM = "timm:"
@@ -31,18 +36,27 @@ class TimmFile:
     Attributes:
         state: tensors under timm's names. cfg: timm's ``pretrained_cfg`` of the model.
         preprocessing: as the file tells it, else as timm does of the model.
+        size: (height, width) in pixels of the pictures that it is for, where the file itself tells.
+        options: for ``timm.create_model``, as the file tells how its model was built; without what the data decide.
         classes: names of the head's, where the file tells. notes: lines for the report.
+        lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
     """
 
     state: dict[str, Tensor]
     cfg: dict[str, Any]
     preprocessing: Preprocessing
     classes: list[str] | None = None
+    size: tuple[int, int] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    lost_head: str = ""
     notes: list[str] = field(default_factory=list)
 
 
-def read_state(weights: str, name: str) -> TimmFile:
+def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None) -> TimmFile:
     """The weights of the timm model ``name``: ``timm:NAME``, or any file or folder that ``vit.interchange`` opens.
+
+    Args:
+        options: of ``model.name_options``; they go before what the file tells.
 
     Raises:
         CheckpointError: they cannot be had or read, or are of another architecture.
@@ -51,41 +65,107 @@ def read_state(weights: str, name: str) -> TimmFile:
         other = weights.removeprefix(TIMM)
         _check_architecture(weights, other, name)
         net = pretrained(other)
-        return TimmFile(dict(net.state_dict()), settings(net), from_timm(settings(net)))
-    import timm
+        own = settings(net)
+        named = class_names(own.get("label_names"), own.get("num_classes"))
+        return TimmFile(dict(net.state_dict()), own, from_timm(own), named)
     from timm.models import get_pretrained_cfg
 
     content = open_content(Path(weights).expanduser())
     entry = get_pretrained_cfg(name)
     cfg = entry.to_dict() if entry else {}
-    with torch.device("meta"):
-        names = timm.create_model(name).state_dict()
-    tensors = clip_for_timm(content.tensors) or content.tensors
-    last = cfg.get("classifier")
-    head = (last, names[f"{last}.weight"].shape[1]) if isinstance(last, str) and f"{last}.weight" in names else None
-    found = TimmFile(without_prefix(tensors, names, head), cfg, from_timm(cfg), notes=unwrapped(content))
-    own = content.header or content.meta.get("task", {})
+    found = TimmFile({}, cfg, from_timm(cfg), notes=unwrapped(content))
+    own, told = content.header or content.meta.get("task", {}), dict[str, Any]()
     if own:
         found.preprocessing = from_plain(own, content.meta.get("config", {}).get("augment"))
-        found.classes = own.get("classes")
+        found.classes, found.options = own.get("classes"), built_with(own, content.meta)
+        trained = own.get("size") or content.meta.get("config", {}).get("resolution")
+        found.size = None if trained is None else (trained[0], trained[1])
     elif "architecture" in content.config:
         hub = parse(content.config)
         _check_architecture(weights, hub.architecture, name)
+        found.options = hub.options
         found.preprocessing, found.classes = from_timm(hub.cfg), hub.classes
         found.cfg = {**cfg, **{k: v for k, v in hub.cfg.items() if k in ("input_size", "fixed_input_size")}}
+        found.size = found.preprocessing.size if "input_size" in hub.cfg else None
     elif content.preprocessor or content.open_clip:
         found.preprocessing = (
             from_hf(content.preprocessor) if content.preprocessor else from_open_clip(content.open_clip)
         )
+        found.size = found.preprocessing.size
     else:
         told = {key: value for key, value in arguments(content).items() if value is not None}
         kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-        size = input_size(told)
-        if size is not None:
-            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *size)}
+        found.size = input_size(told)
+        if found.size is not None:
+            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *found.size)}
         found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
     found.notes += found.preprocessing.notes
+    if found.options:
+        found.notes.append(f"built as its {'run' if own else 'config.json'} says: {_written(found.options)}")
+    tensors = clip_for_timm(content.tensors) or content.tensors
+    names = _names(weights, name, {**found.options, **(options or {})})
+    last = found.cfg.get("classifier")
+    head = (last, names[f"{last}.weight"].shape[1]) if isinstance(last, str) and f"{last}.weight" in names else None
+    found.state = without_prefix(tensors, names, head)
+    if not own and "architecture" not in content.config:
+        _as_plain(found, weights, names, told=bool(content.preprocessor or content.open_clip or "mean" in told))
+    _settle_heads(found)
     return found
+
+
+def _as_plain(found: TimmFile, weights: str, names: Mapping[str, Tensor], told: bool) -> None:
+    """What the reader of plain ViTs knows of a file for one of timm's: other libraries' names, and its makers' ways.
+
+    Args:
+        names: of the model's tensors. told: input normalisation is in the file.
+    """
+    try:
+        foreign = read(weights)
+    except CheckpointError:  # of no plain ViT
+        return
+    if 2 * len(set(foreign.state) & set(names)) < len(names):
+        return
+    if 2 * len(set(found.state) & set(names)) < len(names):
+        found.state, found.classes, found.size = dict(foreign.state), foreign.classes, foreign.preprocessing.size
+        found.lost_head = foreign.lost_head
+        found.notes.append(f"names of {foreign.origin} are read as timm's")
+    if not told and foreign.mean is not None and not foreign.origin.startswith("timm "):  # timm's own: by its name
+        known = {key: value for key, value in foreign.preprocessing.told().items() if value is not None}
+        found.preprocessing = replace(found.preprocessing, **known)
+        found.notes.append(
+            f"input normalisation not in the file: as usual for {foreign.origin}; data.mean and data.std say otherwise"
+        )
+
+
+def _settle_heads(found: TimmFile) -> None:
+    """A linear layer that stands deeper than the model's (``head.1``) in its place; others are lost."""
+    for head in _tuple(found.cfg.get("classifier")):
+        inside = [name for name in found.state if name.startswith(f"{head}.")]
+        if f"{head}.weight" in found.state or not inside:
+            continue
+        parts = {name: found.state.pop(name) for name in inside}
+        width = next((tensor.shape[1] for tensor in parts.values() if tensor.ndim == 2), 0)
+        notes, found.lost_head = settle(parts, inside, width)
+        found.notes += notes
+        found.state |= {f"{head}{name.removeprefix('head')}": tensor for name, tensor in parts.items()}
+
+
+def _names(weights: str, name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors of the timm model ``name``, without values."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            return dict(timm.create_model(name, **options).state_dict())
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model.weights={weights}: timm {timm.__version__} does not build {name} with {_written(options)}, of its "
+            f"config.json or model.name_options ({error}): take out of there what this timm does not know"
+        ) from error
+
+
+def _written(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={show(value)}" for key, value in sorted(options.items())) or "no options"
 
 
 def _check_architecture(weights: str, theirs: str, name: str) -> None:
@@ -143,6 +223,10 @@ def filled(
             f"model.weights={where}: its head has {classes} classes, this model {num_classes}: model.head=reset starts "
             f"a new head, model.num_classes={classes} keeps it"
         )
+    if file.lost_head and config.head is HeadPolicy.keep:
+        raise CheckpointError(
+            f"model.weights={where}: {file.lost_head}, so it cannot be kept: model.head=reset starts a new one"
+        )
     source, state = state, {k: v for k, v in state.items() if keep or not k.startswith(tuple(f"{h}." for h in heads))}
     known = set(fresh) & set(source)
     if not known and not _convertible(state, fresh):
@@ -151,6 +235,7 @@ def filled(
             f"{', '.join(grouped(source)) or 'no tensors'}"
         )
     channels = _fit_first(state, net, own, config, in_channels)
+    _fit_oblong(state, net, file)
     overlay = {
         "state_dict": dict(state),
         "num_classes": num_classes if keep else -1,  # another number: timm then asks for no head
@@ -199,6 +284,19 @@ def _fit_first(
                 found = theirs.shape[1]
                 state[name] = adapt_channels(theirs, channels, config.channel_adapt, config.channel_map)
     return found
+
+
+def _fit_oblong(state: dict[str, Tensor], net: nn.Module, file: TimmFile) -> None:
+    """An oblong table of positions to the model's grid: timm takes every table for a square one."""
+    told = None if file.size is None else fitting_grid(state, file.size)
+    grid = getattr(getattr(net, "patch_embed", None), "grid_size", None)
+    if told is None or told[0] == told[1] or grid is None or "pos_embed" not in net.state_dict():
+        return
+    table, prefix = state["pos_embed"], state["pos_embed"].shape[1] - told[0] * told[1]
+    if net.state_dict()["pos_embed"].shape[1] == prefix + grid[0] * grid[1]:
+        state["pos_embed"] = resample(table, told, (grid[0], grid[1]), prefix, PosInterp.bicubic)
+        if state["pos_embed"] is not table:
+            file.notes.append(f"its positions are resized from {told[0]}x{told[1]} patches to {grid[0]}x{grid[1]}")
 
 
 def _convertible(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> bool:

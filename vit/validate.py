@@ -79,7 +79,7 @@ def _model_problems(model: ModelConfig) -> list[str]:
     if model.pos_embed in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae) and width % 4:
         found.append(f"model.pos_embed={show(model.pos_embed)} needs a width divisible by 4, not {width}")
     if model.pool is Pool.none:
-        found.append("model.pool=none gives a vector per token and no prediction; to train use cls, gap or map")
+        found.append("model.pool=none gives a vector per token and no prediction: use cls, gap, cls_gap or map")
     if model.pool_first and model.pool is not Pool.gap:
         found.append(f"model.pool_first=true goes with model.pool=gap, not {show(model.pool)}")
     if model.distilled and model.pool is not Pool.cls:

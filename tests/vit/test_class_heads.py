@@ -12,14 +12,14 @@ from made_classifier import QUIET, SCHEMAS
 from PIL import Image
 
 from trainer.cli import compose
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.loop import Trainer
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo
 from vit.data.sources_files import forget_scans
 from vit.evaluation import evaluate
 from vit.heads import match
-from vit.loaded import load_foreign, load_trained
+from vit.loaded import load_file, load_foreign, load_trained
 from vit.task import VitTask
 
 INFO = DataInfo(["c0", "c1", "c2"], 3, False, 9, order=ClassOrder.natural)
@@ -177,3 +177,82 @@ def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None
     path.write_text(json.dumps(facts))
     loaded = load_foreign(config_of(data, f"model.weights={tmp_path / 'hf'}"))
     assert evaluate(loaded).values["top1"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def weights(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's weights in a file that names its classes, which is no run."""
+    from vit.interchange.conversion import convert
+
+    path = tmp_path_factory.mktemp("weights") / "a.safetensors"
+    list(convert(str(trained[1]), str(path), "safetensors"))
+    return path
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_a_files_names_do_where_the_data_have_some_of_its_classes(
+    model: bool, weights: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Case 44 with weights that are no run: no training data, pictures of one class."""
+
+    def scored(root: Path, *words: str) -> tuple[float, list[str]]:
+        config = config_of(root, "data.root=null", f"data.test_root={root}", *words)
+        config.model.weights = str(weights)
+        loaded = load_foreign(config) if model else load_file(str(weights), config)
+        assert loaded.classes == loaded.info.classes and sorted(loaded.info.classes) == ["10a", "2c", "9b"]
+        result = evaluate(loaded, split="test")
+        return result.values["top1"], [*loaded.notes, *loaded.info.notes, *result.lines]
+
+    top1, lines = scored(colours(tmp_path / "some", ["9b"]))
+    assert top1 == 1.0 and any("the data have 1 (9b) of the head's 3, which predicts among all" in x for x in lines)
+    wrong = colours(tmp_path / "wrong", ["x9a"])
+    (wrong / "x9a").rename(wrong / "9b")
+    assert scored(wrong)[0] == 0.0
+    top1, lines = scored(trained[0], "data.class_order=ascii")
+    assert top1 == 1.0 and sum("matched by name: the head has them in another order" in line for line in lines) == 1
+
+
+def test_a_file_without_names_asks_for_a_map(weights: Path, tmp_path: Path) -> None:
+    from vit.interchange import read, write
+
+    found = read(weights)
+    write(found.state, found.arch, tmp_path / "a.safetensors", "safetensors")
+    some = colours(tmp_path / "some", ["9b"])
+    loaded = load_file(str(tmp_path / "a.safetensors"), config_of(some, "data.root=null", f"data.test_root={some}"))
+    with pytest.raises(ConfigError, match=r"the head has 3 classes, the data have 1 \(9b\).*data\.class_map"):
+        evaluate(loaded, split="test")
+
+
+@pytest.mark.parametrize("names", ["none", "words"])
+def test_a_part_of_imagenet_by_wordnet_ids(names: str, tmp_path: Path) -> None:
+    """Imagenette and its like under any head of ImageNet-1k: folders n01440764 and so on, 1000 outputs."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    from vit.interchange import write
+    from vit.model import VisionTransformer, architecture
+
+    info = ImageNetInfo("imagenet-1k")
+    ids = list(info.label_names())
+    model = VisionTransformer(architecture(config_of(tmp_path).model, 1000, 3, (16, 16)))
+    assert model.head is not None
+    with torch.no_grad():
+        model.head.bias[ids.index("n01443537")] = 5.0
+    words = None if names == "none" else list(info.label_descriptions())
+    write(model.state_dict(), model.arch, tmp_path / "a.safetensors", "safetensors", classes=words)
+    root = colours(tmp_path / "data", ["a"], 1)
+    colours(root, ["b"], 3)
+    (root / "a").rename(root / "n01440764")
+    (root / "b").rename(root / "n01443537")
+    config = config_of(root, "data.root=null", f"data.val_root={root}", f"model.weights={tmp_path / 'a.safetensors'}")
+    for loaded in (load_foreign(config), load_file(str(tmp_path / "a.safetensors"), config)):
+        assert evaluate(loaded).values["top1"] == 0.75
+        assert any("ImageNet-1k's in the order of their WordNet ids" in x for x in loaded.notes)
+
+
+def test_test_pictures_alone_say_which_split(weights: Path, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    loaded = load_file(str(weights), config_of(trained[0], "data.root=null", f"data.test_root={trained[0]}"))
+    with pytest.raises(DataError, match=r"no val pictures.*data\.test_root has test pictures: evaluate\.py split=test"):
+        evaluate(loaded)
+    flat = trained[0] / "9b"
+    with pytest.raises(DataError, match=rf"no class folders.*scripts/predict\.py source={flat}"):
+        load_file(str(weights), config_of(flat, "data.root=null", f"data.test_root={flat}"))

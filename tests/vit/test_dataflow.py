@@ -45,6 +45,7 @@ NETS = [
     {"pool": Pool.gap, "pool_first": True, "class_token": True},
     {"pool": Pool.gap, "pos_embed": PosEmbed.sincos2d, "representation": 12},
     {"pool": Pool.map, "pos_embed": PosEmbed.none, "registers": 3},
+    {"pool": Pool.cls_gap, "registers": 2, "representation": 12},
     {"distilled": True, "registers": 2, "layer_scale": 0.1, "representation": 12},
     {"distilled": True, "class_position": False, "qk_norm": QkNorm.layer, "probe_norm": True},
     {"qkv_bias": False, "qk_norm": QkNorm.rms},
@@ -84,7 +85,7 @@ def test_equal_to_the_network(changes, classes):
     products = sdpa_kernel(SDPBackend.MATH)
     with torch.no_grad(), plain(), products, FlopCounterMode(display=False) as counter:  # plain: the last block in full
         out = model(torch.randn(1, 4, *size))
-    assert counter.get_total_flops() == 2e9 * gmacs(arch)
+    assert counter.get_total_flops() == round(2e9 * gmacs(arch))
     assert tuple(out[0].shape) == flow(arch).after[-1].shape
 
 

@@ -199,3 +199,54 @@ def test_a_teacher_that_orders_or_calls_its_classes_otherwise(tmp_path: Path) ->
     (tmp_path / "map.json").write_text('{"cube": "form 2"}')
     with pytest.raises(ConfigError, match=r"distill\.class_map=.*'cube' is no class of the model"):
         build_teacher(config, others, MEAN, STD)
+
+
+def test_a_hub_folder_teaches_as_it_was_built(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from timm.models._hub import save_for_hf
+
+    args = {"img_size": 32, "depth": 2, "global_pool": "avg"}
+    torch.manual_seed(0)
+    source = timm.create_model("test_vit", num_classes=3, **args).eval()
+    save_for_hf(source, str(tmp_path / "a"), model_args=args, safe_serialization=True)
+    found = find_teacher(str(tmp_path / "a"), "test_vit", (32, 32))
+    assert found.size is None and found.num_classes == 3  # it takes any size
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(found.model.eval()(x), source(x))
+
+
+@pytest.mark.parametrize("theirs", ["words", "ids", "shuffled ids"])
+def test_imagenets_classes_by_words_and_by_ids(theirs: str, tmp_path: Path) -> None:
+    """A teacher's "tench, Tinca tinca" is data=imagenet's "n01440764 tench, Tinca tinca" (C3)."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    from vit.interchange import write
+    from vit.model import VisionTransformer, architecture
+
+    info = ImageNetInfo("imagenet-1k")
+    ids, words = list(info.label_names()), list(info.label_descriptions())
+    model = VisionTransformer(architecture(mu_config().model, 1000, 3, (16, 16))).eval()
+    with torch.no_grad():
+        assert model.head is not None
+        model.head.bias.copy_(torch.arange(1000.0))
+    names = {"words": words, "ids": ids, "shuffled ids": ids[::-1]}[theirs]
+    write(model.state_dict(), model.arch, tmp_path / "a.safetensors", "safetensors", classes=names)
+    config = mu_config("distill.mode=hard", f"distill.teacher={tmp_path / 'a.safetensors'}")
+    data = [f"{name} {word}" for name, word in zip(ids, words, strict=True)]
+    teacher = build_teacher(config, data, MEAN, STD)
+    with torch.no_grad():
+        assert teacher(torch.randn(1, 3, 16, 16)).argmax().item() == (0 if theirs == "shuffled ids" else 999)
+
+
+def test_a_hub_folder_that_does_not_say_its_size_is_fixed(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from timm.models._hub import save_for_hf
+
+    args = {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 3}
+    source = timm.create_model("vit_tiny_patch16_224", num_classes=3, **args)
+    save_for_hf(source, str(tmp_path / "a"), model_args=args, safe_serialization=True)
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    config["pretrained_cfg"]["fixed_input_size"] = False
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    assert find_teacher(str(tmp_path / "a"), "vit_tiny_patch16_224", (48, 48)).size == (32, 32)

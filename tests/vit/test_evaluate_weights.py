@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from made_classifier import make_run, mu_config
 from PIL import Image
 from test_evaluate_vit import run_script
 
+from trainer.cli import compose
 from vit.build import load_run_model
+from vit.config import VitConfig
 from vit.evaluation import own_batch
 from vit.interchange import convert, write
-from vit.loaded import load_file, load_trained
+from vit.loaded import load_file, load_foreign, load_trained
 from vit.model import VisionTransformer
 
 LEFT = 3  # classes, told apart by what stands at the left edge of wide pictures: a centre crop cuts it off
@@ -124,3 +127,35 @@ def test_mistakes(words: tuple[str, ...], message: str, tmp_path: Path, monkeypa
     torch.save({}, tmp_path / "a.pth")
     assert run_script(monkeypatch, *(word.replace("FILE", str(tmp_path / "a.pth")) for word in words)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["vit_mu", "timm"])
+def test_with_a_model_given_too_the_size_is_the_files(model: str, wide: Path, tmp_path: Path) -> None:
+    """As where the weights are given alone; a resolution that was asked for stays."""
+    timm = pytest.importorskip("timm")
+    words = [f"model={model}", "data=imagefolder", f"data.root={wide}", "data.workers=0", "trainer.device=cpu"]
+    if model == "timm":
+        source, path = timm.create_model("test_vit", num_classes=LEFT, img_size=(32, 96)).eval(), tmp_path / "a.pth"
+        torch.save({"state_dict": source.state_dict(), "args": argparse.Namespace(img_size=(32, 96))}, path)
+        words += ["model.name=test_vit"]
+    else:
+        options = ("resolution=[32,96]", "model.patch=8", "model.pool=gap", "data=shapes")
+        task = make_run(tmp_path / "run", mu_config(*options, "data.shapes_samples=8"))
+        source, path = task.model.eval(), tmp_path / "a.safetensors"
+        write(source.state_dict(), source.arch, path, "safetensors")  # type: ignore[arg-type]
+        words += ["model.patch=8", "model.pool=gap", "model.head=reset"]
+    config = compose(words, {"vit": VitConfig})
+    assert isinstance(config, VitConfig)
+    height, width = config.resolution
+    config.model.weights = str(path)
+    loaded = load_foreign(config)
+    assert loaded.config.resolution == [32, 96]
+    told = f"pictures of 32x96, as the weights were evaluated, instead of the configured {height}x{width} (resolution="
+    assert any(told in note for note in loaded.notes)
+    assert torch.equal(loaded.model.state_dict()["pos_embed"], source.state_dict()["pos_embed"])
+    if model == "timm":
+        x = torch.randn(2, 3, 32, 96)
+        assert torch.equal(loaded.model(x), source(x))
+    config.resolution = [32, 64] if model == "vit_mu" else [64, 96]
+    kept = load_foreign(config, ["resolution"])
+    assert kept.config.resolution == config.resolution and not any("instead of" in note for note in kept.notes)

@@ -307,3 +307,89 @@ def test_hub_folders_are_read_for_timms_models_too(tmp_path: Path) -> None:
         assert torch.equal(model.eval()(pictures(64, 64)), source(pictures(64, 64)))
     with pytest.raises(CheckpointError, match=r"set model\.name=test_resnet"):
         build_timm(ModelConfig(name=NAME, weights=str(tmp_path / "a")), 5, 3, (64, 64))
+
+
+# timm's models and what the reader of plain ViTs knows: both routes give the same
+
+
+TINY = {"patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3}
+
+
+def tiny(path: Path | str, classes: int = 5, **more: Any) -> tuple[nn.Module, list[str]]:
+    config = ModelConfig(name="vit_tiny_patch16_224", name_options=dict(TINY), weights=str(path), **more)
+    model, report = build_timm(config, classes, 3, (32, 32))
+    assert report is not None
+    return model.eval(), [*report.lines(), f"mean {report.mean}", f"classes {report.classes}"]
+
+
+def test_under_timm_a_head_of_several_layers_is_not_silently_a_new_one(tmp_path: Path) -> None:
+    """Case 03: with model.head=keep its logits were those of a head that nobody trained."""
+    source = vit(2)
+    source.head = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 5))
+    path = saved(tmp_path / "a.pth", source.state_dict())
+    with pytest.raises(CheckpointError, match=r"no single linear layer \(head\.0\.weight.*model\.head=reset"):
+        tiny(path)
+    model, _ = tiny(path, head=HeadPolicy.reset)
+    with torch.no_grad():
+        expected = source.forward_features(pictures())[:, 0]
+        torch.testing.assert_close(model.representation(pictures()), expected, atol=2e-5, rtol=0)
+    source.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(192, 5)).eval()
+    model, lines = tiny(saved(tmp_path / "b.pth", source.state_dict()))
+    assert any("head.1 is read as the whole head" in line for line in lines)
+    with torch.no_grad():
+        assert torch.equal(model(pictures()), source(pictures()))
+
+
+def test_under_timm_torchvisions_names_are_read(tmp_path: Path) -> None:
+    source = torchvisions(nn.Linear(192, 3))
+    model, lines = tiny(saved(tmp_path / "tv.pth", source.state_dict()), 3)
+    assert "mean [0.485, 0.456, 0.406]" in lines and any("names of torchvision" in line for line in lines)
+    with torch.no_grad():
+        torch.testing.assert_close(model(pictures()), source(pictures()), atol=2e-5, rtol=0)
+
+
+def test_under_timm_hugging_faces_and_googles_names_are_read(tmp_path: Path) -> None:
+    from vit.interchange import write
+
+    source, names = vit(4), list("abcde")
+    path = saved(tmp_path / "a.pth", source.state_dict())
+    found = read(path)
+    for format, place in (("hf", "hf"), ("npz", "a.npz")):
+        found.arch["gelu"] = "exact" if format == "hf" else "tanh"
+        told = {"mean": (0.1,) * 3, "std": (0.2,) * 3, "classes": names, "crop": "squash", "crop_ratio": 1.0}
+        write(found.state, found.arch, tmp_path / place, format, **told)
+        model, lines = tiny(tmp_path / place)
+        assert "mean [0.1, 0.1, 0.1]" in lines and f"classes {names}" in lines
+        with torch.no_grad():
+            torch.testing.assert_close(model(pictures()), source(pictures()), atol=2e-5, rtol=0)
+
+
+def test_under_timm_makers_normalise_as_they_do(tmp_path: Path) -> None:
+    """timm's own entry for this name says 0.5; MAE's and DINO's files are of ImageNet's statistics."""
+    source = vit(5)
+    path = saved(tmp_path / "mae.pth", {"model": source.state_dict(), "args": argparse.Namespace(nb_classes=5)})
+    assert read(path).mean == (0.485, 0.456, 0.406)
+    lines = tiny(path)[1]
+    assert "mean [0.485, 0.456, 0.406]" in lines
+    assert any("not in the file: as usual for DeiT or MAE, timm's names; data.mean" in line for line in lines)
+    _, meta = load_weights_model(path, None)
+    assert meta["mean"] == [0.485, 0.456, 0.406]
+    told = argparse.Namespace(mean=[0.1] * 3, std=[0.2] * 3)
+    path = saved(tmp_path / "told.pth", {"model": source.state_dict(), "args": told})
+    assert "mean [0.1, 0.1, 0.1]" in tiny(path)[1]
+    assert read(path).mean == (0.1,) * 3
+
+
+def test_blocks_that_lost_the_prefix_of_the_rest(tmp_path: Path) -> None:
+    """ViTMSN as transformers 5 saves it: vit.embeddings..., but encoder.layer.0... without."""
+    from safetensors.torch import load_file
+
+    from vit.interchange import write
+
+    source = vit(6)
+    found = read(saved(tmp_path / "a.pth", source.state_dict()))
+    write(found.state, found.arch, tmp_path / "hf", "hf")
+    file = tmp_path / "hf" / "model.safetensors"
+    state = {name.replace("vit.encoder.", "encoder."): tensor for name, tensor in load_file(file).items()}
+    save_file(state, file, {"format": "pt"})
+    same(str(tmp_path / "hf"), source)

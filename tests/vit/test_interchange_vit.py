@@ -37,6 +37,7 @@ OURS = {
     "dinov2": {"registers": 4, "layer_scale": 1.0, "num_classes": 0},
     "gap": {"pool": Pool.gap, "class_token": False},
     "gap_registers": {"pool": Pool.gap, "class_token": False, "registers": 2, "pool_first": True},
+    "cls_gap": {"pool": Pool.cls_gap, "layer_scale": 0.1},
     "gap_class": {"pool": Pool.gap},
     "mae": {"pool": Pool.gap, "pool_first": True},
     "map": {"pool": Pool.map, "class_token": False, "gelu": Gelu.tanh},
@@ -46,7 +47,10 @@ OURS = {
     "representation_headless": {"representation": 16, "num_classes": 0},
 }
 REFUSED = {  # who cannot hold what, and the word that must be in the message
-    "timm": {"rms": "rms", "representation": "representation", "representation_headless": "representation"},
+    "timm": {
+        **{"rms": "rms", "representation": "representation", "representation_headless": "representation"},
+        "cls_gap": "pool=cls_gap",
+    },
     "hf": {
         **{"representation": "representation", "gap": "class token", "gap_registers": "class token", "rms": "rms"},
         **{"mae": "pool_first", "map": "map", "qk_norm": "qk_norm"},
@@ -55,13 +59,14 @@ REFUSED = {  # who cannot hold what, and the word that must be in the message
         **{"oblong": "oblong", "grey": "in_channels=1", "distilled": "distillation", "layer_scale": "layer scale"},
         **{"registers": "2 registers", "registers_no_class_position": "2 registers", "dinov2": "4 registers"},
         **{"gap": "pool=gap", "gap_registers": "registers", "gap_class": "pool=gap", "mae": "pool=gap"},
+        "cls_gap": "pool=cls_gap",
         **{"map": "pool=map", "qk_norm": "qk_norm", "rms": "rms"},
     },
     "npz": {
         **{"no_bias": "biases", "no_positions": "pos_embed=none", "distilled": "distillation", "qk_norm": "qk_norm"},
         **{"layer_scale": "layer scale", "registers": "registers", "registers_no_class_position": "registers"},
         **{"dinov2": "registers", "gap_registers": "registers", "gap_class": "class token", "mae": "class token"},
-        **{"rms": "rms", "oblong": "oblong"},
+        **{"rms": "rms", "oblong": "oblong", "cls_gap": "pool=cls_gap"},
     },
     "safetensors": {},
 }
@@ -291,6 +296,7 @@ HF = {
     "DeiTForImageClassificationWithTeacher": ("DeiTConfig", {"hidden_act": "gelu_new"}),
     "DeiTForImageClassification": ("DeiTConfig", {"layer_norm_eps": 1e-3}),
     "ViTMAEModel": ("ViTMAEConfig", {"mask_ratio": 0.0}),
+    "Dinov2ForImageClassification": ("Dinov2Config", {"mlp_ratio": 2}),
     "Dinov2Model": ("Dinov2Config", {"mlp_ratio": 2}),
     "Dinov2WithRegistersModel": ("Dinov2WithRegistersConfig", {"mlp_ratio": 2, "qkv_bias": False}),
 }

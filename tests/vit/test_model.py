@@ -79,6 +79,7 @@ OPTIONS = {
         {"pool": Pool.gap},
         {"pool": Pool.gap, "pool_first": True, "class_token": True},
         {"pool": Pool.map},
+        {"pool": Pool.cls_gap},
         {"pool": Pool.cls, "distilled": True},
     ],
     "pos_embed": [{"pos_embed": kind} for kind in PosEmbed],
@@ -147,7 +148,7 @@ def test_every_pair_of_options(changes):
         assert logits.shape == (2, 5) and torch.equal(logits, again)
         tokens = model.forward_features(images())
         assert tokens.shape == (2, model.arch.prefix + 6, 32)
-        assert model.pool(tokens).shape == (2, 32)
+        assert model.pool(tokens).shape == (2, 64 if model.arch.pool is Pool.cls_gap else 32)
         assert model.representation(images()).shape == (2, model.arch.head_width)
         other = model(images(size=(24, 32)))
         assert other.shape == (2, 5) and other.isfinite().all()

@@ -126,7 +126,7 @@ def test_a_normalisation_that_the_file_does_not_tell_can_be_given(tmp_path: Path
     unknown.mean, unknown.std = mean, std
     np.testing.assert_array_equal(values(told, tmp_path / "pics"), values(unknown, tmp_path / "pics"))
     assert load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5]"]).mean == [0.5] * 3
-    with pytest.raises(UserError, match=r"data\.mean has 2 numbers, the network sees 3 channels"):
+    with pytest.raises(UserError, match=r"data\.mean has 2 numbers, the network 3 channels"):
         load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5,0.5]"])
 
 

@@ -39,6 +39,7 @@ class DataInfo:
         notes: what the user should know (what was skipped, how the split was made): lines for the log.
         mean, std: `data.mean` and `data.std`, per channel on a scale of 0..1; None where not configured.
         facts: what tells the training pictures from others, see `Source.facts`; made when called.
+        held: names of the validation pictures, as those of the training pictures in `facts`; made when called.
     """
 
     classes: list[str]
@@ -52,6 +53,7 @@ class DataInfo:
     mean: list[float] | None = None
     std: list[float] | None = None
     facts: Callable[[], dict[str, Any]] = field(default=dict, compare=False, repr=False)
+    held: Callable[[], list[str]] = field(default=list, compare=False, repr=False)
 
 
 def describe(config: VitConfig, classes: Sequence[str] | None = None) -> DataInfo:

@@ -19,6 +19,11 @@ def in_order(names: Iterable[str], order: ClassOrder) -> list[str]:
     return sorted(set(names), key=natural_key if order is ClassOrder.natural else None)
 
 
+def compared(names: Sequence[str]) -> list[str]:
+    """What names are compared by: a WordNet id alone where there is one, however ImageNet's words are put."""
+    return [found[0] if (found := re.match(r"n\d{8}(?=\s|$)", name)) else name.strip() for name in names]
+
+
 def some(names: Sequence[str], count: int = 5) -> str:
     """The first names of many, and the last."""
     return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")

@@ -19,6 +19,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
+from vit.data.naming import compared
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -74,20 +75,22 @@ class Source(ABC):
         return self.name(index)
 
     def facts(self) -> dict[str, Any]:
-        """What tells these pictures from others without reading one: names below their common folder, and labels.
-
-        Long lists are given as a hash of them.
-        """
-        names = [self.name(index) for index in range(len(self))]
-        alike = os.path.commonprefix([min(names, default=""), max(names, default="")])  # noqa: RUF071  # dirname follows
-        folder = os.path.dirname(alike)
-        names = [name.removeprefix(folder).lstrip("/") for name in names]
+        """What tells these pictures from others without reading one: `short_names` and labels; of long lists a hash."""
+        names = self.short_names(self)
         text = "\0".join(names).encode("utf-8", "surrogateescape")
         labels = np.ascontiguousarray(self.labels()).tobytes()
         return {
             "files": names if len(names) <= NAMED else hashlib.blake2b(text, digest_size=8).hexdigest(),
             "labels": hashlib.blake2b(labels, digest_size=8).hexdigest(),
         }
+
+    def short_names(self, other: Source) -> list[str]:
+        """Names of the pictures, below the folder that all of ``other`` lie in."""
+        names = [other.name(index) for index in range(len(other))]
+        alike = os.path.commonprefix([min(names, default=""), max(names, default="")])  # noqa: RUF071  # dirname follows
+        folder = os.path.dirname(alike)
+        own = names if other is self else [self.name(index) for index in range(len(self))]
+        return [name.removeprefix(folder).lstrip("/") for name in own]
 
 
 class Selection(Source):
@@ -134,7 +137,7 @@ class Relabelled(Selection):
 
     def __init__(self, source: Source, classes: Sequence[str]) -> None:
         notes = list(source.notes)
-        if set(source.classes) == set(classes):
+        if len(source.classes) == len(classes):
             notes.append(f"classes are matched by name: the head has them in another order ({_some(classes)})")
         else:
             notes.append(
@@ -142,8 +145,8 @@ class Relabelled(Selection):
                 f"head's {len(classes)}, which predicts among all of its own"
             )
         super().__init__(source, np.arange(len(source)), notes)
-        place = {name: number for number, name in enumerate(classes)}
-        self._new = np.array([place[name] for name in source.classes], np.int64)
+        place = {name: number for number, name in enumerate(compared(classes))}
+        self._new = np.array([place[name] for name in compared(source.classes)], np.int64)
         self.classes, self.order, self.indexed = list(classes), None, False
 
     def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
@@ -165,8 +168,12 @@ class Relabelled(Selection):
 
 
 def under_classes(source: Source, classes: Sequence[str] | None) -> Source:
-    """A source as a head with ``classes`` sees it, where all of its classes are among them; else as it is."""
-    if classes is None or source.classes == list(classes) or not set(source.classes) <= set(classes):
+    """A source as a head with ``classes`` sees it, where all of its classes are among them by name; else as it is."""
+    if classes is None:
+        return source
+    ours, theirs = compared(source.classes), compared(classes)
+    distinct = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+    if ours == theirs or not distinct or not set(ours) <= set(theirs):
         return source
     return Relabelled(source, classes)
 
@@ -189,24 +196,28 @@ def by_class(labels: np.ndarray) -> list[np.ndarray]:
     return [part for part in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(part)]
 
 
-def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (rest, held out): about ``share`` of every class, perhaps none, but never all.
+def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Indices (rest, held out): about ``share`` of every class, perhaps none, but never all; and see below.
 
     Which ones is a function of each picture's name, so that pictures that are added or removed move no other one from
     one side to the other. The exceptions are what chance would leave without either side: a class of fewer than ten
     pictures has one held out at least (so has every class where else nothing would be), and keeps one to train on.
+    There a new picture can take an old one's place: no function of names could keep one each of {a, b}, {b, c}, {a, c}
+    and the same ones of {a, b, c}. The third result is how many classes are such exceptions.
     """
     n = len(source)
     draws = np.array([_draw(source.split_name(index)) for index in range(n)])
     held = draws < share
-    nothing = not held.any()
+    nothing, exceptions = not held.any(), 0
     for members in [np.arange(n)] if source.multilabel else by_class(source.labels()):
         own = draws[members]
+        drawn = held[members].copy()
         if nothing or len(members) < _SMALL:
             held[members[own == own.min(initial=1)]] = True
         if held[members].all():
             held[members[own == own.max(initial=0)]] = False
-    return np.flatnonzero(~held), np.flatnonzero(held)
+        exceptions += not np.array_equal(held[members], drawn)
+    return np.flatnonzero(~held), np.flatnonzero(held), exceptions
 
 
 def _draw(name: str) -> float:
@@ -341,6 +352,7 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         mean=None if config.data.mean is None else list(config.data.mean),
         std=None if config.data.std is None else list(config.data.std),
         facts=train.facts if train else dict,
+        held=lambda: held.short_names(train) if train else [],
     )
 
 

@@ -196,13 +196,14 @@ def _open_split(
     assert split in SPLITS
     if train is None:
         root = data.val_root if split == "val" else data.test_root
+        other = " (data.test_root has test pictures: evaluate.py split=test)" if "test" in places else ""
         raise DataError(
-            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them; "
+            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them{other}; "
             f"expected {_EXPECTED}"
         )
     if "val" in places:
         return train
-    rest, held = hold_out(train, data.val_share)
+    rest, held, exceptions = hold_out(train, data.val_share)
     if not len(held):
         raise DataError(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation: give "
@@ -213,6 +214,9 @@ def _open_split(
         f"no val split: about {100 * data.val_share:g} %{which} are held out by their names ({len(held)} of "
         f"{len(train)} pictures)"
     )
+    if exceptions:
+        classes = "" if train.multilabel else f" in {exceptions} small class{'es' * (exceptions > 1)}"
+        note += f"; which ones{classes} can change when pictures are added or removed: data.val_root fixes it"
     return _noted(Selection(train, rest if split == "train" else held), note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout
 from vit.interchange.reading import read
 from vit.interchange.writing import write
+from vit.preprocessing import given_statistics
 
 LAYOUTS = {
     "auto": None,  # published; big_vision for what only that knows
@@ -30,6 +31,8 @@ def convert(
     layout: str = "auto",
     heads: int | None = None,
     resolution: tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Iterator[str]:
     """Convert a checkpoint; yields what there is to say, line by line, as it happens.
 
@@ -40,6 +43,7 @@ def convert(
         layout: npz only, of ``LAYOUTS``.
         heads: attention heads, for files that do not tell.
         resolution: (height, width) of the pictures of src's position table, for files that do not tell.
+        mean, std: of the input normalisation on a scale of 0..1, one or one per channel; they go before the file's.
 
     Raises:
         CheckpointError: src cannot be read, the format cannot hold it, or what was written does not read back as it
@@ -50,6 +54,9 @@ def convert(
         if found.arch["width"] % heads:
             raise ConfigError(f"heads={heads}: does not divide the width {found.arch['width']} of {src}")
         found.arch["heads"] = heads
+    channels = found.arch["in_channels"]
+    found.mean = given_statistics(found.mean, mean, channels, "mean")
+    found.std = given_statistics(found.std, std, channels, "std")
     yield f"read {src}"
     yield from (f"  {line}" for line in found.lines())
     face = LAYOUTS[layout]

@@ -252,7 +252,7 @@ def _positions(table: Tensor | None, tokens: int, grid: tuple[int, int] | None, 
         )
     raise CheckpointError(
         f"{where} has {length} positions: neither {length} nor {length - tokens} of them fit the grid "
-        f"{grid[0]}x{grid[1]} of its configuration"
+        f"{grid[0]}x{grid[1]} of its configuration: give the size of the pictures it was made for, resolution=[H,W]"
     )
 
 
@@ -269,6 +269,33 @@ def fitting_grid(state: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[in
     if not prefix and tokens and square_grid(length - tokens):  # a square and its tokens: the usual table
         return None
     return (rows, columns) if prefix in (0, tokens, tokens + registers) and rows and columns else None
+
+
+def first_fitting(
+    state: Mapping[str, Tensor], told: tuple[int, int] | None, *sizes: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """The grid of the position table: the one ``told``, else that of the first of ``sizes`` whose grid the table is.
+
+    Args:
+        told: rows and columns of a configuration; returned where the table fits it, or nothing else does.
+        sizes: (height, width) in pixels.
+    """
+    patch = state["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in state else 1
+    first = [] if told is None else [(told[0] * patch, told[1] * patch)]
+    found = (fitting_grid(state, size) for size in (*first, *sizes) if size is not None)
+    return next((grid for grid in found if grid is not None), told)
+
+
+def guessed(arch: Mapping[str, Any]) -> str:
+    """What must be said of a table of positions whose rows and columns nothing tells."""
+    if not arch["grid"] or arch["pos_embed"] != "learned":
+        return ""
+    rows, columns = arch["grid"]
+    return (
+        f"nothing tells the rows and columns of its {rows * columns} positions: taken as {rows}x{columns}, of pictures "
+        f"of {rows * arch['patch']}x{columns * arch['patch']} pixels. Were they oblong, scripts/convert.py with "
+        "resolution=[H,W] writes a file that tells"
+    )
 
 
 def fold_register_rows(state: dict[str, Tensor], grid: tuple[int, int] | None) -> bool:

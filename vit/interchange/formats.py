@@ -57,7 +57,7 @@ class Work:
     def dino(self) -> bool:
         """Hugging Face: whether it takes Dinov2, which has layer scale, registers and the mean of the patches."""
         facts = self.facts
-        return bool(facts["registers"] or facts["layer_scale"] is not None or facts["pool"] == "gap")
+        return bool(facts["registers"] or facts["layer_scale"] is not None or "gap" in facts["pool"])
 
 
 def _write_npz(work: Work, path: Path, travels: Travels) -> None:
@@ -184,7 +184,7 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
             config["num_register_tokens"] = facts["registers"]
         else:
             config["use_mask_token"] = False
-        if classes:  # its head reads class token and mean of the patches side by side
+        if classes and facts["pool"] != "cls_gap":  # its head reads class token and mean of the patches side by side
             weight = state["head.weight"]
             halves = [weight, torch.zeros_like(weight)]
             state["head.weight"] = torch.cat(halves if facts["pool"] == "cls" else halves[::-1], dim=1)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.interchange.foreign import Foreign, fitting_grid, infer_architecture
+from vit.interchange.foreign import Foreign, first_fitting, infer_architecture
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -111,7 +111,7 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
     if tensors:
         raise CheckpointError(f"{where} is no plain ViT: {len(tensors)} arrays have no place in one: {_some(tensors)}")
     known = {"heads": heads, "gelu": "tanh", "pos_embed": None if positions else "sincos2d"}
-    known["grid"] = None if size is None else fitting_grid(state, size)
+    known["grid"] = first_fitting(state, None, size)
     arch = infer_architecture(state, where, known)
     layout = Layout(prefix, numbering, stacked, positions or "pos_embedding")
     notes = [f"left out, not under {prefix or 'the root'}: {_some(elsewhere)}"] if elsewhere else []
@@ -126,6 +126,7 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
         interpolation="bilinear",
         notes=notes,
         layout=asdict(layout),
+        grid_told=known["grid"] is not None,
     )
 
 

@@ -116,10 +116,8 @@ def _from_timm(tensors: Mapping[str, Tensor], prefix: str) -> Named:
             del state[name]
     elif strange:
         _settle_head(named, [name for name in state if name.startswith("head.")])
-    if named.maker not in _PRETRAINED:
-        outside = _head_beside(named, tensors, outside, prefix)
     _leave_out(named, unused, "not used for classification")
-    _leave_out(named, outside, f"not under {prefix}")
+    _leave_out(named, _head_beside(named, tensors, outside, prefix), f"not under {prefix}")
     return named
 
 
@@ -130,7 +128,7 @@ def _settle_head(named: Named, names: list[str]) -> None:
 
 def _head_beside(named: Named, tensors: Mapping[str, Tensor], outside: list[str], prefix: str) -> list[str]:
     """Takes a head that stands beside the network; returns what else is outside."""
-    if not named.lost_head:
+    if not named.lost_head and named.maker not in (*_PRETRAINED, "MAE"):
         notes, named.lost_head, outside = take_beside(named.state, tensors, outside, prefix, named.family == "hf")
         named.notes += notes
     return outside
@@ -188,6 +186,10 @@ _HF_LAYER = re.compile(r"(?:encoder\.layers?|layers)\.(\d+)\.(.+)")
 
 def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     inside, rest = _split(tensors, prefix)
+    if not any(_HF_LAYER.fullmatch(name) for name in inside):  # transformers 5 saves ViTMSN's without it
+        lone = [name for name in rest if _HF_LAYER.fullmatch(name)]
+        inside |= {name: tensors[name] for name in lone}
+        rest = [name for name in rest if name not in set(lone)]
     outer = re.sub(r"(?:vit|deit|dinov2|dinov2_with_registers)\.$", "", prefix)
     state: Tensors = {}
     unused: list[str] = []
@@ -235,24 +237,21 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     head = state.get("head.weight")
     if head is not None and head.shape[1] == 2 * width:
         _halve_head(named, width)
-    if named.maker != "MAE":
-        outside = _head_beside(named, tensors, outside, prefix)
     _leave_out(named, unused, "not used for classification")
-    _leave_out(named, outside, f"not under {prefix}")
+    _leave_out(named, _head_beside(named, tensors, outside, prefix), f"not under {prefix}")
     if "dist_token" in state and "head" in {n.split(".")[0] for n in state} and "head_dist.weight" not in state:
         _distillation_token_as_register(named)
     return named
 
 
 def _halve_head(named: Named, width: int) -> None:
-    """Dinov2's head reads class token and mean of the patches side by side; ours one of them."""
+    """Dinov2's head reads class token and mean of the patches side by side; one of them where the other has zeros."""
     token, mean = named.state["head.weight"].split(width, dim=1)
     if not (token.any() and mean.any()):  # as we write it
         named.state["head.weight"] = (mean if mean.any() else token).contiguous()
         named.known["pool"] = "gap" if mean.any() else "cls"
     else:
-        del named.state["head.weight"], named.state["head.bias"]
-        named.notes.append("head left out: Dinov2's reads class token and mean of the patches side by side")
+        named.known["pool"] = "cls_gap"
 
 
 def _distillation_token_as_register(named: Named) -> None:

@@ -11,7 +11,14 @@ from trainer.errors import CheckpointError
 from vit.architecture import patch_grid
 from vit.config import Fit
 from vit.interchange.files import Content, arguments, input_size, open_content, unwrapped
-from vit.interchange.foreign import Foreign, fitting_grid, fold_register_rows, infer_architecture, square_grid
+from vit.interchange.foreign import (
+    Foreign,
+    first_fitting,
+    fold_register_rows,
+    guessed,
+    infer_architecture,
+    square_grid,
+)
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
 from vit.interchange.timm_hub import HubConfig, parse, skeleton
@@ -25,6 +32,8 @@ from vit.preprocessing import (
     from_plain,
     from_timm,
 )
+
+Size = tuple[int, int]
 
 _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.fromkeys(
     ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), "tanh"
@@ -43,7 +52,7 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> Forei
             runs or checkpoints (averaged weights are preferred), or ``timm:NAME`` for timm's own download. Kinds are
             told by content. ``FILE.npz:img`` (big_vision's way to name a tower) is accepted.
         resolution: (height, width) in pixels of the pictures that its position table is for, where the file itself
-            does not tell; without it a square is taken where one fits.
+            does not tell; without it a square is taken where one fits, and that is said.
 
     Raises:
         CheckpointError: not there, damaged, not a plain ViT, or of no known kind; says which.
@@ -54,15 +63,22 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> Forei
     if not path.exists() and str(source).endswith(".npz:img"):
         path = Path(str(source).removesuffix(":img"))
     content = open_content(path)
+    found = _read(content, str(path), resolution)
+    if not found.grid_told and not found.origin.endswith("torchvision") and (note := guessed(found.arch)):
+        found.notes.append(note)  # torchvision's are always square
+    return found
+
+
+def _read(content: Content, where: str, resolution: Size | None) -> Foreign:
     if content.kind == "npz":
-        return _with_sidecar(from_google(content.arrays, str(path), resolution), content)
-    named = to_ours(content.tensors, str(path))
+        return _with_sidecar(from_google(content.arrays, where, resolution), content)
+    named = to_ours(content.tensors, where)
     if content.header or content.meta:
         return _from_own(content, named)
     if content.config.get("model_type", "timm_wrapper") != "timm_wrapper":  # transformers wraps models of timm so
-        return _from_hf(content, named)
+        return _from_hf(content, named, resolution)
     if "architecture" in content.config:
-        return _from_timm_folder(content, named)
+        return _from_timm_folder(content, named, resolution)
     return _with_sidecar(_from_bare(content, named, resolution), content)
 
 
@@ -116,9 +132,10 @@ def _from_own(content: Content, named: Named) -> Foreign:
     facts, where = content.header or content.meta.get("task", {}), str(content.path)
     told = facts.get("architecture")
     if isinstance(told, str):  # a run of model.name
-        options = content.meta.get("config", {}).get("model", {}).get("name_options", {})
+        options = built_with(facts, content.meta)
         known = _timm_known(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
-        known.pop("grid")
+        trained = facts.get("size") or content.meta.get("config", {}).get("resolution")
+        known["grid"] = first_fitting(named.state, None, trained and _pair(trained))
     else:
         known = {name: told[name] for name in _TOLD if name in told} if isinstance(told, Mapping) else {}
         if isinstance(told, Mapping):
@@ -133,6 +150,11 @@ def _from_own(content: Content, named: Named) -> Foreign:
     )
 
 
+def built_with(facts: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm built the model of a run with; runs of before it was kept have what their configuration says."""
+    return facts.get("name_options") or meta.get("config", {}).get("model", {}).get("name_options", {})
+
+
 def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
     if told.get("grid"):
         return _pair(told["grid"])
@@ -144,7 +166,7 @@ def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
 # Hugging Face
 
 
-def _from_hf(content: Content, named: Named) -> Foreign:
+def _from_hf(content: Content, named: Named, resolution: Size | None) -> Foreign:
     where, kind = str(content.path), content.config["model_type"]
     siglip = kind.startswith("siglip")
     config = {**(_SIGLIP if siglip else {}), **content.config, **content.config.get("vision_config", {})}
@@ -160,14 +182,14 @@ def _from_hf(content: Content, named: Named) -> Foreign:
         "norm_eps": config.get("layer_norm_eps", 1e-6 if kind.startswith("dinov2") else 1e-12),
         "layer_scale": config.get("layerscale_value") if kind.startswith("dinov2") else None,
     }
-    size = config.get("image_size")
-    if size is not None:
-        known["grid"] = tuple(side // patch for side in _pair(size))
     labels = config.get("id2label") or {}
     names = [labels[key] for key in sorted(labels, key=int)]
     real = any(name != f"LABEL_{index}" for index, name in enumerate(names))
     usual = (HALF, HALF) if kind == "vit" or siglip else (IMAGENET_MEAN, IMAGENET_STD)
     found = from_hf(content.preprocessor) if content.preprocessor else Preprocessing()
+    size = config.get("image_size")
+    grid = None if size is None else (_pair(size)[0] // patch, _pair(size)[1] // patch)
+    known["grid"] = first_fitting(named.state, grid, found.size, resolution)
     if found.mean is None or found.std is None:
         found = replace(found, mean=usual[0], std=usual[1])
         why = "tells none" if content.preprocessor else "is not there"
@@ -178,9 +200,10 @@ def _from_hf(content: Content, named: Named) -> Foreign:
 # timm
 
 
-def _from_timm_folder(content: Content, named: Named) -> Foreign:
+def _from_timm_folder(content: Content, named: Named, resolution: Size | None) -> Foreign:
     found, where = parse(content.config), str(content.path)
     known = _timm_known(_timm_skeleton(found, where), where)
+    known["grid"] = first_fitting(named.state, known["grid"], resolution)
     return _finish(where, named, f"timm {found.architecture}", known, from_timm(found.cfg), found.classes)
 
 
@@ -248,11 +271,8 @@ def _from_timm_download(name: str) -> Foreign:
 
 def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | None) -> Foreign:
     """Only tensors: the rest follows from who makes such files, and is said where it is assumed."""
-    where, known, travels = str(content.path), dict[str, Any](), Preprocessing()
+    where, known = str(content.path), dict[str, Any]()
     args = arguments(content)
-    size = input_size(args) or resolution
-    if size is not None:
-        known["grid"] = fitting_grid(named.state, size)
     origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[named.family]
     maker = named.maker
     if named.family == "hf":
@@ -261,35 +281,36 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
     elif named.family == "timm" and not maker:
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
-            told = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-            given = {name: args[name] for name in told if args.get(name)}
-            travels = from_timm({**_usual(content.facts["arch"]), **given}, complete=False)
         elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
             maker = "DeiT or MAE"
         elif content.wrappers[:1] == ["teacher"]:
             maker = "DINO"
     if maker:
         origin = f"{maker}, {origin}"
+    kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+    usual = _usual(content.facts["arch"]) if origin.startswith("timm ") else {}
+    travels = from_timm({**usual, **{name: args[name] for name in kept if args.get(name)}}, complete=False)
+    if content.preprocessor:
+        travels = from_hf(content.preprocessor)
     if content.open_clip:
         travels = from_open_clip(content.open_clip)
+    told = input_size(args), travels.size
+    known["grid"] = first_fitting(named.state, None, *told, resolution)
     if travels.mean is None or travels.std is None:
         if maker or named.family == "torchvision":
             travels = replace(travels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
             named.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
         else:
             named.notes.append(
-                "nothing tells its input normalisation: set data.mean and data.std "
-                "(0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
+                "nothing tells its input normalisation: set data.mean and data.std, in convert.py and export.py mean "
+                "and std (0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
             )
     named.notes += unwrapped(content)
     found = _finish(where, named, origin, known, travels)
-    if "pos_embed" in found.state and found.arch["grid"]:
+    if "pos_embed" in found.state and found.grid_told and first_fitting(named.state, None, *told) is None:
         rows, columns = found.arch["grid"]
-        square = square_grid(rows * columns)
-        if input_size(args) is None and square not in (None, (rows, columns)):
+        if square_grid(rows * columns) not in (None, (rows, columns)):
             found.notes.append(f"its {rows * columns} positions are taken as {rows}x{columns}, which resolution fits")
-        elif not found.grid_told and not maker:
-            found.notes.append(f"nothing tells its input size: positions taken as {rows}x{columns}")
     return found
 
 

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# of timm.create_model, but of loading, not of the model: a stranger's file has no say in it
+_LOADING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+_OF_THE_DATA = ("num_classes", "in_chans", "img_size")
+
 
 @dataclass(frozen=True)
 class HubConfig:
@@ -23,11 +27,16 @@ class HubConfig:
     cfg: dict[str, Any]
     classes: list[str] | None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """``arguments`` without what the data decide: classes, channels, size."""
+        return {name: value for name, value in self.arguments.items() if name not in _OF_THE_DATA}
+
 
 def parse(config: Mapping[str, Any]) -> HubConfig:
     """Read a ``config.json`` with ``architecture`` in it; before 2023 all stood at one level."""
     cfg = dict(config["pretrained_cfg"]) if "pretrained_cfg" in config else dict(config)
-    arguments = dict(config.get("model_args") or {})
+    arguments = {name: v for name, v in (config.get("model_args") or {}).items() if name not in _LOADING}
     for name in ("num_classes", "global_pool"):
         if name in config:
             arguments.setdefault(name, config[name])

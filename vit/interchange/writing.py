@@ -136,6 +136,7 @@ def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
         "no_class": not facts["class_token"] and "no class token",
         "map": facts["pool"] == "map" and "pool=map",
         "gap": facts["pool"] == "gap" and "pool=gap",
+        "joint": facts["pool"] == "cls_gap" and "pool=cls_gap",
         "no_bias": not facts["qkv_bias"] and "no biases of queries, keys and values",
         "channels": facts["in_channels"] != 3 and f"in_channels={facts['in_channels']}",
         "oblong": facts["grid"] and facts["grid"][0] != facts["grid"][1] and "an oblong grid of positions",
@@ -146,18 +147,18 @@ def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
 def _refuse_npz(work: Work) -> list[str]:
     # nothing in the file tells an oblong grid: 4x6 patches and a class token would be read as 5x5 without one
     facts = work.facts
-    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "no_bias", "oblong")
-    return _has(facts, *options) + (["pos_embed=none"] if facts["pos_embed"] == "none" else [])
+    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "joint", "no_bias")
+    return _has(facts, *options, "oblong") + (["pos_embed=none"] if facts["pos_embed"] == "none" else [])
 
 
 def _refuse_torchvision(work: Work) -> list[str]:
-    options = ("registers", "distilled", "layer_scale", "qk_norm", "no_class", "gap", "map", "channels", "oblong")
-    return _has(work.facts, *options)
+    options = ("registers", "distilled", "layer_scale", "qk_norm", "no_class", "gap", "joint", "map", "channels")
+    return _has(work.facts, *options, "oblong")
 
 
 def _refuse_timm(work: Work) -> list[str]:
     facts = work.facts
-    reasons = _has(facts, "representation")
+    reasons = _has(facts, "representation", "joint")
     if facts["qk_norm"] == "rms":
         reasons.append("qk_norm=rms")
     if facts["distilled"] and facts["registers"]:

@@ -73,6 +73,23 @@ def test_new_pictures_move_no_old_one_to_the_other_side(tmp_path: Path, count: i
     assert val <= set(names(config, "val")) and train <= set(names(config, "train"))
 
 
+def test_small_classes_whose_held_out_pictures_may_change_are_told(tmp_path: Path) -> None:
+    """Case 48: one of six is held out by force; a new one with a smaller number takes its place."""
+    config = folder_config(write_tree(tmp_path / "r", {"b": 60}))
+    for number in range(6):
+        write_picture(tmp_path / "r" / "a" / f"q{number}.png")
+    root, told = tmp_path / "r", "which ones in 1 small class can change when pictures are added or removed"
+    before = {name for name in names(config, "val") if name.startswith("a/")}
+    assert before == {"a/q0.png"} and any(told in note for note in describe(config).notes)
+    for number in range(60):
+        write_picture(root / "a" / f"new{number}.png")
+    forget_scans()
+    after = {name for name in names(config, "val") if name.startswith("a/")}
+    assert not before & after and not {f"a/q{i}.png" for i in range(6)} & after  # of the old ones none is trained on
+    assert any("held out" in note for note in describe(config).notes)
+    assert not any("can change" in note for note in describe(config).notes)
+
+
 def test_roots_of_their_own(tmp_path: Path) -> None:
     config = folder_config(write_tree(tmp_path / "r", {"a": 3, "b": 3}))
     config.data.val_root = str(write_tree(tmp_path / "v", {"a": 1, "b": 1}))
@@ -277,7 +294,8 @@ def test_hold_out_of_several_labels() -> None:
         def split_name(self, index: int) -> str:
             return f"{index // 2}.png"  # each of them twice, as in a table with two rows a picture
 
-    rest, held = hold_out(Many(), 0.2)  # type: ignore[arg-type]
+    rest, held, exceptions = hold_out(Many(), 0.2)  # type: ignore[arg-type]
+    assert exceptions == 0
     assert 50 <= len(held) <= 110 and len(rest) + len(held) == 400
     assert not set(rest // 2) & set(held // 2)
 
