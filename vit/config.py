@@ -253,7 +253,7 @@ class AugmentConfig:
     eval_crop: EvalCrop = EvalCrop.center
     eval_crop_ratio: float = 0.875
     eval_fill: list[float] = field(default_factory=lambda: [0.5])  # eval_crop=border: on a scale of 0..1
-    eval_crop_floor: bool = False  # half a pixel beside the centre crop is rounded down, as Hugging Face does, not even
+    eval_crop_floor: bool = False  # half a pixel goes down, bicubic by PyTorch (Hugging Face); else to even, by Pillow
     eval_interpolation: Interpolation = Interpolation.bilinear
 
 

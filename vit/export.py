@@ -201,6 +201,7 @@ def _description(
             "channels": {1: "grey", 3: "RGB", 4: "RGBA"}.get(len(mean), "as trained"),
         },
         "output": {"name": OUTPUT, "values": "logits, one per class"},
+        "size": list(size),
         "mean": list(mean),
         "std": list(std),
         "normalised_inside": normalise,

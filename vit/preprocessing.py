@@ -21,6 +21,9 @@ HALF = (0.5, 0.5, 0.5)
 
 OWN = "vivid"  # key of ``Preprocessing.plain`` in files of other libraries that cannot say it themselves
 
+_KERNELS = (
+    "bicubic is Pillow's in timm and PyTorch's in transformers since 5: at hard edges pixels differ by some grey levels"
+)
 _KNOWN = ("bilinear", "bicubic")
 _PILLOW = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _TIMM_DEFAULTS = {"interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}  # of timm's PretrainedCfg
@@ -56,7 +59,8 @@ class Preprocessing:
         interpolation: ``bilinear`` or ``bicubic``.
         mean, std: of the normalisation, per channel on a scale of 0..1.
         fill: of ``border``, per channel on a scale of 0..1; None: the mean.
-        floor: half a pixel beside the centre is rounded down (Hugging Face), else to even (torchvision, timm).
+        floor: half a pixel beside the centre is rounded down, and bicubic is PyTorch's kernel, both as Hugging Face's
+            processors do it; else half a pixel goes to even and bicubic is Pillow's (torchvision, timm, OpenCLIP).
         notes: what of the file's preprocessing is not reproduced, one line each.
     """
 
@@ -108,12 +112,20 @@ class Preprocessing:
         entries |= {name: list(v) if isinstance(v, tuple) else v for name, v in names.items() if v is not None}
         same = self.fill is None or (self.mean is not None and _bytes(self.fill) == _bytes(self.mean))
         notes = [] if self.crop != "border" or same else ["borders: timm fills them with the mean"]
-        if self.floor and self.crop == "center":
+        if self.floor and self._halves():
             notes.append(
                 "timm rounds half a pixel beside the centre crop to even, here it goes down: of some pictures it lies "
                 "a pixel further down or right there"
             )
+        notes += [_KERNELS] if self.floor and self.interpolation == "bicubic" else []
         return entries, notes
+
+    def _halves(self) -> bool:
+        """Whether the centre of some pictures lies half a pixel beside their pixels."""
+        if self.crop == "squash" and self.size is not None:
+            whole = enlarged(self.size, self.crop_ratio or 1.0)
+            return any((large - small) % 2 for large, small in zip(whole, self.size, strict=True))
+        return self.crop in ("center", "border") and (self.crop == "center" or (self.crop_ratio or 1.0) < 1.0)
 
     # Hugging Face
 
@@ -136,17 +148,13 @@ class Preprocessing:
         if self.crop in (None, "center") and (self.crop or self.crop_ratio) and height == width:
             kind = "BitImageProcessor"
             facts.update(size={"shortest_edge": rows}, **cropped)
-            if not self.floor:
-                notes.append(
-                    "their processor rounds half a pixel beside the centre crop down, here it goes to even: of some "
-                    "pictures it lies a pixel further up or left there"
-                )
         elif self.crop == "squash" and ratio < 1.0:
             kind = "DeiTImageProcessor"
             facts.update(size={"height": rows, "width": columns}, **cropped)
         elif self.crop == "squash" or (self.crop is None and self.crop_ratio is None):
             facts["size"] = {"height": height, "width": width}
         else:
+            kind = ""
             how = f"{self.crop or 'center'} at {height}x{width} (crop ratio {ratio:g})"
             facts.update(
                 do_resize=False, size={"height": height, "width": width}, **{OWN: replace(self, size=size).plain()}
@@ -155,7 +163,13 @@ class Preprocessing:
                 f"no processor of Hugging Face does what this network was evaluated with, {how}: do_resize=false, give "
                 f"it pictures of {height}x{width} made so"
             )
-        return {"image_processor_type": kind, **facts}, notes
+        if kind and not self.floor and self._halves():
+            notes.append(
+                "their processor rounds half a pixel beside the centre crop down, here it goes to even: of some "
+                "pictures it lies a pixel further up or left there"
+            )
+        notes += [_KERNELS] if kind and not self.floor and self.interpolation == "bicubic" else []
+        return {"image_processor_type": kind or "ViTImageProcessor", **facts}, notes
 
 
 def enlarged(size: Size, ratio: float) -> Size:
@@ -253,14 +267,14 @@ def from_hf(facts: Mapping[str, Any]) -> Preprocessing:
     if before is None or after is None or (short and not facts.get("do_center_crop")):
         notes.append(f"its processor resizes to {facts.get('size')} without a crop that is known: as configured here")
         return replace(found, notes=tuple(notes))
-    ratios = [ratio_of(crop, max(crop, edge)) for crop, edge in zip(after, before, strict=True)]
-    if enlarged(after, ratios[0]) != tuple(max(sides) for sides in zip(after, before, strict=True)) or (
+    ratio = min(ratio_of(crop, max(crop, edge)) for crop, edge in zip(after, before, strict=True))
+    if enlarged(after, ratio) != tuple(max(sides) for sides in zip(after, before, strict=True)) or (
         any(crop > edge for crop, edge in zip(after, before, strict=True))
     ):
         notes.append(f"its processor cuts {after[0]}x{after[1]} out of {before[0]}x{before[1]}: as configured here")
         return replace(found, notes=tuple(notes))
     crop = "center" if short else "squash"
-    return replace(found, size=after, crop=crop, crop_ratio=ratios[0], floor=True, notes=tuple(notes))
+    return replace(found, size=after, crop=crop, crop_ratio=ratio, floor=True, notes=tuple(notes))
 
 
 def from_open_clip(config: Mapping[str, Any]) -> Preprocessing:

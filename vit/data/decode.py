@@ -27,6 +27,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from trainer.quiet import quiet_pictures
+from vit.data.kinds import stranger
 
 quiet_pictures()
 
@@ -262,6 +263,9 @@ def _corrupt(name: str | Path, error: Exception, data: bytes | bytearray) -> Bad
             f"{name}: a TIFF of a kind that is not read (as with five channels, or compressed by JPEG XL). Convert it "
             "to 1, 3 or 4 channels, or set data.on_bad_file=skip"
         )
+    known = stranger(data) if isinstance(error, UnidentifiedImageError) else None
+    if known is not None:
+        return BadFileError(f"{name}: is {known[0]}, not one that is read: {known[1]}, or set data.on_bad_file=skip")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "not a picture in a known format"

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.errors import DataError
 from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
 from vit.data.layout import is_folder, is_rubbish, scan
 from vit.data.naming import natural_key
 from vit.data.sources import Source, check_labels
@@ -30,7 +31,9 @@ class Skipped(Counter[str]):
         if not kinds:
             return []
         total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
-        return [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        unread = unread_note(kinds.items())
+        return [*lines, f"{root}: {unread}"] if unread else lines
 
 
 def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from trainer.errors import DataError
 from vit.data.decode import picture_extensions
+from vit.data.kinds import stranger
 
 LABELS = ("cls", "json", "txt")  # extensions, the first that a sample has counts
 JSON_KEYS = ("label", "cls", "class", "target")
@@ -58,7 +59,10 @@ def _read_all(file: BinaryIO, found: _Samples) -> bool:
         except tarfile.ReadError as error:
             if end > start:
                 return True
-            raise DataError(f"{found.shard}: cannot be read as a tar file ({error}); fetch it again") from error
+            file.seek(0)
+            known = stranger(file.read(256))
+            reason, todo = (f"it is {known[0]}", known[1]) if known else (str(error), "fetch it again")
+            raise DataError(f"{found.shard}: cannot be read as a tar file ({reason}); {todo}") from error
         if start and end == start:  # tarfile ends in silence at a header that is none, but for a file's first
             raise DataError(
                 f"{found.shard}: at byte {start} of {size} lies what is no tar file: the shard is damaged, fetch it "

@@ -16,8 +16,8 @@ from vit.data.sources_files import FileSource, open_split
 from vit.data.table_advice import no_column, no_table, places
 from vit.data.table_files import expanded, locate
 from vit.data.table_splits import of_split, split_column
-from vit.data.text import delimiter_of, read_rows, read_text
-from vit.data.unlabelled import UnlabelledError
+from vit.data.text import delimiter_of, read_rows, read_text, split_excels
+from vit.data.unlabelled import UnlabelledError, to_classify
 
 _Row = tuple[int, list[str]]  # line of the file, cells
 _SHOWN = 5  # missing files that are listed
@@ -84,12 +84,21 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
     path = part.path
     text, notes = read_text(path)
     wanted = label_columns(data)
-    delimiter = data.csv_delimiter or delimiter_of(text, [data.csv_path, *wanted])
+    text, told = split_excels(text)
+    delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path, *wanted])
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if delimiter != ",":
         notes.append(f"{path}: cells are separated by { {chr(9): 'tab', ' ': 'blanks'}.get(delimiter, delimiter) }")
     numbered = read_rows(text, path, delimiter)
+    while numbered and not any(cell.strip() for cell in numbered[0][1]):
+        del numbered[0]
     heading = [name.strip() for name in numbered[0][1]] if numbered else []
+    named = data.csv_path in heading
+    if not named and any((_folder(path, data) / cell).is_file() for cell in heading if 0 < len(cell) < 200):
+        raise DataError(
+            f"{path}: its first line ({', '.join(heading)[:80]}) names a picture, so it has no heading: put a line "
+            f"above it with a name for each column, such as {data.csv_path}{delimiter}{wanted[0]}"
+        )
     below = [row for _, row in numbered[1:]]
     place = _column(heading, "csv_path", data.csv_path, path, below)
     if split != "train" and not set(wanted) & set(heading):
@@ -122,7 +131,27 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
         check_marks(cells, wanted, str(path))
     else:
         notes += separator_notes([row[0] for _, row in cells], data.csv_separator, data.multilabel, str(path))
-    return [str(file) for file in files], read_labels(cells, data, f"{path}, line"), notes
+    told = read_labels(cells, data, f"{path}, line")
+    return [str(file) for file in files], told, [*notes, *_several_rows(files, rows, told.rows, path)]
+
+
+def _several_rows(files: list[Path], rows: list[_Row], labels: list[list[str]], path: Path) -> list[str]:
+    """A line on files that stand in more than one row."""
+    places: dict[Path, list[int]] = {}
+    for number, file in enumerate(files):
+        places.setdefault(file, []).append(number)
+    several = [numbers for numbers in places.values() if len(numbers) > 1]
+    differ = [numbers for numbers in several if len({tuple(sorted(labels[number])) for number in numbers}) > 1]
+    if not several:
+        return []
+    first = (differ or several)[0]
+    lines = ", ".join(str(rows[number][0]) for number in first)
+    what = (
+        f"warning: {path}: {len(differ)} files stand in several rows with different labels"
+        if differ
+        else (f"{path}: {len(several)} files stand in several rows, which count each")
+    )
+    return [f"{what}, first {files[first[0]]} (lines {lines})"]
 
 
 def _folder(path: Path, data: DataConfig) -> Path:
@@ -151,12 +180,9 @@ def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int
 
 
 def _unlabelled(path: Path, reason: str, data: DataConfig) -> UnlabelledError:
-    words = [shown_override("source", path), shown_override("column", data.csv_path)]
-    words += [shown_override("folder", _folder(path, data))] if data.csv_folder else []
-    words += [shown_override("suffix", data.csv_suffix)] if data.csv_suffix else []
-    return UnlabelledError(
-        f"{path}: {reason}, so its pictures have no labels. To classify them: scripts/predict.py {' '.join(words)}"
-    )
+    folder = _folder(path, data) if data.csv_folder else None
+    told = to_classify(source=path, column=data.csv_path, folder=folder, suffix=data.csv_suffix)
+    return UnlabelledError(f"{path}: {reason}, so its pictures have no labels. {told}")
 
 
 def _column(heading: list[str], key: str, name: str, path: Path, rows: list[list[str]]) -> int:

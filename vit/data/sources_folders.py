@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.words import shown_override
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.advice import advice, check_parts, known_set, of_table
 from vit.data.decode import picture_extensions
@@ -17,7 +16,7 @@ from vit.data.layout import check_folder, check_level, class_level, find_splits,
 from vit.data.naming import in_order, natural_key, some
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, fit_classes, open_split
-from vit.data.unlabelled import UnlabelledError
+from vit.data.unlabelled import UnlabelledError, to_classify
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
@@ -61,8 +60,7 @@ def open_folders(config: VitConfig, split: str) -> Source:
         if name == "test" and train is not None and not set(source.classes) & set(train.classes):
             raise UnlabelledError(
                 f"{root}: none of its folders ({some(source.classes)}) is a class of training ({some(train.classes)}), "
-                f"so its pictures have no labels. To classify them: scripts/predict.py {shown_override('source', root)}"
-                + hint
+                f"so its pictures have no labels. {to_classify(source=root)}{hint}"
             )
         return fit_classes(train, source, str(root), hint)
 
@@ -113,9 +111,9 @@ def _no_classes(root: Path, training: bool) -> DataError:
     count = sum(os.path.splitext(name)[1].lower() in picture_extensions() for name in files)
     if count and not training:
         return UnlabelledError(
-            f"{root}: {count} pictures in no class folders, so without labels. To classify them: "
-            f"scripts/predict.py {shown_override('source', root)}; to score them put those of every class into a "
-            f"folder of its own, or {LABELS[1]} into {root.parent}, with lines of name and class"
+            f"{root}: {count} pictures in no class folders, so without labels. {to_classify(source=root)}; to score "
+            f"them put those of every class into a folder of its own, or {LABELS[1]} into {root.parent}, with lines of "
+            "name and class"
         )
     held = "it holds files but no folder" if files else "it is empty"
     tables = [name for name in files if name.lower() in _METADATA]

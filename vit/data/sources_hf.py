@@ -14,6 +14,7 @@ from trainer.errors import DataError
 from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import BadFileError, read_bytes
+from vit.data.kinds import stranger
 from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.layout import check_folder, role_in
 from vit.data.sources import Source
@@ -116,6 +117,11 @@ def _read(root: Path, data: DataConfig) -> dict[str, Any]:
     except DataError:
         raise
     except Exception as error:  # the library and its readers raise dozens of types
+        for file in sorted(path for path in root.rglob("*") if path.suffix in (".parquet", ".arrow"))[:16]:
+            with open(file, "rb") as opened:
+                known = stranger(opened.read(256))
+            if known is not None:
+                raise DataError(f"{file}: is {known[0]}: {known[1]}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise DataError(
             f"{root}: the datasets library cannot read this folder ({type(error).__name__}: {reason}). Expected are "

@@ -11,7 +11,7 @@ from trainer.words import shown_override
 from vit.config import DataConfig
 from vit.data.layout import role_in
 from vit.data.naming import natural_key, some
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import delimiter_of, read_rows, read_text, split_excels
 
 Row = tuple[int, list[str]]  # line of the file, cells
 
@@ -33,12 +33,13 @@ def split_column(path: Path, data: DataConfig) -> tuple[str, list[str]] | None:
     asked = data.csv_split
     if asked is None:
         return None
-    text, _ = read_text(path)
-    delimiter = data.csv_delimiter or delimiter_of(text, [data.csv_path])
+    text, told = split_excels(read_text(path)[0])
+    delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path])
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     heading_line = next((line for line in text.splitlines() if line.strip()), "")
     if asked == AUTO and not any(name in heading_line.lower() for name in _COLUMNS):
         return None  # the usual case: nothing else of a large table is looked at
-    rows = [row for _, row in read_rows(text, path, {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)) if any(row)]
+    rows = [row for _, row in read_rows(text, path, delimiter) if any(row)]
     heading = [name.strip() for name in rows[0]] if rows else []
     names = [name for name in heading if name.lower() in _COLUMNS] if asked == AUTO else [asked]
     for name in names:

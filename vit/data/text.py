@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import DataError
+from vit.data.kinds import stranger
 
 _MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -18,6 +20,7 @@ _MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SEP = re.compile(r"\s*(\"?sep=(.)\"?)[\r\n]", re.IGNORECASE)
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -38,6 +41,9 @@ def read_text(path: Path, called: str | None = None) -> tuple[str, list[str]]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{called}: cannot be read ({error.strerror})") from error
+    known = stranger(data)
+    if known is not None and known[0] != "an XML document":
+        raise DataError(f"{called}: is no text but {known[0]}: {known[1]}")
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     try:
         text, told = (data.decode(marked), marked.upper()) if marked else _guess(data)
@@ -86,6 +92,12 @@ def read_rows(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str
             return [(reader.line_num, row) for row in reader]
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no table of cells ({error})") from error
+
+
+def split_excels(text: str) -> tuple[str, str | None]:
+    """A table without the line ``sep=;`` that Excel has at its top, which is left blank; and what that line says."""
+    match = _SEP.match(text)
+    return (text[match.end(1) :], match[2]) if match else (text, None)
 
 
 def delimiter_of(text: str, wanted: Sequence[str]) -> str:

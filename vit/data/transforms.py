@@ -3,9 +3,10 @@
 Values stay bytes until they are on the device: a batch is a quarter of its size in floats, and normalising there costs
 nothing. All randomness is the NumPy generator's, so a sample is a function of (seed, epoch, index) alone.
 
-Resizing is PyTorch's uint8 kernel with antialiasing, which agrees with Pillow to a grey level (bicubic: two). It is
-fast where channels lie last in memory, as a JPEG decoder leaves them, so everything here works on (H, W, C) and only
-the end result is laid out as (C, H, W).
+Resizing is PyTorch's uint8 kernel with antialiasing. Bilinear it agrees with Pillow to a grey level; bicubic it need
+not at hard edges, so there evaluation resizes by Pillow, unless the weights come from where that kernel is used
+(Hugging Face). It is fast where channels lie last in memory, as a JPEG decoder leaves them, so everything here works on
+(H, W, C) and only the end result is laid out as (C, H, W).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from trainer.errors import ConfigError
@@ -132,7 +134,9 @@ class EvalTransform:
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 (C, h, w) to uint8 (C, H, W), contiguous."""
         picture, cubic = _channels_last(image), self.augment.eval_interpolation is Interpolation.bicubic
-        picture = resize(picture, framing.resized(_size(picture), self.resolution, self.augment), cubic)
+        size = framing.resized(_size(picture), self.resolution, self.augment)
+        by_pillow = cubic and not self.augment.eval_crop_floor
+        picture = _bicubic_by_pillow(picture, size) if by_pillow else resize(picture, size, cubic)
         return _channels_first(framing.centre(picture, self.resolution, self.augment))
 
     def describe(self) -> str:
@@ -177,6 +181,21 @@ def resize(picture: Picture, size: Size, cubic: bool) -> Picture:
     image = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
     resized = F.interpolate(image, size, mode="bicubic" if cubic else "bilinear", antialias=True)
     return np.ascontiguousarray(resized.permute(0, 2, 3, 1)[0].numpy())
+
+
+def _bicubic_by_pillow(picture: Picture, size: Size) -> Picture:
+    """As `resize`, bitwise as Pillow, with whose pictures torchvision and timm evaluate.
+
+    Where one side shrinks more than the other, Pillow resizes that one first, PyTorch always the width; overshoots of
+    the first pass are cut off, so they can be tens of grey levels apart at hard edges. Channels other than RGB are
+    resized one by one, as Pillow would weigh colours by alpha.
+    """
+    if _size(picture) == size:
+        return np.array(picture, order="C")
+    bands = [picture] if picture.shape[2] == 3 else [picture[..., c] for c in range(picture.shape[2])]
+    shape, method = (size[1], size[0]), Image.Resampling.BICUBIC
+    made = [np.asarray(Image.fromarray(np.ascontiguousarray(band)).resize(shape, method)) for band in bands]
+    return np.array(made[0], order="C") if picture.shape[2] == 3 else np.stack(made, axis=2)
 
 
 def _channels_last(image: Tensor) -> Picture:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.schema import did_you_mean
+from trainer.words import shown_override
 from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
 from vit.data.table_files import expanded, locate
-from vit.data.text import delimiter_of, read_rows, read_text
+from vit.data.text import delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
@@ -22,6 +24,12 @@ COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "imag
 
 class UnlabelledError(DataError):
     """A split whose pictures have no labels: nothing to train on or to score, and no fault of the data's."""
+
+
+def to_classify(**words: object) -> str:
+    """A sentence: the command that classifies pictures without labels, with its arguments that are not empty."""
+    told = " ".join(shown_override(key, value) for key, value in words.items() if value)
+    return f"To classify them: python scripts/predict.py run=runs/NAME {told}"
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,17 @@ def _in_folder(root: Path) -> Listed:
             skipped[path.suffix.lower() or "without extension"] += 1
     parts = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common(8))
     if not found:
-        raise DataError(f"source={root}: no picture in it" + (f" (other files: {parts})" if parts else ", it is empty"))
+        unread = unread_note(skipped.items())
+        raise DataError(
+            f"source={root}: no picture in it"
+            + (f" (other files: {parts})" if parts else ", it is empty")
+            + (f"; {unread}" if unread else "")
+        )
     found.sort(key=lambda path: (natural_key(str(path)), str(path)))
     names = [path.relative_to(root).as_posix() for path in found]
-    return Listed(names, found, [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else [])
+    notes = [f"{root}: passed over {sum(skipped.values())} other files ({parts})"] if parts else []
+    unread = unread_note(skipped.items())
+    return Listed(names, found, [*notes, f"{root}: {unread}"] if unread else notes)
 
 
 def _files_below(root: Path) -> Iterator[Path]:
@@ -132,7 +147,8 @@ def _remedy(file: Path, base: Path) -> str:
 def _rows(table: Path) -> tuple[list[list[str]], list[str]]:
     """Stripped cells of all rows that are not blank, and lines for the user."""
     text, notes = read_text(table)
-    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, delimiter_of(text, COLUMNS)))
+    text, told = split_excels(text)
+    cells = ([cell.strip() for cell in row] for _, row in read_rows(text, table, told or delimiter_of(text, COLUMNS)))
     rows = [row for row in cells if any(row)]
     if not rows:
         raise DataError(f"{table}: is empty")

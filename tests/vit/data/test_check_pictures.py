@@ -146,7 +146,7 @@ def test_a_test_split_without_labels_is_told_and_left_out(
     code, text = script(monkeypatch, capsys, *words)
     assert code == 0 and f"train: {2 if kind == 'csv' else 4} pictures, 2 classes" in text
     told = root / ("test.csv" if kind == "csv" else "test")
-    assert f"scripts/predict.py source={told}" in text
+    assert f"scripts/predict.py run=runs/NAME source={told}" in text
     config = folder_config(root, DataKind(kind))
     with pytest.raises(DataError, match=r"no labels|without labels"):  # a score of them would be none
         open_source(config, "test")

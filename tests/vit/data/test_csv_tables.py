@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -346,3 +347,40 @@ def test_excels_tables_with_decimal_commas(tmp_path: Path) -> None:
     forget_scans()
     with pytest.raises(DataError, match=r"line 2: .*'0,3', neither 0 nor 1"):
         describe(config)
+
+
+@pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "SEP=;\n", "\n\n"])
+def test_what_excel_writes_above_the_heading(tmp_path: Path, line: str) -> None:
+    config = table(tmp_path, line + rows("a", "b", "a", "b").replace(",", ";"))
+    config.data.val_root = config.data.root
+    assert describe(config).classes == ["a", "b"] and describe(config).train_samples == 4
+
+
+def test_cells_with_line_breaks(tmp_path: Path) -> None:
+    text = 'path,"what\nelse",label\n' + "".join(
+        f'pictures/{i}.png,"one\ntwo, three",{"ab"[i % 2]}\n' for i in range(3)
+    )
+    config = table(tmp_path, text + 'pictures/9.png,"x\ny",a\n')
+    with pytest.raises(DataError, match=r"9\.png \(line 10\)"):
+        describe(config)
+
+
+def test_a_table_without_heading(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\(pictures/0\.png, a\) names a picture.*such as path,label"):
+        describe(table(tmp_path, rows("a", "b").removeprefix("path,label\n")))
+
+
+def test_files_in_several_rows(tmp_path: Path) -> None:
+    """One row per object, as of detection: a picture with one class of several."""
+    again = rows("a", "b", "a", "b") + "pictures/1.png,b\n"
+    config = table(tmp_path, again)
+    assert any("1 files stand in several rows, which count each" in note for note in describe(config).notes)
+    config = table(tmp_path, again + "pictures/0.png,b\n")
+    told = "warning: .*1 files stand in several rows with different labels, first .*0.png \\(lines 2, 7\\)"
+    assert any(re.search(told, note) for note in describe(config).notes)
+    assert not any("several rows" in note for note in describe(table(tmp_path, rows("a", "b", "a", "b"))).notes)
+
+
+def test_a_pointer_of_git_lfs_in_place_of_the_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv: is no text but a pointer of Git LFS .*git lfs pull"):
+        describe(table(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"))

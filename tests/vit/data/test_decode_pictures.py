@@ -243,3 +243,52 @@ def test_a_kind_of_tiff_that_is_not_read_is_not_called_damaged() -> None:
     with pytest.raises(BadFileError, match="a TIFF of a kind that is not read") as caught:
         decode(b"II*\0\x08\0\0\0\0\0\0\0\0\0", "a.tif")
     assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture, .*convert it to JPEG"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "Git LFS .*git lfs pull"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"\n<!DOCTYPE html><html>", "a web page, .*fetch it again"),
+        (b"\xef\xbb\xbf<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\0" * 128 + b"DICM", "DICOM"),
+        (b"\0\0\0\x20ftypisom\0\0", "a film, .*ffmpeg"),
+        (b"\x93NUMPY\x01", "NumPy"),
+    ],
+)
+def test_what_is_another_kind_of_file_is_named(data: bytes, told: str) -> None:
+    with pytest.raises(BadFileError, match=f"x\\.jpg: is .*{told}.*data\\.on_bad_file=skip"):
+        decode(data, "x.jpg")
+
+
+@pytest.mark.parametrize("transparent", [3, bytes(range(0, 160, 10))])
+def test_palettes_with_transparency(transparent: int | bytes) -> None:
+    picture = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4))
+    picture = picture.convert("P")
+    picture.putpalette([value for index in range(16) for value in (index * 16, 255 - index * 16, 7)])
+    found = decode(encoded(picture, "PNG", transparency=transparent), "x.png").permute(1, 2, 0).numpy()
+    for index in range(16):
+        alpha = (0 if index == 3 else 255) if transparent == 3 else 10 * index
+        colour = np.array([index * 16, 255 - index * 16, 7])
+        expected = (colour * alpha + 255 * (255 - alpha)) / 255
+        assert np.abs(found.reshape(16, 3)[index] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["MPO", "TIFF", "WEBP"])
+def test_of_several_pictures_the_first(kind: str) -> None:
+    first, second = Image.new("RGB", (16, 8), (250, 0, 0)), Image.new("RGB", (16, 8), (0, 250, 0))
+    found = decode(encoded(first, kind, save_all=True, append_images=[second]), f"x.{kind}")
+    assert found.shape == (3, 8, 16) and np.abs(found[:, 4, 8].numpy().astype(int) - [250, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("zero_is_white", [False, True])
+def test_fax_pages(zero_is_white: bool) -> None:
+    """TIFF of one bit, in either sense of it."""
+    page = Image.new("1", (8, 2), 0)
+    page.putpixel((0, 0), 255)
+    options = {"tiffinfo": {262: 0}} if zero_is_white else {"compression": "group4"}
+    found = decode(encoded(page, "TIFF", **options), "x.tif")
+    assert found.shape == (3, 2, 8) and found[:, 0, 0].tolist() == [255] * 3 and int(found.int().sum()) == 3 * 255

@@ -192,3 +192,12 @@ def test_a_test_split_without_labels(tmp_path: Path, nothing: int | None) -> Non
     table(tmp_path / "p", "train", {"label": [0, 1, 0, nothing, 0, 1]}, kinds)
     with pytest.raises(DataError, match=r"row 3: no label in column 'label'"):
         describe(config_of(tmp_path / "p"))
+
+
+def test_pointers_of_git_lfs_in_place_of_the_tables(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "p/data").mkdir(parents=True)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
+    (tmp_path / "p/data/train-00000-of-00001.parquet").write_bytes(pointer)
+    with pytest.raises(DataError, match=r"train-00000-of-00001\.parquet: is a pointer of Git LFS .*git lfs pull"):
+        describe(config_of(tmp_path / "p"))

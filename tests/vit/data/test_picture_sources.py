@@ -120,6 +120,19 @@ def test_what_was_skipped_is_said(tmp_path: Path) -> None:
         assert part in note
 
 
+def test_pictures_that_nothing_reads_are_said(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "r", {"a": 4, "b": 4})
+    (root / "a/IMG_1.HEIC").touch()
+    (root / "b/scan.dng").touch()
+    said = "kinds that are not read (1 .heic, 1 .dng): convert them to JPEG or PNG"
+    assert any(said in note for note in describe(folder_config(root)).notes)
+    for path in (root / "a").glob("*.png"):
+        path.rename(path.with_suffix(".heic"))
+    forget_scans()
+    with pytest.raises(DataError, match=r"no picture in class folder .*5 \.heic.*convert them"):
+        describe(folder_config(root))
+
+
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "r", {"train/a": 1, "train/b": 0, "val/a": 1, "val/b": 1})
     (root / "train/b/x.txt").touch()

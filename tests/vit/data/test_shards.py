@@ -147,6 +147,13 @@ def test_shards_that_cannot_be_used(tmp_path: Path) -> None:
         pass
     with pytest.raises(DataError, match=r"0\.tar: cannot be read as a tar file.*gunzip"):
         describe(config)
+    (tmp_path / "r/0.tar").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n" + b"x" * 600)
+    forget_scans()
+    with pytest.raises(
+        DataError, match=r"0\.tar: cannot be read as a tar file \(it is a pointer of Git LFS.*git lfs pull"
+    ):
+        describe(config)
+    forget_scans()
     write_shard(tmp_path / "r/0.tar", {"0.png": picture(0)})
     with pytest.raises(DataError, match="1 pictures without a label"):
         describe(config)

@@ -70,6 +70,10 @@ def test_a_column_of_splits_is_one(
     if test:
         assert names(config, "test") == [f"{number}.png" for number in test]
     assert any(f"{len(rest)} rows of train by column '{column}'" in note for note in describe(config).notes)
+    text = (tmp_path / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text("sep=;\n" + text.replace(",", ";"))  # as Excel saves it in Europe
+    forget_scans()
+    assert names(config, "val") == [f"{number}.png" for number in val]
     config.data.root = str(tmp_path)  # as train.csv of a folder
     forget_scans()
     assert names(config, "val") == [f"{number}.png" for number in val]
@@ -155,7 +159,7 @@ def test_a_list_without_a_heading(tmp_path: Path) -> None:
     follow(config, text)
     assert config.data.csv_delimiter == " " and describe(config).classes == ["0", "1"]
     config = table(tmp_path, "".join(f"{number}.png,{number % 2}\n" for number in range(6)), "list.csv")
-    assert "put a line like path,label above it" in refused(config)
+    assert "put a line above it with a name for each column, such as path,label" in refused(config)
 
 
 def test_other_tables_than_were_meant(tmp_path: Path) -> None:
