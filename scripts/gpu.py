@@ -14,10 +14,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +29,9 @@ from trainer.cli import guarded, parse_args
 from trainer.errors import ConfigError, UserError
 from trainer.schema import did_you_mean
 from trainer.sections import Rows, Section, Series
+
+if TYPE_CHECKING:
+    import torch
 
 MODELS = ("S/16", "B/16", "L/16")  # of the section vit
 WORKERS = 12  # data workers of real runs, where there are so many cores
@@ -40,6 +45,7 @@ SECTIONS: dict[str, tuple[str, float]] = {
     "windows": ("vid2vid: one training window", 75),
     "generation": ("vid2vid: generation with the paper's networks", 40),
     "training": ("Real training, with the data pipeline", 140),
+    "decoding": ("JPEGs on their way to the card", 150),
     "resuming": ("SIGKILL, and exact resuming", 65),
     "kernels": ("The most expensive kernels of a B/16 step", 25),
 }
@@ -77,12 +83,25 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
         "training": lambda: trials.measure_training(
             rows, runs, [model.train_trial(quick, workers) for model in (vit, vid2vid)], 0.48 * seconds
         ),
+        "decoding": lambda: decoding(rows, runs, device, quick, seconds),
         "resuming": lambda: trials.measure_resuming(
             rows, runs, [model.resume_trial(quick) for model in (vit, vid2vid)], seconds - 5
         ),
         "kernels": lambda: vit.kernels(rows, device, quick),
     }
     sections[name]()
+
+
+def decoding(rows: Rows, runs: Path, device: torch.device, quick: bool, seconds: float) -> None:
+    """Data alone, then runs that are fed by few workers."""
+    from trainer import trials
+    from vit import benchmark_gpu as vit
+
+    begin = time.monotonic()
+    runs.mkdir(parents=True, exist_ok=True)
+    found = vit.decoding(rows, device, quick, 0.25 * seconds, os.cpu_count() or 1, runs)
+    left = seconds - (time.monotonic() - begin) - 3
+    trials.measure_training(rows, runs, found, left / len(found))
 
 
 def plan(arguments: Arguments) -> list[Section]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import MISSING, OmegaConf
 
 from train import SCHEMAS, TASKS
@@ -670,6 +672,35 @@ def test_a_folder_that_cannot_be_written(error: OSError, capsys: pytest.CaptureF
     with pytest.raises(SystemExit, match="2"):
         guarded(lambda: (_ for _ in ()).throw(error))()
     assert capsys.readouterr().err.startswith(f"error: runs/x: {error.strerror}. A run is written below the folder ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"),
+        RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in https://docs.nvidia.com"),
+    ],
+)
+def test_a_card_that_others_have_filled(error: Exception, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**29, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2**30)
+    with pytest.raises(SystemExit, match="2"):
+        guarded(lambda: (_ for _ in ()).throw(error))()
+    told = capsys.readouterr().err
+    first = str(error).splitlines()[0] if str(error) else "MemoryError"
+    assert told.startswith(f"error: memory ran out ({first}).") and told.count("\n") == 1
+    assert "Of the card's 80.0 GiB 0.5 are free and 78.5 are other programs' (nvidia-smi names them)" in told
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (_ for _ in ()).throw(RuntimeError("CUDA error")))
+    with pytest.raises(SystemExit, match="2"):  # a card so full that even asking it fails
+        guarded(lambda: (_ for _ in ()).throw(error))()
+    assert "Otherwise lower the batch" in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        guarded(lambda: (_ for _ in ()).throw(RuntimeError("shapes do not match")))()
 
 
 def test_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_sections_are_processes_of_this_script() -> None:
         assert section.command[:3] == [sys.executable, str(SCRIPT), f"section={section.name}"]
         assert {"rows={rows}", "seconds={seconds}", "quick=true"} <= set(section.command)
     assert [name for name in script["SECTIONS"]] == [
-        "card", "tests", "vit", "windows", "generation", "training", "resuming", "kernels"
+        "card", "tests", "vit", "windows", "generation", "training", "decoding", "resuming", "kernels"
     ]  # fmt: skip
 
 
@@ -73,12 +73,14 @@ def test_all_of_it_on_the_cpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     record = json.loads((tmp_path / "gpu.json").read_text())
     by_name = {entry["name"]: entry for entry in record["sections"]}
-    assert len(by_name) == 8 and {entry["outcome"] for entry in by_name.values()} == {"done"}
+    assert len(by_name) == 9 and {entry["outcome"] for entry in by_name.values()} == {"done"}
     assert {row["variant"] for row in by_name["vit"]["rows"]} == {"timm", "vivid"}
     assert len(by_name["windows"]["rows"]) >= 5 and len(by_name["generation"]["rows"]) == 6
     assert [row["ended"] for row in by_name["training"]["rows"]] == ["well"] * 2
     assert all(row["finite"] for row in by_name["training"]["rows"])
     assert [row["same"] for row in by_name["resuming"]["rows"]] == [True, True]
+    assert [row["decode"] for row in by_name["decoding"]["rows"] if "decode" in row] == ["cpu"]  # once with one worker
+    assert by_name["decoding"]["rows"][-1]["ended"] == "well"
     assert len(by_name["kernels"]["rows"]) == 10
     assert by_name["tests"]["details"] and "exit code 0" in by_name["tests"]["notes"][-1]
     table = (tmp_path / "gpu.md").read_text()

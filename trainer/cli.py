@@ -310,6 +310,15 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
                 "(trainer.keep=1 keeps fewer checkpoints) and give the same command again\n"
             )
             sys.exit(2)
+        except (RuntimeError, MemoryError) as error:
+            if "torch" not in sys.modules:
+                raise
+            from trainer.memory import is_out_of_memory, shortage
+
+            if not is_out_of_memory(error):
+                raise
+            sys.stderr.write(f"error: {shortage(error)}\n")
+            sys.exit(2)
 
     return wrapper
 

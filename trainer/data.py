@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,23 @@ class _Failure:
         error = self.kind.__new__(self.kind)  # past __init__: the message is already complete
         Exception.__init__(error, self.message)
         return error
+
+
+class Late(ABC):
+    """An entry of a sample that becomes a tensor on the device only."""
+
+    @staticmethod
+    @abstractmethod
+    def together(entries: Sequence[Any]) -> LateBatch:
+        """The entries of a batch, in a worker."""
+
+
+class LateBatch(ABC):
+    """Such entries of a whole batch."""
+
+    @abstractmethod
+    def arrive(self, device: torch.device) -> Tensor:
+        """The tensor (B, ...) on the device; on CUDA this is called within the stream that copies batches."""
 
 
 class _Seeded(Dataset):
@@ -83,6 +101,8 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) -> Any:
     if isinstance(values[0], Mapping):
         return collate(values)
+    if isinstance(values[0], Late):
+        return values[0].together(values)
     if not isinstance(values[0], Tensor | np.ndarray | np.generic | int | float):
         return values
     try:
@@ -311,6 +331,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """Move all tensors of a batch (dicts and lists of them), without waiting where memory is pinned."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
+    if isinstance(batch, LateBatch):
+        return batch.arrive(device)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, list | tuple):

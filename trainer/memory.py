@@ -10,7 +10,7 @@ import gc
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -41,6 +41,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
+
+
+def shortage(error: BaseException) -> str:
+    """What to tell of an error that ``is_out_of_memory``, where nothing nearer knows how much was asked for and why."""
+    lines = [f"memory ran out ({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})."]
+    with suppress(RuntimeError, AssertionError):  # even asking a full card can fail
+        if torch.cuda.is_available():
+            free, total = torch.cuda.mem_get_info()
+            others = total - free - torch.cuda.memory_reserved()
+            lines.append(
+                f"Of the card's {total / 2**30:.1f} GiB {free / 2**30:.1f} are free and {others / 2**30:.1f} are other "
+                "programs' (nvidia-smi names them): end those, or choose another card with CUDA_VISIBLE_DEVICES."
+            )
+    lines.append("Otherwise lower the batch, the resolution or the number of workers")
+    return " ".join(lines)
 
 
 def release(device: torch.device) -> None:

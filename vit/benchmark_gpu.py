@@ -1,4 +1,4 @@
-"""What ``make gpu`` measures of ViTs on a card: training steps beside timm's, and the most expensive kernels of one."""
+"""What ``make gpu`` measures of ViTs: training steps beside timm's, expensive kernels of one, data that arrive."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer.cli import compose
+from trainer.data import DevicePrefetcher, make_loader
 from trainer.memory import is_out_of_memory, release
 from trainer.sections import Rows
 from trainer.trials import Trial
 from vit.benchmark import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
-from vit.config import Attention
+from vit.benchmark_data import write_jpegs
+from vit.config import Attention, VitConfig
+from vit.data import build_dataset, turbo
 from vit.variants import parse_variant
 
 SMALLEST = 8  # batch below which no further one is tried
@@ -53,6 +58,66 @@ def resume_trial(quick: bool) -> Trial:
     """A small deterministic run in which everything that draws random numbers is on."""
     short = ("trainer.max_steps=80", "trainer.checkpoint_every=10", "data.workers=0")
     return Trial("vit", (*RESUME, *QUICK_RUN, *short) if quick else RESUME)
+
+
+def decoding(rows: Rows, device: torch.device, quick: bool, seconds: float, cores: int, folder: Path) -> list[Trial]:
+    """Rows for few and many workers: JPEGs that arrive on the device as batches of 224 px, by each kind of decoding.
+
+    Args:
+        device: the card; the CPU where it is quick.
+        seconds: for all of them.
+        cores: of the machine.
+        folder: for the pictures.
+
+    Returns:
+        Runs of S/16 that are fed by few workers, one for each kind.
+    """
+    kinds, batch = (["cpu"], 8) if quick else (["cpu", "gpu"], 256)
+    root = folder / "pictures"
+    size = write_jpegs(root, 64 if quick else 4096)
+    rows.note(
+        f"JPEGs of 500x375, {size:.0f} kB: read, decoded, cropped to 224, mirrored, in batches of {batch} on the "
+        f"device; partial decoding by libjpeg-turbo: {'yes' if turbo.available() else 'no'}."
+    )
+    counts = sorted({min(count, max(1, cores - 1)) for count in ((1,) if quick else (2, 4, cores - 2))})
+    for workers in counts:
+        for kind in kinds:
+            rate, wait = _arriving(root, kind, workers, batch, device, seconds / (3 * len(counts) * len(kinds)))
+            rows.row("decoding", decode=kind, workers=workers, **{"pictures/s": rate, "waiting for workers %": wait})
+    few = min(4, max(1, cores - 1))
+    model = "vit_mu" if quick else "vit_s16"
+    words = (
+        f"model={model}", "data=imagefolder", f"data.root={root}", f"data.workers={few}", "trainer.eval_every=0",
+        f"curriculum.stages.all.batch_size={batch}", "trainer.log_every=5", "trainer.checkpoint_every=1000000",
+    )  # fmt: skip
+    length = ("trainer.max_steps=10", *QUICK_RUN) if quick else ("trainer.max_minutes=0.3", "trainer.compile=true")
+    return [Trial(f"vit_{kind}", (*words, *length, f"data.decode={kind}"), "main/class") for kind in kinds]
+
+
+def _arriving(
+    root: Path, kind: str, workers: int, batch: int, device: torch.device, seconds: float
+) -> tuple[float, float]:
+    """Pictures a second once workers run, and the share in per cent of the time that the host waited for them."""
+    words = ["model=vit_s16", "data=imagefolder", f"data.root={root}", f"data.decode={kind}"]
+    config: Any = compose(words, {"vit": VitConfig})
+    dataset = build_dataset(config, "train", (224, 224))
+    loader = make_loader(dataset, seed=0, samples_seen=0, batch_size=batch, workers=workers, device=device)
+    batches = DevicePrefetcher(loader, device)
+    count, begin, waited = 0, 0.0, 0.0
+    for number, arrived in enumerate(batches):
+        assert arrived["image"].device.type == device.type
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        now = time.perf_counter()
+        if number == 2 + workers:  # what the workers made ahead is used up
+            begin, waited = now, batches.wait_s
+        elif begin:
+            count += batch
+            if now - begin > seconds:
+                break
+    batches.close()
+    took = now - begin
+    return count / took, 100 * (batches.wait_s - waited) / took
 
 
 @dataclass

@@ -100,6 +100,13 @@ class ClassOrder(Enum):
     ascii = "ascii"  # by code points, class10 before class2: torchvision's ImageFolder, DeiT, MAE, older timm
 
 
+class Decode(Enum):
+    """Where training pictures are decoded; those that scores depend on always are on the CPU."""
+
+    cpu = "cpu"
+    gpu = "gpu"  # JPEGs on the card (nvJPEG), which also crops, resizes and mirrors
+
+
 OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})
 
 
@@ -212,6 +219,7 @@ class DataConfig:
     cache: bool = False  # keep decoded, resized pictures on disk
     cache_dir: str = ".cache/images"
     cache_size: int | None = None  # short side in the cache; None: the run's resolution / eval_crop_ratio
+    decode: Decode = Decode.cpu  # of training pictures; gpu: JPEGs on the card, for where few cores feed it
     on_bad_file: OnBadFile = OnBadFile["raise"]
     train_samples: int | None = None  # only so many, the same number per class where possible
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented

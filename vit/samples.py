@@ -18,7 +18,8 @@ class CheckedSamples:
     that names nothing.
 
     Args:
-        samples: whose ``image`` is (C, H, W) and whose ``label`` is a class, or (K,) shares.
+        samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.Late`), and whose ``label`` is
+            a class, or (K,) shares.
         classes: K names.
         shuffled: in a fixed random order, so that evenly spaced samples are a fair choice even where classes repeat in
             an even pattern.
@@ -52,6 +53,6 @@ class CheckedSamples:
             raise DataError(
                 f"{name}: label {int(label)} is outside 0..{self.classes - 1}: the data have {self.classes} classes"
             )
-        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+        if isinstance(image, Tensor) and image.is_floating_point() and not bool(torch.isfinite(image).all()):
             raise DataError(f"{name}: pixels are NaN or infinite")
         return found

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from trainer.config import DeviceKind
 from trainer.errors import ConfigError
 from trainer.schema import show
 from trainer.validation import at_least, existing, run_problems
 from vit.config import (
     PHASES,
     AugmentConfig,
+    Crop,
     DataConfig,
     DataKind,
+    Decode,
     Distill,
     DropPathShape,
     Fit,
@@ -28,6 +31,7 @@ from vit.data.policy import problem as policy_problem
 from vit.variants import VARIANTS, parse_variant
 
 BUILT_IN = (DataKind.shapes, DataKind.digits)
+IN_MEMORY = (*BUILT_IN, DataKind.cifar10, DataKind.cifar100)
 FETCHED = (DataKind.cifar10, DataKind.cifar100, DataKind.flowers102, DataKind.pets, DataKind.food101)
 TIMM = re.compile(r"timm:[\w.\-/]+")
 
@@ -48,6 +52,7 @@ def problems(config: VitConfig) -> list[str]:
     found += _weights_problems(config.model)
     found += _data_problems(config.data)
     found += _augment_problems(config.augment)
+    found += _decoding_problems(config)
     found += _loss_problems(config.loss, config.data)
     found += _distill_problems(config)
     return found
@@ -193,6 +198,35 @@ def _data_problems(data: DataConfig) -> list[str]:
     found += existing("data.class_map", data.class_map)
     if data.multilabel and data.kind is not DataKind.csv:
         found.append(f"data.multilabel=true is for data=csv, not {show(data.kind)}")
+    return found
+
+
+def _decoding_problems(config: VitConfig) -> list[str]:
+    """What `data.decode=gpu` does not go with."""
+    data, augment = config.data, config.augment
+    if data.decode is not Decode.gpu:
+        return []
+    if data.kind in IN_MEMORY:
+        return [f"data.decode=gpu decodes JPEG files, and data={show(data.kind)} has none: set data.decode=cpu"]
+    found, otherwise = [], ", or data.decode=cpu"
+    if config.trainer.device is DeviceKind.cpu:
+        found.append("data.decode=gpu needs a CUDA device, but trainer.device=cpu: set data.decode=cpu")
+    if data.cache:
+        found.append(f"data.decode=gpu reads files, data.cache=true decoded pictures: set data.cache=false{otherwise}")
+    if data.channels == 4:
+        found.append(f"data.decode=gpu gives 1 or 3 channels, not data.channels=4: set data.channels=3{otherwise}")
+    if augment.crop not in (Crop.inception, Crop.resize):
+        found.append(
+            f"augment.crop={show(augment.crop)} is done on the CPU, which data.decode=gpu leaves out: set "
+            f"augment.crop=inception or resize{otherwise}"
+        )
+    for key, value in (("auto", augment.auto), ("color_jitter", augment.color_jitter)):
+        if value:
+            none = "null" if key == "auto" else "0"
+            found.append(
+                f"augment.{key}={show(value)} is done on the CPU, which data.decode=gpu leaves out: set "
+                f"augment.{key}={none}{otherwise}"
+            )
     return found
 
 

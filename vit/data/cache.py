@@ -35,6 +35,7 @@ from trainer.data import CPU_WORKERS
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_size
+from vit.data.part import Part
 from vit.data.sources import Selection, Source
 from vit.data.sources_files import EncodedSource
 
@@ -108,7 +109,7 @@ class CachedSource(Source):
     def name(self, index: int) -> str:
         return self.source.name(int(self.kept[index]))
 
-    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
         height, width = self._sizes[index].tolist()
         if not height:
             raise BadFileError(f"{self.name(index)}: could not be read when the cache {self.folder} was made")

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
-from vit.config import OnBadFile, VitConfig
+from vit.config import Decode, OnBadFile, VitConfig
 from vit.data.decode import BadFileError, to_channels
+from vit.data.part import Part
 from vit.data.sources import Source, open_source, training_view, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform
 
@@ -31,6 +32,7 @@ class PictureDataset:
         channels: 1, 3 or 4 of them in every sample.
         skip: a picture that cannot be used does not end the run. In training the next one that can takes its place; in
             evaluation, where each picture counts once, it is a black one with ``readable`` 0.
+        encoded: training pictures that a card can decode are left to it: ``image`` is a `vit.data.on_device.Waiting`.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class PictureDataset:
         channels: int,
         *,
         skip: bool = False,
+        encoded: bool = False,
     ) -> None:
+        self.encoded = encoded
         self.source, self.transform, self.channels, self.skip = source, transform, channels, skip
         self._bad = multiprocessing.Value("q", 0)  # shared with the workers, so that all of them speak once
 
@@ -58,10 +62,24 @@ class PictureDataset:
         Raises:
             DataError: the picture cannot be used, and ``skip`` is off or many in a row are bad.
         """
-        if not isinstance(self.transform, TrainTransform):
-            return self._judged(index, self.transform)
-        image, label, extras = self._read(index)
-        return {"image": self.transform(to_channels(image, self.channels), rng), "label": label, **extras}
+        if isinstance(self.transform, TrainTransform):
+            return self._trained_on(index, self.transform, rng)
+        return self._judged(index, self.transform)
+
+    def _trained_on(self, index: int, transform: TrainTransform, rng: np.random.Generator) -> dict[str, Any]:
+        part = Part(lambda size: transform.plan(size, rng), self.encoded) if transform.plans else None
+        chosen, (image, label, extras) = self._read(index, part, rng)
+        plan = None if part is None else part.plan
+        waits = self.encoded and plan is not None
+        if not waits:
+            image = transform(to_channels(image, self.channels), rng, plan)
+        if self.encoded:
+            from vit.data.on_device import Waiting
+
+            whole = (0, 0) if part is None or part.size is None else part.size
+            plan, name = (plan, self.source.name(chosen)) if waits else (None, "")
+            image = Waiting(image, self.channels, transform.resolution, plan, whole, name)
+        return {"image": image, "label": label, **extras}
 
     def _judged(self, index: int, transform: EvalTransform) -> dict[str, Any]:
         """A sample of an evaluation."""
@@ -79,13 +97,18 @@ class PictureDataset:
             told["readable"] = readable
         return {"image": transform(to_channels(image, self.channels)), "label": label, **extras, **told}
 
-    def _read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
-        first = None
+    def _read(
+        self, index: int, part: Part | None, rng: np.random.Generator
+    ) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
+        """The first picture from an index on that can be used, and its index."""
+        first, state = None, rng.bit_generator.state
         for step in range(min(len(self.source), _TRIES)):
             chosen = (index + step) % len(self.source)
             try:
-                return self.source.read(chosen)
+                return chosen, self.source.read(chosen, part)
             except BadFileError as error:
+                if part is not None and part.plan is not None:  # drawn for a picture that is none
+                    rng.bit_generator.state, part.plan = state, None
                 if not self.skip:
                     raise
                 first = first or error
@@ -115,5 +138,9 @@ def build(
         source = cached(config, source)
     transform = (TrainTransform if train else EvalTransform)(config.augment, resolution)
     return PictureDataset(
-        under_classes(source, classes), transform, channels, skip=config.data.on_bad_file is OnBadFile["skip"]
+        under_classes(source, classes),
+        transform,
+        channels,
+        skip=config.data.on_bad_file is OnBadFile["skip"],
+        encoded=train and config.data.decode is Decode.gpu,
     )

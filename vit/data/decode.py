@@ -1,6 +1,7 @@
 """Decoding of pictures: bytes of any format that Pillow reads to uint8 (C, H, W), or an error that names the file.
 
-JPEG goes through torchvision (libjpeg-turbo, straight into a tensor), everything else through Pillow. What is decided
+JPEG goes through torchvision (libjpeg-turbo, straight into a tensor), or where but a part of it is wanted through
+`vit.data.turbo`, everything else through Pillow. What is decided
 here, once, for all kinds of data:
     EXIF orientation is applied. Of an animation the first frame is read. Palettes become their colours.
     CMYK becomes RGB by Pillow's and libjpeg's plain formula, without colour profile.
@@ -27,7 +28,10 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from trainer.quiet import quiet_pictures
+from vit.data import turbo
+from vit.data.jpeg import ordinary
 from vit.data.kinds import stranger
+from vit.data.part import Part
 
 quiet_pictures()
 
@@ -80,7 +84,13 @@ def read_bytes(path: str | Path) -> bytes | bytearray:
     return data
 
 
-def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: Span | None = None) -> Tensor:
+def decode(
+    data: bytes | bytearray,
+    name: str | Path,
+    channels: int = 3,
+    span: Span | None = None,
+    part: Part | None = None,
+) -> Tensor:
     """A picture as uint8 (C, H, W), channels last in memory, as decoders write them and resizing is fastest.
 
     Args:
@@ -89,6 +99,7 @@ def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: S
         channels: 1 grey, 3 RGB or 4 RGBA.
         span: values of a picture of more than 8 bits that become 0 and 255; None: all that its type holds, 0..1 of
             floating-point ones.
+        part: of the picture, for which it is asked where that saves work; see there.
 
     Raises:
         BadFileError: no picture, damaged or truncated, of a kind that is not read, or with NaN pixels.
@@ -96,7 +107,7 @@ def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: S
     if channels not in _MODES:
         raise ValueError(f"channels={channels}: must be 1, 3 or 4")
     if data.startswith(_JPEG_MAGIC):
-        return _decode_jpeg(data, name, channels)
+        return _decode_jpeg(data, name, channels, part)
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -142,15 +153,31 @@ def to_channels(image: Tensor, channels: int) -> Tensor:
     return torch.cat([colour, torch.full_like(image[:1], 255)])
 
 
-def _decode_jpeg(data: bytes | bytearray, name: str | Path, channels: int) -> Tensor:
+def _decode_jpeg(data: bytes | bytearray, name: str | Path, channels: int, part: Part | None) -> Tensor:
+    writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
+    if part is None or channels > 3 or not (part.encoded or turbo.available()):
+        return _whole_jpeg(writable, name, channels)
+    size = ordinary(data)
+    if size is None:
+        return _whole_jpeg(writable, name, channels)
+    plan = part.of(size)
+    if part.encoded:
+        return torch.frombuffer(writable, dtype=torch.uint8)
+    found = turbo.window(data, plan.box, channels)
+    if found is None:
+        top, left, height, width = plan.box
+        found = _whole_jpeg(writable, name, channels)[:, top : top + height, left : left + width]
+    return found
+
+
+def _whole_jpeg(writable: bytearray, name: str | Path, channels: int) -> Tensor:
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
     mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
     try:
         image = decode_jpeg(torch.frombuffer(writable, dtype=torch.uint8), mode, apply_exif_orientation=True)
     except RuntimeError as error:
-        raise _corrupt(name, error, data) from error
+        raise _corrupt(name, error, writable) from error
     assert isinstance(image, Tensor)  # a list for a list of files only
     return to_channels(image, channels)
 

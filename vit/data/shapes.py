@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vit.config import VitConfig
 from vit.data.outlines import SHAPES, mask
+from vit.data.part import Part
 from vit.data.sources import Source
 from vit.data.textures import TEXTURES, texture
 
@@ -91,7 +92,7 @@ class ShapesSource(Source):
         """Which picture this is."""
         return f"{self.split}/{index}"
 
-    def read(self, index: int) -> tuple[Tensor, int, dict[str, int]]:
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, int, dict[str, int]]:
         """Picture, uint8 (3, H, W), class, and both factors: ``shape`` and ``texture``."""
         rng = self._rng(index)
         label = (index + index // 10) % 10

@@ -20,6 +20,7 @@ from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data import DataInfo
 from vit.data.naming import compared
+from vit.data.part import Part
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -50,8 +51,11 @@ class Source(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
         """Picture, uint8 (C, h, w); label, int or float32 (K,); further facts to travel in the sample.
+
+        Args:
+            part: all that is wanted of the picture. Only who saves something asks it, and then gives that part alone.
 
         Raises:
             BadFileError: this picture cannot be used.
@@ -111,8 +115,8 @@ class Selection(Source):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
-        return self.source.read(int(self.indices[index]))
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
+        return self.source.read(int(self.indices[index]), part)
 
     def labels(self) -> np.ndarray:
         return self.source.labels()[self.indices]
@@ -149,8 +153,8 @@ class Relabelled(Selection):
         self._new = np.array([place[name] for name in compared(source.classes)], np.int64)
         self.classes, self.order, self.indexed = list(classes), None, False
 
-    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
-        image, label, extras = super().read(index)
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
+        image, label, extras = super().read(index, part)
         return image, self._map(np.asarray(label)), extras
 
     def label(self, index: int) -> Any:

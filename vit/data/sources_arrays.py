@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
+from vit.data.part import Part
 from vit.data.sources import Source, check_labels
 from vit.data.sources_files import scan_once
 from vit.data.sources_torchvision import fetched
@@ -45,7 +46,7 @@ class ArraySource(Source):
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def read(self, index: int) -> tuple[Tensor, int, dict[str, int]]:
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, int, dict[str, int]]:
         return self.images[index], int(self._labels[index]), {}
 
     def name(self, index: int) -> str:

@@ -15,6 +15,7 @@ from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import SPLITS
 from vit.data.decode import Span, decode, read_bytes
+from vit.data.part import Part
 from vit.data.sources import Selection, Source, hold_out
 
 L = TypeVar("L")
@@ -64,8 +65,9 @@ class EncodedSource(Source):
         """Give class ``i`` the number ``places[i]`` among other ``classes``; for one label per picture."""
         self._labels, self.classes = np.array(places, np.int64)[self._labels], list(classes)
 
-    def read(self, index: int) -> tuple[Tensor, Any, dict[str, int]]:
-        return decode(self.encoded(index), self.name(index), self.channels, self.span), self.label(index), {}
+    def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
+        image = decode(self.encoded(index), self.name(index), self.channels, self.span, part)
+        return image, self.label(index), {}
 
     @abstractmethod
     def encoded(self, index: int) -> bytes | bytearray:

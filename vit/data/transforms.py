@@ -25,6 +25,7 @@ from trainer.errors import ConfigError
 from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
 from vit.data import framing
 from vit.data.augment import Augmenter, color_jitter
+from vit.data.part import Plan
 from vit.data.pixels import Picture, hwc
 from vit.data.policy import parse_auto
 
@@ -49,18 +50,40 @@ class TrainTransform:
         self.resolution = (resolution[0], resolution[1])
         self._auto = Augmenter(parse_auto(augment.auto), augment.interpolation) if augment.auto else None
 
-    def __call__(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+    @property
+    def plans(self) -> bool:
+        """Whether `plan` can be asked for: the crop comes before all else."""
+        return self.augment.crop in (Crop.inception, Crop.resize)
+
+    def plan(self, size: Size, rng: np.random.Generator) -> Plan:
+        """Draws what is drawn before the policies, for a picture of (height, width) ``size``; needs `plans`."""
+        cubic = self._cubic(rng)
+        box = (0, 0, *size)
+        if self.augment.crop is Crop.inception:
+            box = inception_box(size, self.augment.scale, self.augment.ratio, rng)
+        return Plan(box, cubic, self._flips(rng))
+
+    def __call__(self, image: Tensor, rng: np.random.Generator, plan: Plan | None = None) -> Tensor:
         """Transform one picture.
 
         Args:
             image: uint8 (C, h, w), any C and size; not changed.
+            plan: of `plan`, where ``image`` is the plan's box already; None: drawn here.
 
         Returns:
             uint8 (C, H, W), contiguous.
         """
-        picture = self._crop(_channels_last(image), rng)
-        if self.augment.flip and rng.random() < self.augment.flip:
-            own = picture if picture.shape[2] > 1 else None  # `_crop` makes new memory; OpenCV takes one channel as 2-D
+        picture = _channels_last(image)
+        if plan is None and self.plans:
+            plan = self.plan(_size(picture), rng)
+            top, left, height, width = plan.box
+            picture = picture[top : top + height, left : left + width]
+        if plan is None:
+            picture, flip = self._crop(picture, rng), self._flips(rng)
+        else:
+            picture, flip = resize(picture, self.resolution, plan.cubic), plan.flip
+        if flip:
+            own = picture if picture.shape[2] > 1 else None  # resizing made new memory; OpenCV takes one channel as 2-D
             picture = hwc(cv2.flip(picture, 1, dst=own), picture)
         if self._auto is not None:
             picture = self._auto(picture, rng)
@@ -70,15 +93,8 @@ class TrainTransform:
 
     def _crop(self, picture: Picture, rng: np.random.Generator) -> Picture:
         augment, size = self.augment, self.resolution
-        cubic = augment.interpolation is Interpolation.bicubic
-        if augment.interpolation is Interpolation.random:
-            cubic = rng.random() < 0.5
+        cubic = self._cubic(rng)
         match augment.crop:
-            case Crop.inception:
-                top, left, height, width = inception_box(_size(picture), augment.scale, augment.ratio, rng)
-                return resize(picture[top : top + height, left : left + width], size, cubic)
-            case Crop.resize:
-                return resize(picture, size, cubic)
             case Crop.center:
                 covering = framing.resized(_size(picture), size, replace(augment, eval_crop=EvalCrop.center))
                 return framing.centre(resize(picture, covering, cubic), size, augment)
@@ -87,6 +103,16 @@ class TrainTransform:
             case Crop.simple:
                 covering = resize(picture, _cover(_size(picture), size), cubic)
                 return _random_window(_pad(covering, augment.pad, cv2.BORDER_REFLECT_101), size, rng)
+            case _:
+                raise ValueError(f"augment.crop={augment.crop.value} is planned")
+
+    def _cubic(self, rng: np.random.Generator) -> bool:
+        if self.augment.interpolation is Interpolation.random:
+            return rng.random() < 0.5
+        return self.augment.interpolation is Interpolation.bicubic
+
+    def _flips(self, rng: np.random.Generator) -> bool:
+        return bool(self.augment.flip) and rng.random() < self.augment.flip
 
     def describe(self) -> str:
         """What is done, in one line."""
