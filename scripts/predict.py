@@ -47,7 +47,7 @@ class Arguments:
     top: int = 5  # so many classes a picture, the likeliest first
     features: bool = False  # what the head reads, instead of classes: .npz, or .parquet with the extra `parquet`
     column: str | None = None  # of a table: the column of files; null: path, file, image, id, ...
-    folder: str | None = None  # of a table: where its files lie; null: beside it
+    folder: str | None = None  # of a table: where its files lie, images_* for several folders; null: beside it
     suffix: str = ""  # of a table: what its ids lack to be files, like .jpg
     batch: str = "auto"  # pictures at a time; auto: what the device takes
     workers: int | None = None  # processes that decode; null: by the cores
@@ -72,7 +72,7 @@ def main() -> None:
     form = pick_format(out, arguments.format, arguments.features)
     listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
     predictor = load_predictor(
-        arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides
+        arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides, arguments.features
     )
     for line in (*predictor.lines, *listed.notes, f"{len(listed.files)} pictures, {predictor.transform.describe()}"):
         print(line)

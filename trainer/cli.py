@@ -24,6 +24,7 @@ from trainer.arguments import parse_args
 from trainer.config import RunConfig
 from trainer.configuration import check_resume, load_yaml, resolve
 from trainer.errors import ConfigError, UserError
+from trainer.habits import check_flags
 from trainer.help import help_text
 from trainer.schema import Schemas, did_you_mean, show
 from trainer.sweeps import runs_below, several_runs
@@ -343,6 +344,7 @@ def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas)
     from trainer.overrides import ERRORS, explain
 
     register(schemas)
+    check_flags(argv, hydra_flags())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
     before = sys.argv
     sys.argv = [before[0], *argv]
@@ -353,6 +355,13 @@ def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas)
         raise explain(error, words, CONFIGS, ROOT, schemas) from error
     finally:
         sys.argv = before
+
+
+def hydra_flags() -> list[str]:
+    """Flags that Hydra takes, with their dashes."""
+    from hydra._internal.utils import get_args_parser
+
+    return [flag for action in get_args_parser()._actions for flag in action.option_strings]
 
 
 def _chooses_model(overrides: Sequence[str]) -> bool:

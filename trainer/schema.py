@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from trainer.config import RunConfig
 from trainer.errors import ConfigError
+from trainer.habits import absent
 
 Schemas = Mapping[str, type[RunConfig]]
 
@@ -149,6 +150,9 @@ def suggest_key(key: str, known: Iterable[str]) -> str | None:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The problem line for a key that does not exist."""
     known = list(known)
+    instead = absent(key)
+    if instead is not None:
+        return f"unknown key '{key}'; {instead}"
     close = suggest_key(key, known)
     if close is not None:
         return f"unknown key '{key}'; did you mean '{close}'?"

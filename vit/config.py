@@ -227,10 +227,12 @@ class DataConfig:
     multilabel: bool = False  # csv: several labels per picture
     csv_path: str = "path"  # csv: column of the file names (hf: of the pictures)
     csv_label: Any = "label"  # csv: column of the labels, or several, with a 0 or 1 for each class: [cat,dog,bird]
-    csv_folder: str | None = None  # csv: where the files are, seen from the table
+    csv_folder: str | None = None  # csv: where the files are, seen from the table; images_* for several folders
     csv_suffix: str = ""  # csv: what the table leaves out at the end of file names, like .png
     csv_delimiter: str | None = None  # csv: between the cells, also tab; None: recognised by the heading
     csv_separator: str = "|"  # csv: between the labels of one picture
+    csv_split: str | None = "auto"  # csv: column of splits; auto: split, set, is_valid, ... if it holds these alone
+    csv_val: str | None = None  # csv: what rows of validation have in that column, like 0 for the first of some folds
     class_map: str | None = None  # a file that maps the model's classes to those of the data (ImageNet-A, -R, ReaL)
     balanced: bool = False  # draw every class equally often
     shapes_samples: int = 20000  # shapes: pictures in the training split

@@ -28,7 +28,7 @@ from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import NO_NUMBERS, compute, fitting_batch
+from vit.loaded import NO_NUMBERS, compute, fitting_batch, heads
 from vit.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain, given_statistics
@@ -36,6 +36,7 @@ from vit.preprocessing import from_plain, given_statistics
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
 _STATISTICS = ("data.mean", "data.std")
+_TOLD = ("data.range", "model.heads")  # of weights that do not tell them
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
@@ -92,6 +93,7 @@ def load_predictor(
     name: str | None = None,
     checkpoint: str | None = None,
     overrides: Sequence[str] = (),
+    features: bool = False,
 ) -> Predictor:
     """The classifier of a run, with its averaged weights where it has them, or of published weights.
 
@@ -103,7 +105,8 @@ def load_predictor(
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
         overrides: ``trainer.device``, ``trainer.precision``, ``resolution``, ``augment.eval_*``, ``data.mean`` and
-            ``data.std``, as for training.
+            ``data.std``, as for training; of weights also ``data.range`` and ``model.heads``, which a run keeps.
+        features: only `Predictor.features` is asked for: the network needs no head.
 
     Raises:
         ConfigError: not one of run and weights, other overrides, or a size that the network cannot take.
@@ -112,14 +115,11 @@ def load_predictor(
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     asked = {word.partition("=")[0].lstrip("+") for word in overrides}
-    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ and key not in _STATISTICS]
+    read = (*_STATISTICS, *(_TOLD if run is None else ()))
+    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ and key not in read]
     if foreign:
-        raise ConfigError(
-            [
-                f"{key}: has no part in predictions; trainer.*, augment.eval_*, resolution, data.mean and data.std have"
-                for key in foreign
-            ]
-        )
+        has = f"trainer.*, augment.eval_*, resolution, {', '.join(read[:-1])} and {read[-1]} have"
+        raise ConfigError([f"{key}: has no part in predictions; {has}" for key in foreign])
     if run is not None:
         if name is not None:
             raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
@@ -134,7 +134,12 @@ def load_predictor(
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
         config: VitConfig = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
         size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
-        model, meta = load_weights_model(str(weights), name, size)
+        model, meta = load_weights_model(str(weights), name, size, features, config.model.heads)
+        if not features and not heads(model):
+            raise CheckpointError(
+                f"{weights} has no head that tells classes apart: features=true writes what such a head would read; "
+                f"train.py model.weights={weights} model.head=reset trains one"
+            )
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
@@ -149,11 +154,13 @@ def load_predictor(
     )  # fmt: skip
     predictor = Predictor(model.to(device), transform, mean, std, [], device, amp)
     outputs = _outputs(predictor)
-    predictor.classes, more = _named(meta.get("classes"), outputs)
+    predictor.classes, more = _named(meta.get("classes"), outputs) if heads(model) else ([], [])
     predictor.lines = [*lines, *more]
     told = from_plain(meta)
     predictor.multilabel, predictor.sigmoid = told.answers == "labels", told.answers in ("sigmoid", "labels")
     predictor.separator, predictor.span = config.data.csv_separator, told.span
+    if config.data.range is not None:
+        predictor.span = (config.data.range[0], config.data.range[1])
     return predictor
 
 

@@ -24,6 +24,7 @@ from vit.prediction_progress import Progress
 if TYPE_CHECKING:
     from vit.predict import Answers, Predictor
 
+_IDS = ("id", "image_id", "id_code", "imageid", "image", "image_name")  # what competitions call a picture's column
 YES = 0.5  # probability from which on one of several labels is given
 
 
@@ -64,8 +65,8 @@ class Rows:
     """Predictions on their way into a text file: ``rows.add(answers)`` for batches, ``rows.finish(bad)`` at the end.
 
     In format kaggle the table that named the pictures (``listed.sheet``) says what the file looks like: its heading,
-    its ids as they stand, one column for the label, or one for the probability of each class. Without one it is
-    ``id,label``.
+    its ids as they stand, one column for the label, or one for the probability of each of some classes. Without one it
+    is ``id,label``.
 
     Args:
         file: to write to.
@@ -103,10 +104,13 @@ class Rows:
     def _filled(self, sheet: Sheet) -> list[str]:
         """The heading, after a look at what is to be filled in below it."""
         others = [name for place, name in enumerate(sheet.heading) if place != sheet.place]
-        if len(others) > 1 and set(others) != set(self.predictor.classes):
+        strange = [name for name in others if name not in self.predictor.classes]
+        if len(others) > 1 and strange:
+            mixed = len(strange) < len(others)
+            told = f"columns {some(strange, 8)} are no classes of the model; " if mixed else ""
             raise DataError(
-                f"format=kaggle: which columns are to be filled ({some(others, 8)})? One stands for the label, or one "
-                f"for each class of the network ({some(self.predictor.classes, 8)}); leave others out of the table"
+                f"format=kaggle: {told}which columns are to be filled ({some(others, 8)})? One stands for the label, or "
+                f"one for each of some classes ({some(self.predictor.classes, 8)}); leave others out of the table"
             )
         return sheet.heading
 
@@ -138,7 +142,7 @@ class Rows:
     def _row(self, index: int, values: np.ndarray) -> list[Any]:
         if self.sheet is None:
             return [self.ids[index], self._label(values)]
-        if len(self.columns) == 2:
+        if len(self.columns) == 2 and not set(self.columns) & set(self.predictor.classes):
             filled: dict[str, Any] = dict.fromkeys(self.columns, self._label(values))
         else:
             shares = (_rounded(value) for value in values)

@@ -275,7 +275,7 @@ def from_timm(cfg: Mapping[str, Any], complete: bool = True) -> Preprocessing:
     Args:
         complete: what is missing is what timm takes there; else nothing tells it.
     """
-    given = {name: value for name, value in cfg.items() if value is not None}
+    given = {name: value for name, value in cfg.items() if value not in (None, "")}  # timm's arguments: empty, not None
     if complete:
         given = {**_TIMM_DEFAULTS, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, **given}
     ratio, crop = given.get("crop_pct"), given.get("crop_mode")

@@ -105,14 +105,16 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
         found.notes.append(f"built as its {'run' if own else 'config.json'} says: {_written(found.options)}")
     tensors = clip_for_timm(content.tensors) or content.tensors
     names = _names(weights, name, {**found.options, **(options or {})})
-    found.state = without_prefix(tensors, names)
+    last = found.cfg.get("classifier")
+    head = (last, names[f"{last}.weight"].shape[1]) if isinstance(last, str) and f"{last}.weight" in names else None
+    found.state = without_prefix(tensors, names, head)
     if not own and "architecture" not in content.config:
         _as_plain(found, weights, names, told=bool(content.preprocessor or content.open_clip or "mean" in told))
     _settle_heads(found)
     return found
 
 
-def _as_plain(found: TimmFile, weights: str, names: Sequence[str], told: bool) -> None:
+def _as_plain(found: TimmFile, weights: str, names: Mapping[str, Tensor], told: bool) -> None:
     """What the reader of plain ViTs knows of a file for one of timm's: other libraries' names, and its makers' ways.
 
     Args:
@@ -128,7 +130,7 @@ def _as_plain(found: TimmFile, weights: str, names: Sequence[str], told: bool) -
         found.state, found.classes, found.size = dict(foreign.state), foreign.classes, foreign.preprocessing.size
         found.lost_head = foreign.lost_head
         found.notes.append(f"names of {foreign.origin} are read as timm's")
-    if not told and foreign.mean is not None:
+    if not told and foreign.mean is not None and not foreign.origin.startswith("timm "):  # timm's own: by its name
         known = {key: value for key, value in foreign.preprocessing.told().items() if value is not None}
         found.preprocessing = replace(found.preprocessing, **known)
         found.notes.append(
@@ -149,13 +151,13 @@ def _settle_heads(found: TimmFile) -> None:
         found.state |= {f"{head}{name.removeprefix('head')}": tensor for name, tensor in parts.items()}
 
 
-def _names(weights: str, name: str, options: Mapping[str, Any]) -> list[str]:
-    """Of all tensors of the timm model ``name``."""
+def _names(weights: str, name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors of the timm model ``name``, without values."""
     import timm
 
     try:
         with torch.device("meta"):
-            return list(timm.create_model(name, **options).state_dict())
+            return dict(timm.create_model(name, **options).state_dict())
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"model.weights={weights}: timm {timm.__version__} does not build {name} with {_written(options)}, of its "

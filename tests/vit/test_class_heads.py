@@ -334,5 +334,5 @@ def test_test_pictures_alone_say_which_split(weights: Path, trained: tuple[Path,
     with pytest.raises(DataError, match=r"no val pictures.*data\.test_root has test pictures: evaluate\.py split=test"):
         evaluate(loaded)
     flat = trained[0] / "9b"
-    with pytest.raises(DataError, match=rf"no class folders.*scripts/predict\.py source={flat}"):
+    with pytest.raises(DataError, match=rf"no class folders.*scripts/predict\.py .*source={flat}"):
         load_file(str(weights), config_of(flat, "data.root=null", f"data.test_root={flat}"))

@@ -263,6 +263,23 @@ def test_timms_own_checkpoints_are_read_safely_and_averaged(tmp_path: Path) -> N
     assert (meta["mean"], meta["crop_ratio"]) == ([0.1, 0.2, 0.3], 0.95)
 
 
+def test_what_timms_arguments_leave_open_is_as_timm_takes_it(tmp_path: Path) -> None:
+    """``--interpolation`` and ``--crop-mode`` are empty unless they are given; validate.py goes by the model then."""
+    from timm.data.config import resolve_data_config
+
+    source = timm.create_model("vit_tiny_patch16_224", num_classes=3)
+    args = argparse.Namespace(mean=None, std=None, crop_pct=None, interpolation="", crop_mode="", img_size=None)
+    content = {"arch": "vit_tiny_patch16_224", "state_dict": source.state_dict(), "args": args, "version": 2}
+    path = saved(tmp_path / "model_best.pth.tar", content)
+    timms = resolve_data_config(vars(args), model=source)
+    for name in (None, "vit_tiny_patch16_224"):
+        _, meta = load_weights_model(path, name)
+        found = meta["interpolation"], meta["crop_ratio"], meta["crop"], tuple(meta["mean"])
+        assert found == (timms["interpolation"], timms["crop_pct"], timms["crop_mode"], timms["mean"])
+        assert not any("resized by" in note or "normalisation" in note for note in meta["notes"])
+        assert meta["resolution"] == [224, 224]
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "net.backbone."])
 def test_timms_models_under_any_prefix(prefix: str, tmp_path: Path) -> None:
     source = timm.create_model("test_resnet", num_classes=5).eval()

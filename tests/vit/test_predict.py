@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
+from timm.models.vision_transformer import VisionTransformer
 
 import vit.timm_models
 from trainer.cli import compose
@@ -116,6 +117,39 @@ def test_preprocessing_that_is_only_near_is_said(monkeypatch) -> None:
     assert "its pictures are resized by lanczos, here by bicubic, which is near it" in predictor.lines
 
 
+def test_a_normalisation_that_the_file_does_not_tell_can_be_given(tmp_path: Path) -> None:
+    """As the line says that warns of it; a run keeps its own."""
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 1, "num_heads": 3}
+    save_file(VisionTransformer(**sizes, num_classes=3).state_dict(), tmp_path / "w.safetensors")
+    pictures(tmp_path / "pics")
+    weights = str(tmp_path / "w.safetensors")
+    unknown = load_predictor(weights=weights, overrides=CPU)
+    assert any("set data.mean and data.std" in line for line in unknown.lines)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    told = load_predictor(weights=weights, overrides=[*CPU, f"data.mean={mean}", f"data.std={std}"])
+    assert (told.mean, told.std) == (mean, std)
+    unknown.mean, unknown.std = mean, std
+    np.testing.assert_array_equal(values(told, tmp_path / "pics"), values(unknown, tmp_path / "pics"))
+    assert load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5]"]).mean == [0.5] * 3
+    with pytest.raises(UserError, match=r"data\.mean has 2 numbers, the network 3 channels"):
+        load_predictor(weights=weights, overrides=[*CPU, "data.mean=[0.5,0.5]"])
+
+
+def test_heads_of_attention_that_the_file_does_not_tell_can_be_given(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 2, "num_heads": 6}
+    source = VisionTransformer(**sizes, num_classes=3).eval()
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    weights = str(tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"model\.heads=N"):
+        load_predictor(weights=weights, overrides=CPU)
+    with pytest.raises(UserError, match=r"model\.heads=5 does not divide the width .* 96"):
+        load_predictor(weights=weights, overrides=[*CPU, "model.heads=5"])
+    found = load_predictor(weights=weights, overrides=[*CPU, "model.heads=6"])
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(found.model(images), source(images), atol=1e-5, rtol=0)
+
+
 def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, capsys) -> None:
     net = timm_net("test_convnext")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
@@ -141,7 +175,7 @@ def test_deep_pictures_are_scaled_as_the_run_scales_them(tmp_path: Path) -> None
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
     make_run(tmp_path / "run", mu_config("data.range=[0,4095]"), head=5.0)
-    predictor = load_predictor(run=tmp_path / "run", overrides=CPU)
+    predictor = load_predictor(run=str(tmp_path / "run"), overrides=CPU)
     expected = values(predictor, tmp_path / "shallow")
     assert np.abs(values(predictor, tmp_path / "deep") - expected).max() < 0.02
     predictor.span = None
@@ -443,6 +477,33 @@ def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, c
     (tmp_path / "sample.csv").write_text("id,label,width\n1,0,5\n")
     assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 2
     assert "which columns are to be filled (label, width)?" in capsys.readouterr().err
+
+
+def test_a_sample_submission_tells_the_columns(tmp_path, monkeypatch, capsys) -> None:
+    """Its ids, as they are there, its order and its columns: a label, or the probabilities of classes."""
+    make_run(tmp_path / "run", mu_config())
+    paths = pictures(tmp_path / "pics", count=3)
+    predictor = load_predictor(run=str(tmp_path / "run"), overrides=CPU)
+    expected = values(predictor, tmp_path / "pics")
+    classes, out = predictor.classes, tmp_path / "p.csv"
+
+    def submit(text: str) -> int:
+        (tmp_path / "sample.csv").write_text(text)
+        words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={paths[0].parent}")
+        return script(monkeypatch, *words, f"out={out}", "format=kaggle", *CPU)
+
+    assert submit("image_id,disease\n2.png,0\n0.png,0\n") == 0
+    assert out.read_text().splitlines() == [
+        "image_id,disease",
+        *(f"{number}.png,{classes[int(expected[number].argmax())]}" for number in (2, 0)),
+    ]
+    chosen = [classes[4], classes[0], classes[2]]
+    assert submit(f"id,{','.join(chosen)}\n1.png,0,0,0\n") == 0
+    (row,) = read(out)
+    assert list(row) == ["id", *chosen] and row["id"] == "1.png"
+    np.testing.assert_allclose([float(row[name]) for name in chosen], expected[1][[4, 0, 2]], rtol=1e-4)
+    assert submit(f"id,{classes[0]},badger\n1.png,0,0\n") == 2
+    assert "columns badger are no classes of the model" in capsys.readouterr().err
 
 
 # Mistakes

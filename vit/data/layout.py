@@ -12,12 +12,12 @@ from trainer.errors import DataError
 from trainer.words import shown_override
 from vit.data.naming import natural_key, some
 
-_WORDS = {
+SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),
     "val": ("val", "valid", "validation", "valset", "dev", "eval"),
     "test": ("test", "testing", "testset"),
 }
-_ROLES = {word: role for role, words in _WORDS.items() for word in words}
+_ROLES = {word: role for role, words in SPLIT_WORDS.items() for word in words}
 _UNLABELLED = frozenset({"pred", "predict", "prediction", "unlabeled", "unlabelled", "submission"})
 _RUBBISH = frozenset({"__macosx", "__pycache__", "@eadir", "lost+found", "system volume information", "$recycle.bin"})
 
@@ -92,28 +92,34 @@ def check_folder(key: str, path: Path) -> None:
 def find_splits(root: Path, extensions: frozenset[str]) -> dict[str, Path]:
     """Folders of a root that are its splits, by ``train``, ``val`` and ``test``; ``all`` where there are none.
 
-    ``train`` is a class like its neighbours, not a split, where it holds pictures and no folder.
+    ``train`` is a class like its neighbours, not a split, where it holds pictures and no folder, unless these are
+    splits by their names too (train, test1). Beside another split one folder that has training as a word of its name
+    is that (train_mini of iNaturalist).
     """
     there = {}
     for name in sorted((entry.name for entry in scan(root) if is_folder(entry)), key=natural_key):
         there.setdefault(name.lower(), root / name)
     found: dict[str, Path] = {}
-    for role, words in _WORDS.items():
+    for role, words in SPLIT_WORDS.items():
         exact = next((there[word] for word in words if word in there), None)
         if exact is not None:
             found[role] = exact
-    others = [name for name in there if not is_rubbish(name) and name not in _ROLES]
+    others = [name for name in there if not is_rubbish(name) and name not in _ROLES and not role_in(name)]
+    longer = [path for name, path in there.items() if role_in(name) == "train"]
+    if found and "train" not in found and len(longer) == 1 and _folders(longer[0]):
+        found["train"] = longer[0]
     if "train" in found and others and not _folders(found["train"]) and _has_pictures(found["train"], extensions):
         return {"all": root}
     return found if "train" in found or "val" in found else {"all": root}
 
 
-def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: frozenset[str]) -> None:
+def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: frozenset[str], hint: str = "") -> None:
     """Raise DataError where class folders lie deeper than ``places`` say; names the folders and keys to give.
 
     Args:
         key: of the configuration, that gave ``root``.
         places: as `find_splits` gives them.
+        hint: what else may be meant where splits have no class folders.
     """
     start = places.get("all") or places.get("train")
     if start is None:
@@ -126,6 +132,11 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
     split = split and all(role or _UNLABELLED & set(_words(name)) for name, role in roles.items())
     if split and not {"train", "val"} & {name.lower() for name in folders}:
         keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
+        if hint and not any(_folders(inner / name) for name in folders):
+            raise DataError(
+                f"{inner}: its folders {some(folders)} are splits by their names, not classes, and hold no class "
+                f"folders. {hint}"
+            )
         told = {role: _remedy(keys[role], inner / name, extensions) for name, role in roles.items() if role}
         raise DataError(
             f"{inner}: its folders {some(folders)} are splits by their names, not classes. Give the folders that hold "

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer.errors import DataError
-from trainer.schema import did_you_mean
 from trainer.words import shown_override
 from vit.config import DataConfig, VitConfig
+from vit.data.label_checks import check_marks, separator_notes
 from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
+from vit.data.layout import SPLIT_WORDS
 from vit.data.sources import Source
 from vit.data.sources_files import FileSource, open_split
-from vit.data.table_files import locate, whereabouts
+from vit.data.table_advice import no_column, no_table, places
+from vit.data.table_files import expanded, locate
+from vit.data.table_splits import of_split, split_column
 from vit.data.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 from vit.data.unlabelled import UnlabelledError, to_classify
 
@@ -33,48 +37,58 @@ def open_csv(config: VitConfig, split: str) -> Source:
         DataError: no such column, no rows, files missing, labels out of range or not among those of training.
     """
 
-    def find(root: Path) -> dict[str, Path]:
+    def find(root: Path) -> dict[str, _Part]:
         if root.suffix.lower() in (".jsonl", ".json", ".parquet", ".arrow"):
             raise DataError(
                 f"{root}: is no table of cells. A folder with metadata.jsonl or parquet is read with data=hf"
             )
         if root.is_file():
-            return {"all": root}
+            return parts(root) or {"all": _Part(root)}
+        tables = {path.name.lower(): path for path in sorted(root.iterdir()) if path.suffix in (".csv", ".tsv")}
         found = {}
-        for name in ("train", "val", "test"):
-            files = [root / f"{name}.{extension}" for extension in ("csv", "tsv")]
-            there = [file for file in files if file.is_file()]
+        for role, words in SPLIT_WORDS.items():
+            files = [f"{word}.{extension}" for word in words for extension in ("csv", "tsv")]
+            there = [tables[file] for file in files if file in tables and tables[file].is_file()]
             if there:
-                found[name] = there[0]
+                found[role] = _Part(there[0])
         if not found:
-            tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
-            raise DataError(
-                f"{root}: no train.csv in this folder (tables there: {', '.join(tables) or 'none'}). "
-                "Give the table itself: data.root=FOLDER/TABLE.csv"
-            )
-        return found
+            raise DataError(no_table(root))
+        return (parts(found["train"].path) if list(found) == ["train"] else None) or found
 
-    def load(path: Path, name: str, train: Source | None) -> Source:
-        data = config.data
-        files, told, notes = _read(path, data, name)
+    def parts(table: Path) -> dict[str, _Part] | None:
+        found = split_column(table, config.data)
+        return None if found is None else {role: _Part(table, found[0], role) for role in found[1]}
+
+    def load(part: _Part, name: str, train: Source | None) -> Source:
+        data, path = config.data, part.path
+        files, told, notes = _read(part, data, name)
         labels, numbering = number_rows(told, str(path), config, train)
         notes += [*told.notes, *numbering.notes]
-        source = FileSource(files, labels, numbering.classes, data.channels or 3, notes, _folder(path, data))
+        source = FileSource(files, labels, numbering.classes, data.channels or 3, notes, _home(path, data))
         source.order, source.indexed = numbering.order, numbering.indexed
         return source
 
     return open_split(config, split, find, load)
 
 
-def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, list[str]]:
+class _Part(NamedTuple):
+    """A table, or the rows of it that have ``role`` in ``column``."""
+
+    path: Path
+    column: str = ""
+    role: str = ""
+
+
+def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels, list[str]]:
     """(files, labels of each, lines for the user)."""
+    path = part.path
     text, notes = read_text(path)
     wanted = label_columns(data)
     text, told = split_excels(text)
     delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path, *wanted])
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if delimiter != ",":
-        notes.append(f"{path}: cells are separated by {'tab' if delimiter == chr(9) else delimiter}")
+        notes.append(f"{path}: cells are separated by { {chr(9): 'tab', ' ': 'blanks'}.get(delimiter, delimiter) }")
     numbered = read_rows(text, path, delimiter)
     while numbered and not any(cell.strip() for cell in numbered[0][1]):
         del numbered[0]
@@ -85,10 +99,11 @@ def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, 
             f"{path}: its first line ({', '.join(heading)[:80]}) names a picture, so it has no heading: put a line "
             f"above it with a name for each column, such as {data.csv_path}{delimiter}{wanted[0]}"
         )
-    place = _column(heading, "csv_path", data.csv_path, path)
+    below = [row for _, row in numbered[1:]]
+    place = _column(heading, "csv_path", data.csv_path, path, below)
     if split != "train" and not set(wanted) & set(heading):
         raise _unlabelled(path, f"no column '{wanted[0]}' (data.csv_label; there are: {', '.join(heading)})", data)
-    columns = [_column(heading, "csv_label", name, path) for name in wanted]
+    columns = [_column(heading, "csv_label", name, path, below) for name in wanted]
     rows = [(line, row) for line, row in numbered[1:] if any(cell.strip() for cell in row)]
     blank = len(numbered) - 1 - len(rows)
     for line, row in rows:
@@ -98,7 +113,11 @@ def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, 
             check_one_line(row[column].strip(), f"column '{heading[column]}'", path, line)
     if not rows:
         raise DataError(f"{path}: no rows below the heading")
-    files, missing, said = locate([row[place] for _, row in rows], _folder(path, data), data.csv_suffix)
+    if part.column:
+        rows = of_split(rows, heading.index(part.column), part.column, part.role, data)
+        notes.append(f"{path}: {len(rows)} rows of {split} by column '{part.column}'")
+    folder, *others = expanded(_folder(path, data))
+    files, missing, said = locate([row[place] for _, row in rows], folder, data.csv_suffix, others)
     notes += [f"{path}: {line}" for line in said]
     notes += [_missing(files, missing, rows, place, path, data)] if missing else []
     if blank:
@@ -110,6 +129,10 @@ def _read(path: Path, data: DataConfig, split: str) -> tuple[list[str], Labels, 
         width = min(len(row) for _, row in rows)
         others = {name: [row[at].strip() for _, row in rows] for at, name in enumerate(heading[:width])}
         check_not_one_hot(others, data.csv_label, str(path))
+    if len(wanted) > 1:
+        check_marks(cells, wanted, str(path))
+    else:
+        notes += separator_notes([row[0] for _, row in cells], data.csv_separator, data.multilabel, str(path))
     told = read_labels(cells, data, f"{path}, line")
     return [str(file) for file in files], told, [*notes, *_several_rows(files, rows, told.rows, path)]
 
@@ -137,14 +160,19 @@ def _folder(path: Path, data: DataConfig) -> Path:
     return path.parent / Path(data.csv_folder or "").expanduser()
 
 
+def _home(path: Path, data: DataConfig) -> Path:
+    """The folder that files are named from where a name decides which of them are held out."""
+    folders = expanded(_folder(path, data))
+    return folders[0] if len(folders) == 1 else path.parent
+
+
 def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int, path: Path, data: DataConfig) -> str:
     """A line on the files that are not there; DataError where `data.on_bad_file` says so, or where none is."""
     shown = [f"{files[number]} (line {rows[number][0]})" for number in missing[:_SHOWN]]
     more = f" and {len(missing) - _SHOWN} more" if missing[_SHOWN:] else ""
     if data.on_bad_file.value == "raise" or len(missing) == len(files):
-        below, suffix = whereabouts(rows[missing[0]][1][place].strip(), path.parent)
-        told = {"data.csv_folder": below, "data.csv_suffix": suffix}
-        hint = " ".join(shown_override(key, value) for key, value in told.items() if value)
+        told = places([row[place] for _, row in rows], path.parent)
+        hint = " ".join(shown_override(key, value) for key, value in told.items())
         raise DataError(
             f"{path}: there is no file {', '.join(shown)}{more}. Paths are relative to the table and data.csv_folder"
             + (f"; this one is found with {hint}" if hint else f"; correct column '{data.csv_path}'")
@@ -159,8 +187,7 @@ def _unlabelled(path: Path, reason: str, data: DataConfig) -> UnlabelledError:
     return UnlabelledError(f"{path}: {reason}, so its pictures have no labels. {told}")
 
 
-def _column(heading: list[str], key: str, name: str, path: Path) -> int:
+def _column(heading: list[str], key: str, name: str, path: Path, rows: list[list[str]]) -> int:
     if name in heading:
         return heading.index(name)
-    found = ", ".join(heading) or "none, the file is empty"
-    raise DataError(f"{path}: no column '{name}'{did_you_mean(name, heading)} (data.{key}). Its columns are: {found}")
+    raise DataError(no_column(key, name, heading, rows, path))

@@ -269,6 +269,8 @@ def fit_classes(train: Source | None, source: FileSource, where: str, hint: str 
     extra = [name for name, key in zip(source.classes, ours, strict=True) if key not in set(theirs)]
     if extra:
         missing = [name for name, key in zip(train.classes, theirs, strict=True) if key not in set(ours)]
+        if {name.casefold() for name in extra} <= {name.casefold() for name in train.classes}:
+            hint = f"; {_few(extra)} are among them in another case: rename them{hint}"
         parts = [f"only there: {_few(extra)}"] + ([f"only in training: {_few(missing)}"] if missing else [])
         raise DataError(
             f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "

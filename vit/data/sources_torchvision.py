@@ -70,6 +70,10 @@ def fetched(config: VitConfig, make: Callable[[str, bool], T], folder: str) -> T
             f"it into {root / folder}, then set data.download=false"
         ) from error
     except (RuntimeError, OSError) as error:
+        if root.name == folder:
+            raise DataError(
+                f"data.root={data.root} is the folder {folder} itself: give what holds it, data.root={root.parent}"
+            ) from error
         raise DataError(
             f"{root / folder}: {data.kind.value} is missing or incomplete there ({_first_line(error)}). "
             "Set data.download=true to fetch it, or put the official files there"

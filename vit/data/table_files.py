@@ -7,9 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vit.data.decode import picture_extensions
+from vit.data.naming import natural_key
 
 
-def locate(cells: Sequence[str], folder: Path, suffix: str = "") -> tuple[list[Path], list[int], list[str]]:
+def expanded(folder: Path) -> list[Path]:
+    """Folders that a path with ``*`` or ``?`` in it stands for, in natural order; without these itself."""
+    parts = folder.parts
+    first = next((place for place, part in enumerate(parts) if "*" in part or "?" in part), None)
+    if first is None:
+        return [folder]
+    found = [path for path in Path(*parts[:first]).glob("/".join(parts[first:])) if path.is_dir()]
+    return sorted(found, key=lambda path: (natural_key(str(path)), str(path))) or [folder]
+
+
+def locate(
+    cells: Sequence[str], folder: Path, suffix: str = "", others: Sequence[Path] = ()
+) -> tuple[list[Path], list[int], list[str]]:
     """Files that cells name, seen from ``folder``.
 
     Where there is no such file, these are tried, the same for all cells: backslashes as slashes; without the first
@@ -17,6 +30,7 @@ def locate(cells: Sequence[str], folder: Path, suffix: str = "") -> tuple[list[P
 
     Args:
         suffix: what names lack, like ``.jpg``; those that have it are left alone.
+        others: further folders, in which what is not in the first is looked for.
 
     Returns:
         (files, numbers of the cells whose file is not there, lines for the user on what was changed).
@@ -28,6 +42,11 @@ def locate(cells: Sequence[str], folder: Path, suffix: str = "") -> tuple[list[P
         names[number] = names[number].replace("\\", "/")
         files[number] = folder / names[number]
     missing = [number for number in missing if not files[number].is_file()]
+    for other in others:
+        for number in missing:
+            if (other / names[number]).is_file():
+                files[number] = other / names[number]
+        missing = [number for number in missing if not files[number].is_file()]
     notes = []
     for change in (_without_start, _in_case):
         if missing:

@@ -17,7 +17,7 @@ from trainer.words import shown_override
 from vit.data.decode import picture_extensions
 from vit.data.kinds import unread_note
 from vit.data.naming import natural_key
-from vit.data.table_files import locate
+from vit.data.table_files import expanded, locate
 from vit.data.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
@@ -75,7 +75,7 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
             pattern (``photos/**/*.jpg``), or ``-``: names on the standard input, one a line, or with zeros between them
             as ``find -print0`` writes them.
         column: of a table: the name of the column of files; None: the first that is called as in ``COLUMNS``.
-        folder: of a table: where its files lie; None: beside it.
+        folder: of a table: where its files lie; None: beside it. ``images_*`` stands for several folders.
         suffix: of a table: what its ids lack to be names of files, like ``.jpg``.
 
     Raises:
@@ -159,7 +159,7 @@ def _files_below(root: Path) -> Iterator[Path]:
 def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str) -> Listed:
     numbered, notes = _rows(table)
     rows = [row for _, row in numbered]
-    base = table.parent if folder is None else folder
+    base, *others = expanded(table.parent if folder is None else folder)
     heading, place, headed = rows[0], 0, True
     lowered = [name.lower() for name in heading]
     if column is not None:
@@ -170,7 +170,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     elif any(name in lowered for name in COLUMNS):
         place, rows = next(lowered.index(name) for name in COLUMNS if name in lowered), rows[1:]
     else:
-        first, missing, _ = locate(heading[:1], base, suffix)
+        first, missing, _ = locate(heading[:1], base, suffix, others)
         if missing:
             raise DataError(
                 f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
@@ -186,7 +186,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         raise DataError(f"{table}: no row names a picture")
     if len(cells) < len(rows):
         notes.append(f"{table}: left out {len(rows) - len(cells)} rows that name no picture")
-    files, missing, said = locate(cells, base, suffix)
+    files, missing, said = locate(cells, base, suffix, others)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")

@@ -20,14 +20,12 @@ from torch import Tensor
 from trainer.checkpoint import META, load_weights, read_meta
 from trainer.checkpoint_files import pointed
 from trainer.errors import CheckpointError
-from trainer.sweeps import several_runs
 from trainer.weights import read_safetensors, unsafe_reason
+from vit.interchange.folders import NAMES, SHARDS, is_own, weights_file
 from vit.interchange.timm_hub import class_names
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth", "model.bin")
-_SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 # keys under which tensors lie, in the order of preference: averaged weights first, as timm and the DINO papers evaluate
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_dict_ema", "ema_model", "ema", "teacher")
 AVERAGED += ("target_encoder",)  # I-JEPA
@@ -79,8 +77,8 @@ def open_content(path: Path) -> Content:
         raise CheckpointError(f"{path} does not exist: give a run, a checkpoint or a weights file, or timm:NAME")
     if path.is_dir():
         return _open_folder(path)
-    content = _open_file(path)
-    if path.name in _WEIGHTS:
+    content = _open_shards(path) if path.name in SHARDS else _open_file(path)
+    if path.name in (*NAMES, *SHARDS):
         _add_configs(content, path.parent)
     sidecar = sidecar_of(path)
     if sidecar.exists():
@@ -98,29 +96,22 @@ def sidecar_of(path: Path) -> Path:
 
 
 def _open_folder(path: Path) -> Content:
-    if (path / META).exists() or (path / "checkpoints").is_dir():
+    if is_own(path):
         tensors, meta = load_weights(path)
         return Content(path, "safetensors", tensors, meta=meta)
-    shards = next((path / name for name in _SHARDS if (path / name).exists()), None)
-    if shards is not None:
-        files = sorted(set(_read_json(shards).get("weight_map", {}).values()))
-        content = Content(path, "safetensors")
-        for name in files:
-            if Path(name).name != name:
-                raise CheckpointError(f"{shards} names a file outside its folder: {name}")
-            content.tensors.update(_open_file(path / name).tensors)
-    else:
-        found = [path / name for name in _WEIGHTS if (path / name).exists()]
-        found = found or sorted(
-            p for p in path.iterdir() if p.suffix in (".safetensors", ".npz", ".pth", ".pt", ".bin")
-        )
-        if not found:
-            lacking = f"{path} holds no weights: expected a run, a checkpoint, or {_WEIGHTS[0]}"
-            raise CheckpointError(several_runs(path) or lacking)
-        if found[0].name not in _WEIGHTS and len(found) > 1:
-            raise CheckpointError(f"{path} holds {len(found)} weights files ({found[0].name}, ...): give one of them")
-        content = _open_file(found[0])
+    file = weights_file(path)
+    content = _open_shards(file) if file.name in SHARDS else _open_file(file)
     _add_configs(content, path)
+    return content
+
+
+def _open_shards(index: Path) -> Content:
+    """A network in several files, which an index lists."""
+    content = Content(index, "safetensors")
+    for name in sorted(set(_read_json(index).get("weight_map", {}).values())):
+        if Path(name).name != name:
+            raise CheckpointError(f"{index} names a file outside its folder: {name}")
+        content.tensors.update(_open_file(index.parent / name).tensors)
     return content
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from vit.interchange.foreign import square_grid
-from vit.interchange.heads import settle
+from vit.interchange.heads import settle, take_beside
 from vit.interchange.towers import TOWER_ANCHOR, refuse_clip, tower
 from vit.interchange.wrapped import PREFERRED, unwrap_names
 
@@ -117,13 +117,21 @@ def _from_timm(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     elif strange:
         _settle_head(named, [name for name in state if name.startswith("head.")])
     _leave_out(named, unused, "not used for classification")
-    _leave_out(named, outside, f"not under {prefix}")
+    _leave_out(named, _head_beside(named, tensors, outside, prefix), f"not under {prefix}")
     return named
 
 
 def _settle_head(named: Named, names: list[str]) -> None:
     notes, named.lost_head = settle(named.state, names, named.state[TIMM_ANCHOR].shape[0])
     named.notes += notes + ([f"left out: {named.lost_head}"] if named.lost_head else [])
+
+
+def _head_beside(named: Named, tensors: Mapping[str, Tensor], outside: list[str], prefix: str) -> list[str]:
+    """Takes a head that stands beside the network; returns what else is outside."""
+    if not named.lost_head and named.maker not in (*_PRETRAINED, "MAE"):
+        notes, named.lost_head, outside = take_beside(named.state, tensors, outside, prefix, named.family == "hf")
+        named.notes += notes
+    return outside
 
 
 def _timm_maker(inside: Mapping[str, Tensor], outside: list[str]) -> str:
@@ -230,7 +238,7 @@ def _from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Named:
     if head is not None and head.shape[1] == 2 * width:
         _halve_head(named, width)
     _leave_out(named, unused, "not used for classification")
-    _leave_out(named, outside, f"not under {prefix}")
+    _leave_out(named, _head_beside(named, tensors, outside, prefix), f"not under {prefix}")
     if "dist_token" in state and "head" in {n.split(".")[0] for n in state} and "head_dist.weight" not in state:
         _distillation_token_as_register(named)
     return named
@@ -317,7 +325,7 @@ def _from_torchvision(tensors: Mapping[str, Tensor], prefix: str) -> Named:
             state[_TV_SINGLE.get(name, name)] = tensor
     named = Named(state, "torchvision")
     _settle_head(named, [name for name in state if name.startswith("heads.")])
-    _leave_out(named, outside, f"not under {prefix}")
+    _leave_out(named, _head_beside(named, tensors, outside, prefix), f"not under {prefix}")
     return named
 
 

@@ -294,7 +294,8 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
     if maker:
         origin = f"{maker}, {origin}"
     kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-    travels = from_timm({name: args.get(name) for name in kept}, complete=False)
+    usual = _usual(content.facts["arch"]) if origin.startswith("timm ") else {}
+    travels = from_timm({**usual, **{name: args[name] for name in kept if args.get(name)}}, complete=False)
     if content.preprocessor:
         travels = from_hf(content.preprocessor)
     elif content.open_clip:
@@ -335,6 +336,14 @@ def _as_makers_do(maker: str, args: Mapping[str, Any]) -> Preprocessing:
         whole = maker == "DeiT III" or ("MAE" in maker and size is not None and min(size) > 224)
         ratio = 1.0 if whole else 0.875
     return Preprocessing(crop="center", crop_ratio=float(ratio), interpolation="bicubic")
+
+
+def _usual(name: str) -> dict[str, Any]:
+    """How timm prepares pictures for one of its models unless it is told otherwise; nothing for other names."""
+    from timm.models import get_pretrained_cfg, is_model
+
+    cfg = get_pretrained_cfg(name) if is_model(name) else None
+    return {key: value for key, value in cfg.to_dict().items() if key != "input_size"} if cfg else {}
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from vit.interchange.heads import settle, stands_beside
 
 Tensors = dict[str, Tensor]
 
@@ -37,11 +38,15 @@ def unwrap_names(tensors: Mapping[str, Tensor]) -> Tensors:
     return found
 
 
-def without_prefix(tensors: Mapping[str, Tensor], known: Iterable[str]) -> Tensors:
+def without_prefix(tensors: Mapping[str, Tensor], known: Iterable[str], head: tuple[str, int] | None = None) -> Tensors:
     """Tensors under a model's own names, which a prefix may stand before: that with most of the names.
 
     Of several copies that have as many the averaged one is taken. Without any name that is known all stay; where all
     that are known are there, only these do.
+
+    Args:
+        head: the model's last layer and the width of its input: one linear layer of that width that stands beside a
+            network without a head takes its place.
     """
     tensors, known = unwrap_names(tensors), set(known)
     counts: dict[str, int] = {}
@@ -55,4 +60,8 @@ def without_prefix(tensors: Mapping[str, Tensor], known: Iterable[str]) -> Tenso
         return tensors
     best = max(counts, key=lambda p: (counts[p], any(word in p for word in PREFERRED), -len(p)))
     inside = {name.removeprefix(best): tensor for name, tensor in tensors.items() if name.startswith(best)}
+    if head is not None and f"{head[0]}.weight" not in inside:
+        beside = {name: tensor for name, tensor in tensors.items() if stands_beside(name, best)}
+        settle(beside, list(beside), head[1])
+        inside.update({name.replace("head", head[0], 1): tensor for name, tensor in beside.items()})
     return {name: inside[name] for name in inside if name in known} if known <= set(inside) else inside

@@ -372,7 +372,11 @@ def test_lists_of_labels(tmp_path: Path, labels: tuple[str, ...]) -> None:
 def test_another_separator_than_is_told(tmp_path: Path) -> None:
     config = table(tmp_path, rows("haze primary", "clear", "clear water", "haze"))
     config.data.val_root, config.data.multilabel = config.data.root, True
-    assert any("no cell has '|'" in note and "'haze primary'" in note for note in describe(config).notes)
+    with pytest.raises(DataError, match=r"no cell has '\|' .*'haze primary' share clear, haze"):
+        describe(config)
+    config.data.csv_separator = "/"
+    forget_scans()
+    assert any("no cell has '/'" in note and "'haze primary'" in note for note in describe(config).notes)
     config.data.csv_separator = " "
     assert describe(config).classes == ["clear", "haze", "primary", "water"]
 

@@ -1,0 +1,146 @@
+"""Pictures of a split in no class folders, with their classes in a file beside them: ImageNet's and Tiny ImageNet's."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from trainer.errors import DataError
+from vit.data.decode import picture_extensions
+from vit.data.kinds import unread_note
+from vit.data.layout import is_folder, is_rubbish, scan
+from vit.data.naming import natural_key
+from vit.data.sources import Source, check_labels
+from vit.data.sources_files import FileSource
+from vit.data.text import read_text
+
+LABELS = ("val_annotations.txt", "val_labels.txt", "val.txt", "LOC_val_solution.csv")
+_INNER = "images"  # the folder in which Tiny ImageNet's val has its pictures
+
+
+class Skipped(Counter[str]):
+    """Files that a scan passed over, counted by what they are."""
+
+    def notes(self, root: Path) -> list[str]:
+        kinds = +self
+        if not kinds:
+            return []
+        total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
+        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        unread = unread_note(kinds.items())
+        return [*lines, f"{root}: {unread}"] if unread else lines
+
+
+def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -> Iterator[str]:
+    """Paths of all pictures at any depth; links to folders are followed, each folder once, but not upwards."""
+    waiting, seen, home = [folder], set(), os.path.realpath(folder)
+    while waiting:
+        current = waiting.pop()
+        real = os.path.realpath(current)
+        if real in seen:
+            continue
+        seen.add(real)
+        for entry in scan(current):
+            if entry.name.startswith("."):
+                if not is_folder(entry):
+                    skipped["hidden"] += 1
+            elif is_folder(entry):
+                if entry.is_symlink() and f"{home}/".startswith(f"{os.path.realpath(entry.path)}/"):
+                    skipped["links to folders above"] += 1
+                elif not is_rubbish(entry.name):
+                    waiting.append(Path(entry.path))
+            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
+                yield entry.path
+            else:
+                skipped[extension or "without extension"] += 1
+
+
+def with_words(wordnet_ids: list[str]) -> list[str]:
+    """ImageNet-1k's WordNet ids with what they mean: "n01440764 tench, Tinca tinca"; unknown ids as they are."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    known = dict(zip(info.label_names(), info.label_descriptions(), strict=True))
+    return [f"{name} {known[name]}" if name in known else name for name in wordnet_ids]
+
+
+def open_flat(root: Path, channels: int, train: Source | None, required: bool = False) -> FileSource | None:
+    """A split whose pictures lie side by side in ``root``, or in ``root/images``, with their classes from a file.
+
+    The file is one of `LABELS` in ``root`` or a few folders above; its lines begin with a picture's name and its
+    class, by name (of ImageNet the WordNet id) or by number in the order of the classes.
+
+    Args:
+        train: the training split, whose classes are to be used; None: ImageNet-1k's.
+        required: pictures of ImageNet's validation need such a file.
+
+    Returns:
+        None for a folder of another kind, or without such a file.
+
+    Raises:
+        DataError: no such file where it is required; pictures without a class in it, or of unknown classes.
+    """
+    entries = [entry for entry in scan(root) if not is_rubbish(entry.name)]
+    folders = [entry.name for entry in entries if is_folder(entry)]
+    names = [entry.name for entry in entries]
+    if folders not in ([], [_INNER]) or (folders and train is not None and _INNER in train.classes):
+        return None
+    beside = [folder / name for folder in (root, root.parent, *root.parents[1:4]) for name in LABELS]
+    table = next((path for path in beside if path.is_file()), None)
+    skipped = Skipped()
+    files = sorted(pictures_below(root, picture_extensions(), skipped), key=natural_key)
+    if table is None or not files:
+        if not (required and any(name.startswith("ILSVRC2012_val_") for name in names)):
+            return None
+        raise DataError(
+            f"{root}: {len(files)} pictures in no class folders, and no file that tells their classes. Put one of "
+            f"{', '.join(LABELS)} into {root.parent} (lines like 'ILSVRC2012_val_00000001.JPEG n01751748', or the "
+            "class index in order of the WordNet ids), or sort the pictures into folders by WordNet id"
+        )
+    labels_of = _read_labels(table)
+    told = [labels_of.get(Path(file).stem) for file in files]
+    lacking = [file for file, label in zip(files, told, strict=True) if label is None]
+    if len(lacking) == len(files) and not required:
+        return None  # a file about other pictures
+    if lacking:
+        raise DataError(f"{table}: no class for {lacking[0]} (and {len(lacking) - 1} more pictures)")
+    classes = _imagenet_classes() if train is None else train.classes
+    labels = _numbers([str(label) for label in told], classes, table)
+    skipped[table.suffix.lower()] -= table.parent == root
+    return FileSource(files, labels, classes, channels, [*skipped.notes(root), f"classes of {root} from {table}"], root)
+
+
+def _numbers(told: list[str], classes: list[str], table: Path) -> np.ndarray:
+    """int64 (N,): classes by name, by the first word of their name, or by number."""
+    index = {name.split()[0]: number for number, name in enumerate(classes)}
+    index |= {name: number for number, name in enumerate(classes)}
+    unknown = sorted(set(told) - set(index))
+    if unknown and all(label.isdigit() for label in told):
+        labels = np.array([int(label) for label in told], np.int64)
+        check_labels(labels, len(classes), str(table), f"there are {len(classes)} classes")
+        return labels
+    if unknown:
+        raise DataError(f"{table}: class {unknown[0]} is not among the {len(classes)} classes of the training split")
+    return np.array([index[label] for label in told], np.int64)
+
+
+def _imagenet_classes() -> list[str]:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return with_words(ImageNetInfo("imagenet-1k").label_names())
+
+
+def _read_labels(table: Path) -> dict[str, str]:
+    """Class (name or index, as text) by file stem."""
+    found = {}
+    text, _ = read_text(table)
+    lines = text.splitlines()
+    for row in csv.reader(lines) if table.suffix == ".csv" else map(str.split, lines):
+        if len(row) >= 2 and row[0] != "ImageId":
+            found[Path(row[0]).stem] = row[1].split()[0]
+    return found
