@@ -109,8 +109,8 @@ class Rows:
             mixed = len(strange) < len(others)
             told = f"columns {some(strange, 8)} are no classes of the model; " if mixed else ""
             raise DataError(
-                f"format=kaggle: {told}which columns are to be filled ({some(others, 8)})? One stands for the label, or "
-                f"one for each of some classes ({some(self.predictor.classes, 8)}); leave others out of the table"
+                f"format=kaggle: {told}which columns are to be filled ({some(others, 8)})? One stands for the label, "
+                f"or one for each of some classes ({some(self.predictor.classes, 8)}); leave others out of the table"
             )
         return sheet.heading
 

@@ -301,7 +301,7 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
     elif content.open_clip:
         travels = from_open_clip(content.open_clip)
     elif maker in _BICUBIC:
-        travels = _as_makers_do(maker, args)
+        travels = replace(_as_makers_do(maker, args), mean=travels.mean, std=travels.std)
         named.notes.append(
             f"crop and interpolation not in the file: centre, ratio {travels.crop_ratio:.4g}, bicubic, as its makers "
             "evaluate"

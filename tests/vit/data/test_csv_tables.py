@@ -200,7 +200,7 @@ def test_marks_that_are_neither_yes_nor_no(odd: str, tmp_path: Path) -> None:
     )
     config = table(tmp_path, text)
     config.data.csv_label, config.data.multilabel = ["cat", "dog"], True
-    with pytest.raises(DataError, match=rf"labels\.csv, line 4: column 'dog' is {odd}, but each of.*0 or 1"):
+    with pytest.raises(DataError, match=rf"labels\.csv: column 'dog' has {odd} in line 4 .*0 or 1"):
         describe(config)
     (tmp_path / "labels.csv").write_text(text.replace(f"0.0,{odd}", "0.0,0"))
     forget_scans()

@@ -142,7 +142,7 @@ def test_a_list_of_pictures_in_several_folders(tmp_path: Path) -> None:
         "images_0/0.png",
         "images_1/2.png",
     ]
-    assert listed.columns == []
+    assert listed.sheet is None
 
 
 def test_where_pictures_of_one_folder_lie(tmp_path: Path) -> None:
