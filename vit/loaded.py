@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
+from trainer.config import Precision
 from trainer.errors import CheckpointError, ConfigError
 from trainer.parallel import pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
@@ -141,7 +142,7 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     report = built.report
     if report is not None:
         config = _as_told(replace(report.preprocessing, mean=tuple(built.mean)), config, asked)
-    device, amp = compute(config)
+    device, amp = compute(config, foreign=True)
     model = built.model.eval().requires_grad_(False).to(device)
     new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
     classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
@@ -200,7 +201,7 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
         raise ConfigError(
             f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
         )
-    device, amp = compute(config)
+    device, amp = compute(config, foreign=True)
     loaded = Loaded(model.to(device), config, info, names, mean, std, heads(model), device, amp,
                     f"weights of {weights}", notes=[*meta["notes"], *([note] if note else [])])  # fmt: skip
     _try(loaded)
@@ -225,10 +226,14 @@ def heads(model: nn.Module) -> int:
     return int(getattr(getattr(model, "net", model), "num_classes", 0))
 
 
-def compute(config: VitConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
-    """Device and autocast that the ``trainer`` group asks for."""
-    device = pick_device(config.trainer.device)
-    precision, _ = resolve_precision(config.trainer.precision, device)
+def compute(config: VitConfig, foreign: bool = False) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
+    """Device and autocast that the ``trainer`` group asks for.
+
+    Args:
+        foreign: weights that were no run's of ours: precision=auto is fp32, as other libraries compute answers.
+    """
+    device, asked = pick_device(config.trainer.device), config.trainer.precision
+    precision, _ = resolve_precision(Precision.fp32 if foreign and asked is Precision.auto else asked, device)
     return device, PrecisionPolicy(precision, device, ()).amp
 
 

@@ -144,7 +144,7 @@ def load_predictor(
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
         lines = [f"weights of {meta['weights']}", *meta["notes"]]
-    device, amp = compute(config)
+    device, amp = compute(config, foreign=run is None)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
     mean, std = (

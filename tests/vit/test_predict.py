@@ -313,6 +313,19 @@ def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeyp
             evaluate(load_file(str(tmp_path / "w.pth"), config, ["resolution"]))
 
 
+def test_a_files_answers_are_in_full_precision(tmp_path) -> None:
+    """On CPUs that multiply bf16 in hardware probabilities differed from timm's by up to 1e-3."""
+    task = make_run(tmp_path / "run", mu_config())
+    torch.save({"model": task.model.state_dict()}, tmp_path / "w.pth")
+    for words, bf16 in ([], False), (["trainer.precision=bf16"], True):
+        predictor = load_predictor(weights=str(tmp_path / "w.pth"), overrides=["trainer.device=cpu", *words, "resolution=[16,16]"])
+        config = compose(["model=vit_mu", "resolution=[16,16]", "trainer.device=cpu", *words], SCHEMAS)
+        assert isinstance(config, VitConfig)
+        for one in predictor, load_file(str(tmp_path / "w.pth"), config, ["resolution"]):
+            with one.amp():
+                assert torch.is_autocast_enabled("cpu") is bf16
+
+
 @pytest.mark.parametrize("batch", ["auto", "1", "4"])
 def test_the_batch_changes_no_prediction(batch: str, tmp_path, monkeypatch) -> None:
     make_run(tmp_path / "run", mu_config())
