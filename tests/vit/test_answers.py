@@ -30,7 +30,7 @@ def config_of(tmp_path: Path, answers: str) -> VitConfig:
         path = tmp_path / "p" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
-    cells = ["a b", "b", "c", ""] if answers == "labels" else ["a", "b", "c"]
+    cells = ["a|b", "b", "c", ""] if answers == "labels" else ["a", "b", "c"]
     rows = [f"p/{number}.png,{cells[number % len(cells)]}" for number in range(12)]
     (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     forget_scans()
