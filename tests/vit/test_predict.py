@@ -318,7 +318,9 @@ def test_a_files_answers_are_in_full_precision(tmp_path) -> None:
     task = make_run(tmp_path / "run", mu_config())
     torch.save({"model": task.model.state_dict()}, tmp_path / "w.pth")
     for words, bf16 in ([], False), (["trainer.precision=bf16"], True):
-        predictor = load_predictor(weights=str(tmp_path / "w.pth"), overrides=["trainer.device=cpu", *words, "resolution=[16,16]"])
+        predictor = load_predictor(
+            weights=str(tmp_path / "w.pth"), overrides=["trainer.device=cpu", *words, "resolution=[16,16]"]
+        )
         config = compose(["model=vit_mu", "resolution=[16,16]", "trainer.device=cpu", *words], SCHEMAS)
         assert isinstance(config, VitConfig)
         for one in predictor, load_file(str(tmp_path / "w.pth"), config, ["resolution"]):
