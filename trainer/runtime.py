@@ -19,7 +19,7 @@ from trainer.cadence import Position
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
-from trainer.data import DevicePrefetcher, make_eval_loader, make_loader, worker_count, worker_failure
+from trainer.data import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.ema import EMA
 from trainer.errors import CheckpointError
 from trainer.logs import RunLogger
@@ -30,6 +30,7 @@ from trainer.preempt import StopFlag
 from trainer.profile import StepProfiler
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
+from trainer.workers import worker_count, worker_failure
 
 
 class Runtime:

@@ -8,21 +8,15 @@ import sys
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from trainer.data import (
-    DevicePrefetcher,
-    collate,
-    make_eval_loader,
-    make_loader,
-    to_device,
-    worker_count,
-    worker_failure,
-)
+from trainer.data import DevicePrefetcher, collate, make_eval_loader, make_loader, to_device
 from trainer.errors import ConfigError, DataError, UserError
+from trainer.workers import worker_count, worker_failure
 
 
 class Numbers:
@@ -347,3 +341,22 @@ def test_workers_follow_the_cores_on_cuda_alone(monkeypatch: pytest.MonkeyPatch)
     assert [worker_count(asked, device) for asked in (None, 0, 3) for device in (cpu, cuda)] == [2, 15, 0, 0, 3, 3]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert worker_count(None, cuda) == 1
+
+
+def test_a_worker_says_nothing_of_a_reader_that_is_gone() -> None:
+    """Ctrl-C between two batches: the thread that hands tensors over printed a traceback."""
+    code = (
+        "import sys, threading; from trainer import workers; workers.init_worker(0)\n"
+        "def hand_over(error):\n"
+        "    try: raise error\n"
+        "    except BaseException: sys.excepthook(*sys.exc_info())  # as multiprocessing.resource_sharer does\n"
+        "for error in ConnectionResetError(104, 'reset'), EOFError(), ValueError('own fault'): hand_over(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "own fault" in done.stderr and "reset" not in done.stderr and "EOFError" not in done.stderr
