@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer import curriculum, rehearsal, state
-from trainer.curriculum import Curriculum
+from trainer import rehearsal, state
 from trainer.errors import ConfigError
 from trainer.lines import format_time
 from trainer.memory import SavedMemory, available_memory, release
 from trainer.meter import Speed
+from trainer.schedule import curriculum
+from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import cadence, curriculum, durations, optim, rehearsal, schedules, setup, state
+from trainer import optim, rehearsal, setup, state
 from trainer.best import Best
-from trainer.cadence import Position
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
@@ -28,6 +27,8 @@ from trainer.meter import Speed, Window
 from trainer.nonfinite import NonFiniteGuard
 from trainer.preempt import StopFlag
 from trainer.profile import StepProfiler
+from trainer.schedule import cadence, curriculum, durations, schedules
+from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
 from trainer.workers import worker_count, worker_failure

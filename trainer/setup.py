@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer import curriculum, optim, schedules
+from trainer import optim
 from trainer.config import RunConfig, Strategy
-from trainer.curriculum import Curriculum
 from trainer.errors import ConfigError
 from trainer.parallel import Parallel, pick_device
 from trainer.precision import PrecisionPolicy, resolve_precision
+from trainer.schedule import curriculum, schedules
+from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validation import optimizer_problems
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer import curriculum, schedules
 from trainer.checkpoint_files import pointed
 from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind, Precision, RunConfig, Strategy, TrainerConfig
+from trainer.schedule import curriculum, schedules
 from trainer.schema import did_you_mean, show
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255

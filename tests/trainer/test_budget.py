@@ -12,11 +12,11 @@ from torch import Tensor
 from toys import RivalTask, toy_config
 
 from train import SCHEMAS
-from trainer import budget, curriculum
 from trainer.cli import compose
 from trainer.config import StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
+from trainer.schedule import budget, curriculum
 from trainer.task import Segment, StepContext
 from vid2vid.validate import problems
 

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import toy_config
 
-from trainer import curriculum
 from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
+from trainer.schedule import curriculum
 from trainer.task import Stage
 
 

@@ -8,11 +8,11 @@ import pytest
 from exactness import assert_same, outcome
 from toys import LinearTask, toy_config
 
-from trainer import budget, cadence, durations, schedules
-from trainer.cadence import Cadence, Position
 from trainer.config import OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainerConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
+from trainer.schedule import budget, cadence, durations, schedules
+from trainer.schedule.cadence import Cadence, Position
 
 EPOCH = 10  # samples of the toys
 

@@ -366,7 +366,7 @@ def test_on_cuda(tmp_path: Path, precision: Precision) -> None:
 
 def test_largest_stage_counts_what_a_micro_batch_needs() -> None:
     config = toy_config(stages={"a": StageConfig(frames=4, batch_size=4), "b": StageConfig(start=0.5, batch_size=4)})
-    from trainer import curriculum
+    from trainer.schedule import curriculum
 
     def segments(stage: Stage) -> int:
         return 1

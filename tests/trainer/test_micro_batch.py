@@ -11,11 +11,12 @@ from exactness import assert_same, outcome
 from torch import Tensor
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
-from trainer import curriculum, micro_batch
+from trainer import micro_batch
 from trainer.config import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
+from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 
 

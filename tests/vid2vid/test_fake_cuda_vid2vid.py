@@ -24,11 +24,11 @@ from fake_cuda import (
 from torch import Tensor
 
 from train import SCHEMAS
-from trainer import curriculum
 from trainer.cli import CONFIGS, compose
 from trainer.config import Precision
 from trainer.data import collate
 from trainer.precision import PrecisionPolicy
+from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 from vid2vid import losses, metrics
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig

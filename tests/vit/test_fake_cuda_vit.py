@@ -23,11 +23,11 @@ from fake_cuda import (
 from torch import Tensor
 
 from train import SCHEMAS
-from trainer import curriculum
 from trainer.cli import CONFIGS, compose
 from trainer.config import Precision
 from trainer.data import collate
 from trainer.precision import PrecisionPolicy
+from trainer.schedule import curriculum
 from trainer.task import StepContext
 from vit.config import Distill, DistillConfig, LossConfig, LossKind, VitConfig
 from vit.data import describe

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from test_recipes import DEMOS, RECIPES, SIZES, composed
 
 from train import SCHEMAS
-from trainer import durations, optim, schedules
+from trainer import optim
 from trainer.cli import compose
+from trainer.schedule import durations, schedules
 from vit.losses import Criterion
 from vit.mixing import Mixer
 from vit.task import VitTask

@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from train import SCHEMAS
-from trainer import cadence, durations, schedules, setup
+from trainer import setup
 from trainer.cli import CONFIGS, compose
 from trainer.configuration import flatten, plain
 from trainer.help import group_options
+from trainer.schedule import cadence, durations, schedules
 from vit.architecture import architecture
 from vit.model import VisionTransformer
 from vit.task import VitTask

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.durations import in_epochs
+from trainer.schedule.durations import in_epochs
 from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import build_dataset, settled
 from vid2vid.data.clips import ClipDataset

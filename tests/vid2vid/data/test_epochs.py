@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from train import SCHEMAS, TASKS
-from trainer import schedules
 from trainer.cli import compose
 from trainer.loop import Trainer
+from trainer.schedule import schedules
 from vid2vid.data.run_data import RunData
 
 TINY = [

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from trainer import cadence
 from trainer.config import RunConfig, StageConfig
 from trainer.errors import ConfigError
+from trainer.schedule import cadence
 from trainer.task import Stage
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

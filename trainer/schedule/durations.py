@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from copy import copy
 
-from trainer import cadence
-from trainer.cadence import NO_EPOCHS
 from trainer.config import RunConfig
 from trainer.errors import ConfigError
+from trainer.schedule import cadence
+from trainer.schedule.cadence import NO_EPOCHS
 
 
 def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
