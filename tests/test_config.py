@@ -140,7 +140,7 @@ def test_paper_curriculum_follows_the_released_scripts() -> None:
 def test_paper_preset_is_the_paper_s_size_and_its_stages_name_real_parameters() -> None:
     import torch
 
-    from trainer.optim import matches
+    from trainer.optim.optimizers import matches
 
     config = compose(["model=vid2vid_paper"], SCHEMAS)
     with torch.device("meta"):

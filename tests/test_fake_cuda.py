@@ -25,11 +25,11 @@ from fake_cuda import (
 from torch import Tensor, nn
 
 from trainer.config import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
-from trainer.ema import EMA
 from trainer.nonfinite import NonFiniteGuard
-from trainer.optim import build_optimizer
+from trainer.optim.ema import EMA
+from trainer.optim.optimizers import build_optimizer
+from trainer.optim.precision import PrecisionPolicy
 from trainer.parallel import Parallel
-from trainer.precision import PrecisionPolicy
 from trainer.task import Segment, Stage, StepContext
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import best, micro_batch, optim, plots, rehearsal, state
+from trainer import best, micro_batch, plots, rehearsal, state
 from trainer.config import Console, Strategy
 from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
 from trainer.meter import peak_memory
+from trainer.optim import optimizers as optim
 from trainer.runtime import Runtime
 from trainer.schedule import budget
 from trainer.splitting import split_batch

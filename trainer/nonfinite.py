@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer import foreach
 from trainer.config import OnNonFinite, TrainerConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.finite import broken_inputs
+from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
 from trainer.words import shown_override

@@ -33,9 +33,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainer import foreach
 from trainer.config import DeviceKind, Strategy
 from trainer.errors import ConfigError
+from trainer.optim import foreach
 
 BUCKET_BYTES = 32 * 2**20
 HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures

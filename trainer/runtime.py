@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import optim, rehearsal, setup, state
+from trainer import rehearsal, setup, state
 from trainer.best import Best
 from trainer.checkpoint import META, Checkpoints
 from trainer.config import RunConfig
 from trainer.configuration import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader
-from trainer.ema import EMA
 from trainer.errors import CheckpointError
 from trainer.logs import RunLogger
 from trainer.memory import is_out_of_memory
 from trainer.meter import Speed, Window
 from trainer.nonfinite import NonFiniteGuard
+from trainer.optim import optimizers as optim
+from trainer.optim.ema import EMA
 from trainer.preempt import StopFlag
 from trainer.profile import StepProfiler
 from trainer.schedule import cadence, curriculum, durations, schedules

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer import optim
 from trainer.config import RunConfig, Strategy
 from trainer.errors import ConfigError
+from trainer.optim import optimizers as optim
+from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import Parallel, pick_device
-from trainer.precision import PrecisionPolicy, resolve_precision
 from trainer.schedule import curriculum, schedules
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task

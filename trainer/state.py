@@ -20,7 +20,7 @@ from trainer.config import DataChanged
 from trainer.configuration import plain
 from trainer.errors import CheckpointError, ConfigError
 from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
-from trainer.optim import load_optimizer_state, optimizer_state, reset_state
+from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime

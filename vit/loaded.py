@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from trainer.cli import load_run
 from trainer.config import Precision
 from trainer.errors import CheckpointError, ConfigError
+from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device
-from trainer.precision import PrecisionPolicy, resolve_precision
 from vit.build import Size, build_model, load_run_model, load_weights_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe

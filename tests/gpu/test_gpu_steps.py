@@ -14,7 +14,7 @@ from toys import build_toy, toy_config
 from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind
 from trainer.errors import NonFiniteError
 from trainer.loop import Trainer
-from trainer.optim import build_optimizer
+from trainer.optim.optimizers import build_optimizer
 from vid2vid.config import ModelConfig
 from vid2vid.networks import Generator, warp
 from vid2vid.networks.subnets import FlowMask

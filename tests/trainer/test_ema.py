@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.ema import EMA
 from trainer.errors import CheckpointError
+from trainer.optim.ema import EMA
 
 
 def networks() -> dict[str, nn.Module]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from trainer.config import OptimizerConfig, OptimizerKind
 from trainer.errors import CheckpointError, ConfigError
-from trainer.optim import (
+from trainer.optim.optimizers import (
     build_optimizer,
     load_optimizer_state,
     matches,

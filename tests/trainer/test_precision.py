@@ -8,8 +8,8 @@ from stepping import take_step
 from torch import nn
 
 from trainer.config import OptimizerConfig, OptimizerKind, Precision
-from trainer.optim import build_optimizer
-from trainer.precision import PrecisionPolicy, resolve_precision
+from trainer.optim.optimizers import build_optimizer
+from trainer.optim.precision import PrecisionPolicy, resolve_precision
 
 CPU = torch.device("cpu")
 

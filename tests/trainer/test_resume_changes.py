@@ -16,7 +16,7 @@ from toys import LinearTask, RivalTask, toy_config
 from trainer.config import DataChanged, OptimizerConfig, OptimizerKind, RunConfig, ScheduleKind, StageConfig
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.optim import build_optimizer, load_optimizer_state, optimizer_state
+from trainer.optim.optimizers import build_optimizer, load_optimizer_state, optimizer_state
 from trainer.task import Segment, StepContext
 
 STAGES = {"s": StageConfig(frames=2, batch_size=4)}

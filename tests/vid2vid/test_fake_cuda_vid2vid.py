@@ -27,7 +27,7 @@ from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config import Precision
 from trainer.data import collate
-from trainer.precision import PrecisionPolicy
+from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 from vid2vid import losses, metrics

@@ -26,7 +26,7 @@ from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config import Precision
 from trainer.data import collate
-from trainer.precision import PrecisionPolicy
+from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import StepContext
 from vit.config import Distill, DistillConfig, LossConfig, LossKind, VitConfig

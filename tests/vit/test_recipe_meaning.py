@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from test_recipes import DEMOS, RECIPES, SIZES, composed
 
 from train import SCHEMAS
-from trainer import optim
 from trainer.cli import compose
+from trainer.optim import optimizers as optim
 from trainer.schedule import durations, schedules
 from vit.losses import Criterion
 from vit.mixing import Mixer

@@ -15,7 +15,7 @@ from timm.optim.lars import Lars as TimmLars
 from timm.optim.lion import Lion as TimmLion
 from torch import Tensor
 
-from trainer import foreach
+from trainer.optim import foreach
 
 if TYPE_CHECKING:
     _Base = torch.optim.Optimizer

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from trainer import foreach
 from trainer.errors import CheckpointError
+from trainer.optim import foreach
 
 
 class EMA:

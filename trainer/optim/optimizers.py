@@ -6,7 +6,7 @@ schedule, which sets the rate of every optimiser by its phase's name, can never 
 
 The fused kernels are used on every device: they were measured 3-4 times faster than foreach on a CPU core, and they can
 be told on the device, without the host waiting, to leave everything as it is (``found_inf``). LAMB, which torch lacks,
-keeps to the same (trainer/lamb.py), and so are LARS, Lion and Muon made to (trainer/more_optimizers.py).
+keeps to the same (trainer/optim/lamb.py), and so are LARS, Lion and Muon made to (trainer/optim/lars_lion_muon.py).
 
 Layer-wise learning-rate decay makes parameter groups with true rates: what a schedule sets is multiplied by each
 group's ``scale``.
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from trainer.config import OptimizerConfig, OptimizerKind
 from trainer.errors import CheckpointError, ConfigError
-from trainer.lamb import Lamb
+from trainer.optim.lamb import Lamb
 
 
 def build_optimizer(
@@ -52,12 +52,12 @@ def build_optimizer(
         return optimizer
     betas = (float(config.betas[0]), float(config.betas[1]))
     if config.kind is OptimizerKind.lars:
-        from trainer.more_optimizers import Lars  # timm takes its time
+        from trainer.optim.lars_lion_muon import Lars  # timm takes its time
 
         adapted: Any = {"momentum": config.momentum, "trust_coeff": config.trust}
         return Lars(_adapting(groups), lr=config.lr, **adapted)
     if config.kind is OptimizerKind.lion:
-        from trainer.more_optimizers import Lion
+        from trainer.optim.lars_lion_muon import Lion
 
         return Lion(groups, lr=config.lr, betas=betas)
     if config.kind is OptimizerKind.muon:
@@ -85,7 +85,7 @@ def _muon(
     Raises:
         ConfigError: there are no matrices.
     """
-    from trainer.more_optimizers import Muon
+    from trainer.optim.lars_lion_muon import Muon
 
     ends = {min(layers.values()), max(layers.values())} if layers else set()
     inner = {id(p) for name, p in parameters.items() if p.ndim == 2 and layers.get(name) not in ends}

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from trainer import foreach
 from trainer.config import Precision
 from trainer.errors import ConfigError
+from trainer.optim import foreach
 
 _DTYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16, Precision.fp32: torch.float32}
 _CPU_BF16 = ("amx_bf16", "avx512_bf16")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import foreach
+from trainer.optim import foreach
 
 
 class Lamb(torch.optim.Optimizer):
