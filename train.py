@@ -16,7 +16,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads cost 25 times beside another job
 
 from trainer.cli import TaskEntry, guarded, main
-from trainer.config import RunConfig
+from trainer.config.fields import RunConfig
 from trainer.task import Task
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems as vid2vid_problems

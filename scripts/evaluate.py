@@ -26,8 +26,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trainer.arguments import usage
 from trainer.cli import compose, guarded, load_run, parse_args
+from trainer.config.arguments import usage
 from trainer.errors import ConfigError, UserError
 from vid2vid.config import FirstFrame, Vid2VidConfig
 from vit.config import VitConfig

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from trainer.cli import guarded, parse_args
+from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError, UserError
-from trainer.schema import did_you_mean
 from trainer.sections import Rows, Section, Series
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from omegaconf import MISSING, OmegaConf
 
 from train import SCHEMAS, TASKS
 from trainer import cli
-from trainer.arguments import parse_args, usage
 from trainer.cli import CONFIGS, compose, guarded, load_run, main
-from trainer.config import OnNonFinite, Precision
-from trainer.configuration import check_resume, config_diff, flatten, load_yaml, plain, resolve
+from trainer.config.arguments import parse_args, usage
+from trainer.config.fields import OnNonFinite, Precision
+from trainer.config.help import field_comments, group_options, groups
+from trainer.config.resolve import check_resume, config_diff, flatten, load_yaml, plain, resolve
+from trainer.config.schema import find_problems, schema_keys, suggest_key, to_dataclass
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
-from trainer.help import field_comments, group_options, groups
-from trainer.schema import find_problems, schema_keys, suggest_key, to_dataclass
 from vid2vid.config import Foreground, Vid2VidConfig
 from vid2vid.validate import problems, validate
 from vit.config import VitConfig

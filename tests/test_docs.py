@@ -10,7 +10,7 @@ import pytest
 
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
-from trainer.help import group_options
+from trainer.config.help import group_options
 from vid2vid.validate import problems
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,7 @@ from fake_cuda import (
 )
 from torch import Tensor, nn
 
-from trainer.config import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
+from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
 from trainer.nonfinite import NonFiniteGuard
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import build_optimizer

@@ -9,7 +9,7 @@ import yaml
 from train import SCHEMAS
 from trainer import cli
 from trainer.cli import CONFIGS, compose
-from trainer.configuration import flatten, plain
+from trainer.config.resolve import flatten, plain
 
 FILES = sorted((CONFIGS / "experiment").glob("*/*.yaml"))
 

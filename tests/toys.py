@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.config import (
+from trainer.config.fields import (
     DeviceKind,
     LoggerConfig,
     OptimizerConfig,

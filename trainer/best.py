@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError
-from trainer.schema import did_you_mean
 
 RAW = "raw_"  # before the name of a metric: of the weights as they are, where averaged ones are evaluated
 

@@ -30,6 +30,8 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.checkpoint_files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.config.sweeps import several_runs
+from trainer.config.words import shown_override
 from trainer.disk import explain as _explain
 from trainer.disk import os_error as _os_error
 from trainer.disk import reason as _reason
@@ -37,9 +39,7 @@ from trainer.disk import sync_folder as _sync_folder
 from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
 from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
-from trainer.sweeps import several_runs
 from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
-from trainer.words import shown_override
 
 __all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
 

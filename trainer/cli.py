@@ -20,15 +20,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from trainer.arguments import parse_args
-from trainer.config import RunConfig
-from trainer.configuration import check_resume, load_yaml, resolve
+from trainer.config.arguments import parse_args
+from trainer.config.fields import RunConfig
+from trainer.config.habits import check_flags
+from trainer.config.help import help_text
+from trainer.config.resolve import check_resume, load_yaml, resolve
+from trainer.config.schema import Schemas, did_you_mean, show
+from trainer.config.sweeps import runs_below, several_runs
+from trainer.config.words import written_out
 from trainer.errors import ConfigError, UserError
-from trainer.habits import check_flags
-from trainer.help import help_text
-from trainer.schema import Schemas, did_you_mean, show
-from trainer.sweeps import runs_below, several_runs
-from trainer.words import written_out
 
 __all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
 
@@ -73,7 +73,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
         sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
-    from trainer.sweep_start import STARTED as sweeps
+    from trainer.config.sweep_start import STARTED as sweeps
 
     failures: list[Exception] = []
     sweeps.clear()
@@ -237,7 +237,7 @@ def compose(overrides: Sequence[str], schemas: Schemas) -> Any:
 
 def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
     """Hydra's composition alone; its errors in our words."""
-    from trainer.overrides import ERRORS, explain, hydra_compose
+    from trainer.config.overrides import ERRORS, explain, hydra_compose
 
     register(schemas)
     overrides = written_out(overrides, schemas=schemas)
@@ -276,7 +276,7 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
         raise ConfigError([f"{stored}: {problem}" for problem in error.problems]) from error
     if not overrides:
         return config
-    from trainer.overrides import apply_overrides
+    from trainer.config.overrides import apply_overrides
 
     return apply_overrides(config, overrides, CONFIGS, schemas)
 
@@ -341,7 +341,7 @@ def user_message(error: UserError) -> str:
 def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas) -> None:
     import hydra
 
-    from trainer.overrides import ERRORS, explain
+    from trainer.config.overrides import ERRORS, explain
 
     register(schemas)
     check_flags(argv, hydra_flags())

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer import plots
-from trainer.configuration import flatten, load_yaml
+from trainer.config.resolve import flatten, load_yaml
+from trainer.config.schema import did_you_mean, show
+from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
-from trainer.schema import did_you_mean, show
-from trainer.sweeps import runs_below
 
 TABLE, PICTURE = "compare.csv", "compare.png"
 LEGEND = 24  # runs that the picture names

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainer import best, micro_batch, plots, rehearsal, state
-from trainer.config import Console, Strategy
+from trainer.config.fields import Console, Strategy
 from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
 from trainer.meter import peak_memory

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.config import OnNonFinite, TrainerConfig
+from trainer.config.fields import OnNonFinite, TrainerConfig
+from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.finite import broken_inputs
 from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
-from trainer.words import shown_override
 
 _log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainer.config import DeviceKind, Strategy
+from trainer.config.fields import DeviceKind, Strategy
 from trainer.errors import ConfigError
 from trainer.optim import foreach
 

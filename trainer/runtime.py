@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from trainer import rehearsal, setup, state
 from trainer.best import Best
 from trainer.checkpoint import META, Checkpoints
-from trainer.config import RunConfig
-from trainer.configuration import plain
+from trainer.config.fields import RunConfig
+from trainer.config.resolve import plain
 from trainer.data import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.errors import CheckpointError
 from trainer.logs import RunLogger

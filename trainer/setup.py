@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer.config import RunConfig, Strategy
+from trainer.config.fields import RunConfig, Strategy
 from trainer.errors import ConfigError
 from trainer.optim import optimizers as optim
 from trainer.optim.precision import PrecisionPolicy, resolve_precision

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from trainer.checkpoint import EMA as EMA_FILE
 from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
-from trainer.config import DataChanged
-from trainer.configuration import plain
+from trainer.config.fields import DataChanged
+from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError
 from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state

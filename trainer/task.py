@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from trainer.config import StageConfig
+    from trainer.config.fields import StageConfig
 
 T = TypeVar("T")
 

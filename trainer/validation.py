@@ -11,9 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.checkpoint_files import pointed
-from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind, Precision, RunConfig, Strategy, TrainerConfig
+from trainer.config.fields import (
+    DeviceKind,
+    OptimizerConfig,
+    OptimizerKind,
+    Precision,
+    RunConfig,
+    Strategy,
+    TrainerConfig,
+)
+from trainer.config.schema import did_you_mean, show
 from trainer.schedule import curriculum, schedules
-from trainer.schema import did_you_mean, show
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config import RunConfig, StageConfig
+from trainer.config.fields import RunConfig, StageConfig
 
 PHASES = ("g", "d_image", "d_video")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
-from trainer.schema import show
 from vid2vid.config import DataConfig, Foreground, ModelConfig, SourceKind
 from vid2vid.data.label_map import ignored_ids
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.cli import load_run
-from trainer.configuration import flatten, plain
-from trainer.schema import show
+from trainer.config.resolve import flatten, plain
+from trainer.config.schema import show
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.ranges import with_ranges
 

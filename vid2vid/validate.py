@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trainer.config.schema import show
 from trainer.errors import ConfigError
-from trainer.schema import show
 from trainer.validation import at_least, existing, run_problems
 from vid2vid.config import (
     PHASES,

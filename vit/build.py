@@ -13,7 +13,7 @@ from torch import nn
 
 from trainer.checkpoint import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
 from trainer.cli import load_run
-from trainer.configuration import resolve
+from trainer.config.resolve import resolve
 from trainer.errors import CheckpointError, ConfigError
 from trainer.weights import compare_architecture
 from vit.architecture import architecture

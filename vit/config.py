@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config import RunConfig, StageConfig
+from trainer.config.fields import RunConfig, StageConfig
 
 PHASES = ("main",)
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.config.schema import show
 from trainer.data import DevicePrefetcher, make_eval_loader
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.media import write_png
-from trainer.schema import show
 from trainer.state import write_json
 from trainer.workers import worker_count
 from vit.config import ClassWeights

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
-from trainer.config import Precision
+from trainer.config.fields import Precision
 from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from trainer.schema import show
+from trainer.config.schema import show
 from vit.adapting import (
     HEAD,
     LAST_NORM,

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError
-from trainer.schema import did_you_mean
 from vit.config import ClassWeights, LossConfig, LossKind
 
 EFFECTIVE_BETA = 0.9999  # of the effective number of samples; the largest that Cui et al. (2019) use

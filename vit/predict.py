@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import CONFIGS, load_run
+from trainer.config.overrides import apply_overrides
 from trainer.data import DevicePrefetcher, make_eval_loader
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from trainer.memory import is_out_of_memory
-from trainer.overrides import apply_overrides
 from trainer.workers import usable_cores
 from vit.build import load_run_model, load_weights_model
 from vit.config import VitConfig

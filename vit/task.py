@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainer.config import OptimizerKind
+from trainer.config.fields import OptimizerKind
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vit.build import build_model, head_parameters
@@ -266,7 +266,7 @@ class VitTask(Task):
 
 def plain_architecture(model: nn.Module) -> dict[str, Any]:
     """Everything that shapes one of our ViTs, as plain data."""
-    from trainer.configuration import plain
+    from trainer.config.resolve import plain
 
     return plain(model.arch) if isinstance(model, VisionTransformer) else {}
 

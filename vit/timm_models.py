@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.config.schema import did_you_mean
 from trainer.errors import CheckpointError, ConfigError
-from trainer.schema import did_you_mean
 from vit.config import ModelConfig
 from vit.loading import LoadReport, grouped
 from vit.preprocessing import Preprocessing, from_timm, numbers

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.config.schema import show
 from trainer.errors import CheckpointError, ConfigError
-from trainer.schema import show
 from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.interchange.files import arguments, input_size, names_told, open_content, unwrapped

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trainer.config import DeviceKind
+from trainer.config.fields import DeviceKind
+from trainer.config.schema import show
 from trainer.errors import ConfigError
-from trainer.schema import show
 from trainer.validation import at_least, existing, run_problems
 from vit.config import (
     PHASES,

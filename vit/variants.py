@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError
-from trainer.schema import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gpu_runs import BOTH, close, make, weights
 from torch import Tensor, nn
 from toys import build_toy, toy_config
 
-from trainer.config import DeviceKind, OptimizerConfig, OptimizerKind
+from trainer.config.fields import DeviceKind, OptimizerConfig, OptimizerKind
 from trainer.errors import NonFiniteError
 from trainer.loop import Trainer
 from trainer.optim.optimizers import build_optimizer

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
 from trainer import micro_batch, parallel, state_io
-from trainer.config import StageConfig, Strategy
+from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors

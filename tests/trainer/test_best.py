@@ -13,7 +13,7 @@ from toys import LinearTask, toy_config
 
 from trainer.best import Best
 from trainer.checkpoint import Checkpoints, find_checkpoint, load_weights, read_meta
-from trainer.config import StageConfig
+from trainer.config.fields import StageConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
 from trainer.task import StepContext

@@ -13,7 +13,7 @@ from toys import RivalTask, toy_config
 
 from train import SCHEMAS
 from trainer.cli import compose
-from trainer.config import StageConfig
+from trainer.config.fields import StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.schedule import budget, curriculum

@@ -17,9 +17,9 @@ from trainer import cli
 from trainer.checkpoint import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
+from trainer.config.sweeps import runs_below, several_runs
 from trainer.errors import CheckpointError, UserError
 from trainer.plots import _looks, write_curves
-from trainer.sweeps import runs_below, several_runs
 from vit.config import VitConfig
 from vit.interchange import read
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from toys import TASKS, LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
-from trainer.config import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind, StageConfig
+from trainer.config.fields import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors

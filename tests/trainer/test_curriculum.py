@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import toy_config
 
-from trainer.config import RunConfig, StageConfig
+from trainer.config.fields import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.schedule import curriculum
 from trainer.task import Stage

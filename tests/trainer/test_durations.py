@@ -8,7 +8,7 @@ import pytest
 from exactness import assert_same, outcome
 from toys import LinearTask, toy_config
 
-from trainer.config import OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainerConfig
+from trainer.config.fields import OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainerConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.schedule import budget, cadence, durations, schedules

@@ -8,8 +8,8 @@ import pytest
 
 from train import SCHEMAS
 from trainer.cli import compose, hydra_flags
+from trainer.config.habits import _ABSENT, _FLAGS, absent, check_flags
 from trainer.errors import ConfigError
-from trainer.habits import _ABSENT, _FLAGS, absent, check_flags
 
 VALUES = {"optim": "sgd", "data": "cifar10", "schedule": "cosine", "augment.auto": "rand-m9-mstd0.5-inc1"}
 

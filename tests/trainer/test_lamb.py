@@ -5,7 +5,7 @@ import torch
 from stepping import take_step
 from torch import nn
 
-from trainer.config import OptimizerConfig, OptimizerKind, Precision
+from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
 from trainer.optim.lamb import Lamb
 from trainer.optim.optimizers import build_optimizer, load_optimizer_state, optimizer_state
 from trainer.optim.precision import PrecisionPolicy

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
 
-from trainer.config import Console, Precision, StageConfig
+from trainer.config.fields import Console, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.meter import Speed
@@ -355,7 +355,7 @@ def test_compiled_runs_keep_their_names(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", list(Precision))
 def test_on_cuda(tmp_path: Path, precision: Precision) -> None:
-    from trainer.config import DeviceKind
+    from trainer.config.fields import DeviceKind
 
     trainer = build(tmp_path, device=DeviceKind.cuda, precision=precision)
     for module in trainer.networks.values():

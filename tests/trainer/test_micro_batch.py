@@ -12,7 +12,7 @@ from torch import Tensor
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
 from trainer import micro_batch
-from trainer.config import Precision, StageConfig
+from trainer.config.fields import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
@@ -256,7 +256,7 @@ def test_the_facts_of_a_choice() -> None:
 
 @pytest.mark.gpu
 def test_on_a_card(tmp_path: Path) -> None:
-    from trainer.config import DeviceKind
+    from trainer.config.fields import DeviceKind
 
     class Large(LinearTask):
         def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:

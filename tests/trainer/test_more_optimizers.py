@@ -5,7 +5,7 @@ import torch
 from stepping import take_step
 from torch import Tensor, nn
 
-from trainer.config import OptimizerConfig, OptimizerKind, Precision
+from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, rate_of, set_rate
 from trainer.optim.precision import PrecisionPolicy

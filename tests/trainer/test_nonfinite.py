@@ -11,7 +11,7 @@ from torch import Tensor
 from toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
 from trainer.checkpoint import load_weights
-from trainer.config import OnNonFinite, Precision, StageConfig
+from trainer.config.fields import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.finite import broken_inputs
 from trainer.loop import Trainer

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.config import OptimizerConfig, OptimizerKind
+from trainer.config.fields import OptimizerConfig, OptimizerKind
 from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.optimizers import (
     build_optimizer,

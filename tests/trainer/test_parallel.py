@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.config import DeviceKind, Strategy
+from trainer.config.fields import DeviceKind, Strategy
 from trainer.errors import ConfigError
 from trainer.parallel import Parallel, _buckets, pick_device
 

@@ -7,7 +7,7 @@ import torch
 from stepping import take_step
 from torch import nn
 
-from trainer.config import OptimizerConfig, OptimizerKind, Precision
+from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
 from trainer.optim.optimizers import build_optimizer
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
 from trainer import micro_batch, rehearsal, state
-from trainer.config import OnNonFinite, OptimizerKind, Precision, StageConfig
+from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.memory import is_out_of_memory

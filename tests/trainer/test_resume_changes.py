@@ -13,7 +13,7 @@ from exactness import assert_same, outcome
 from torch import Tensor, nn
 from toys import LinearTask, RivalTask, toy_config
 
-from trainer.config import DataChanged, OptimizerConfig, OptimizerKind, RunConfig, ScheduleKind, StageConfig
+from trainer.config.fields import DataChanged, OptimizerConfig, OptimizerKind, RunConfig, ScheduleKind, StageConfig
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
 from trainer.optim.optimizers import build_optimizer, load_optimizer_state, optimizer_state

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.config import ScheduleConfig, ScheduleKind
+from trainer.config.fields import ScheduleConfig, ScheduleKind
 from trainer.schedule import schedules
 
 shares = st.floats(0.0, 1.0)

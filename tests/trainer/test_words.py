@@ -7,8 +7,8 @@ import pytest
 
 from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded, load_run, main
+from trainer.config.words import written_out
 from trainer.errors import ConfigError
-from trainer.words import written_out
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_it_composes() -> None:
 def test_scripts_take_it_for_a_run(tmp_path: Path) -> None:
     import yaml
 
-    from trainer.configuration import plain
+    from trainer.config.resolve import plain
 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(compose(["model=vid2vid_tiny"], SCHEMAS))))
     assert load_run(tmp_path, SCHEMAS, ["resolution=96"]).resolution == [96, 96]

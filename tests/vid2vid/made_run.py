@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from trainer.checkpoint import Checkpoints
-from trainer.config import DeviceKind, Precision
-from trainer.configuration import plain
+from trainer.config.fields import DeviceKind, Precision
+from trainer.config.resolve import plain
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.networks import Generator

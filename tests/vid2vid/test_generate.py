@@ -20,7 +20,7 @@ import yaml
 from made_run import make_run, street_config
 from PIL import Image
 
-from trainer.configuration import plain
+from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid.config import DataKind, FirstFrame, Vid2VidStage
 from vid2vid.generation import generate_video, open_clip, read_first_image

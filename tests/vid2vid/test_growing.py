@@ -13,7 +13,7 @@ from made_task import configured, make_trainer
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoints, save_weights
-from trainer.configuration import plain
+from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite import network_tensors
 from vid2vid.config import Foreground, SourceKind, Vid2VidConfig

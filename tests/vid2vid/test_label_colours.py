@@ -11,7 +11,7 @@ from PIL import Image
 
 from train import SCHEMAS
 from trainer.cli import compose, load_run
-from trainer.configuration import plain
+from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, DataError
 from trainer.loop import Trainer
 from vid2vid.data.check import find_sequences

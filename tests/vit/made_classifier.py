@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.checkpoint import Checkpoints
 from trainer.cli import compose
-from trainer.configuration import plain
+from trainer.config.resolve import plain
 from trainer.loop import Trainer
 from vit.config import VitConfig
 from vit.task import VitTask

@@ -13,8 +13,8 @@ import yaml
 from train import SCHEMAS
 from trainer import setup
 from trainer.cli import CONFIGS, compose
-from trainer.configuration import flatten, plain
-from trainer.help import group_options
+from trainer.config.help import group_options
+from trainer.config.resolve import flatten, plain
 from trainer.schedule import cadence, durations, schedules
 from vit.architecture import architecture
 from vit.model import VisionTransformer

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.config import OptimizerConfig, OptimizerKind
+from trainer.config.fields import OptimizerConfig, OptimizerKind
 from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.lamb import Lamb
 

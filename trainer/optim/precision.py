@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from trainer.config import Precision
+from trainer.config.fields import Precision
 from trainer.errors import ConfigError
 from trainer.optim import foreach
 

@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from trainer.config import TrainerConfig
+from trainer.config.fields import TrainerConfig
 from trainer.errors import ConfigError
 
 MARKS = {"eval_every": "evaluated", "visuals_every": "pictured", "checkpoint_every": "saved"}  # key: what it was last

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from trainer.config import RunConfig, StageConfig
+from trainer.config.fields import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.schedule import cadence
 from trainer.task import Stage

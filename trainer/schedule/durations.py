@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 
-from trainer.config import RunConfig
+from trainer.config.fields import RunConfig
 from trainer.errors import ConfigError
 from trainer.schedule import cadence
 from trainer.schedule.cadence import NO_EPOCHS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from trainer.config import OptimizerConfig, ScheduleConfig, ScheduleKind
+from trainer.config.fields import OptimizerConfig, ScheduleConfig, ScheduleKind
 
 _DECAYING = (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
-from trainer.schema import show
 from vid2vid.config import DataConfig, LabelFormat, ModelConfig, SourceKind
 from vid2vid.data.colours import NAMED, colour_table, table_of
 from vid2vid.data.label_map import ignored_ids, parse_label_map

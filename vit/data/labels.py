@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.words import shown_override
 from trainer.errors import DataError
-from trainer.words import shown_override
 from vit.config import ClassOrder, DataConfig, VitConfig
 from vit.data.naming import in_order, some
 from vit.data.sources import Source, check_labels

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainer.config.words import shown_override
 from trainer.errors import DataError
-from trainer.words import shown_override
 from vit.data.naming import natural_key, some
 
 SPLIT_WORDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from trainer.config.words import shown_override
 from trainer.errors import DataError
-from trainer.words import shown_override
 from vit.config import DataConfig, VitConfig
 from vit.data.label_checks import check_marks, separator_notes
 from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.schema import did_you_mean
 from trainer.errors import DataError
-from trainer.schema import did_you_mean
 from vit.config import DataConfig, VitConfig
 from vit.data.decode import BadFileError, read_bytes
 from vit.data.kinds import stranger

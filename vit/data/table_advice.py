@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.schema import did_you_mean
-from trainer.words import shown_override
+from trainer.config.schema import did_you_mean
+from trainer.config.words import shown_override
 from vit.data.decode import picture_extensions
 from vit.data.layout import role_in
 from vit.data.naming import natural_key

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer.config.schema import did_you_mean
+from trainer.config.words import shown_override
 from trainer.errors import DataError
-from trainer.schema import did_you_mean
-from trainer.words import shown_override
 from vit.config import DataConfig
 from vit.data.layout import role_in
 from vit.data.naming import natural_key, some

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
+from trainer.config.schema import did_you_mean
+from trainer.config.words import shown_override
 from trainer.errors import DataError
-from trainer.schema import did_you_mean
-from trainer.words import shown_override
 from vit.data.decode import picture_extensions
 from vit.data.kinds import unread_note
 from vit.data.naming import natural_key

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainer.checkpoint import META
+from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError
-from trainer.sweeps import several_runs
 
 NAMES = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth", "model.bin")
 SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")

@@ -13,9 +13,9 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from trainer.config import RunConfig
+from trainer.config.fields import RunConfig
+from trainer.config.habits import absent
 from trainer.errors import ConfigError
-from trainer.habits import absent
 
 Schemas = Mapping[str, type[RunConfig]]
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from trainer.schema import Schemas, is_free, is_text
+from trainer.config.schema import Schemas, is_free, is_text
 
 # What says the same in other units: whoever types the one does not want the other that a file may have.
 _INSTEAD = {

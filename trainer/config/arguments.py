@@ -13,19 +13,11 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import RunConfig
-from trainer.configuration import at_home
+from trainer.config.fields import RunConfig
+from trainer.config.help import field_comments
+from trainer.config.resolve import at_home
+from trainer.config.schema import field_types, schema_keys, show, to_dataclass, type_problem, unknown_key, unwrap
 from trainer.errors import ConfigError
-from trainer.help import field_comments
-from trainer.schema import (
-    field_types,
-    schema_keys,
-    show,
-    to_dataclass,
-    type_problem,
-    unknown_key,
-    unwrap,
-)
 
 T = TypeVar("T")
 

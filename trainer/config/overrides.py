@@ -19,11 +19,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import RunConfig
-from trainer.configuration import load_yaml, plain, resolve
-from trainer.errors import ConfigError
-from trainer.help import group_options, groups
-from trainer.schema import (
+from trainer.config.fields import RunConfig
+from trainer.config.help import group_options, groups
+from trainer.config.resolve import load_yaml, plain, resolve
+from trainer.config.schema import (
     Schemas,
     did_you_mean,
     is_free,
@@ -34,7 +33,8 @@ from trainer.schema import (
     type_problem,
     unknown_key,
 )
-from trainer.words import written_out
+from trainer.config.words import written_out
+from trainer.errors import ConfigError
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 

@@ -15,9 +15,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import RunConfig
+from trainer.config.fields import RunConfig
+from trainer.config.schema import Schemas, did_you_mean, show, to_dataclass
 from trainer.errors import CheckpointError, ConfigError, UserError
-from trainer.schema import Schemas, did_you_mean, show, to_dataclass
 
 
 def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:

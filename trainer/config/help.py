@@ -9,8 +9,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.configuration import flatten, plain
-from trainer.schema import entries, field_types, show, unwrap
+from trainer.config.resolve import flatten, plain
+from trainer.config.schema import entries, field_types, show, unwrap
 
 _FIELD = re.compile(r"^\s{4}(\w+)\s*:.*?(?:\s{2}#\s*(.*))?$")
 
