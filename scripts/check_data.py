@@ -56,7 +56,7 @@ def check_pictures(config: VitConfig, arguments: Arguments) -> bool:
         raise ConfigError("flow=true: pictures have no flow; leave it out")
     if arguments.most is not None and arguments.most < 1:
         raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
-    from trainer.workers import CPU_WORKERS
+    from trainer.data.workers import CPU_WORKERS
     from vit.data.check import check_split, contact_sheet, format_report, open_splits
     from vit.data.depth import depth_notes
 

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from trainer import best, micro_batch, plots, rehearsal, state
 from trainer.config.fields import Console, Strategy
+from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
 from trainer.meter import peak_memory
 from trainer.optim import optimizers as optim
 from trainer.runtime import Runtime
 from trainer.schedule import budget
-from trainer.splitting import split_batch
 from trainer.task import Phase, Segment, StepContext
 
 LONG_S = 2 * 3600.0  # of a run on a CPU

@@ -18,7 +18,8 @@ from trainer.best import Best
 from trainer.checkpoint import META, Checkpoints
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
-from trainer.data import DevicePrefetcher, make_eval_loader, make_loader
+from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
+from trainer.data.workers import worker_count, worker_failure
 from trainer.errors import CheckpointError
 from trainer.logs import RunLogger
 from trainer.memory import is_out_of_memory
@@ -32,7 +33,6 @@ from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
-from trainer.workers import worker_count, worker_failure
 
 
 class Runtime:

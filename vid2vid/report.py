@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.data import make_eval_loader
+from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError
 from trainer.state import write_json
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainer.cli import compose
-from trainer.data import DevicePrefetcher, make_loader
+from trainer.data.loader import DevicePrefetcher, make_loader
 from trainer.memory import is_out_of_memory, release
 from trainer.sections import Rows
 from trainer.trials import Trial

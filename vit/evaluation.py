@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.schema import show
-from trainer.data import DevicePrefetcher, make_eval_loader
+from trainer.data.loader import DevicePrefetcher, make_eval_loader
+from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.media import write_png
 from trainer.state import write_json
-from trainer.workers import worker_count
 from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map

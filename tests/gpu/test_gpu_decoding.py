@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from trainer.cli import compose
-from trainer.data import collate, to_device
+from trainer.data.loader import collate, to_device
 from vit.config import Decode, VitConfig
 from vit.data import build_dataset, on_device
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from toys import TASKS, LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
 from trainer.config.fields import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind, StageConfig
+from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors
-from trainer.splitting import split_batch
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)

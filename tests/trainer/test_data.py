@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data import DevicePrefetcher, collate, make_eval_loader, make_loader, to_device
+from trainer.data.loader import DevicePrefetcher, collate, make_eval_loader, make_loader, to_device
+from trainer.data.workers import worker_count, worker_failure
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.workers import worker_count, worker_failure
 
 
 class Numbers:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.sampler import EvalSampler, GlobalOrder, TrainSampler
+from trainer.data.sampler import EvalSampler, GlobalOrder, TrainSampler
 
 sizes = st.integers(1, 40)
 seeds = st.integers(-(2**63), 2**64 - 1)

@@ -15,7 +15,7 @@ from live_tensors import LiveTensors
 from made_run import make_run, street_config
 from torch import Tensor, nn
 
-from trainer.data import make_eval_loader
+from trainer.data.loader import make_eval_loader
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig

@@ -26,7 +26,7 @@ from torch import Tensor
 from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config.fields import Precision
-from trainer.data import collate
+from trainer.data.loader import collate
 from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext

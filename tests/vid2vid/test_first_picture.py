@@ -9,7 +9,7 @@ from made_run import make_run, street_config
 from made_task import configured, make_trainer, one_batch
 from torch import Tensor, nn
 
-from trainer.data import make_eval_loader
+from trainer.data.loader import make_eval_loader
 from trainer.errors import DataError
 from vid2vid import segments
 from vid2vid.config import FirstFrame, Vid2VidStage

@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainer.checkpoint import Checkpoints
 from trainer.cli import load_run
-from trainer.data import make_eval_loader
+from trainer.data.loader import make_eval_loader
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.evaluation import Counted
 from vid2vid.loading import load_generator

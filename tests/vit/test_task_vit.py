@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.checkpoint import load_weights
-from trainer.data import make_eval_loader
+from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors

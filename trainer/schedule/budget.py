@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer import micro_batch, state
+from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.lines import format_time
 from trainer.memory import release
 from trainer.meter import Speed
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
-from trainer.splitting import split_batch
 from trainer.task import Stage
 
 if TYPE_CHECKING:

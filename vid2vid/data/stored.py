@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from trainer.data.quiet import quiet_pictures
 from trainer.errors import DataError
-from trainer.quiet import quiet_pictures
 
 quiet_pictures()
 

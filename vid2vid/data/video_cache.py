@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.workers import usable_cores
+from trainer.data.workers import usable_cores
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video_index import VideoIndex, build_index
 from vid2vid.data.video_times import Times

@@ -31,8 +31,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
-from trainer.workers import CPU_WORKERS
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, picture_size
 from vit.data.part import Part

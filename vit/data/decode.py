@@ -26,8 +26,8 @@ import torch
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from trainer.data.quiet import quiet_pictures
 from trainer.errors import DataError
-from trainer.quiet import quiet_pictures
 from vit.data import turbo
 from vit.data.jpeg import ordinary
 from vit.data.kinds import stranger

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.data import Late, LateBatch
+from trainer.data.loader import Late, LateBatch
 from trainer.errors import ConfigError
 from vit.data.decode import decode
 from vit.data.part import Plan, Size

@@ -255,7 +255,7 @@ def test_flow_is_cached_and_follows_every_crop(make_folders, folder_config, tmp_
 
 def test_workers_give_what_the_process_itself_gives(make_folders, folder_config):
     """OpenCV has been used before the workers are forked: they must neither hang nor differ."""
-    from trainer.data import make_loader
+    from trainer.data.loader import make_loader
 
     config = folder_config(make_folders({"a": 6, "b": 6, "c": 6}), flow=FlowMethod.dis, scale=[1.0, 1.5])
     batches = {}

@@ -11,7 +11,7 @@ from conftest import HEIGHT, WIDTH, label_map, save
 from made_labels import all_bits, encoded
 from PIL import Image
 
-from trainer.data import make_loader
+from trainer.data.loader import make_loader
 from trainer.errors import DataError
 from vid2vid.config import DataConfig, LabelFormat, SourceKind
 from vid2vid.data import build_dataset, open_source, settled

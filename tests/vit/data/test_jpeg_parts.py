@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from trainer.cli import compose
-from trainer.data import Late, collate, make_loader, to_device
+from trainer.data.loader import Late, collate, make_loader, to_device
 from trainer.errors import ConfigError
 from vit.config import Crop, Decode, Interpolation, OnBadFile, VitConfig
 from vit.data import build_dataset, jpeg, on_device, turbo

@@ -1,6 +1,6 @@
 """Loaders: samples with their own random streams, batches of them, moved to the device ahead of use.
 
-The order comes from trainer/sampler.py; a sample's randomness from (seed, showing, index), the showing being the epoch
+The order comes from trainer/data/sampler.py; a sample's randomness from (seed, showing, index), the showing being the epoch
 unless samples repeat. So batches depend neither on the number of workers nor, as a whole, on the number of processes.
 """
 
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from trainer.data.sampler import EvalSampler, Key, TrainSampler
+from trainer.data.workers import init_worker, worker_failure
 from trainer.errors import DataError, UserError
-from trainer.sampler import EvalSampler, Key, TrainSampler
 from trainer.seeding import sample_rng
 from trainer.task import SampleDataset
-from trainer.workers import init_worker, worker_failure
 
 _log = logging.getLogger(__name__)
 
