@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer import state
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 
 MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")  # times: never the same twice
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import best, micro_batch, plots, rehearsal, state
+from trainer import micro_batch, plots, rehearsal, state
+from trainer.checkpoint import best
 from trainer.config.fields import Console, Strategy
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError

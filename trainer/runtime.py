@@ -14,8 +14,8 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import rehearsal, setup, state
-from trainer.best import Best
-from trainer.checkpoint import META, Checkpoints
+from trainer.checkpoint.best import Best
+from trainer.checkpoint.directory import META, Checkpoints
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader

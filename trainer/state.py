@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import EMA as EMA_FILE
-from trainer.checkpoint import WEIGHTS, compare_architecture, load_weights
+from trainer.checkpoint.directory import EMA as EMA_FILE
+from trainer.checkpoint.directory import WEIGHTS, compare_architecture, load_weights
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import EMA, WEIGHTS, Checkpoints, load_weights
+from trainer.checkpoint.directory import EMA, WEIGHTS, Checkpoints, load_weights
 from trainer.plots import read_records
 from trainer.sections import Rows
 

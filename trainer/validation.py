@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.checkpoint_files import pointed
+from trainer.checkpoint.files import pointed
 from trainer.config.fields import (
     DeviceKind,
     OptimizerConfig,

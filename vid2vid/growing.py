@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import compare_architecture, load_weights
+from trainer.checkpoint.directory import compare_architecture, load_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ModelConfig, SourceKind
 from vid2vid.interchange import infer_model

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.checkpoint.weights import compare_architecture, read_pth
 from trainer.errors import CheckpointError
-from trainer.weights import compare_architecture, read_pth
 from vid2vid.encoding import images_to_float
 from vid2vid.evaluation import ImageMetric
 

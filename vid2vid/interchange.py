@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import load_weights
+from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.weights import read_pth, save_weights
 from trainer.errors import CheckpointError
-from trainer.weights import read_pth, save_weights
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import EMA, Checkpoints, find_checkpoint, load_weights
+from trainer.checkpoint.directory import EMA, Checkpoints, find_checkpoint, load_weights
+from trainer.checkpoint.weights import compare_architecture
 from trainer.errors import ConfigError
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device
-from trainer.weights import compare_architecture
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges import with_ranges
 from vid2vid.encoding import SourceEncoder

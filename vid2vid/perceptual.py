@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.checkpoint.weights import read_pth, read_safetensors
 from trainer.errors import CheckpointError
-from trainer.weights import read_pth, read_safetensors
 
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # at relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
 WIDEST = 1024  # wider images are halved until they are not

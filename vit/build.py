@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trainer.checkpoint import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
+from trainer.checkpoint.directory import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
+from trainer.checkpoint.weights import compare_architecture
 from trainer.cli import load_run
 from trainer.config.resolve import resolve
 from trainer.errors import CheckpointError, ConfigError
-from trainer.weights import compare_architecture
 from vit.architecture import architecture
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
 from vit.heads import match, reorder

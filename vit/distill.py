@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.checkpoint import META
+from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vit.build import load_run_model, load_weights_model
 from vit.build import timm_name as told_by_folder

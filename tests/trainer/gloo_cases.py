@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
-from trainer import micro_batch, parallel, state_io
+from trainer import micro_batch, parallel
+from trainer.checkpoint import tensors as state_io
 from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer

@@ -11,8 +11,8 @@ import pytest
 import torch
 from toys import LinearTask, toy_config
 
-from trainer.best import Best
-from trainer.checkpoint import Checkpoints, find_checkpoint, load_weights, read_meta
+from trainer.checkpoint.best import Best
+from trainer.checkpoint.directory import Checkpoints, find_checkpoint, load_weights, read_meta
 from trainer.config.fields import StageConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer

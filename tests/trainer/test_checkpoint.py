@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-import trainer.checkpoint as module
-from trainer.checkpoint import Checkpoints, compare_architecture, load_weights
+import trainer.checkpoint.directory as module
+from trainer.checkpoint.directory import Checkpoints, compare_architecture, load_weights
 from trainer.errors import CheckpointError, ConfigError
 
 

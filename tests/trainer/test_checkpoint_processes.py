@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.checkpoint import Checkpoints, load_weights
+from trainer.checkpoint.directory import Checkpoints, load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from trainer import cli
-from trainer.checkpoint import Checkpoints, load_weights
+from trainer.checkpoint.directory import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.compare import as_text, differing, find_runs, panels, table, write
 from trainer.config.sweeps import runs_below, several_runs

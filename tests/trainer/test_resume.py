@@ -14,7 +14,7 @@ from exactness import assert_same, kill_after, killable_processes, outcome
 from torch import Tensor
 from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
 from trainer.nonfinite import network_tensors

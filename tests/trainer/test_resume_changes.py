@@ -64,7 +64,7 @@ def test_memory_format_is_part_of_the_state(tmp_path: Path, channels_last: bool,
 
 
 def outcome_weights(run_dir: Path) -> dict[str, Tensor]:
-    from trainer.checkpoint import load_weights
+    from trainer.checkpoint.directory import load_weights
 
     return load_weights(run_dir, ema=False)[0]
 
@@ -266,7 +266,7 @@ def test_damaged_checkpoints_do_not_start_a_run_anew(tmp_path: Path) -> None:
 
 
 def test_a_resume_reads_the_state_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer import checkpoint
+    from trainer.checkpoint import directory as checkpoint
 
     Trainer(config(24, "rival", eval_every=4), RivalTask, tmp_path).fit()
     expected = outcome(tmp_path)

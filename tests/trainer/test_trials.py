@@ -14,7 +14,7 @@ import torch
 from kept_rows import Kept
 
 from trainer import card, trials
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.logs import RunLogger
 from trainer.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 

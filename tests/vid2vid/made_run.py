@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.config.fields import DeviceKind, Precision
 from trainer.config.resolve import plain
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig

@@ -12,7 +12,7 @@ from made_run import street_config
 from made_task import configured, make_trainer
 from torch import Tensor
 
-from trainer.checkpoint import Checkpoints, save_weights
+from trainer.checkpoint.directory import Checkpoints, save_weights
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite import network_tensors

@@ -12,7 +12,7 @@ from made_run import make_run, street_config
 from made_task import configured, make_trainer
 from PIL import Image
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.cli import load_run
 from trainer.data.loader import make_eval_loader
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig

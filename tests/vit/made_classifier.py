@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.cli import compose
 from trainer.config.resolve import plain
 from trainer.loop import Trainer

@@ -10,8 +10,8 @@ import pytest
 import torch
 from made_vits import SIZE, fitted, foreign, made
 
+from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
-from trainer.weights import save_weights
 from vit.adapting import adapt_channels, adapt_statistics, split_table
 from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
 from vit.interchange import Foreign

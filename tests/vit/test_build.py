@@ -12,8 +12,8 @@ import pytest
 import torch
 from made_classifier import make_run, mu_config
 
+from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError, ConfigError, UserError
-from trainer.weights import save_weights
 from vit.build import Built, build_model, initial_bias, load_run_model, load_weights_model, resolutions
 from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig, VitStage
 from vit.data import DataInfo

@@ -110,7 +110,7 @@ def test_teachers_of_every_origin(tmp_path: Path) -> None:
         torch.testing.assert_close(found.model(x), expected)
     assert find_teacher(str(checkpoint), None, (15, 16)).size == (16, 16)  # its patch does not divide the student's
     # Weights alone, as scripts/convert.py writes them.
-    from trainer.weights import save_weights
+    from trainer.checkpoint.weights import save_weights
 
     file = tmp_path / "vit.safetensors"
     save_weights(file, run.model.state_dict())
@@ -121,7 +121,7 @@ def test_teachers_of_every_origin(tmp_path: Path) -> None:
 
 def test_a_weights_file_of_a_timm_model(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
-    from trainer.weights import save_weights
+    from trainer.checkpoint.weights import save_weights
 
     torch.manual_seed(0)
     model = timm.create_model("test_resnet", num_classes=10, in_chans=1).eval()
@@ -160,7 +160,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
     task = task_of(trainer)
     before = teacher.model.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in task.teacher.model.state_dict().items())
-    from trainer.checkpoint import load_weights
+    from trainer.checkpoint.directory import load_weights
 
     assert not [name for name in load_weights(tmp_path / "run")[0] if "teacher" in name]
 

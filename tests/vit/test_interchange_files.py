@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError, ConfigError
 from vit.architecture import Architecture
 from vit.config import Pool

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import META, load_weights, read_meta
-from trainer.checkpoint_files import pointed
+from trainer.checkpoint.directory import META, load_weights, read_meta
+from trainer.checkpoint.files import pointed
+from trainer.checkpoint.weights import read_safetensors, unsafe_reason
 from trainer.errors import CheckpointError
-from trainer.weights import read_safetensors, unsafe_reason
 from vit.interchange.folders import NAMES, SHARDS, is_own, weights_file
 from vit.interchange.timm_hub import class_names
 

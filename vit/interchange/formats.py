@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.weights import save_weights
+from trainer.checkpoint.weights import save_weights
 from vit.interchange.files import HEADER, sidecar_of
 from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
 from vit.interchange.names import to_hf, to_torchvision

@@ -2,7 +2,7 @@
 
 ``checkpoints/step-XXXXXXXX/`` holds
 
-- ``state/``: the exact training state, tensors by ``torch.distributed.checkpoint`` (trainer/state_io.py);
+- ``state/``: the exact training state, tensors by ``torch.distributed.checkpoint`` (trainer/checkpoint/tensors.py);
 - ``weights.safetensors``, ``ema.safetensors``: networks under their canonical names, for use and exchange;
 - ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files;
   written last.
@@ -29,17 +29,17 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.checkpoint_files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.checkpoint.disk import explain as _explain
+from trainer.checkpoint.disk import os_error as _os_error
+from trainer.checkpoint.disk import reason as _reason
+from trainer.checkpoint.disk import sync_folder as _sync_folder
+from trainer.checkpoint.disk import write_text as _write_text
+from trainer.checkpoint.files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
+from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors, save_weights
 from trainer.config.sweeps import several_runs
 from trainer.config.words import shown_override
-from trainer.disk import explain as _explain
-from trainer.disk import os_error as _os_error
-from trainer.disk import reason as _reason
-from trainer.disk import sync_folder as _sync_folder
-from trainer.disk import write_text as _write_text
 from trainer.errors import CheckpointError, ConfigError
-from trainer.state_io import TREE, load_state, missing_parts, save_tensors, tensor_bytes
-from trainer.weights import compare_architecture, read_pth, read_safetensors, save_weights
 
 __all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
 
