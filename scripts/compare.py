@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainer.cli import guarded
-from trainer.compare import as_text, find_runs, table, write
 from trainer.errors import ConfigError
+from trainer.records.compare import as_text, find_runs, table, write
 
 
 @guarded

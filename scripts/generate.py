@@ -54,7 +54,7 @@ def main() -> None:
         raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
-    from trainer.video_writer import check_out
+    from trainer.records.video_writer import check_out
     from vid2vid.generation import generate_video, open_clip, read_first_image
     from vid2vid.loading import load_generator
     from vid2vid.relabel import Relabel, parse_remap

@@ -119,7 +119,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
 
 def _compare(folder: Path, curves: bool) -> None:
     """The end of a sweep: its runs beside each other, where there are several."""
-    from trainer import compare
+    from trainer.records import compare
 
     if len(runs_below(folder)) < 2:
         return

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import micro_batch, plots, rehearsal, state
+from trainer import micro_batch, rehearsal, state
 from trainer.checkpoint import best
 from trainer.config.fields import Console, Strategy
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.lines import format_line, short_line
-from trainer.meter import peak_memory
 from trainer.optim import optimizers as optim
+from trainer.records import curves as plots
+from trainer.records.meter import peak_memory
 from trainer.runtime import Runtime
 from trainer.schedule import budget
 from trainer.task import Phase, Segment, StepContext

@@ -21,7 +21,7 @@ from trainer import rehearsal, state
 from trainer.errors import ConfigError
 from trainer.lines import format_time
 from trainer.memory import SavedMemory, available_memory, release
-from trainer.meter import Speed
+from trainer.records.meter import Speed
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

@@ -21,14 +21,14 @@ from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.workers import worker_count, worker_failure
 from trainer.errors import CheckpointError
-from trainer.logs import RunLogger
 from trainer.memory import is_out_of_memory
-from trainer.meter import Speed, Window
 from trainer.nonfinite import NonFiniteGuard
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
 from trainer.preempt import StopFlag
-from trainer.profile import StepProfiler
+from trainer.records.logger import RunLogger
+from trainer.records.meter import Speed, Window
+from trainer.records.profile import StepProfiler
 from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.directory import EMA, WEIGHTS, Checkpoints, load_weights
-from trainer.plots import read_records
+from trainer.records.curves import read_records
 from trainer.sections import Rows
 
 ROOT = Path(__file__).resolve().parent.parent

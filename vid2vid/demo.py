@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.media import write_png
+from trainer.records.media import write_png
 from vid2vid.data import open_source
 from vid2vid.generation import Generated, generate_video
 from vid2vid.loading import LoadedRun

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from trainer.media import label_panel
-from trainer.video_writer import PictureFolder, VideoWriter, check_out, video_output
+from trainer.records.media import label_panel
+from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, video_output
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.data.label_colours import check_colours
@@ -119,7 +119,7 @@ def generate_video(
     Args:
         run: the generator.
         sequence: frames of labels, at the run's resolution.
-        out: the video; its suffix says which kind (`trainer.video_writer`), none means a folder of PNGs.
+        out: the video; its suffix says which kind (`trainer.records.video_writer`), none means a folder of PNGs.
         frames: at most so many; None: all that the sequence has.
         first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
         image: (3, H, W) uint8 for ``first_frame=image``.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.media import label_panel
+from trainer.records.media import label_panel
 from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.palette import colorize

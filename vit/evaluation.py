@@ -17,7 +17,7 @@ from trainer.config.schema import show
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.media import write_png
+from trainer.records.media import write_png
 from trainer.state import write_json
 from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.media import label_panel
+from trainer.records.media import label_panel
 from vit.metrics import Bins, MultiLabel, SingleLabel
 
 READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers

@@ -16,10 +16,10 @@ from PIL import Image
 from trainer import cli
 from trainer.checkpoint.directory import Checkpoints, load_weights
 from trainer.cli import CONFIGS, load_run
-from trainer.compare import as_text, differing, find_runs, panels, table, write
 from trainer.config.sweeps import runs_below, several_runs
 from trainer.errors import CheckpointError, UserError
-from trainer.plots import _looks, write_curves
+from trainer.records.compare import as_text, differing, find_runs, panels, table, write
+from trainer.records.curves import _looks, write_curves
 from vit.config import VitConfig
 from vit.interchange import read
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tqdm import tqdm
 
-import trainer.logs as module
+import trainer.records.logger as module
 from trainer.errors import UserError
 from trainer.lines import format_line, format_time, short_line
-from trainer.logs import RunLogger, repair_metrics
+from trainer.records.logger import RunLogger, repair_metrics
 
 
 def records(run):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from trainer.errors import DataError
-from trainer.media import VideoWriter, gif_bytes, label_panel, write_png, write_video
+from trainer.records.media import VideoWriter, gif_bytes, label_panel, write_png, write_video
 
 
 def movie(frames, height, width):
@@ -79,7 +79,7 @@ def test_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
         def full(*args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("trainer.media.os.replace", full)
+        monkeypatch.setattr("trainer.records.media.os.replace", full)
     assert list(tmp_path.iterdir()) == []
 
 

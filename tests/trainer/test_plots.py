@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from toys import build_toy, toy_config
 
-from trainer import plots
 from trainer.loop import Trainer
+from trainer.records import curves as plots
 
 
 def train_record(samples: int, **losses: float | None) -> dict[str, Any]:

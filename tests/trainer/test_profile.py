@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from trainer.profile import StepProfiler
+from trainer.records.profile import StepProfiler
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns about skipped cycles in some versions

@@ -217,8 +217,8 @@ def test_a_sweep_leaves_no_determinism_to_the_next_job(tmp_path: Path) -> None:
 
 
 def test_a_norm_that_fp16_skips_is_left_out_of_the_record() -> None:
-    from trainer.meter import Window
     from trainer.parallel import Parallel, Strategy
+    from trainer.records.meter import Window
 
     window = Window()
     for value in (1.0, float("inf"), 3.0):

@@ -15,7 +15,7 @@ from kept_rows import Kept
 
 from trainer import card, trials
 from trainer.checkpoint.directory import Checkpoints
-from trainer.logs import RunLogger
+from trainer.records.logger import RunLogger
 from trainer.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 
 TINY = (

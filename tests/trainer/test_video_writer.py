@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from trainer.errors import ConfigError, DataError
-from trainer.video_writer import PictureFolder, VideoWriter, check_out, video_output
+from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, video_output
 
 ROOT = Path(__file__).resolve().parents[2]
 FILMS = [".mp4", ".m4v", ".mov", ".mkv", ".webm"]
@@ -181,7 +181,7 @@ def test_a_name_that_cannot_be_given_loses_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(DataError, match="Permission denied"), VideoWriter(tmp_path / "x.mp4", 25, (48, 64), True) as w:
         for frame in moving(5):
             w.write(frame)
-        monkeypatch.setattr("trainer.video_writer.os.replace", refuse)
+        monkeypatch.setattr("trainer.records.video_writer.os.replace", refuse)
     assert w.kept is not None and count(w.kept) == 5
     with pytest.raises(DataError), PictureFolder(tmp_path / "frames", keep=True) as folder:
         folder.write(moving(1)[0])

@@ -23,7 +23,7 @@ from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.lines import format_time
 from trainer.memory import release
-from trainer.meter import Speed
+from trainer.records.meter import Speed
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

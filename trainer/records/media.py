@@ -1,4 +1,4 @@
-"""Pictures on disk and in TensorBoard, panels with captions; videos are `trainer/video_writer.py`'s.
+"""Pictures on disk and in TensorBoard, panels with captions; videos are `trainer/records/video_writer.py`'s.
 
 Nothing half written has its final name.
 
@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from trainer.video_writer import VideoWriter, as_frames, write_video
+from trainer.records.video_writer import VideoWriter, as_frames, write_video
 
 __all__ = ["VideoWriter", "gif_bytes", "label_panel", "write_png", "write_video"]
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from trainer.errors import UserError
 from trainer.lines import format_time, pace
-from trainer.media import gif_bytes, write_png, write_video
-from trainer.plots import read_record
+from trainer.records.curves import read_record
+from trainer.records.media import gif_bytes, write_png, write_video
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer import plots
 from trainer.config.resolve import flatten, load_yaml
 from trainer.config.schema import did_you_mean, show
 from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
+from trainer.records import curves as plots
 
 TABLE, PICTURE = "compare.csv", "compare.png"
 LEGEND = 24  # runs that the picture names
