@@ -25,7 +25,7 @@ from fake_cuda import (
 from torch import Tensor, nn
 
 from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
-from trainer.nonfinite import NonFiniteGuard
+from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import build_optimizer
 from trainer.optim.precision import PrecisionPolicy

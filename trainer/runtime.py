@@ -22,7 +22,7 @@ from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.workers import worker_count, worker_failure
 from trainer.errors import CheckpointError
 from trainer.memory import is_out_of_memory
-from trainer.nonfinite import NonFiniteGuard
+from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
 from trainer.preempt import StopFlag

@@ -19,7 +19,7 @@ from trainer.checkpoint.directory import WEIGHTS, compare_architecture, load_wei
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError
-from trainer.nonfinite import network_buffers, network_tensors, plain_tensors
+from trainer.nonfinite.guard import network_buffers, network_tensors, plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch import Tensor
 from train import SCHEMAS, build_task
 from trainer.cli import compose
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 
 # The CPU's turn shows that a test itself is in order; what it looks for can only happen on a card.
 BOTH = [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]

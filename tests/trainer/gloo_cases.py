@@ -20,7 +20,7 @@ from trainer.checkpoint import tensors as state_io
 from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
 

@@ -14,7 +14,7 @@ from trainer.config.fields import OptimizerConfig, OptimizerKind, ScheduleConfig
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)

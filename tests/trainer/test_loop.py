@@ -13,7 +13,7 @@ from toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
 from trainer.config.fields import Console, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.records.meter import Speed
 from trainer.task import Segment, Stage, StepContext
 

@@ -15,7 +15,7 @@ from trainer import micro_batch
 from trainer.config.fields import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 

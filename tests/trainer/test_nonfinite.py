@@ -13,9 +13,9 @@ from toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 from trainer.checkpoint.directory import load_weights
 from trainer.config.fields import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
-from trainer.finite import broken_inputs
 from trainer.loop import Trainer
-from trainer.nonfinite import load_dump, network_tensors, plain_tensors, restore_streams, streams_state
+from trainer.nonfinite.finite import broken_inputs
+from trainer.nonfinite.guard import load_dump, network_tensors, plain_tensors, restore_streams, streams_state
 from trainer.task import Segment, StepContext
 
 

@@ -13,7 +13,7 @@ from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageCo
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.memory import is_out_of_memory
-from trainer.nonfinite import LAG, network_buffers, network_tensors
+from trainer.nonfinite.guard import LAG, network_buffers, network_tensors
 from trainer.task import Segment, Stage, StepContext
 
 STAGES = {"s": StageConfig(frames=3, batch_size=4)}

@@ -17,7 +17,7 @@ from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)

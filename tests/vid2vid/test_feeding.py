@@ -7,7 +7,7 @@ from made_task import SCHEMAS, configured, make_trainer, one_batch
 
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.feeding import fed_table, unfed
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainer.checkpoint.directory import Checkpoints, save_weights
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from vid2vid.config import Foreground, SourceKind, Vid2VidConfig
 from vid2vid.interchange import convert, to_originals, write_originals
 from vid2vid.task import Vid2VidTask

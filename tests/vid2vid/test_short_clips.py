@@ -8,7 +8,7 @@ import torch
 from made_task import configured, make_trainer, one_batch
 from torch import Tensor
 
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.task import Stage
 from vid2vid import segments
 from vid2vid.config import Vid2VidStage

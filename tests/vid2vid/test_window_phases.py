@@ -9,7 +9,7 @@ import torch
 from made_task import configured, make_trainer, one_batch
 
 from trainer.data.splitting import split_batch
-from trainer.nonfinite import plain_tensors
+from trainer.nonfinite.guard import plain_tensors
 from vid2vid.config import Vid2VidStage
 from vid2vid.networks.windows import buffer_frames, temporal_windows, window_frames, window_phases
 

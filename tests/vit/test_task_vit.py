@@ -22,7 +22,7 @@ from trainer.checkpoint.directory import load_weights
 from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
-from trainer.nonfinite import network_tensors
+from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 from vit.config import VitConfig, VitStage
 from vit.samples import CheckedSamples

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from trainer.config.fields import OnNonFinite, TrainerConfig
 from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, NonFiniteError
-from trainer.finite import broken_inputs
+from trainer.nonfinite.finite import broken_inputs
 from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
