@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import micro_batch, rehearsal, state
+from trainer import state
 from trainer.checkpoint import best
 from trainer.config.fields import Console, Strategy
 from trainer.data.splitting import split_batch
@@ -24,6 +24,8 @@ from trainer.lines import format_line, short_line
 from trainer.optim import optimizers as optim
 from trainer.records import curves as plots
 from trainer.records.meter import peak_memory
+from trainer.rehearsal import micro_batch
+from trainer.rehearsal import preflight as rehearsal
 from trainer.runtime import Runtime
 from trainer.schedule import budget
 from trainer.task import Phase, Segment, StepContext

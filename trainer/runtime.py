@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import rehearsal, setup, state
+from trainer import setup, state
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.directory import META, Checkpoints
 from trainer.config.fields import RunConfig
@@ -21,7 +21,6 @@ from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.workers import worker_count, worker_failure
 from trainer.errors import CheckpointError
-from trainer.memory import is_out_of_memory
 from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
@@ -29,6 +28,8 @@ from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
+from trainer.rehearsal import preflight as rehearsal
+from trainer.rehearsal.memory import is_out_of_memory
 from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from trainer.cli import compose
-from trainer.memory import is_out_of_memory, release
+from trainer.rehearsal.memory import is_out_of_memory, release
 from trainer.sections import Rows
 from trainer.trials import Trial
 from vid2vid.benchmark import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure

@@ -13,7 +13,7 @@ import torch
 
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
-from trainer.memory import is_out_of_memory, release
+from trainer.rehearsal.memory import is_out_of_memory, release
 from trainer.sections import Rows
 from trainer.trials import Trial
 from vit.benchmark import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu

@@ -23,7 +23,7 @@ from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import usable_cores
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
-from trainer.memory import is_out_of_memory
+from trainer.rehearsal.memory import is_out_of_memory
 from vit.build import load_run_model, load_weights_model
 from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes

@@ -15,13 +15,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
-from trainer import micro_batch, parallel
+from trainer import parallel
 from trainer.checkpoint import tensors as state_io
 from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
 from trainer.nonfinite.guard import network_tensors
 from trainer.parallel import Parallel
+from trainer.rehearsal import micro_batch
 from trainer.task import Segment, StepContext
 
 RANK = int(os.environ.get("RANK", "0"))

@@ -1,4 +1,4 @@
-"""``trainer.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
+"""``trainer.rehearsal.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
 
 import json
 import re
@@ -11,11 +11,11 @@ from exactness import assert_same, outcome
 from torch import Tensor
 from toys import LinearTask, RivalTask, build_toy, toy_config
 
-from trainer import micro_batch
 from trainer.config.fields import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite.guard import network_tensors
+from trainer.rehearsal import micro_batch
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 

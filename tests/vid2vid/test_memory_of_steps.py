@@ -11,8 +11,8 @@ from torch import nn
 from train import SCHEMAS
 from trainer.cli import compose
 from trainer.loop import Trainer
-from trainer.memory import SavedMemory
-from trainer.rehearsal import demanding_stages
+from trainer.rehearsal.memory import SavedMemory
+from trainer.rehearsal.preflight import demanding_stages
 from vid2vid.task import Vid2VidTask
 
 QUIET = ["trainer.eval_every=0", "logger.tensorboard=false", "trainer.precision=fp32", "data.workers=0"]

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer import micro_batch, state
+from trainer import state
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.lines import format_time
-from trainer.memory import release
 from trainer.records.meter import Speed
+from trainer.rehearsal import micro_batch
+from trainer.rehearsal.memory import release
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

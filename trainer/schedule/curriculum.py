@@ -18,7 +18,7 @@ from trainer.task import Stage
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 ENDLESS = 10**9  # samples: the length of a run until trainer.budget is laid out
-AUTO = "auto"  # trainer.micro_batch: see trainer/micro_batch.py
+AUTO = "auto"  # trainer.micro_batch: see trainer/rehearsal/micro_batch.py
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _splitting_problems(key: str, row: StageConfig, world: int, micro: int | str
 
 
 def micro_batch(config: RunConfig) -> int | str | None:
-    """``trainer.micro_batch``: a number of samples, ``AUTO``, or None (``accumulate`` says it).
+    """``trainer.rehearsal.micro_batch``: a number of samples, ``AUTO``, or None (``accumulate`` says it).
 
     Raises:
         ConfigError: it is something else.
