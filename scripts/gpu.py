@@ -25,10 +25,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from trainer.benchmarking.sections import Rows, Section, Series
 from trainer.cli import guarded, parse_args
 from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError, UserError
-from trainer.sections import Rows, Section, Series
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
     quick, seconds = arguments.quick, arguments.seconds
     import torch
 
-    from trainer import card, trials
+    from trainer.benchmarking import card, trials
     from vid2vid import benchmark_gpu as vid2vid
     from vit import benchmark_gpu as vit
 
@@ -94,7 +94,7 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
 
 def decoding(rows: Rows, runs: Path, device: torch.device, quick: bool, seconds: float) -> None:
     """Data alone, then runs that are fed by few workers."""
-    from trainer import trials
+    from trainer.benchmarking import trials
     from vit import benchmark_gpu as vit
 
     begin = time.monotonic()

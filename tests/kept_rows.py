@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from trainer.sections import Rows
+from trainer.benchmarking.sections import Rows
 
 
 class Kept(Rows):

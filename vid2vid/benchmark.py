@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.measuring import peak_memory
+from trainer.benchmarking.machine import peak_memory
 from trainer.shortcuts import plain
 from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm

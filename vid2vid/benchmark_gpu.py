@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.benchmarking.sections import Rows
+from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.rehearsal.memory import is_out_of_memory, release
-from trainer.sections import Rows
-from trainer.trials import Trial
 from vid2vid.benchmark import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder

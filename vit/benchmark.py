@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.benchmarking.machine import machine, memory_now, peak_memory
 from trainer.errors import UserError
-from trainer.measuring import machine, memory_now, peak_memory
 from vit.architecture import Architecture, architecture
 from vit.config import Attention, Init, ModelConfig, Pool
 from vit.dataflow import gmacs

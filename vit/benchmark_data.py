@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.benchmarking.machine import machine
 from trainer.cli import compose
 from trainer.loop import Trainer
-from trainer.measuring import machine
 from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.task import VitTask

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from trainer.benchmarking.sections import Rows
+from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
 from trainer.rehearsal.memory import is_out_of_memory, release
-from trainer.sections import Rows
-from trainer.trials import Trial
 from vit.benchmark import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
 from vit.benchmark_data import write_jpegs
 from vit.config import Attention, VitConfig

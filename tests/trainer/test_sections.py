@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from trainer.sections import Rows, Section, Series, markdown, show
+from trainer.benchmarking.sections import Rows, Section, Series, markdown, show
 
 AMPLE = 60.0  # seconds
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from kept_rows import Kept
 
-from trainer import card, trials
+from trainer.benchmarking import card, trials
+from trainer.benchmarking.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 from trainer.checkpoint.directory import Checkpoints
 from trainer.records.logger import RunLogger
-from trainer.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 
 TINY = (
     "trainer.device=cpu", "trainer.precision=fp32", "trainer.log_every=1", "trainer.eval_every=0",

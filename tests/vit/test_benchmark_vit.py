@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainer.benchmarking.machine import machine, memory_now
 from trainer.errors import UserError
-from trainer.measuring import machine, memory_now
 from vit import benchmark, benchmark_data
 from vit.benchmark import HEAD, OURS, TIMM, Case, Timing, build_steps, measure, mfu, rows
 from vit.config import Attention

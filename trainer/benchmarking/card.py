@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from trainer.measuring import machine
-from trainer.sections import Rows
+from trainer.benchmarking.machine import machine
+from trainer.benchmarking.sections import Rows
 
 MARK = re.compile(r"pytest\.mark\.gpu\b")
 ERROR_LINES = 25  # of a failed test's report that are kept

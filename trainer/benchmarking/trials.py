@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.benchmarking.sections import Rows
 from trainer.checkpoint.directory import EMA, WEIGHTS, Checkpoints, load_weights
 from trainer.records.curves import read_records
-from trainer.sections import Rows
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.005
