@@ -20,7 +20,6 @@ from trainer.checkpoint import best
 from trainer.config.fields import Console, Strategy
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
-from trainer.lines import format_line, short_line
 from trainer.optim import optimizers as optim
 from trainer.records import curves as plots
 from trainer.records.meter import peak_memory
@@ -29,6 +28,7 @@ from trainer.rehearsal import preflight as rehearsal
 from trainer.runtime import Runtime
 from trainer.schedule import budget
 from trainer.task import Phase, Segment, StepContext
+from trainer.text import format_line, short_line
 
 LONG_S = 2 * 3600.0  # of a run on a CPU
 

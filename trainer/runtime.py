@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import setup, state
+from trainer import parts as setup
+from trainer import state
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.directory import META, Checkpoints
 from trainer.config.fields import RunConfig

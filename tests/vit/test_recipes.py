@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from train import SCHEMAS
-from trainer import setup
+from trainer import parts as setup
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from trainer.config.resolve import flatten, plain

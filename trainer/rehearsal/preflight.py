@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainer import setup
+from trainer import parts as setup
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError, NonFiniteError, UserError
 from trainer.nonfinite.guard import load_dump, restore_streams
