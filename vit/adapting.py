@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.architecture import Architecture
 from vit.config import ChannelAdapt, HeadPolicy, ModelConfig, Pool, PosEmbed
-from vit.positions import resample, resample_patch, sincos2d
+from vit.model.architecture import Architecture
+from vit.model.positions import resample, resample_patch, sincos2d
 
 State = dict[str, Tensor]
 PATCH = "patch_embed.proj.weight"

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from trainer.benchmarking.machine import machine, memory_now, peak_memory
 from trainer.errors import UserError
-from vit.architecture import Architecture, architecture
 from vit.config import Attention, Init, ModelConfig, Pool
-from vit.dataflow import gmacs
-from vit.model import VisionTransformer
-from vit.variants import parse_variant
+from vit.model.architecture import Architecture, architecture
+from vit.model.cost import gmacs
+from vit.model.transformer import VisionTransformer
+from vit.model.variants import parse_variant
 
 TIMM = "timm"  # what every other variant is compared with
 OURS = "vivid"
@@ -179,7 +179,7 @@ def mfu(case: Case, images_per_s: float, name: str, device_name: str) -> float |
     """Share of the device's dense bf16 peak, 6 FLOP per MAC of the closed formula.
 
     None in fp32, and for a device that is not in ``PEAKS``.
-    What our last block leaves out (``vit.layers.Block``) is not counted as if it had been computed.
+    What our last block leaves out (``vit.model.layers.Block``) is not counted as if it had been computed.
     """
     peak = next((value for key, value in PEAKS.items() if key in device_name), None)
     if peak is None or not case.bf16:

@@ -20,7 +20,7 @@ from vit.benchmark import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_s
 from vit.benchmark_data import write_jpegs
 from vit.config import Attention, VitConfig
 from vit.data import build_dataset, turbo
-from vit.variants import parse_variant
+from vit.model.variants import parse_variant
 
 SMALLEST = 8  # batch below which no further one is tried
 FULL_GB = 75.0  # memory that the batches of ``BATCH`` are meant for

@@ -16,11 +16,11 @@ from trainer.checkpoint.weights import compare_architecture
 from trainer.cli import load_run
 from trainer.config.resolve import resolve
 from trainer.errors import CheckpointError, ConfigError
-from vit.architecture import architecture
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
 from vit.heads import match, reorder
 from vit.loading import LoadReport, fit, grouped, load_pretrained
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 from vit.preprocessing import from_checkpoint, numbers
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
 from vit.data.naming import class_keys, some
 from vit.heads import same_words
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 
 _log = logging.getLogger(__name__)
 

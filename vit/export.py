@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError, UserError
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 from vit.timm_models import TimmClassifier
 
 TOLERANCE = 1e-4  # largest difference of a logit

@@ -23,7 +23,7 @@ from vit.data.naming import unnamed
 from vit.data.transforms import EvalTransform
 from vit.heads import head_names
 from vit.mixing import normalise
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, from_plain
 
 NO_NUMBERS = (

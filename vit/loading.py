@@ -27,14 +27,14 @@ from vit.adapting import (
     fit_pooling,
     fit_positions,
 )
-from vit.architecture import Architecture
 from vit.config import HeadPolicy, ModelConfig, QkNorm
+from vit.model.architecture import Architecture
+from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
-from vit.variants import VARIANTS
 
 if TYPE_CHECKING:
     from vit.interchange import Foreign
-    from vit.model import VisionTransformer
+    from vit.model.transformer import VisionTransformer
 
 _GROUPS_SHOWN = 6  # names of parameters in one line of a report
 Shape = tuple[int, ...]

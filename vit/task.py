@@ -28,7 +28,7 @@ from vit.heads import one_class
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
 from vit.report import Gallery, confusion_picture
 from vit.samples import CheckedSamples
@@ -219,7 +219,7 @@ class VitTask(Task):
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
         if not isinstance(self.model, VisionTransformer):
             return []
-        from vit.dataflow import data_flow
+        from vit.model.cost import data_flow
 
         return [("data flow (one picture)", data_flow(self.model.arch))]
 

@@ -23,7 +23,7 @@ from vit.interchange.timm_hub import class_names, parse
 from vit.interchange.towers import clip_for_timm
 from vit.interchange.wrapped import without_prefix
 from vit.loading import LoadReport, grouped
-from vit.positions import resample
+from vit.model.positions import resample
 from vit.preprocessing import Preprocessing, from_checkpoint, from_hf, from_open_clip, from_timm
 
 TIMM = "timm:"

@@ -28,7 +28,7 @@ from vit.config import (
     VitConfig,
 )
 from vit.data.policy import problem as policy_problem
-from vit.variants import VARIANTS, parse_variant
+from vit.model.variants import VARIANTS, parse_variant
 
 BUILT_IN = (DataKind.shapes, DataKind.digits)
 IN_MEMORY = (*BUILT_IN, DataKind.cifar10, DataKind.cifar100)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit.architecture import architecture
 from vit.config import ModelConfig
 from vit.interchange import Foreign
 from vit.interchange.foreign import infer_architecture
 from vit.loading import LoadReport, fit
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 
 SIZE = (64, 64)
 

@@ -16,7 +16,7 @@ from vit.adapting import adapt_channels, adapt_statistics, split_table
 from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
 from vit.interchange import Foreign
 from vit.loading import fit, load_pretrained
-from vit.positions import resample_patch, sincos2d
+from vit.model.positions import resample_patch, sincos2d
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from trainer.errors import UserError
 from vit import benchmark, benchmark_data
 from vit.benchmark import HEAD, OURS, TIMM, Case, Timing, build_steps, measure, mfu, rows
 from vit.config import Attention
-from vit.dataflow import training_flops
+from vit.model.cost import training_flops
 
 CPU = torch.device("cpu")
 SMALL = Case("Ti/16", batch=2, side=32, bf16=False, classes=5)

@@ -17,7 +17,7 @@ from trainer.errors import CheckpointError, ConfigError, UserError
 from vit.build import Built, build_model, initial_bias, load_run_model, load_weights_model, resolutions
 from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig, VitStage
 from vit.data import DataInfo
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 from vit.timm_models import TimmClassifier, build_timm
 
 INFO = DataInfo(classes=[f"class {i}" for i in range(5)], channels=3, multilabel=False, train_samples=10)

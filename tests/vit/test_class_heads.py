@@ -309,7 +309,7 @@ def test_a_part_of_imagenet_by_wordnet_ids(names: str, tmp_path: Path) -> None:
     from timm.data.imagenet_info import ImageNetInfo
 
     from vit.interchange import write
-    from vit.model import VisionTransformer, architecture
+    from vit.model.transformer import VisionTransformer, architecture
 
     info = ImageNetInfo("imagenet-1k")
     ids = list(info.label_names())

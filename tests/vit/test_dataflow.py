@@ -8,10 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.shortcuts import plain
-from vit.architecture import architecture
 from vit.config import Attention, Fit, ModelConfig, Pool, PosEmbed, QkNorm
-from vit.dataflow import data_flow, flow, gmacs, parameter_count, training_flops
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.cost import data_flow, flow, gmacs, parameter_count, training_flops
+from vit.model.transformer import VisionTransformer
 
 # Spec 1.2: GMAC at 224 px, training GFLOP at 224 px, GMAC at 384 px (patch 14: 378 px)
 ROWS = {

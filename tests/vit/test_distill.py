@@ -222,7 +222,7 @@ def test_imagenets_classes_by_words_and_by_ids(theirs: str, tmp_path: Path) -> N
     from timm.data.imagenet_info import ImageNetInfo
 
     from vit.interchange import write
-    from vit.model import VisionTransformer, architecture
+    from vit.model.transformer import VisionTransformer, architecture
 
     info = ImageNetInfo("imagenet-1k")
     ids, words = list(info.label_names()), list(info.label_descriptions())

@@ -20,7 +20,7 @@ from vit.config import VitConfig
 from vit.evaluation import own_batch
 from vit.interchange import convert, write
 from vit.loaded import load_file, load_foreign, load_trained
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 
 LEFT = 3  # classes, told apart by what stands at the left edge of wide pictures: a centre crop cuts it off
 
@@ -42,8 +42,8 @@ def wide(tmp_path: Path) -> Path:
 
 def reader() -> VisionTransformer:
     """A network that names the strongest colour of a whole picture: by hand, no training."""
-    from vit.architecture import architecture
     from vit.config import ModelConfig, Pool
+    from vit.model.architecture import architecture
 
     torch.manual_seed(0)
     config = ModelConfig(width=32, depth=1, mlp=32, heads=2, patch=8, pool=Pool.gap, class_token=True)

@@ -15,12 +15,12 @@ from torch import nn
 
 from trainer.errors import ConfigError, UserError
 from vit import export
-from vit.architecture import architecture
 from vit.build import load_run_model
 from vit.config import ModelConfig, PosEmbed
 from vit.export import Deployed, Format, bake_positions, export_model
 from vit.mixing import normalise
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
-from vit.architecture import architecture
 from vit.config import ModelConfig
 from vit.features import (
     Features,
@@ -19,7 +18,8 @@ from vit.features import (
     linear_probe,
     nearest_neighbours,
 )
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 from vit.timm_models import TimmClassifier
 
 

@@ -11,7 +11,7 @@ import torch
 from trainer.errors import CheckpointError
 from vit.interchange import read, write
 from vit.interchange.google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "vit"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "vit"  # beside the repository, where present

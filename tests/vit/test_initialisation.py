@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vit.config import Init, ModelConfig, Pool, PosEmbed
-from vit.initialisation import TRUNCATED_STD, initialise, lecun_normal_
-from vit.model import VisionTransformer, architecture
-from vit.positions import resample, sincos2d
+from vit.model.initialisation import TRUNCATED_STD, initialise, lecun_normal_
+from vit.model.positions import resample, sincos2d
+from vit.model.transformer import VisionTransformer, architecture
 
 D, M = 128, 256
 NET = {"width": D, "depth": 2, "mlp": M, "heads": 4, "patch": 8}

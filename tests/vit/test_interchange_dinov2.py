@@ -16,7 +16,7 @@ from vit.build import load_weights_model
 from vit.config import HeadPolicy, ModelConfig, Pool
 from vit.interchange import read, write
 from vit.loading import load_pretrained
-from vit.model import VisionTransformer, architecture
+from vit.model.transformer import VisionTransformer, architecture
 
 D, HEADS, PATCH, SIDE, CLASSES = 64, 4, 8, 32, 3
 

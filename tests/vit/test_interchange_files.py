@@ -19,11 +19,11 @@ from torch import Tensor
 
 from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError, ConfigError
-from vit.architecture import Architecture
 from vit.config import Pool
 from vit.interchange import convert, read, write
 from vit.interchange.conversion import compare
-from vit.model import VisionTransformer
+from vit.model.architecture import Architecture
+from vit.model.transformer import VisionTransformer
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "vit"

@@ -18,7 +18,7 @@ from vit.build import load_weights_model
 from vit.config import HeadPolicy, ModelConfig
 from vit.interchange import read
 from vit.loading import load_pretrained
-from vit.model import VisionTransformer
+from vit.model.transformer import VisionTransformer
 from vit.timm_models import build_timm
 
 timm = pytest.importorskip("timm")
@@ -179,7 +179,7 @@ def test_a_head_of_several_layers_may_be_replaced_but_not_kept(tmp_path: Path) -
 
 
 def ours(config: ModelConfig, size: tuple[int, int] = (32, 32)) -> VisionTransformer:
-    from vit.architecture import architecture
+    from vit.model.architecture import architecture
 
     return VisionTransformer(architecture(config, 7, 3, size)).eval()
 

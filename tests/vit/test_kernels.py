@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from trainer import shortcuts
-from vit import kernels
-from vit.architecture import architecture
 from vit.config import Attention, Gelu, ModelConfig, Pool, QkNorm
-from vit.model import VisionTransformer
+from vit.model import kernels
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 
 WIDTH, HEADS, TOKENS = 48, 3, 21
 

@@ -7,9 +7,9 @@ from tiny_nets import images, make, randomise
 from torch import nn
 
 from trainer.errors import UserError
-from vit.architecture import architecture
 from vit.config import Attention, DropPathShape, Fit, Gelu, ModelConfig, QkNorm
-from vit.layers import Block, PatchDropout, StochasticDepth, fit_images
+from vit.model.architecture import architecture
+from vit.model.layers import Block, PatchDropout, StochasticDepth, fit_images
 
 
 @pytest.mark.parametrize("qk_norm", list(QkNorm))
@@ -150,7 +150,7 @@ def test_a_size_that_does_not_fit_is_refused():
 @pytest.mark.parametrize("answer", [Attention.sdpa, Attention.explicit])
 def test_auto_asks_for_the_default_attention(answer, monkeypatch):
     asked, fused = [], []
-    monkeypatch.setattr("vit.kernels.default_attention", lambda *what: asked.append(what) or answer)
+    monkeypatch.setattr("vit.model.kernels.default_attention", lambda *what: asked.append(what) or answer)
     real = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
     make(depth=1)(images())

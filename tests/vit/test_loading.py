@@ -12,11 +12,11 @@ from made_vits import fitted, foreign, made
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.architecture import Architecture, architecture
 from vit.config import Gelu, HeadPolicy, ModelConfig, Pool, QkNorm
 from vit.interchange import Foreign
 from vit.loading import fit, grouped
-from vit.model import VisionTransformer
+from vit.model.architecture import Architecture, architecture
+from vit.model.transformer import VisionTransformer
 
 
 @pytest.fixture(autouse=True)

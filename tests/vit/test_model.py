@@ -11,7 +11,7 @@ from tiny_nets import images, make, randomise
 
 from trainer.errors import ConfigError
 from vit.config import Attention, DropPathShape, Fit, Gelu, Init, ModelConfig, Pool, PosEmbed, QkNorm
-from vit.model import VisionTransformer, architecture
+from vit.model.transformer import VisionTransformer, architecture
 
 # Spec 1.2: parameters without head, with 1000 and with 21843 classes, at 224 px
 ROWS = {

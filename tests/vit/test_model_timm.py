@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from vit.architecture import architecture
 from vit.config import Attention, Fit, Gelu, ModelConfig, Pool, PosEmbed, QkNorm
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 
 S14 = ModelConfig("S/14", class_position=False, registers=4, layer_scale=1e-5)
 DEIT3 = ModelConfig("S/16", class_position=False, layer_scale=1e-6)

@@ -44,7 +44,7 @@ def same(source: str | Path, model: nn.Module, resolution: tuple[int, int] | Non
     """The file's network, built at the size that its table is for, computes what the model does."""
     found = read(source, resolution)
     found.arch["heads"] = 4
-    from vit.model import VisionTransformer
+    from vit.model.transformer import VisionTransformer
 
     assert found.arch["grid"] == (4, 16)
     ours = VisionTransformer(found.architecture()).eval()

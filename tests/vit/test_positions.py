@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from vit.config import ModelConfig, PosEmbed, PosInterp
-from vit.model import VisionTransformer, architecture
-from vit.positions import resample, resample_patch, sincos2d
+from vit.model.positions import resample, resample_patch, sincos2d
+from vit.model.transformer import VisionTransformer, architecture
 
 BICUBIC, BILINEAR = PosInterp.bicubic, PosInterp.bilinear_jax
 

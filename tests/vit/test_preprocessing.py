@@ -15,13 +15,13 @@ from made_classifier import mu_config
 from PIL import Image
 
 from trainer.errors import CheckpointError, ConfigError
-from vit.architecture import architecture
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.data import describe
 from vit.data.transforms import EvalTransform
 from vit.interchange import convert, read, write
 from vit.mixing import normalise
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_hf, from_open_clip, from_timm, of_run, ratio_of
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,8 +16,8 @@ from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from trainer.config.resolve import flatten, plain
 from trainer.schedule import cadence, durations, schedules
-from vit.architecture import architecture
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 from vit.task import VitTask
 
 DOCS = Path(__file__).parents[2] / "docs" / "recipes.md"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vit.architecture import architecture
 from vit.config import Attention, ModelConfig
-from vit.model import VisionTransformer
+from vit.model.architecture import architecture
+from vit.model.transformer import VisionTransformer
 
 WHOLE = (2, 17, 32)
 

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from vit.config import ModelConfig
-from vit.model import VisionTransformer, architecture
+from vit.model.transformer import VisionTransformer, architecture
 
 TINY = ModelConfig(width=32, depth=2, mlp=48, heads=4, patch=8)
 SIZE = (16, 24)

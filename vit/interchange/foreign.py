@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.architecture import Architecture
 from vit.config import Gelu, Pool, PosEmbed, QkNorm
+from vit.model.architecture import Architecture
+from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
-from vit.variants import VARIANTS
 
 _BLOCK = r"blocks\.\d+\."
 _OURS = re.compile(

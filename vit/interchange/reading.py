@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import CheckpointError
-from vit.architecture import patch_grid
 from vit.config import Fit
 from vit.interchange.files import Content, arguments, input_size, names_told, open_content, unwrapped
 from vit.interchange.foreign import (
@@ -22,6 +21,7 @@ from vit.interchange.foreign import (
 from vit.interchange.google import from_google
 from vit.interchange.names import Named, to_ours
 from vit.interchange.timm_hub import HubConfig, parse, skeleton
+from vit.model.architecture import patch_grid
 from vit.preprocessing import (
     HALF,
     IMAGENET_MEAN,

@@ -20,7 +20,7 @@ from vit.config import PosEmbed
 from vit.interchange.foreign import check_names
 from vit.interchange.formats import WRITERS, Travels, Work
 from vit.interchange.google import Layout
-from vit.positions import sincos2d
+from vit.model.positions import sincos2d
 from vit.preprocessing import Preprocessing
 
 FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")

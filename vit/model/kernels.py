@@ -8,10 +8,10 @@ torch 2.15; 1.2 s), and what is done about it:
 
 - 31 % in the backward pass of ``scaled_dot_product_attention``, which takes four times as long as the same in matrix
   products: ``attention`` keeps the probabilities, in bf16, and multiplies.
-- 2 % in the patch convolution: as a matrix product it takes a quarter of the time (``vit.layers.PatchEmbed``).
+- 2 % in the patch convolution: as a matrix product it takes a quarter of the time (``vit.model.layers.PatchEmbed``).
 - 2 % in sums for the gradients of biases: a product with a row of ones takes three quarters of the time.
 - 8 % in casts, copies and stacking: ``add`` sums in one precision, the gradients of q, k and v are copied once.
-- 6 % of the products, in any precision, are not needed: ``vit.layers.Block`` computes the class token alone in the last
+- 6 % of the products, in any precision, are not needed: ``vit.model.layers.Block`` computes the class token alone in the last
   block of a net that is read there.
 
 Together (``scripts/benchmark.py suite=vit``, other load on the machine) a step is 1.45 times as fast as timm's for S/16

@@ -17,7 +17,7 @@ from vit.config import (
     PosInterp,
     QkNorm,
 )
-from vit.variants import VARIANTS, parse_variant
+from vit.model.variants import VARIANTS, parse_variant
 
 Size = tuple[int, int]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vit.architecture import Architecture, kept_patches, patch_grid
 from vit.config import Pool, PosEmbed, QkNorm
+from vit.model.architecture import Architecture, kept_patches, patch_grid
 
 FORWARD_AND_BACKWARD = 3  # a backward pass costs two forward passes
 FLOP_PER_MAC = 2

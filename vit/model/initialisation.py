@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vit.architecture import Architecture
 from vit.config import Init, PosEmbed
-from vit.layers import AttentionPool, Block, LayerScale, Linear, Mlp, PatchEmbed
-from vit.positions import resample, sincos2d
+from vit.model.architecture import Architecture
+from vit.model.layers import AttentionPool, Block, LayerScale, Linear, Mlp, PatchEmbed
+from vit.model.positions import resample, sincos2d
 
 if TYPE_CHECKING:
-    from vit.model import VisionTransformer
+    from vit.model.transformer import VisionTransformer
 
 TRUNCATED_STD = 0.87962566103423978  # of a unit normal cut off at two standard deviations
 TINY_STD = 1e-6

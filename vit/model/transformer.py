@@ -15,11 +15,11 @@ from torch.fx import Proxy
 from torch.utils.checkpoint import checkpoint
 
 from trainer.shortcuts import is_plain
-from vit.architecture import Architecture, architecture
 from vit.config import Pool, PosEmbed
-from vit.initialisation import initialise
-from vit.layers import AttentionPool, Block, Linear, PatchDropout, PatchEmbed, PreLogits, fit_images
-from vit.positions import resample, sincos2d
+from vit.model.architecture import Architecture, architecture
+from vit.model.initialisation import initialise
+from vit.model.layers import AttentionPool, Block, Linear, PatchDropout, PatchEmbed, PreLogits, fit_images
+from vit.model.positions import resample, sincos2d
 
 __all__ = ["Architecture", "VisionTransformer", "architecture"]
 

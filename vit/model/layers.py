@@ -1,6 +1,6 @@
 """Layers that a plain ViT is made of (Dosovitskiy et al., 2021). B pictures, T tokens of width D, H heads of width d.
 
-Weights are left undrawn: ``vit.initialisation`` draws them all, so that building costs nothing twice.
+Weights are left undrawn: ``vit.model.initialisation`` draws them all, so that building costs nothing twice.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from vit import kernels
-from vit.architecture import Architecture, kept_patches, patch_grid
 from vit.config import Attention as AttentionPath
 from vit.config import Fit, Gelu, QkNorm
+from vit.model import kernels
+from vit.model.architecture import Architecture, kept_patches, patch_grid
 
 KEPT_ONLY_ABOVE = 0.1  # drop path computes a branch on kept pictures only from this rate on (DINOv2) ...
 KEPT_ONLY_BATCH = 8  # ... and this batch size, below which the number kept would be too far from the rate
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` that draws no initial values, computed by ``vit.kernels``."""
+    """``nn.Linear`` that draws no initial values, computed by ``vit.model.kernels``."""
 
     def reset_parameters(self) -> None:
         pass
@@ -94,7 +94,7 @@ class Attention(nn.Module):
     """Multi-head self-attention: (B, T, D) -> (B, T, D).
 
     Two paths compute the same: ``scaled_dot_product_attention``, and explicit products, which are also how attention
-    maps are had. ``auto`` takes the one that was measured to be faster (``vit.kernels.default_attention``).
+    maps are had. ``auto`` takes the one that was measured to be faster (``vit.model.kernels.default_attention``).
 
     ``forward(x, queries)`` computes the first ``queries`` tokens only (None: all); they attend to all.
     """
