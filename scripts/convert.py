@@ -76,7 +76,7 @@ def main() -> None:
 
         lines = convert(arguments.src, arguments.dst)
     else:
-        from vit.interchange import convert
+        from vit.weights import convert
 
         lines = convert(
             arguments.src,

@@ -17,11 +17,11 @@ from trainer.cli import load_run
 from trainer.config.resolve import resolve
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
-from vit.heads import match, reorder
-from vit.loading import LoadReport, fit, grouped, load_pretrained
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import from_checkpoint, numbers
+from vit.weights.classes import match, reorder
+from vit.weights.load import LoadReport, fit, grouped, load_pretrained
 
 if TYPE_CHECKING:
     from vit.data import DataInfo
@@ -156,7 +156,7 @@ def load_weights_model(
     """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
 
     Args:
-        source: what ``vit.interchange.read`` takes, or ``timm:NAME`` of any classifier of timm.
+        source: what ``vit.weights.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
         resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
         headless: a head that cannot be read may be left out.
@@ -174,7 +174,7 @@ def load_weights_model(
         if name is None and not source.startswith("timm:"):
             name = timm_name(source)
         if name is not None or source.startswith("timm:"):
-            from vit.timm_models import load_timm
+            from vit.weights.from_timm import load_timm
 
             model, meta = load_timm(source, name)
         else:
@@ -203,7 +203,7 @@ def timm_name(source: str) -> str | None:
 def _load_plain(
     source: str, resolution: Size | None, headless: bool, attention: int | None
 ) -> tuple[VisionTransformer, dict[str, Any]]:
-    from vit.interchange import read
+    from vit.weights import read
 
     foreign = read(source, resolution)
     if foreign.lost_head and not headless:
@@ -222,7 +222,7 @@ def _load_plain(
     if report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
     model.load_state_dict(state, strict=False)
-    from vit.timm_models import told
+    from vit.weights.from_timm import told
 
     notes = {"notes": report.lines()}
     found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
@@ -234,7 +234,7 @@ def _construct(
 ) -> tuple[nn.Module, LoadReport | None]:
     """The network; one of timm's with its weights, for timm fits these while building."""
     if config.model.name is not None:
-        from vit.timm_models import build_timm
+        from vit.weights.from_timm import build_timm
 
         return build_timm(config.model, classes, channels, sizes[-1], sizes[:-1])
     model = config.model

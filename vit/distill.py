@@ -19,8 +19,8 @@ from vit.build import timm_name as told_by_folder
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
 from vit.data.naming import class_keys, some
-from vit.heads import same_words
 from vit.model.transformer import VisionTransformer
+from vit.weights.classes import same_words
 
 _log = logging.getLogger(__name__)
 
@@ -218,8 +218,8 @@ def _timm(name: str, path: Path | None) -> Found:
 
     classes: list[str] | None = None
 
-    from vit.timm_models import load_timm
-    from vit.timm_weights import pretrained, read_state
+    from vit.weights.from_timm import load_timm
+    from vit.weights.timm_files import pretrained, read_state
 
     if path is None:
         model = pretrained(name)

@@ -24,12 +24,12 @@ from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
 from vit.features import Features, extract, few_shot, linear_probe, nearest_neighbours
-from vit.heads import imagenet_ids, match
 from vit.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.report import Gallery, calibration_picture, confusion_picture, write_per_class
 from vit.samples import CheckedSamples
+from vit.weights.classes import imagenet_ids, match
 
 _UNJUDGED = "has a label to be judged by"
 Wrap = Callable[[Any, str], Iterable[dict[str, Any]]]

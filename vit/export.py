@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError, UserError
 from vit.model.transformer import VisionTransformer
-from vit.timm_models import TimmClassifier
+from vit.weights.from_timm import TimmClassifier
 
 TOLERANCE = 1e-4  # largest difference of a logit
 EXTRA = "pip install -e '.[export]'"

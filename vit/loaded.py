@@ -21,10 +21,10 @@ from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.naming import unnamed
 from vit.data.transforms import EvalTransform
-from vit.heads import head_names
 from vit.mixing import normalise
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, from_plain
+from vit.weights.classes import head_names
 
 NO_NUMBERS = (
     "the network's answer is not a number (NaN): its weights are damaged or of a run that diverged, or "
@@ -159,11 +159,11 @@ def _told(config: VitConfig) -> tuple[Size | None, list[str] | None, int]:
     weights, name = str(config.model.weights), config.model.name
     try:
         if name is None:
-            from vit.interchange import read
+            from vit.weights import read
 
             found = read(weights)
             return found.preprocessing.size, found.classes, int(found.arch["num_classes"])
-        from vit.timm_weights import read_state, rows
+        from vit.weights.timm_files import read_state, rows
 
         file = read_state(weights, name, config.model.name_options)
         size = file.cfg.get("input_size")

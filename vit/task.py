@@ -24,7 +24,6 @@ from vit.data.naming import some
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.evaluation import measure
-from vit.heads import one_class
 from vit.losses import Criterion, one_hot
 from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
@@ -32,7 +31,8 @@ from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
 from vit.report import Gallery, confusion_picture
 from vit.samples import CheckedSamples
-from vit.timm_models import TimmClassifier
+from vit.weights.classes import one_class
+from vit.weights.from_timm import TimmClassifier
 
 FEW_TOKENS = 16  # so few patches tell too little of a picture
 HIGH_RATE = 1e-2  # where Adam and its kin diverge on transformers

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vit.config import ModelConfig
-from vit.interchange import Foreign
-from vit.interchange.foreign import infer_architecture
-from vit.loading import LoadReport, fit
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
+from vit.weights import Foreign
+from vit.weights.foreign import infer_architecture
+from vit.weights.load import LoadReport, fit
 
 SIZE = (64, 64)
 

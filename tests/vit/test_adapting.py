@@ -12,11 +12,11 @@ from made_vits import SIZE, fitted, foreign, made
 
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
-from vit.adapting import adapt_channels, adapt_statistics, split_table
 from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
-from vit.interchange import Foreign
-from vit.loading import fit, load_pretrained
 from vit.model.positions import resample_patch, sincos2d
+from vit.weights import Foreign
+from vit.weights.fit import adapt_channels, adapt_statistics, split_table
+from vit.weights.load import fit, load_pretrained
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ from PIL import Image
 from vit.config import LossKind, VitConfig
 from vit.data.sources_files import forget_scans
 from vit.evaluation import evaluate
-from vit.interchange import convert, read
 from vit.loaded import load_file, load_trained
 from vit.losses import Criterion
 from vit.predict import load_predictor
 from vit.preprocessing import answers_of, from_checkpoint
+from vit.weights import convert, read
 
 CPU = ("trainer.device=cpu", "trainer.precision=fp32")
 PATHS = {"safetensors": "a.safetensors", "npz": "a.npz", "hf": "a", "timm": "b"}

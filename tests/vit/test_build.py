@@ -18,7 +18,7 @@ from vit.build import Built, build_model, initial_bias, load_run_model, load_wei
 from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig, VitStage
 from vit.data import DataInfo
 from vit.model.transformer import VisionTransformer
-from vit.timm_models import TimmClassifier, build_timm
+from vit.weights.from_timm import TimmClassifier, build_timm
 
 INFO = DataInfo(classes=[f"class {i}" for i in range(5)], channels=3, multilabel=False, train_samples=10)
 GREY = DataInfo(classes=["cat", "dog"], channels=1, multilabel=False, train_samples=10)

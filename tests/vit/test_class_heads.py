@@ -19,11 +19,11 @@ from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.sources_files import forget_scans
 from vit.evaluation import evaluate
-from vit.heads import match
-from vit.interchange import read, write
 from vit.loaded import load_file, load_foreign, load_trained
 from vit.metrics import SingleLabel
 from vit.task import VitTask
+from vit.weights import read, write
+from vit.weights.classes import match
 
 INFO = DataInfo(["c0", "c1", "c2"], 3, False, 9, order=ClassOrder.natural)
 COLOURS = [(250, 30, 30), (30, 250, 30), (30, 30, 250), (240, 240, 240)]
@@ -238,7 +238,7 @@ def test_a_run_of_one_class_is_refused(tmp_path: Path) -> None:
 def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None:
     """Folders 2c, 9b, 10a; the head's id2label has them otherwise."""
     pytest.importorskip("transformers")
-    from vit.interchange.conversion import convert
+    from vit.weights.convert import convert
 
     data, run_dir = trained
     list(convert(str(run_dir), str(tmp_path / "hf"), "hf"))
@@ -262,7 +262,7 @@ def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def weights(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's weights in a file that names its classes, which is no run."""
-    from vit.interchange.conversion import convert
+    from vit.weights.convert import convert
 
     path = tmp_path_factory.mktemp("weights") / "a.safetensors"
     list(convert(str(trained[1]), str(path), "safetensors"))
@@ -293,7 +293,7 @@ def test_a_files_names_do_where_the_data_have_some_of_its_classes(
 
 
 def test_a_file_without_names_asks_for_a_map(weights: Path, tmp_path: Path) -> None:
-    from vit.interchange import read, write
+    from vit.weights import read, write
 
     found = read(weights)
     write(found.state, found.arch, tmp_path / "a.safetensors", "safetensors")
@@ -308,8 +308,8 @@ def test_a_part_of_imagenet_by_wordnet_ids(names: str, tmp_path: Path) -> None:
     """Imagenette and its like under any head of ImageNet-1k: folders n01440764 and so on, 1000 outputs."""
     from timm.data.imagenet_info import ImageNetInfo
 
-    from vit.interchange import write
     from vit.model.transformer import VisionTransformer, architecture
+    from vit.weights import write
 
     info = ImageNetInfo("imagenet-1k")
     ids = list(info.label_names())

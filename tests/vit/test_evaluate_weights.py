@@ -18,9 +18,9 @@ from trainer.cli import compose
 from vit.build import load_run_model
 from vit.config import VitConfig
 from vit.evaluation import own_batch
-from vit.interchange import convert, write
 from vit.loaded import load_file, load_foreign, load_trained
 from vit.model.transformer import VisionTransformer
+from vit.weights import convert, write
 
 LEFT = 3  # classes, told apart by what stands at the left edge of wide pictures: a centre crop cuts it off
 

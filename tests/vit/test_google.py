@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from trainer.errors import CheckpointError
-from vit.interchange import read, write
-from vit.interchange.google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
 from vit.model.transformer import VisionTransformer
+from vit.weights import read, write
+from vit.weights.google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "vit"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "vit"  # beside the repository, where present

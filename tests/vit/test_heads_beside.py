@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
 from vit.build import load_weights_model
-from vit.interchange import read
 from vit.predict import load_predictor
+from vit.weights import read
 
 timm = pytest.importorskip("timm")
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3}

@@ -14,9 +14,9 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from vit.build import load_weights_model
 from vit.config import HeadPolicy, ModelConfig, Pool
-from vit.interchange import read, write
-from vit.loading import load_pretrained
 from vit.model.transformer import VisionTransformer, architecture
+from vit.weights import read, write
+from vit.weights.load import load_pretrained
 
 D, HEADS, PATCH, SIDE, CLASSES = 64, 4, 8, 32, 3
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_interchange_files import our_state, prefixed
 
-from vit.interchange import read
+from vit.weights import read
 
 
 @pytest.mark.parametrize(

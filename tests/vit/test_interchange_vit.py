@@ -11,10 +11,10 @@ from torch import nn
 
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import Gelu, Pool, PosEmbed, QkNorm
-from vit.interchange import read, write
-from vit.interchange.conversion import compare
 from vit.model.architecture import Architecture
 from vit.model.transformer import VisionTransformer
+from vit.weights import read, write
+from vit.weights.convert import compare
 
 MEAN, STD, CLASSES = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), ["ape", "bee", "cat", "dog", "eel"]
 

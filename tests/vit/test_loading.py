@@ -13,10 +13,10 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from vit.config import Gelu, HeadPolicy, ModelConfig, Pool, QkNorm
-from vit.interchange import Foreign
-from vit.loading import fit, grouped
 from vit.model.architecture import Architecture, architecture
 from vit.model.transformer import VisionTransformer
+from vit.weights import Foreign
+from vit.weights.load import fit, grouped
 
 
 @pytest.fixture(autouse=True)

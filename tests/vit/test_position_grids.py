@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from trainer.errors import CheckpointError
 from vit.build import load_weights_model
 from vit.config import HeadPolicy
-from vit.interchange import read
-from vit.interchange.conversion import convert
-from vit.interchange.google import to_google
+from vit.weights import read
+from vit.weights.convert import convert
+from vit.weights.google import to_google
 
 timm = pytest.importorskip("timm")
 NAME, SIDES = "vit_tiny_patch16_224", (32, 128)  # 4 x 16 patches of 8 pixels: 64 as 8 x 8
@@ -101,7 +101,7 @@ def test_arguments_beside_the_tensors_tell(tmp_path: Path) -> None:
 
 def hugging_face(model: nn.Module, folder: Path, **config: Any) -> Path:
     """A folder of Hugging Face's with the model's weights."""
-    from vit.interchange.names import to_hf
+    from vit.weights.names import to_hf
 
     state = to_hf(model.state_dict(), "vit.", {"head": "classifier"}, plain=True)
     folder.mkdir()
@@ -154,7 +154,7 @@ def test_googles_files_too(tmp_path: Path) -> None:
 def test_under_timm_an_oblong_table_is_resized_as_one(told: str, size: tuple[int, int], tmp_path: Path) -> None:
     """timm itself takes every table for a square one: 4 x 16 as 8 x 8, also where as many are wanted."""
     from vit.config import ModelConfig
-    from vit.timm_models import build_timm
+    from vit.weights.from_timm import build_timm
 
     model, where = oblong(), tmp_path / "a"
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

@@ -22,7 +22,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from timm.models.vision_transformer import VisionTransformer
 
-import vit.timm_models
+import vit.weights.from_timm
 from trainer.cli import compose
 from trainer.errors import UserError
 from vit.config import VitConfig

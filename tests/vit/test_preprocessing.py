@@ -18,11 +18,11 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.data import describe
 from vit.data.transforms import EvalTransform
-from vit.interchange import convert, read, write
 from vit.mixing import normalise
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_hf, from_open_clip, from_timm, of_run, ratio_of
+from vit.weights import convert, read, write
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATHS = {"npz": "a.npz", "torchvision": "a.pth", "safetensors": "a.safetensors", "timm": "a", "hf": "a"}

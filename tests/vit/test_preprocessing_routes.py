@@ -23,10 +23,10 @@ from test_preprocessing import PATHS, grey_levels, hfs, ours, timms
 
 from scripts.export import main as export
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
-from vit.interchange import convert, read, write
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_open_clip, from_plain, of_run
+from vit.weights import convert, read, write
 
 LEVELS = 1.01
 FORMATS = list(PATHS)

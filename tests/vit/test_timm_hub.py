@@ -16,7 +16,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.build import load_run_model, load_weights_model
 from vit.config import HeadPolicy, ModelConfig
 from vit.task import VitTask
-from vit.timm_models import build_timm
+from vit.weights.from_timm import build_timm
 
 timm = pytest.importorskip("timm")
 NAME, SIDE = "vit_tiny_patch16_224", 32

@@ -13,9 +13,9 @@ from made_vits import made
 from PIL import Image
 
 from trainer.errors import ConfigError
-from vit.interchange import read
-from vit.interchange.conversion import convert
 from vit.predict import load_predictor
+from vit.weights import read
+from vit.weights.convert import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 

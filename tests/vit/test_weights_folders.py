@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from trainer.errors import CheckpointError
-from vit.interchange import read
+from vit.weights import read
 
 timm = pytest.importorskip("timm")
 

@@ -109,7 +109,7 @@ def test_links_to_themselves_and_to_nothing(tmp_path: Path) -> None:
 
 
 def test_a_single_class_is_told(tmp_path: Path) -> None:
-    from vit.heads import one_class
+    from vit.weights.classes import one_class
 
     config = folder_config(write_tree(tmp_path / "r", {"a": 3}))
     with pytest.raises(ConfigError, match=r"one class, 'a'.*data\.root"):

@@ -1,6 +1,6 @@
 """Weights of any origin into one of our ViTs, whatever differs: positions, patch size, channels, tokens, head.
 
-``load_pretrained`` reads through ``vit.interchange``, fits what can be fitted (``vit.adapting``), loads, and reports.
+``load_pretrained`` reads through ``vit.weights``, fits what can be fitted (``vit.weights.fit``), loads, and reports.
 Nothing is left out silently: every parameter that was not loaded as it is stands in the report.
 """
 
@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from trainer.config.schema import show
-from vit.adapting import (
+from vit.config import HeadPolicy, ModelConfig, QkNorm
+from vit.model.architecture import Architecture
+from vit.model.variants import VARIANTS
+from vit.preprocessing import Preprocessing
+from vit.weights.fit import (
     HEAD,
     LAST_NORM,
     PATCH,
@@ -27,14 +31,10 @@ from vit.adapting import (
     fit_pooling,
     fit_positions,
 )
-from vit.config import HeadPolicy, ModelConfig, QkNorm
-from vit.model.architecture import Architecture
-from vit.model.variants import VARIANTS
-from vit.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from vit.interchange import Foreign
     from vit.model.transformer import VisionTransformer
+    from vit.weights import Foreign
 
 _GROUPS_SHOWN = 6  # names of parameters in one line of a report
 Shape = tuple[int, ...]
@@ -98,7 +98,7 @@ def load_pretrained(model: VisionTransformer, config: ModelConfig) -> LoadReport
         CheckpointError: the file cannot be read, is of another size or kind (names the ``model`` keys that would fit
             it), lacks parameters, or holds nothing for this model. The model is then unchanged.
     """
-    from vit.interchange import read
+    from vit.weights import read
 
     if config.weights is None:
         raise ValueError("model.weights is not set")
@@ -114,7 +114,7 @@ def fit(
     """The tensors of a file that a model takes over, in the model's shapes and dtypes, and the report.
 
     Args:
-        foreign: what ``vit.interchange.read`` returned; left unchanged.
+        foreign: what ``vit.weights.read`` returned; left unchanged.
         target: the model's state dict.
         arch: the model's architecture.
         config: how to fit.

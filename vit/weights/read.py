@@ -9,18 +9,6 @@ from typing import Any
 
 from trainer.errors import CheckpointError
 from vit.config import Fit
-from vit.interchange.files import Content, arguments, input_size, names_told, open_content, unwrapped
-from vit.interchange.foreign import (
-    Foreign,
-    first_fitting,
-    fold_register_rows,
-    guessed,
-    infer_architecture,
-    square_grid,
-)
-from vit.interchange.google import from_google
-from vit.interchange.names import Named, to_ours
-from vit.interchange.timm_hub import HubConfig, parse, skeleton
 from vit.model.architecture import patch_grid
 from vit.preprocessing import (
     HALF,
@@ -33,6 +21,11 @@ from vit.preprocessing import (
     from_plain,
     from_timm,
 )
+from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
+from vit.weights.foreign import Foreign, first_fitting, fold_register_rows, guessed, infer_architecture, square_grid
+from vit.weights.google import from_google
+from vit.weights.names import Named, to_ours
+from vit.weights.timm_hub import HubConfig, parse, skeleton
 
 Size = tuple[int, int]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
-from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout
-from vit.interchange.reading import read
-from vit.interchange.writing import write
 from vit.preprocessing import given_statistics
+from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout
+from vit.weights.read import read
+from vit.weights.write import write
 
 LAYOUTS = {
     "auto": None,  # published; big_vision for what only that knows

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.interchange.foreign import Foreign, first_fitting, infer_architecture
+from vit.weights.foreign import Foreign, first_fitting, infer_architecture
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -137,7 +137,7 @@ def to_google(state: Mapping[str, Tensor], heads: int, layout: Layout = VISION_T
     table without one gets a row of zeros.
 
     Args:
-        state: by our names; only what the format can hold (see ``vit.interchange.write``).
+        state: by our names; only what the format can hold (see ``vit.weights.write``).
         heads: attention heads H.
         layout: the face to write.
     """

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from trainer.config.schema import show
 from trainer.errors import CheckpointError, ConfigError
-from vit.adapting import adapt_channels, adapt_statistics
 from vit.config import HeadPolicy, ModelConfig, PosInterp
-from vit.interchange.files import arguments, input_size, names_told, open_content, unwrapped
-from vit.interchange.foreign import fitting_grid
-from vit.interchange.heads import settle
-from vit.interchange.reading import built_with, read
-from vit.interchange.timm_hub import class_names, parse
-from vit.interchange.towers import clip_for_timm
-from vit.interchange.wrapped import without_prefix
-from vit.loading import LoadReport, grouped
 from vit.model.positions import resample
 from vit.preprocessing import Preprocessing, from_checkpoint, from_hf, from_open_clip, from_timm
+from vit.weights.files import arguments, input_size, names_told, open_content, unwrapped
+from vit.weights.fit import adapt_channels, adapt_statistics
+from vit.weights.foreign import fitting_grid
+from vit.weights.heads import settle
+from vit.weights.load import LoadReport, grouped
+from vit.weights.read import built_with, read
+from vit.weights.timm_hub import class_names, parse
+from vit.weights.towers import clip_for_timm
+from vit.weights.wrapped import without_prefix
 
 TIMM = "timm:"
 
@@ -53,7 +53,7 @@ class TimmFile:
 
 
 def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None) -> TimmFile:
-    """The weights of the timm model ``name``: ``timm:NAME``, or any file or folder that ``vit.interchange`` opens.
+    """The weights of the timm model ``name``: ``timm:NAME``, or any file or folder that ``vit.weights`` opens.
 
     Args:
         options: of ``model.name_options``; they go before what the file tells.

@@ -21,8 +21,8 @@ from trainer.checkpoint.directory import META, load_weights, read_meta
 from trainer.checkpoint.files import pointed
 from trainer.checkpoint.weights import read_safetensors, unsafe_reason
 from trainer.errors import CheckpointError
-from vit.interchange.folders import NAMES, SHARDS, is_own, weights_file
-from vit.interchange.timm_hub import class_names
+from vit.weights.folders import NAMES, SHARDS, is_own, weights_file
+from vit.weights.timm_hub import class_names
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
 
@@ -127,7 +127,7 @@ def _add_configs(content: Content, folder: Path) -> None:
 def _open_file(path: Path) -> Content:
     kind = _kind(path)
     if kind == "npz":
-        from vit.interchange.google import open_npz
+        from vit.weights.google import open_npz
 
         return Content(path, kind, arrays=open_npz(path))
     if kind == "safetensors":

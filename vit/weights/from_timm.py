@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from trainer.config.schema import did_you_mean
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import ModelConfig
-from vit.loading import LoadReport, grouped
 from vit.preprocessing import Preprocessing, from_timm, numbers
-from vit.timm_weights import TIMM, filled, pretrained, read_state, rows, settings
+from vit.weights.load import LoadReport, grouped
+from vit.weights.timm_files import TIMM, filled, pretrained, read_state, rows, settings
 
 Size = tuple[int, int]
 
@@ -195,7 +195,7 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
     """
     if source.startswith(TIMM):
-        from vit.interchange.timm_hub import class_names
+        from vit.weights.timm_hub import class_names
 
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.interchange.foreign import square_grid
-from vit.interchange.heads import settle, take_beside
-from vit.interchange.towers import TOWER_ANCHOR, refuse_clip, tower
-from vit.interchange.wrapped import PREFERRED, unwrap_names
+from vit.weights.foreign import square_grid
+from vit.weights.heads import settle, take_beside
+from vit.weights.towers import TOWER_ANCHOR, refuse_clip, tower
+from vit.weights.wrapped import PREFERRED, unwrap_names
 
 Tensors = dict[str, Tensor]
 

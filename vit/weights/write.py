@@ -17,11 +17,11 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import PosEmbed
-from vit.interchange.foreign import check_names
-from vit.interchange.formats import WRITERS, Travels, Work
-from vit.interchange.google import Layout
 from vit.model.positions import sincos2d
 from vit.preprocessing import Preprocessing
+from vit.weights.foreign import check_names
+from vit.weights.formats import WRITERS, Travels, Work
+from vit.weights.google import Layout
 
 FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")
 FACTS = (  # of Foreign.arch and Architecture alike

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.weights import save_weights
-from vit.interchange.files import HEADER, sidecar_of
-from vit.interchange.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
-from vit.interchange.names import to_hf, to_torchvision
 from vit.preprocessing import Preprocessing
+from vit.weights.files import HEADER, sidecar_of
+from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
+from vit.weights.names import to_hf, to_torchvision
 
 
 @dataclass
