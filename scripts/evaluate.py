@@ -87,9 +87,9 @@ def main() -> None:
 
 
 def evaluate_classifier(arguments: ClassifierArguments) -> None:
-    from vit.evaluation import evaluate, parse_shots, write
-    from vit.loaded import load_file, load_foreign, load_trained
-    from vit.report import format_scores
+    from vit.evaluate.loaded import load_file, load_foreign, load_trained
+    from vit.evaluate.pictures import format_scores
+    from vit.evaluate.run import evaluate, parse_shots, write
 
     shots = parse_shots(arguments.fewshot)
     batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
@@ -133,8 +133,8 @@ def evaluate_classifier(arguments: ClassifierArguments) -> None:
 
 
 def _raw_scores(arguments: ClassifierArguments) -> dict[str, float]:
-    from vit.evaluation import evaluate
-    from vit.loaded import load_trained
+    from vit.evaluate.loaded import load_trained
+    from vit.evaluate.run import evaluate
 
     if arguments.run is None:
         raise ConfigError("raw=true is for run=: a weights file has one kind of weights")

@@ -29,8 +29,8 @@ from vit.config import VitConfig
 from vit.data.decode import BadFileError, Span, decode, read_bytes
 from vit.data.transforms import EvalTransform
 from vit.data.unlabelled import Listed
-from vit.loaded import NO_NUMBERS, compute, fitting_batch, heads
-from vit.metrics import log_probabilities
+from vit.evaluate.loaded import NO_NUMBERS, compute, fitting_batch, heads
+from vit.evaluate.metrics import log_probabilities
 from vit.mixing import normalise
 from vit.preprocessing import from_plain, given_statistics
 

@@ -23,13 +23,13 @@ from vit.data.class_map import ClassMap, class_map
 from vit.data.naming import some
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
-from vit.evaluation import measure
+from vit.evaluate.metrics import MultiLabel, SingleLabel
+from vit.evaluate.pictures import Gallery, confusion_picture
+from vit.evaluate.run import measure
 from vit.losses import Criterion, one_hot
-from vit.metrics import MultiLabel, SingleLabel
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
-from vit.report import Gallery, confusion_picture
 from vit.samples import CheckedSamples
 from vit.weights.classes import one_class
 from vit.weights.from_timm import TimmClassifier

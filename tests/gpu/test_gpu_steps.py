@@ -18,8 +18,8 @@ from trainer.optim.optimizers import build_optimizer
 from vid2vid.config import ModelConfig
 from vid2vid.networks import Generator, warp
 from vid2vid.networks.subnets import FlowMask
-from vit.metrics import MultiLabel, SingleLabel
-from vit.report import Gallery
+from vit.evaluate.metrics import MultiLabel, SingleLabel
+from vit.evaluate.pictures import Gallery
 
 
 @pytest.mark.parametrize("device", BOTH)

@@ -153,7 +153,7 @@ def test_raw_weights_are_evaluated_beside_averaged_ones(tmp_path: Path) -> None:
 
 def test_tasks_name_their_scores() -> None:
     from vid2vid.task import Vid2VidTask
-    from vit.metrics import MultiLabel, SingleLabel
+    from vit.evaluate.metrics import MultiLabel, SingleLabel
 
     assert Vid2VidTask.judged_by(None)["warp_error"] is False  # type: ignore[arg-type]
     one, several = SingleLabel(7), MultiLabel(7)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from vit.config import LossKind, VitConfig
 from vit.data.sources_files import forget_scans
-from vit.evaluation import evaluate
-from vit.loaded import load_file, load_trained
+from vit.evaluate.loaded import load_file, load_trained
+from vit.evaluate.run import evaluate
 from vit.losses import Criterion
 from vit.predict import load_predictor
 from vit.preprocessing import answers_of, from_checkpoint

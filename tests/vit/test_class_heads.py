@@ -18,9 +18,9 @@ from vit.build import load_run_model, load_weights_model
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.sources_files import forget_scans
-from vit.evaluation import evaluate
-from vit.loaded import load_file, load_foreign, load_trained
-from vit.metrics import SingleLabel
+from vit.evaluate.loaded import load_file, load_foreign, load_trained
+from vit.evaluate.metrics import SingleLabel
+from vit.evaluate.run import evaluate
 from vit.task import VitTask
 from vit.weights import read, write
 from vit.weights.classes import match

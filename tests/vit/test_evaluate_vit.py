@@ -19,11 +19,11 @@ from torch import Tensor
 from trainer.errors import ConfigError, UserError
 from vit.data import build_dataset
 from vit.data.class_map import ClassMap
-from vit.evaluation import _judge, evaluate, parse_shots
-from vit.loaded import load_trained
+from vit.evaluate.loaded import load_trained
+from vit.evaluate.metrics import SingleLabel
+from vit.evaluate.pictures import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
+from vit.evaluate.run import _judge, evaluate, parse_shots
 from vit.losses import one_hot
-from vit.metrics import SingleLabel
-from vit.report import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 

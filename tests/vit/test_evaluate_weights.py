@@ -17,8 +17,8 @@ from test_evaluate_vit import run_script
 from trainer.cli import compose
 from vit.build import load_run_model
 from vit.config import VitConfig
-from vit.evaluation import own_batch
-from vit.loaded import load_file, load_foreign, load_trained
+from vit.evaluate.loaded import load_file, load_foreign, load_trained
+from vit.evaluate.run import own_batch
 from vit.model.transformer import VisionTransformer
 from vit.weights import convert, write
 

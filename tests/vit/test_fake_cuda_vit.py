@@ -33,8 +33,8 @@ from vit.config import Distill, DistillConfig, LossConfig, LossKind, VitConfig
 from vit.data import describe
 from vit.data.class_map import ClassMap, LabelLists
 from vit.distill import Teacher
+from vit.evaluate.pictures import Gallery
 from vit.losses import Criterion
-from vit.report import Gallery
 from vit.task import VitTask
 
 BATCH = 256

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import ModelConfig
-from vit.features import (
+from vit.evaluate.features import (
     Features,
     extract,
     few_indices,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vit.evaluate.metrics import BINS, MultiLabel, SingleLabel, average_precision, log_probabilities
 from vit.losses import one_hot
-from vit.metrics import BINS, MultiLabel, SingleLabel, average_precision, log_probabilities
 
 ONES = torch.ones
 

@@ -28,8 +28,8 @@ from trainer.errors import UserError
 from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data.unlabelled import list_pictures
-from vit.evaluation import evaluate
-from vit.loaded import load_file, load_trained
+from vit.evaluate.loaded import load_file, load_trained
+from vit.evaluate.run import evaluate
 from vit.predict import Predictor, load_predictor, predict, reading_processes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.records.media import label_panel
-from vit.metrics import Bins, MultiLabel, SingleLabel
+from vit.evaluate.metrics import Bins, MultiLabel, SingleLabel
 
 READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers
 DPI = 100

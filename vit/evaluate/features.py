@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.errors import DataError
-from vit.collected import Collected
+from vit.evaluate.collected import Collected
 
 BIAS = 100.0  # value of the constant feature: so large that its coefficient is almost free of the penalty
 L2 = 2.0**10

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vit.collected import Collected
+from vit.evaluate.collected import Collected
 
 BINS = 15  # of the calibration error (Guo et al., 2017)
 CONFUSION_CLASSES = 1000  # up to so many classes the whole confusion matrix is kept
