@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from trainer.cli import guarded, parse_args
 from trainer.errors import ConfigError
 from vit.config import VitConfig
-from vit.prediction_files import Format, pick_format, write_features, write_predictions, write_unreadable
+from vit.predict.files import Format, pick_format, write_features, write_predictions, write_unreadable
 
 PLAIN_PROGRESS_S = 30.0  # seconds between two lines where there is no terminal
 SHOWN = 10  # pictures that could not be read
@@ -63,8 +63,8 @@ def main() -> None:
         raise ConfigError(f"out={out} is a folder: give a file, like out={out / 'predictions.csv'}")
 
     from vit.data.unlabelled import list_pictures
-    from vit.predict import Answers, load_predictor, predict
-    from vit.prediction_progress import Progress, mark_of
+    from vit.predict.predictor import Answers, load_predictor, predict
+    from vit.predict.progress import Progress, mark_of
 
     batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
     if batch == 0:

@@ -16,7 +16,7 @@ from vit.data.sources_files import forget_scans
 from vit.evaluate.loaded import load_file, load_trained
 from vit.evaluate.run import evaluate
 from vit.losses import Criterion
-from vit.predict import load_predictor
+from vit.predict.predictor import load_predictor
 from vit.preprocessing import answers_of, from_checkpoint
 from vit.weights import convert, read
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
 from vit.build import load_weights_model
-from vit.predict import load_predictor
+from vit.predict.predictor import load_predictor
 from vit.weights import read
 
 timm = pytest.importorskip("timm")

@@ -30,7 +30,7 @@ from vit.data import build_dataset
 from vit.data.unlabelled import list_pictures
 from vit.evaluate.loaded import load_file, load_trained
 from vit.evaluate.run import evaluate
-from vit.predict import Predictor, load_predictor, predict, reading_processes
+from vit.predict.predictor import Predictor, load_predictor, predict, reading_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ("trainer.device=cpu", "trainer.precision=fp32")

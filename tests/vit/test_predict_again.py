@@ -12,7 +12,7 @@ import pytest
 from made_classifier import make_run, mu_config
 from test_predict import CPU, ROOT, pictures, read, script
 
-from vit.predict import Predictor
+from vit.predict.predictor import Predictor
 
 
 class Counted:

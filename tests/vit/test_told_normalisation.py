@@ -13,7 +13,7 @@ from made_vits import made
 from PIL import Image
 
 from trainer.errors import ConfigError
-from vit.predict import load_predictor
+from vit.predict.predictor import load_predictor
 from vit.weights import read
 from vit.weights.convert import convert
 

@@ -19,10 +19,10 @@ import numpy as np
 from trainer.errors import ConfigError, DataError, UserError
 from vit.data.naming import some
 from vit.data.unlabelled import COLUMNS, Listed, Sheet
-from vit.prediction_progress import Progress
+from vit.predict.progress import Progress
 
 if TYPE_CHECKING:
-    from vit.predict import Answers, Predictor
+    from vit.predict.predictor import Answers, Predictor
 
 _IDS = ("id", "image_id", "id_code", "imageid", "image", "image_name")  # what competitions call a picture's column
 YES = 0.5  # probability from which on one of several labels is given

@@ -14,7 +14,7 @@ import torch
 
 if TYPE_CHECKING:
     from vit.data.unlabelled import Listed
-    from vit.predict import Predictor
+    from vit.predict.predictor import Predictor
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What a trained classifier says of pictures without labels: probabilities of classes, or features.
 
 ``load_predictor`` takes a run, a weights file or a model of timm; ``predict`` streams batches of pictures through it;
-``vit.prediction_files`` writes what comes out.
+``vit.predict.files`` writes what comes out.
 
 Shapes: B pictures, C channels, H x W pixels, K classes, D features.
 """
