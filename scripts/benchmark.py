@@ -48,11 +48,11 @@ def lines(arguments: Arguments) -> Iterator[str]:
     command = " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     for suite in wanted:
         if suite is Suite.vit:
-            from vit import benchmark
+            from vit.benchmark import step as benchmark
 
             yield from benchmark.suite(arguments.repeats, arguments.models, arguments.batch, command)
         elif suite is Suite.data:
-            from vit import benchmark_data
+            from vit.benchmark import data as benchmark_data
 
             yield from benchmark_data.suite(arguments.repeats, command)
         else:

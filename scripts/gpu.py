@@ -70,7 +70,7 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
 
     from trainer.benchmarking import card, trials
     from vid2vid import benchmark_gpu as vid2vid
-    from vit import benchmark_gpu as vit
+    from vit.benchmark import gpu as vit
 
     device = torch.device("cpu" if quick else "cuda")
     workers = max(1, min(WORKERS, (os.cpu_count() or 1) - 2))
@@ -95,7 +95,7 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
 def decoding(rows: Rows, runs: Path, device: torch.device, quick: bool, seconds: float) -> None:
     """Data alone, then runs that are fed by few workers."""
     from trainer.benchmarking import trials
-    from vit import benchmark_gpu as vit
+    from vit.benchmark import gpu as vit
 
     begin = time.monotonic()
     runs.mkdir(parents=True, exist_ok=True)

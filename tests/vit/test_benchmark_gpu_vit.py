@@ -11,9 +11,10 @@ from kept_rows import Kept
 
 from train import SCHEMAS, TASKS
 from trainer.cli import compose
-from vit import benchmark, benchmark_gpu
-from vit.benchmark import OURS, TIMM, Case, Timing, build_steps
-from vit.benchmark_gpu import BY_BLOCK, COMPILED, QUICK, _Clock
+from vit.benchmark import gpu as benchmark_gpu
+from vit.benchmark import step as benchmark
+from vit.benchmark.gpu import BY_BLOCK, COMPILED, QUICK, _Clock
+from vit.benchmark.step import OURS, TIMM, Case, Timing, build_steps
 from vit.config import Attention
 
 CPU = torch.device("cpu")

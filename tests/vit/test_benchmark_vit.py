@@ -10,8 +10,9 @@ import torch
 
 from trainer.benchmarking.machine import machine, memory_now
 from trainer.errors import UserError
-from vit import benchmark, benchmark_data
-from vit.benchmark import HEAD, OURS, TIMM, Case, Timing, build_steps, measure, mfu, rows
+from vit.benchmark import data as benchmark_data
+from vit.benchmark import step as benchmark
+from vit.benchmark.step import HEAD, OURS, TIMM, Case, Timing, build_steps, measure, mfu, rows
 from vit.config import Attention
 from vit.model.cost import training_flops
 

@@ -16,8 +16,8 @@ from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
 from trainer.rehearsal.memory import is_out_of_memory, release
-from vit.benchmark import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
-from vit.benchmark_data import write_jpegs
+from vit.benchmark.data import write_jpegs
+from vit.benchmark.step import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
 from vit.config import Attention, VitConfig
 from vit.data import build_dataset, turbo
 from vit.model.variants import parse_variant
