@@ -58,7 +58,7 @@ def check_pictures(config: VitConfig, arguments: Arguments) -> bool:
         raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
     from trainer.data.workers import CPU_WORKERS
     from vit.data.check import check_split, contact_sheet, format_report, open_splits
-    from vit.data.depth import depth_notes
+    from vit.data.decoding.depth import depth_notes
 
     out, reports = Path(arguments.out), []
     for split, source in open_splits(config, print).items():

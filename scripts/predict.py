@@ -62,7 +62,7 @@ def main() -> None:
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder: give a file, like out={out / 'predictions.csv'}")
 
-    from vit.data.unlabelled import list_pictures
+    from vit.data.sources.unlabelled import list_pictures
     from vit.predict.predictor import Answers, load_predictor, predict
     from vit.predict.progress import Progress, mark_of
 

@@ -21,6 +21,7 @@ from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.class_map import ClassMap, class_map
 from vit.data.naming import some
+from vit.data.samples import CheckedSamples
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.evaluate.metrics import MultiLabel, SingleLabel
@@ -30,7 +31,6 @@ from vit.losses import Criterion, one_hot
 from vit.mixing import Mixer, normalise, random_erasing
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
-from vit.samples import CheckedSamples
 from vit.weights.classes import one_class
 from vit.weights.from_timm import TimmClassifier
 

@@ -27,7 +27,7 @@ from vit.config import (
     PosEmbed,
     VitConfig,
 )
-from vit.data.policy import problem as policy_problem
+from vit.data.augment.policy_names import problem as policy_problem
 from vit.model.variants import VARIANTS, parse_variant
 
 BUILT_IN = (DataKind.shapes, DataKind.digits)

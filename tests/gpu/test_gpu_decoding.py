@@ -17,7 +17,8 @@ from PIL import Image
 from trainer.cli import compose
 from trainer.data.loader import collate, to_device
 from vit.config import Decode, VitConfig
-from vit.data import build_dataset, on_device
+from vit.data import build_dataset
+from vit.data.decoding import on_device
 
 pytestmark = pytest.mark.gpu
 CARD = torch.device("cuda")

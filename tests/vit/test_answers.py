@@ -12,7 +12,7 @@ from made_classifier import make_run, mu_config
 from PIL import Image
 
 from vit.config import LossKind, VitConfig
-from vit.data.sources_files import forget_scans
+from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import load_file, load_trained
 from vit.evaluate.run import evaluate
 from vit.losses import Criterion

@@ -13,9 +13,10 @@ import torch
 
 from trainer.errors import ConfigError
 from vit.config import Interpolation
-from vit.data import augment, pixels
-from vit.data.augment import Augmenter, apply
-from vit.data.policy import Policy, parse_auto, problem
+from vit.data.augment import pixels
+from vit.data.augment import policies as augment
+from vit.data.augment.policies import Augmenter, apply
+from vit.data.augment.policy_names import Policy, parse_auto, problem
 
 SIZE = (40, 56)
 EVERY = ("randaugment-n2-m10", "bv_randaugment-n2-m10", "rand-m9-mstd0.5-inc1", "autoaugment", "three")

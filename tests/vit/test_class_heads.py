@@ -17,7 +17,7 @@ from trainer.loop import Trainer
 from vit.build import load_run_model, load_weights_model
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
-from vit.data.sources_files import forget_scans
+from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import load_file, load_foreign, load_trained
 from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.run import evaluate

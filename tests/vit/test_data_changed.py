@@ -15,7 +15,7 @@ from trainer.cli import compose
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
 from trainer.state import load_checkpoint
-from vit.data.sources_files import forget_scans
+from vit.data.sources.files import forget_scans
 from vit.task import VitTask
 
 SMALL = ["model=vit_mu", "data=imagefolder", "resolution=16", "model.patch=8", "model.width=16", "model.depth=1"]
@@ -75,7 +75,7 @@ def test_a_new_class_is_told_before_the_head_that_does_not_fit(run: tuple[Path, 
 
 def test_of_many_pictures_a_hash_is_kept(run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root, run_dir = run
-    monkeypatch.setattr("vit.data.sources.NAMED", 5)
+    monkeypatch.setattr("vit.data.source.NAMED", 5)
     train(root, run_dir, 16, "trainer.data_changed=accept")  # which writes hashes
     (root / "train/cat/0.png").rename(root / "train/cat/zero.png")
     with pytest.raises(CheckpointError, match=r"on:\n  - files: \w{16} -> \w{16}\nGive"):

@@ -27,7 +27,7 @@ from trainer.cli import compose
 from trainer.errors import UserError
 from vit.config import VitConfig
 from vit.data import build_dataset
-from vit.data.unlabelled import list_pictures
+from vit.data.sources.unlabelled import list_pictures
 from vit.evaluate.loaded import load_file, load_trained
 from vit.evaluate.run import evaluate
 from vit.predict.predictor import Predictor, load_predictor, predict, reading_processes
@@ -354,7 +354,7 @@ def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -
             folders.sort(reverse=backwards)
             yield place, folders, files
 
-    monkeypatch.setattr("vit.data.unlabelled.os.walk", listed)
+    monkeypatch.setattr("vit.data.sources.unlabelled.os.walk", listed)
     assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
 
 

@@ -17,7 +17,7 @@ from trainer.errors import DataError
 from trainer.loop import Trainer
 from vit.config import OnBadFile, VitConfig
 from vit.data import build_dataset
-from vit.data.sources_files import forget_scans
+from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import load_trained
 from vit.evaluate.run import evaluate
 from vit.task import VitTask

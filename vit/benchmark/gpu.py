@@ -19,7 +19,8 @@ from trainer.rehearsal.memory import is_out_of_memory, release
 from vit.benchmark.data import write_jpegs
 from vit.benchmark.step import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
 from vit.config import Attention, VitConfig
-from vit.data import build_dataset, turbo
+from vit.data import build_dataset
+from vit.data.decoding import turbo
 from vit.model.variants import parse_variant
 
 SMALLEST = 8  # batch below which no further one is tried

@@ -6,7 +6,7 @@ A sample is a dict:
     name: file or index; val and test only
     readable: 1, or 0 for a picture that cannot be read, which counts nowhere; val and test, data.on_bad_file=skip only
     shape, texture: int, which of each a procedural picture has; data.kind=shapes only
-A data set is a `vit.data.sources.Source` (pictures as they lie on disk, and labels), perhaps seen through views (fewer
+A data set is a `vit.data.source.Source` (pictures as they lie on disk, and labels), perhaps seen through views (fewer
 samples, balanced classes, a cache), with a transform on top. Every kind is imported when it is asked for.
 """
 
@@ -66,7 +66,7 @@ def describe(config: VitConfig, classes: Sequence[str] | None = None) -> DataInf
         ConfigError: keys of `data` that do not fit each other or the data.
         DataError: files missing or unusable; names file, what was expected and the remedy.
     """
-    from vit.data.sources import describe_sources
+    from vit.data.source import describe_sources
 
     return describe_sources(config, classes)
 
@@ -106,6 +106,6 @@ def split_notes(config: VitConfig, split: str) -> list[str]:
     Raises:
         ConfigError, DataError: as `build_dataset`.
     """
-    from vit.data.sources import open_source
+    from vit.data.source import open_source
 
     return list(open_source(config, split).notes)

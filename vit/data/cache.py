@@ -34,10 +34,10 @@ from torch import Tensor
 from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.decode import BadFileError, picture_size
-from vit.data.part import Part
-from vit.data.sources import Selection, Source
-from vit.data.sources_files import EncodedSource
+from vit.data.decoding.decode import BadFileError, picture_size
+from vit.data.decoding.part import Part
+from vit.data.source import Selection, Source
+from vit.data.sources.files import EncodedSource
 
 _log = logging.getLogger(__name__)
 _VERSION = 2  # of what pictures become: those of another one are not used

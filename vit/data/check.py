@@ -16,10 +16,10 @@ from torch import Tensor
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data import SPLITS
-from vit.data.decode import BadFileError, to_channels
-from vit.data.depth import largest_value
-from vit.data.sources import Source, class_counts, has_training, open_source
-from vit.data.unlabelled import UnlabelledError
+from vit.data.decoding.decode import BadFileError, to_channels
+from vit.data.decoding.depth import largest_value
+from vit.data.source import Source, class_counts, has_training, open_source
+from vit.data.sources.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[Iterator[int], int], Iterable[int]]

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.text import read_text
+from vit.data.sources.text import read_text
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import Decode, OnBadFile, VitConfig
-from vit.data.decode import BadFileError, to_channels
-from vit.data.part import Part
-from vit.data.sources import Source, open_source, training_view, under_classes
+from vit.data.decoding.decode import BadFileError, to_channels
+from vit.data.decoding.part import Part
+from vit.data.source import Source, open_source, training_view, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class PictureDataset:
         channels: 1, 3 or 4 of them in every sample.
         skip: a picture that cannot be used does not end the run. In training the next one that can takes its place; in
             evaluation, where each picture counts once, it is a black one with ``readable`` 0.
-        encoded: training pictures that a card can decode are left to it: ``image`` is a `vit.data.on_device.Waiting`.
+        encoded: training pictures that a card can decode are left to it: ``image`` is a `vit.data.decoding.on_device.Waiting`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PictureDataset:
         if not waits:
             image = transform(to_channels(image, self.channels), rng, plan)
         if self.encoded:
-            from vit.data.on_device import Waiting
+            from vit.data.decoding.on_device import Waiting
 
             whole = (0, 0) if part is None or part.size is None else part.size
             plan, name = (plan, self.source.name(chosen)) if waits else (None, "")

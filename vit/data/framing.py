@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vit.config import AugmentConfig, EvalCrop, Interpolation
-from vit.data.pixels import Picture
+from vit.data.augment.pixels import Picture
 from vit.preprocessing import enlarged
 
 Size = tuple[int, int]

@@ -24,10 +24,10 @@ from torch import Tensor
 from trainer.errors import ConfigError
 from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
 from vit.data import framing
-from vit.data.augment import Augmenter, color_jitter
-from vit.data.part import Plan
-from vit.data.pixels import Picture, hwc
-from vit.data.policy import parse_auto
+from vit.data.augment.pixels import Picture, hwc
+from vit.data.augment.policies import Augmenter, color_jitter
+from vit.data.augment.policy_names import parse_auto
+from vit.data.decoding.part import Plan
 
 Size = tuple[int, int]
 

@@ -23,12 +23,12 @@ from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.naming import some
+from vit.data.samples import CheckedSamples
 from vit.evaluate.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.evaluate.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.pictures import Gallery, calibration_picture, confusion_picture, write_per_class
 from vit.losses import Criterion, one_hot
-from vit.samples import CheckedSamples
 from vit.weights.classes import imagenet_ids, match
 
 _UNJUDGED = "has a label to be judged by"

@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer.errors import ConfigError, DataError, UserError
 from vit.data.naming import some
-from vit.data.unlabelled import COLUMNS, Listed, Sheet
+from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict.progress import Progress
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _is_sample(sheet: Sheet) -> bool:
 
 def identity(name: str) -> str:
     """A picture's id: the name of its file without folder and without a suffix of pictures (0001.jpg: 0001)."""
-    from vit.data.decode import picture_extensions
+    from vit.data.decoding.decode import picture_extensions
 
     path = Path(name)
     return path.stem if path.suffix.lower() in picture_extensions() else path.name

@@ -26,9 +26,9 @@ from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from trainer.rehearsal.memory import is_out_of_memory
 from vit.build import load_run_model, load_weights_model
 from vit.config import VitConfig
-from vit.data.decode import BadFileError, Span, decode, read_bytes
+from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
+from vit.data.sources.unlabelled import Listed
 from vit.data.transforms import EvalTransform
-from vit.data.unlabelled import Listed
 from vit.evaluate.loaded import NO_NUMBERS, compute, fitting_batch, heads
 from vit.evaluate.metrics import log_probabilities
 from vit.mixing import normalise

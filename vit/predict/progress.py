@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from vit.data.unlabelled import Listed
+    from vit.data.sources.unlabelled import Listed
     from vit.predict.predictor import Predictor
 
 

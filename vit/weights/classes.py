@@ -117,7 +117,7 @@ def same_words(head: Sequence[str], data: Sequence[str]) -> bool:
         return re.sub(r"^n\d{8}\s+", "", name).partition(",")[0].strip().lower()
 
     if len(data) == 1000:  # where folders are called by ids alone
-        from vit.data.sources_folders import with_words
+        from vit.data.sources.folders import with_words
 
         head, data = (with_words(list(names)) for names in (head, data))
     return sum(first(a) == first(b) != "" for a, b in zip(head, data, strict=True)) > 0.9 * len(data)

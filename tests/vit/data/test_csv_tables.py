@@ -12,9 +12,9 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.sources import open_source
-from vit.data.sources_files import forget_scans
-from vit.data.unlabelled import list_pictures
+from vit.data.source import open_source
+from vit.data.sources.files import forget_scans
+from vit.data.sources.unlabelled import list_pictures
 
 
 def table(tmp_path: Path, text: str, name: str = "labels.csv", pictures: int = 6) -> VitConfig:

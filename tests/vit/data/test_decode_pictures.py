@@ -14,7 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vit.data.decode import BadFileError, decode, picture_extensions, picture_size, read_bytes, shallow, to_channels
+from vit.data.decoding.decode import (
+    BadFileError,
+    decode,
+    picture_extensions,
+    picture_size,
+    read_bytes,
+    shallow,
+    to_channels,
+)
 
 ORANGE = (200, 120, 40)
 LUMA = 134.8  # of ORANGE

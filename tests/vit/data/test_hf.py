@@ -17,8 +17,8 @@ from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.check import open_splits
-from vit.data.sources import open_source
-from vit.data.sources_files import forget_scans
+from vit.data.source import open_source
+from vit.data.sources.files import forget_scans
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # of the library and of dill, at whatever versions
 

@@ -18,9 +18,10 @@ from trainer.cli import compose
 from trainer.data.loader import Late, collate, make_loader, to_device
 from trainer.errors import ConfigError
 from vit.config import Crop, Decode, Interpolation, OnBadFile, VitConfig
-from vit.data import build_dataset, jpeg, on_device, turbo
-from vit.data.decode import BadFileError, decode
-from vit.samples import CheckedSamples
+from vit.data import build_dataset
+from vit.data.decoding import jpeg, on_device, turbo
+from vit.data.decoding.decode import BadFileError, decode
+from vit.data.samples import CheckedSamples
 
 CPU = torch.device("cpu")
 # Where there is a wheel of it the tests' requirements name it, so that it may not be missing unnoticed.

@@ -11,8 +11,8 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import describe
-from vit.data.sources import open_source
-from vit.data.sources_files import forget_scans
+from vit.data.source import open_source
+from vit.data.sources.files import forget_scans
 
 ROOT = Path(__file__).resolve().parents[3]
 LINES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "data.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)

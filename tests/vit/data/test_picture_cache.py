@@ -18,9 +18,9 @@ from vit.data import build_dataset
 from vit.data import cache as cache_module
 from vit.data.cache import CachedSource, cached, reduced_size
 from vit.data.dataset import PictureDataset
-from vit.data.decode import BadFileError
-from vit.data.sources import Selection, Source, open_source
-from vit.data.sources_files import forget_scans
+from vit.data.decoding.decode import BadFileError
+from vit.data.source import Selection, Source, open_source
+from vit.data.sources.files import forget_scans
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_full_disk_is_said_before_anything_is_written(config: VitConfig, monke
 
 
 def test_pictures_in_memory_need_no_cache(config: VitConfig, caplog: pytest.LogCaptureFixture) -> None:
-    from vit.data.sources_arrays import ArraySource
+    from vit.data.sources.arrays import ArraySource
 
     source = ArraySource(np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1]), ["a", "b"], "array")
     caplog.set_level(logging.INFO)

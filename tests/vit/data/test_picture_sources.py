@@ -14,8 +14,8 @@ from trainer.errors import ConfigError, DataError
 from trainer.task import SampleDataset
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.sources import class_counts, hold_out, open_source
-from vit.data.sources_files import forget_scans
+from vit.data.source import class_counts, hold_out, open_source
+from vit.data.sources.files import forget_scans
 
 
 def samples(config: VitConfig, split: str) -> list[dict]:
@@ -204,7 +204,7 @@ def test_a_limit_takes_every_class_alike(tmp_path: Path) -> None:
 
 
 def test_a_larger_limit_adds_to_a_smaller_one(tmp_path: Path) -> None:
-    from vit.data.sources import limit
+    from vit.data.source import limit
 
     source = open_source(folder_config(write_tree(tmp_path / "r", {"a": 9, "b": 6})), "train")
     few, more = ({view.name(i) for i in range(len(view))} for view in (limit(source, 4), limit(source, 9)))

@@ -8,9 +8,9 @@ import torch
 
 from vit.config import ShapesTarget, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.outlines import SHAPES, mask
-from vit.data.shapes import ShapesSource
-from vit.data.textures import TEXTURES, texture
+from vit.data.shapes.outlines import SHAPES, mask
+from vit.data.shapes.source import ShapesSource
+from vit.data.shapes.textures import TEXTURES, texture
 
 
 def test_a_picture_is_a_function_of_seed_split_and_index() -> None:
@@ -123,7 +123,7 @@ def test_textures_stay_in_range_and_vary(kind: int) -> None:
 
 def test_the_shape_stands_out_in_grey_too() -> None:
     """Colours of figure and ground differ in brightness: the two intervals never overlap."""
-    from vit.data.shapes import _colours
+    from vit.data.shapes.source import _colours
 
     for seed in range(200):
         figure, ground = _colours(np.random.default_rng(seed).random(11).tolist())

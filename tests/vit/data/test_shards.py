@@ -17,10 +17,10 @@ from PIL import Image
 from trainer.errors import DataError
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.decode import BadFileError
-from vit.data.sources import open_source
-from vit.data.sources_files import forget_scans
-from vit.data.sources_webdataset import expand
+from vit.data.decoding.decode import BadFileError
+from vit.data.source import open_source
+from vit.data.sources.files import forget_scans
+from vit.data.sources.shards import expand
 
 
 def picture(value: int) -> bytes:

@@ -13,10 +13,10 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import describe
-from vit.data.sources import open_source
-from vit.data.sources_files import forget_scans
-from vit.data.table_advice import places
-from vit.data.unlabelled import list_pictures
+from vit.data.source import open_source
+from vit.data.sources.files import forget_scans
+from vit.data.sources.table_advice import places
+from vit.data.sources.unlabelled import list_pictures
 
 
 def table(root: Path, text: str, name: str = "train.csv", pictures: int = 6) -> VitConfig:

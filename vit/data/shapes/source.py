@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from vit.config import VitConfig
-from vit.data.outlines import SHAPES, mask
-from vit.data.part import Part
-from vit.data.sources import Source
-from vit.data.textures import TEXTURES, texture
+from vit.data.decoding.part import Part
+from vit.data.shapes.outlines import SHAPES, mask
+from vit.data.shapes.textures import TEXTURES, texture
+from vit.data.source import Source
 
 _SPLITS = {"train": 0, "val": 1, "test": 2}
 _RADIUS = (0.35, 0.42)  # of the shape, in short sides

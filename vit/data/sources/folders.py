@@ -9,10 +9,13 @@ import numpy as np
 
 from trainer.errors import DataError
 from vit.config import ClassOrder, DataKind, VitConfig
-from vit.data.advice import advice, check_parts, known_set, of_table
-from vit.data.decode import picture_extensions
-from vit.data.flat import LABELS, Skipped, open_flat, pictures_below, with_words
-from vit.data.layout import (
+from vit.data.decoding.decode import picture_extensions
+from vit.data.naming import in_order, natural_key, readable, some
+from vit.data.source import Source
+from vit.data.sources.advice import advice, check_parts, known_set, of_table
+from vit.data.sources.files import FileSource, fit_classes, open_split
+from vit.data.sources.flat import LABELS, Skipped, open_flat, pictures_below, with_words
+from vit.data.sources.layout import (
     check_folder,
     check_level,
     class_level,
@@ -22,10 +25,7 @@ from vit.data.layout import (
     role_in,
     scan,
 )
-from vit.data.naming import in_order, natural_key, readable, some
-from vit.data.sources import Source
-from vit.data.sources_files import FileSource, fit_classes, open_split
-from vit.data.unlabelled import UnlabelledError, to_classify
+from vit.data.sources.unlabelled import UnlabelledError, to_classify
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and val
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
@@ -37,7 +37,7 @@ def open_folders(config: VitConfig, split: str) -> Source:
     Below a root lie ``train``, ``val`` and ``test``, each with a folder per class, or the class folders themselves. A
     class is a folder of the first level, its pictures lie at any depth below. Classes are in the order of
     `data.class_order`. Splits beside training may lack classes, and class folders where a file tells the classes
-    (`vit.data.flat`).
+    (`vit.data.sources.flat`).
 
     Raises:
         DataError: no class folders, one without a picture in training, splits with further classes, or class folders

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import DataError
-from vit.data.decode import picture_extensions
-from vit.data.kinds import unread_note
-from vit.data.layout import is_folder, is_rubbish, scan
+from vit.data.decoding.decode import picture_extensions
+from vit.data.decoding.kinds import unread_note
 from vit.data.naming import natural_key
-from vit.data.sources import Source, check_labels
-from vit.data.sources_files import FileSource
-from vit.data.text import read_text
+from vit.data.source import Source, check_labels
+from vit.data.sources.files import FileSource
+from vit.data.sources.layout import is_folder, is_rubbish, scan
+from vit.data.sources.text import read_text
 
 LABELS = ("val_annotations.txt", "val_labels.txt", "val.txt", "LOC_val_solution.csv")
 _INNER = "images"  # the folder in which Tiny ImageNet's val has its pictures

@@ -40,7 +40,7 @@ def available() -> bool:
 
 
 def window(data: bytes | bytearray, box: Box, channels: int) -> Tensor | None:
-    """A rectangle of an ordinary JPEG (`vit.data.jpeg`).
+    """A rectangle of an ordinary JPEG (`vit.data.decoding.jpeg`).
 
     Args:
         data: the file.

@@ -1,7 +1,7 @@
 """JPEGs that are decoded where they are trained on (`data.decode=gpu`): by nvJPEG, through torchvision.
 
 Workers read files and draw crops; the card decodes, cuts, resizes and mirrors. Pictures that are no ordinary JPEGs
-(`vit.data.jpeg`) come decoded by the worker. nvJPEG repeats the colour of 4:2:0 files where the CPU's decoder
+(`vit.data.decoding.jpeg`) come decoded by the worker. nvJPEG repeats the colour of 4:2:0 files where the CPU's decoder
 interpolates it, so edges between colours differ by some grey levels; luma is the same but for rounding.
 """
 
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from trainer.data.loader import Late, LateBatch
 from trainer.errors import ConfigError
-from vit.data.decode import decode
-from vit.data.part import Plan, Size
+from vit.data.decoding.decode import decode
+from vit.data.decoding.part import Plan, Size
 
 _PIXELS = 2**26  # decoded at a time: 200 MB, as many again in floats are alive picture by picture only
 

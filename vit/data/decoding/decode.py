@@ -1,7 +1,7 @@
 """Decoding of pictures: bytes of any format that Pillow reads to uint8 (C, H, W), or an error that names the file.
 
 JPEG goes through torchvision (libjpeg-turbo, straight into a tensor), or where but a part of it is wanted through
-`vit.data.turbo`, everything else through Pillow. What is decided
+`vit.data.decoding.turbo`, everything else through Pillow. What is decided
 here, once, for all kinds of data:
     EXIF orientation is applied. Of an animation the first frame is read. Palettes become their colours.
     CMYK becomes RGB by Pillow's and libjpeg's plain formula, without colour profile.
@@ -28,10 +28,10 @@ from torch import Tensor
 
 from trainer.data.quiet import quiet_pictures
 from trainer.errors import DataError
-from vit.data import turbo
-from vit.data.jpeg import ordinary
-from vit.data.kinds import stranger
-from vit.data.part import Part
+from vit.data.decoding import turbo
+from vit.data.decoding.jpeg import ordinary
+from vit.data.decoding.kinds import stranger
+from vit.data.decoding.part import Part
 
 quiet_pictures()
 

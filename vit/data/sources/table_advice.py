@@ -10,10 +10,10 @@ from pathlib import Path
 
 from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
-from vit.data.decode import picture_extensions
-from vit.data.layout import role_in
+from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import natural_key
-from vit.data.table_files import whereabouts
+from vit.data.sources.layout import role_in
+from vit.data.sources.table_files import whereabouts
 
 _SHOWN = 20  # columns
 _MARKS = frozenset({"0", "1", "0.0", "1.0", "true", "false"})

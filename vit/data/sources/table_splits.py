@@ -9,9 +9,9 @@ from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
 from trainer.errors import DataError
 from vit.config import DataConfig
-from vit.data.layout import role_in
 from vit.data.naming import natural_key, some
-from vit.data.text import delimiter_of, read_rows, read_text, split_excels
+from vit.data.sources.layout import role_in
+from vit.data.sources.text import delimiter_of, read_rows, read_text, split_excels
 
 Row = tuple[int, list[str]]  # line of the file, cells
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import DataError
-from vit.data.kinds import stranger
+from vit.data.decoding.kinds import stranger
 
 _MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),

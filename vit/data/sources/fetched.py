@@ -11,8 +11,8 @@ import numpy as np
 
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
-from vit.data.sources import Source
-from vit.data.sources_files import FileSource, scan_once
+from vit.data.source import Source
+from vit.data.sources.files import FileSource, scan_once
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from trainer.errors import DataError
-from vit.data.decode import picture_extensions
-from vit.data.layout import is_folder, is_rubbish, scan
+from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import natural_key, some
+from vit.data.sources.layout import is_folder, is_rubbish, scan
 
 # files by which a data set that has a kind of its own is known; the folder that torchvision keeps it in
 _OWN = (

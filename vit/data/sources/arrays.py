@@ -11,10 +11,10 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
-from vit.data.part import Part
-from vit.data.sources import Source, check_labels
-from vit.data.sources_files import scan_once
-from vit.data.sources_torchvision import fetched
+from vit.data.decoding.part import Part
+from vit.data.source import Source, check_labels
+from vit.data.sources.fetched import fetched
+from vit.data.sources.files import scan_once
 
 
 class ArraySource(Source):

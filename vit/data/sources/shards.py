@@ -22,15 +22,15 @@ import numpy as np
 
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.decode import BadFileError
-from vit.data.labels import canonical, number_labels
-from vit.data.layout import role_in
+from vit.data.decoding.decode import BadFileError
 from vit.data.naming import natural_key
-from vit.data.shards import JSON_KEYS, LABELS, scan_shard
-from vit.data.sources import Source
-from vit.data.sources_files import EncodedSource, Strings, open_split
-from vit.data.text import read_text
-from vit.data.unlabelled import UnlabelledError
+from vit.data.source import Source
+from vit.data.sources.files import EncodedSource, Strings, open_split
+from vit.data.sources.labels import canonical, number_labels
+from vit.data.sources.layout import role_in
+from vit.data.sources.shard_index import JSON_KEYS, LABELS, scan_shard
+from vit.data.sources.text import read_text
+from vit.data.sources.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")

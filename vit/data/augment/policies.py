@@ -39,9 +39,9 @@ from collections.abc import Callable
 import numpy as np
 
 from vit.config import Interpolation
-from vit.data import pixels
-from vit.data.pixels import Picture
-from vit.data.policy import Policy
+from vit.data.augment import pixels
+from vit.data.augment.pixels import Picture
+from vit.data.augment.policy_names import Policy
 
 Table = Callable[[str, float, tuple[int, int]], tuple[float, bool]]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from trainer.errors import DataError
-from vit.data.decode import picture_extensions
-from vit.data.kinds import stranger
-from vit.data.labels import check_single
+from vit.data.decoding.decode import picture_extensions
+from vit.data.decoding.kinds import stranger
+from vit.data.sources.labels import check_single
 
 LABELS = ("cls", "json", "txt")  # extensions, the first that a sample has counts
 JSON_KEYS = ("label", "cls", "class", "target")

@@ -14,11 +14,11 @@ from pathlib import Path
 from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
 from trainer.errors import DataError
-from vit.data.decode import picture_extensions
-from vit.data.kinds import unread_note
+from vit.data.decoding.decode import picture_extensions
+from vit.data.decoding.kinds import unread_note
 from vit.data.naming import natural_key
-from vit.data.table_files import expanded, locate
-from vit.data.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
+from vit.data.sources.table_files import expanded, locate
+from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vit.config import VitConfig
-from vit.data.decode import BadFileError, shallow
-from vit.data.sources import Selection, Source
-from vit.data.sources_files import EncodedSource
+from vit.data.decoding.decode import BadFileError, shallow
+from vit.data.source import Selection, Source
+from vit.data.sources.files import EncodedSource
 
 _DEPTHS = (10, 12, 14)  # bits of a camera's or scanner's values, in files of 16
 _PROBED = 16  # pictures that are looked at before a run

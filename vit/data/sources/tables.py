@@ -8,16 +8,16 @@ from typing import NamedTuple
 from trainer.config.words import shown_override
 from trainer.errors import DataError
 from vit.config import DataConfig, VitConfig
-from vit.data.label_checks import check_marks, separator_notes
-from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
-from vit.data.layout import SPLIT_WORDS
-from vit.data.sources import Source
-from vit.data.sources_files import FileSource, open_split
-from vit.data.table_advice import no_column, no_table, places
-from vit.data.table_files import expanded, locate
-from vit.data.table_splits import of_split, split_column
-from vit.data.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
-from vit.data.unlabelled import UnlabelledError, to_classify
+from vit.data.source import Source
+from vit.data.sources.files import FileSource, open_split
+from vit.data.sources.label_checks import check_marks, separator_notes
+from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
+from vit.data.sources.layout import SPLIT_WORDS
+from vit.data.sources.table_advice import no_column, no_table, places
+from vit.data.sources.table_files import expanded, locate
+from vit.data.sources.table_splits import of_split, split_column
+from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
+from vit.data.sources.unlabelled import UnlabelledError, to_classify
 
 _Row = tuple[int, list[str]]  # line of the file, cells
 _SHOWN = 5  # missing files that are listed

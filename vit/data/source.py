@@ -19,8 +19,8 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder, DataKind, EvalCrop, VitConfig
 from vit.data import DataInfo
+from vit.data.decoding.part import Part
 from vit.data.naming import class_keys
-from vit.data.part import Part
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -271,31 +271,31 @@ def open_source(config: VitConfig, split: str, resolution: tuple[int, int] | Non
     data = config.data
     match data.kind:
         case DataKind.shapes:
-            from vit.data.shapes import open_shapes
+            from vit.data.shapes.source import open_shapes
 
             return open_shapes(config, split, resolution)
         case DataKind.digits | DataKind.cifar10 | DataKind.cifar100:
-            from vit.data.sources_arrays import open_arrays
+            from vit.data.sources.arrays import open_arrays
 
             return open_arrays(config, split)
         case DataKind.flowers102 | DataKind.pets | DataKind.food101:
-            from vit.data.sources_torchvision import open_torchvision
+            from vit.data.sources.fetched import open_torchvision
 
             return open_torchvision(config, split)
         case DataKind.imagefolder | DataKind.imagenet:
-            from vit.data.sources_folders import open_folders
+            from vit.data.sources.folders import open_folders
 
             return open_folders(config, split)
         case DataKind.csv:
-            from vit.data.sources_csv import open_csv
+            from vit.data.sources.tables import open_csv
 
             return open_csv(config, split)
         case DataKind.hf:
-            from vit.data.sources_hf import open_hf
+            from vit.data.sources.hub import open_hf
 
             return open_hf(config, split)
         case DataKind.webdataset:
-            from vit.data.sources_webdataset import open_webdataset
+            from vit.data.sources.shards import open_webdataset
 
             return open_webdataset(config, split)
 
@@ -316,7 +316,7 @@ def has_training(config: VitConfig) -> bool:
 
 def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataInfo:
     """`vit.data.describe`."""
-    from vit.data.depth import probed
+    from vit.data.decoding.depth import probed
 
     train = None
     if has_training(config):
@@ -348,7 +348,7 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
             which = f"{len(absent)} of {len(held.classes)} classes: {_some(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
     if train:
-        from vit.data.sources_files import overlap
+        from vit.data.sources.files import overlap
 
         notes += overlap(train, held)
     notes += probed(config, source)

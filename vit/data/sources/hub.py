@@ -13,13 +13,13 @@ import numpy as np
 from trainer.config.schema import did_you_mean
 from trainer.errors import DataError
 from vit.config import DataConfig, VitConfig
-from vit.data.decode import BadFileError, read_bytes
-from vit.data.kinds import stranger
-from vit.data.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
-from vit.data.layout import check_folder, role_in
-from vit.data.sources import Source
-from vit.data.sources_files import EncodedSource, Strings, open_split, scan_once
-from vit.data.unlabelled import UnlabelledError
+from vit.data.decoding.decode import BadFileError, read_bytes
+from vit.data.decoding.kinds import stranger
+from vit.data.source import Source
+from vit.data.sources.files import EncodedSource, Strings, open_split, scan_once
+from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
+from vit.data.sources.layout import check_folder, role_in
+from vit.data.sources.unlabelled import UnlabelledError
 
 _MARKS = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64", "string")  # types of 0 and 1
 _LABELS = ("label", "labels", "fine_label", "class", "target")
