@@ -24,11 +24,11 @@ from vit.data.naming import some
 from vit.data.samples import CheckedSamples
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
+from vit.encoding import Mixer, normalise, random_erasing
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.pictures import Gallery, confusion_picture
 from vit.evaluate.run import measure
 from vit.losses import Criterion, one_hot
-from vit.mixing import Mixer, normalise, random_erasing
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
 from vit.weights.classes import one_class

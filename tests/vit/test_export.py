@@ -17,8 +17,8 @@ from trainer.errors import ConfigError, UserError
 from vit import export
 from vit.build import load_run_model
 from vit.config import ModelConfig, PosEmbed
+from vit.encoding import normalise
 from vit.export import Deployed, Format, bake_positions, export_model
-from vit.mixing import normalise
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 

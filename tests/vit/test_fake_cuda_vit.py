@@ -41,7 +41,7 @@ BATCH = 256
 PRESETS = sorted(p.stem for p in (CONFIGS / "model").glob("*.yaml") if p.stem.startswith(("vit", "timm")))
 # What moves to the device once in a run.
 ONCE = {
-    "vit/mixing.py:_scale_and_shift": 0,
+    "vit/encoding.py:_scale_and_shift": 0,
     "vit/losses.py:__call__": 0,  # class weights
 }
 

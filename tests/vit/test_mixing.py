@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vit.config import AugmentConfig
+from vit.encoding import Mixer, beta, normalise, random_erasing
 from vit.losses import one_hot
-from vit.mixing import Mixer, beta, normalise, random_erasing
 
 CLASSES = 5
 

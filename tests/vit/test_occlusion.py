@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.errors import UserError
-from vit.occlusion import drop_cells, shuffle_cells
+from vit.analysis.occlusion import drop_cells, shuffle_cells
 
 
 def pictures(height=12, width=20, batch=3):

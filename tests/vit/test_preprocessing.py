@@ -18,7 +18,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.data import describe
 from vit.data.transforms import EvalTransform
-from vit.mixing import normalise
+from vit.encoding import normalise
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_hf, from_open_clip, from_timm, of_run, ratio_of

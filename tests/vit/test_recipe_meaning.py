@@ -17,8 +17,8 @@ from train import SCHEMAS
 from trainer.cli import compose
 from trainer.optim import optimizers as optim
 from trainer.schedule import durations, schedules
+from vit.encoding import Mixer
 from vit.losses import Criterion
-from vit.mixing import Mixer
 from vit.task import VitTask
 
 DEPTH = 3

@@ -21,7 +21,7 @@ from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.naming import unnamed
 from vit.data.transforms import EvalTransform
-from vit.mixing import normalise
+from vit.encoding import normalise
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, from_plain
 from vit.weights.classes import head_names

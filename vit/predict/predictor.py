@@ -29,9 +29,9 @@ from vit.config import VitConfig
 from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
 from vit.data.sources.unlabelled import Listed
 from vit.data.transforms import EvalTransform
+from vit.encoding import normalise
 from vit.evaluate.loaded import NO_NUMBERS, compute, fitting_batch, heads
 from vit.evaluate.metrics import log_probabilities
-from vit.mixing import normalise
 from vit.preprocessing import from_plain, given_statistics
 
 SCHEMAS = {"vit": VitConfig}
