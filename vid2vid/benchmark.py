@@ -22,8 +22,8 @@ from trainer.benchmarking.machine import peak_memory
 from trainer.shortcuts import plain
 from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm
-from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator
-from vid2vid.networks.sharing import SharedDiscriminator
+from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator
+from vid2vid.model.sharing import SharedDiscriminator
 
 
 @dataclass

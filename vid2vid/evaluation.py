@@ -14,7 +14,7 @@ from trainer.errors import DataError
 from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
-from vid2vid.networks import Generator
+from vid2vid.model import Generator
 
 SEGMENT = 8  # frames per call of the generator: bounds the memory of long clips, changes no result
 MADE = ("frames", "hallucination", "flow", "mask")  # by the generator

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vid2vid.config import FirstFrame, ModelConfig, Vid2VidConfig, Vid2VidStage
-from vid2vid.networks.windows import window_frames
+from vid2vid.model.windows import window_frames
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,7 +18,7 @@ from trainer.parallel import pick_device
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges import with_ranges
 from vid2vid.encoding import SourceEncoder
-from vid2vid.networks import Generator
+from vid2vid.model import Generator
 
 _FILES = (DataKind.folders, DataKind.cityscapes)
 PREFIX = "generator."  # the generator's name among the task's networks

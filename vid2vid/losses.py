@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid.config import Gan, ModelConfig
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
 

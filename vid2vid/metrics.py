@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 Pair = tuple[Tensor, Tensor]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FirstFrame
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
-from vid2vid.networks import Generator
+from vid2vid.model import Generator
 
 ENCODED = ("labels", "instances", "source")
 

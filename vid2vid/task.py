@@ -25,9 +25,9 @@ from vid2vid.evaluation import Counted, evaluate_clips, first_picture
 from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
 from vid2vid.growing import start_from
-from vid2vid.networks import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
-from vid2vid.networks.sharing import SharedDiscriminator
-from vid2vid.networks.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.model.sharing import SharedDiscriminator
+from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
 from vid2vid.provenance import facts

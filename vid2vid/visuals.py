@@ -13,7 +13,7 @@ from vid2vid.config import Vid2VidConfig
 from vid2vid.data.palette import colorize
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.evaluation import generate_segments
-from vid2vid.networks import Generator
+from vid2vid.model import Generator
 
 
 def condition_pictures(batch: dict[str, Tensor]) -> Tensor:

@@ -16,8 +16,8 @@ from trainer.errors import NonFiniteError
 from trainer.loop import Trainer
 from trainer.optim.optimizers import build_optimizer
 from vid2vid.config import ModelConfig
-from vid2vid.networks import Generator, warp
-from vid2vid.networks.subnets import FlowMask
+from vid2vid.model import Generator, warp
+from vid2vid.model.subnets import FlowMask
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.pictures import Gallery
 
@@ -107,7 +107,7 @@ def test_a_bad_loss_is_found_late_but_surely(tmp_path: Path, device: str) -> Non
 def test_networks_compute_what_they_do_on_the_cpu(device: str, foreground: str) -> None:
     """A card encodes the labels of all frames at once; values and gradients stay the same in fp32."""
     from vid2vid.config import Foreground
-    from vid2vid.networks import kernels
+    from vid2vid.model import kernels
 
     tf32 = torch.backends.cudnn.allow_tf32
     model = ModelConfig(ngf=8, downsamplings=2, blocks=2, scales=2, num_labels=5, foreground=Foreground(foreground))

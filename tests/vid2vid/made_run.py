@@ -12,7 +12,7 @@ from trainer.config.fields import DeviceKind, Precision
 from trainer.config.resolve import plain
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
-from vid2vid.networks import Generator
+from vid2vid.model import Generator
 
 
 def street_config(resolution: tuple[int, int] = (32, 64)) -> Vid2VidConfig:

@@ -24,7 +24,7 @@ from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, pr
 from vid2vid.evaluation import MADE, evaluate_clips, generate_clip
 from vid2vid.image_metrics import build_image_metrics
 from vid2vid.loading import load_generator
-from vid2vid.networks import Generator, GeneratorOutput
+from vid2vid.model import Generator, GeneratorOutput
 from vid2vid.report import Evaluation, evaluate_run, format_table
 from vid2vid.rollout import Rollout
 

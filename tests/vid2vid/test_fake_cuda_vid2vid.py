@@ -33,8 +33,8 @@ from trainer.task import Segment, Stage, StepContext
 from vid2vid import losses, metrics
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.evaluation import evaluate_clips, generate_clip
-from vid2vid.networks import GeneratorOutput
-from vid2vid.networks.subnets import FlowMask
+from vid2vid.model import GeneratorOutput
+from vid2vid.model.subnets import FlowMask
 from vid2vid.perceptual import Perceptual
 from vid2vid.rollout import Rollout
 from vid2vid.task import Vid2VidTask

@@ -17,7 +17,7 @@ from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluation import evaluate_clips
 from vid2vid.loading import load_generator
-from vid2vid.networks import GeneratorOutput
+from vid2vid.model import GeneratorOutput
 from vid2vid.report import evaluate_run
 
 

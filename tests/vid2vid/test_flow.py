@@ -18,7 +18,7 @@ from vid2vid.flow import (
     photometric_confidence,
     read_flow,
 )
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 
 def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from trainer.shortcuts import plain
 from vid2vid.config import Foreground, ModelConfig, Norm
-from vid2vid.networks import Generator
-from vid2vid.networks.kernels import FullConv2d, prepared, to_fast_layout
-from vid2vid.networks.subnets import FlowMask, Hallucination, Head
+from vid2vid.model import Generator
+from vid2vid.model.kernels import FullConv2d, prepared, to_fast_layout
+from vid2vid.model.subnets import FlowMask, Hallucination, Head
 
 HALVES = [torch.bfloat16, torch.float16]
 

@@ -12,7 +12,7 @@ import torch
 from trainer.errors import CheckpointError
 from vid2vid.config import Foreground, ModelConfig
 from vid2vid.interchange import convert, from_originals, infer_model, read_originals, to_originals, write_originals
-from vid2vid.networks import Generator, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 
 ROOT = Path(__file__).parents[2]
 

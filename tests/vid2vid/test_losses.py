@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from vid2vid import losses
 from vid2vid.config import Gan
-from vid2vid.networks import warp
+from vid2vid.model import warp
 
 
 def features(*predictions):

@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer.shortcuts import plain
-from vid2vid.networks.blocks import InstanceNorm
+from vid2vid.model.blocks import InstanceNorm
 
 LAST = torch.channels_last
 

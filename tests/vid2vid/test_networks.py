@@ -9,9 +9,9 @@ from torch import nn
 from trainer.errors import ConfigError
 from vid2vid import losses
 from vid2vid.config import Foreground, ModelConfig, Norm
-from vid2vid.networks import Generator, MultiscaleDiscriminator, VideoDiscriminators, kernels, pyramid, warp
-from vid2vid.networks.sharing import SharedDiscriminator
-from vid2vid.networks.windows import buffer_frames, temporal_windows, window_frames
+from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators, kernels, pyramid, warp
+from vid2vid.model.sharing import SharedDiscriminator
+from vid2vid.model.windows import buffer_frames, temporal_windows, window_frames
 
 SMALL = ModelConfig(ngf=4, downsamplings=2, blocks=2, local_blocks=1)
 CHANNELS, L = 5, 2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vid2vid.config import Vid2VidStage
 from vid2vid.flow import compose
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 
 def signed(images: Tensor) -> Tensor:

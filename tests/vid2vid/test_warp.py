@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vid2vid.networks import warp
+from vid2vid.model import warp
 
 
 def image(*shape, dtype=torch.float32):

@@ -11,7 +11,7 @@ from made_task import configured, make_trainer, one_batch
 from trainer.data.splitting import split_batch
 from trainer.nonfinite.guard import plain_tensors
 from vid2vid.config import Vid2VidStage
-from vid2vid.networks.windows import buffer_frames, temporal_windows, window_frames, window_phases
+from vid2vid.model.windows import buffer_frames, temporal_windows, window_frames, window_phases
 
 
 def windows(clip: int, segment: int, frames: int, scale: int, phase: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ import torch
 from conftest import picture
 
 from vid2vid.data.augment import Crop, centre_crop, cover, random_crop, whole_frame
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 
 def test_cover_keeps_the_aspect():

@@ -15,7 +15,7 @@ from conftest import HEIGHT, WIDTH, label_map, picture, save
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, FlowMethod, LabelFormat, OnBadFile, SourceKind, Vid2VidStage
 from vid2vid.data.folders import FolderDataset, open_folder
-from vid2vid.networks.warp import warp
+from vid2vid.model.warp import warp
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "samples"
 

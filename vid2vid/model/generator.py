@@ -17,10 +17,10 @@ from trainer.errors import ConfigError
 from trainer.shortcuts import is_plain
 from vid2vid.config import Foreground as ForegroundKind
 from vid2vid.config import ModelConfig
-from vid2vid.networks.blocks import full, initialise, pyramid
-from vid2vid.networks.kernels import fast_layout, prepared, to_fast_layout
-from vid2vid.networks.subnets import Encoder, FlowMask, Foreground, Hallucination
-from vid2vid.networks.warp import warp
+from vid2vid.model.blocks import full, initialise, pyramid
+from vid2vid.model.kernels import fast_layout, prepared, to_fast_layout
+from vid2vid.model.subnets import Encoder, FlowMask, Foreground, Hallucination
+from vid2vid.model.warp import warp
 
 
 @dataclass

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.networks.blocks import initialise, make_norm, pool, still_bias
-from vid2vid.networks.kernels import fast_layout, prepared
+from vid2vid.model.blocks import initialise, make_norm, pool, still_bias
+from vid2vid.model.kernels import fast_layout, prepared
 
 SLOPE = 0.2
 
