@@ -21,7 +21,8 @@ from vid2vid import losses, segments
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, VideoWindows
 from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
-from vid2vid.evaluation import Counted, evaluate_clips, first_picture
+from vid2vid.evaluate.measure import Counted, evaluate_clips, first_picture
+from vid2vid.evaluate.provenance import facts
 from vid2vid.feeding import fed_table
 from vid2vid.flow import compose
 from vid2vid.growing import start_from
@@ -30,7 +31,6 @@ from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
-from vid2vid.provenance import facts
 from vid2vid.visuals import clip_visuals
 
 

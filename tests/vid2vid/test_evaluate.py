@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from trainer.data.loader import make_eval_loader
 from trainer.errors import CheckpointError, ConfigError, DataError
-from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
-from vid2vid.evaluation import MADE, evaluate_clips, generate_clip
-from vid2vid.image_metrics import build_image_metrics
+from vid2vid.evaluate import metrics
+from vid2vid.evaluate.image_metrics import build_image_metrics
+from vid2vid.evaluate.measure import MADE, evaluate_clips, generate_clip
+from vid2vid.evaluate.run import Evaluation, evaluate_run, format_table
 from vid2vid.loading import load_generator
 from vid2vid.model import Generator, GeneratorOutput
-from vid2vid.report import Evaluation, evaluate_run, format_table
 from vid2vid.rollout import Rollout
 
 ROOT = Path(__file__).resolve().parents[2]

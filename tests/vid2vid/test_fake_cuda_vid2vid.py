@@ -30,9 +30,10 @@ from trainer.data.loader import collate
 from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
-from vid2vid import losses, metrics
+from vid2vid import losses
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
-from vid2vid.evaluation import evaluate_clips, generate_clip
+from vid2vid.evaluate import metrics
+from vid2vid.evaluate.measure import evaluate_clips, generate_clip
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.subnets import FlowMask
 from vid2vid.perceptual import Perceptual
@@ -52,7 +53,7 @@ ONCE = {
     "vid2vid/encoding.py:_check": 0,  # ids without a channel are named, in the first batch only
 }
 # Evaluation: seconds are measured on the host, and whether a clip only fills up decides what is measured.
-PER_BATCH = {"vid2vid/evaluation.py:_synchronize": 0, "vid2vid/evaluation.py:evaluate_clips": 1.0}
+PER_BATCH = {"vid2vid/evaluate/measure.py:_synchronize": 0, "vid2vid/evaluate/measure.py:evaluate_clips": 1.0}
 
 
 def made(*words: str) -> Vid2VidTask:
@@ -159,7 +160,7 @@ def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.mod
             task.generator, task.encoder, [clips(task, stage, 2)],
             device=CUDA, amp=ctx.amp, first_frame=first, scales=scales,
         )  # fmt: skip
-    assert watch.waits["vid2vid/evaluation.py:_synchronize"] <= 2
+    assert watch.waits["vid2vid/evaluate/measure.py:_synchronize"] <= 2
     with watched():
         made = generate_clip(task.generator, task.encoder, clips(task, stage, 2), amp=ctx.amp, scales=scales)
     for name, value in made.items():

@@ -15,10 +15,10 @@ from vid2vid import segments
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
-from vid2vid.evaluation import evaluate_clips
+from vid2vid.evaluate.measure import evaluate_clips
+from vid2vid.evaluate.run import evaluate_run
 from vid2vid.loading import load_generator
 from vid2vid.model import GeneratorOutput
-from vid2vid.report import evaluate_run
 
 
 class Copying(nn.Module):

@@ -15,9 +15,9 @@ from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, DataError
 from trainer.loop import Trainer
 from vid2vid.data.check import find_sequences
+from vid2vid.evaluate.run import evaluate_run
 from vid2vid.generation import generate_video, open_clip
 from vid2vid.loading import LoadedRun, load_generator
-from vid2vid.report import evaluate_run
 from vid2vid.task import Vid2VidTask
 
 COLOURS = {"sky": (1, 2, 250), "road": (200, 10, 3), "car": (9, 250, 9)}

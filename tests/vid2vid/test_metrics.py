@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vid2vid import metrics
+from vid2vid.evaluate import metrics
 
 
 def value(pair: metrics.Pair) -> float:

@@ -16,10 +16,10 @@ from trainer.checkpoint.directory import Checkpoints
 from trainer.cli import load_run
 from trainer.data.loader import make_eval_loader
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
-from vid2vid.evaluation import Counted
+from vid2vid.evaluate.measure import Counted
+from vid2vid.evaluate.provenance import file_name
+from vid2vid.evaluate.run import evaluate_run, write_eval
 from vid2vid.loading import load_generator
-from vid2vid.provenance import file_name
-from vid2vid.report import evaluate_run, write_eval
 
 FACTS = ("split", "data", "clips", "frames", "first_frame", "resolution", "weights", "flow")
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
-from vid2vid import metrics
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
+from vid2vid.evaluate import metrics
 from vid2vid.model import Generator
 
 SEGMENT = 8  # frames per call of the generator: bounds the memory of long clips, changes no result

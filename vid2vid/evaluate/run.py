@@ -15,9 +15,9 @@ from trainer.state import write_json
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
 from vid2vid.data.label_colours import check_colours
-from vid2vid.evaluation import Counted, ImageMetric, evaluate_clips
+from vid2vid.evaluate.measure import Counted, ImageMetric, evaluate_clips
+from vid2vid.evaluate.provenance import changed_data, facts, file_name
 from vid2vid.loading import LoadedRun
-from vid2vid.provenance import changed_data, facts, file_name
 
 # metric: (what it is, the real video's value: a number, another metric's name, or None)
 _ROWS: dict[str, tuple[str, float | str | None]] = {
@@ -43,7 +43,7 @@ class Evaluation:
         clips, frames: how many clips, and frames in all, were generated.
         start: how the clips began, in words.
         scope: which footage it was, in words; empty for the run's own split.
-        facts: what the figures are of, flat (`vid2vid.provenance`).
+        facts: what the figures are of, flat (`vid2vid.evaluate.provenance`).
         asked: what differs from the run's own evaluation, the data's settings left out.
     """
 
@@ -77,7 +77,7 @@ def evaluate_run(
         first_frame: None: the run's own ``model.first_frame``.
         own: the data that the run was trained on: other footage is measured as a whole, none of it was seen. None: the
             data are the run's own.
-        image_metrics: FID, LPIPS (`vid2vid.image_metrics`).
+        image_metrics: FID, LPIPS (`vid2vid.evaluate.image_metrics`).
         wrap: around the loader, to show progress.
 
     Raises:
@@ -162,7 +162,7 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     """Write ``eval.json``: metric -> number, with ``step``, ``samples_seen`` and what the figures are of.
 
     An evaluation of anything but the run's own validation clips, as it was trained to generate them, goes to a file of
-    its own beside it (`vid2vid.provenance`). Whole or not at all.
+    its own beside it (`vid2vid.evaluate.provenance`). Whole or not at all.
     """
     record: dict[str, Any] = {name: value for name, value in result.values.items() if math.isfinite(value)}
     record |= {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}

@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.checkpoint.weights import compare_architecture, read_pth
 from trainer.errors import CheckpointError
 from vid2vid.encoding import images_to_float
-from vid2vid.evaluation import ImageMetric
+from vid2vid.evaluate.measure import ImageMetric
 
 EXTRA = "pip install -e '.[eval]'"
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"  # TensorFlow's network, published by torch-fidelity
