@@ -56,7 +56,7 @@ def lines(arguments: Arguments) -> Iterator[str]:
 
             yield from benchmark_data.suite(arguments.repeats, command)
         else:
-            from vid2vid import benchmark as windows
+            from vid2vid.benchmark import step as windows
 
             yield from windows.suite(arguments.repeats)
         yield ""

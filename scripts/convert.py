@@ -72,7 +72,7 @@ def main() -> None:
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ConfigError(f"resolution={size}: needs [H,W] in pixels")
     if arguments.format is Format.vid2vid:
-        from vid2vid.interchange import convert
+        from vid2vid.weights.originals import convert
 
         lines = convert(arguments.src, arguments.dst)
     else:

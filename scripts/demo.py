@@ -48,7 +48,7 @@ def main() -> None:
     from trainer.loop import Trainer
     from vid2vid.demo import draw_curves, make_contact_sheet, make_video
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
-    from vid2vid.loading import load_generator
+    from vid2vid.trained import load_generator
 
     trainer = Trainer(config, lambda: build(config), run_dir)
     started = time.monotonic()

@@ -169,7 +169,7 @@ def evaluate_videos(arguments: Arguments) -> None:
 
     from vid2vid.evaluate.image_metrics import build_image_metrics
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
-    from vid2vid.loading import load_generator
+    from vid2vid.trained import load_generator
 
     asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
     own: Vid2VidConfig = load_run(arguments.run, {"vid2vid": Vid2VidConfig})

@@ -55,9 +55,9 @@ def main() -> None:
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
     from trainer.records.video_writer import check_out
-    from vid2vid.generation import generate_video, open_clip, read_first_image
-    from vid2vid.loading import load_generator
-    from vid2vid.relabel import Relabel, parse_remap
+    from vid2vid.generate.relabel import Relabel, parse_remap
+    from vid2vid.generate.video import generate_video, open_clip, read_first_image
+    from vid2vid.trained import load_generator
 
     check_out(arguments.out, arguments.fps)
     relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None

@@ -69,7 +69,7 @@ def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
     import torch
 
     from trainer.benchmarking import card, trials
-    from vid2vid import benchmark_gpu as vid2vid
+    from vid2vid.benchmark import gpu as vid2vid
     from vit.benchmark import gpu as vit
 
     device = torch.device("cpu" if quick else "cuda")

@@ -9,9 +9,9 @@ import torch
 
 from trainer.records.media import write_png
 from vid2vid.data import open_source
-from vid2vid.generation import Generated, generate_video
-from vid2vid.loading import LoadedRun
-from vid2vid.visuals import contact_sheet
+from vid2vid.generate.pictures import contact_sheet
+from vid2vid.generate.video import Generated, generate_video
+from vid2vid.trained import LoadedRun
 
 CURVES = {
     "generator": ("g/l1", "g/gan", "g/feature", "g/gan_video0", "g/feature_video0"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
-from vid2vid.feeding import unfed
+from vid2vid.generate.feeding import unfed
 from vid2vid.losses import l1_weight
 
 

@@ -23,15 +23,15 @@ from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluate.measure import Counted, evaluate_clips, first_picture
 from vid2vid.evaluate.provenance import facts
-from vid2vid.feeding import fed_table
-from vid2vid.flow import compose
-from vid2vid.growing import start_from
+from vid2vid.flow.estimate import compose
+from vid2vid.generate.feeding import fed_table
+from vid2vid.generate.pictures import clip_visuals
 from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.notes import notes
 from vid2vid.perceptual import Perceptual, build_perceptual
-from vid2vid.visuals import clip_visuals
+from vid2vid.weights.growing import start_from
 
 
 class Vid2VidTask(Task):

@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 import torch
 
-from vid2vid import benchmark
-from vid2vid.benchmark import BASELINE, Window, WindowSize, frame_by_frame, measure, ours, peak_memory, report
+from vid2vid.benchmark import step as benchmark
+from vid2vid.benchmark.step import BASELINE, Window, WindowSize, frame_by_frame, measure, ours, peak_memory, report
 from vid2vid.model import kernels
 
 TINY = WindowSize(frames=2, height=32, width=64, ngf=4, ndf=4, classes=6, present=6)

@@ -10,9 +10,9 @@ from kept_rows import Kept
 
 from train import SCHEMAS, TASKS
 from trainer.cli import compose
-from vid2vid import benchmark_gpu
-from vid2vid.benchmark import Timing
-from vid2vid.rollout import Rollout
+from vid2vid.benchmark import gpu as benchmark_gpu
+from vid2vid.benchmark.step import Timing
+from vid2vid.generate.rollout import Rollout
 
 CPU = torch.device("cpu")
 

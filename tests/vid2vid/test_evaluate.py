@@ -24,9 +24,9 @@ from vid2vid.evaluate import metrics
 from vid2vid.evaluate.image_metrics import build_image_metrics
 from vid2vid.evaluate.measure import MADE, evaluate_clips, generate_clip
 from vid2vid.evaluate.run import Evaluation, evaluate_run, format_table
-from vid2vid.loading import load_generator
+from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator, GeneratorOutput
-from vid2vid.rollout import Rollout
+from vid2vid.trained import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

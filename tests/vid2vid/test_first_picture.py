@@ -17,8 +17,8 @@ from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluate.measure import evaluate_clips
 from vid2vid.evaluate.run import evaluate_run
-from vid2vid.loading import load_generator
 from vid2vid.model import GeneratorOutput
+from vid2vid.trained import load_generator
 
 
 class Copying(nn.Module):

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from vid2vid import losses
 from vid2vid.config import Foreground, ModelConfig, Norm
-from vid2vid.interchange import from_originals, infer_model, to_originals
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.windows import temporal_windows
+from vid2vid.weights.originals import from_originals, infer_model, to_originals
 
 HERE = Path(__file__).parents[1] / "fixtures" / "vid2vid"
 SHARED = Path(__file__).parents[3] / "shared" / "fixtures" / "vid2vid"

@@ -9,7 +9,7 @@ import torch
 
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
-from vid2vid.flow import (
+from vid2vid.flow.estimate import (
     compose,
     compose_confidence,
     estimate_clip,

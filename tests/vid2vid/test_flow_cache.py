@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vid2vid.config import DataConfig, FlowMethod
-from vid2vid.flow_cache import FlowCache, flow_settings
+from vid2vid.flow.cache import FlowCache, flow_settings
 
 SIZE = (5, 7)
 

@@ -18,9 +18,9 @@ from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
 from vid2vid.config import DataConfig, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.evaluate.run import evaluate_run, format_table, is_foreign, write_eval
-from vid2vid.generation import generate_video, open_clip
-from vid2vid.loading import load_generator
+from vid2vid.generate.video import generate_video, open_clip
 from vid2vid.task import Vid2VidTask
+from vid2vid.trained import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [

@@ -23,9 +23,9 @@ from PIL import Image
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid.config import DataKind, FirstFrame, Vid2VidStage
-from vid2vid.generation import generate_video, open_clip, read_first_image
-from vid2vid.loading import LoadedRun, load_generator
-from vid2vid.relabel import Relabel
+from vid2vid.generate.relabel import Relabel
+from vid2vid.generate.video import generate_video, open_clip, read_first_image
+from vid2vid.trained import LoadedRun, load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 

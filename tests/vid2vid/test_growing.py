@@ -17,8 +17,8 @@ from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite.guard import network_tensors
 from vid2vid.config import Foreground, SourceKind, Vid2VidConfig
-from vid2vid.interchange import convert, to_originals, write_originals
 from vid2vid.task import Vid2VidTask
+from vid2vid.weights.originals import convert, to_originals, write_originals
 
 SIZE = (16, 32)
 

@@ -11,8 +11,15 @@ import torch
 
 from trainer.errors import CheckpointError
 from vid2vid.config import Foreground, ModelConfig
-from vid2vid.interchange import convert, from_originals, infer_model, read_originals, to_originals, write_originals
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.weights.originals import (
+    convert,
+    from_originals,
+    infer_model,
+    read_originals,
+    to_originals,
+    write_originals,
+)
 
 ROOT = Path(__file__).parents[2]
 

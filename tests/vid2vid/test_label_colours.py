@@ -16,9 +16,9 @@ from trainer.errors import CheckpointError, DataError
 from trainer.loop import Trainer
 from vid2vid.data.check import find_sequences
 from vid2vid.evaluate.run import evaluate_run
-from vid2vid.generation import generate_video, open_clip
-from vid2vid.loading import LoadedRun, load_generator
+from vid2vid.generate.video import generate_video, open_clip
 from vid2vid.task import Vid2VidTask
+from vid2vid.trained import LoadedRun, load_generator
 
 COLOURS = {"sky": (1, 2, 250), "road": (200, 10, 3), "car": (9, 250, 9)}
 QUIET = ["trainer.eval_every=0", "logger.tensorboard=false", "logger.curves=false", "data.workers=0"]

@@ -19,7 +19,7 @@ from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.measure import Counted
 from vid2vid.evaluate.provenance import file_name
 from vid2vid.evaluate.run import evaluate_run, write_eval
-from vid2vid.loading import load_generator
+from vid2vid.trained import load_generator
 
 FACTS = ("split", "data", "clips", "frames", "first_frame", "resolution", "weights", "flow")
 

@@ -8,8 +8,8 @@ import torch
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FirstFrame, Foreground, ModelConfig
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
+from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator
-from vid2vid.rollout import Rollout
 
 CPU = torch.device("cpu")
 T, H, W = 5, 32, 64

@@ -9,7 +9,7 @@ from made_task import configured, make_trainer, one_batch
 from torch import Tensor
 
 from vid2vid.config import Vid2VidStage
-from vid2vid.flow import compose
+from vid2vid.flow.estimate import compose
 from vid2vid.model.warp import warp
 
 

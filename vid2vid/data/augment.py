@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vid2vid.flow import inside
+from vid2vid.flow.estimate import inside
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FlowMethod
 from vid2vid.data.augment import Crop, whole_frame
 from vid2vid.data.frames import RawFrame
-from vid2vid.flow import ESTIMATORS, FLOW_EXTENSIONS, estimate_clip, estimate_pair, read_flow
-from vid2vid.flow_cache import FlowCache, flow_settings
+from vid2vid.flow.cache import FlowCache, flow_settings
+from vid2vid.flow.estimate import ESTIMATORS, FLOW_EXTENSIONS, estimate_clip, estimate_pair, read_flow
 
 
 class ReferenceFlow:

@@ -173,7 +173,7 @@ def _as_configured(sample: dict[str, Any], config: Vid2VidConfig) -> dict[str, A
     elif data.flow is not FlowMethod.exact:
         import torch
 
-        from vid2vid.flow import estimate_clip
+        from vid2vid.flow.estimate import estimate_clip
 
         estimate = estimate_clip(torch.from_numpy(sample["images"]), data.flow, data.flow_weights)
         sample["flow"], sample["confidence"] = (part.numpy() for part in estimate)

@@ -17,7 +17,7 @@ from vid2vid.data import build_evaluation
 from vid2vid.data.label_colours import check_colours
 from vid2vid.evaluate.measure import Counted, ImageMetric, evaluate_clips
 from vid2vid.evaluate.provenance import changed_data, facts, file_name
-from vid2vid.loading import LoadedRun
+from vid2vid.trained import LoadedRun
 
 # metric: (what it is, the real video's value: a number, another metric's name, or None)
 _ROWS: dict[str, tuple[str, float | str | None]] = {

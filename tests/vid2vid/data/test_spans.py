@@ -184,7 +184,7 @@ def test_targets_of_16_bits_are_learnt_and_their_flow_is_that_of_the_picture(mak
 
 
 def test_a_first_picture_is_seen_as_the_run_sees(tmp_path):
-    from vid2vid.generation import read_first_image
+    from vid2vid.generate.video import read_first_image
 
     save(tmp_path / "a.png", depth(500, 3320))
     picture = read_first_image(tmp_path / "a.png", (HEIGHT, WIDTH), DataConfig(range=[500, 3320]))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from trainer.checkpoint.directory import compare_architecture, load_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ModelConfig, SourceKind
-from vid2vid.interchange import infer_model
+from vid2vid.weights.originals import infer_model
 
 _UNIT = re.compile(r"^((?:\d+\.)?scale\d+)\.")  # what can be added or left out as a whole
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vid2vid import flow as flows
 from vid2vid.config import DataConfig
+from vid2vid.flow import estimate as flows
 
 logger = logging.getLogger(__name__)
 

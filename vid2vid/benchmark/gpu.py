@@ -14,11 +14,11 @@ from trainer.benchmarking.sections import Rows
 from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.rehearsal.memory import is_out_of_memory, release
-from vid2vid.benchmark import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
+from vid2vid.benchmark.step import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
+from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator
-from vid2vid.rollout import Rollout
 
 SCHEMAS = {"vid2vid": Vid2VidConfig}
 ROUNDS, FRAMES = 4, 12

@@ -21,10 +21,10 @@ from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, 
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.data.label_colours import check_colours
-from vid2vid.loading import LoadedRun
-from vid2vid.relabel import Relabel
-from vid2vid.rollout import Rollout
-from vid2vid.visuals import condition_pictures
+from vid2vid.generate.pictures import condition_pictures
+from vid2vid.generate.relabel import Relabel
+from vid2vid.generate.rollout import Rollout
+from vid2vid.trained import LoadedRun
 
 _log = logging.getLogger(__name__)
 
