@@ -12,11 +12,11 @@ from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data import build_dataset, open_source
 from vid2vid.data.palette import CLASSES, PALETTE, colorize
-from vid2vid.data.street import StreetDataset, StreetWorld, mirror, open_street
-from vid2vid.data.street_camera import View
-from vid2vid.data.street_canvas import SIZE
-from vid2vid.data.street_drawing import Material
-from vid2vid.data.street_textures import LEVELS, atlas, decimation
+from vid2vid.data.street.camera import View
+from vid2vid.data.street.canvas import SIZE
+from vid2vid.data.street.drawing import Material
+from vid2vid.data.street.textures import LEVELS, atlas, decimation
+from vid2vid.data.street.world import StreetDataset, StreetWorld, mirror, open_street
 
 BASIC = {7, 8, 11, 21, 23, 24, 26}
 DETAIL = BASIC | {17, 20, 22}

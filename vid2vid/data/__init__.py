@@ -57,11 +57,11 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
         raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
     match config.data.kind:
         case DataKind.street:
-            from vid2vid.data.street import StreetDataset
+            from vid2vid.data.street.world import StreetDataset
 
             return StreetDataset(config, split, resolution, frames)
         case DataKind.video:
-            from vid2vid.data.video import VideoDataset
+            from vid2vid.data.video.films import VideoDataset
 
             return VideoDataset(config, split, resolution, frames)
         case DataKind.folders | DataKind.cityscapes:
@@ -113,7 +113,7 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
         case DataKind.street:
             return config
         case DataKind.video:
-            from vid2vid.data.video import settled as settled_pictures
+            from vid2vid.data.video.films import settled as settled_pictures
 
             return settled_pictures(config)
         case DataKind.folders | DataKind.cityscapes:
@@ -135,11 +135,11 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
         DataError: nothing usable at that path.
     """
     if str(source) == "street":
-        from vid2vid.data.street import open_street
+        from vid2vid.data.street.world import open_street
 
         return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
     if config.data.kind is DataKind.video:
-        from vid2vid.data.video import open_video
+        from vid2vid.data.video.films import open_video
 
         return open_video(source, config, frames)
     from vid2vid.data.folders import open_folder

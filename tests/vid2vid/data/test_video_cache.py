@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from made_films import X264_B, write_film
 
-from vid2vid.data import video_cache
-from vid2vid.data.video_cache import video_index, video_indices
-from vid2vid.data.video_index import VideoIndex, build_index
+from vid2vid.data.video import cache as video_cache
+from vid2vid.data.video.cache import video_index, video_indices
+from vid2vid.data.video.index import VideoIndex, build_index
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from made_films import write_film
 
 from vid2vid.data.frames import _told
-from vid2vid.data.video import VideoDataset, open_video, scan_videos
-from vid2vid.data.video_cuts import CutDetector
+from vid2vid.data.video.cuts import CutDetector
+from vid2vid.data.video.films import VideoDataset, open_video, scan_videos
 
 H, W = 90, 160
 THRESHOLD = 0.15

@@ -28,10 +28,10 @@ from made_films import (
 from trainer.errors import DataError
 from vid2vid.config import OnBadFile
 from vid2vid.data.reading import BadFileError
-from vid2vid.data.video import VideoDataset, VideoSequence, decode_frames, scan_videos
-from vid2vid.data.video_cache import video_index
-from vid2vid.data.video_index import NO_STAMP, SEEKS
-from vid2vid.data.video_read import FrameReader
+from vid2vid.data.video.cache import video_index
+from vid2vid.data.video.films import VideoDataset, VideoSequence, decode_frames, scan_videos
+from vid2vid.data.video.index import NO_STAMP, SEEKS
+from vid2vid.data.video.read import FrameReader
 
 ALTREF = Path(__file__).with_name("films") / "vp8_altref.webm"
 
@@ -236,7 +236,7 @@ def test_long_groups_start_from_the_nearest_key_frame(tmp_path: Path, monkeypatc
     path = write_film(tmp_path / "a.ts", options={"g": "50", "bf": "2"}, frames=200, fps=Fraction(25))
     index = video_index(path)
     seen: list[int] = []
-    from vid2vid.data import video_read
+    from vid2vid.data.video import read as video_read
 
     real = video_read.OpenVideo.frames
 

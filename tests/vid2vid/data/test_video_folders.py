@@ -14,7 +14,7 @@ from PIL import Image
 
 from vid2vid.data.frames import _told
 from vid2vid.data.reading import BadFileError
-from vid2vid.data.video import scan_videos
+from vid2vid.data.video.films import scan_videos
 
 Config = Callable[..., Any]
 

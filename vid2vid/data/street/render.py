@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data import street_things as S
-from vid2vid.data.street_camera import Frame, project
-from vid2vid.data.street_canvas import SIZE
-from vid2vid.data.street_textures import LEVELS, atlas, decimation
+from vid2vid.data.street import things as S
+from vid2vid.data.street.camera import Frame, project
+from vid2vid.data.street.canvas import SIZE
+from vid2vid.data.street.textures import LEVELS, atlas, decimation
 
 HAZE_METRES = 120.0  # distance at which half of the light is haze
 STRIP_PIXELS = 8192

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street_drawing import CUTOUTS, Material, draw_texture
+from vid2vid.data.street.drawing import CUTOUTS, Material, draw_texture
 
 LEVELS = 8
 CUTOUT_LEVELS = 6

@@ -1,4 +1,4 @@
-"""The textures of the street world as they are drawn, before filtering (see `vid2vid.data.street_textures`).
+"""The textures of the street world as they are drawn, before filtering (see `vid2vid.data.street.textures`).
 
 A texture has 128 x 128 texels; row 0 is the lower edge (b = 0), columns run along a, and both axes tile.
 """
@@ -10,7 +10,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-from vid2vid.data.street_canvas import SIZE, Canvas, noise
+from vid2vid.data.street.canvas import SIZE, Canvas, noise
 
 
 class Material(IntEnum):

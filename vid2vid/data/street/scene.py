@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from vid2vid.data.street_drawing import Material as M
-from vid2vid.data.street_things import (
+from vid2vid.data.street.drawing import Material as M
+from vid2vid.data.street.things import (
     ASPHALT,
     FRONT,
     FULL,

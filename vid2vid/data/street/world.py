@@ -12,11 +12,11 @@ import numpy as np
 
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
-from vid2vid.data import street_things as S
 from vid2vid.data.picture import other_frame, wants_picture
-from vid2vid.data.street_camera import View, compose
-from vid2vid.data.street_render import Picture, draw
-from vid2vid.data.street_scene import FPS, SPLITS, StreetScene
+from vid2vid.data.street import things as S
+from vid2vid.data.street.camera import View, compose
+from vid2vid.data.street.render import Picture, draw
+from vid2vid.data.street.scene import FPS, SPLITS, StreetScene
 
 
 class StreetWorld:

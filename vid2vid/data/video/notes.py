@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from vid2vid.data.frames import say_once, shown
 from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, list_files
-from vid2vid.data.video_index import CORRUPT, INTERLACED, LOST, VideoIndex
+from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
 if TYPE_CHECKING:
-    from vid2vid.data.video import VideoSequence
+    from vid2vid.data.video.films import VideoSequence
 
 logger = logging.getLogger(__name__)
 

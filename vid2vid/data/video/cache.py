@@ -27,8 +27,8 @@ import numpy as np
 
 from trainer.data.workers import usable_cores
 from vid2vid.data.reading import BadFileError
-from vid2vid.data.video_index import VideoIndex, build_index
-from vid2vid.data.video_times import Times
+from vid2vid.data.video.index import VideoIndex, build_index
+from vid2vid.data.video.times import Times
 
 logger = logging.getLogger(__name__)
 

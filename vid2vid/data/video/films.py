@@ -25,13 +25,13 @@ from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad
 from vid2vid.data.ranges import as_span
 from vid2vid.data.reading import BadFileError, natural_key
 from vid2vid.data.split import split_sequences
-from vid2vid.data.video_cache import partial_index, video_index, video_indices
-from vid2vid.data.video_decode import OpenVideo
-from vid2vid.data.video_index import CORRUPT, VideoIndex
-from vid2vid.data.video_notes import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
-from vid2vid.data.video_pictures import PictureSequence, has_pictures, picture_sequences
-from vid2vid.data.video_read import FrameReader
-from vid2vid.data.video_times import resampled
+from vid2vid.data.video.cache import partial_index, video_index, video_indices
+from vid2vid.data.video.decode import OpenVideo
+from vid2vid.data.video.index import CORRUPT, VideoIndex
+from vid2vid.data.video.notes import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
+from vid2vid.data.video.pictures import PictureSequence, has_pictures, picture_sequences
+from vid2vid.data.video.read import FrameReader
+from vid2vid.data.video.times import resampled
 
 logger = logging.getLogger(__name__)
 

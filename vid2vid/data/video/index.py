@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from vid2vid.data.reading import BadFileError
-from vid2vid.data.video_cuts import CutDetector
-from vid2vid.data.video_decode import REMEDY, Loss, Mark, OpenVideo, fingerprint, picture
-from vid2vid.data.video_times import Times, frame_times
+from vid2vid.data.video.cuts import CutDetector
+from vid2vid.data.video.decode import REMEDY, Loss, Mark, OpenVideo, fingerprint, picture
+from vid2vid.data.video.times import Times, frame_times
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from vid2vid.data.reading import BadFileError
-from vid2vid.data.video_cache import file_key
-from vid2vid.data.video_decode import REMEDY, Mark, OpenVideo, fingerprint, picture
-from vid2vid.data.video_index import CORRUPT, VideoIndex, seek
+from vid2vid.data.video.cache import file_key
+from vid2vid.data.video.decode import REMEDY, Mark, OpenVideo, fingerprint, picture
+from vid2vid.data.video.index import CORRUPT, VideoIndex, seek
 
 if TYPE_CHECKING:
     from av import VideoFrame

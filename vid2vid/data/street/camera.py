@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data import street_things as S
-from vid2vid.data.street_canvas import SIZE
-from vid2vid.data.street_scene import StreetScene
-from vid2vid.data.street_textures import CUTOUT_LEVELS
+from vid2vid.data.street import things as S
+from vid2vid.data.street.canvas import SIZE
+from vid2vid.data.street.scene import StreetScene
+from vid2vid.data.street.textures import CUTOUT_LEVELS
 
 CAMERA_HEIGHT = 1.7  # metres
 
