@@ -35,7 +35,8 @@ GAN_WORDS = re.compile(
 UNPICKLERS = {f"{module}.{name}" for module in ("pickle", "dill") for name in ("load", "loads", "Unpickler")}
 
 # Read before torch is: --help, configuration errors, and what a script checks before it starts working.
-LIGHT = ["train", "trainer", "trainer.config.arguments", "trainer.cli", "trainer.config.fields", "trainer.config.resolve",
+LIGHT = ["train", "trainer", "trainer.config.arguments", "trainer.cli", "trainer.config.fields",
+         "trainer.config.resolve",
          "trainer.errors", "trainer.config.help", "trainer.config.overrides", "trainer.config.schema", "trainer.task",
          "trainer.validation", "vid2vid", "vid2vid.config", "vid2vid.validate", "vit", "vit.config", "vit.validate",
          "vit.model.variants"]  # fmt: skip

@@ -1,0 +1,1 @@
+"""What `make gpu` and the benchmarks measure with: the machine, sections in processes of their own, real runs."""

@@ -25,7 +25,7 @@ from trainer.benchmarking.sections import Rows
 from trainer.checkpoint.directory import EMA, WEIGHTS, Checkpoints, load_weights
 from trainer.records.curves import read_records
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.005
 
 

@@ -1,0 +1,1 @@
+"""A run on disk: folders of checkpoints, exact tensors, weights and what they fit, the best one."""

@@ -1,0 +1,1 @@
+"""From samples to batches on the device: order, loaders, workers, micro-batches."""

@@ -1,0 +1,1 @@
+"""What a run leaves to look at: log, metrics, curves, pictures, videos, profiles, comparisons."""

@@ -1,0 +1,1 @@
+"""When what happens: stages, rates, durations, evaluation and checkpoints, a budget of time."""

@@ -1,0 +1,1 @@
+"""Speed of a training window and of generation."""

@@ -1,0 +1,1 @@
+"""Optical flow: estimated, and kept on disk."""

@@ -1,0 +1,1 @@
+"""Videos from a trained generator: label maps in, frames out."""

@@ -1,0 +1,1 @@
+"""Checkpoints of the original, and smaller models as a start."""

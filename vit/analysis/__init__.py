@@ -1,0 +1,1 @@
+"""Experiments on a trained classifier, one module each."""

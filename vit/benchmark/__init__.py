@@ -1,0 +1,1 @@
+"""Speed of training steps and of the data path."""

@@ -32,7 +32,8 @@ class PictureDataset:
         channels: 1, 3 or 4 of them in every sample.
         skip: a picture that cannot be used does not end the run. In training the next one that can takes its place; in
             evaluation, where each picture counts once, it is a black one with ``readable`` 0.
-        encoded: training pictures that a card can decode are left to it: ``image`` is a `vit.data.decoding.on_device.Waiting`.
+        encoded: training pictures that a card can decode are left to it: ``image`` is a
+            `vit.data.decoding.on_device.Waiting`.
     """
 
     def __init__(

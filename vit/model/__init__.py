@@ -1,0 +1,1 @@
+"""The vision transformer: architecture, layers, positions, initialisation, cost."""

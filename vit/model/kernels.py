@@ -11,8 +11,8 @@ torch 2.15; 1.2 s), and what is done about it:
 - 2 % in the patch convolution: as a matrix product it takes a quarter of the time (``vit.model.layers.PatchEmbed``).
 - 2 % in sums for the gradients of biases: a product with a row of ones takes three quarters of the time.
 - 8 % in casts, copies and stacking: ``add`` sums in one precision, the gradients of q, k and v are copied once.
-- 6 % of the products, in any precision, are not needed: ``vit.model.layers.Block`` computes the class token alone in the last
-  block of a net that is read there.
+- 6 % of the products, in any precision, are not needed: ``vit.model.layers.Block`` computes the class token alone in
+  the last block of a net that is read there.
 
 Together (``scripts/benchmark.py suite=vit``, other load on the machine) a step is 1.45 times as fast as timm's for S/16
 and 1.53 to 1.64 times for Ti/16 in bf16, and 1.03 to 1.2 times in fp32, where only the last block differs.

@@ -1,0 +1,1 @@
+"""Answers for pictures without labels, and the files that they are written to."""

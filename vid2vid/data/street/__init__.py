@@ -1,0 +1,1 @@
+"""The built-in street: a procedural world with exact flow, depth and labels."""

@@ -1,0 +1,1 @@
+"""Films as data: frames of any place, times, cuts, caches."""

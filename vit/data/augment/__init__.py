@@ -1,0 +1,1 @@
+"""Augmentation policies, and the operations that they are made of."""

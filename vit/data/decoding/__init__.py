@@ -1,0 +1,1 @@
+"""Bytes to pixels: whole pictures, parts of JPEGs, on the card."""

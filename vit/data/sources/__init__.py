@@ -1,0 +1,1 @@
+"""Where pictures and labels lie: folders, tables, shards, Hugging Face's data sets, arrays."""
