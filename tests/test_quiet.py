@@ -21,7 +21,7 @@ READERS = {
     "vid2vid": ("from vid2vid.data.stored import orientation, picture", "picture(path.read_bytes(), path).shape"),
     "exif": ("from vid2vid.data.stored import orientation", "orientation(path.read_bytes())"),
     "vit": (
-        "from vit.data.decode import decode, picture_size as size",
+        "from vit.data.decoding.decode import decode, picture_size as size",
         "decode(b := path.read_bytes(), path).shape, size(b, path)",
     ),
 }

@@ -24,7 +24,7 @@ from vit.weights.classes import match, reorder
 from vit.weights.load import LoadReport, fit, grouped, load_pretrained
 
 if TYPE_CHECKING:
-    from vit.data import DataInfo
+    from vit.data.info import DataInfo
 
 PREFIX = "model."  # the network's name among the task's
 DEFAULT = 0.5  # mean and std where nothing else tells: pixels 0..1 to -1..1, as Google's ViTs take them

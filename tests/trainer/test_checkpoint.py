@@ -164,7 +164,7 @@ def test_an_exception_while_saving_leaves_the_previous_one(tmp_path, monkeypatch
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"trainer.checkpoint.{place}", fail)
+        patch.setattr(f"trainer.checkpoint.directory.{place}", fail)
         with pytest.raises(RuntimeError, match="power cut"):
             write(tmp_path, 2)
     found = Checkpoints(tmp_path).latest()
@@ -204,7 +204,7 @@ def test_no_space_left_says_how_much_and_keeps_the_previous(tmp_path, monkeypatc
     def full(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(f"trainer.checkpoint.{place}", full)
+    monkeypatch.setattr(f"trainer.checkpoint.directory.{place}", full)
     with pytest.raises(CheckpointError, match=r"no space left .* needs 1\.0 MiB, .* are free\. step-00000001 is still"):
         write(tmp_path, 2)
     assert Checkpoints(tmp_path).latest() == previous

@@ -263,7 +263,7 @@ def test_an_uncaught_error_does_not_hang_at_exit():
     code = (
         "import sys; sys.path[:0] = ['tests/trainer', '.']\n"
         "from test_data import Numbers\n"
-        "from trainer.data import make_loader\n"
+        "from trainer.data.loader import make_loader\n"
         "batches = iter(make_loader(Numbers(), seed=0, samples_seen=0, batch_size=2, workers=2))\n"
         "next(batches)\n"
         "raise SystemError('stop here')\n"
@@ -346,7 +346,7 @@ def test_workers_follow_the_cores_on_cuda_alone(monkeypatch: pytest.MonkeyPatch)
 def test_a_worker_says_nothing_of_a_reader_that_is_gone() -> None:
     """Ctrl-C between two batches: the thread that hands tensors over printed a traceback."""
     code = (
-        "import sys, threading; from trainer import workers; workers.init_worker(0)\n"
+        "import sys, threading; from trainer.data import workers; workers.init_worker(0)\n"
         "def hand_over(error):\n"
         "    try: raise error\n"
         "    except BaseException: sys.excepthook(*sys.exc_info())  # as multiprocessing.resource_sharer does\n"

@@ -181,7 +181,7 @@ def test_tensorboard_is_imported_only_when_used(tmp_path):
     import subprocess
 
     code = (
-        "import sys; from trainer.logs import RunLogger\n"
+        "import sys; from trainer.records.logger import RunLogger\n"
         f"with RunLogger({str(tmp_path)!r}) as logger: logger.text('hi'); logger.progress(1, 10, 1)\n"
         "assert not [m for m in sys.modules if m.startswith('tensorboard')]"
     )

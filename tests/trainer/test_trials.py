@@ -152,7 +152,8 @@ def test_every_way_to_fail_is_reported(tmp_path: Path) -> None:
     )
     (tmp_path / "test_b.py").write_text(f"import pytest, not_there\n{mark}def test_it(): pass\n")
     program = (
-        "import sys; from pathlib import Path; from trainer import card; from trainer.sections import Rows\n"
+        "import sys; from pathlib import Path; from trainer.benchmarking import card\n"
+        "from trainer.benchmarking.sections import Rows\n"
         "folder = Path(sys.argv[1]); card.run_tests(Rows(folder / 'rows'), card.marked_files(folder), timeout=3)"
     )
     root = Path(__file__).resolve().parents[2]

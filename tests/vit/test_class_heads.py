@@ -238,7 +238,7 @@ def test_a_run_of_one_class_is_refused(tmp_path: Path) -> None:
 def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None:
     """Folders 2c, 9b, 10a; the head's id2label has them otherwise."""
     pytest.importorskip("transformers")
-    from vit.weights.convert import convert
+    from vit.weights.conversion import convert
 
     data, run_dir = trained
     list(convert(str(run_dir), str(tmp_path / "hf"), "hf"))
@@ -262,7 +262,7 @@ def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def weights(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's weights in a file that names its classes, which is no run."""
-    from vit.weights.convert import convert
+    from vit.weights.conversion import convert
 
     path = tmp_path_factory.mktemp("weights") / "a.safetensors"
     list(convert(str(trained[1]), str(path), "safetensors"))

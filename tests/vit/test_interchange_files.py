@@ -23,7 +23,7 @@ from vit.config import Pool
 from vit.model.architecture import Architecture
 from vit.model.transformer import VisionTransformer
 from vit.weights import convert, read, write
-from vit.weights.convert import compare
+from vit.weights.conversion import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "vit"
@@ -378,7 +378,7 @@ def test_heads_that_nothing_tells_are_asked_for(tmp_path):
 
 
 def test_a_file_that_does_not_read_back_is_found_out(tmp_path, monkeypatch):
-    import vit.weights.convert as conversion
+    import vit.weights.conversion as conversion
 
     def damaged(*args, **options):
         written = write(*args, **options)

@@ -14,7 +14,7 @@ from vit.config import Gelu, Pool, PosEmbed, QkNorm
 from vit.model.architecture import Architecture
 from vit.model.transformer import VisionTransformer
 from vit.weights import read, write
-from vit.weights.convert import compare
+from vit.weights.conversion import compare
 
 MEAN, STD, CLASSES = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), ["ape", "bee", "cat", "dog", "eel"]
 

@@ -19,7 +19,7 @@ from trainer.errors import CheckpointError
 from vit.build import load_weights_model
 from vit.config import HeadPolicy
 from vit.weights import read
-from vit.weights.convert import convert
+from vit.weights.conversion import convert
 from vit.weights.google import to_google
 
 timm = pytest.importorskip("timm")

@@ -90,7 +90,7 @@ def timm_net(name: str, **cfg: Any) -> Any:
 )
 def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, monkeypatch) -> None:
     net = timm_net(name, **cfg)
-    monkeypatch.setattr(vit.timm_models, "pretrained", lambda wanted: net if wanted == name else None)
+    monkeypatch.setattr(vit.weights.from_timm, "pretrained", lambda wanted: net if wanted == name else None)
     paths = pictures(tmp_path / "pics", size=(300, 200))
     predictor = load_predictor(weights=f"timm:{name}", overrides=CPU)
     assert predictor.classes == cfg.get("label_names", [str(k) for k in range(7)])
@@ -112,7 +112,7 @@ def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, mon
 
 def test_preprocessing_that_is_only_near_is_said(monkeypatch) -> None:
     net = timm_net("test_vit", interpolation="lanczos")
-    monkeypatch.setattr(vit.timm_models, "pretrained", lambda wanted: net)
+    monkeypatch.setattr(vit.weights.from_timm, "pretrained", lambda wanted: net)
     predictor = load_predictor(weights="timm:test_vit", overrides=CPU)
     assert "its pictures are resized by lanczos, here by bicubic, which is near it" in predictor.lines
 

@@ -15,7 +15,7 @@ from PIL import Image
 from trainer.errors import ConfigError
 from vit.predict.predictor import load_predictor
 from vit.weights import read
-from vit.weights.convert import convert
+from vit.weights.conversion import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,7 +1,7 @@
 """Loaders: samples with their own random streams, batches of them, moved to the device ahead of use.
 
 The order comes from trainer/data/sampler.py; a sample's randomness from (seed, showing, index), the showing being the
-epoch unless samples repeat. So batches depend neither on the number of workers nor, as a whole, on the number of processes.
+epoch unless samples repeat. So batches depend neither on the number of workers nor, as a whole, on that of processes.
 """
 
 from __future__ import annotations

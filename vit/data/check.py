@@ -15,10 +15,11 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data import SPLITS
 from vit.data.decoding.decode import BadFileError, to_channels
 from vit.data.decoding.depth import largest_value
-from vit.data.source import Source, class_counts, has_training, open_source
+from vit.data.info import SPLITS
+from vit.data.opening import has_training, open_source
+from vit.data.source import Source, class_counts
 from vit.data.sources.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from trainer.errors import DataError
 from vit.config import Decode, OnBadFile, VitConfig
 from vit.data.decoding.decode import BadFileError, to_channels
 from vit.data.decoding.part import Part
-from vit.data.source import Source, open_source, training_view, under_classes
+from vit.data.opening import open_source, training_view
+from vit.data.source import Source, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform
 
 _log = logging.getLogger(__name__)

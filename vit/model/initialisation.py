@@ -9,7 +9,7 @@ and corrected for the truncation; MLP biases normal with 1e-6; positions normal 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from vit.config import Init, PosEmbed
 from vit.model.architecture import Architecture
 from vit.model.layers import AttentionPool, Block, LayerScale, Linear, Mlp, PatchEmbed
 from vit.model.positions import resample, sincos2d
-
-if TYPE_CHECKING:
-    from vit.model.transformer import VisionTransformer
 
 TRUNCATED_STD = 0.87962566103423978  # of a unit normal cut off at two standard deviations
 TINY_STD = 1e-6
@@ -110,7 +107,7 @@ def initialise_head(head: Linear, init: Init, bias: float, std: float | None = N
 
 
 @torch.no_grad()
-def initialise(model: VisionTransformer) -> None:
+def initialise(model: Any) -> None:
     """Draws all weights from torch's global generator; does nothing on the meta device.
 
     Also fills the fixed table of positions, so that it can be called after ``to_empty``.

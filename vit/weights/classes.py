@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError
 from vit.config import ClassOrder
-from vit.data import DataInfo
+from vit.data.info import DataInfo
 from vit.data.naming import class_keys, in_order, some, unnamed
 
 

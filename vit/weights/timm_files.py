@@ -21,7 +21,7 @@ from vit.weights.fit import adapt_channels, adapt_statistics
 from vit.weights.foreign import fitting_grid
 from vit.weights.heads import settle
 from vit.weights.load import LoadReport, grouped
-from vit.weights.read import built_with, read
+from vit.weights.reading import built_with, read
 from vit.weights.timm_hub import class_names, parse
 from vit.weights.towers import clip_for_timm
 from vit.weights.wrapped import without_prefix

@@ -14,7 +14,7 @@ from scripts.check_data import main
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data.check import check_split, contact_sheet, format_report, open_splits
-from vit.data.source import open_source
+from vit.data.opening import open_source
 
 
 def quiet(counts, total):

@@ -16,7 +16,8 @@ from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe
 from vit.data.naming import in_order, natural_key, readable
-from vit.data.source import open_source, under_classes
+from vit.data.opening import open_source
+from vit.data.source import under_classes
 from vit.data.sources.files import forget_scans
 
 LOOK_ALIKE = ["7", "07", "v7", "v07", "a1b", "a01b", "10", "2"]

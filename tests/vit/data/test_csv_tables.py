@@ -12,7 +12,7 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.source import open_source
+from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.unlabelled import list_pictures
 

@@ -17,7 +17,7 @@ from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.check import open_splits
-from vit.data.source import open_source
+from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # of the library and of dill, at whatever versions

@@ -13,7 +13,7 @@ from made_pictures import folder_config, write_picture, write_tree
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import describe
-from vit.data.source import open_source
+from vit.data.opening import open_source
 from vit.data.sources.advice import leading_words
 from vit.data.sources.files import forget_scans
 

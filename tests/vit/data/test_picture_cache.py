@@ -19,7 +19,8 @@ from vit.data import cache as cache_module
 from vit.data.cache import CachedSource, cached, reduced_size
 from vit.data.dataset import PictureDataset
 from vit.data.decoding.decode import BadFileError
-from vit.data.source import Selection, Source, open_source
+from vit.data.opening import open_source
+from vit.data.source import Selection, Source
 from vit.data.sources.files import forget_scans
 
 

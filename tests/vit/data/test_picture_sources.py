@@ -14,7 +14,8 @@ from trainer.errors import ConfigError, DataError
 from trainer.task import SampleDataset
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.source import class_counts, hold_out, open_source
+from vit.data.opening import open_source
+from vit.data.source import class_counts, hold_out
 from vit.data.sources.files import forget_scans
 
 

@@ -18,7 +18,7 @@ from trainer.errors import DataError
 from vit.config import DataKind, OnBadFile, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.decoding.decode import BadFileError
-from vit.data.source import open_source
+from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.shards import expand
 

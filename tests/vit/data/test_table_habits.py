@@ -13,7 +13,7 @@ from made_pictures import folder_config, write_picture
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import describe
-from vit.data.source import open_source
+from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.table_advice import places
 from vit.data.sources.unlabelled import list_pictures

@@ -32,8 +32,8 @@ class Part:
 
     Args:
         draw: (height, width) to a plan.
-        encoded: an ordinary JPEG (`vit.data.decoding.jpeg`) is to be left as it is: the reader asks for the plan, and gives
-            the file's bytes, uint8 (N,), in place of pixels.
+        encoded: an ordinary JPEG (`vit.data.decoding.jpeg`) is to be left as it is: the reader asks for the plan, and
+            gives the file's bytes, uint8 (N,), in place of pixels.
 
     Attributes:
         plan: what was drawn; None while nobody asked.

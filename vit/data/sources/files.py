@@ -13,9 +13,9 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
-from vit.data import SPLITS
 from vit.data.decoding.decode import Span, decode, read_bytes
 from vit.data.decoding.part import Part
+from vit.data.info import SPLITS
 from vit.data.naming import class_keys, natural_key
 from vit.data.source import Selection, Source, hold_out
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from trainer.errors import CheckpointError, ConfigError
 from vit.preprocessing import given_statistics
 from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout
-from vit.weights.read import read
-from vit.weights.write import write
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 LAYOUTS = {
     "auto": None,  # published; big_vision for what only that knows
