@@ -12,7 +12,7 @@ from vid2vid.data.labels import colour_remedy
 from vid2vid.data.split import longest_clip, shorter_clips, shortest_validation
 
 if TYPE_CHECKING:
-    from vid2vid.data.check import Report
+    from vid2vid.data.check_report import Report
 
 _FEW = 1000  # training frames
 

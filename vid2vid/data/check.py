@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +17,7 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
 from vid2vid.data import settled
 from vid2vid.data.advice import give_advice
-from vid2vid.data.colours import Colour
+from vid2vid.data.check_report import Report
 from vid2vid.data.folders import FolderSequence, sequences_of_split
 from vid2vid.data.frames import FrameSequence, RawFrame, shown
 from vid2vid.data.label_colours import check_colours, used_colours
@@ -36,53 +36,6 @@ _NAMED = 6  # files of each size kept by one job
 _BINS = 1 << 16
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-
-
-@dataclass
-class Report:
-    """What was found.
-
-    Attributes:
-        lengths: (split, sequence name, frames, size) of each sequence.
-        sizes: (h, w) -> frames.
-        pixels: label id -> pixels.
-        frames_with: label id -> frames that have it.
-        unknown: label id that may not occur -> first file that has it.
-        unknown_frames: frames with such an id.
-        colours: colour of a label map that is in no table -> pixels; `coloured` is the first file that has one, `table`
-            where it was looked for.
-        bad: messages of files that cannot be read or do not fit.
-        damaged: some of them cannot be decoded.
-        odd: (sequence, size, files) of frames of another size than most of their sequence.
-        frames: read.
-        advice: what to look at.
-        label_range: ids that may occur; None where pictures are the source.
-        names: class names by id, where a table of colours has them.
-        changed: `data.label_map` gives ids other meanings.
-    """
-
-    lengths: list[tuple[str, str, int, tuple[int, int] | None]] = field(default_factory=list)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    pixels: Counter[int] = field(default_factory=Counter)
-    frames_with: Counter[int] = field(default_factory=Counter)
-    unknown: dict[int, str] = field(default_factory=dict)
-    unknown_frames: int = 0
-    colours: Counter[Colour] = field(default_factory=Counter)
-    coloured: str = ""
-    table: str = ""
-    bad: list[str] = field(default_factory=list)
-    damaged: bool = False
-    odd: list[tuple[str, tuple[int, int], list[str]]] = field(default_factory=list)
-    frames: int = 0
-    advice: list[str] = field(default_factory=list)
-    label_range: LabelRange | None = None
-    names: Mapping[int, str] = field(default_factory=dict)
-    changed: bool = False
-
-    @property
-    def usable(self) -> bool:
-        """No file is bad and no id out of range."""
-        return not self.bad and not self.unknown and not self.colours
 
 
 @dataclass

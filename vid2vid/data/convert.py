@@ -17,10 +17,11 @@ from PIL import Image
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import Colour, ColourTable, table_of
+from vid2vid.data.file_kinds import Kind
 from vid2vid.data.hints import no_files
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import LabelReading, UnknownColours, colour_remedy, shown_colours
-from vid2vid.data.layout import Kind, collect
+from vid2vid.data.layout import collect
 from vid2vid.data.reading import LABEL_EXTENSIONS, read_bytes
 from vid2vid.data.recognise import label_reading
 

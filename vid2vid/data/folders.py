@@ -13,10 +13,11 @@ from pathlib import Path
 from trainer.errors import DataError
 from vid2vid.config import DataConfig, DataKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
+from vid2vid.data.file_kinds import Kind
 from vid2vid.data.folder_frames import FolderSequence, Style, label_range
 from vid2vid.data.frames import FrameSequence, Stream, streams, tell, wants_source
 from vid2vid.data.hints import folder_below
-from vid2vid.data.layout import Frame, Kind, collect, match
+from vid2vid.data.layout import Frame, collect, match
 from vid2vid.data.ranges import as_span
 from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.recognise import label_reading

@@ -6,19 +6,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from trainer.errors import DataError
 from vid2vid.data.clips import shown
+from vid2vid.data.file_kinds import Kind, Sequences
 from vid2vid.data.names import natural_key
 from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
 from vid2vid.data.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
 from vid2vid.data.suffixes import common_ending, kind_of
-
-if TYPE_CHECKING:
-    from vid2vid.data.layout import Kind, Sequences
 
 _LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from vid2vid.data.clips import shown
+from vid2vid.data.file_kinds import Kind, Sequences
 from vid2vid.data.hints import no_files, no_match
 from vid2vid.data.names import natural_key, normal
 from vid2vid.data.numbering import find_runs
-from vid2vid.data.reading import IMAGE_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.reading import is_rubbish, list_files
 from vid2vid.data.split import ONE_BY_ONE
 from vid2vid.data.suffixes import frame_key, preferred
 
@@ -42,27 +43,6 @@ class Frame:
 
 
 @dataclass
-class Kind:
-    """One kind of files of a data set.
-
-    Attributes:
-        name: labels, images or instances.
-        folder: where they are.
-        option: configuration key that names the folder.
-        extensions: of files that count.
-        prefer: kinds by their ending (labelids, ...) of which the first found is used, where a folder mixes several.
-        suffix: the user's own ending of their names, or None.
-    """
-
-    name: str
-    folder: Path
-    option: str
-    extensions: tuple[str, ...] = IMAGE_EXTENSIONS
-    prefer: tuple[str, ...] = ()
-    suffix: str | None = None
-
-
-@dataclass
 class Found:
     """Sequences of matched frames, and what was left out.
 
@@ -73,9 +53,6 @@ class Found:
 
     runs: list[tuple[str, list[Frame]]]
     notes: list[str]
-
-
-Sequences = dict[str, dict[str, Path]]  # sequence name -> frame key -> file
 
 
 def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False) -> Found:

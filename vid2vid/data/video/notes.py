@@ -6,16 +6,23 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from vid2vid.data.frames import say_once, shown
 from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, list_files
 from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
-if TYPE_CHECKING:
-    from vid2vid.data.video.films import VideoSequence
-
 logger = logging.getLogger(__name__)
+
+
+class Film(Protocol):
+    """A film with its name and its index."""
+
+    name: str
+    index: VideoIndex
+
+
+F = TypeVar("F", bound=Film)
 
 
 def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
@@ -97,9 +104,9 @@ def tell_cuts(films: Mapping[str, VideoIndex], threshold: float | None) -> None:
         )
 
 
-def tell_twins(root: Path, films: Sequence[VideoSequence]) -> list[VideoSequence]:
+def tell_twins(root: Path, films: Sequence[F]) -> list[F]:
     """The films without copies, which have the same frames as one before: validation would see them again."""
-    kept: list[VideoSequence] = []
+    kept: list[F] = []
     seen: dict[bytes, str] = {}
     for film in films:
         first = seen.setdefault(film.index.prints.tobytes(), film.name)

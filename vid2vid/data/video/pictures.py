@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vid2vid.config import Vid2VidConfig
+from vid2vid.data.file_kinds import Kind
 from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad
-from vid2vid.data.layout import Frame, Kind, match
+from vid2vid.data.layout import Frame, match
 from vid2vid.data.ranges import Span
 from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, content_key, decode_image, list_files, read_bytes
 from vid2vid.data.spans import find_spans, keyed
