@@ -1,4 +1,4 @@
-"""The loop: ``Trainer.fit`` is a run, ``Trainer.train_step`` is a step; everything else serves the two.
+"""The loop: ``Trainer.fit`` is a run, ``train_step`` (trainer/step.py) is a step; everything else serves the two.
 
 State at batch boundaries is two integers: ``step`` (segment updates) and ``samples_seen`` (position in the data).
 Learning rates, the stage and the sampler's position are functions of ``samples_seen``, the random streams of a step are
@@ -8,32 +8,38 @@ functions of (seed, rank, step). That is what makes resuming exact.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainer import state
 from trainer.checkpoint import best
-from trainer.config.fields import Console, Strategy
+from trainer.checkpoint.directory import META
+from trainer.config.fields import Console, RunConfig
 from trainer.data.splitting import split_batch
-from trainer.errors import ConfigError
+from trainer.data.workers import worker_failure
+from trainer.errors import CheckpointError
 from trainer.optim import optimizers as optim
+from trainer.optim.ema import EMA
 from trainer.records import curves as plots
+from trainer.records.logger import RunLogger
 from trainer.records.meter import peak_memory
+from trainer.records.profile import StepProfiler
 from trainer.rehearsal import micro_batch
 from trainer.rehearsal import preflight as rehearsal
-from trainer.runtime import Runtime
+from trainer.rehearsal.memory import is_out_of_memory
 from trainer.schedule import budget
-from trainer.task import Phase, Segment, StepContext
+from trainer.step import Stepper
+from trainer.task import Task
 from trainer.text import format_line, short_line
 
 LONG_S = 2 * 3600.0  # of a run on a CPU
 
 
-class Trainer(Runtime):
+class Trainer(Stepper):
     """One run of one task.
 
     Args:
@@ -45,6 +51,12 @@ class Trainer(Runtime):
     Raises:
         ConfigError: with every problem found.
     """
+
+    def __init__(
+        self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
+    ) -> None:
+        super().__init__(config, task, run_dir, changed)
+        rehearsal.check_cadences(self)
 
     # A run
 
@@ -85,6 +97,87 @@ class Trainer(Runtime):
             self.finish()
         return self.metrics
 
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Processes joined, signals caught, the run directory open, the run where its checkpoint left it."""
+        clean = False
+        try:
+            with self.stop:
+                self.parallel.start()
+                self.parallel.check_shared(self.run_dir)
+                self.checkpoints.group = self.parallel.host
+                self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
+                path = self.checkpoint_to_resume()
+                logger = self.config.logger
+                with (
+                    RunLogger(
+                        self.run_dir,
+                        self.parallel.rank,
+                        logger.tensorboard,
+                        videos=logger.videos,
+                        packages=("trainer", type(self.task).__module__.split(".")[0]),
+                    ) as self.logger,
+                    StepProfiler(
+                        self.run_dir,
+                        enabled=self.settings.profile,
+                        device=self.device,
+                        rank=self.parallel.rank,
+                    ) as self.profiler,
+                ):
+                    self.logger.text(rehearsal.headline(self))
+                    self.resume(path)
+                    yield
+                    self.leave()
+            clean = True
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
+            readable = worker_failure(error, self.workers)
+            if readable is None:
+                raise
+            raise readable from error
+        finally:
+            self.parallel.close(clean)
+
+    def checkpoint_to_resume(self) -> Path | None:
+        """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
+
+        Raises:
+            CheckpointError: it is none, or damaged.
+            ConfigError: some process does not see it.
+        """
+        if self.settings.resume == "never" or self.settings.replay is not None:
+            return None
+        path, problem = None, ""
+        if self.parallel.is_main:
+            try:
+                path = self.checkpoints.to_resume(self.settings.resume)
+            except CheckpointError as error:
+                problem = str(error)
+        path, problem = self.parallel.gather((path, problem))[0]
+        if problem:
+            raise CheckpointError(problem)
+        if path is not None:
+            self.parallel.check_seen(path / META)
+        return path
+
+    def resume(self, path: Path | None) -> None:
+        """Goes to where a checkpoint left the run, and says so."""
+        if path is None:
+            if self.ema is not None:
+                self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
+            return
+        state.load_checkpoint(self, path)
+        self.mark("saved")
+        self.resumed_from = path
+        self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
+        if self.best.step is not None and self.parallel.any(not self.checkpoints.has(self.best.step)):
+            self.logger.text(f"the best checkpoint (step {self.best.step}) is not here: the next one counts")
+            self.best.forget()
+        self.checkpoints.best = self.best.step
+        for line in self.changed:
+            self.logger.text(f"changed since the run began: {line}")
+
     def train_batch(self, batch: dict[str, Any]) -> None:
         """All segments of a batch, one step each.
 
@@ -111,69 +204,6 @@ class Trainer(Runtime):
         if done != expected:
             raise RuntimeError(f"stage {stage.name}: segments() yielded {done}, segments_per_batch() says {expected}")
         self.samples_seen += stage.batch_size
-
-    def train_step(self, segments: Sequence[Segment], ctx: StepContext) -> None:
-        """One step: the gradients of every phase that is due, on one segment of every micro-batch; then all step.
-
-        Args:
-            segments: one per micro-batch.
-            ctx: of this step.
-        """
-        due = [phase for phase in self.active if ctx.step % self.every(phase) == 0]
-        self.guard.begin(segments, ctx, [phase.name for phase in due])
-        for phase in due:
-            self.optimizers[phase.name].zero_grad(set_to_none=True)
-        for index, segment in enumerate(segments):
-            with self.parallel.micro_batch(last=index == len(segments) - 1):
-                for number, phase in enumerate(due):
-                    self.guard.watch(number, self.add_gradients(phase, segment, ctx, len(segments)))
-            segment.forget()
-        used, norms, broken = {}, {}, []
-        for name in (phase.name for phase in due):
-            parameters = list(self.trained[name].values())
-            self.parallel.synchronize(parameters)
-            used[name] = [p for p in parameters if p.grad is not None]
-            norms[name], bad = self.precision.norm(name, used[name])
-            broken.append(bad)
-        bad = self.guard.judge(broken)
-        for phase in due:
-            optimizer = self.optimizers[phase.name]
-            if used[phase.name]:
-                self.window.add(f"{phase.name}/grad_norm", norms[phase.name], finite=True)
-                self.precision.step(phase.name, optimizer, used[phase.name], self.clip(phase), norms[phase.name], bad)
-            optimizer.zero_grad(set_to_none=True)
-        self.guard.end()
-        if self.ema is not None and not self.guard.still:
-            self.ema.update(ctx.step)
-        self.step += 1
-
-    def add_gradients(self, phase: Phase, segment: Segment, ctx: StepContext, parts: int = 1) -> Tensor:
-        """Adds the gradients of a phase's loss on one micro-batch to what its parameters have.
-
-        Args:
-            phase: whose loss; only its parameters get gradients.
-            segment: of the micro-batch.
-            ctx: of this step.
-            parts: micro-batches whose mean the phase minimises.
-
-        Returns:
-            The loss on this micro-batch; 0 where there is nothing to learn from.
-        """
-        ctx.loss_scale = self.precision.loss_scale(phase.name)
-        losses = self.task.losses(phase.name, segment, ctx)
-        for name, value in losses.items():
-            self.window.add(f"{phase.name}/{name}", value)
-        loss = torch.stack([value.reshape(()) for value in losses.values()]).sum() if losses else None
-        if loss is not None and loss.requires_grad:
-            parameters = list(self.trained[phase.name].values())
-            self.parallel.backward(self.precision.scale(phase.name, loss / parts), parameters)
-        elif self.parallel.strategy is Strategy.ddp and self.parallel.world > 1:
-            # DDP averages during the backward pass: without one the others would wait, or weights drift apart.
-            raise ConfigError(
-                f"trainer.strategy=ddp: phase {phase.name} has nothing to learn from in a micro-batch at step "
-                f"{self.step}; use trainer.strategy=flat, which takes it for zero"
-            )
-        return torch.zeros((), device=self.device) if loss is None else loss.detach()
 
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""

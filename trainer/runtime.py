@@ -14,14 +14,12 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import parts as setup
-from trainer import state
 from trainer.checkpoint.best import Best
-from trainer.checkpoint.directory import META, Checkpoints
+from trainer.checkpoint.directory import Checkpoints
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
-from trainer.data.workers import worker_count, worker_failure
-from trainer.errors import CheckpointError
+from trainer.data.workers import worker_count
 from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
@@ -29,8 +27,6 @@ from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
-from trainer.rehearsal import preflight as rehearsal
-from trainer.rehearsal.memory import is_out_of_memory
 from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
@@ -38,7 +34,14 @@ from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
 
 
 class Runtime:
-    """Everything of a run but its order of events. Arguments and errors: see ``trainer.loop.Trainer``."""
+    """Everything of a run but its order of events. Arguments and errors: see ``trainer.loop.Trainer``.
+
+    Attributes:
+        logger, profiler: within a session.
+    """
+
+    logger: RunLogger
+    profiler: StepProfiler
 
     def __init__(
         self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
@@ -56,7 +59,6 @@ class Runtime:
         self.in_samples = durations.in_samples(config, self.epoch)  # the same run without epochs
         self.cadences = {key: cadence.parse(key, getattr(self.settings, key)) for key in cadence.MARKS}
         self.curriculum = curriculum.resolve(self.in_samples, self.parallel.world, self.task.segments_per_batch)
-        rehearsal.check_cadences(self)
         self.phases = setup.all_phases(config, self.task, self.curriculum)
         self.parameters = setup.phase_parameters(self.networks, self.phases)
         self.precision, self.precision_reason = setup.build_precision(config, self.device, self.phases)
@@ -83,48 +85,6 @@ class Runtime:
         self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Processes joined, signals caught, the run directory open, the run where its checkpoint left it."""
-        clean = False
-        try:
-            with self.stop:
-                self.parallel.start()
-                self.parallel.check_shared(self.run_dir)
-                self.checkpoints.group = self.parallel.host
-                self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
-                path = self.checkpoint_to_resume()
-                logger = self.config.logger
-                with (
-                    RunLogger(
-                        self.run_dir,
-                        self.parallel.rank,
-                        logger.tensorboard,
-                        videos=logger.videos,
-                        packages=("trainer", type(self.task).__module__.split(".")[0]),
-                    ) as self.logger,
-                    StepProfiler(
-                        self.run_dir,
-                        enabled=self.settings.profile,
-                        device=self.device,
-                        rank=self.parallel.rank,
-                    ) as self.profiler,
-                ):
-                    self.logger.text(rehearsal.headline(self))
-                    self.resume(path)
-                    yield
-                    self.leave()
-            clean = True
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
-            readable = worker_failure(error, self.workers)
-            if readable is None:
-                raise
-            raise readable from error
-        finally:
-            self.parallel.close(clean)
-
     def begin(self) -> None:
         """The run starts, or goes on: from here on its folder says so."""
         text = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
@@ -138,45 +98,6 @@ class Runtime:
                     f"{', '.join(path.name for path in aside)}"
                 )
         self.logger.begin(text, self.step, self.evaluated if self.step else None)
-
-    def checkpoint_to_resume(self) -> Path | None:
-        """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
-
-        Raises:
-            CheckpointError: it is none, or damaged.
-            ConfigError: some process does not see it.
-        """
-        if self.settings.resume == "never" or self.settings.replay is not None:
-            return None
-        path, problem = None, ""
-        if self.parallel.is_main:
-            try:
-                path = self.checkpoints.to_resume(self.settings.resume)
-            except CheckpointError as error:
-                problem = str(error)
-        path, problem = self.parallel.gather((path, problem))[0]
-        if problem:
-            raise CheckpointError(problem)
-        if path is not None:
-            self.parallel.check_seen(path / META)
-        return path
-
-    def resume(self, path: Path | None) -> None:
-        """Goes to where a checkpoint left the run, and says so."""
-        if path is None:
-            if self.ema is not None:
-                self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
-            return
-        state.load_checkpoint(self, path)
-        self.mark("saved")
-        self.resumed_from = path
-        self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
-        if self.best.step is not None and self.parallel.any(not self.checkpoints.has(self.best.step)):
-            self.logger.text(f"the best checkpoint (step {self.best.step}) is not here: the next one counts")
-            self.best.forget()
-        self.checkpoints.best = self.best.step
-        for line in self.changed:
-            self.logger.text(f"changed since the run began: {line}")
 
     def enter(self, stage: Stage, announce: bool = True) -> Stage:
         """Makes a stage the current one: what trains, the task's own changes, the compiler's cache, the data."""

@@ -28,7 +28,7 @@ from trainer.task import Stage
 from trainer.text import format_time
 
 if TYPE_CHECKING:
-    from trainer.loop import Trainer
+    from trainer.step import Stepper
 
 FILE = "micro_batch.json"
 CUDA_SHARE = 0.92  # of the card's memory: evaluation, the next batch and fragments need the rest
@@ -51,7 +51,7 @@ class Choice:
     seconds: float
 
 
-def settle(trainer: Trainer) -> None:
+def settle(trainer: Stepper) -> None:
     """Finds, or takes over, the micro-batches of a run that leaves them to the trainer. Needs ``session``.
 
     Raises:
@@ -82,18 +82,18 @@ def settle(trainer: Trainer) -> None:
         _tell_pace(trainer, tried)
 
 
-def applied(trainer: Trainer, table: Curriculum) -> Curriculum:
+def applied(trainer: Stepper, table: Curriculum) -> Curriculum:
     """A table of the run with the micro-batches that were found."""
     return curriculum.with_micro_batches(table, trainer.parallel.world, _sizes(trainer))
 
 
-def _sizes(trainer: Trainer) -> dict[str, int]:
+def _sizes(trainer: Stepper) -> dict[str, int]:
     if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
         return {}
     return {name: found["samples"] for name, found in trainer.micro_batches.items()}
 
 
-def _tell_pace(trainer: Trainer, tried: dict[str, Choice]) -> None:
+def _tell_pace(trainer: Stepper, tried: dict[str, Choice]) -> None:
     """How long all of it may take, going by the trials: known long before a slow machine's first step is over."""
     stages = [stage for stage in trainer.curriculum.stages if stage.name in tried]
     ends = [*(stage.start for stage in stages[1:]), trainer.curriculum.total_samples]
@@ -112,7 +112,7 @@ def _fits(kept: dict[str, Any] | None, stage: Stage, world: int) -> bool:
     return kept is not None and {**kept, **_facts(stage, world)} == kept
 
 
-def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:
+def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
     """A choice for every stage; afterwards everything is as before, bitwise."""
     before = state.Snapshot(trainer)
     world = trainer.parallel.world
@@ -136,7 +136,7 @@ def _search(trainer: Trainer, stages: list[Stage]) -> dict[str, Choice]:
     return found
 
 
-def _hopeless(trainer: Trainer, stage: Stage) -> ConfigError:
+def _hopeless(trainer: Stepper, stage: Stage) -> ConfigError:
     return ConfigError(
         f"trainer.micro_batch=auto: a step of stage {stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, "
         f"{stage.frames} frames) needs more memory than {trainer.device} has even with the smallest micro-batch; "
@@ -149,7 +149,7 @@ def _resized(stage: Stage, samples: int, world: int) -> Stage:
     return dataclasses.replace(stage, batch_size=samples * world, accumulate=1)
 
 
-def _try(trainer: Trainer, stage: Stage, batches: int) -> float:
+def _try(trainer: Stepper, stage: Stage, batches: int) -> float:
     """Steps of a stage, rehearsed. Returns the seconds that a sample takes, over all processes; data not counted.
 
     Raises:
@@ -160,7 +160,7 @@ def _try(trainer: Trainer, stage: Stage, batches: int) -> float:
     return statistics.median(seconds[1:] or seconds) * trainer.task.segments_per_batch(stage) / stage.batch_size
 
 
-def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
+def _by_trying(trainer: Stepper, stage: Stage, sizes: list[int]) -> Choice:
     """The first of falling sizes that fits on every process's card."""
     world = trainer.parallel.world
     for size in sizes:
@@ -178,7 +178,7 @@ def _by_trying(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
     raise _hopeless(trainer, stage)
 
 
-def _by_measuring(trainer: Trainer, stage: Stage, sizes: list[int]) -> Choice:
+def _by_measuring(trainer: Stepper, stage: Stage, sizes: list[int]) -> Choice:
     """The largest size for which autograd's memory, by a straight line through two small sizes, is there."""
     world = trainer.parallel.world
     small, large = min(2, sizes[0]), min(4, sizes[0])
@@ -207,7 +207,7 @@ def _show(size: float) -> str:
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
 
 
-def _saved_bytes(trainer: Trainer, stage: Stage) -> tuple[int, float]:
+def _saved_bytes(trainer: Stepper, stage: Stage) -> tuple[int, float]:
     """Most bytes that autograd keeps at a time in a step of a stage, without weights; and the seconds of a sample."""
     tensors = (t for m in trainer.networks.values() for t in (*m.parameters(), *m.buffers()))
     saved = SavedMemory(spared=tensors)

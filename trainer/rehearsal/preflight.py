@@ -25,8 +25,8 @@ from trainer.state import Snapshot, load_networks
 from trainer.task import Stage
 
 if TYPE_CHECKING:
-    from trainer.loop import Trainer
     from trainer.runtime import Runtime
+    from trainer.step import Stepper
 
 T = TypeVar("T")
 
@@ -195,7 +195,7 @@ def wanted(trainer: Runtime) -> bool:
     return trainer.step == 0 and (trainer.device.type == "cuda" if asked is None else asked)
 
 
-def preflight(trainer: Trainer) -> None:
+def preflight(trainer: Stepper) -> None:
     """Steps of the stages that need most memory, as deep into a batch as it grows; everything is as before, bitwise.
 
     Raises:
@@ -231,7 +231,7 @@ def demanding_stages(trainer: Runtime) -> list[Stage]:
     return trainer.curriculum.demanding(cost)
 
 
-def take_steps(trainer: Trainer, stage: Stage, batches: int = 1) -> list[float]:
+def take_steps(trainer: Stepper, stage: Stage, batches: int = 1) -> list[float]:
     """The first steps of a stage's first batches, in full but for moving anything (``NonFiniteGuard.rehearsing``).
 
     The caller puts back what they leave (``Snapshot``). Processes do not wait for each other within: one of them may

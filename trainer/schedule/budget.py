@@ -30,14 +30,14 @@ from trainer.task import Stage
 from trainer.text import format_time
 
 if TYPE_CHECKING:
-    from trainer.loop import Trainer
+    from trainer.step import Stepper
 
 FILE = "budget.json"
 TRIAL_S = 20.0  # at most so long, and ...
 TRIAL_SHARE = 0.05  # ... this share of the budget, all stages together, beyond one round of phases in each
 
 
-def settle(trainer: Trainer) -> None:
+def settle(trainer: Stepper) -> None:
     """Lays the run into its time, or takes over what was laid out before. Needs ``session``.
 
     Raises:
@@ -65,13 +65,13 @@ def settle(trainer: Trainer) -> None:
     )
 
 
-def take_over(trainer: Trainer) -> None:
+def take_over(trainer: Stepper) -> None:
     """What a resumed run was laid out to, before anything asks where it ends; nothing where it was not."""
     if trainer.budget.get("budget") == trainer.settings.budget is not None:
         trainer.curriculum = _table(trainer, trainer.budget["samples"])
 
 
-def _table(trainer: Trainer, samples: int, limited: bool = True) -> Curriculum:
+def _table(trainer: Stepper, samples: int, limited: bool = True) -> Curriculum:
     """The curriculum of a run of so many samples; what the configuration limits stays a limit, unless not asked."""
     config = copy(trainer.in_samples)
     config.trainer = copy(config.trainer)
@@ -82,7 +82,7 @@ def _table(trainer: Trainer, samples: int, limited: bool = True) -> Curriculum:
     return micro_batch.applied(trainer, table)
 
 
-def _time_stages(trainer: Trainer, budget: float) -> dict[str, float]:
+def _time_stages(trainer: Stepper, budget: float) -> dict[str, float]:
     """Seconds that a sample takes in every stage, over all processes; afterwards everything is as before, bitwise."""
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
     enough = min(TRIAL_S, TRIAL_SHARE * budget) / len(stages)
@@ -97,7 +97,7 @@ def _time_stages(trainer: Trainer, budget: float) -> dict[str, float]:
         release(trainer.device)
 
 
-def _pace(trainer: Trainer, stage: Stage, enough: float) -> float:
+def _pace(trainer: Stepper, stage: Stage, enough: float) -> float:
     """Seconds of a sample in real steps of a stage, the first one (kernels, compilers, workers) left out."""
     per_batch = trainer.task.segments_per_batch(stage)
     trainer.enter(stage, announce=False)
@@ -129,7 +129,7 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _fitting(trainer: Trainer, paces: Mapping[str, float], budget: float) -> int:
+def _fitting(trainer: Stepper, paces: Mapping[str, float], budget: float) -> int:
     """The most samples that fit, by bisection: the time grows with them.
 
     Raises:
