@@ -18,8 +18,8 @@ import errno, sys
 import torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
-import trainer.checkpoint as module
-from trainer.checkpoint import Checkpoints
+import trainer.checkpoint.directory as module
+from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError
 
 dist.init_process_group("gloo")

@@ -199,7 +199,7 @@ PROGRAM = """
 import resource, signal, sys
 sys.path.insert(0, {root!r})
 import numpy as np
-from trainer.video_writer import VideoWriter
+from trainer.records.video_writer import VideoWriter
 if {limit}:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
