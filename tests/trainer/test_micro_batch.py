@@ -1,4 +1,4 @@
-"""``trainer.rehearsal.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
+"""``trainer.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
 
 import json
 import re

@@ -173,7 +173,7 @@ def _splitting_problems(key: str, row: StageConfig, world: int, micro: int | str
 
 
 def micro_batch(config: RunConfig) -> int | str | None:
-    """``trainer.rehearsal.micro_batch``: a number of samples, ``AUTO``, or None (``accumulate`` says it).
+    """``trainer.micro_batch``: a number of samples, ``AUTO``, or None (``accumulate`` says it).
 
     Raises:
         ConfigError: it is something else.

@@ -228,7 +228,7 @@ def write_predictions(
         file: to write.
         form: csv, jsonl or kaggle.
         listed: all pictures.
-        answers: ``vit.predict.predict`` from a picture on.
+        answers: ``vit.predict.predictor.predict`` from a picture on.
         top: how many classes a picture.
         progress: of ``file``; where it goes on from, if ``Progress.find`` has found that.
 
