@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from vit.config import ClassOrder
 
@@ -50,6 +51,18 @@ def unnamed(names: Sequence[str]) -> bool:
     return placeholders or list(names) == [str(i) for i in range(len(names))]
 
 
+def first_of(names: Sequence[str], count: int = 5) -> str:
+    """The first names of many."""
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
 def some(names: Sequence[str], count: int = 5) -> str:
     """The first names of many, and the last."""
     return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
+
+
+def and_more(names: Iterable[Any], count: int = 4) -> str:
+    """The first of many, and how many more there are."""
+    every = list(names)
+    more = f", and {len(every) - count} more" if len(every) > count else ""
+    return ", ".join(map(str, every[:count])) + more

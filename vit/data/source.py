@@ -19,7 +19,7 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vit.config import ClassOrder
 from vit.data.decoding.part import Part
-from vit.data.naming import class_keys
+from vit.data.naming import class_keys, first_of
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -142,10 +142,10 @@ class Relabelled(Selection):
         notes = list(source.notes)
         ours, theirs = class_keys(source.classes), class_keys(classes)
         if len(ours) == len(theirs) and ours != theirs:
-            notes.append(f"classes are matched by name: the head has them in another order ({_some(classes)})")
+            notes.append(f"classes are matched by name: the head has them in another order ({first_of(classes)})")
         elif len(ours) < len(theirs):
             notes.append(
-                f"classes are matched by name: the data have {len(source.classes)} ({_some(source.classes)}) of the "
+                f"classes are matched by name: the data have {len(source.classes)} ({first_of(source.classes)}) of the "
                 f"head's {len(classes)}, which predicts among all of its own"
             )
         super().__init__(source, np.arange(len(source)), notes)
@@ -178,10 +178,6 @@ def under_classes(source: Source, classes: Sequence[str] | None) -> Source:
     ours, theirs = class_keys(source.classes), class_keys(classes)
     distinct = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)  # a name of two classes tells neither
     return Relabelled(source, classes) if distinct and set(ours) <= set(theirs) else source
-
-
-def _some(names: Sequence[str], count: int = 5) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 
 def class_counts(source: Source) -> list[int]:

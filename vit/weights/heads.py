@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from vit.data.naming import first_of
+
 # what people call a head that stands beside a network in a module of their own; numbers are those of a Sequential
 _CALLED = re.compile(
     r"(?:.*_)?(?:heads?|classifiers?|clf|cls|fc|ffn|linear|lin|dense|logits|out|output|final|last)\d*(?:_\w*)?|\d+"
@@ -36,11 +38,11 @@ def take_beside(
         return [], "", outside
     width, notes = state["patch_embed.proj.weight"].shape[0], list[str]()
     if own:
-        lost = f"its head is no single linear layer ({_some([*own, *names])})"
+        lost = f"its head is no single linear layer ({first_of([*own, *names], 4)})"
         for name in own:
             del state[name]
     elif pooled and "pre_logits.fc.weight" in state:
-        lost = f"nothing tells whether its head ({_some(names)}) reads the pooler or the class token"
+        lost = f"nothing tells whether its head ({first_of(names, 4)}) reads the pooler or the class token"
     else:
         state.update({name: tensors[name] for name in names})
         _, lost = settle(state, names, width)
@@ -74,7 +76,7 @@ def settle(state: dict[str, Tensor], names: Iterable[str], width: int) -> tuple[
     module = weights[0].removesuffix(".weight") if weights else ""
     rest = set(parts) - {f"{module}.weight", f"{module}.bias"}
     if len(weights) != 1 or rest or parts[weights[0]].shape[1] != width:
-        return [], f"its head is no single linear layer ({_some(list(parts))})"
+        return [], f"its head is no single linear layer ({first_of(list(parts), 4)})"
     weight = parts[weights[0]]
     state["head.weight"] = weight
     state["head.bias"] = parts.get(f"{module}.bias", torch.zeros_like(weight[:, 0]))
@@ -82,7 +84,3 @@ def settle(state: dict[str, Tensor], names: Iterable[str], width: int) -> tuple[
     if last.isdigit() and last != "0":
         return [f"{module} is read as the whole head: layers before it, if any, have no tensors (dropout)"], ""
     return [], ""
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

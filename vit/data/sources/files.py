@@ -16,7 +16,7 @@ from vit.config import DataKind, VitConfig
 from vit.data.decoding.decode import Span, decode, read_bytes
 from vit.data.decoding.part import Part
 from vit.data.info import SPLITS
-from vit.data.naming import class_keys, natural_key
+from vit.data.naming import class_keys, first_of, natural_key
 from vit.data.source import Selection, Source, hold_out
 
 L = TypeVar("L")
@@ -215,7 +215,7 @@ def _open_split(
     if not len(held):
         raise DataError(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation: give "
-            f"data.val_root. The classes are {_few(train.classes)}: are these labels?"
+            f"data.val_root. The classes are {first_of(train.classes, 8)}: are these labels?"
         )
     which = "" if train.multilabel else " of every class"
     note = (
@@ -270,8 +270,10 @@ def fit_classes(train: Source | None, source: FileSource, where: str, hint: str 
     if extra:
         missing = [name for name, key in zip(train.classes, theirs, strict=True) if key not in set(ours)]
         if {name.casefold() for name in extra} <= {name.casefold() for name in train.classes}:
-            hint = f"; {_few(extra)} are among them in another case: rename them{hint}"
-        parts = [f"only there: {_few(extra)}"] + ([f"only in training: {_few(missing)}"] if missing else [])
+            hint = f"; {first_of(extra, 8)} are among them in another case: rename them{hint}"
+        parts = [f"only there: {first_of(extra, 8)}"] + (
+            [f"only in training: {first_of(missing, 8)}"] if missing else []
+        )
         raise DataError(
             f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "
             f"({'; '.join(parts)}). The training split needs every class of the others{hint}; to evaluate on other "
@@ -301,7 +303,3 @@ def overlap(train: Source, held: Source) -> list[str]:
         f"warning: {len(both)} of {len(validated)} validation pictures are training pictures too, first {first}: a "
         "score on what was trained on tells nothing; give data.val_root other pictures"
     ]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
