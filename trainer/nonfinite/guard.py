@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from trainer.config.fields import OnNonFinite, TrainerConfig
 from trainer.config.words import shown_override
+from trainer.data.loader import to_device
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.nonfinite.finite import broken_inputs
 from trainer.optim import foreach
@@ -296,7 +297,7 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
         raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
     data = content.pop("data")
     content.pop("stepped", None)  # dumps of before held weights after some phases' steps
-    return Dump(**content, segments=[Segment(**_to(part, device)) for part in data])
+    return Dump(**content, segments=[Segment(**to_device(part, device)) for part in data])
 
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -346,16 +347,6 @@ def plain_tensors(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.astype(np.int64) if value.dtype == np.uint32 else value.copy())
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _to(item, device) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to(item, device) for item in value)
-    return value
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -103,7 +103,8 @@ class PictureDataset:
         self, index: int, part: Part | None, rng: np.random.Generator
     ) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
         """The first picture from an index on that can be used, and its index."""
-        first, state = None, rng.bit_generator.state
+        first = None
+        state: Any = None if part is None else rng.bit_generator.state
         for step in range(min(len(self.source), _TRIES)):
             chosen = (index + step) % len(self.source)
             try:

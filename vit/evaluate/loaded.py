@@ -16,6 +16,7 @@ from trainer.config.fields import Precision
 from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device
+from trainer.rehearsal.memory import is_out_of_memory, release
 from vit.build import Size, build_model, load_run_model, load_weights_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
@@ -271,7 +272,9 @@ def fitting_batch(
             with torch.inference_mode(), amp():
                 model(torch.zeros(batch, *picture, device=device))
             break
-        except torch.cuda.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             batch //= 2
-            torch.cuda.empty_cache()
+            release(device)
     return batch

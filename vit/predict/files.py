@@ -24,7 +24,6 @@ from vit.predict.progress import Progress
 if TYPE_CHECKING:
     from vit.predict.predictor import Answers, Predictor
 
-_IDS = ("id", "image_id", "id_code", "imageid", "image", "image_name")  # what competitions call a picture's column
 YES = 0.5  # probability from which on one of several labels is given
 
 

@@ -300,6 +300,14 @@ def test_a_file_that_the_card_cannot_decode(tmp_path: Path, monkeypatch: Any) ->
     assert torch.equal(batch.pictures(CPU), wanted)  # by the CPU's decoder, and all others as before
 
 
+def test_a_full_card_is_no_bad_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """Else every picture of the batch would be decoded by the CPU, without a word."""
+    batch = collate(samples(waiting(configured(write_data(tmp_path / "data")))))["image"]
+    monkeypatch.setattr(on_device, "_decode", lambda *what: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        batch.pictures(CPU)
+
+
 def test_a_file_that_nobody_can_decode_is_named(tmp_path: Path) -> None:
     root = write_data(tmp_path / "data")
     break_tables(root / "class0" / "2.jpg")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainer.data.loader import Late, LateBatch
 from trainer.errors import ConfigError
+from trainer.rehearsal.memory import is_out_of_memory
 from vit.data.decoding.decode import decode
 from vit.data.decoding.part import Plan, Size
 
@@ -128,13 +129,17 @@ class WaitingBatch(LateBatch):
         files = [self._file(index) for index in chosen]
         try:
             return _decode(files, self.channels, device)
-        except RuntimeError:
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             return [self._alone(index, file, device) for index, file in zip(chosen, files, strict=True)]
 
     def _alone(self, index: int, file: Tensor, device: torch.device) -> Tensor:
         try:
             return _decode([file], self.channels, device)[0]
-        except RuntimeError:
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             return decode(bytearray(file.numpy().tobytes()), Path(self.names[index]), self.channels).to(device)
 
     def _resized(self, pictures: Sequence[Tensor], chosen: range) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Size = tuple[int, int]
-Box = tuple[int, int, int, int]
+Size = tuple[int, int]  # height, width
+Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Box = tuple[int, int, int, int]  # top, left, height, width
+from vit.data.decoding.part import Box
 
 _DECOMPRESS = 1
 _SUBSAMPLING, _WIDTH, _HEIGHT, _PROGRESSIVE = 4, 5, 6, 12  # parameters of tj3Get
