@@ -65,8 +65,8 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
     from vit import export
-    from vit.build import load_run_model, load_weights_model
     from vit.preprocessing import given_statistics
+    from vit.trained import load_run_model, load_weights_model
 
     if arguments.run is not None:
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)

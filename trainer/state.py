@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.directory import EMA as EMA_FILE
-from trainer.checkpoint.directory import WEIGHTS, compare_architecture, load_weights
+from trainer.checkpoint.directory import WEIGHTS, compare_architecture
+from trainer.checkpoint.trained import load_weights
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError

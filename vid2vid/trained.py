@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint.directory import EMA, Checkpoints, find_checkpoint, load_weights
-from trainer.checkpoint.weights import compare_architecture
+from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.errors import ConfigError
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device
@@ -21,7 +21,7 @@ from vid2vid.encoding import SourceEncoder
 from vid2vid.model import Generator
 
 _FILES = (DataKind.folders, DataKind.cityscapes)
-PREFIX = "generator."  # the generator's name among the task's networks
+NETWORK = "generator"  # its name in ``Vid2VidTask.networks``
 
 
 @dataclass
@@ -35,6 +35,7 @@ class LoadedRun:
         device, amp: where and in which precision the run asks to compute.
         scales: generator scales in use at that stage, coarsest first; None: all.
         checkpoint: where the weights came from.
+        weights_line: one line for the user: which weights these are.
         averaged: whether they are the averaged (EMA) ones.
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
@@ -50,6 +51,7 @@ class LoadedRun:
     amp: Callable[[], AbstractContextManager[Any]]
     scales: int | None
     checkpoint: Path
+    weights_line: str
     averaged: bool
     step: int
     samples_seen: int
@@ -57,12 +59,6 @@ class LoadedRun:
     ranges: dict[str, list[float]] = field(default_factory=dict)
     colours: dict[str, Any] | None = None
     asked: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def weights_line(self) -> str:
-        """One line for the user: which weights these are."""
-        what = "averaged (EMA) weights" if self.averaged else "raw weights, for there are no averaged (EMA) ones"
-        return f"{what} of {self.checkpoint}, step {self.step}"
 
 
 def load_generator(
@@ -82,13 +78,11 @@ def load_generator(
             that learnt from edges would get pictures.
     """
     path = find_checkpoint(run_dir, checkpoint)
-    weights, meta = load_weights(path)
+    trained = read_trained(path, NETWORK)
+    meta = trained.meta
     _check_edges(config, meta)
-    weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
     encoder = SourceEncoder(config.model, config.data)
-    generator = Generator(config.model, encoder.channels)
-    compare_architecture(generator.state_dict(), weights, f"the generator in {path}")
-    generator.load_state_dict(weights)
+    generator = trained.into(Generator(config.model, encoder.channels), NETWORK)
     row = _stage(config, meta)
     device, amp = _compute(config)
     told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
@@ -98,13 +92,14 @@ def load_generator(
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width], data=with_ranges(config.data, ranges)),
-        generator=generator.to(device).eval().requires_grad_(False),
+        generator=generator.to(device),
         encoder=encoder,
         device=device,
         amp=amp,
         scales=row.scales if row else None,
         checkpoint=path,
-        averaged=(path / EMA).exists() if path.is_dir() else path.name == EMA,
+        weights_line=trained.line,
+        averaged=trained.averaged,
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
         instances=told.get("instances"),

@@ -1,32 +1,25 @@
-"""Classifiers out of configurations, and trained ones out of runs."""
+"""A classifier out of a configuration, ready to train."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from trainer.checkpoint.directory import EMA, META, Checkpoints, find_checkpoint, load_weights, read_meta
-from trainer.checkpoint.weights import compare_architecture
-from trainer.cli import load_run
-from trainer.config.resolve import resolve
+from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError
-from vit.config import LossConfig, LossKind, ModelConfig, VitConfig
+from vit.config import LossConfig, LossKind, VitConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.preprocessing import from_checkpoint, numbers
 from vit.weights.classes import match, reorder
-from vit.weights.load import LoadReport, fit, grouped, load_pretrained
+from vit.weights.load import LoadReport, load_pretrained
 
 if TYPE_CHECKING:
     from vit.data.info import DataInfo
 
-PREFIX = "model."  # the network's name among the task's
 DEFAULT = 0.5  # mean and std where nothing else tells: pixels 0..1 to -1..1, as Google's ViTs take them
 Size = tuple[int, int]
 
@@ -67,7 +60,7 @@ def build_model(config: VitConfig, info: DataInfo) -> Built:
     """
     classes, channels = _numbers(config, info)
     sizes = resolutions(config)
-    model, report = _construct(config, classes, channels, sizes)
+    model, report = construct(config, classes, channels, sizes)
     if isinstance(model, VisionTransformer) and config.model.weights is not None:
         report = load_pretrained(model, config.model)
     if report is not None and config.data.class_map is None:
@@ -95,143 +88,7 @@ def initial_bias(loss: LossConfig, classes: int) -> float:
     return -math.log(classes) if loss.kind in (LossKind.sigmoid, LossKind.bce) else 0.0
 
 
-def load_run_model(
-    path: str | Path, checkpoint: str | None = None, averaged: bool = True
-) -> tuple[nn.Module, VitConfig, dict[str, Any]]:
-    """A trained classifier, with all its weights: the averaged (EMA) ones where the run has them.
-
-    Torch's global random stream is left as it was.
-
-    Args:
-        path: a run directory, or a checkpoint directory (whose configuration is in its ``meta.json``).
-        checkpoint: one of the run's checkpoints by name, or the path of one or of a weights file; None: the newest.
-        averaged: prefer the averaged weights where a checkpoint has them.
-
-    Returns:
-        The model in eval mode on the CPU, its parameters without gradients; the run's configuration; and meta data: of
-        the checkpoint (``step``, ``samples_seen``, ``stage``, ``resolution``, ...), of the task (``mean``, ``std``,
-        ``classes``, ...), ``weights``, where the weights came from, and ``averaged``, whether they are averages.
-
-    Raises:
-        UserError: no such run. CheckpointError: no checkpoint, or a damaged one, or of another network.
-    """
-    path = Path(path).expanduser()
-    schemas = {"vit": VitConfig}
-    if (path / META).is_file():
-        source = path
-        config = resolve(read_meta(path)["config"], schemas)
-    else:
-        config = load_run(path, schemas)
-        source = find_checkpoint(path, checkpoint)
-    weights, meta = load_weights(source, ema=averaged)
-    averaged = averaged and (source / EMA).exists() if source.is_dir() else source.name == EMA
-    if not meta and source.is_file():  # a bare weights file: what travels with weights is in the run's checkpoints
-        latest = Checkpoints(path).latest()
-        meta = read_meta(latest) if latest is not None else {}
-    state = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
-    task = meta.get("task", {})
-    if not all(task.get(key) for key in ("mean", "std", "classes")):
-        raise CheckpointError(
-            f"{source} lacks class names and input normalisation: it is no checkpoint of a classifier"
-        )
-    classes = config.model.num_classes or len(task["classes"])
-    with torch.random.fork_rng(devices=[]):
-        bare = _without_weights(config)
-        bare.model.name_options = task.get("name_options", bare.model.name_options)
-        model, _ = _construct(bare, classes, len(task["mean"]), resolutions(config))
-    compare_architecture(model.state_dict(), state, f"the network in {source}")
-    model.load_state_dict(state)
-    model.eval().requires_grad_(False)
-    whole = from_checkpoint(task, meta.get("config", {})).plain()
-    return model, config, {**meta, **task, **whole, "weights": str(source), "averaged": averaged}
-
-
-def load_weights_model(
-    source: str,
-    name: str | None = None,
-    resolution: Size | None = None,
-    headless: bool = False,
-    attention: int | None = None,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
-
-    Args:
-        source: what ``vit.weights.read`` takes, or ``timm:NAME`` of any classifier of timm.
-        name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
-        resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
-        headless: a head that cannot be read may be left out.
-        attention: heads of attention of a plain ViT, where the file does not tell; None: as usual at its width.
-
-    Returns:
-        As ``load_run_model`` without a configuration; meta has ``mean``, ``std``, ``classes`` (None: not told),
-        ``resolution``, ``weights``, ``notes`` (lines for the user), and how pictures are prepared
-        (``vit.preprocessing.Preprocessing.plain``).
-
-    Raises:
-        CheckpointError: the file cannot be read or does not fit.
-    """
-    with torch.random.fork_rng(devices=[]):
-        if name is None and not source.startswith("timm:"):
-            name = timm_name(source)
-        if name is not None or source.startswith("timm:"):
-            from vit.weights.from_timm import load_timm
-
-            model, meta = load_timm(source, name)
-        else:
-            model, meta = _load_plain(source, resolution, headless, attention)
-    model.eval().requires_grad_(False)
-    return model, {**meta, "weights": source}
-
-
-def timm_name(source: str) -> str | None:
-    """timm's name of the model that a folder in its hub format holds, where that is no plain ViT."""
-    path = Path(source).expanduser()
-    config = (path if path.is_dir() else path.parent) / "config.json"
-    if not config.is_file():
-        return None
-    try:
-        told = json.loads(config.read_text()).get("architecture")
-    except (OSError, ValueError, AttributeError):
-        return None  # whoever reads the folder says what is wrong with it
-    if not isinstance(told, str):
-        return None
-    from timm.models import is_model, is_model_in_modules
-
-    return told if is_model(told) and not is_model_in_modules(told, {"vision_transformer", "deit"}) else None
-
-
-def _load_plain(
-    source: str, resolution: Size | None, headless: bool, attention: int | None
-) -> tuple[VisionTransformer, dict[str, Any]]:
-    from vit.weights import read
-
-    foreign = read(source, resolution)
-    if foreign.lost_head and not headless:
-        raise CheckpointError(
-            f"{source}: {foreign.lost_head}, so it cannot classify as it did; "
-            "model.head=reset trains a new one, predict.py features=true does without"
-        )
-    if attention is not None and not foreign.heads_told:
-        if foreign.arch["width"] % attention:
-            raise ConfigError(f"model.heads={attention} does not divide the width of {source}, {foreign.arch['width']}")
-        foreign.arch["heads"] = attention
-        foreign.notes = [note for note in foreign.notes if not note.startswith("attention heads not in the file")]
-    model = VisionTransformer(foreign.architecture())
-    arch = model.arch
-    state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))
-    if report.new:
-        raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
-    model.load_state_dict(state, strict=False)
-    from vit.weights.from_timm import told
-
-    notes = {"notes": report.lines()}
-    found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
-    return model, {**told(found, arch.in_channels, arch.image_size, report.classes), **notes}
-
-
-def _construct(
-    config: VitConfig, classes: int, channels: int, sizes: list[Size]
-) -> tuple[nn.Module, LoadReport | None]:
+def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size]) -> tuple[nn.Module, LoadReport | None]:
     """The network; one of timm's with its weights, for timm fits these while building."""
     if config.model.name is not None:
         from vit.weights.from_timm import build_timm
@@ -241,10 +98,6 @@ def _construct(
     if model.head_bias is None:
         model = replace(model, head_bias=initial_bias(config.loss, classes))
     return VisionTransformer(architecture(model, classes, channels, sizes[-1], sizes[0])), None
-
-
-def _without_weights(config: VitConfig) -> VitConfig:
-    return replace(config, model=replace(config.model, weights=None))
 
 
 def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:

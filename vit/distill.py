@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError, DataError
-from vit.build import load_run_model, load_weights_model
-from vit.build import timm_name as told_by_folder
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
 from vit.data.naming import class_keys, some
 from vit.model.transformer import VisionTransformer
+from vit.trained import load_run_model, load_weights_model
+from vit.trained import timm_name as told_by_folder
 from vit.weights.classes import same_words
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.trained import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = [

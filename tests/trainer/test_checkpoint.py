@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 import trainer.checkpoint.directory as module
-from trainer.checkpoint.directory import Checkpoints, compare_architecture, load_weights
+from trainer.checkpoint.directory import Checkpoints, compare_architecture
+from trainer.checkpoint.trained import load_weights
 from trainer.errors import CheckpointError, ConfigError
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from trainer.checkpoint.directory import Checkpoints, load_weights
+from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.trained import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 

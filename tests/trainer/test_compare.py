@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 
 from trainer import cli
-from trainer.checkpoint.directory import Checkpoints, load_weights
+from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.trained import load_weights
 from trainer.cli import CONFIGS, load_run
 from trainer.config.sweeps import runs_below, several_runs
 from trainer.errors import CheckpointError, UserError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 
-from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.trained import load_weights
 from trainer.config.fields import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.loop import Trainer

@@ -64,7 +64,7 @@ def test_memory_format_is_part_of_the_state(tmp_path: Path, channels_last: bool,
 
 
 def outcome_weights(run_dir: Path) -> dict[str, Tensor]:
-    from trainer.checkpoint.directory import load_weights
+    from trainer.checkpoint.trained import load_weights
 
     return load_weights(run_dir, ema=False)[0]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.trained import load_weights
 from trainer.cli import compose
 from trainer.data.splitting import split_batch
 from trainer.errors import CheckpointError

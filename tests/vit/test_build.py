@@ -14,10 +14,11 @@ from made_classifier import make_run, mu_config
 
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError, ConfigError, UserError
-from vit.build import Built, build_model, initial_bias, load_run_model, load_weights_model, resolutions
+from vit.build import Built, build_model, initial_bias, resolutions
 from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig, VitStage
 from vit.data import DataInfo
 from vit.model.transformer import VisionTransformer
+from vit.trained import load_run_model, load_weights_model
 from vit.weights.from_timm import TimmClassifier, build_timm
 
 INFO = DataInfo(classes=[f"class {i}" for i in range(5)], channels=3, multilabel=False, train_samples=10)

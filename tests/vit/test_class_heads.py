@@ -14,7 +14,6 @@ from PIL import Image
 from trainer.cli import compose
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.loop import Trainer
-from vit.build import load_run_model, load_weights_model
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.sources.files import forget_scans
@@ -22,6 +21,7 @@ from vit.evaluate.loaded import load_file, load_foreign, load_trained
 from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.run import evaluate
 from vit.task import VitTask
+from vit.trained import load_run_model, load_weights_model
 from vit.weights import read, write
 from vit.weights.classes import match
 

@@ -160,7 +160,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
     task = task_of(trainer)
     before = teacher.model.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in task.teacher.model.state_dict().items())
-    from trainer.checkpoint.directory import load_weights
+    from trainer.checkpoint.trained import load_weights
 
     assert not [name for name in load_weights(tmp_path / "run")[0] if "teacher" in name]
 

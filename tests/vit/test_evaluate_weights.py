@@ -15,11 +15,11 @@ from PIL import Image
 from test_evaluate_vit import run_script
 
 from trainer.cli import compose
-from vit.build import load_run_model
 from vit.config import VitConfig
 from vit.evaluate.loaded import load_file, load_foreign, load_trained
 from vit.evaluate.run import own_batch
 from vit.model.transformer import VisionTransformer
+from vit.trained import load_run_model
 from vit.weights import convert, write
 
 LEFT = 3  # classes, told apart by what stands at the left edge of wide pictures: a centre crop cuts it off

@@ -15,12 +15,12 @@ from torch import nn
 
 from trainer.errors import ConfigError, UserError
 from vit import export
-from vit.build import load_run_model
 from vit.config import ModelConfig, PosEmbed
 from vit.encoding import normalise
 from vit.export import Deployed, Format, bake_positions, export_model
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
+from vit.trained import load_run_model
 
 ROOT = Path(__file__).parents[2]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]

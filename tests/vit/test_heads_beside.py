@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
-from vit.build import load_weights_model
 from vit.predict.predictor import load_predictor
+from vit.trained import load_weights_model
 from vit.weights import read
 
 timm = pytest.importorskip("timm")

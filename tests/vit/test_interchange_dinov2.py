@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.build import load_weights_model
 from vit.config import HeadPolicy, ModelConfig, Pool
 from vit.model.transformer import VisionTransformer, architecture
+from vit.trained import load_weights_model
 from vit.weights import read, write
 from vit.weights.load import load_pretrained
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
-from vit.build import load_weights_model
 from vit.config import HeadPolicy, ModelConfig
 from vit.model.transformer import VisionTransformer
+from vit.trained import load_weights_model
 from vit.weights import read
 from vit.weights.from_timm import build_timm
 from vit.weights.load import load_pretrained

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
-from vit.build import load_weights_model
 from vit.config import ModelConfig
+from vit.trained import load_weights_model
 from vit.weights import read
 from vit.weights.from_timm import build_timm
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
-from vit.build import load_weights_model
 from vit.config import HeadPolicy
+from vit.trained import load_weights_model
 from vit.weights import read
 from vit.weights.conversion import convert
 from vit.weights.google import to_google

@@ -18,7 +18,7 @@ from made_classifier import FixedPictures, mu_config, mu_trainer, task_of
 from PIL import Image
 from torch import Tensor
 
-from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.trained import load_weights
 from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.errors import CheckpointError, ConfigError
-from vit.build import load_run_model, load_weights_model
 from vit.config import HeadPolicy, ModelConfig
 from vit.task import VitTask
+from vit.trained import load_run_model, load_weights_model
 from vit.weights.from_timm import build_timm
 
 timm = pytest.importorskip("timm")

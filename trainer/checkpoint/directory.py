@@ -36,12 +36,12 @@ from trainer.checkpoint.disk import sync_folder as _sync_folder
 from trainer.checkpoint.disk import write_text as _write_text
 from trainer.checkpoint.files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
-from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors, save_weights
+from trainer.checkpoint.weights import compare_architecture, save_weights
 from trainer.config.sweeps import several_runs
 from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, ConfigError
 
-__all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "load_weights", "read_meta", "save_weights"]
+__all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "read_meta", "save_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -298,43 +298,6 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and meta from wherever they are, on the CPU.
-
-    Args:
-        path: a run directory, a checkpoint directory, a ``.safetensors`` file, or a ``.pth``/``.pt`` state
-            dict (read with ``weights_only=True``; one level of ``state_dict``, ``model`` or ``params`` is
-            looked into).
-        ema: prefer the averaged weights where a checkpoint has them.
-
-    Returns:
-        Tensors by name, and the checkpoint's meta data (empty for files without any).
-
-    Raises:
-        CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain
-            tensors.
-    """
-    path = pointed(Path(path))
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist: give a run directory, a checkpoint or a weights file")
-    if path.is_dir():
-        if not (path / META).exists():
-            found = Checkpoints(path).latest()
-            if found is None:
-                lacking = f"{path} holds no finished checkpoint: train first, or give a weights file"
-                raise CheckpointError(several_runs(path) or lacking)
-            path = found
-        reason = damage(path)
-        if reason:
-            raise CheckpointError(f"cannot read weights from {path}: {reason}")
-        file = path / EMA if ema and (path / EMA).exists() else path / WEIGHTS
-        return read_safetensors(file), read_meta(path)
-    if path.suffix == ".safetensors":
-        near = path.parent / META
-        return read_safetensors(path), (read_meta(path.parent) if near.exists() else {})
-    return read_pth(path), {}
-
-
 def _asked(path: Path) -> Path:
     """The checkpoint that a path means: itself, or the newest one of a run.
 
@@ -368,29 +331,3 @@ def _rank() -> int:
 
 def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-").removesuffix(".old"))
-
-
-def find_checkpoint(run_dir: Path, checkpoint: str | None) -> Path:
-    """Where the weights are: the run's newest checkpoint, one of its own by name, or any path.
-
-    Raises:
-        CheckpointError: nothing there; lists the checkpoints that the run has.
-    """
-    checkpoints = Checkpoints(run_dir)
-    if checkpoint is None:
-        path = checkpoints.latest()
-        if path is None:
-            raise CheckpointError(
-                f"{run_dir} holds no finished checkpoint; train on (trainer.checkpoint_every), or give checkpoint=PATH"
-            )
-        return path
-    for path in (checkpoints.folder / checkpoint, Path(checkpoint).expanduser()):
-        if path.exists():
-            return pointed(path)
-    if checkpoint == BEST:
-        raise CheckpointError(
-            f"checkpoint=best: {run_dir} keeps none; trainer.keep_best=METRIC does, and checkpoint= takes the others: "
-            f"{', '.join(sorted(p.name for p in checkpoints.folder.glob('step-*')))}"
-        )
-    have = ", ".join(sorted(p.name for p in checkpoints.folder.glob("step-*") if p.is_dir())) or "none"
-    raise CheckpointError(f"checkpoint={checkpoint} does not exist; {checkpoints.folder} has: {have}")

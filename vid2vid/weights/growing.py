@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint.directory import compare_architecture, load_weights
+from trainer.checkpoint.directory import compare_architecture
+from trainer.checkpoint.trained import load_weights, of_network
 from trainer.errors import CheckpointError
 from vid2vid.config import ModelConfig, SourceKind
 from vid2vid.weights.originals import infer_model
@@ -101,7 +102,7 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig)
     placed = _channels(here, there)
     report, absent = Report(), []
     for name, network in networks.items():
-        own = {key.removeprefix(f"{name}."): x for key, x in found.items() if key.startswith(f"{name}.")}
+        own = of_network(found, name)
         report.total += len(network.state_dict())
         if own:
             _load(name, network, own, _Growth(path, here, there, placed, model), report)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.directory import load_weights
+from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import read_pth, save_weights
 from trainer.errors import CheckpointError
 

@@ -17,7 +17,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import pick_device
 from trainer.rehearsal.memory import is_out_of_memory, release
-from vit.build import Size, build_model, load_run_model, load_weights_model
+from vit.build import Size, build_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.naming import unnamed
@@ -25,6 +25,7 @@ from vit.data.transforms import EvalTransform
 from vit.encoding import normalise
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, from_plain
+from vit.trained import load_run_model, load_weights_model
 from vit.weights.classes import head_names
 
 NO_NUMBERS = (
@@ -106,10 +107,8 @@ def load_trained(
             f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
         )
     device, amp = compute(config)
-    which = "averaged (EMA) weights" if meta["averaged"] else "raw weights"
-    line = f"{which} of {meta['weights']}, step {meta.get('step', 0)}"
     loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
-                    device, amp, line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0)),
+                    device, amp, meta["weights_line"], int(meta.get("step", 0)), int(meta.get("samples_seen", 0)),
                     own=True)  # fmt: skip
     _try(loaded)
     return loaded
@@ -178,7 +177,7 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
     """A classifier out of its weights file alone, evaluated as the file tells: size, crop, interpolation, mean, std.
 
     Args:
-        weights: what ``vit.build.load_weights_model`` takes.
+        weights: what ``vit.trained.load_weights_model`` takes.
         config: composed as for training; its ``model`` is not read.
         asked: keys that the user set; they go before what the file tells.
         name: timm's name of the model, for files of its weights that do not tell it.

@@ -24,7 +24,6 @@ from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import usable_cores
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from trainer.rehearsal.memory import is_out_of_memory
-from vit.build import load_run_model, load_weights_model
 from vit.config import VitConfig
 from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
 from vit.data.sources.unlabelled import Listed
@@ -33,6 +32,7 @@ from vit.encoding import normalise
 from vit.evaluate.loaded import NO_NUMBERS, compute, fitting_batch, heads
 from vit.evaluate.metrics import log_probabilities
 from vit.preprocessing import from_plain, given_statistics
+from vit.trained import load_run_model, load_weights_model
 
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
@@ -128,8 +128,7 @@ def load_predictor(
         config = load_run(run, SCHEMAS, overrides)
         if "resolution" not in asked and meta.get("resolution"):
             config = replace(config, resolution=list(meta["resolution"]))
-        which = "averaged (EMA) weights" if meta["averaged"] else "raw weights"
-        lines = [f"{which} of {meta['weights']}, step {meta.get('step', 0)}"]
+        lines = [meta["weights_line"]]
     else:
         if checkpoint is not None:
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")

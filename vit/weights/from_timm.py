@@ -189,7 +189,7 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
     """A classifier of timm as it was trained: published (``timm:NAME``), or a file with the weights of ``name``.
 
     Returns:
-        The model, and what ``vit.build.load_weights_model`` says of it.
+        The model, and what ``vit.trained.load_weights_model`` says of it.
 
     Raises:
         ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
