@@ -57,10 +57,10 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 pinned: $(VENV)/core.stamp
 	$(BIN)/pip $(INSTALL) --editable .
 
-$(OLDEST)/dev.stamp: pyproject.toml tests/oldest.py
+$(OLDEST)/dev.stamp: pyproject.toml tests/helpers/oldest.py
 	@test -x $(OLDEST)/bin/pip || { echo "making $(OLDEST)"; rm -rf $(OLDEST); $(PYTHON) -m venv $(OLDEST); }
 	@echo "installing the oldest versions that pyproject.toml allows (torch is large: 1 to 5 minutes)"
-	$(PYTHON) tests/oldest.py > $(OLDEST)/constraints.txt
+	$(PYTHON) tests/helpers/oldest.py > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/pip install --disable-pip-version-check --quiet --constraint $(OLDEST)/constraints.txt \
 		--editable '.[dev,eval]'
 	@touch $@

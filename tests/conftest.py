@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from tests.helpers.paths import ROOT
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -13,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.paths import ROOT
+
 PACKAGES = [name for name in ("trainer", "vid2vid", "vit") if (ROOT / name).is_dir()]
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TOP = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import ROOT
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from vid2vid.validate import problems
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")]
 BLOCK = re.compile(r"^```(?:bash|sh|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

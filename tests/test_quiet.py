@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.helpers.paths import ROOT
+
 _READ = """
 import sys
 from pathlib import Path
@@ -56,5 +58,5 @@ def large(path: Path) -> Path:
 def test_odd_pictures_are_read_without_a_word(reader, make, name: str, tmp_path: Path):
     imports, call = READERS[reader]
     words = [sys.executable, "-c", _READ.format(imports=imports, call=call), str(make(tmp_path / name))]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0 and done.stdout.strip() and done.stderr == ""

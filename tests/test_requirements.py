@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from oldest import lower_bounds
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.oldest import lower_bounds
+from tests.helpers.paths import ROOT
 
 
 def numbers(version: str) -> tuple[int, ...]:

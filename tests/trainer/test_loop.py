@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
 
+from tests.helpers.toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
 from trainer.config.fields import Console, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer

@@ -13,15 +13,14 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.paths import ROOT
 from trainer.config.fields import DeviceKind, Strategy
 from trainer.errors import ConfigError
 from trainer.parallel import Parallel, _buckets, pick_device
 
-HERE = Path(__file__).resolve().parent
-
 
 def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> list[subprocess.CompletedProcess[str]]:
-    """``tests/trainer/gloo_cases.py CASE`` in each of ``world`` processes, as torchrun starts them."""
+    """``tests.helpers.gloo_cases CASE`` in each of ``world`` processes, as torchrun starts them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -34,11 +33,11 @@ def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> l
             "WORLD_SIZE": str(world),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
-            "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE.parent)]),
+            "PYTHONPATH": str(ROOT),
         }
         if world == 1:
             del environment["RANK"], environment["WORLD_SIZE"]
-        command = [sys.executable, str(HERE / "gloo_cases.py"), case, str(tmp_path)]
+        command = [sys.executable, "-m", "tests.helpers.gloo_cases", case, str(tmp_path)]
         running.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from exactness import assert_same, kill_after, killable_processes, outcome
 from torch import Tensor
-from toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 
+from tests.helpers.exactness import assert_same, kill_after, killable_processes, outcome
+from tests.helpers.toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
@@ -225,7 +225,7 @@ def test_averaging_may_begin_later(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
-    return killable_processes("toys", "trainer.loop")
+    return killable_processes("tests.helpers.toys", "trainer.loop")
 
 
 def start(processes: Any, run_dir: Path, delay: float, workers: int) -> Any:

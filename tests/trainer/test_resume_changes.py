@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from exactness import assert_same, outcome
 from torch import Tensor, nn
-from toys import LinearTask, RivalTask, toy_config
 
+from tests.helpers.exactness import assert_same, outcome
+from tests.helpers.toys import LinearTask, RivalTask, toy_config
 from trainer.config.fields import DataChanged, OptimizerConfig, OptimizerKind, RunConfig, ScheduleKind, StageConfig
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from made_run import make_run, street_config
-from made_task import configured, make_trainer, one_batch
 from torch import Tensor, nn
 
+from tests.helpers.made_run import make_run, street_config
+from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.data.loader import make_eval_loader
 from trainer.errors import DataError
 from vid2vid import segments

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_run import make_run, street_config
 from PIL import Image
 
+from tests.helpers.made_run import make_run, street_config
+from tests.helpers.paths import ROOT
 from trainer.cli import compose
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
@@ -22,7 +23,6 @@ from vid2vid.generate.video import generate_video, open_clip
 from vid2vid.task import Vid2VidTask
 from vid2vid.trained import load_generator
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "model=vid2vid_tiny", "resolution=[16,32]", "model.blocks=1", "trainer.max_steps=1", "trainer.device=cpu",
     "trainer.precision=fp32", "logger.tensorboard=false", "logger.curves=false", "data=folders", "data.flow_cache=null",

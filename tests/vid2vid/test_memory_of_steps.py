@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from tests.helpers.paths import ROOT
 from train import SCHEMAS
 from trainer.cli import compose
 from trainer.loop import Trainer
@@ -47,19 +48,18 @@ def test_micro_batches_bound_memory(tmp_path: Path) -> None:
 def test_micro_batches_bound_the_process(tmp_path: Path) -> None:
     """Resident memory, 128x256, ngf 16, ndf 32: asked for is 1.15 times of one clip's."""
     program = (
-        "import sys; from pathlib import Path; from test_memory_of_steps import build\n"
+        "import sys; from pathlib import Path; from tests.vid2vid.test_memory_of_steps import build\n"
         "clips = int(sys.argv[1]); stage = 'curriculum.stages.all'\n"
         "build(Path(sys.argv[2]), 'model=vid2vid', 'resolution=[128,256]', 'model.ngf=16', 'model.ndf=32',\n"
         "      'curriculum=single', f'{stage}.frames=6', f'{stage}.batch_size={clips}',\n"
         "      f'{stage}.accumulate={clips}', 'trainer.max_steps=4').fit()\n"
         "status = Path('/proc/self/status').read_text(); print('peak', status.split('VmHWM:')[1].split()[0])\n"
     )
-    here = Path(__file__).resolve().parent
     peaks = []
     for clips in (1, 8):
         done = subprocess.run(
             [sys.executable, "-c", program, str(clips), str(tmp_path / str(clips))],
-            env={"PYTHONPATH": f"{here}:{here.parents[1]}", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
             capture_output=True, text=True, timeout=1200, check=True,
         )  # fmt: skip
         peaks.append(int(done.stdout.split()[-1]))

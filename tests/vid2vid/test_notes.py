@@ -1,7 +1,6 @@
 """What is told at the start of a run besides weights, losses and unfed parts, which have tests of their own."""
 
-from made_run import street_config
-
+from tests.helpers.made_run import street_config
 from vid2vid.config import FlowMethod
 from vid2vid.task import Vid2VidTask
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from made_task import configured, make_trainer, one_batch
 
+from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.errors import CheckpointError
 from vid2vid import segments
 from vid2vid.config import ModelConfig, Vid2VidConfig

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_task import configured, make_trainer, one_batch
 from torch import Tensor
 
+from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.nonfinite.guard import network_tensors
 from trainer.task import Stage
 from vid2vid import segments

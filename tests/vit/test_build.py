@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from made_classifier import make_run, mu_config
 
+from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.paths import FIXTURES
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError, ConfigError, UserError
 from vit.build import Built, build_model, initial_bias, resolutions
@@ -369,7 +370,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_alone_becomes_the_model_it_was(tmp_path: Path) -> None:
-    fixture = Path(__file__).parents[1] / "fixtures" / "vit" / "vt_token.npz"
+    fixture = FIXTURES / "vit" / "vt_token.npz"
     model, meta = load_weights_model(str(fixture))
     assert isinstance(model, VisionTransformer) and not model.training
     assert meta["mean"] == meta["std"] == [0.5] * 3 and meta["weights"] == str(fixture)

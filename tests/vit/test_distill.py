@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from made_classifier import make_run, mu_config, mu_trainer, task_of
 from torch import Tensor, nn
 
+from tests.helpers.made_classifier import make_run, mu_config, mu_trainer, task_of
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import Distill, DistillConfig
 from vit.distill import Teacher, build_teacher, distillation_loss, find_teacher

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from made_classifier import make_run, mu_config
 from torch import nn
 
+from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError, UserError
 from vit import export
 from vit.config import ModelConfig, PosEmbed
@@ -22,7 +23,6 @@ from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model
 
-ROOT = Path(__file__).parents[2]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_classifier import mu_config
 from PIL import Image
 
+from tests.helpers.made_classifier import mu_config
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.data import describe

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_recipes import DEMOS, RECIPES, SIZES, composed
 
+from tests.vit.test_recipes import DEMOS, RECIPES, SIZES, composed
 from train import SCHEMAS
 from trainer.cli import compose
 from trainer.optim import optimizers as optim

@@ -10,6 +10,7 @@ import timm
 import torch
 import yaml
 
+from tests.helpers.paths import ROOT
 from train import SCHEMAS
 from trainer import parts as setup
 from trainer.cli import CONFIGS, compose
@@ -20,7 +21,7 @@ from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.task import VitTask
 
-DOCS = Path(__file__).parents[2] / "docs" / "recipes.md"
+DOCS = ROOT / "docs" / "recipes.md"
 DEMOS = {"digits", "shapes", "shapes_to_digits"}
 RECIPES = [name.removeprefix("vit/") for name in group_options(CONFIGS, "experiment") if name.startswith("vit/")]
 SIZES = {  # training and validation pictures

@@ -80,7 +80,8 @@ def run_tests(rows: Rows, files: Sequence[Path], timeout: float = 60.0) -> None:
     import pytest
 
     reporter = _Reporter(rows)
-    words = ["-m", "gpu", "-o", "addopts=", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=short"]
+    words = ["-m", "gpu", "-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider"]
+    words += ["-q", "--no-header", "--tb=short"]
     # Other packages' warnings are not what is tested.
     words += ["--continue-on-collection-errors", "--disable-warnings", "--no-summary", "-W", "default"]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # whatever else is installed there

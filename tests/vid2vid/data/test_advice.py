@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import label_map, picture, save
-from made_labels import CITYSCAPES, encoded, painted
 
 from scripts.check_data import main
+from tests.helpers.made_frames import label_map, picture, save
+from tests.helpers.made_labels import CITYSCAPES, encoded, painted
 from trainer.cli import compose
 from trainer.errors import UserError
 from trainer.loop import Trainer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 
+from tests.helpers.made_frames import picture
 from vid2vid.data.augment import Crop, centre_crop, cover, random_crop, whole_frame
 from vid2vid.model.warp import warp
 

@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, WIDTH, label_map, picture, save
 from PIL import Image
 
 from scripts.check_data import main
+from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
+from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.check import (
@@ -32,7 +32,7 @@ def run_script(tmp_path):
     """A script in a process of its own, with the console's own encoding."""
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        script = Path(__file__).resolve().parents[3] / "scripts" / name
+        script = ROOT / "scripts" / name
         return subprocess.run(
             [sys.executable, str(script), *words], cwd=tmp_path, capture_output=True, text=True, check=False
         )

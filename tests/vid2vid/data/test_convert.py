@@ -5,19 +5,19 @@ from __future__ import annotations
 import runpy
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from made_labels import CITYSCAPES, IDS, NUMBERS, all_bits, channels, encoded, painted
 from PIL import Image
 
+from tests.helpers.made_labels import CITYSCAPES, IDS, NUMBERS, all_bits, channels, encoded, painted
+from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError, DataError
 from vid2vid.data.convert import Job, convert_labels, format_converted
 from vid2vid.data.labels import decode_instances
 from vid2vid.data.reading import read_bytes
 
-SCRIPT = Path(__file__).resolve().parents[3] / "scripts/convert_labels.py"
+SCRIPT = ROOT / "scripts/convert_labels.py"
 
 
 @pytest.fixture

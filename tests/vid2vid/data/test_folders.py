@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import HEIGHT, WIDTH, label_map, picture, save
 
+from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
+from tests.helpers.paths import SHARED
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, FlowMethod, LabelFormat, OnBadFile, SourceKind, Vid2VidStage
 from vid2vid.data.folders import FolderDataset, open_folder
 from vid2vid.model.warp import warp
 
-SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "samples"
+SAMPLES = SHARED / "samples"
 
 
 def rng(seed: int = 0) -> np.random.Generator:

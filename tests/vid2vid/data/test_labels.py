@@ -8,9 +8,20 @@ import logging
 import numpy as np
 import pytest
 import torch
-from made_labels import CITYSCAPES, IDS, NUMBERS, SMALL, all_bits, channels, encoded, painted, palette, raw_png
 from PIL import Image
 
+from tests.helpers.made_labels import (
+    CITYSCAPES,
+    IDS,
+    NUMBERS,
+    SMALL,
+    all_bits,
+    channels,
+    encoded,
+    painted,
+    palette,
+    raw_png,
+)
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, colour_table

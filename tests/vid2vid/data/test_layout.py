@@ -9,8 +9,8 @@ import unicodedata
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, WIDTH, label_map, picture, save
 
+from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
 from trainer.errors import DataError
 from vid2vid.config import DataKind, FlowMethod
 from vid2vid.data.folders import FolderDataset, open_folder, scan_folder, sequences_of_split

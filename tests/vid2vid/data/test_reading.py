@@ -7,9 +7,9 @@ import io
 import numpy as np
 import pytest
 import torch
-from conftest import label_map, picture
 from PIL import Image
 
+from tests.helpers.made_frames import label_map, picture
 from trainer.errors import DataError
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import decode_instances, decode_labels

@@ -7,10 +7,10 @@ import io
 import numpy as np
 import pytest
 import torch
-from conftest import HEIGHT, WIDTH, label_map, save
-from made_labels import all_bits, encoded
 from PIL import Image
 
+from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, save
+from tests.helpers.made_labels import all_bits, encoded
 from trainer.data.loader import make_loader
 from trainer.errors import DataError
 from vid2vid.config import DataConfig, LabelFormat, SourceKind

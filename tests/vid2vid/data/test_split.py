@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 import pytest
-from made_films import numbered, write_film
 
+from tests.helpers.made_films import numbered, write_film
 from trainer.errors import DataError
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_evaluation

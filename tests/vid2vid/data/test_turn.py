@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import label_map, save
 from PIL import Image, ImageOps
 
+from tests.helpers.made_frames import label_map, save
 from trainer.errors import DataError
 from vid2vid.config import LabelExif, LabelFormat, SourceKind
 from vid2vid.data.folders import scan_folder
