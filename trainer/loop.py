@@ -25,6 +25,7 @@ from trainer.errors import CheckpointError
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
 from trainer.records import curves as plots
+from trainer.records.console_lines import format_line, short_line
 from trainer.records.logger import RunLogger
 from trainer.records.meter import peak_memory
 from trainer.records.profile import StepProfiler
@@ -34,7 +35,6 @@ from trainer.rehearsal.memory import is_out_of_memory
 from trainer.schedule import budget
 from trainer.step import Stepper
 from trainer.task import Task
-from trainer.text import format_line, short_line
 
 LONG_S = 2 * 3600.0  # of a run on a CPU
 

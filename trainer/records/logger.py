@@ -21,9 +21,9 @@ from typing import Any
 from torch import Tensor
 
 from trainer.errors import UserError
+from trainer.records.console_lines import format_time, pace
 from trainer.records.curves import read_record
 from trainer.records.media import gif_bytes, write_png, write_video
-from trainer.text import format_time, pace
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 import trainer.records.logger as module
 from trainer.errors import UserError
+from trainer.records.console_lines import format_line, format_time, short_line
 from trainer.records.logger import RunLogger, repair_metrics
-from trainer.text import format_line, format_time, short_line
 
 
 def records(run):
