@@ -22,6 +22,7 @@ from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError
 from trainer.nonfinite.guard import network_buffers, network_tensors, plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
+from trainer.text import few
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -169,13 +170,8 @@ def _difference(before: Any, now: Any) -> str:
     if not isinstance(before, list) or not isinstance(now, list):
         return f"{before} -> {now}"
     gone, new = ([item for item in a if item not in b] for a, b in ((before, now), (now, before)))
-    parts = [f"{word} {_few(items)}" for word, items in (("gone:", gone), ("new:", new)) if items]
+    parts = [f"{word} {few(items)}" for word, items in (("gone:", gone), ("new:", new)) if items]
     return f"{len(before)} -> {len(now)} ({'; '.join(parts) or 'in another order'})"
-
-
-def _few(items: list[Any], count: int = 5) -> str:
-    more = f" and {len(items) - count} more" if len(items) > count else ""
-    return ", ".join(map(str, items[:count])) + more
 
 
 def _other_kinds(trainer: Runtime, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:

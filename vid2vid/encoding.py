@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
+from trainer.text import few
 from vid2vid.config import DataConfig, Foreground, ModelConfig, SourceKind
 from vid2vid.data.label_map import ignored_ids
 
@@ -156,7 +157,7 @@ class SourceEncoder:
         unknown = channel == UNKNOWN
         if not bool(unknown.any()):
             return
-        found = ", ".join(str(i) for i in labels[unknown].unique().tolist()[:10])
+        found = few(labels[unknown].unique().tolist(), 10)
         if self.model.label_ids is not None:
             raise DataError(
                 f"label ids {found} are in the data but not in model.label_ids={self.ids}; add them there, "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.weights import read_pth, read_safetensors
 from trainer.errors import CheckpointError
+from trainer.text import few
 
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # at relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
 WIDEST = 1024  # wider images are halved until they are not
@@ -91,10 +92,7 @@ def build_perceptual(weights: str | None) -> Perceptual | None:
         if found != tuple(tensor.shape):
             wrong.append(f"{name.replace('layers.', 'features.')} {found}, expected {tuple(tensor.shape)}")
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CheckpointError(
-            f"model.perceptual_weights={weights} is not torchvision's VGG-19: {'; '.join(wrong[:3])}{more}"
-        )
+        raise CheckpointError(f"model.perceptual_weights={weights} is not torchvision's VGG-19: {few(wrong, 3, '; ')}")
     network.load_state_dict(picked)
     return network
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError
+from trainer.text import few
 from vit.config import LossConfig, LossKind, VitConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
@@ -105,9 +106,9 @@ def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
     model, problems = config.model, []
     classes, channels = model.num_classes or len(info.classes), model.in_channels or info.channels
     if classes != len(info.classes) and config.data.class_map is None:
-        some = ", ".join(info.classes[:4]) + (", ..." if len(info.classes) > 4 else "")
         problems.append(
-            f"model.num_classes={classes}, but the data have {len(info.classes)} classes ({some}): leave it out (with "
+            f"model.num_classes={classes}, but the data have {len(info.classes)} classes "
+            f"({few(info.classes, 4)}): leave it out (with "
             "weights of other classes: model.head=reset), or give data.class_map, which maps the model's to the data's"
         )
     if channels != info.channels:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.text import ends
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
-from vit.data.naming import class_keys, some
+from vit.data.naming import class_keys
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
 from vit.trained import timm_name as told_by_folder
@@ -138,10 +139,10 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
         order = torch.tensor([ours.index(known) for known in theirs])
         found.model = Translated(found.model, ClassMap(order, len(classes)))
     elif found.num_classes != len(classes) or not same:
-        own = some(found.classes) if found.classes is not None else "without names"
+        own = ends(found.classes) if found.classes is not None else "without names"
         problems.append(
             f"distill.teacher={name} tells {found.num_classes} classes apart ({own}), the data have {len(classes)} "
-            f"({some(classes)}): take a teacher trained on the same classes in the same order, or give "
+            f"({ends(classes)}): take a teacher trained on the same classes in the same order, or give "
             "distill.class_map, a file with a line for each: the teacher's class and the data's, by name or number"
         )
     if found.channels != len(mean):
@@ -167,7 +168,7 @@ def _translation(config: VitConfig, found: Found, classes: Sequence[str]) -> Cla
         raise ConfigError(f"distill.class_map={path}: needs pairs of classes, not lists of labels")
     without = [name for index, name in enumerate(classes) if index not in judge.target.tolist()]
     if without:
-        raise ConfigError(f"distill.class_map={path}: no class of the teacher stands for {some(without)}: add them")
+        raise ConfigError(f"distill.class_map={path}: no class of the teacher stands for {ends(without)}: add them")
     return judge
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError
+from trainer.text import few
 from vit.config import ClassWeights, LossConfig, LossKind
 
 EFFECTIVE_BETA = 0.9999  # of the effective number of samples; the largest that Cui et al. (2019) use
@@ -112,11 +113,10 @@ def class_weights(config: LossConfig, classes: Sequence[str], counts: Sequence[i
     """
     unknown = [name for name in config.class_weight_values if name not in classes]
     if unknown:
-        few = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
         raise ConfigError(
             [
                 f"loss.class_weight_values.{name}: there is no such class{did_you_mean(name, classes) or ';'} "
-                f"classes: {few}"
+                f"classes: {few(classes, 20)}"
                 for name in unknown
             ]
         )

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from trainer.config.fields import OptimizerKind
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
+from trainer.text import ends
 from vit.build import build_model, head_parameters
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.class_map import ClassMap, class_map
-from vit.data.naming import some
 from vit.data.samples import CheckedSamples
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
@@ -172,7 +172,7 @@ class VitTask(Task):
         """The head's rows by the names of their classes; a new class gets that of one that is gone."""
         trained = before.get("files")
         seen = set(self.info.held()).intersection(trained) if isinstance(trained, list) else set()
-        told = f"held out now, but trained on so far: {some(sorted(seen))} ({len(seen)}); scores flatter by them"
+        told = f"held out now, but trained on so far: {ends(sorted(seen))} ({len(seen)}); scores flatter by them"
         lines = [f"{told}. data.val_root fixes what is held out"] if seen else []
         names, old = list(self.classes), list(before.get("classes") or self.classes)
         if len(names) != len(old):
@@ -193,7 +193,7 @@ class VitTask(Task):
         return {} if order == list(range(len(order))) else {f"model.{name}": order for name in parameters}, lines
 
     def notes(self) -> list[str]:
-        lines = [*self.info.notes, f"classes ({len(self.classes)}): {some(self.classes, 8)}"]
+        lines = [*self.info.notes, f"classes ({len(self.classes)}): {ends(self.classes, 8)}"]
         if self.built.report is not None:
             lines += self.built.report.lines()
         if isinstance(self.model, VisionTransformer) and self.model.arch.patches <= FEW_TOKENS:
@@ -273,7 +273,7 @@ def plain_architecture(model: nn.Module) -> dict[str, Any]:
 
 def _classes_differ(heads: int, classes: Sequence[str]) -> str:
     return (
-        f"the model's head has {heads} classes, the data have {len(classes)} ({some(classes, 8)}): to train on these "
+        f"the model's head has {heads} classes, the data have {len(classes)} ({ends(classes, 8)}): to train on these "
         "leave model.num_classes out (with weights of other classes: model.head=reset); a data.class_map between them "
         "is for scripts/evaluate.py"
     )

@@ -40,6 +40,7 @@ from trainer.checkpoint.weights import compare_architecture, save_weights
 from trainer.config.sweeps import several_runs
 from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, ConfigError
+from trainer.text import few
 
 __all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "read_meta", "save_weights"]
 
@@ -113,7 +114,7 @@ class Checkpoints:
             if lacking:
                 raise FileNotFoundError(
                     errno.ENOENT,
-                    f"{len(lacking)} part(s) of other processes are not there ({', '.join(lacking[:3])}): the run "
+                    f"{len(lacking)} part(s) of other processes are not there ({few(lacking, 3)}): the run "
                     "directory must lie on a file system that all processes share",
                 )
             _write_text(temporary / STATE / TREE, tree)

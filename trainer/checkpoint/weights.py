@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from trainer.text import by, few
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -57,7 +58,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
             data = data[key]
             break
     if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
-        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        what = f"a dict of {few(data)}" if isinstance(data, Mapping) else type(data).__name__
         raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
     return {str(name): tensor for name, tensor in data.items()}
 
@@ -92,7 +93,7 @@ def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], 
     missing = [name for name in want if name not in have]
     unexpected = [name for name in have if name not in want]
     differing = [
-        f"{name} (here {_shape(want[name])}, there {_shape(have[name])})"
+        f"{name} (here {by(want[name])}, there {by(have[name])})"
         for name in want
         if name in have and want[name] != have[name]
     ]
@@ -101,11 +102,6 @@ def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], 
     lines = [f"{what} is of another architecture:"]
     for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", differing)):
         if names:
-            more = f", and {len(names) - 4} more" if len(names) > 4 else ""
-            lines.append(f"  - {title} ({len(names)}): {', '.join(names[:4])}{more}")
+            lines.append(f"  - {title} ({len(names)}): {few(names, 4)}")
     lines.append("Use the model settings it was trained with (config.yaml of its run), or another name= to start anew")
     raise CheckpointError("\n".join(lines))
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"

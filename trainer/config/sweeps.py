@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from trainer.text import few
+
 CONFIG = "config.yaml"
 _DEPTH = 3  # folders between a sweep's and its runs', at most
 _NAMED = 12
@@ -27,10 +29,9 @@ def several_runs(folder: str | Path) -> str | None:
     found = runs_below(folder)
     if not found:
         return None
-    shown = "".join(f"\n  {path}" for path in found[:_NAMED])
-    more = f"\n  and {len(found) - _NAMED} more" if found[_NAMED:] else ""
     runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
-    return f"{folder} is no run but a folder of {runs}; give one of them:{shown}{more}"
+    listed = few(found, _NAMED, "\n  ")
+    return f"{folder} is no run but a folder of {runs}; give one of them:\n  {listed}"
 
 
 def _natural(text: str) -> list[tuple[int, float, str]]:

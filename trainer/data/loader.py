@@ -23,6 +23,7 @@ from trainer.data.workers import init_worker, worker_failure
 from trainer.errors import DataError, UserError
 from trainer.seeding import sample_rng
 from trainer.task import SampleDataset
+from trainer.text import by
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def _stack(key: str, values: list[Any], samples: Sequence[Mapping[str, Any]]) ->
 
 
 def _describe(tensor: Tensor) -> str:
-    return f"{'x'.join(map(str, tensor.shape)) or 'a number'} ({str(tensor.dtype).removeprefix('torch.')})"
+    return f"{by(tensor.shape)} ({str(tensor.dtype).removeprefix('torch.')})"
 
 
 def _name(sample: Mapping[str, Any]) -> str:

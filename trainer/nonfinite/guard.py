@@ -33,6 +33,7 @@ from trainer.nonfinite.finite import broken_inputs
 from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
+from trainer.text import few
 
 _log = logging.getLogger(__name__)
 
@@ -251,8 +252,7 @@ class NonFiniteGuard:
             found.append(
                 f"'{entry}' of sample {known}" + (f" (number {number} of the data)" if number is not None else "")
             )
-        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-        return f"The data themselves are not finite: {', '.join(found[:8])}{more}. " if found else ""
+        return f"The data themselves are not finite: {few(found, 8)}. " if found else ""
 
     @torch.no_grad()
     def _dump(self, record: _Record, failed: int) -> Path:

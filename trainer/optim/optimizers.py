@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from trainer.config.fields import OptimizerConfig, OptimizerKind
 from trainer.errors import CheckpointError, ConfigError
 from trainer.optim.lamb import Lamb
+from trainer.text import few
 
 
 def build_optimizer(
@@ -108,9 +109,8 @@ def _groups(
     if config.layer_decay is not None:
         missing = [name for name in parameters if name not in layers]
         if missing:
-            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             raise ConfigError(
-                f"layer_decay={config.layer_decay:g}: the task knows no layer of {', '.join(missing[:8])}{more}; "
+                f"layer_decay={config.layer_decay:g}: the task knows no layer of {few(missing, 8)}; "
                 "every parameter needs one. Leave layer_decay at null for this model"
             )
         last = max(layers[name] for name in parameters)

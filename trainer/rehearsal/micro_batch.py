@@ -26,6 +26,7 @@ from trainer.rehearsal.memory import SavedMemory, available_memory, release
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage
+from trainer.text import by
 
 if TYPE_CHECKING:
     from trainer.step import Stepper
@@ -138,7 +139,7 @@ def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
 
 def _hopeless(trainer: Stepper, stage: Stage) -> ConfigError:
     return ConfigError(
-        f"trainer.micro_batch=auto: a step of stage {stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, "
+        f"trainer.micro_batch=auto: a step of stage {stage.name} ({by(stage.resolution)}, "
         f"{stage.frames} frames) needs more memory than {trainer.device} has even with the smallest micro-batch; "
         "lower the resolution or take a smaller model"
     )

@@ -23,6 +23,7 @@ from trainer.rehearsal.memory import is_out_of_memory, release
 from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.state import Snapshot, load_networks
 from trainer.task import Stage
+from trainer.text import by, few
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -296,7 +297,7 @@ class TooLarge(ConfigError):
 
     def __init__(self, stage: Stage, device: torch.device) -> None:
         super().__init__(
-            f"curriculum.stages.{stage.name} ({stage.resolution[0]}x{stage.resolution[1]}, {stage.frames} frames, "
+            f"curriculum.stages.{stage.name} ({by(stage.resolution)}, {stage.frames} frames, "
             f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {device} has: let "
             "trainer.micro_batch=auto find what fits (the batch stays what it is), or raise accumulate, or lower "
             "batch_size, frames or the resolution"
@@ -336,9 +337,8 @@ def replay(trainer: Runtime, path: Path) -> dict[str, float]:
         grads = {key: p.grad for key, p in trainer.trained[name].items() if p.grad is not None}
         broken = [key for key, grad in grads.items() if not bool(torch.isfinite(grad).all())]
         if broken or not _are_finite(told[name]):
-            gradients = f"; gradients not finite: {', '.join(broken[:8])}" if broken else ""
-            more = f" and {len(broken) - 8} more" if len(broken) > 8 else ""
-            raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}{more}")
+            gradients = f"; gradients not finite: {few(broken, 8)}" if broken else ""
+            raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}")
     trainer.logger.text(f"replay of {path}: everything was finite this time")
     return {}
 

@@ -15,6 +15,7 @@ from trainer.config.fields import RunConfig, StageConfig
 from trainer.errors import ConfigError
 from trainer.schedule import cadence
 from trainer.task import Stage
+from trainer.text import by
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 ENDLESS = 10**9  # samples: the length of a run until trainer.budget is laid out
@@ -73,7 +74,7 @@ class Curriculum:
         rows = [["stage", "starts at", "share", "resolution", "frames", "batch", "accumulate", "trainable"]]
         for stage in self.stages:
             share = f"{self.progress(stage.start):.0%}" if stage.index in self.reached else "never"
-            size = f"{stage.resolution[0]}x{stage.resolution[1]}"
+            size = by(stage.resolution)
             counts = [str(stage.frames), str(stage.batch_size), str(stage.accumulate)]
             rows.append([stage.name, str(stage.start), share, size, *counts, " ".join(stage.trainable)])
         return rows
@@ -103,7 +104,7 @@ def _own_columns(old: StageConfig, new: StageConfig) -> list[str]:
 
 def _show(value: object) -> str:
     if isinstance(value, tuple):
-        return "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+        return by(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
     return str(value)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer.text import few
 from vid2vid.config import Foreground, Vid2VidConfig
 from vid2vid.data.augment import centre_crop
-from vid2vid.data.frames import FrameSequence, cut_off, shown
+from vid2vid.data.frames import FrameSequence, cut_off
 from vid2vid.data.label_range import mask_remedy
 from vid2vid.data.labels import colour_remedy
 from vid2vid.data.split import longest_clip, shorter_clips, shortest_validation
@@ -30,7 +31,7 @@ def give_advice(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]
         advice.append("data.on_bad_file=skip trains without the files that cannot be decoded")
     for name, (height, width), files in report.odd:
         advice.append(
-            f"{name}: of another size ({height}x{width}) than the others: {shown(sorted(files))}. Resize them, or take "
+            f"{name}: of another size ({height}x{width}) than the others: {few(sorted(files))}. Resize them, or take "
             "them away with their labels: the sequence then ends there and goes on behind"
         )
     crops = {size: cut_off(centre_crop(size, (config.resolution[0], config.resolution[1]))) for size in report.sizes}
@@ -73,13 +74,13 @@ def _about_lengths(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequen
         longest = max((len(s) for s in mine), default=0)
         if short and len(short) == len(mine) and split == "train":
             advice.append(
-                f"{split}: no sequence has the {needed} frames of a clip ({shown(short)}): training would stop; "
+                f"{split}: no sequence has the {needed} frames of a clip ({few(short)}): training would stop; "
                 f"train shorter clips: {shorter_clips(config, longest)}"
             )
         elif short and len(short) == len(mine):
             advice.append(f"{split}: sequences of one frame: pictures are measured, motion is not")
         elif short:
-            advice.append(f"{split}: shorter than the {needed} frames of a clip, will be left out: {shown(short)}")
+            advice.append(f"{split}: shorter than the {needed} frames of a clip, will be left out: {few(short)}")
     frames = sum(len(s) for name, s in sequences if name == "train")
     if frames < _FEW:
         advice.append(f"{frames} training frames are few: expect a model of these clips, not of their kind")

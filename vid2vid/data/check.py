@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from trainer.errors import ConfigError, DataError
+from trainer.text import few
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
 from vid2vid.data import settled
 from vid2vid.data.advice import give_advice
 from vid2vid.data.check_report import Report
 from vid2vid.data.folders import FolderSequence, sequences_of_split
-from vid2vid.data.frames import FrameSequence, RawFrame, shown
+from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.label_colours import check_colours, used_colours
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
@@ -234,7 +235,7 @@ def _grouped(messages: list[str]) -> list[str]:
     for alike in list(kinds.values())[:_LISTED]:
         others = [message.split()[0].rstrip(":") for message in alike[1:]]
         lines.append(f"  {alike[0]}")
-        lines += [f"    so do {len(others)} more: {shown(others)}"] if others else []
+        lines += [f"    so do {len(others)} more: {few(others)}"] if others else []
     if len(kinds) > _LISTED:
         lines.append(f"  and {len(kinds) - _LISTED} other messages")
     return lines

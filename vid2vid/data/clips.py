@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from trainer.errors import DataError
+from trainer.text import few
 from vid2vid.config import FirstFrame, OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
-from vid2vid.data.frames import FrameSequence, shown, tell
+from vid2vid.data.frames import FrameSequence, tell
 from vid2vid.data.picture import other_frame, wants_picture
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
@@ -219,11 +220,11 @@ def long_enough(sequences: list[FrameSequence], frames: int, split: str, config:
             remedy = "model.first_frame=model, which needs no real frames before the clip"
         raise DataError(
             f"no clip for the {split} split: {frames} frames are needed and the sequences have fewer: "
-            f"{shown(dropped) or 'there are none'}. Use longer sequences, or {remedy}."
+            f"{few(dropped) or 'there are none'}. Use longer sequences, or {remedy}."
         )
     if dropped:
         logger.warning(
             "%s: %d of %d sequences dropped, shorter than the %d frames needed: %s",
-            split, len(dropped), len(sequences), frames, shown(dropped),
+            split, len(dropped), len(sequences), frames, few(dropped),
         )  # fmt: skip
     return kept

@@ -21,7 +21,6 @@ from vid2vid.data.reading import BadFileError
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 5  # names listed in a message before "and N more"
 _CUT = 0.01  # share of a frame that may be cropped off without a word
 _told: set[str] = set()
 
@@ -36,12 +35,6 @@ def say_once(log: logging.Logger, text: str) -> None:
     if text not in _told:
         _told.add(text)
         log.warning("%s", text)
-
-
-def shown(names: list[str]) -> str:
-    """The first few names and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass

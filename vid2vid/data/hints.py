@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from trainer.errors import DataError
-from vid2vid.data.clips import shown
+from trainer.text import few
 from vid2vid.data.file_kinds import Kind, Sequences
 from vid2vid.data.names import natural_key
 from vid2vid.data.reading import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
@@ -60,7 +60,7 @@ def _below(root: Path, there: Sequence[str], name: str) -> str:
         return f" {holding[0]} holds it: set data.root={root / holding[0]}."
     first = holding[0]
     return (
-        f" It is inside the sequences ({shown([f'{p}/{name}' for p in holding])}), but the kind of files comes first "
+        f" It is inside the sequences ({few([f'{p}/{name}' for p in holding])}), but the kind of files comes first "
         f"here, {name}/{first}. Links will do: mkdir -p {root / name} && ln -s {(root / first / name).resolve()} "
         f"{root / name / first}, and so for each kind and sequence."
     )
@@ -76,20 +76,20 @@ def no_files(kind: Kind) -> str:
         named = [name for name in others if Path(name).suffix.lower() in kind.extensions]
         if named:
             option = "data.image_suffix" if kind.name == "images" else "data.label_suffix"
-            return f"{text} None of the names there ends in {option}={kind.suffix}: {shown(named)}."
+            return f"{text} None of the names there ends in {option}={kind.suffix}: {few(named)}."
     if lossy and kind.name != "images":
         return (
-            f"{text} There are JPEG files ({shown(lossy)}), but JPEG changes the ids of pixels, most near borders: "
+            f"{text} There are JPEG files ({few(lossy)}), but JPEG changes the ids of pixels, most near borders: "
             f"{kind.name} must be PNG. Export them again; converting these files does not bring the ids back."
         )
     exr = _EXR if any(name.lower().endswith(".exr") for name in others) else ""
-    return f"{text} It holds: {shown(others)}{exr}." if others else f"{text} It is empty."
+    return f"{text} It holds: {few(others)}{exr}." if others else f"{text} It is empty."
 
 
 def no_match(kinds: list[Kind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:
     """What is said where no frame has all that it needs."""
     text = (
-        f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {shown(notes)}. "
+        f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {few(notes)}. "
         "Files belong together by folder and by name without extension."
     )
     if set(required) < {"labels", "images"}:
@@ -97,7 +97,7 @@ def no_match(kinds: list[Kind], required: tuple[str, ...], files: Mapping[str, S
     labels, images = files["labels"], files["images"]
     common = [name for name in labels if name in images]
     if not common:
-        names = f"{shown(sorted(labels, key=natural_key))} and {shown(sorted(images, key=natural_key))}"
+        names = f"{few(sorted(labels, key=natural_key))} and {few(sorted(images, key=natural_key))}"
         return f"{text} The folders of sequences have different names: {names}. Rename one of them."
     for own, other, option in ((labels, images, "data.label_suffix"), (images, labels, "data.image_suffix")):
         ending = common_ending(own[common[0]], other[common[0]])

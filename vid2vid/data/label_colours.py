@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
+from trainer.text import few
 from vid2vid.data.colours import NAMED, ColourTable
 from vid2vid.data.folder_frames import FolderSequence
 from vid2vid.data.label_map import LabelMap
@@ -55,9 +56,8 @@ def check_colours(learnt: Mapping[str, Any] | None, sequences: Iterable[Any]) ->
         if before.get((r, g, b), label) != label or ((r, g, b) not in before and label in known)
     ]
     if other:
-        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
         raise DataError(
-            f"{used['source']}: its colours have other ids than in training: {'; '.join(other[:_SHOWN])}{more}. Take "
+            f"{used['source']}: its colours have other ids than in training: {few(other, _SHOWN, '; ')}. Take "
             f"the table of the training: data.label_format=colors:{learnt['source']}"
         )
 

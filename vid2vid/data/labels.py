@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
+from trainer.text import few
 from vid2vid.data.colours import NAMED, Colour, ColourTable
 from vid2vid.data.label_map import LabelMap
 from vid2vid.data.stored import Stored, is_lossy, stored
@@ -118,9 +119,8 @@ class UnknownColours(DataError):
 
 def shown_colours(colours: Counter[Colour]) -> str:
     """The most frequent colours in words."""
-    some = ", ".join(f"({r},{g},{b})" for (r, g, b), _ in colours.most_common(_SHOWN))
-    more = len(colours) - _SHOWN
-    return f"the colour{'s' if len(colours) > 1 else ''} {some}" + (f" and {more} more" if more > 0 else "")
+    some = few((f"({r},{g},{b})" for (r, g, b), _ in colours.most_common()), _SHOWN)
+    return f"the colour{'s' if len(colours) > 1 else ''} {some}"
 
 
 def colour_remedy(colours: Counter[Colour], source: str | None) -> str:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainer.errors import DataError
-from vid2vid.data.clips import shown
+from trainer.text import few
 from vid2vid.data.file_kinds import Kind, Sequences
 from vid2vid.data.hints import no_files, no_match
 from vid2vid.data.names import natural_key, normal
@@ -94,7 +94,7 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
     lacking: dict[str, list[str]] = {kind: [] for kind in required}
     if not numbered.counted and len(keys) >= _FEWEST:
         found.notes.append(
-            f"{name}: the names do not count ({shown(numbered.runs[0][:2])}), so they are taken for a film in their "
+            f"{name}: the names do not count ({few(numbered.runs[0][:2])}), so they are taken for a film in their "
             f"order. If they are pictures that do not follow each other, train {ONE_BY_ONE}"
         )
     for run in numbered.runs:
@@ -114,11 +114,9 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
     for kind, keys_without in lacking.items():
         if keys_without:
             have = f"; {kind} are named e.g. {next(iter(here[kind].values())).name}" if not any(runs) else ""
-            found.notes.append(
-                f"{name}: {len(keys_without)} frames dropped without {kind} ({shown(keys_without)}){have}"
-            )
+            found.notes.append(f"{name}: {len(keys_without)} frames dropped without {kind} ({few(keys_without)}){have}")
     if numbered.jumps and sum(map(bool, runs)) > 1:
-        places = shown([f"{before} to {after}" for before, after in numbered.jumps])
+        places = few([f"{before} to {after}" for before, after in numbered.jumps])
         found.notes.append(f"{name}: split into {len(numbered.runs)} sequences where its numbering jumps ({places})")
     found.runs += [(name, run) for run in runs if run]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
+from trainer.text import few
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
 from vid2vid.data.frames import tell
@@ -242,9 +243,8 @@ def _fits(colours: Counter[Colour], table: ColourTable) -> bool:
 
 
 def _said(table: ColourTable, path: Path | None) -> tuple[LabelKind, ColourTable]:
-    classes = ", ".join(f"{label} {name}".strip() for label, name in list(table.names.items())[:_SHOWN])
-    more = ", ..." if len(table.names) > _SHOWN else ""
-    words = f"colours of a known table: read as data.label_format=colors:{table.source} ({classes}{more})"
+    classes = few((f"{label} {name}".strip() for label, name in table.names.items()), _SHOWN)
+    words = f"colours of a known table: read as data.label_format=colors:{table.source} ({classes})"
     tell(logger, path, words)
     return LabelKind.colours, table
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer.errors import ConfigError
+from trainer.text import few
 from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
-from vid2vid.data.frames import FrameSequence, shown, tell
+from vid2vid.data.frames import FrameSequence, tell
 from vid2vid.data.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def _own_splits(
         return None
     train = [s for s in sequences if folders[s.group] in ("train", "")]
     val = [s for s in sequences if folders[s.group] == held_out]
-    names = shown(list(dict.fromkeys(s.group.split("/")[0] for s in val)))
+    names = few(list(dict.fromkeys(s.group.split("/")[0] for s in val)))
     left = "; its test folder is in neither" if held_out == "val" and "test" in folders.values() else ""
     tell(logger, config.data.root, f"has folders for training and validation: {names} is held out{left}")
     return train, val
@@ -115,7 +116,7 @@ def _held_out_groups(config: Vid2VidConfig, sequences: list[FrameSequence]) -> s
         return set(plain)
     chosen = [group for group in measurable if group != trainable[0]][-count:]
     if chosen:
-        words = f"validation has {shown(chosen)}, for training needs {trainable[0]} and others are too short"
+        words = f"validation has {few(chosen)}, for training needs {trainable[0]} and others are too short"
         tell(logger, config.data.root, words)
     return set(chosen)
 
@@ -132,7 +133,7 @@ def _tail(config: Vid2VidConfig, sequences: list[FrameSequence], training: bool)
     groups = list(dict.fromkeys(s.group for s in sequences))
     what = f"{groups[0]} is the only sequence"
     if len(groups) > 1:
-        what = f"of {shown(groups)} only one is long enough to train on"
+        what = f"of {few(groups)} only one is long enough to train on"
     if max((len(s) for s in train), default=0) < longest_clip(config):
         shared = (
             f"{what} and too short to set frames aside: validation uses the frames of training, its figures say "

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trainer.checkpoint.directory import compare_architecture
 from trainer.checkpoint.trained import load_weights, of_network
 from trainer.errors import CheckpointError
+from trainer.text import few
 from vid2vid.config import ModelConfig, SourceKind
 from vid2vid.weights.originals import infer_model
 
@@ -73,16 +74,11 @@ class Report:
     def line(self, path: str) -> str:
         """All of it in one line."""
         parts = [f"a new run starts from model.weights={path}: {self.loaded} of {self.total} tensors loaded"]
-        parts += [f"not in it, so drawn anew: {_some(self.anew)}"] if self.anew else []
-        parts += [f"new inputs, zero at first: {_some(self.zero)}"] if self.zero else []
-        parts += [f"in it, but left out: {_some(self.left_out)}"] if self.left_out else []
+        parts += [f"not in it, so drawn anew: {few(self.anew, 8)}"] if self.anew else []
+        parts += [f"new inputs, zero at first: {few(self.zero, 8)}"] if self.zero else []
+        parts += [f"in it, but left out: {few(self.left_out, 8)}"] if self.left_out else []
         parts += [f"{self.guess}, as the file does not name them"] if self.guess else []
         return "; ".join(parts)
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig) -> Report:

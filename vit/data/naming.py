@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from vit.config import ClassOrder
 
@@ -49,20 +48,3 @@ def unnamed(names: Sequence[str]) -> bool:
     """Whether class names say no more than the index: numbers, or what transformers writes where nobody named them."""
     placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)
     return placeholders or list(names) == [str(i) for i in range(len(names))]
-
-
-def first_of(names: Sequence[str], count: int = 5) -> str:
-    """The first names of many."""
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def some(names: Sequence[str], count: int = 5) -> str:
-    """The first names of many, and the last."""
-    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
-
-
-def and_more(names: Iterable[Any], count: int = 4) -> str:
-    """The first of many, and how many more there are."""
-    every = list(names)
-    more = f", and {len(every) - count} more" if len(every) > count else ""
-    return ", ".join(map(str, every[:count])) + more

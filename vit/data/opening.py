@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.errors import ConfigError
+from trainer.text import few
 from vit.config import DataKind, EvalCrop, VitConfig
 from vit.data.info import DataInfo
-from vit.data.naming import first_of
 from vit.data.source import Source, balance, class_counts, limit, under_classes
 
 
@@ -92,11 +92,11 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
     notes = [*source.notes, *(note for note in held.notes if note not in source.notes)]
     if counts and 0 in counts:
         empty = [name for name, count in zip(source.classes, counts, strict=True) if not count]
-        notes.append(f"no training picture of {len(empty)} of {len(counts)} classes: {first_of(empty)}")
+        notes.append(f"no training picture of {len(empty)} of {len(counts)} classes: {few(empty)}")
     if counts and not source.multilabel:
         absent = [name for name, count in zip(held.classes, class_counts(held), strict=True) if not count]
         if absent:
-            which = f"{len(absent)} of {len(held.classes)} classes: {first_of(absent)}"
+            which = f"{len(absent)} of {len(held.classes)} classes: {few(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
     if train:
         from vit.data.sources.files import overlap

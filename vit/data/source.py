@@ -17,9 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.text import few
 from vit.config import ClassOrder
 from vit.data.decoding.part import Part
-from vit.data.naming import class_keys, first_of
+from vit.data.naming import class_keys
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names
@@ -142,10 +143,10 @@ class Relabelled(Selection):
         notes = list(source.notes)
         ours, theirs = class_keys(source.classes), class_keys(classes)
         if len(ours) == len(theirs) and ours != theirs:
-            notes.append(f"classes are matched by name: the head has them in another order ({first_of(classes)})")
+            notes.append(f"classes are matched by name: the head has them in another order ({few(classes)})")
         elif len(ours) < len(theirs):
             notes.append(
-                f"classes are matched by name: the data have {len(source.classes)} ({first_of(source.classes)}) of the "
+                f"classes are matched by name: the data have {len(source.classes)} ({few(source.classes)}) of the "
                 f"head's {len(classes)}, which predicts among all of its own"
             )
         super().__init__(source, np.arange(len(source)), notes)

@@ -19,10 +19,10 @@ from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.records.media import write_png
 from trainer.state import write_json
+from trainer.text import ends
 from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
 from vit.data.class_map import ClassMap, LabelLists, class_map
-from vit.data.naming import some
 from vit.data.samples import CheckedSamples
 from vit.evaluate.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.evaluate.loaded import NO_NUMBERS, Loaded, fitting_batch
@@ -192,9 +192,9 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     if loaded.config.data.class_map is not None:
         return "", []
     if loaded.num_classes != len(data):
-        named = f" ({some(head)})" if head else ""
+        named = f" ({ends(head)})" if head else ""
         return (
-            f"the head has {loaded.num_classes} classes{named}, the data have {len(data)} ({some(data)}): "
+            f"the head has {loaded.num_classes} classes{named}, the data have {len(data)} ({ends(data)}): "
             "evaluate on the data it was trained for, or give data.class_map",
             [],
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from trainer.errors import ConfigError, DataError, UserError
-from vit.data.naming import some
+from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict.progress import Progress
 
@@ -106,10 +106,10 @@ class Rows:
         strange = [name for name in others if name not in self.predictor.classes]
         if len(others) > 1 and strange:
             mixed = len(strange) < len(others)
-            told = f"columns {some(strange, 8)} are no classes of the model; " if mixed else ""
+            told = f"columns {ends(strange, 8)} are no classes of the model; " if mixed else ""
             raise DataError(
-                f"format=kaggle: {told}which columns are to be filled ({some(others, 8)})? One stands for the label, "
-                f"or one for each of some classes ({some(self.predictor.classes, 8)}); leave others out of the table"
+                f"format=kaggle: {told}which columns are to be filled ({ends(others, 8)})? One stands for the label, "
+                f"or one for each of some classes ({ends(self.predictor.classes, 8)}); leave others out of the table"
             )
         return sheet.heading
 

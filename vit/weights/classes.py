@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
+from trainer.text import ends
 from vit.config import ClassOrder
 from vit.data.info import DataInfo
-from vit.data.naming import class_keys, in_order, some, unnamed
+from vit.data.naming import class_keys, in_order, unnamed
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ def match(head: Sequence[str] | None, info: DataInfo, own: bool) -> Match:
         if theirs == ours:
             return Match()
         order = torch.tensor([theirs.index(name) for name in ours])
-        return Match(order, note=f"classes are matched by name: the head has them in another order ({some(head)})")
+        return Match(order, note=f"classes are matched by name: the head has them in another order ({ends(head)})")
     if same_words(head, data):
         return Match()
     gone, new = ([name for name in a if name not in set(b)] for a, b in ((theirs, ours), (ours, theirs)))
     if own or len(new) < len(ours):
-        return Match(problem=f"the head's classes are not those of the data: gone {some(gone)}; new {some(new)}")
+        return Match(problem=f"the head's classes are not those of the data: gone {ends(gone)}; new {ends(new)}")
     return Match(
-        note=f"warning: the head's classes are called {some(head)}, those of the data {some(data)}; they are taken "
+        note=f"warning: the head's classes are called {ends(head)}, those of the data {ends(data)}; they are taken "
         "to be the same in the same order. data.class_map tells which is which in an evaluation; model.head=reset "
         "starts a new head"
     )
@@ -132,7 +133,7 @@ def _order_warning(info: DataInfo) -> str:
     here = info.order
     other = ClassOrder.ascii if here is ClassOrder.natural else ClassOrder.natural
     return (
-        f"warning: nothing names the head's classes, which are taken in {here.value} order ({some(orders[here])}). In "
-        f"{other.value} order they are {some(orders[other])}: torchvision's ImageFolder, and so DeiT, MAE and "
+        f"warning: nothing names the head's classes, which are taken in {here.value} order ({ends(orders[here])}). In "
+        f"{other.value} order they are {ends(orders[other])}: torchvision's ImageFolder, and so DeiT, MAE and "
         f"older timm, number them in ascii order. If the head was trained so, set data.class_order={other.value}"
     )

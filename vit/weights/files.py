@@ -22,6 +22,7 @@ from trainer.checkpoint.files import pointed
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import read_safetensors, unsafe_reason
 from trainer.errors import CheckpointError
+from trainer.text import few
 from vit.weights.folders import NAMES, SHARDS, is_own, weights_file
 from vit.weights.timm_hub import class_names
 
@@ -197,7 +198,7 @@ def _unwrap(path: Path, data: Any) -> Content:
         content.facts.update({str(k): v for k, v in data.items() if k in kept or not isinstance(v, Mapping | Tensor)})
         data = data[key]
     if not isinstance(data, Mapping) or not _is_state(data):
-        what = f"a dict of {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        what = f"a dict of {few(data)}" if isinstance(data, Mapping) else type(data).__name__
         raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
     content.tensors = {str(name): tensor for name, tensor in data.items() if isinstance(tensor, Tensor)}
     return content

@@ -11,6 +11,7 @@ from typing import TypeVar
 from trainer.checkpoint.directory import META
 from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError
+from trainer.text import few
 
 NAMES = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth", "model.bin")
 SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -116,4 +117,4 @@ def _growing(items: list[T]) -> Iterator[T]:
 
 
 def _listed(places: list[Path]) -> str:
-    return ", ".join(map(str, places[:_SHOWN])) + (f" and {len(places) - _SHOWN} more" if places[_SHOWN:] else "")
+    return few(places, _SHOWN)

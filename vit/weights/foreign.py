@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from trainer.text import few
 from vit.config import Gelu, Pool, PosEmbed, QkNorm
 from vit.model.architecture import Architecture
 from vit.model.variants import VARIANTS
@@ -194,8 +195,8 @@ def check_names(state: Mapping[str, Tensor], where: str) -> None:
         raise CheckpointError(
             f"{where} is no plain ViT: "
             + "; ".join(
-                ([f"tensors without a place in one ({len(strange)}): {', '.join(strange[:5])}"] if strange else [])
-                + ([f"missing ({len(missing)}): {', '.join(missing[:5])}"] if missing else [])
+                ([f"tensors without a place in one ({len(strange)}): {few(strange)}"] if strange else [])
+                + ([f"missing ({len(missing)}): {few(missing)}"] if missing else [])
             )
             + ". For another architecture that timm has: model=timm model.name=..."
         )

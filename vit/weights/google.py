@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.data.naming import and_more
+from trainer.text import few
 from vit.weights.foreign import Foreign, first_fitting, infer_architecture
 
 Arrays = Mapping[str, np.ndarray]
@@ -89,7 +89,7 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
             "Hybrids are no plain ViTs; timm has them: model=timm model.name=vit_base_r50_s16_384"
         )
     if prefix is None:
-        raise CheckpointError(f"{where} holds no {ANCHOR}: it is no ViT of Google's; it has {and_more(arrays)}")
+        raise CheckpointError(f"{where} holds no {ANCHOR}: it is no ViT of Google's; it has {few(arrays)}")
     tensors = {key.removeprefix(prefix): _tensor(arrays[key]) for key in arrays if key.startswith(prefix)}
     elsewhere = [key for key in arrays if not key.startswith(prefix)]
     linen = any(key.startswith("Transformer/") and "MultiHeadDotProductAttention_0/" in key for key in tensors)
@@ -109,14 +109,12 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
     if positions is not None:
         state["pos_embed"] = tensors.pop(positions)
     if tensors:
-        raise CheckpointError(
-            f"{where} is no plain ViT: {len(tensors)} arrays have no place in one: {and_more(tensors)}"
-        )
+        raise CheckpointError(f"{where} is no plain ViT: {len(tensors)} arrays have no place in one: {few(tensors)}")
     known = {"heads": heads, "gelu": "tanh", "pos_embed": None if positions else "sincos2d"}
     known["grid"] = first_fitting(state, None, size)
     arch = infer_architecture(state, where, known)
     layout = Layout(prefix, numbering, stacked, positions or "pos_embedding")
-    notes = [f"left out, not under {prefix or 'the root'}: {and_more(elsewhere)}"] if elsewhere else []
+    notes = [f"left out, not under {prefix or 'the root'}: {few(elsewhere)}"] if elsewhere else []
     if positions is None:
         notes.append("no position table in the file: taken as big_vision's fixed sine-cosine positions (sincos2d)")
     return Foreign(

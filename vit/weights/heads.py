@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from vit.data.naming import first_of
+from trainer.text import few
 
 # what people call a head that stands beside a network in a module of their own; numbers are those of a Sequential
 _CALLED = re.compile(
@@ -38,11 +38,11 @@ def take_beside(
         return [], "", outside
     width, notes = state["patch_embed.proj.weight"].shape[0], list[str]()
     if own:
-        lost = f"its head is no single linear layer ({first_of([*own, *names], 4)})"
+        lost = f"its head is no single linear layer ({few([*own, *names], 4)})"
         for name in own:
             del state[name]
     elif pooled and "pre_logits.fc.weight" in state:
-        lost = f"nothing tells whether its head ({first_of(names, 4)}) reads the pooler or the class token"
+        lost = f"nothing tells whether its head ({few(names, 4)}) reads the pooler or the class token"
     else:
         state.update({name: tensors[name] for name in names})
         _, lost = settle(state, names, width)
@@ -76,7 +76,7 @@ def settle(state: dict[str, Tensor], names: Iterable[str], width: int) -> tuple[
     module = weights[0].removesuffix(".weight") if weights else ""
     rest = set(parts) - {f"{module}.weight", f"{module}.bias"}
     if len(weights) != 1 or rest or parts[weights[0]].shape[1] != width:
-        return [], f"its head is no single linear layer ({first_of(list(parts), 4)})"
+        return [], f"its head is no single linear layer ({few(list(parts), 4)})"
     weight = parts[weights[0]]
     state["head.weight"] = weight
     state["head.bias"] = parts.get(f"{module}.bias", torch.zeros_like(weight[:, 0]))

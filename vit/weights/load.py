@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from trainer.config.schema import show
+from trainer.text import by, few
 from vit.config import HeadPolicy, ModelConfig, QkNorm
 from vit.model.architecture import Architecture
 from vit.model.variants import VARIANTS
@@ -78,7 +79,7 @@ class LoadReport:
         """A few lines for the console. All that was not loaded as it is appears, blocks counted together."""
         total = len(self.loaded) + len(self.new)
         lines = [f"weights: {self.source} ({self.origin}): {len(self.loaded)} of {total} tensors loaded"]
-        resized = [name if a == b else f"{name} {_times(a)} -> {_times(b)}" for name, a, b in self.resized]
+        resized = [name if a == b else f"{name} {by(a)} -> {by(b)}" for name, a, b in self.resized]
         for title, names in (("adapted", resized), ("new", self.new), ("left out", self.dropped)):
             if names:
                 lines.append(f"  {title}: {', '.join(grouped(names))}")
@@ -250,7 +251,7 @@ def _collect(work: Adaptation, target: Mapping[str, Tensor], origin: str) -> tup
             if not name.startswith(tuple(work.may_be_new)):
                 missing.append(name)
         elif theirs.shape != ours.shape:
-            misshapen.append(f"{name} (file {_times(theirs.shape)}, model {_times(ours.shape)})")
+            misshapen.append(f"{name} (file {by(theirs.shape)}, model {by(ours.shape)})")
         else:
             state[name] = theirs.to(ours.dtype)
             report.loaded.append(name)
@@ -261,7 +262,7 @@ def _collect(work: Adaptation, target: Mapping[str, Tensor], origin: str) -> tup
         raise work.error(f"nothing in it fits this model; it holds {', '.join(grouped(work.state))}")
     if missing or misshapen:
         parts = [f"it lacks {', '.join(grouped(missing))}"] if missing else []
-        parts += [f"of another shape: {', '.join(misshapen[:4])}"] if misshapen else []
+        parts += [f"of another shape: {few(misshapen, 4)}"] if misshapen else []
         raise work.error("; ".join(parts))
     return state, report
 
@@ -283,10 +284,6 @@ def _statistics(work: Adaptation, foreign: Foreign) -> tuple[list[float], list[f
 
 def _block_numbers(names: Iterable[str]) -> list[int]:
     return [int(match[1]) for name in names if (match := re.match(r"blocks\.(\d+)\.", name))]
-
-
-def _times(shape: Any) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.data.naming import and_more
+from trainer.text import few
 from vit.weights.foreign import square_grid
 from vit.weights.heads import settle, take_beside
 from vit.weights.towers import TOWER_ANCHOR, refuse_clip, tower
@@ -57,7 +57,7 @@ def to_ours(tensors: Mapping[str, Tensor], where: str) -> Named:
         if prefix is not None:
             return translate(tensors, prefix)
     raise CheckpointError(
-        f"{where}: weights of no kind that is known here. Its names are like {and_more(tensors)}. Known: Google's npz, "
+        f"{where}: weights of no kind that is known here. Its names are like {few(tensors)}. Known: Google's npz, "
         "timm, DeiT, MAE, DINO and DINOv2, Hugging Face's ViT, DeiT, ViTMAE and Dinov2, torchvision's vit_*, and ours"
     )
 
@@ -383,7 +383,7 @@ def to_torchvision(state: Mapping[str, Tensor]) -> Tensors:
 
 def _leave_out(named: Named, names: list[str], why: str) -> None:
     if names:
-        named.notes.append(f"left out ({why}): {and_more(sorted(names))}")
+        named.notes.append(f"left out ({why}): {few(sorted(names))}")
 
 
 _FAMILIES: dict[str, Callable[[Mapping[str, Tensor], str], Named]] = {

@@ -19,9 +19,10 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.text import few
 from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
-from vid2vid.data.frames import FrameSequence, RawFrame, Stream, shown, skip_bad, streams
+from vid2vid.data.frames import FrameSequence, RawFrame, Stream, skip_bad, streams
 from vid2vid.data.ranges import as_span
 from vid2vid.data.reading import BadFileError, natural_key
 from vid2vid.data.split import split_sequences
@@ -142,7 +143,7 @@ def find_videos(root: Path) -> list[Path]:
         raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
     files = _video_files(root)
     if not files:
-        there = shown(sorted(p.name for p in root.iterdir())) or "nothing"
+        there = few(sorted(p.name for p in root.iterdir())) or "nothing"
         raise DataError(
             f"{root}: no video files ({', '.join(VIDEO_EXTENSIONS)}) and no pictures here or below; it holds: {there}."
         )
@@ -248,7 +249,7 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
 def _all_bad(errors: Mapping[str, BadFileError], total: int) -> BadFileError:
     """One error about all files that cannot be used."""
     first, *others = errors
-    more = f" {len(errors)} of {total} videos cannot be used; the others: {shown(others)}." if others else ""
+    more = f" {len(errors)} of {total} videos cannot be used; the others: {few(others)}." if others else ""
     return BadFileError(f"{errors[first]}{more}")
 
 

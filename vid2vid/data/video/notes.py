@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from vid2vid.data.frames import say_once, shown
+from trainer.text import few
+from vid2vid.data.frames import say_once
 from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, list_files
 from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
@@ -47,8 +48,8 @@ def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
         return
     corrupt = [str(i) for i in damage if index.flags[i] & CORRUPT]
     lost = [str(i) for i in damage if index.flags[i] & LOST]
-    what = [f"{len(corrupt)} damaged frames ({shown(corrupt)})"] if corrupt else []
-    what += [f"data that cannot be decoded before frame {shown(lost)}"] if lost else []
+    what = [f"{len(corrupt)} damaged frames ({few(corrupt)})"] if corrupt else []
+    what += [f"data that cannot be decoded before frame {few(lost)}"] if lost else []
     error = BadFileError(
         f"{path}: has {' and '.join(what)}. Replace the file, or set data.on_bad_file=skip, which uses the frames "
         "around them."
@@ -73,16 +74,16 @@ def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
     ]
     if uneven and fps is None:
         say_once(
-            logger, f"uneven timing: {shown(uneven)}. Frames come as they are; data.fps=N resamples to a constant rate"
+            logger, f"uneven timing: {few(uneven)}. Frames come as they are; data.fps=N resamples to a constant rate"
         )
     slow = [name for name, index in films.items() if fps is not None and fps > 1.01 * index.fps]
     if slow:
-        say_once(logger, f"data.fps={fps:g} is more than {shown(slow)} have: frames are repeated there")
+        say_once(logger, f"data.fps={fps:g} is more than {few(slow)} have: frames are repeated there")
     woven = [name for name, index in films.items() if (index.flags & INTERLACED).astype(bool).mean() > 0.5]
     if woven:
         say_once(
             logger,
-            f"interlaced: {shown(woven)}. Frames come as they are stored, what moves has combs; deinterlace first: "
+            f"interlaced: {few(woven)}. Frames come as they are stored, what moves has combs; deinterlace first: "
             "ffmpeg -i IN -vf bwdif OUT",
         )
 
@@ -99,7 +100,7 @@ def tell_cuts(films: Mapping[str, VideoIndex], threshold: float | None) -> None:
     if found:
         say_once(
             logger,
-            f"{sum(counts.values())} cuts inside films: {shown(found)}. No clip runs across one "
+            f"{sum(counts.values())} cuts inside films: {few(found)}. No clip runs across one "
             "(data.cut_threshold=null turns this off)",
         )
 

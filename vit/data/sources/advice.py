@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.text import ends
 from vit.data.decoding.decode import picture_extensions
-from vit.data.naming import natural_key, some
+from vit.data.naming import natural_key
 from vit.data.sources.layout import is_folder, is_rubbish, scan
 
 # files by which a data set that has a kind of its own is known; the folder that torchvision keeps it in
@@ -48,7 +49,7 @@ def advice(root: Path) -> str:
     words = leading_words(pictures)
     if words:
         return (
-            f"The names of its pictures begin with {some(words)}: if these are the classes, move each into a folder of "
+            f"The names of its pictures begin with {ends(words)}: if these are the classes, move each into a folder of "
             "that name (docs/data.md has the lines)"
         )
     return of_table(root) or ("If a table tells their classes: data=csv data.root=TABLE.csv" if pictures else "")
@@ -75,10 +76,10 @@ def check_parts(root: Path) -> None:
     if len(folders) < 2 or len(stems) != 1 or not all(_PART.fullmatch(name) for name in folders):
         return
     inner = [frozenset(e.name for e in scan(root / name) if is_folder(e)) for name in folders]
-    what = f"{root}: its folders {some(folders)} are parts of one set by their names, not classes"
+    what = f"{root}: its folders {ends(folders)} are parts of one set by their names, not classes"
     if len(inner[0]) > 1 and len(set(inner)) == 1:
         raise DataError(
-            f"{what}; all hold {some(sorted(inner[0], key=natural_key))}. To hold one of them out: "
+            f"{what}; all hold {ends(sorted(inner[0], key=natural_key))}. To hold one of them out: "
             f"data.val_root={root / folders[-1]}, and data.root= a folder with the classes of the others joined"
         )
     if of_table(root):

@@ -12,11 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.text import few
 from vit.config import DataKind, VitConfig
 from vit.data.decoding.decode import Span, decode, read_bytes
 from vit.data.decoding.part import Part
 from vit.data.info import SPLITS
-from vit.data.naming import class_keys, first_of, natural_key
+from vit.data.naming import class_keys, natural_key
 from vit.data.source import Selection, Source, hold_out
 
 L = TypeVar("L")
@@ -215,7 +216,7 @@ def _open_split(
     if not len(held):
         raise DataError(
             f"data.root={data.root}: no class has two pictures, so none can be held out for validation: give "
-            f"data.val_root. The classes are {first_of(train.classes, 8)}: are these labels?"
+            f"data.val_root. The classes are {few(train.classes, 8)}: are these labels?"
         )
     which = "" if train.multilabel else " of every class"
     note = (
@@ -270,10 +271,8 @@ def fit_classes(train: Source | None, source: FileSource, where: str, hint: str 
     if extra:
         missing = [name for name, key in zip(train.classes, theirs, strict=True) if key not in set(ours)]
         if {name.casefold() for name in extra} <= {name.casefold() for name in train.classes}:
-            hint = f"; {first_of(extra, 8)} are among them in another case: rename them{hint}"
-        parts = [f"only there: {first_of(extra, 8)}"] + (
-            [f"only in training: {first_of(missing, 8)}"] if missing else []
-        )
+            hint = f"; {few(extra, 8)} are among them in another case: rename them{hint}"
+        parts = [f"only there: {few(extra, 8)}"] + ([f"only in training: {few(missing, 8)}"] if missing else [])
         raise DataError(
             f"{where} has {len(source.classes)} classes and the training split {len(train.classes)}, and they differ "
             f"({'; '.join(parts)}). The training split needs every class of the others{hint}; to evaluate on other "

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from trainer.errors import DataError
+from trainer.text import ends, few
 from vit.config import ClassOrder, DataKind, VitConfig
 from vit.data.decoding.decode import picture_extensions
-from vit.data.naming import in_order, natural_key, readable, some
+from vit.data.naming import in_order, natural_key, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table
 from vit.data.sources.files import FileSource, fit_classes, open_split
@@ -68,7 +69,7 @@ def open_folders(config: VitConfig, split: str) -> Source:
         hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
         if name == "test" and train is not None and not set(source.classes) & set(train.classes):
             raise UnlabelledError(
-                f"{root}: none of its folders ({some(source.classes)}) is a class of training ({some(train.classes)}), "
+                f"{root}: none of its folders ({ends(source.classes)}) is a class of training ({ends(train.classes)}), "
                 f"so its pictures have no labels. {to_classify(source=root)}{hint}"
             )
         return fit_classes(train, source, str(root), hint)
@@ -103,7 +104,7 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
             empty.append(name)
     if empty and (training or not files):
         full = [name for name in names if name not in empty]
-        shown = ", ".join(str(root / name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+        shown = few(root / name for name in empty)
         only = f" All pictures lie below {root / full[0]}: is that the root?" if len(full) == 1 else ""
         only = f" {own}" if (own := known_set(root)) else only
         tables = " Such files are read with data=hf" if skipped[".parquet"] or skipped[".arrow"] else ""
@@ -114,7 +115,7 @@ def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, t
     labels, classes = np.repeat(np.arange(len(names)), counts), with_words(names) if wordnet else shown_names
     notes = skipped.notes(root)
     if strange:
-        notes.append(f"{root}: names of folders that are no UTF-8 are read as Windows-1252: {some(strange)}")
+        notes.append(f"{root}: names of folders that are no UTF-8 are read as Windows-1252: {ends(strange)}")
     source = FileSource(files, labels, classes, channels, notes, root)
     source.order = order
     return source

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from trainer.errors import DataError
-from vit.data.naming import natural_key, some
+from trainer.text import ends
+from vit.data.naming import natural_key
 
 USUAL = "|"  # between the labels of one picture, unless told otherwise
 _OTHERS = (",", ";", " ")  # what tables have between them besides
@@ -69,7 +70,7 @@ def separator_notes(cells: Sequence[str], separator: str, multilabel: bool, wher
             return []
         return [
             f"{where}: labels such as '{several[0]}' are taken as one class each; data.multilabel=true takes them as "
-            f"several of {some(shared)}"
+            f"several of {ends(shared)}"
         ]
     if separator != USUAL or any(cell.startswith("[") for cell in cells):  # told so, or lists as Python writes them
         return []
@@ -80,7 +81,7 @@ def separator_notes(cells: Sequence[str], separator: str, multilabel: bool, wher
         example = next(cell for cell in cells if other in cell)
         key = f"data.csv_separator={other}" if other != " " else "data.csv_separator=' '"
         told = (
-            f"{where}: no cell has '{separator}' between labels, and cells such as '{example}' share {some(shared)}: "
+            f"{where}: no cell has '{separator}' between labels, and cells such as '{example}' share {ends(shared)}: "
             f'"{key}" separates them'
         )
         raise DataError(f"{told}; where they are single labels, give a sign that none has: data.csv_separator=/")

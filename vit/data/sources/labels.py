@@ -12,8 +12,9 @@ import numpy as np
 
 from trainer.config.words import shown_override
 from trainer.errors import DataError
+from trainer.text import ends, few
 from vit.config import ClassOrder, DataConfig, VitConfig
-from vit.data.naming import in_order, some
+from vit.data.naming import in_order
 from vit.data.source import Source, check_labels
 
 _YES, _NO = frozenset({"1", "1.0", "1,0", "true"}), frozenset({"", "0", "0.0", "0,0", "false"})
@@ -92,7 +93,7 @@ def _marked(cells: Sequence[tuple[int, list[str]]], names: list[str], data: Data
     wrong = next((number for number, row in enumerate(found) if len(row) != 1), None)
     if wrong is not None and not data.multilabel:
         raise DataError(
-            f"{where} {cells[wrong][0]}: {len(found[wrong])} of the columns {', '.join(names[:5])} are 1, but a "
+            f"{where} {cells[wrong][0]}: {len(found[wrong])} of the columns {few(names)} are 1, but a "
             "picture has one class: correct it, or set data.multilabel=true"
         )
     return found
@@ -241,7 +242,7 @@ def _by_name(told: Sequence[str], classes: list[str], own: list[str], lister: st
     check_labels(values, len(own), where, f"{lister} names {len(own)} classes")
     if not set(own) & set(classes):
         check_labels(values, len(classes), where, f"training has {len(classes)}")
-        note = f"{lister} names the classes otherwise than training does ({some(own)}): taken in the same order"
+        note = f"{lister} names the classes otherwise than training does ({ends(own)}): taken in the same order"
         return Numbering(classes, index, True, notes=[note])
     place = {name: number for number, name in enumerate(classes)}
     _check_known([own[number] for number in index.values()], place, classes, where, True)
@@ -280,6 +281,6 @@ def _check_known(told: Sequence[str], index: dict[str, int], known: list[str], w
     if unknown:
         whose = "classes of the training split" if train else "classes"
         raise DataError(
-            f"{where}: label{'s' * bool(unknown[1:])} {', '.join(unknown[:8])} not among the {len(known)} {whose} "
-            f"({', '.join(known[:8])}{', ...' if known[8:] else ''})"
+            f"{where}: label{'s' * bool(unknown[1:])} {few(unknown, 8)} not among the {len(known)} {whose} "
+            f"({few(known, 8)})"
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from trainer.config.words import shown_override
 from trainer.errors import DataError
-from vit.data.naming import natural_key, some
+from trainer.text import ends
+from vit.data.naming import natural_key
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),
@@ -134,12 +135,12 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
         keys = {"train": key, "val": "data.val_root", "test": "data.test_root"}
         if hint and not any(_folders(inner / name) for name in folders):
             raise DataError(
-                f"{inner}: its folders {some(folders)} are splits by their names, not classes, and hold no class "
+                f"{inner}: its folders {ends(folders)} are splits by their names, not classes, and hold no class "
                 f"folders. {hint}"
             )
         told = {role: _remedy(keys[role], inner / name, extensions) for name, role in roles.items() if role}
         raise DataError(
-            f"{inner}: its folders {some(folders)} are splits by their names, not classes. Give the folders that hold "
+            f"{inner}: its folders {ends(folders)} are splits by their names, not classes. Give the folders that hold "
             f"the class folders: {' '.join(told[role] for role in keys if role in told)}"
         )
     if inner == start:
@@ -152,7 +153,7 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
     what = "splits" if any(name.lower() in _ROLES for name in folders) else "class folders"
     raise DataError(
         f"{start}: holds one folder, {inner.relative_to(start).parts[0]}, which would be the only class; the {what} "
-        f"({some(folders)}) lie below it. Give {remedy}"
+        f"({ends(folders)}) lie below it. Give {remedy}"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
+from trainer.text import few
 from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import natural_key
 from vit.data.sources.layout import role_in
@@ -27,14 +28,12 @@ def no_column(key: str, name: str, heading: Sequence[str], rows: Sequence[Sequen
         key: of the configuration, that named it (``csv_path`` or ``csv_label``).
         rows: below the heading.
     """
-    found = ", ".join(heading[:_SHOWN]) or "none, the file is empty"
-    more = f" and {len(heading) - _SHOWN} more" if heading[_SHOWN:] else ""
+    found = few(heading, _SHOWN) or "none, the file is empty"
     hint = _no_heading(heading, path) or _pixels(heading)
     if not hint and key == "csv_label":
         hint = _one_hot(heading, rows)
-    return (
-        f"{path}: no column '{name}'{did_you_mean(name, list(heading))} (data.{key}). Its columns are: {found}{more}"
-        + (f". {hint}" if hint else "")
+    return f"{path}: no column '{name}'{did_you_mean(name, list(heading))} (data.{key}). Its columns are: {found}" + (
+        f". {hint}" if hint else ""
     )
 
 
@@ -80,7 +79,7 @@ def no_table(root: Path) -> str:
         keys = {"train": "data.root", "val": "data.val_root", "test": "data.test_root"}
         given = " ".join(shown_override(keys[role], below[role]) for role in keys if role in below)
         return f"{text}Each split has its own: {given}"
-    listed = f" (or a list: {', '.join(lists[:3])})" if not tables and lists else ""
+    listed = f" (or a list: {few(lists, 3)})" if not tables and lists else ""
     return f"{text}Give the table itself: data.root=FOLDER/TABLE.csv{listed}"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
 from trainer.errors import DataError
+from trainer.text import ends, few
 from vit.config import DataConfig
-from vit.data.naming import natural_key, some
+from vit.data.naming import natural_key
 from vit.data.sources.layout import role_in
 from vit.data.sources.text import delimiter_of, read_rows, read_text, split_excels
 
@@ -46,7 +47,7 @@ def split_column(path: Path, data: DataConfig) -> tuple[str, list[str]] | None:
         if name not in heading:
             raise DataError(
                 f"{path}: no column '{name}'{did_you_mean(name, heading)} (data.csv_split). Its columns are: "
-                f"{', '.join(heading[:20])}"
+                f"{few(heading, 20)}"
             )
         place = heading.index(name)
         cells = {row[place].strip() if place < len(row) else "" for row in rows[1:]}
@@ -61,7 +62,7 @@ def split_column(path: Path, data: DataConfig) -> tuple[str, list[str]] | None:
                 )
             hold = shown_override("data.csv_val", strange[0])
             raise DataError(
-                f"{path}: column '{name}' (data.csv_split) holds {some(strange)}, which are not train, val or test: "
+                f"{path}: column '{name}' (data.csv_split) holds {ends(strange)}, which are not train, val or test: "
                 f"{hold} holds the rows with {strange[0]} out for validation and trains on the others"
             )
     return None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from trainer.config.words import shown_override
 from trainer.errors import DataError
+from trainer.text import few
 from vit.config import DataConfig, VitConfig
 from vit.data.source import Source
 from vit.data.sources.files import FileSource, open_split
@@ -168,17 +169,16 @@ def _home(path: Path, data: DataConfig) -> Path:
 
 def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int, path: Path, data: DataConfig) -> str:
     """A line on the files that are not there; DataError where `data.on_bad_file` says so, or where none is."""
-    shown = [f"{files[number]} (line {rows[number][0]})" for number in missing[:_SHOWN]]
-    more = f" and {len(missing) - _SHOWN} more" if missing[_SHOWN:] else ""
+    shown = few((f"{files[number]} (line {rows[number][0]})" for number in missing), _SHOWN)
     if data.on_bad_file.value == "raise" or len(missing) == len(files):
         told = places([row[place] for _, row in rows], path.parent)
         hint = " ".join(shown_override(key, value) for key, value in told.items())
         raise DataError(
-            f"{path}: there is no file {', '.join(shown)}{more}. Paths are relative to the table and data.csv_folder"
+            f"{path}: there is no file {shown}. Paths are relative to the table and data.csv_folder"
             + (f"; this one is found with {hint}" if hint else f"; correct column '{data.csv_path}'")
             + ("" if len(missing) == len(files) else ", or set data.on_bad_file=skip")
         )
-    return f"{path}: {len(missing)} of {len(files)} pictures are missing: {', '.join(shown)}{more}"
+    return f"{path}: {len(missing)} of {len(files)} pictures are missing: {shown}"
 
 
 def _unlabelled(path: Path, reason: str, data: DataConfig) -> UnlabelledError:

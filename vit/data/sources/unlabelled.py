@@ -14,6 +14,7 @@ from pathlib import Path
 from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
 from trainer.errors import DataError
+from trainer.text import few
 from vit.data.decoding.decode import picture_extensions
 from vit.data.decoding.kinds import unread_note
 from vit.data.naming import natural_key
@@ -173,7 +174,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         first, missing, _ = locate(heading[:1], base, suffix, others)
         if missing:
             raise DataError(
-                f"{table}: which of its columns names the files ({', '.join(heading[:12])})? Give it with column=NAME"
+                f"{table}: which of its columns names the files ({few(heading, 12)})? Give it with column=NAME"
                 + (f"; and {first[0]}, were it a file's name, does not exist" if len(heading) == 1 else "")
             )
         headed = False

@@ -1,0 +1,23 @@
+"""Names and shapes as messages put them. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def few(names: Iterable[Any], count: int = 5, separator: str = ", ") -> str:
+    """The first of many, and how many more there are: ``a, b, and 3 more``."""
+    every = list(names)
+    more = f"{separator}and {len(every) - count} more" if len(every) > count else ""
+    return separator.join(map(str, every[:count])) + more
+
+
+def ends(names: Sequence[str], count: int = 5) -> str:
+    """The first names of an order, and the last: ``0, 1, 2, 3, 4, ... 99``."""
+    return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
+
+
+def by(shape: Iterable[int]) -> str:
+    """Sizes of a tensor, or height and width of a picture: ``3x4``; ``scalar`` where there are none."""
+    return "x".join(map(str, shape)) or "scalar"
