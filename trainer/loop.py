@@ -22,6 +22,7 @@ from trainer.config.fields import Console, RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure
 from trainer.errors import CheckpointError
+from trainer.files import write_evaluation, write_json
 from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
 from trainer.records import curves as plots
@@ -245,7 +246,7 @@ class Trainer(Stepper):
         if self.parallel.is_main:
             if self.config.logger.curves:
                 plots.write_curves(self.run_dir, f"{self.config.task} '{self.config.name}', step {self.step}")
-            state.write_json(self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen})
+            write_json(self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen})
         self.logger.text(f"done: step {self.step}, {self.samples_seen} samples, {self.run_dir}")
 
     # Evaluation and records
@@ -294,7 +295,7 @@ class Trainer(Stepper):
         if self.parallel.is_main:
             counters = {"step": self.step, "samples_seen": self.samples_seen}
             facts = self.task.evaluation_facts(stage)
-            state.write_json(self.run_dir / "eval.json", {**self.metrics, **counters, **facts})
+            write_evaluation(self.run_dir / "eval.json", self.metrics, {**counters, **facts})
         scores = ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
         self.logger.text(f"evaluation at step {self.step}: {scores}" + (f" ({note})" if note else ""))
         self.best.offer(self.metrics, self.step)

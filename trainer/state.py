@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from trainer.checkpoint.trained import load_weights
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError
+from trainer.files import write_json
 from trainer.nonfinite.guard import network_buffers, network_tensors, plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 from trainer.text import few
@@ -276,24 +275,3 @@ def _making(trainer: Runtime) -> str:
     parts["trainer"] = {name: made["trainer"][name] for name in (*_PACING, "micro_batch")}
     text = json.dumps([parts, trainer.parallel.world, str(trainer.device)], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes a small file as a whole or not at all, also when the power fails.
-
-    NaN and infinity become null, since JSON has no name for them.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(_finite(data), indent=1, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {name: _finite(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from trainer.files import write_text
+
 TAIL = 30  # last lines of the output of a section that failed, for the report
 CELL = 160  # characters of a table's cell
 LEAST = 5.0  # seconds under which no section is begun
@@ -127,10 +129,7 @@ class Series:
         """The record as it stands, as a whole or not at all."""
         self.record["seconds"] = round(time.monotonic() - self.began, 1)
         for suffix, text in (("json", json.dumps(self.record, indent=1)), ("md", markdown(self.record))):
-            path = self.out / f"{self.name}.{suffix}"
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+            write_text(self.out / f"{self.name}.{suffix}", text + "\n")
 
     def _run(self, section: Section, entry: dict[str, Any], limit: float) -> None:
         self.tell(f"== {section.title} (at most {limit:.0f} s, {time.monotonic() - self.began:.0f} s so far)")

@@ -29,17 +29,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.checkpoint.disk import explain as _explain
-from trainer.checkpoint.disk import os_error as _os_error
-from trainer.checkpoint.disk import reason as _reason
-from trainer.checkpoint.disk import sync_folder as _sync_folder
-from trainer.checkpoint.disk import write_text as _write_text
+from trainer.checkpoint.disk import explain, os_error, reason_of, sync_folder, write_flushed
 from trainer.checkpoint.files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import compare_architecture, save_weights
 from trainer.config.sweeps import several_runs
 from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, ConfigError
+from trainer.files import write_text
 from trainer.text import few
 
 __all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "read_meta", "save_weights"]
@@ -117,7 +114,7 @@ class Checkpoints:
                     f"{len(lacking)} part(s) of other processes are not there ({few(lacking, 3)}): the run "
                     "directory must lie on a file system that all processes share",
                 )
-            _write_text(temporary / STATE / TREE, tree)
+            write_flushed(temporary / STATE / TREE, tree)
             save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
                 save_weights(temporary / EMA, ema)
@@ -125,9 +122,9 @@ class Checkpoints:
                 str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()
             }
             content = json.dumps({**meta, "step": step, "files": files}, indent=1)
-            _write_text(temporary / META, content)
-            _sync_folder(temporary / STATE)
-            _sync_folder(temporary)
+            write_flushed(temporary / META, content)
+            sync_folder(temporary / STATE)
+            sync_folder(temporary)
             self._publish(temporary, final)
 
         try:
@@ -137,11 +134,11 @@ class Checkpoints:
         except (Exception, CheckpointException) as error:  # the second is a BaseException
             if _rank() == 0:
                 shutil.rmtree(temporary, ignore_errors=True)
-            cause = _os_error(error)
+            cause = os_error(error)
             if cause is None:
                 raise
             kept = self.latest()
-            raise CheckpointError(_explain(cause, final, needed, kept.name if kept else None)) from error
+            raise CheckpointError(explain(cause, final, needed, kept.name if kept else None)) from error
         if _rank() == 0:
             self._retain(final)
         return final
@@ -231,7 +228,7 @@ class Checkpoints:
             try:
                 action()
             except Exception as error:
-                outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}", _reason(error))]
+                outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}", reason_of(error))]
                 dist.broadcast_object_list(outcome, group=self.group)
                 raise
         dist.broadcast_object_list(outcome, group=self.group)
@@ -253,16 +250,14 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
             final.rename(old)
         temporary.rename(final)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._point(final)
         self._point_best()
         shutil.rmtree(old, ignore_errors=True)
 
     def _point(self, path: Path, name: str = LATEST) -> None:
-        pointer = self.folder / f"{name}.tmp"
-        _write_text(pointer, path.name + "\n")
-        os.replace(pointer, self.folder / name)
-        _sync_folder(self.folder)
+        write_text(self.folder / name, path.name + "\n", durable=True)
+        sync_folder(self.folder)
 
     def _point_best(self) -> None:
         if self.best is None:

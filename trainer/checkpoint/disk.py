@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 
-def reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
@@ -34,7 +34,7 @@ def os_error(error: BaseException) -> OSError | None:
     return None
 
 
-def write_text(path: Path, text: str) -> None:
+def write_flushed(path: Path, text: str) -> None:
     with path.open("w") as file:
         file.write(text)
         file.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from trainer.files import flush_file
 from trainer.text import by, few
 
 
@@ -30,8 +30,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
         seen.add(tensor.untyped_storage().data_ptr())
         whole[name] = tensor
     save_file(whole, path, metadata={"format": "pt"})
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    flush_file(path)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

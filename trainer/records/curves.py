@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.files import replace_file
+
 COLUMNS = 3
 MOST_PANELS = 18  # further metrics are counted, not drawn: the picture must stay readable
 _GRAY = "0.55"
@@ -160,9 +162,7 @@ def draw(
         axes.set_xlim(-0.02 * right, 1.02 * right)
     if looks:
         _name_curves(figure, looks, legend)
-    temporary = path.with_name(f"{path.stem}.tmp.png")
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(path)
+    replace_file(path, lambda place: figure.savefig(place, dpi=110, format="png"))
     return path
 
 

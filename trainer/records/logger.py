@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer.errors import UserError
+from trainer.files import plain_numbers, write_text
 from trainer.records.console_lines import format_time, pace
 from trainer.records.curves import read_record
 from trainer.records.media import gif_bytes, write_png, write_video
@@ -88,7 +89,7 @@ class RunLogger:
         self._resume_step = resume_step
         if not resume_step:  # an evaluation of other weights, by another configuration
             (self.run_dir / "eval.json").unlink(missing_ok=True)
-        _replace(self.run_dir / "config.yaml", config_yaml)
+        write_text(self.run_dir / "config.yaml", config_yaml, durable=True)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
         repair_metrics(metrics, resume_step, resume_evaluated)
@@ -109,7 +110,7 @@ class RunLogger:
         """
         if not self.active:
             return
-        plain = _plain(record)
+        plain = plain_numbers(record)
         try:
             self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
             self._metrics.flush()
@@ -347,17 +348,7 @@ def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:
             kept.append(line + b"\n")
     content = b"".join(kept)
     if content != path.read_bytes():
-        _replace(path, content.decode("utf-8"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Tensor) or hasattr(value, "item"):  # one-element tensors and numpy numbers
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        write_text(path, content.decode("utf-8"), durable=True)
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -374,12 +365,3 @@ def _add_gif(writer: Any, name: str, frames: Tensor, step: int, fps: float) -> N
     height, width = frames.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif_bytes(frames, fps))
     writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
-
-
-def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

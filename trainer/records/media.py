@@ -7,9 +7,7 @@ Frames are uint8 RGB, (H, W, 3), as numpy arrays or tensors.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,26 +16,16 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from trainer.files import replace_file
 from trainer.records.video_writer import VideoWriter, as_frames, write_video
 
 __all__ = ["VideoWriter", "gif_bytes", "label_panel", "write_png", "write_video"]
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-
-
 def write_png(path: Path | str, image: Tensor | np.ndarray) -> None:
-    """Write a picture, uint8 (H, W, 3), through a temporary name."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _partial(path)
-    try:
-        Image.fromarray(as_frames(image, (3,))).save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    """Write a picture, uint8 (H, W, 3), whole or not at all."""
+    picture = Image.fromarray(as_frames(image, (3,)))
+    replace_file(Path(path), lambda place: picture.save(place, format="PNG"))
 
 
 def gif_bytes(frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, max_frames: int = 64) -> bytes:

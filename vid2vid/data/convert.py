@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.errors import ConfigError, DataError
+from trainer.files import replace_file
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import Colour, ColourTable, table_of
 from vid2vid.data.file_kinds import Kind
@@ -240,10 +240,7 @@ def _deepen(path: Path) -> None:
 def _write(path: Path, pixels: np.ndarray) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
+        replace_file(path, lambda place: place.write_bytes(buffer.getvalue()), shared=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another dst=") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError
-from trainer.state import write_json
+from trainer.files import write_evaluation
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
 from vid2vid.data.label_colours import check_colours
@@ -164,13 +163,12 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     An evaluation of anything but the run's own validation clips, as it was trained to generate them, goes to a file of
     its own beside it (`vid2vid.evaluate.provenance`). Whole or not at all.
     """
-    record: dict[str, Any] = {name: value for name, value in result.values.items() if math.isfinite(value)}
-    record |= {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
+    facts = {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
     asked = result.asked | changed_data(run_dir, run.config, run.ranges)
     if asked:
-        record["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
+        facts["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
     path = run_dir / file_name(asked)
-    write_json(path, record)
+    write_evaluation(path, result.values, facts)
     return path
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.files import write_arrays
 from vid2vid.config import DataConfig
 from vid2vid.flow import estimate as flows
 
@@ -70,16 +68,11 @@ class FlowCache:
     def _write(self, path: Path, flow: Tensor, confidence: Tensor) -> None:
         if not self._writable:
             return
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+        content = {"flow": flow.numpy(), "confidence": np.packbits(confidence.numpy().astype(bool))}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez(file, flow=flow.numpy(), confidence=np.packbits(confidence.numpy().astype(bool)))
-            os.replace(temporary, path)
+            write_arrays(path, content, shared=True)
         except OSError as error:
             self._writable = False
-            with suppress(OSError):
-                temporary.unlink()
             logger.warning(
                 "the flow cache %s cannot be written (%s): flow is computed anew from here on; "
                 "set data.flow_cache to another folder",

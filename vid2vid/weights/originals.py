@@ -19,6 +19,7 @@ from torch import Tensor
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import read_pth, save_weights
 from trainer.errors import CheckpointError
+from trainer.files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -252,9 +253,8 @@ def write_originals(
     paths = []
     for network, state in states.items():
         path = folder / f"{label}_net_{network}.pth"
-        partial = path.with_suffix(".tmp")
-        torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, partial)
-        partial.replace(path)
+        content = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+        replace_file(path, lambda place, content=content: torch.save(content, place))
         paths.append(path)
     return paths
 

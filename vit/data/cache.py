@@ -33,6 +33,7 @@ from torch import Tensor
 
 from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
+from trainer.files import replace_file, write_text
 from vit.config import VitConfig
 from vit.data.decoding.decode import BadFileError, picture_size
 from vit.data.decoding.part import Part
@@ -146,7 +147,7 @@ class _Writer:
                 found = np.array(list(pool.map(self._size, self.kept.tolist())), np.int32).reshape(-1, 2)
                 self._check_room(found, 0)
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _replace(sizes, lambda path: np.save(path, found, allow_pickle=False))
+                _save(sizes, found)
             self._fill(pool)
 
     def _check_room(self, sizes: np.ndarray, written: int) -> None:
@@ -192,7 +193,7 @@ class _Writer:
                 os.fsync(out.fileno())
                 if bad:
                     _mark_bad(self.folder, sizes)
-                _replace(progress, lambda scratch, count=chunk.stop: scratch.write_text(str(count)))
+                write_text(progress, str(chunk.stop))
         (self.folder / "complete").write_text(json.dumps({"pictures": len(self.kept), "side": self.side}))
         _log.warning(
             "data.cache: written in %.0f s%s",
@@ -227,15 +228,15 @@ def _layout(folder: Path, channels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mark_bad(folder: Path, sizes: np.ndarray) -> None:
-    places = np.flatnonzero(sizes[:, 0] == 0)
-    _replace(folder / "bad.npy", lambda path: np.save(path, places, allow_pickle=False))
+    _save(folder / "bad.npy", np.flatnonzero(sizes[:, 0] == 0))
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Write a file so that it is there completely or not at all."""
-    scratch = path.with_name(f"new-{path.name}")
-    write(scratch)
-    os.replace(scratch, path)
+def _save(path: Path, array: np.ndarray) -> None:
+    def fill(place: Path) -> None:
+        with place.open("wb") as file:  # numpy would add an ending to a name
+            np.save(file, array, allow_pickle=False)
+
+    replace_file(path, fill)
 
 
 def _fingerprint(source: EncodedSource, kept: np.ndarray, side: int) -> str:

@@ -17,8 +17,8 @@ from trainer.config.schema import show
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError, UserError
+from trainer.files import write_evaluation
 from trainer.records.media import write_png
-from trainer.state import write_json
 from trainer.text import ends
 from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
@@ -252,9 +252,8 @@ def write(folder: Path, result: Evaluation, loaded: Loaded) -> list[Path]:
         The files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"step": loaded.step, "samples_seen": loaded.samples_seen, "samples": result.samples}
-    record |= {name: value for name, value in result.values.items() if math.isfinite(value)}
-    write_json(folder / "eval.json", record)
+    facts = {"step": loaded.step, "samples_seen": loaded.samples_seen, "samples": result.samples}
+    write_evaluation(folder / "eval.json", result.values, facts)
     written = [folder / "eval.json"]
     if result.counted is None:
         return written

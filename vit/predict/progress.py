@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainer.files import write_text
+
 if TYPE_CHECKING:
     from vit.data.sources.unlabelled import Listed
     from vit.predict.predictor import Predictor
@@ -60,9 +62,7 @@ class Progress:
         """Writes down that the rows of so many pictures are in the file, and flushed."""
         self.pictures, self.size, self.bad = pictures, self.partial.stat().st_size, bad
         state = {"mark": self.mark, "pictures": pictures, "size": self.size, "bad": bad}
-        temporary = self.record.with_name(f"{self.record.name}.tmp")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(self.record)
+        write_text(self.record, json.dumps(state))
 
     def clear(self) -> None:
         """Leaves nothing behind."""

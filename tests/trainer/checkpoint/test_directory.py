@@ -157,7 +157,7 @@ def test_the_same_step_is_replaced(tmp_path):
     assert names(tmp_path) == ["latest", "step-00000004"]
 
 
-@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "_write_text", "_sync_folder", "os.replace"])
+@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "write_flushed", "sync_folder", "os.replace"])
 def test_an_exception_while_saving_leaves_the_previous_one(tmp_path, monkeypatch, place):
     previous = write(tmp_path, 1)
 
@@ -198,7 +198,7 @@ def test_being_killed_while_replacing_the_same_step_loses_nothing(tmp_path, monk
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "_write_text"])
+@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "write_flushed"])
 def test_no_space_left_says_how_much_and_keeps_the_previous(tmp_path, monkeypatch, place, number):
     previous = write(tmp_path, 1)
 
@@ -225,12 +225,12 @@ def test_errors_of_the_writers_are_recognised():
     from torch.distributed.checkpoint.api import CheckpointException
 
     wrapped = CheckpointException("save", {1: (OSError(errno.ENOSPC, "No space left on device"), [])})
-    assert module._os_error(wrapped).errno == errno.ENOSPC
+    assert module.os_error(wrapped).errno == errno.ENOSPC
     rust = RuntimeError('IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })')
-    assert module._os_error(rust).errno == errno.ENOSPC
+    assert module.os_error(rust).errno == errno.ENOSPC
     zip_writer = RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
-    assert module._os_error(zip_writer).errno == errno.ENOSPC
-    assert module._os_error(ValueError("else")) is None
+    assert module.os_error(zip_writer).errno == errno.ENOSPC
+    assert module.os_error(ValueError("else")) is None
 
 
 def _save_for_ever(run):

@@ -37,7 +37,7 @@ assert loaded["step"] == 7 and meta["world"] == 2
 assert torch.equal(loaded["same"], torch.ones(5))
 assert torch.equal(target["sharded"].to_local(), whole[2 * rank : 2 * rank + 2])
 
-for place in ("_write_text", "save_weights"):  # only rank 0 calls these: rank 1 must hear of it
+for place in ("write_flushed", "save_weights"):  # only rank 0 calls these: rank 1 must hear of it
     original = getattr(module, place)
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")

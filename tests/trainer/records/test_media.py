@@ -79,7 +79,7 @@ def test_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
         def full(*args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("trainer.records.media.os.replace", full)
+        monkeypatch.setattr("trainer.records.video_writer.os.replace", full)
     assert list(tmp_path.iterdir()) == []
 
 

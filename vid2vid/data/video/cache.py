@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import multiprocessing
-import os
 import threading
 import time
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from trainer.data.workers import usable_cores
+from trainer.files import write_arrays
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video.index import VideoIndex, build_index
 from vid2vid.data.video.times import Times
@@ -244,25 +243,19 @@ def _write(entry: Path | None, index: VideoIndex) -> None:
     if entry is None or entry.parent.parent in _unwritable:
         return
     times = index.times
-    temporary = entry.with_name(f".{entry.stem}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    content = {
+        **{name: getattr(index, name) for name in _ARRAYS},
+        "starts": times.starts,
+        "gaps": np.array(times.gaps or (), np.float64),
+        "breaks": np.array(times.breaks, np.int64),
+        "numbers": np.array([times.fps, index.pixel_aspect, *index.size], np.float64),
+        "seek": np.array(index.seek),
+        "cut_off": np.array(index.cut_off),
+    }
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                **{name: getattr(index, name) for name in _ARRAYS},
-                starts=times.starts,
-                gaps=np.array(times.gaps or (), np.float64),
-                breaks=np.array(times.breaks, np.int64),
-                numbers=np.array([times.fps, index.pixel_aspect, *index.size], np.float64),
-                seek=np.array(index.seek),
-                cut_off=np.array(index.cut_off),
-            )
-        os.replace(temporary, entry)
+        write_arrays(entry, content, compressed=True, shared=True)
     except OSError as error:
         _unwritable.add(entry.parent.parent)
-        with suppress(OSError):
-            temporary.unlink()
         logger.warning(
             "the cache of videos %s cannot be written (%s): each process indexes for itself; "
             "set data.video_cache to another folder",

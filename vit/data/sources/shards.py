@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
+from trainer.files import write_text
 from vit.config import VitConfig
 from vit.data.decoding.decode import BadFileError
 from vit.data.naming import natural_key
@@ -263,10 +264,7 @@ def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
             _log.warning("%s: damaged index of a shard, made anew", path)
     found = scan_shard(shard)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(json.dumps({"stamp": stamp, **found}), encoding="utf-8")
-        os.replace(scratch, path)
+        write_text(path, json.dumps({"stamp": stamp, **found}), shared=True)
     except OSError as error:
         _unwritable(str(cache_dir), str(error.strerror))
     return _columns(found)

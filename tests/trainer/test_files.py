@@ -1,0 +1,54 @@
+"""Files that are there as a whole or not at all."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.files import replace_file, write_arrays, write_evaluation, write_json, write_text
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, shared: bool) -> None:
+    def full(place: Path) -> None:
+        place.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "a.json"
+    write_text(path, "whole")
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(path, full, shared=shared)
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+
+
+def test_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr("os.fsync", lambda handle: calls.append("flushed"))
+    monkeypatch.setattr("os.replace", lambda *places: (calls.append("named"), replace(*places)))
+    write_text(tmp_path / "a", "x")
+    assert calls == ["named"]
+    write_json(tmp_path / "deep" / "b.json", {"x": 1})
+    assert calls == ["named", "flushed", "named"] and (tmp_path / "deep" / "b.json").exists()
+
+
+def test_json_has_no_name_for_nan(tmp_path: Path) -> None:
+    data = {"a": [float("nan"), torch.tensor(2.5), np.int64(3)], "b": {"c": float("-inf")}}
+    write_json(tmp_path / "a.json", data)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 2.5, 3], "b": {"c": None}}
+
+
+def test_an_evaluation_is_flat(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "eval.json", {"top1": 0.5, "ece": float("nan")}, {"step": 4, "split": "val"})
+    assert json.loads((tmp_path / "eval.json").read_text()) == {"top1": 0.5, "ece": None, "step": 4, "split": "val"}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_come_back(tmp_path: Path, compressed: bool) -> None:
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(4)}, compressed=compressed, shared=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert np.load(tmp_path / "a.npz")["x"].tolist() == [0, 1, 2, 3]

@@ -1,0 +1,90 @@
+"""Files that are there as a whole or not at all, whoever kills this process, fills the disk or pulls the plug."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool = False, shared: bool = False) -> None:
+    """Writes a file beside its place, then gives it its name.
+
+    Args:
+        path: its folder is made where it is missing.
+        write: fills the file that it is given (``.NAME.tmp``, so its ending tells no format).
+        durable: it is on the disk when this returns, also when the power fails.
+        shared: other processes may write the same file at the same time.
+
+    Raises:
+        OSError: no space, no permission; then ``path`` is as it was and nothing else is left behind.
+    """
+    own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}." if shared else ""
+    temporary = path.with_name(f".{path.name}.{own}tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write(temporary)
+        if durable:
+            flush_file(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def flush_file(path: Path) -> None:
+    """Brings what was written into a file to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str, *, durable: bool = False, shared: bool = False) -> None:
+    """``replace_file`` with a text, in UTF-8."""
+    replace_file(path, lambda place: place.write_text(text, encoding="utf-8"), durable=durable, shared=shared)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False, shared: bool = False) -> None:
+    """``replace_file`` with numpy's arrays by name, an npz."""
+    import numpy as np
+
+    def fill(place: Path) -> None:
+        with place.open("wb") as file:  # numpy would add an ending to a name
+            (np.savez_compressed if compressed else np.savez)(file, **arrays)
+
+    replace_file(path, fill, shared=shared)
+
+
+def write_json(path: Path, data: Mapping[str, Any], *, durable: bool = True) -> None:
+    """``replace_file`` with a dict as JSON; numbers as ``plain_numbers`` has them."""
+    write_text(path, json.dumps(plain_numbers(data), indent=1, allow_nan=False) + "\n", durable=durable)
+
+
+def write_evaluation(path: Path, metrics: Mapping[str, float], facts: Mapping[str, Any]) -> None:
+    """``eval.json`` of a run: flat, an evaluation's metrics and what they are of.
+
+    Args:
+        path: of the file.
+        metrics: name -> number; one that is no number is null.
+        facts: ``step``, ``samples_seen``, and what else the reader must know (split, data, checkpoint, ...).
+    """
+    write_json(path, {**metrics, **facts})
+
+
+def plain_numbers(value: Any) -> Any:
+    """Nested dicts and lists with one-element tensors and numpy's numbers as Python's.
+
+    NaN and infinity become None, since JSON has no name for them.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain_numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_numbers(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
