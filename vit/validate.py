@@ -28,6 +28,7 @@ from vit.config import (
     VitConfig,
 )
 from vit.data.augment.policy_names import problem as policy_problem
+from vit.model.options import OPTIONS
 from vit.model.variants import VARIANTS, parse_variant
 
 BUILT_IN = (DataKind.shapes, DataKind.digits)
@@ -67,8 +68,9 @@ def _model_problems(model: ModelConfig) -> list[str]:
     for name in ("width", "depth", "mlp", "heads", "num_classes", "in_channels"):
         found += at_least(f"model.{name}", getattr(model, name), 1)
     found += at_least("model.head_std", model.head_std, 0.0)
-    for name in ("registers", "representation"):
-        found += at_least(f"model.{name}", getattr(model, name), 0)
+    for option in OPTIONS:
+        if option.least is not None:
+            found += at_least(f"model.{option.name}", getattr(model, option.name), option.least)
     for name in ("drop_path", "dropout", "attention_dropout", "patch_dropout"):
         value = getattr(model, name)
         if not 0.0 <= value < 1.0:

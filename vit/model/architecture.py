@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from trainer.errors import ConfigError, UserError
 from vit.config import (
@@ -89,9 +89,14 @@ class Architecture:
         return self.grid[0] * self.grid[1]
 
     @property
+    def prefix_tokens(self) -> dict[str, int]:
+        """How many tokens of which kind stand before the patches, in their order."""
+        return {"class": int(self.class_token), "distillation": int(self.distilled), "register": self.registers}
+
+    @property
     def prefix(self) -> int:
-        """Tokens before the patches: class, distillation, registers."""
-        return self.class_token + self.distilled + self.registers
+        """Tokens before the patches."""
+        return sum(self.prefix_tokens.values())
 
     @property
     def position_prefix(self) -> int:
@@ -192,41 +197,20 @@ def architecture(
         problems.append("model.probe_norm=true normalises pooled features: model.pool=none has none")
     if problems:
         raise ConfigError(problems)
-    return Architecture(
-        variant=name,
-        width=width,
-        depth=model.depth or sizes.depth,
-        mlp=model.mlp or sizes.mlp,
-        heads=heads,
-        patch=patch,
-        image_size=image_size,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        init_grid=patch_grid(init_size or image_size, patch, model.fit),
-        pool=model.pool,
-        pool_first=model.pool_first and model.pool is Pool.gap,
-        pos_embed=model.pos_embed,
-        class_token=class_token,
-        class_position=model.class_position,
-        registers=model.registers,
-        distilled=model.distilled,
-        layer_scale=model.layer_scale,
-        drop_path=model.drop_path,
-        drop_path_shape=model.drop_path_shape,
-        dropout=model.dropout,
-        attention_dropout=model.attention_dropout,
-        patch_dropout=model.patch_dropout,
-        qk_norm=model.qk_norm,
-        qkv_bias=model.qkv_bias,
-        gelu=model.gelu,
-        norm_eps=model.norm_eps,
-        representation=model.representation,
-        probe_norm=model.probe_norm,
-        init=model.init,
-        head_bias=model.head_bias or 0.0,
-        head_std=model.head_std,
-        attention=model.attention,
-        checkpointing=model.checkpointing,
-        fit=model.fit,
-        pos_interp=model.pos_interp,
-    )
+    own = {field.name: getattr(model, field.name) for field in fields(Architecture) if hasattr(model, field.name)}
+    resolved = {
+        "variant": name,
+        "width": width,
+        "depth": model.depth or sizes.depth,
+        "mlp": model.mlp or sizes.mlp,
+        "heads": heads,
+        "patch": patch,
+        "image_size": image_size,
+        "in_channels": in_channels,
+        "num_classes": num_classes,
+        "init_grid": patch_grid(init_size or image_size, patch, model.fit),
+        "pool_first": model.pool_first and model.pool is Pool.gap,
+        "class_token": class_token,
+        "head_bias": model.head_bias or 0.0,
+    }
+    return Architecture(**{**own, **resolved})

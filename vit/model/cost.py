@@ -73,7 +73,7 @@ def flow(arch: Architecture, size: Size | None = None, training: bool = False) -
     elif arch.pos_embed is not PosEmbed.none:
         before.append(Step("add positions (fixed)", (patches, width)))
     tokens = patches
-    for name, count in (("class", arch.class_token), ("distillation", arch.distilled), ("register", arch.registers)):
+    for name, count in arch.prefix_tokens.items():
         if count:
             tokens += count
             words = f"{count} {name} tokens" if count > 1 else f"the {name} token"

@@ -18,6 +18,7 @@ from trainer.errors import CheckpointError
 from vit.config import ChannelAdapt, HeadPolicy, ModelConfig, Pool, PosEmbed
 from vit.model.architecture import Architecture
 from vit.model.positions import resample, resample_patch, sincos2d
+from vit.weights.grids import split_table
 
 State = dict[str, Tensor]
 PATCH = "patch_embed.proj.weight"
@@ -146,34 +147,6 @@ def fit_patches(work: Adaptation) -> None:
 
 
 # --- tokens and positions ---------------------------------------------------------------------------------------------
-
-
-def split_table(rows: int, tokens: int, registers: int, grid: Size | None, target: Size) -> tuple[int, Size]:
-    """How the rows of a position table divide: rows before those of the patches, and the grid of these.
-
-    Args:
-        rows: of the table.
-        tokens: class and distillation tokens that the file has.
-        registers: registers that the file has; timm's tables may have rows for them, after those of the tokens.
-        grid: where the file tells it.
-        target: grid of the model; where the file tells none, rows as many as it has are taken to be its, before a
-            square of the same number is.
-
-    Raises:
-        ValueError: no division is possible.
-    """
-    prefixes = list(dict.fromkeys([tokens, tokens + registers, 0]))
-    for prefix in prefixes:
-        if grid is not None and rows - prefix == grid[0] * grid[1]:
-            return prefix, grid
-    for prefix in prefixes if grid is None else ():
-        patches = rows - prefix
-        if patches == target[0] * target[1]:
-            return prefix, target
-        side = isqrt(max(patches, 0))
-        if side and side * side == patches:
-            return prefix, (side, side)
-    raise ValueError(f"a position table of {rows} rows fits no grid")
 
 
 def fit_positions(work: Adaptation) -> None:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.text import few
-from vit.config import Gelu, Pool, PosEmbed, QkNorm
 from vit.model.architecture import Architecture
+from vit.model.options import OPTIONS, used
 from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
+from vit.weights.grids import table_facts
 
-_BLOCK = r"blocks\.\d+\."
-_OURS = re.compile(
-    rf"(?:(?:cls_token|dist_token|reg_token|pos_embed|attn_pool\.latent)"
-    rf"|(?:patch_embed\.proj|norm|fc_norm|head|head_dist|pre_logits\.fc"
-    rf"|attn_pool\.(?:q|kv|proj|norm|mlp\.fc1|mlp\.fc2)"
-    rf"|{_BLOCK}(?:norm1|norm2|attn\.(?:qkv|proj|q_norm|k_norm)|mlp\.fc[12]))\.(?:weight|bias)"
-    rf"|{_BLOCK}ls[12]\.gamma|probe_norm\.(?:running_mean|running_var|num_batches_tracked))"
-)
-_PARTS = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+_MODULES = ("patch_embed.proj", "norm", "head", "head_dist")  # with a weight and a bias
+_BLOCK_MODULES = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+_LEAVES = ("weight", "bias")
+_NAMES = {  # of all that a ViT can have; the number of a block left out
+    *(f"{module}.{leaf}" for module in _MODULES for leaf in _LEAVES),
+    *(f"blocks.{module}.{leaf}" for module in _BLOCK_MODULES for leaf in _LEAVES),
+    "blocks.attn.qkv.weight",
+    *(key for option in OPTIONS for key in (*option.keys, *option.buffers)),
+    *(f"blocks.{key}" for option in OPTIONS for key in option.block_keys),
+}
+_USUAL = {field.name: getattr(field.default, "value", field.default) for field in fields(Architecture)}
+_KINDS = {field.name: type(field.default) for field in fields(Architecture) if isinstance(field.default, Enum)}
 
 
 @dataclass
@@ -95,8 +98,7 @@ class Foreign:
             raise CheckpointError(f"{self.origin}: the number of attention heads is not in the file (model.heads=N)")
         side = max(1, round(224 / told["patch"]))
         rows, columns = told["grid"] or (side, side)
-        kinds = {"pool": Pool, "pos_embed": PosEmbed, "qk_norm": QkNorm, "gelu": Gelu}
-        values = {name: kinds[name](value) if name in kinds else value for name, value in told.items()}
+        values = {name: _KINDS[name](value) if name in _KINDS else value for name, value in told.items()}
         del values["grid"]
         size = rows * told["patch"], columns * told["patch"]
         return Architecture(variant="", image_size=size, init_grid=(rows, columns), **values)
@@ -112,9 +114,7 @@ class Foreign:
             + (f" {a['grid'][0]}x{a['grid'][1]}" if a["grid"] else "")
             + f", {a['in_channels']} channels, {a['num_classes'] or 'no'} classes",
         ]
-        extras = [name for name in ("registers", "distilled", "representation", "layer_scale", "pool_first") if a[name]]
-        if a["qk_norm"] != "none":
-            extras.append("qk_norm")
+        extras = [option.name for option in OPTIONS if option.shown and used(a[option.name])]
         if extras or a["gelu"] == "tanh":
             lines.append("with " + ", ".join(extras + (["tanh GELU"] if a["gelu"] == "tanh" else [])))
         if self.mean is not None and self.std is not None:
@@ -144,34 +144,19 @@ def infer_architecture(
     width, channels, patch, across = kernel.shape
     if patch != across:
         raise CheckpointError(f"{where} has patches of {patch}x{across}: only square ones are known here")
-    depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
-    first = {name.removeprefix("blocks.0."): tensor for name, tensor in state.items() if name.startswith("blocks.0.")}
-    scale = first.get("ls1.gamma")
-    query = first.get("attn.q_norm.weight")
-    class_token, pooled = "cls_token" in state, "attn_pool.latent" in state
     arch: dict[str, Any] = {
         "width": width,
-        "depth": depth,
-        "mlp": first["mlp.fc1.weight"].shape[0],
-        "heads": known.get("heads") or _heads(width, query),
+        "depth": 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks.")),
+        "mlp": state["blocks.0.mlp.fc1.weight"].shape[0],
+        "heads": known.get("heads") or _heads(width, state.get("blocks.0.attn.q_norm.weight")),
         "patch": patch,
         "in_channels": channels,
         "num_classes": state["head.weight"].shape[0] if "head.weight" in state else 0,
-        "class_token": class_token,
-        "distilled": "dist_token" in state,
-        "registers": state["reg_token"].shape[1] if "reg_token" in state else 0,
-        "pool": "map" if pooled else "gap" if "fc_norm.weight" in state or not class_token else "cls",
-        "pool_first": "fc_norm.weight" in state,
-        "layer_scale": None if scale is None else 1e-5,
-        "qk_norm": "none" if query is None else "layer" if "attn.q_norm.bias" in first else "rms",
-        "qkv_bias": "attn.qkv.bias" in first,
-        "gelu": "exact",
-        "norm_eps": 1e-6,
-        "representation": state["pre_logits.fc.weight"].shape[0] if "pre_logits.fc.weight" in state else 0,
-        "probe_norm": "probe_norm.running_mean" in state,
     }
-    tokens = int(class_token) + int(arch["distilled"])
-    arch.update(_positions(state.get("pos_embed"), tokens, known.pop("grid", None), where))
+    for option in OPTIONS:
+        arch[option.name] = _USUAL[option.name] if option.implied is None else option.implied(state)
+    tokens = int(arch["class_token"]) + int(arch["distilled"])
+    arch.update(table_facts(state.get("pos_embed"), tokens, known.pop("grid", None), where))
     arch.update({name: value for name, value in known.items() if value is not None})
     if arch["heads"] and width % arch["heads"]:
         raise CheckpointError(
@@ -182,7 +167,7 @@ def infer_architecture(
 
 def check_names(state: Mapping[str, Tensor], where: str) -> None:
     """That tensors under our names make a plain ViT; CheckpointError with names where they do not."""
-    strange = [name for name in state if not _OURS.fullmatch(name)]
+    strange = [name for name in state if not _known(name)]
     missing = [name for name in _needed(state) if name not in state]
     gated = any(re.search(r"\.mlp\.(?:w12|w3|w1|weights_in)\b", name) for name in strange)
     rows, columns = (state.get(f"blocks.0.mlp.fc{index}.weight") for index in (1, 2))  # timm's keep these names
@@ -202,30 +187,23 @@ def check_names(state: Mapping[str, Tensor], where: str) -> None:
         )
 
 
+def _known(name: str) -> bool:
+    return re.sub(r"^blocks\.\d+\.", "blocks.", name) in _NAMES
+
+
 def _needed(state: Mapping[str, Tensor]) -> list[str]:
     """Names that a whole network has, of the size and kind that those which are there show."""
     depth = 1 + max((int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)), default=0)
-    modules = ["patch_embed.proj", "fc_norm" if "fc_norm.weight" in state else "norm"]
-    modules += [f"blocks.{index}.{part}" for index in range(depth) for part in _PARTS]
-    if "attn_pool.latent" in state:
-        modules += [f"attn_pool.{part}" for part in ("q", "kv", "proj", "norm", "mlp.fc1", "mlp.fc2")]
-    modules += [
-        name for name in ("pre_logits.fc", "head", "head_dist") if {f"{name}.weight", f"{name}.bias"} & set(state)
-    ]
-    names = [f"{module}.{leaf}" for module in modules for leaf in ("weight", "bias")]
+    modules = ["patch_embed.proj"] if "fc_norm.weight" in state else ["patch_embed.proj", "norm"]
+    modules += [f"blocks.{index}.{part}" for index in range(depth) for part in _BLOCK_MODULES]
+    modules += [name for name in ("head", "head_dist") if {f"{name}.{leaf}" for leaf in _LEAVES} & set(state)]
+    names = [f"{module}.{leaf}" for module in modules for leaf in _LEAVES]
+    names += [key for option in OPTIONS if set(option.keys) & set(state) for key in option.keys]
     # what blocks may have or not, all of them have or none
-    first = [name.removeprefix("blocks.0.") for name in state if name.startswith("blocks.0.")]
-    names += [
-        f"blocks.{index}.{name}" for index in range(1, depth) for name in first if _OURS.fullmatch(f"blocks.0.{name}")
-    ]
+    first = [name.removeprefix("blocks.0.") for name in state if name.startswith("blocks.0.") and _known(name)]
+    names += [f"blocks.{index}.{name}" for index in range(1, depth) for name in first]
     names += [f"blocks.{index}.attn.qkv.weight" for index in range(depth)]
     return list(dict.fromkeys(names))
-
-
-def square_grid(count: int) -> tuple[int, int] | None:
-    """(side, side) when ``count`` is a perfect square."""
-    side = math.isqrt(count)
-    return (side, side) if side > 0 and side * side == count else None
 
 
 def _heads(width: int, query_norm: Tensor | None) -> int | None:
@@ -235,94 +213,6 @@ def _heads(width: int, query_norm: Tensor | None) -> int | None:
         if variant.width == width:
             return variant.heads
     return None
-
-
-def _positions(table: Tensor | None, tokens: int, grid: tuple[int, int] | None, where: str) -> dict[str, Any]:
-    """pos_embed, class_position and grid of a table (1, tokens + rows x columns or rows x columns, D).
-
-    Both lengths are tested for being a perfect square, exactly: 196 rows are 14x14 patches, never 195 and a class
-    token. A ``grid`` that is known settles it, also where it is not square.
-    """
-    if table is None:
-        return {"pos_embed": "none", "class_position": True, "grid": grid}
-    length = table.shape[1]
-    for prefix in (tokens, 0):
-        found = grid or square_grid(length - prefix)
-        if found and found[0] * found[1] == length - prefix:
-            return {"pos_embed": "learned", "class_position": prefix > 0 or tokens == 0, "grid": found}
-    if grid is None:
-        raise CheckpointError(
-            f"{where} has {length} positions: neither {length} nor {length - tokens} is a square of patches, and "
-            "nothing tells its rows and columns: give the size of the pictures it was made for, resolution=[H,W]"
-        )
-    raise CheckpointError(
-        f"{where} has {length} positions: neither {length} nor {length - tokens} of them fit the grid "
-        f"{grid[0]}x{grid[1]} of its configuration: give the size of the pictures it was made for, resolution=[H,W]"
-    )
-
-
-def fitting_grid(state: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[int, int] | None:
-    """The grid of patches of pictures of ``size``, where the position table is one for it."""
-    if "pos_embed" not in state or "patch_embed.proj.weight" not in state:
-        return None
-    patch = state["patch_embed.proj.weight"].shape[-1]
-    rows, columns = size[0] // patch, size[1] // patch
-    tokens = ("cls_token" in state) + ("dist_token" in state)
-    registers = state["reg_token"].shape[1] if "reg_token" in state else 0
-    length = state["pos_embed"].shape[1]
-    prefix = length - rows * columns
-    if not prefix and tokens and square_grid(length - tokens):  # a square and its tokens: the usual table
-        return None
-    return (rows, columns) if prefix in (0, tokens, tokens + registers) and rows and columns else None
-
-
-def first_fitting(
-    state: Mapping[str, Tensor], told: tuple[int, int] | None, *sizes: tuple[int, int] | None
-) -> tuple[int, int] | None:
-    """The grid of the position table: the one ``told``, else that of the first of ``sizes`` whose grid the table is.
-
-    Args:
-        told: rows and columns of a configuration; returned where the table fits it, or nothing else does.
-        sizes: (height, width) in pixels.
-    """
-    patch = state["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in state else 1
-    first = [] if told is None else [(told[0] * patch, told[1] * patch)]
-    found = (fitting_grid(state, size) for size in (*first, *sizes) if size is not None)
-    return next((grid for grid in found if grid is not None), told)
-
-
-def guessed(arch: Mapping[str, Any]) -> str:
-    """What must be said of a table of positions whose rows and columns nothing tells."""
-    if not arch["grid"] or arch["pos_embed"] != "learned":
-        return ""
-    rows, columns = arch["grid"]
-    return (
-        f"nothing tells the rows and columns of its {rows * columns} positions: taken as {rows}x{columns}, of pictures "
-        f"of {rows * arch['patch']}x{columns * arch['patch']} pixels. Were they oblong, scripts/convert.py with "
-        "resolution=[H,W] writes a file that tells"
-    )
-
-
-def fold_register_rows(state: dict[str, Tensor], grid: tuple[int, int] | None) -> bool:
-    """Where registers have rows in the position table (timm may keep them), add these to the registers themselves.
-
-    Ours have no such rows; the function stays the same. Changes ``state`` and says whether there was anything to do.
-    """
-    if "reg_token" not in state or "pos_embed" not in state:
-        return False
-    registers, table = state["reg_token"].shape[1], state["pos_embed"]
-    tokens = ("cls_token" in state) + ("dist_token" in state)
-    patches = grid[0] * grid[1] if grid else 0
-
-    def fits(prefix: int) -> bool:
-        count = table.shape[1] - prefix
-        return count == patches if patches else square_grid(count) is not None
-
-    if fits(0) or fits(tokens) or not fits(tokens + registers):
-        return False
-    state["reg_token"] = state["reg_token"] + table[:, tokens : tokens + registers]
-    state["pos_embed"] = torch.cat([table[:, :tokens], table[:, tokens + registers :]], dim=1)
-    return True
 
 
 def _numbers(values: tuple[float, ...]) -> str:

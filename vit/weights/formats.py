@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.weights import save_weights
+from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
 from vit.weights.files import HEADER, sidecar_of
 from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
+from vit.weights.grids import add_register_rows
 from vit.weights.names import to_hf, to_torchvision
 
 
@@ -99,14 +101,7 @@ def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, M
 
 def _write_timm(work: Work, path: Path, travels: Travels) -> None:
     state, facts = dict(work.state), work.facts
-    rows = facts["class_token"] + facts["distilled"]
-    positions = "pos_embed" in state
-    if positions and facts["registers"] and facts["class_position"] and facts["class_token"]:
-        # timm has rows for all prefix tokens or for none; adding -0 to a register, as reading does, keeps every bit
-        table = state["pos_embed"]
-        none = table.new_full((1, facts["registers"], table.shape[2]), -0.0)
-        state["pos_embed"] = torch.cat([table[:, :rows], none, table[:, rows:]], dim=1)
-    no_rows = positions and not (facts["class_position"] and facts["class_token"])
+    add_register_rows(state, facts)
     pools = {"cls": "token", "gap": "avg", "map": "map", "none": ""}
     arguments: dict[str, Any] = {
         "img_size": list(work.size),
@@ -119,18 +114,8 @@ def _write_timm(work: Work, path: Path, travels: Travels) -> None:
         "mlp_ratio": facts["mlp"] / facts["width"],
         "global_pool": pools[facts["pool"]],
     }
-    extras: dict[str, tuple[bool, Any]] = {  # argument: (whether it is needed, value)
-        "fc_norm": (facts["pool"] == "gap", facts["pool_first"]),
-        "class_token": (not facts["class_token"], False),
-        "no_embed_class": (no_rows and bool(facts["class_token"] or facts["registers"]), True),
-        "reg_tokens": (facts["registers"] > 0, facts["registers"]),
-        "init_values": (facts["layer_scale"] is not None, facts["layer_scale"]),
-        "qkv_bias": (not facts["qkv_bias"], False),
-        "qk_norm": (facts["qk_norm"] == "layer", True),
-        "pos_embed": (not positions, "none"),
-        "act_layer": (facts["gelu"] == "tanh", "gelu_tanh"),
-    }
-    arguments.update({name: value for name, (needed, value) in extras.items() if needed})
+    for option in OPTIONS:
+        arguments.update(option.timm(facts))
     name = "deit_base_distilled_patch16_224" if facts["distilled"] else "vit_base_patch16_224"
     pretrained: dict[str, Any] = {
         "input_size": [facts["in_channels"], *work.size],

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from trainer.config.schema import show
 from trainer.text import by, few
-from vit.config import HeadPolicy, ModelConfig, QkNorm
+from vit.config import HeadPolicy, ModelConfig
 from vit.model.architecture import Architecture
+from vit.model.options import OPTIONS, used
 from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
 from vit.weights.fit import (
@@ -198,23 +199,17 @@ def _check_sizes(work: Adaptation, heads_told: bool) -> None:
 
 def _check_parts(work: Adaptation) -> None:
     """Parts that only one of file and model has, and without which the other would compute something else."""
-    state, arch = work.state, work.arch
-    registers = state["reg_token"].shape[1] if "reg_token" in state else 0
-    norm = QkNorm.none
-    if "blocks.0.attn.q_norm.weight" in state:
-        norm = QkNorm.layer if "blocks.0.attn.q_norm.bias" in state else QkNorm.rms
-    scaled, bias = "blocks.0.ls1.gamma" in state, "blocks.0.attn.qkv.bias" in state
     problems: list[tuple[str, bool, str]] = []  # part, whether it is the file that has it, remedy
-    if scaled != (arch.layer_scale is not None):
-        value = 1e-5 if scaled else None
-        problems.append(("layer scale", scaled, f"model.layer_scale={show(value)}"))
-    if registers != arch.registers:
-        more = registers > arch.registers
-        problems.append((f"{max(registers, arch.registers)} registers", more, f"model.registers={registers}"))
-    if norm is not arch.qk_norm:
-        problems.append(("normalisation of queries and keys", norm is not QkNorm.none, f"model.qk_norm={norm.value}"))
-    if bias != arch.qkv_bias:
-        problems.append(("biases of queries, keys and values", bias, f"model.qkv_bias={show(bias)}"))
+    for option in OPTIONS:
+        if not option.part or option.implied is None:
+            continue
+        theirs, ours = option.implied(work.state), getattr(work.arch, option.name)
+        ours = getattr(ours, "value", ours)
+        if theirs == ours or (isinstance(theirs, float) and isinstance(ours, float)):  # where a parameter began
+            continue
+        counts = [value if isinstance(value, int) else int(used(value)) for value in (theirs, ours)]
+        more = counts[0] > counts[1] or (counts[0] == counts[1] and used(theirs))
+        problems.append((option.part.format(max(counts)), more, f"model.{option.name}={show(theirs)}"))
     if problems:
         lines = [
             f"{'the file' if theirs else 'this model'} has {part}, {'this model' if theirs else 'the file'} not: {key}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.text import few
-from vit.weights.foreign import square_grid
+from vit.weights.grids import square_grid
 from vit.weights.heads import settle, take_beside
 from vit.weights.towers import TOWER_ANCHOR, refuse_clip, tower
 from vit.weights.wrapped import PREFERRED, unwrap_names

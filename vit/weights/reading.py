@@ -10,6 +10,7 @@ from typing import Any
 from trainer.errors import CheckpointError
 from vit.config import Fit
 from vit.model.architecture import patch_grid
+from vit.model.options import OPTIONS
 from vit.preprocessing import (
     HALF,
     IMAGENET_MEAN,
@@ -22,8 +23,9 @@ from vit.preprocessing import (
     from_timm,
 )
 from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
-from vit.weights.foreign import Foreign, first_fitting, fold_register_rows, guessed, infer_architecture, square_grid
+from vit.weights.foreign import Foreign, infer_architecture
 from vit.weights.google import from_google
+from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.names import Named, to_ours
 from vit.weights.timm_hub import HubConfig, parse, skeleton
 
@@ -35,7 +37,7 @@ _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12, "image_size": 224}
 _BICUBIC = ("DeiT or MAE", "DeiT, distilled", "DeiT III", "MAE", "DINO", "DINOv2")  # makers whose scripts resize so
 # of our own architecture: what the tensors do not say themselves
-_TOLD = ("heads", "pool", "pos_embed", "class_position", "layer_scale", "gelu", "norm_eps")
+_TOLD = ("heads", *(option.name for option in OPTIONS if option.told))
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 
 

@@ -18,7 +18,7 @@ from vit.model.positions import resample
 from vit.preprocessing import Preprocessing, from_checkpoint, from_hf, from_open_clip, from_timm
 from vit.weights.files import arguments, input_size, names_told, open_content, unwrapped
 from vit.weights.fit import adapt_channels, adapt_statistics
-from vit.weights.foreign import fitting_grid
+from vit.weights.grids import fitting_grid
 from vit.weights.heads import settle
 from vit.weights.load import LoadReport, grouped
 from vit.weights.reading import built_with, read

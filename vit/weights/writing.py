@@ -7,7 +7,7 @@ positions become a table, a missing row of the class token one of zeros), and sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import PosEmbed
+from vit.model.architecture import Architecture
+from vit.model.options import OPTIONS, limits
 from vit.model.positions import sincos2d
 from vit.preprocessing import Preprocessing
 from vit.weights.foreign import check_names
@@ -24,11 +26,10 @@ from vit.weights.formats import WRITERS, Travels, Work
 from vit.weights.google import Layout
 
 FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")
-FACTS = (  # of Foreign.arch and Architecture alike
-    *("width", "depth", "mlp", "heads", "patch", "in_channels", "num_classes", "grid", "pool", "pool_first"),
-    *("pos_embed", "class_token", "class_position", "registers", "distilled", "layer_scale", "qk_norm", "qkv_bias"),
-    *("gelu", "norm_eps", "representation", "probe_norm"),
-)
+_SIZES = ("width", "depth", "mlp", "heads", "patch", "in_channels", "num_classes", "grid")
+_OPTIONS = {option.name for option in OPTIONS}
+# of Foreign.arch and Architecture alike
+FACTS = (*_SIZES, *(field.name for field in fields(Architecture) if field.name in _OPTIONS))
 _SINCOS = {kind.value: kind for kind in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae)}
 
 
@@ -119,7 +120,7 @@ def describe(arch: Any) -> dict[str, Any]:
 
 def refuse(work: Work) -> None:
     """CheckpointError where the format cannot hold the network, with every reason."""
-    reasons = _REFUSALS[work.format](work)
+    reasons = limits(work.facts, work.format) + _other_limits(work)
     if reasons:
         raise CheckpointError(
             f"format={work.format} cannot hold this network: {'; '.join(reasons)}. "
@@ -127,70 +128,25 @@ def refuse(work: Work) -> None:
         )
 
 
-def _has(facts: Mapping[str, Any], *names: str) -> list[str]:
-    """Those of the named options that the network uses, in words."""
-    words = {
-        "registers": facts["registers"] and f"{facts['registers']} registers",
-        "distilled": facts["distilled"] and "a distillation token",
-        "layer_scale": facts["layer_scale"] is not None and "layer scale",
-        "qk_norm": facts["qk_norm"] != "none" and f"qk_norm={facts['qk_norm']}",
-        "pool_first": facts["pool_first"] and "pool_first (norm after the mean)",
-        "representation": facts["representation"] and "a representation layer",
-        "class_gap": facts["pool"] == "gap" and facts["class_token"] and "a class token beside pool=gap",
-        "no_class": not facts["class_token"] and "no class token",
-        "map": facts["pool"] == "map" and "pool=map",
-        "gap": facts["pool"] == "gap" and "pool=gap",
-        "joint": facts["pool"] == "cls_gap" and "pool=cls_gap",
-        "no_bias": not facts["qkv_bias"] and "no biases of queries, keys and values",
-        "channels": facts["in_channels"] != 3 and f"in_channels={facts['in_channels']}",
-        "oblong": facts["grid"] and facts["grid"][0] != facts["grid"][1] and "an oblong grid of positions",
-    }
-    return [str(words[name]) for name in names if words[name]]
-
-
-def _refuse_npz(work: Work) -> list[str]:
-    # nothing in the file tells an oblong grid: 4x6 patches and a class token would be read as 5x5 without one
-    facts = work.facts
-    options = ("registers", "distilled", "layer_scale", "qk_norm", "pool_first", "class_gap", "joint", "no_bias")
-    return _has(facts, *options, "oblong") + (["pos_embed=none"] if facts["pos_embed"] == "none" else [])
-
-
-def _refuse_torchvision(work: Work) -> list[str]:
-    options = ("registers", "distilled", "layer_scale", "qk_norm", "no_class", "gap", "joint", "map", "channels")
-    return _has(work.facts, *options, "oblong")
-
-
-def _refuse_timm(work: Work) -> list[str]:
-    facts = work.facts
-    reasons = _has(facts, "representation", "joint")
-    if facts["qk_norm"] == "rms":
-        reasons.append("qk_norm=rms")
-    if facts["distilled"] and facts["registers"]:
-        reasons.append("a distillation token beside registers")
-    if int(facts["width"] * (facts["mlp"] / facts["width"])) != facts["mlp"]:
+def _other_limits(work: Work) -> list[str]:
+    """What the format cannot hold of sizes, or of several options together."""
+    facts, reasons = work.facts, list[str]()
+    if work.format == "torchvision" and facts["in_channels"] != 3:
+        reasons.append(f"in_channels={facts['in_channels']}")
+    # nothing in an npz tells an oblong grid: 4x6 patches and a class token would be read as 5x5 without one
+    square = work.format in ("npz", "torchvision") or (work.format == "hf" and work.dino)
+    if square and facts["grid"] and facts["grid"][0] != facts["grid"][1]:
+        reasons.append("an oblong grid of positions")
+    if work.format == "timm" and int(facts["width"] * (facts["mlp"] / facts["width"])) != facts["mlp"]:
         reasons.append(f"mlp={facts['mlp']}, no multiple of the width that survives rounding")
-    return reasons
-
-
-def _refuse_hf(work: Work) -> list[str]:
-    facts = work.facts
-    reasons = _has(facts, "qk_norm", "pool_first", "no_class", "map")
-    if facts["representation"] and (facts["num_classes"] or facts["distilled"] or work.dino):
-        reasons += _has(facts, "representation")
-    if work.dino:
+    if work.format == "hf" and facts["representation"] and (facts["num_classes"] or facts["distilled"] or work.dino):
+        reasons.append("a representation layer")
+    if work.format == "hf" and work.dino:
         if facts["mlp"] % facts["width"]:
             reasons.append(f"mlp={facts['mlp']}: Dinov2 takes whole multiples of the width")
-        reasons += _has(facts, "distilled", "oblong")
+        if facts["distilled"]:
+            reasons.append("a distillation token")
     return reasons
-
-
-_REFUSALS = {
-    "npz": _refuse_npz,
-    "torchvision": _refuse_torchvision,
-    "timm": _refuse_timm,
-    "hf": _refuse_hf,
-    "safetensors": lambda work: [],
-}
 
 
 # exact equivalents
