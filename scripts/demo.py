@@ -46,8 +46,8 @@ def main() -> None:
         raise ConfigError(problems)
 
     from trainer.loop import Trainer
-    from vid2vid.demo import draw_curves, make_contact_sheet, make_video
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
+    from vid2vid.generate.demo import draw_curves, make_contact_sheet, make_video
     from vid2vid.trained import load_generator
 
     trainer = Trainer(config, lambda: build(config), run_dir)

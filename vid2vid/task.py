@@ -17,20 +17,21 @@ from torch import Tensor, nn
 
 from trainer.seeding import batch_rng
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
-from vid2vid import losses, segments
+from vid2vid import segments
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig, Vid2VidStage, VideoWindows
 from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.evaluate.measure import Counted, evaluate_clips, first_picture
 from vid2vid.evaluate.provenance import facts
 from vid2vid.flow.estimate import compose
-from vid2vid.generate.feeding import fed_table
 from vid2vid.generate.pictures import clip_visuals
+from vid2vid.losses import terms as losses
+from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
-from vid2vid.notes import notes
-from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.validate.notes import notes
+from vid2vid.validate.untrained import fed_table
 from vid2vid.weights.growing import start_from
 
 

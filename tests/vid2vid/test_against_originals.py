@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.helpers import paths
-from vid2vid import losses
 from vid2vid.config import Foreground, ModelConfig, Norm
+from vid2vid.losses import terms as losses
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.windows import temporal_windows
 from vid2vid.weights.originals import from_originals, infer_model, to_originals

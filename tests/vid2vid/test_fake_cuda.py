@@ -30,14 +30,14 @@ from trainer.data.loader import collate
 from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
-from vid2vid import losses
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.evaluate import metrics
 from vid2vid.evaluate.measure import evaluate_clips, generate_clip
 from vid2vid.generate.rollout import Rollout
+from vid2vid.losses import terms as losses
+from vid2vid.losses.perceptual import Perceptual
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.subnets import FlowMask
-from vid2vid.perceptual import Perceptual
 from vid2vid.task import Vid2VidTask
 
 MODELS = [f"model={p.stem}" for p in sorted((CONFIGS / "model").glob("*.yaml")) if p.stem.startswith(("vid", "pix"))]

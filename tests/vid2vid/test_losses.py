@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vid2vid import losses
 from vid2vid.config import Gan
+from vid2vid.losses import terms as losses
 from vid2vid.model import warp
 
 

@@ -8,7 +8,7 @@ from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.errors import CheckpointError
 from vid2vid import segments
 from vid2vid.config import ModelConfig, Vid2VidConfig
-from vid2vid.perceptual import Perceptual, build_perceptual
+from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.task import Vid2VidTask
 
 

@@ -67,7 +67,7 @@ def test_a_phase_changes_only_its_own_network(tmp_path: Path) -> None:
 
 def test_the_shared_pass_gives_the_gradients_of_separate_passes(tmp_path: Path) -> None:
     """Against the plain way: D on attached frames for the generator, on detached frames for itself."""
-    from vid2vid import losses
+    from vid2vid.losses import terms as losses
 
     trainer = make(tmp_path, "model.video_discriminator=false", "model.lambda_l1=0", "trainer.max_steps=1")
     task = task_of(trainer)

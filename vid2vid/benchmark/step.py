@@ -20,8 +20,8 @@ from torch import Tensor
 
 from trainer.benchmarking.machine import peak_memory
 from trainer.shortcuts import plain
-from vid2vid import losses
 from vid2vid.config import ModelConfig, Norm
+from vid2vid.losses import terms as losses
 from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator
 from vid2vid.model.sharing import SharedDiscriminator
 

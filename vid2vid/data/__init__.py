@@ -61,7 +61,7 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
 
             return StreetDataset(config, split, resolution, frames)
         case DataKind.video:
-            from vid2vid.data.video.films import VideoDataset
+            from vid2vid.data.video.dataset import VideoDataset
 
             return VideoDataset(config, split, resolution, frames)
         case DataKind.folders | DataKind.cityscapes:
@@ -113,7 +113,7 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
         case DataKind.street:
             return config
         case DataKind.video:
-            from vid2vid.data.video.films import settled as settled_pictures
+            from vid2vid.data.video.dataset import settled as settled_pictures
 
             return settled_pictures(config)
         case DataKind.folders | DataKind.cityscapes:
@@ -139,7 +139,7 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
 
         return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
     if config.data.kind is DataKind.video:
-        from vid2vid.data.video.films import open_video
+        from vid2vid.data.video.dataset import open_video
 
         return open_video(source, config, frames)
     from vid2vid.data.folders import open_folder

@@ -27,7 +27,7 @@ from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
-from vid2vid.data.video.films import VideoSequence, videos_of_split
+from vid2vid.data.video.dataset import VideoSequence, videos_of_split
 from vid2vid.data.video.pictures import PictureSequence
 
 _CHUNK = 16  # frames read by one job

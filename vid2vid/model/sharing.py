@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vid2vid.losses import Features
+from vid2vid.losses.terms import Features
 
 Objective = Callable[[Features, list[Features]], dict[str, Tensor]]
 """``objective(features of the real input, those of each generated input) -> weighted scalar losses``"""

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from trainer.errors import ConfigError
-from vid2vid import losses
 from vid2vid.config import Foreground, ModelConfig, Norm
+from vid2vid.losses import terms as losses
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators, kernels, pyramid, warp
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import buffer_frames, temporal_windows, window_frames

@@ -30,7 +30,7 @@ from trainer.errors import DataError
 from vid2vid.config import OnBadFile
 from vid2vid.data.reading import BadFileError
 from vid2vid.data.video.cache import video_index
-from vid2vid.data.video.films import VideoDataset, VideoSequence, decode_frames, scan_videos
+from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, scan_videos
 from vid2vid.data.video.index import NO_STAMP, SEEKS
 from vid2vid.data.video.read import FrameReader
 

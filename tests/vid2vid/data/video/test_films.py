@@ -12,7 +12,7 @@ import torch
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidStage
 from vid2vid.data.frames import canny
-from vid2vid.data.video.films import VideoDataset, VideoSequence, decode_frames, open_video, video_index
+from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, open_video, video_index
 
 
 @pytest.mark.parametrize("codec, name", [("libx264", "a.mp4"), ("mpeg4", "a.avi"), ("libx264", "a.mkv")])

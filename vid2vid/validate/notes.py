@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import nn
 
 from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
-from vid2vid.generate.feeding import unfed
-from vid2vid.losses import l1_weight
+from vid2vid.losses.terms import l1_weight
+from vid2vid.validate.untrained import unfed
 
 
 def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptual: bool) -> list[str]:

@@ -29,9 +29,9 @@ from vid2vid.data.split import split_sequences
 from vid2vid.data.video.cache import partial_index, video_index, video_indices
 from vid2vid.data.video.decode import OpenVideo
 from vid2vid.data.video.index import CORRUPT, VideoIndex
-from vid2vid.data.video.notes import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
 from vid2vid.data.video.pictures import PictureSequence, has_pictures, picture_sequences
 from vid2vid.data.video.read import FrameReader
+from vid2vid.data.video.report import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
 from vid2vid.data.video.times import resampled
 
 logger = logging.getLogger(__name__)
