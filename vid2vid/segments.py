@@ -14,10 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.task import Segment
+from trainer.task import Segment, Stage
+from vid2vid.config import Vid2VidStage
 from vid2vid.encoding import SourceEncoder, images_to_float
 
 IDS = ("labels", "instances", "source")
+
+
+def stage_row(stage: Stage) -> Vid2VidStage:
+    """The curriculum's row of a stage, with vid2vid's own columns."""
+    assert isinstance(stage.config, Vid2VidStage)
+    return stage.config
 
 
 def cut(batch: dict[str, Any], start: int, stop: int, *, past_frames: int, history: int, **more: Any) -> Segment:

@@ -65,7 +65,7 @@ def made(*words: str) -> Vid2VidTask:
     with torch.device("meta"):
         task = Vid2VidTask(config)
         if config.model.lambda_perceptual > 0:
-            task.perceptual = Perceptual()
+            task.nets.perceptual = Perceptual()
     return task
 
 
@@ -106,7 +106,7 @@ def step(task: Vid2VidTask, segment: Segment, ctx: StepContext) -> None:
     for phase in task.phases(ctx.stage):
         losses = task.losses(phase.name, segment, ctx)
         check_losses(losses)
-    check_output(task._generate(segment, ctx))
+    check_output(task.passes.generate(segment, ctx))
 
 
 def check_output(out: GeneratorOutput) -> None:
@@ -120,10 +120,10 @@ def train(task: Vid2VidTask, stage: Stage, segments: int, precisions: tuple[Prec
     """The first segment ever may wait at ``ONCE``, the ones after it nowhere."""
     for precision in precisions:
         ctx, logged = context(stage, precision)
-        batch = clips(task, stage, task.context + stage.frames)
+        batch = clips(task, stage, task.passes.context + stage.frames)
         parts = task.segments(batch, ctx)
         for _ in range(segments):
-            with watched({} if task.encoder._tables else ONCE):
+            with watched({} if task.nets.encoder._tables else ONCE):
                 segment = next(parts, None)
                 if segment is not None:
                     step(task, segment, ctx)
@@ -157,12 +157,12 @@ def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.mod
     scales = stage.config.scales
     with watched(PER_BATCH, double=True) as watch:
         found = evaluate_clips(
-            task.generator, task.encoder, [clips(task, stage, 2)],
+            task.nets.generator, task.nets.encoder, [clips(task, stage, 2)],
             device=CUDA, amp=ctx.amp, first_frame=first, scales=scales,
         )  # fmt: skip
     assert watch.waits["vid2vid/evaluate/measure.py:_synchronize"] <= 2
     with watched():
-        made = generate_clip(task.generator, task.encoder, clips(task, stage, 2), amp=ctx.amp, scales=scales)
+        made = generate_clip(task.nets.generator, task.nets.encoder, clips(task, stage, 2), amp=ctx.amp, scales=scales)
     for name, value in made.items():
         check_dtype(f"generated {name}", value)
     return found
@@ -214,7 +214,9 @@ def test_frame_by_frame(first: FirstFrame) -> None:
         ctx, _ = context(stage)
         image = torch.empty(3, height, width, dtype=torch.uint8)
         frame = {"labels": torch.empty(height, width, dtype=torch.int16), "image": image}
-        rollout = Rollout(task.generator, task.encoder, CUDA, ctx.amp, first, image.to(CUDA, non_blocking=True))
+        rollout = Rollout(
+            task.nets.generator, task.nets.encoder, CUDA, ctx.amp, first, image.to(CUDA, non_blocking=True)
+        )
         with watched(ONCE):
             rollout.step(frame)
         with watched():

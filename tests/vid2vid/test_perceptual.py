@@ -8,6 +8,7 @@ from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.errors import CheckpointError
 from vid2vid import segments
 from vid2vid.config import ModelConfig, Vid2VidConfig
+from vid2vid.forward import generated_images
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.task import Vid2VidTask
 
@@ -91,8 +92,8 @@ def generator_losses(tmp_path, *words: str) -> tuple[dict[str, float], float]:
     batch, ctx = one_batch(trainer)
     segment = next(task.segments(batch, ctx))
     values = {name: float(value.detach()) for name, value in task.losses("g", segment, ctx).items()}
-    out = task._generate(segment, ctx)
-    return values, sum(float((x.detach() - segments.real(segment)).abs().mean()) for x in task._fakes(out))
+    out = task.passes.generate(segment, ctx)
+    return values, sum(float((x.detach() - segments.real(segment)).abs().mean()) for x in generated_images(out))
 
 
 def test_without_weights_l1_takes_its_place(tmp_path):

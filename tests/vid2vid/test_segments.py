@@ -10,6 +10,7 @@ from torch import Tensor
 from tests.helpers.made_task import configured, make_trainer, one_batch
 from vid2vid.config import Vid2VidStage
 from vid2vid.flow.estimate import compose
+from vid2vid.losses.objective import motion_losses
 from vid2vid.model.warp import warp
 
 
@@ -36,7 +37,8 @@ def test_motion_losses_of_every_segment(tmp_path: Path, first: str, segment: int
     start = context
     for piece in task.segments(batch, ctx):
         with torch.no_grad():
-            out, found = task._generate(piece, ctx), task._motion_losses(piece, task._generate(piece, ctx), ctx)
+            out = task.passes.generate(piece, ctx)
+            found = motion_losses(task.passes, piece, out, ctx)
         assert out.flow is not None and out.mask is not None
         made += list(out.frames.unbind(1))
         parts = {"flow": 0.0, "flow_warp": 0.0, "mask": 0.0, "output_warp": 0.0}
@@ -66,10 +68,10 @@ def test_windows_of_every_segment(tmp_path: Path, first: str, segment: int) -> N
     made, stop = real[:, :context], context
     with torch.no_grad():
         for piece in task.segments(batch, ctx):
-            frames = task._generate(piece, ctx).frames
+            frames = task.passes.generate(piece, ctx).frames
             made, stop = torch.cat([made, frames], dim=1), stop + segment
             for scale, spacing in enumerate((1, 3)):
-                windows = task._windows(piece, frames, scale)
+                windows = task.passes.windows(piece, frames, scale)
                 ends = range(stop - 1 - piece["window_phases"][scale], stop - 1 - segment, -3)
                 ends = [end for end in ends if end - 2 * spacing >= 0]
                 assert (0 if windows is None else len(windows.real)) == len(ends) * len(real)

@@ -26,12 +26,12 @@ def test_a_clip_is_the_same_whatever_its_segments(tmp_path: Path, segment: int) 
     made, targets, starts = [], [], []
     with torch.no_grad():
         for piece in task.segments(batch, ctx):
-            made.append(task._generate(piece, ctx).frames)
+            made.append(task.passes.generate(piece, ctx).frames)
             targets.append(segments.real(piece))
             starts.append(piece["first"])
-        whole = task.generator(
-            torch.cat([task.encoder.encode(batch)[:, :1]] * 2 + [task.encoder.encode(batch)], dim=1),
-            foreground=task.encoder.foreground_mask(batch),
+        whole = task.nets.generator(
+            torch.cat([task.nets.encoder.encode(batch)[:, :1]] * 2 + [task.nets.encoder.encode(batch)], dim=1),
+            foreground=task.nets.encoder.foreground_mask(batch),
         )
     assert starts == [True] + [False] * (6 // segment - 1)
     torch.testing.assert_close(torch.cat(made, dim=1), whole.frames, rtol=0, atol=1e-4)
@@ -45,7 +45,7 @@ def fed_windows(tmp_path: Path, frames: int, segment: int) -> list[list[int]]:
     batch, ctx = one_batch(trainer)
     found = []
     for piece in task.segments(batch, ctx):
-        judged = [task._windows(piece, task._generate(piece, ctx).frames, scale) for scale in range(2)]
+        judged = [task.passes.windows(piece, task.passes.generate(piece, ctx).frames, scale) for scale in range(2)]
         found.append([0 if windows is None else len(windows.real) for windows in judged])
     return found
 
@@ -67,7 +67,7 @@ def test_a_clip_of_single_frames_has_a_loss_of_pictures_alone(tmp_path: Path) ->
     motion = {name for name in losses if name.startswith(("gan_video", "feature_video", "flow", "output_warp", "mask"))}
     assert len(motion) >= 6 and all(losses[name] == 0 for name in motion)
     assert losses["gan"] > 0 and losses["feature"] > 0
-    out = task._generate(piece, ctx)
+    out = task.passes.generate(piece, ctx)
     assert torch.equal(out.frames, out.hallucination)
 
 

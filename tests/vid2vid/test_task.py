@@ -17,6 +17,7 @@ from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, Stage, StepContext
 from vid2vid import segments as parts
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.losses.objective import motion_losses
 from vid2vid.task import Vid2VidTask
 
 SCHEMAS = {"vid2vid": Vid2VidConfig}
@@ -73,18 +74,18 @@ def test_the_shared_pass_gives_the_gradients_of_separate_passes(tmp_path: Path) 
     task = task_of(trainer)
     batch, ctx = one_batch(trainer)
     segment = next(task.segments(batch, ctx))
-    judge, model = task.d_image, trainer.config.model
+    judge, model = task.nets.d_image, trainer.config.model
     assert judge is not None
     task.losses("g", segment, ctx)
     shared = torch.stack(list(task.losses("g", segment, ctx).values())).sum()
-    parameters = list(task.generator.parameters())
+    parameters = list(task.nets.generator.parameters())
     got = torch.autograd.grad(shared, parameters, retain_graph=True, allow_unused=True)
 
     fresh = next(task.segments(batch, ctx))
-    out = task._generate(fresh, ctx)
-    labels = parts.source(fresh, task.encoder)[:, model.past_frames :]
+    out = task.passes.generate(fresh, ctx)
+    labels = parts.source(fresh, task.nets.encoder)[:, model.past_frames :]
     real = judge(torch.cat([labels, parts.real(fresh)], 2).flatten(0, 1))
-    total = torch.stack(list(task._motion_losses(fresh, out, ctx).values())).sum()
+    total = torch.stack(list(motion_losses(task.passes, fresh, out, ctx).values())).sum()
     for fake in (out.frames, out.hallucination):
         features = judge(torch.cat([labels, fake], 2).flatten(0, 1))
         total = total + model.lambda_gan * losses.gan_generator(features)
@@ -109,7 +110,7 @@ def test_history_is_detached_between_segments(tmp_path: Path) -> None:
     assert not segments[1]["first"]
     assert all(not x.requires_grad for x in segments[1]["past"])
     assert segments[1]["made_buffer"].shape[1] == 3
-    made = task._generate(segments[0], ctx).frames
+    made = task.passes.generate(segments[0], ctx).frames
     assert torch.equal(segments[1]["past"][-1][:, -1], made[:, -1].detach())
 
 
@@ -120,8 +121,8 @@ def test_video_windows_appear_as_the_clip_grows(tmp_path: Path) -> None:
     batch, ctx = one_batch(trainer)
     found = []
     for segment in task.segments(batch, ctx):
-        task._generate(segment, ctx)
-        found.append([judged is not None for judged in task._judge_windows(segment, ctx)])
+        task.passes.generate(segment, ctx)
+        found.append([judged is not None for judged in task.passes.video_discriminators(segment, ctx)])
     assert found == [[True, False], [True, False], [True, True]]  # spacing 1 spans 3 frames, spacing 3 spans 7
 
 
@@ -134,7 +135,7 @@ def test_first_frame_of_real_images_uses_real_context(tmp_path: Path) -> None:
     assert not segment["first"] or segment["past"] is not None
     real = batch["images"][:, :2].float() / 127.5 - 1
     torch.testing.assert_close(segment["past"][-1], real)
-    out = task._generate(segment, ctx)
+    out = task.passes.generate(segment, ctx)
     assert out.mask is not None and float(out.mask[:, 0].detach().max()) < 1  # the first frame is warped too
 
 
@@ -145,8 +146,8 @@ def test_micro_batches_see_the_same_data(tmp_path: Path) -> None:
     whole = next(task.segments(batch, ctx))
     cut = [next(task.segments(part, ctx)) for part in split_batch(batch, 2)]
     assert torch.equal(parts.real(whole), torch.cat([parts.real(part) for part in cut]))
-    own = [parts.source(part, task.encoder) for part in cut]
-    assert torch.equal(parts.source(whole, task.encoder), torch.cat(own))
+    own = [parts.source(part, task.nets.encoder) for part in cut]
+    assert torch.equal(parts.source(whole, task.nets.encoder), torch.cat(own))
 
 
 COARSE_TO_FINE = {

@@ -21,8 +21,9 @@ from torch import Tensor
 from trainer.benchmarking.machine import peak_memory
 from trainer.shortcuts import plain
 from vid2vid.config import ModelConfig, Norm
-from vid2vid.losses import terms as losses
+from vid2vid.losses import terms
 from vid2vid.model import Generator, GeneratorOutput, MultiscaleDiscriminator
+from vid2vid.model.discriminators import Features
 from vid2vid.model.sharing import SharedDiscriminator
 
 
@@ -96,9 +97,9 @@ class Window:
         past = self.model.past_frames
         previous = torch.cat([self.images[:, past - 1 : past], out.frames[:, :-1].detach()], dim=1)
         return 10 * (
-            losses.flow(out.flow, self.flow, self.confidence)
-            + losses.flow_warp(out.flow, self.images[:, past - 1 : -1], self.images[:, past:], self.confidence)
-            + losses.output_warp(out.frames, previous, self.flow, self.confidence)
+            terms.flow(out.flow, self.flow, self.confidence)
+            + terms.flow_warp(out.flow, self.images[:, past - 1 : -1], self.images[:, past:], self.confidence)
+            + terms.output_warp(out.frames, previous, self.flow, self.confidence)
         )
 
 
@@ -119,12 +120,12 @@ def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
             condition=labels.flatten(0, 1),
         )
 
-    def objective(real: losses.Features, fakes: list[losses.Features]) -> dict[str, Tensor]:
-        gan = torch.stack([losses.gan_generator(fake) for fake in fakes]).sum()
-        matching = torch.stack([losses.feature_matching(fake, real) for fake in fakes]).sum()
+    def objective(real: Features, fakes: list[Features]) -> dict[str, Tensor]:
+        gan = torch.stack([terms.gan_generator(fake) for fake in fakes]).sum()
+        matching = torch.stack([terms.feature_matching(fake, real) for fake in fakes]).sum()
         return {"gan": gan, "feature": 10 * matching}
 
-    halves = [losses.gan_discriminator(shared.real, fake) for fake in shared.fakes]
+    halves = [terms.gan_discriminator(shared.real, fake) for fake in shared.fakes]
     d_loss = 0.5 * torch.stack([a + b for a, b in halves]).sum()
     motion = window.motion(out)
     clock.mark()
@@ -157,16 +158,16 @@ def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
     labels = window.source[:, past:]
     real = window.images[:, past:]
 
-    def judge(frames: Tensor) -> losses.Features:
+    def judge(frames: Tensor) -> Features:
         with amp():
             return window.judge(torch.cat([labels, frames], dim=2).flatten(0, 1))
 
     g_loss, d_loss = window.motion(out), torch.zeros((), device=labels.device)
     for fake in (out.frames, out.hallucination):
         on_real, on_detached, on_fake = judge(real), judge(fake.detach()), judge(fake)
-        a, b = losses.gan_discriminator(on_real, on_detached)
+        a, b = terms.gan_discriminator(on_real, on_detached)
         d_loss = d_loss + 0.5 * (a + b)
-        g_loss = g_loss + losses.gan_generator(on_fake) + 10 * losses.feature_matching(on_fake, on_real)
+        g_loss = g_loss + terms.gan_generator(on_fake) + 10 * terms.feature_matching(on_fake, on_real)
     clock.mark()
     g_loss.backward()
     clock.mark()

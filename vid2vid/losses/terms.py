@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid.config import Gan, ModelConfig
+from vid2vid.model.discriminators import Features
 from vid2vid.model.warp import warp
 
 L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
-
-Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, per layer; the last is the prediction
 
 
 def gan_generator(fake: Features, kind: Gan = Gan.lsgan) -> Tensor:

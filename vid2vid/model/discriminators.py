@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ from vid2vid.model.blocks import initialise, make_norm, pool, still_bias
 from vid2vid.model.kernels import fast_layout, prepared
 
 SLOPE = 0.2
+
+Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, per layer; the last is the prediction
 
 
 class PatchLayer(nn.Module):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vid2vid.losses.terms import Features
+from vid2vid.model.discriminators import Features
 
 Objective = Callable[[Features, list[Features]], dict[str, Tensor]]
 """``objective(features of the real input, those of each generated input) -> weighted scalar losses``"""

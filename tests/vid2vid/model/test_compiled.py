@@ -30,11 +30,11 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
 
 def test_the_parts_of_every_scale_are_compiled(tmp_path: Path, compiled: list[nn.Module]) -> None:
     trainer, task = make_trainer(configured("trainer.compile=true", *WORDS), tmp_path)
-    scales = [task.generator.scale(index) for index in range(2)]
+    scales = [task.nets.generator.scale(index) for index in range(2)]
     parts = [part for s in scales for part in (s.labels, s.past, s.hallucination, s.flow, s.foreground)]
-    assert compiled == [*parts, task.d_image, task.d_video]
+    assert compiled == [*parts, task.nets.d_image, task.nets.d_video]
     inside = {id(p) for part in parts for p in part.parameters()}  # type: ignore[union-attr]
-    assert inside == {id(p) for p in task.generator.parameters()}, "nothing with weights is left out"
+    assert inside == {id(p) for p in task.nets.generator.parameters()}, "nothing with weights is left out"
     assert set(trainer.networks) == {"generator", "d_image", "d_video"}
 
 
@@ -45,7 +45,7 @@ def test_a_compiled_run_trains_as_an_eager_one(tmp_path: Path, compiled: list[nn
     assert not compiled
     run, task = make_trainer(configured("trainer.compile=true", *WORDS), tmp_path / "compiled")
     run.fit()
-    assert not task.generator.by_hand
+    assert not task.nets.generator.by_hand
     expected = network_tensors(eager.networks)
     for name, value in network_tensors(run.networks).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=5e-4)

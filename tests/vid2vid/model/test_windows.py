@@ -65,8 +65,8 @@ def test_the_phase_is_drawn_anew_for_every_batch_and_alike_for_its_parts(tmp_pat
     drawn = []
     for ctx.samples_seen in range(0, 600, 2):
         for ctx.rank, ctx.step in ((0, 0), (1, 5)):
-            phases = task._window_phases(ctx)
-            assert phases == task._window_phases(ctx)
+            phases = task.passes.window_phases(ctx)
+            assert phases == task.passes.window_phases(ctx)
             drawn.append(tuple(phases))
         assert drawn[-1] == drawn[-2], "whatever the process and the step"
     counts = Counter(drawn)
@@ -86,7 +86,7 @@ def test_real_frames_before_the_clip_leave_room_for_phases(tmp_path: Path) -> No
     _, ctx = one_batch(trainer)
     drawn = set()
     for ctx.samples_seen in range(60):
-        drawn.add(tuple(task._window_phases(ctx)))
+        drawn.add(tuple(task.passes.window_phases(ctx)))
     assert drawn == {(near, far) for near in range(3) for far in range(2)}
 
 
@@ -104,13 +104,13 @@ def test_a_dump_holds_the_phase(tmp_path: Path) -> None:
     stored = plain_tensors(last.data)
     assert stored["window_phases"] == last["window_phases"] and stored["window_phases"][0] > 0
     del last.data["window_phases"]  # as in dumps of earlier versions
-    frames = task._generate(last, ctx).frames
-    assert task._windows(last, frames, 0) is not None
+    frames = task.passes.generate(last, ctx).frames
+    assert task.passes.windows(last, frames, 0) is not None
 
 
 def _phase(task, ctx, samples_seen: int) -> int:  # type: ignore[no-untyped-def]
     ctx.samples_seen = samples_seen
-    return task._window_phases(ctx)[0]
+    return task.passes.window_phases(ctx)[0]
 
 
 def test_windows_of_the_task_cross_the_border_of_segments(tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_windows_of_the_task_cross_the_border_of_segments(tmp_path: Path) -> Non
     batch, ctx = one_batch(trainer)
     ctx.samples_seen = next(n for n in range(100) if _phase(task, ctx, n) == 1)
     first, second = list(segments(task, batch, ctx))[:2]
-    assert task._windows(first, task._generate(first, ctx).frames, 0) is None
-    made = task._windows(second, task._generate(second, ctx).frames, 0)
+    assert task.passes.windows(first, task.passes.generate(first, ctx).frames, 0) is None
+    made = task.passes.windows(second, task.passes.generate(second, ctx).frames, 0)
     assert made is not None
     real = batch["images"][:, 2:5].float() / 127.5 - 1  # the last frame of the first segment and two of the second
     assert torch.equal(made.real, real)

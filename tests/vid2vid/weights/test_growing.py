@@ -65,17 +65,17 @@ def run(task: Vid2VidTask, ids: tuple[int, ...] = (7, 26), double: bool = False)
     for network in task.networks().values():
         network.to(dtype)
     batch = labels(frames + 2, list(ids))
-    source = task.encoder.encode(batch)[:, 2 - past :].to(dtype)
+    source = task.nets.encoder.encode(batch)[:, 2 - past :].to(dtype)
     pictures = torch.rand(1, 2, 3, *SIZE, generator=torch.Generator().manual_seed(6)).to(dtype) * 2 - 1
-    region = task.encoder.foreground_mask({"labels": batch["labels"][:, 2:]})
+    region = task.nets.encoder.foreground_mask({"labels": batch["labels"][:, 2:]})
     region = None if region is None else region.to(dtype)
-    history = task.generator.past_from_images(pictures[:, 2 - past :], scales) if past else None
-    out = task.generator(source, history, region, scales)
+    history = task.nets.generator.past_from_images(pictures[:, 2 - past :], scales) if past else None
+    out = task.nets.generator(source, history, region, scales)
     found = {"frames": out.frames, "hallucination": out.hallucination}
     if out.flow is not None and out.mask is not None:
         found |= {"flow": out.flow, "mask": out.mask}
-    if task.d_image is not None:
-        judged = task.d_image(out.frames[0], scales=1, condition=source[0, past:])
+    if task.nets.d_image is not None:
+        judged = task.nets.d_image(out.frames[0], scales=1, condition=source[0, past:])
         found |= {f"d_image{i}": x for i, x in enumerate(judged[-1])}
     for network in task.networks().values():
         network.float()
@@ -111,7 +111,7 @@ def test_more_classes_in_any_order(tmp_path: Path, ids: list[int], foreground: F
     """Classes are known by id; the channel of instance edges, which is the last one, moves."""
     task, path = small(tmp_path, foreground=foreground)
     other = grown(path, label_ids=ids, foreground=foreground)
-    assert other.encoder.channels == len(ids) + 1
+    assert other.nets.encoder.channels == len(ids) + 1
     same(run(task), run(other))
     new = [f"class {i}" for i in ids if i not in (7, 26)]
     assert f"new inputs, zero at first: {', '.join(new)}" in note(other)
@@ -121,7 +121,7 @@ def test_more_classes_in_any_order(tmp_path: Path, ids: list[int], foreground: F
 def test_a_new_class_is_at_first_like_one_that_is_ignored(tmp_path: Path) -> None:
     task, path = small(tmp_path, instance_edges=False)
     task.config.data.ignore_label = 11
-    task.encoder = type(task.encoder)(task.config.model, task.config.data)
+    task.nets.encoder = type(task.nets.encoder)(task.config.model, task.config.data)
     other = grown(path, instance_edges=False, label_ids=[7, 11, 26])
     same(run(task, ids=(7, 11, 26)), run(other, ids=(7, 11, 26)))
 
@@ -150,7 +150,7 @@ def test_more_scales(tmp_path: Path) -> None:
     torch.manual_seed(2)
     drawn = before(config_of(scales=3, foreground=Foreground.override))
     for index in (1, 2):  # as a run without weights draws them
-        fresh, own = drawn.generator.scale(index).state_dict(), other.generator.scale(index).state_dict()
+        fresh, own = drawn.nets.generator.scale(index).state_dict(), other.nets.generator.scale(index).state_dict()
         assert all(torch.equal(fresh[name], own[name]) for name in fresh)
     back, where = small(tmp_path / "b", scales=2)
     other = grown(where, scales=1)
@@ -198,9 +198,9 @@ def test_a_past_for_a_frame_by_frame_model(tmp_path: Path) -> None:
     task, path = small(tmp_path, **frame_model)
     other = grown(path)
     with torch.no_grad():
-        source = task.encoder.encode(labels(1, [7, 26]))
-        expected = task.generator(source).frames
-        got = other.generator(source.expand(-1, 3, -1, -1, -1)).frames
+        source = task.nets.encoder.encode(labels(1, [7, 26]))
+        expected = task.nets.generator(source).frames
+        got = other.nets.generator(source.expand(-1, 3, -1, -1, -1)).frames
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
     assert "drawn anew: d_video, generator.scale0.past, generator.scale0.flow" in note(other)
 
@@ -224,7 +224,7 @@ def test_all_at_once_and_then_it_trains(tmp_path: Path) -> None:
     assert trainer.dry_run().count("a new run starts from model.weights=") == 1
     trainer.fit()
     assert trainer.finished
-    column = other.generator.scale(0).labels.layers[0].conv.weight[:, 8]  # class 11 of the second past frame
+    column = other.nets.generator.scale(0).labels.layers[0].conv.weight[:, 8]  # class 11 of the second past frame
     assert float(column.detach().abs().max()) > 0, "what was zero has learned"
 
 

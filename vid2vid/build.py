@@ -1,0 +1,57 @@
+"""Networks out of a configuration: the generator, its discriminators, and VGG-19 for the perceptual loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from vid2vid.config import Vid2VidConfig
+from vid2vid.encoding import SourceEncoder
+from vid2vid.losses.perceptual import Perceptual, build_perceptual
+from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
+
+
+@dataclass
+class Networks:
+    """The networks of a run.
+
+    Attributes:
+        encoder: makes the networks' input of label maps or pictures; it has no weights.
+        generator: F of eq. 3.
+        d_image, d_video: D_I and D_V of eqs. 6 and 7; None where the model has none.
+        perceptual: VGG-19, frozen; None where no perceptual loss is wanted, or it has no weights.
+    """
+
+    encoder: SourceEncoder
+    generator: Generator
+    d_image: MultiscaleDiscriminator | None
+    d_video: VideoDiscriminators | None
+    perceptual: Perceptual | None
+
+    def trained(self) -> dict[str, nn.Module]:
+        """By the names that their weights begin with."""
+        nets = {"generator": self.generator, "d_image": self.d_image, "d_video": self.d_video}
+        return {name: net for name, net in nets.items() if net is not None}
+
+
+def build_networks(config: Vid2VidConfig) -> Networks:
+    """Networks with freshly drawn weights, from torch's global random stream.
+
+    Raises:
+        ConfigError: for a model that cannot be built.
+        CheckpointError: for VGG-19's weights (``model.perceptual_weights``) that are missing or do not fit.
+    """
+    model = config.model
+    encoder = SourceEncoder(model, config.data)
+    generator = Generator(model, encoder.channels)
+    sizes = (model.ndf, model.discriminator_scales, model.discriminator_layers, model.norm)
+    d_image: MultiscaleDiscriminator | None = None
+    if model.image_discriminator:
+        d_image = MultiscaleDiscriminator(encoder.channels + 3, *sizes)
+    d_video: VideoDiscriminators | None = None
+    if model.video_discriminator:
+        frames = model.video_discriminator_frames
+        d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
+    perceptual = build_perceptual(model.perceptual_weights) if model.lambda_perceptual > 0 else None
+    return Networks(encoder, generator, d_image, d_video, perceptual)

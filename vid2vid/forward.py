@@ -1,0 +1,170 @@
+"""Forward passes of a segment, each made once, whichever phase asks for it first.
+
+The phases ``g``, ``d_image`` and ``d_video`` share the generator's pass, and each discriminator sees real and generated
+frames in one call that serves its own loss and the generator's (``model.sharing``).
+
+Shapes: B clips, T frames of a segment, H x W pixels, L past frames, K frames seen by D_V.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.seeding import batch_rng
+from trainer.task import Segment, StepContext
+from vid2vid import segments
+from vid2vid.build import Networks
+from vid2vid.config import FirstFrame, Vid2VidConfig, VideoWindows
+from vid2vid.encoding import images_to_float
+from vid2vid.evaluate.measure import first_picture
+from vid2vid.flow.estimate import compose
+from vid2vid.model import GeneratorOutput
+from vid2vid.model.sharing import SharedDiscriminator
+from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+
+
+class ForwardPasses:
+    """What the networks make of a segment.
+
+    Args:
+        config: of the run.
+        nets: its networks.
+
+    Attributes:
+        context: real frames before the first generated one.
+        history: frames before a segment that D_V's windows reach back to.
+    """
+
+    def __init__(self, config: Vid2VidConfig, nets: Networks) -> None:
+        self.config, self.model, self.nets = config, config.model, nets
+        model = config.model
+        self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
+        self.history = 0
+        if nets.d_video is not None:
+            self.history = buffer_frames(model.video_discriminator_frames, model.temporal_scales)
+
+    def first_past(self, batch: dict[str, Any], scales: int | None) -> list[Tensor] | None:
+        """The history of a clip's first generated frame, as ``model.first_frame`` says.
+
+        Returns:
+            (B, L, 3, Hs, Ws) in [-1, 1] for each generator scale in use, coarsest first; None: there is none.
+        """
+        model = self.model
+        if model.past_frames == 0 or model.first_frame is FirstFrame.model:
+            return None
+        if model.first_frame is FirstFrame.real:
+            images = images_to_float(batch["images"][:, : model.past_frames])
+        else:
+            is_image = model.first_frame is FirstFrame.image
+            image = first_picture(batch) if is_image else torch.zeros_like(images_to_float(batch["images"][:, 0]))
+            images = image[:, None].expand(-1, model.past_frames, -1, -1, -1)
+        return self.nets.generator.past_from_images(images, scales=scales)
+
+    def generate(self, segment: Segment, ctx: StepContext) -> GeneratorOutput:
+        """The segment's frames, eqs. 3, 4 and 9."""
+
+        def run() -> GeneratorOutput:
+            encoder = self.nets.encoder
+            with ctx.amp():
+                out = self.nets.generator(
+                    segments.source(segment, encoder),
+                    past=segment["past"],
+                    foreground=segments.foreground(segment, encoder),
+                    scales=segments.stage_row(ctx.stage).scales,
+                    first=segment["first"],
+                )
+            out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
+            segment.carried = out.past or None, out.frames.detach()
+            return out
+
+        return segment.once("generated", run)
+
+    def carried(self, segment: Segment, ctx: StepContext) -> tuple[list[Tensor] | None, Tensor]:
+        """The history after a segment, and its frames; generated now where no phase has asked for them."""
+        if segment.carried is None:
+            self.generate(segment, ctx)
+            segment.forget()
+        past, newest = segment.carried or (None, None)
+        assert newest is not None
+        return past, newest
+
+    def image_discriminator(self, segment: Segment, ctx: StepContext) -> SharedDiscriminator:
+        """D_I on (labels, frame): real, composed, hallucination; every frame of the segment."""
+        assert self.nets.d_image is not None
+        network, scales = self.nets.d_image, segments.stage_row(ctx.stage).discriminator_scales
+
+        def run() -> SharedDiscriminator:
+            labels = segments.source(segment, self.nets.encoder)[:, self.model.past_frames :]
+            with ctx.amp():
+                return SharedDiscriminator(
+                    lambda x, condition: network(x, scales, condition),
+                    segments.real(segment),
+                    generated_images(self.generate(segment, ctx)),
+                    prepare=lambda frames: frames.flatten(0, 1),
+                    condition=labels.flatten(0, 1),
+                )
+
+        return segment.once("d_image", run)
+
+    def video_discriminators(self, segment: Segment, ctx: StepContext) -> list[SharedDiscriminator | None]:
+        """D_V per temporal scale on windows of K frames; None where the clip is still too short for one."""
+        assert self.nets.d_video is not None
+        networks, scales = self.nets.d_video, segments.stage_row(ctx.stage).discriminator_scales
+
+        def run() -> list[SharedDiscriminator | None]:
+            out = self.generate(segment, ctx)
+            shared: list[SharedDiscriminator | None] = []
+            for scale in range(self.model.temporal_scales):
+                windows = self.windows(segment, out.frames, scale)
+                if windows is None:
+                    shared.append(None)
+                    continue
+                with ctx.amp():
+                    shared.append(
+                        SharedDiscriminator(
+                            lambda x, s=scale: networks(x, s, scales), windows.real_input(), [windows.fake_input()]
+                        )
+                    )
+            return shared
+
+        return segment.once("d_video", run)
+
+    def window_phases(self, ctx: StepContext) -> list[int]:
+        """Per temporal scale; the same for all clips of a batch, in whatever micro-batches and processes they are."""
+        model, new = self.model, segments.stage_row(ctx.stage).segment_frames
+        k, clip = model.video_discriminator_frames, self.context + ctx.stage.frames
+        if model.video_windows is VideoWindows.aligned:
+            return [0] * model.temporal_scales
+        rng = batch_rng(self.config.seed, ctx.samples_seen)
+        return [int(rng.integers(window_phases(clip, new, k, scale))) for scale in range(model.temporal_scales)]
+
+    def windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
+        """D_V's windows of one temporal scale that end in a segment; None where the clip is still too short.
+
+        Args:
+            frames: generated, (B, T, 3, H, W).
+        """
+        real, made = segments.real_buffer(segment, self.history), segment["made_buffer"]
+        fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
+        if segments.has_flow(segment):
+            flow = segments.flow(segment, self.history)
+        else:
+            flow = torch.zeros_like(real[:, :, :2])
+
+        def long_flow(current: int, previous: int) -> Tensor:
+            total = flow[:, current]
+            for t in range(current - 1, previous, -1):
+                total = compose(total, flow[:, t])
+            return total
+
+        new, k = frames.shape[1], self.model.video_discriminator_frames
+        phases = segment.data.get("window_phases")  # a dump of an earlier version has none
+        return temporal_windows(real, fake, flow, new, k, scale, long_flow, phases[scale] if phases else 0)
+
+
+def generated_images(out: GeneratorOutput) -> list[Tensor]:
+    """The composed frames, and the hallucination where it is something else: each is judged."""
+    return [out.frames] if out.flow is None else [out.frames, out.hallucination]

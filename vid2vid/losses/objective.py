@@ -1,0 +1,96 @@
+"""What the networks minimise (eq. 5): every term of a segment with its weight. A new loss gets its line here."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.task import Segment, StepContext
+from vid2vid import segments
+from vid2vid.forward import ForwardPasses, generated_images
+from vid2vid.losses import terms
+from vid2vid.model import GeneratorOutput
+from vid2vid.model.sharing import SharedDiscriminator
+
+
+def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+    """Eq. 5 for F, with feature matching and the perceptual loss that the paper adds to it.
+
+    The composed frames and the hallucination get the image losses alike, as in the released code.
+
+    Returns:
+        Weighted scalars by name; the loss is their sum.
+    """
+    model, nets = passes.model, passes.nets
+    out = passes.generate(segment, ctx)
+    fakes, real = generated_images(out), segments.real(segment)
+    total: dict[str, Tensor] = {}
+    if nets.d_image is not None:
+        shared = passes.image_discriminator(segment, ctx)
+        total |= _adversarial(passes, shared, "", model.lambda_gan, model.lambda_feature, ctx)
+    if nets.d_video is not None:
+        for scale, shared in enumerate(passes.video_discriminators(segment, ctx)):
+            name = f"_video{scale}"
+            if shared is None:  # the clip is too short yet; zeros keep the record's columns
+                total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
+            else:
+                total |= _adversarial(passes, shared, name, model.lambda_gan_video, model.lambda_feature_video, ctx)
+    if nets.perceptual is not None:
+        with ctx.amp():
+            features = nets.perceptual.features(real.flatten(0, 1))
+            distances = [nets.perceptual.distance(fake.flatten(0, 1), features) for fake in fakes]
+        total["perceptual"] = model.lambda_perceptual * torch.stack(distances).sum()
+    if (weight := terms.l1_weight(model)) > 0:
+        total["l1"] = weight * torch.stack([terms.l1(fake, real) for fake in fakes]).sum()
+    if segments.has_flow(segment):
+        total |= motion_losses(passes, segment, out, ctx)
+    with torch.no_grad():
+        ctx.log("l1_pixels", (out.frames - real).abs().mean() / 2)
+        if out.mask is not None:
+            ctx.log("mask_mean", out.mask.float().mean())
+    return total
+
+
+def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+    """Eq. 6 for D_I (``phase`` ``d_image``), eq. 7 for D_V (``d_video``); none where D_V has no window yet."""
+    if phase == "d_image":
+        shared = [passes.image_discriminator(segment, ctx)]
+    else:
+        shared = [each for each in passes.video_discriminators(segment, ctx) if each is not None]
+    return terms.discriminator([(each.real, each.fakes) for each in shared], passes.model.gan)
+
+
+def motion_losses(passes: ForwardPasses, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
+    """Eq. 8 and the released code's further terms on flow, warp and mask, for data with reference flow."""
+    model = passes.model
+    reference, confidence = segments.flow(segment), segments.confidence(segment)
+    total: dict[str, Tensor] = {}
+    if out.flow is not None and out.mask is not None:
+        predicted = out.flow.float()
+        scales = segments.stage_row(ctx.stage).scales or model.scales
+        total["flow"] = model.lambda_flow * terms.flow(predicted, reference, confidence, scales)
+        real, previous = segments.real(segment), segments.real_previous(segment)
+        total["flow_warp"] = model.lambda_flow_warp * terms.flow_warp(predicted, previous, real, confidence)
+        total["mask"] = model.lambda_mask * terms.mask(out.mask, confidence)
+    if model.lambda_output_warp > 0 and model.past_frames > 0:
+        past = segment["past"]
+        before = torch.zeros_like(out.frames[:, :1]) if past is None else past[-1][:, -1:].float()
+        previous = torch.cat([before, out.frames[:, :-1].detach()], dim=1)
+        warped = terms.output_warp(out.frames, previous, reference, confidence)
+        total["output_warp"] = model.lambda_output_warp * warped
+    return total
+
+
+def _adversarial(
+    passes: ForwardPasses, shared: SharedDiscriminator, name: str, gan: float, feature: float, ctx: StepContext
+) -> dict[str, Tensor]:
+    """The generator's side of eqs. 6 and 7, and feature matching, by what one discriminator sees."""
+    kind = passes.model.gan
+
+    def objective(real: terms.Features, fakes: list[terms.Features]) -> dict[str, Tensor]:
+        return {
+            f"gan{name}": gan * torch.stack([terms.gan_generator(fake, kind) for fake in fakes]).sum(),
+            f"feature{name}": feature * torch.stack([terms.feature_matching(fake, real) for fake in fakes]).sum(),
+        }
+
+    return shared.generator_losses(objective, ctx.loss_scale)
