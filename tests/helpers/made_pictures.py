@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from vit.config import DataKind, VitConfig
+from vit.data import build_dataset
 
 
 def write_picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (12, 16)) -> Path:
@@ -37,3 +38,8 @@ def folder_config(root: Path | None, kind: DataKind = DataKind.imagefolder) -> V
         config.data.root = str(root)
         config.data.cache_dir = str(root.parent / "cache")
     return config
+
+
+def samples(config: VitConfig, split: str) -> list[dict]:
+    dataset = build_dataset(config, split, (16, 16))
+    return [dataset.sample(index, np.random.default_rng(0)) for index in range(len(dataset))]

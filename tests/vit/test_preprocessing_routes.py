@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from scripts.export import main as export
-from tests.vit.test_preprocessing import PATHS, grey_levels, hfs, ours, timms
+from tests.helpers.processors import PATHS, grey_levels, hfs, ours, timms
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer

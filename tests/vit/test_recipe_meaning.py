@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.vit.test_recipes import DEMOS, RECIPES, SIZES, composed
+from tests.helpers.recipes import DEMOS, RECIPES, SIZES, composed
 from train import SCHEMAS
 from trainer.cli import compose
 from trainer.optim import optimizers as optim

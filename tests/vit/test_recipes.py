@@ -1,7 +1,6 @@
 """Every recipe is its paper's: its values are those of docs/recipes.md, and what it loads becomes the source's net."""
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 import yaml
 
 from tests.helpers.paths import ROOT
+from tests.helpers.recipes import DEMOS, RECIPES, SIZES, composed
 from train import SCHEMAS
 from trainer import parts as setup
-from trainer.cli import CONFIGS, compose
-from trainer.config.help import group_options
+from trainer.cli import compose
 from trainer.config.resolve import flatten, plain
 from trainer.schedule import cadence, durations, schedules
 from vit.model.architecture import architecture
@@ -22,23 +21,6 @@ from vit.model.transformer import VisionTransformer
 from vit.task import VitTask
 
 DOCS = ROOT / "docs" / "recipes.md"
-DEMOS = {"digits", "shapes", "shapes_to_digits"}
-RECIPES = [name.removeprefix("vit/") for name in group_options(CONFIGS, "experiment") if name.startswith("vit/")]
-SIZES = {  # training and validation pictures
-    "imagenet": (1_281_167, 50_000),
-    "imagefolder": (14_146_000, 51_200),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "pets": (3_680, 3_669),
-    "flowers102": (1_020, 6_149),
-    "digits": (1_347, 450),
-    "shapes": (20_000, 2_000),
-}
-
-
-@cache
-def composed(name: str) -> Any:
-    return compose([f"experiment=vit/{name}"], SCHEMAS)
 
 
 def table() -> dict[str, dict[str, Any]]:

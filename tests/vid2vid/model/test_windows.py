@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
+from tests.helpers.small_generator import images
 from trainer.data.splitting import split_batch
 from trainer.nonfinite.guard import plain_tensors
 from vid2vid.config import Vid2VidStage
@@ -124,3 +125,40 @@ def test_windows_of_the_task_cross_the_border_of_segments(tmp_path: Path) -> Non
     real = batch["images"][:, 2:5].float() / 127.5 - 1  # the last frame of the first segment and two of the second
     assert torch.equal(made.real, real)
     assert torch.equal(made.flow, batch["flow"][:, 3:5].float())
+
+
+def test_windows_spans_and_inputs():
+    """Spec 13.4: for 10 frames scale 0 spans 2 frames back, scale 1 spans 6, scale 2 needs 19."""
+    assert [window_frames(3, s) for s in range(3)] == [3, 7, 19]
+    assert buffer_frames(3, 3) == 18
+    frames = images(10)
+    flow = torch.arange(10.0)[None, :, None, None, None].expand(1, 10, 2, 16, 32)
+    zero = temporal_windows(frames, -frames, flow, 10, 3, 0)
+    assert zero is not None and zero.real.shape == (3, 3, 3, 16, 32)
+    torch.testing.assert_close(zero.real[0], frames[0, 7:], rtol=0, atol=0)
+    assert zero.flow[0, :, 0, 0, 0].tolist() == [8, 9]
+    assert zero.real_input().shape == (3, 13, 16, 32)
+    assert zero.real_input()[0, -1, 0, 0] == pytest.approx(9 / 20)
+    torch.testing.assert_close(zero.fake_input()[:, :9], -zero.real_input()[:, :9], rtol=0, atol=0)
+
+    one = temporal_windows(frames, frames, flow, 10, 3, 1, lambda a, b: flow[:, a] - flow[:, b])
+    assert one is not None and one.real.shape[0] == 2
+    torch.testing.assert_close(one.real[0], frames[0, [3, 6, 9]], rtol=0, atol=0)
+    assert (one.flow == 3).all()
+    assert temporal_windows(frames, frames, flow, 10, 3, 2, lambda a, b: flow[:, a]) is None
+    with pytest.raises(ValueError, match="long_flow"):
+        temporal_windows(frames, frames, flow, 10, 3, 1)
+
+
+@pytest.mark.parametrize(("new", "windows"), [(1, 1), (3, 1), (4, 2), (10, 3)])
+def test_at_most_one_window_for_each_new_frame(new, windows):
+    frames = images(10)
+    made = temporal_windows(frames, frames, frames[:, :, :2], new, 3, 0)
+    assert made is not None and made.real.shape[0] == windows
+
+
+def test_windows_of_several_clips_do_not_mix():
+    frames = images(4, batch=2)
+    made = temporal_windows(frames, frames, frames[:, :, :2], 4, 3, 0)
+    assert made is not None and made.real.shape[0] == 2
+    torch.testing.assert_close(made.real[1], frames[1, 1:], rtol=0, atol=0)

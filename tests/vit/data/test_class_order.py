@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.made_pictures import folder_config, write_picture, write_tree
-from tests.vit.data.sources.test_shards import picture, shard_config, write_shard
-from tests.vit.data.sources.test_tables import rows, table
+from tests.helpers.made_shards import picture, shard_config, write_shard
+from tests.helpers.made_tables import rows, table
 from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe

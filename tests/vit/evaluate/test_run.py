@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.helpers.made_classifier import make_run, mu_config
-from tests.helpers.paths import ROOT
+from tests.helpers.scripts import run_script
 from trainer.errors import ConfigError, UserError
 from vit.data import build_dataset
 from vit.data.class_map import ClassMap
@@ -25,16 +23,6 @@ from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.pictures import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
 from vit.evaluate.run import _judge, evaluate, parse_shots
 from vit.losses import one_hot
-
-
-def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments])
-    try:
-        runpy.run_path(str(ROOT / "scripts" / "evaluate.py"), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
 
 # Runs
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_classifier import make_run, mu_config
-from tests.vit.evaluate.test_run import run_script
+from tests.helpers.scripts import run_script
 from trainer.cli import compose
 from vit.config import VitConfig
 from vit.evaluate.loaded import load_file, load_foreign, load_trained

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
-from tests.vit.predict.test_predictor import CPU, ROOT, pictures, read, script
+from tests.helpers.paths import ROOT
+from tests.helpers.predictions import CPU, pictures, read, script
 from vit.predict.predictor import Predictor
 
 

@@ -15,34 +15,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from tests.helpers import paths
+from tests.helpers.made_states import our_state, prefixed
 from tests.helpers.paths import ROOT
 from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import Pool
-from vit.model.architecture import Architecture
-from vit.model.transformer import VisionTransformer
 from vit.weights import convert, read, write
 from vit.weights.conversion import compare
 
 FIXTURES = paths.FIXTURES / "vit"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def our_state(**options) -> dict[str, Tensor]:
-    sizes = {"width": 32, "depth": 3, "mlp": 64, "heads": 2, "patch": 8, "image_size": (32, 32), "init_grid": (4, 4)}
-    arch = Architecture(**{"variant": "", "in_channels": 3, "num_classes": 5, **sizes, **options})
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(tensor.shape, generator=generator)
-        for name, tensor in VisionTransformer(arch).state_dict().items()
-    }
-
-
-def prefixed(state, prefix):
-    return {prefix + name: tensor for name, tensor in state.items()}
 
 
 # wrappers

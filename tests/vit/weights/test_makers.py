@@ -7,7 +7,7 @@ import argparse
 import pytest
 import torch
 
-from tests.vit.weights.test_files import our_state, prefixed
+from tests.helpers.made_states import our_state, prefixed
 from vit.weights import read
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import tarfile
@@ -11,40 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from tests.helpers.made_pictures import folder_config
+from tests.helpers.made_shards import picture, shard_config, write_shard
 from trainer.errors import DataError
-from vit.config import DataKind, OnBadFile, VitConfig
+from vit.config import OnBadFile
 from vit.data import build_dataset, describe
 from vit.data.decoding.decode import BadFileError
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.shards import expand
-
-
-def picture(value: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (10, 8), (value, value, value)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_shard(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    forget_scans()
-    return path
-
-
-def shard_config(root: Path, cache: Path) -> VitConfig:
-    config = folder_config(root, DataKind.webdataset)
-    config.data.cache_dir = str(cache / "cache")
-    config.data.val_share = 0.5
-    return config
 
 
 def simple(first: int, count: int, label: str = "cls") -> dict[str, bytes]:
