@@ -16,6 +16,8 @@ from tests.helpers.paths import ROOT
 PACKAGES = [name for name in ("trainer", "vid2vid", "vit") if (ROOT / name).is_dir()]
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TOP = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+NO_MIRROR = ("helpers", "gpu")  # of tests' folders: what tests share, and what needs a card whatever it tests
 
 # package: what it may not import. The two tasks stand side by side, on the trainer; scripts and train.py on top.
 ABOVE = {
@@ -132,7 +134,7 @@ def test_packages_do_not_print(path: Path) -> None:
     assert not prints, "use logging; only scripts print"
 
 
-@pytest.mark.parametrize("path", [*MODULES, *TOP], ids=name_of)
+@pytest.mark.parametrize("path", [*MODULES, *TOP, *TESTS], ids=name_of)
 def test_files_are_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, "a second idea wants a file of its own"
 
@@ -176,3 +178,21 @@ def test_threads_are_passive_before_torch(path: Path) -> None:
             roots = {name.split(".")[0] for name in imports(node)}
             assert not roots & {"torch", "trainer", "vid2vid", "vit", "train"}, f"line {node.lineno}"
     pytest.fail("never sets OMP_WAIT_POLICY")
+
+
+def test_the_tests_mirror_the_packages() -> None:
+    """A test stands where its module does: test_MODULE.py, or test_IDEA.py in the folder of all that it is about."""
+    for path in TESTS:
+        folder = path.parent.relative_to(ROOT / "tests")
+        if folder.parts[:1] in [(name,) for name in NO_MIRROR]:
+            continue
+        assert path.name.startswith("test_") or path.name in ("conftest.py", "__init__.py"), f"{path}: a helper"
+        is_package = (ROOT / folder / "__init__.py").exists() or folder.parts[:1] in [(), ("configs",), ("scripts",)]
+        assert is_package, f"{name_of(path)}: there is no package {folder}"
+
+
+def test_tests_share_helpers_only() -> None:
+    """What two test files need stands in tests/helpers, by its full name."""
+    for path in TESTS:
+        ours = {name for name in imports(parse(path)) if name.split(".")[0] == "tests"}
+        assert all(name.startswith("tests.helpers") for name in ours), name_of(path)

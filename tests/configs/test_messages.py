@@ -16,7 +16,6 @@ from trainer.cli import CONFIGS, compose
 from trainer.errors import ConfigError
 from vid2vid.validate import problems, validate
 
-
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
     ("model=vid2vit", "did you mean 'vid2vid'?"),
