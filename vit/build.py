@@ -12,7 +12,7 @@ from torch import nn
 from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError
 from trainer.text import few
-from vit.config import LossConfig, LossKind, VitConfig
+from vit.config import LossConfig, VitConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.weights.classes import match, reorder
@@ -86,7 +86,7 @@ def resolutions(config: VitConfig) -> list[Size]:
 
 def initial_bias(loss: LossConfig, classes: int) -> float:
     """Bias at which a new head predicts 1 / K for every class: -ln K for losses of sigmoids, 0 for softmax."""
-    return -math.log(classes) if loss.kind in (LossKind.sigmoid, LossKind.bce) else 0.0
+    return -math.log(classes) if loss.kind.independent else 0.0
 
 
 def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size]) -> tuple[nn.Module, LoadReport | None]:

@@ -140,10 +140,28 @@ class EvalCrop(Enum):
 
 
 class LossKind(Enum):
+    """Losses, and what follows from each for the head and its labels; the formulas are in ``vit.losses``."""
+
     softmax = "softmax"
     sigmoid = "sigmoid"  # summed over classes (vision_transformer, big_vision)
     bce = "bce"  # mean over classes, targets above 0 count as 1 (DeiT-III)
     focal = "focal"
+
+    @property
+    def independent(self) -> bool:
+        """Whether every class is a yes-or-no question of its own (sigmoid) rather than one choice (softmax)."""
+        return self in (LossKind.sigmoid, LossKind.bce)
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a picture may have any number of labels."""
+        return self is not LossKind.softmax
+
+    @classmethod
+    def for_several_labels(cls) -> str:
+        """The names of those that take any number of labels, for messages."""
+        *names, last = (kind.name for kind in cls if kind.several_labels)
+        return f"{', '.join(names)} or {last}"
 
 
 class ClassWeights(Enum):

@@ -44,10 +44,10 @@ class Criterion:
     def __init__(
         self, config: LossConfig, classes: Sequence[str], counts: Sequence[int] | None = None, multilabel: bool = False
     ) -> None:
-        if multilabel and config.kind is LossKind.softmax:
+        if multilabel and not config.kind.several_labels:
             raise ConfigError(
-                "loss.kind=softmax: samples of this data have several labels, which do not share one probability; "
-                "use loss.kind=sigmoid, bce or focal"
+                f"loss.kind={config.kind.name}: samples of this data have several labels, which do not share one "
+                f"probability; use loss.kind={LossKind.for_several_labels()}"
             )
         self.kind, self.smoothing, self.gamma, self.multilabel = config.kind, config.smoothing, config.gamma, multilabel
         self.class_weights = class_weights(config, classes, counts)
@@ -55,7 +55,7 @@ class Criterion:
     @property
     def independent(self) -> bool:
         """Whether every class is a yes-or-no question of its own (sigmoid) rather than one choice (softmax)."""
-        return self.kind in (LossKind.sigmoid, LossKind.bce) or self.multilabel
+        return self.kind.independent or self.multilabel
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Losses of samples.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from trainer.errors import ConfigError
-from vit.config import AugmentConfig, EvalCrop, Interpolation
+from vit.config import AugmentConfig, EvalCrop, Interpolation, LossKind
 
 Size = tuple[int, int]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -195,9 +195,9 @@ class Preprocessing:
         return [f"pictures of more than 8 bits: here {low:g} to {high:g} become 0 to 255, which {library} cannot say"]
 
 
-def answers_of(loss: str, multilabel: bool) -> str:
-    """What logits are that were trained with a loss (by its name in ``vit.config.LossKind``)."""
-    return "labels" if multilabel else "sigmoid" if loss in ("sigmoid", "bce") else "softmax"
+def answers_of(loss: LossKind, multilabel: bool) -> str:
+    """What logits are that were trained with a loss."""
+    return "labels" if multilabel else "sigmoid" if loss.independent else "softmax"
 
 
 def enlarged(size: Size, ratio: float) -> Size:
@@ -265,7 +265,7 @@ def from_checkpoint(task: Mapping[str, Any], config: Mapping[str, Any]) -> Prepr
     if "span" not in task and data.get("range"):
         found = replace(found, span=(data["range"][0], data["range"][1]))
     if found.answers is None and loss.get("kind"):
-        found = replace(found, answers=answers_of(loss["kind"], bool(data.get("multilabel"))))
+        found = replace(found, answers=answers_of(LossKind[loss["kind"]], bool(data.get("multilabel"))))
     return found
 
 

@@ -125,10 +125,7 @@ class VitTask(Task):
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
         gallery = Gallery(self.classes)
         counted = self._measure(loader, ctx, gallery)
-        if isinstance(counted, MultiLabel):
-            counted.combine(ctx.sum, ctx.rank, ctx.world)
-        else:
-            counted.combine(ctx.sum)
+        counted.combine(ctx.sum, ctx.rank, ctx.world)
         if counted.skipped and not counted.samples:
             raise DataError(f"none of the {counted.skipped} validation pictures can be read: correct data.val_root")
         self._seen = (ctx.step, counted, gallery)
@@ -145,10 +142,9 @@ class VitTask(Task):
             gallery = Gallery(self.classes)
             self._seen = (ctx.step, self._measure(loader, ctx, gallery), gallery)
         _, counted, gallery = self._seen
-        found = {"predictions": gallery.picture()}
-        if isinstance(counted, SingleLabel):
-            confusion = counted.confusion()
-            found["confusion"] = None if confusion is None else confusion_picture(confusion, self.classes)
+        found, confusion = {"predictions": gallery.picture()}, counted.confusion()
+        if confusion is not None:
+            found["confusion"] = confusion_picture(confusion, self.classes)
         return {name: picture for name, picture in found.items() if picture is not None}
 
     def meta(self) -> dict[str, Any]:
@@ -241,7 +237,7 @@ class VitTask(Task):
 
     def _preprocessing(self) -> Preprocessing:
         config, built = self.config, self.built
-        answers = answers_of(config.loss.kind.name, self.info.multilabel)
+        answers = answers_of(config.loss.kind, self.info.multilabel)
         return of_run(config.augment, built.mean, built.std, config.resolution, config.data.range, answers)
 
     def prepare(self, images: Tensor) -> Tensor:

@@ -261,8 +261,11 @@ def _loss_problems(loss: LossConfig, data: DataConfig) -> list[str]:
     found = at_least("loss.gamma", loss.gamma, 0.0)
     if not 0.0 <= loss.smoothing < 1.0:
         found.append(f"loss.smoothing={loss.smoothing}: must be at least 0 and below 1, like 0.1")
-    if data.multilabel and loss.kind is LossKind.softmax:
-        found.append("loss.kind=softmax has one class per picture, but data.multilabel=true: use bce, sigmoid or focal")
+    if data.multilabel and not loss.kind.several_labels:
+        found.append(
+            f"loss.kind={show(loss.kind)} has one class per picture, but data.multilabel=true: use "
+            f"{LossKind.for_several_labels()}"
+        )
     wrong = [name for name, value in loss.class_weight_values.items() if value < 0]
     if wrong:
         found.append(f"loss.class_weight_values: {', '.join(wrong)} must not be negative")

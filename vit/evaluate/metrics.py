@@ -49,6 +49,10 @@ class Skipping:
         """How many could not be read."""
         return int(self._skipped.item())
 
+    def confusion(self) -> Tensor | None:
+        """(K, K) counts, rows: truth, columns: prediction; None where several labels do not make one, or K is large."""
+        return None
+
 
 class SingleLabel(Skipping):
     """One prediction a sample, judged by one label, or by several of which any is right (ReaL).
@@ -112,7 +116,7 @@ class SingleLabel(Skipping):
             self._confusion.view(-1).index_add_(0, flat, weights)
         return log_p.exp()
 
-    def combine(self, add: Sum) -> None:
+    def combine(self, add: Sum, rank: int = 0, world: int = 1) -> None:
         """Take all processes' sums together. Call once, at the end, on all of them."""
         self._totals, self._bins, self._classes = add(self._totals), add(self._bins), add(self._classes)
         self._skipped = add(self._skipped)

@@ -122,4 +122,4 @@ def test_answers_are_those_of_the_loss(kind: LossKind, multilabel: bool) -> None
     config = VitConfig().loss
     config.kind = kind
     independent = Criterion(config, ["a", "b"], None, multilabel).independent
-    assert independent == (answers_of(kind.name, multilabel) != "softmax")
+    assert independent == (answers_of(kind, multilabel) != "softmax")
