@@ -178,7 +178,9 @@ def evaluate_videos(arguments: Arguments) -> None:
         config.model.first_frame = own.model.first_frame
     run = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
     print(run.weights_line)
-    image_metrics, absent = build_image_metrics(arguments.inception_weights, arguments.lpips_weights, run.device)
+    image_metrics, absent = build_image_metrics(
+        arguments.inception_weights, arguments.lpips_weights, run.compute.device
+    )
     result = evaluate_run(
         run,
         split=arguments.split.value,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.compute import Compute
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import segments
 from vid2vid.build import build_networks
@@ -168,8 +169,7 @@ class Vid2VidTask(Task):
             self.nets.generator,
             self.nets.encoder,
             counted,
-            device=ctx.device,
-            amp=ctx.amp,
+            compute=Compute(ctx.device, ctx.amp),
             first_frame=self.config.model.first_frame,
             scales=stage_row(ctx.stage).scales,
             should_stop=ctx.should_stop,

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import find_checkpoint, read_trained
+from trainer.compute import Compute, choose_compute
 from trainer.errors import ConfigError
-from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel import pick_device
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges import with_ranges
 from vid2vid.encoding import SourceEncoder
@@ -30,9 +25,9 @@ class LoadedRun:
 
     Attributes:
         config: of the run; its ``resolution`` is that of the stage the checkpoint was written in.
-        generator: in eval mode, on ``device``, its parameters without gradients.
+        generator: in eval mode, on its device, its parameters without gradients.
         encoder: makes its input.
-        device, amp: where and in which precision the run asks to compute.
+        compute: where and in which precision, as the run asks.
         scales: generator scales in use at that stage, coarsest first; None: all.
         checkpoint: where the weights came from.
         weights_line: one line for the user: which weights these are.
@@ -47,8 +42,7 @@ class LoadedRun:
     config: Vid2VidConfig
     generator: Generator
     encoder: SourceEncoder
-    device: torch.device
-    amp: Callable[[], AbstractContextManager[Any]]
+    compute: Compute
     scales: int | None
     checkpoint: Path
     weights_line: str
@@ -84,7 +78,7 @@ def load_generator(
     encoder = SourceEncoder(config.model, config.data)
     generator = trained.into(Generator(config.model, encoder.channels), NETWORK)
     row = _stage(config, meta)
-    device, amp = _compute(config)
+    compute = choose_compute(config.trainer)
     told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
     ranges = dict(told.get("data_range", {}))
     own = list(meta.get("resolution") or config.resolution)
@@ -92,10 +86,9 @@ def load_generator(
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width], data=with_ranges(config.data, ranges)),
-        generator=generator.to(device),
+        generator=generator.to(compute.device),
         encoder=encoder,
-        device=device,
-        amp=amp,
+        compute=compute,
         scales=row.scales if row else None,
         checkpoint=path,
         weights_line=trained.line,
@@ -147,10 +140,3 @@ def _check_resolution(config: Vid2VidConfig, row: Vid2VidStage | None, height: i
             f"resolution=[{height},{width}]: this generator halves the picture {halvings} times, so height and width "
             f"must be divisible by {divisor}; try [{near[0]},{near[1]}]"
         )
-
-
-def _compute(config: Vid2VidConfig) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
-    """Device and autocast that the run's ``trainer`` group asks for."""
-    device = pick_device(config.trainer.device)
-    precision, _ = resolve_precision(config.trainer.precision, device)
-    return device, PrecisionPolicy(precision, device, ()).amp

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from trainer.compute import Compute
 from trainer.config.fields import OptimizerKind
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
@@ -251,8 +252,7 @@ class VitTask(Task):
             classes=self.classes,
             criterion=self.criterion,
             prepare=self.prepare,
-            device=ctx.device,
-            amp=ctx.amp,
+            compute=Compute(ctx.device, ctx.amp),
             multilabel=self.info.multilabel,
             judge=self.judge,
             gallery=gallery,

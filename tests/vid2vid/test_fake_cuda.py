@@ -25,6 +25,7 @@ from tests.helpers.fake_cuda import (
 )
 from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
+from trainer.compute import Compute
 from trainer.config.fields import Precision
 from trainer.data.loader import collate
 from trainer.optim.precision import PrecisionPolicy
@@ -158,7 +159,7 @@ def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.mod
     with watched(PER_BATCH, double=True) as watch:
         found = evaluate_clips(
             task.nets.generator, task.nets.encoder, [clips(task, stage, 2)],
-            device=CUDA, amp=ctx.amp, first_frame=first, scales=scales,
+            compute=Compute(CUDA, ctx.amp), first_frame=first, scales=scales,
         )  # fmt: skip
     assert watch.waits["vid2vid/evaluate/measure.py:_synchronize"] <= 2
     with watched():
@@ -215,7 +216,7 @@ def test_frame_by_frame(first: FirstFrame) -> None:
         image = torch.empty(3, height, width, dtype=torch.uint8)
         frame = {"labels": torch.empty(height, width, dtype=torch.int16), "image": image}
         rollout = Rollout(
-            task.nets.generator, task.nets.encoder, CUDA, ctx.amp, first, image.to(CUDA, non_blocking=True)
+            task.nets.generator, task.nets.encoder, Compute(CUDA, ctx.amp), first, image.to(CUDA, non_blocking=True)
         )
         with watched(ONCE):
             rollout.step(frame)

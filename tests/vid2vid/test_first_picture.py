@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tests.helpers.made_run import make_run, street_config
 from tests.helpers.made_task import configured, make_trainer, one_batch
+from trainer.compute import CPU
 from trainer.data.loader import make_eval_loader
 from trainer.errors import DataError
 from vid2vid import segments
@@ -54,7 +55,7 @@ def test_copying_the_picture_is_no_perfect_first_frame() -> None:
     config.model.first_frame, config.data.val_frames = FirstFrame.image, 1
     loader = make_eval_loader(build_dataset(config, "val", (32, 64), 1), batch_size=1)
     encoder = SourceEncoder(config.model, config.data)
-    pairs = evaluate_clips(Copying(), encoder, loader, device=torch.device("cpu"), first_frame=FirstFrame.image)  # type: ignore[arg-type]
+    pairs = evaluate_clips(Copying(), encoder, loader, compute=CPU, first_frame=FirstFrame.image)  # type: ignore[arg-type]
     assert pairs["psnr"][1] == 2
     assert pairs["psnr"][0] / 2 < 30, "100 dB is what a copy of the target gets"
 
@@ -63,7 +64,7 @@ def test_without_a_picture_it_is_the_last_frame_of_the_clip() -> None:
     config = street_config()
     batch = next(iter(make_eval_loader(build_dataset(config, "val", (32, 64), 4), batch_size=1)))
     encoder = SourceEncoder(config.model, config.data)
-    options: Any = {"device": torch.device("cpu"), "first_frame": FirstFrame.image}
+    options: Any = {"compute": CPU, "first_frame": FirstFrame.image}
     got = evaluate_clips(Copying(), encoder, [batch], **options)  # type: ignore[arg-type]
     expected = evaluate_clips(Copying(), encoder, [batch | {"picture": batch["images"][:, -1]}], **options)  # type: ignore[arg-type]
     assert got["psnr"] == expected["psnr"]

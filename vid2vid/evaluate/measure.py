@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainer.compute import Compute
 from trainer.errors import DataError
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
@@ -143,8 +144,7 @@ def evaluate_clips(
     encoder: SourceEncoder,
     loader: Iterable[dict[str, Any]],
     *,
-    device: torch.device,
-    amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    compute: Compute,
     first_frame: FirstFrame = FirstFrame.model,
     scales: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -173,6 +173,7 @@ def evaluate_clips(
         names.append("mask_mean")
     if encoder.data.flow is not FlowMethod.none:
         names += ["warp_error", "warp_error_real"]
+    device = compute.device
     zero = torch.zeros(2, dtype=torch.float64, device=device)
     totals = {name: zero.clone() for name in names}
 
@@ -192,7 +193,7 @@ def evaluate_clips(
         if not any(weights):
             continue
         clips = [_Measure(batch, i, skip, image_metrics) if weight else None for i, weight in enumerate(weights)]
-        made = generate_segments(generator, encoder, batch, amp=amp, first_frame=first_frame, scales=scales)
+        made = generate_segments(generator, encoder, batch, amp=compute.amp, first_frame=first_frame, scales=scales)
         seconds = 0.0
         while True:
             begin = time.perf_counter()

@@ -100,15 +100,14 @@ def evaluate_run(
     check_colours(run.colours, getattr(dataset, "sequences", ()))
     # One by one: the clips of footage may differ in length.
     loader = make_eval_loader(
-        dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.device
+        dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.compute.device
     )
     counted = Counted(wrap(loader))
     pairs = evaluate_clips(
         run.generator,
         run.encoder,
         counted,
-        device=run.device,
-        amp=run.amp,
+        compute=run.compute,
         first_frame=start,
         scales=run.scales,
         image_metrics=image_metrics,

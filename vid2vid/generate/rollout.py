@@ -8,13 +8,13 @@ the whole clip at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainer.compute import Compute
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FirstFrame
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
@@ -27,10 +27,9 @@ class Rollout:
     """Generates one sequence, frame by frame.
 
     Args:
-        generator: in eval mode, on ``device``.
+        generator: in eval mode, on its device.
         encoder: of the same configuration.
-        device: where the generator lives.
-        amp: ``with amp():`` is the autocast to run under; default none.
+        compute: where the generator lives, and in which precision it computes.
         first_frame: what stands in for the frames before the sequence.
             ``model``: nothing, the network's own path without previous frames;
             ``real``: the sequence's first L frames are taken from its ``image`` and returned as they are;
@@ -46,13 +45,12 @@ class Rollout:
         self,
         generator: Generator,
         encoder: SourceEncoder,
-        device: torch.device,
-        amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        compute: Compute,
         first_frame: FirstFrame = FirstFrame.model,
         image: Tensor | None = None,
         scales: int | None = None,
     ) -> None:
-        self.generator, self.encoder, self.device, self.amp = generator, encoder, device, amp
+        self.generator, self.encoder, self.compute = generator, encoder, compute
         self.first_frame, self.scales = first_frame, scales
         self.context = encoder.model.past_frames
         if first_frame is FirstFrame.image:
@@ -79,15 +77,15 @@ class Rollout:
                 tensors. ``image`` (3, H, W) uint8 is read only for ``first_frame=real``.
 
         Returns:
-            The frame (3, H, W) uint8 on ``device``, and what else the generator made, as far as it exists: ``frame``
-            and ``hallucination`` (3, H, W) in [-1, 1], ``flow`` (2, H, W) in pixels, ``mask`` (1, H, W) in 0..1. A
-            frame echoed by ``first_frame=real`` has none of them but ``frame``.
+            The frame (3, H, W) uint8 on the generator's device, and what else the generator made, as far as it exists:
+            ``frame`` and ``hallucination`` (3, H, W) in [-1, 1], ``flow`` (2, H, W) in pixels, ``mask`` (1, H, W) in
+            0..1. A frame echoed by ``first_frame=real`` has none of them but ``frame``.
 
         Raises:
             DataError: ``first_frame=real`` and the frame has no ``image``; a label id without a channel.
         """
         batch = {
-            k: torch.as_tensor(frame[k]).to(self.device, non_blocking=True)[None, None]
+            k: torch.as_tensor(frame[k]).to(self.compute.device, non_blocking=True)[None, None]
             for k in ENCODED
             if frame.get(k) is not None
         }
@@ -101,7 +99,7 @@ class Rollout:
         first = self.frame == 0
         if first:
             self.past = self._initial_past(source)
-        with self.amp():
+        with self.compute.amp():
             output = self.generator(
                 torch.cat(list(self._sources), dim=1),
                 past=self.past,
@@ -121,7 +119,7 @@ class Rollout:
                 f"first_frame=real needs the first {self.context} real frames, but frame {self.frame} of the source "
                 "has no image; use first_frame=model, or a source with images"
             )
-        image = torch.as_tensor(frame["image"]).to(self.device, non_blocking=True)
+        image = torch.as_tensor(frame["image"]).to(self.compute.device, non_blocking=True)
         self._real.append(images_to_float(image))
         self.frame += 1
         if self.frame == self.context:
@@ -133,10 +131,10 @@ class Rollout:
         if not self.context or self.first_frame in (FirstFrame.model, FirstFrame.real):
             return None
         if self.first_frame is FirstFrame.zeros:
-            image = torch.zeros((3, *source.shape[-2:]), device=self.device)
+            image = torch.zeros((3, *source.shape[-2:]), device=self.compute.device)
         else:
             assert self.image is not None  # checked in the constructor
-            image = images_to_float(self.image.to(self.device))
+            image = images_to_float(self.image.to(self.compute.device))
             if image.shape[-2:] != source.shape[-2:]:
                 raise DataError(
                     f"first_frame=image: the picture is {image.shape[-2]}x{image.shape[-1]}, "

@@ -143,7 +143,7 @@ def generate_video(
     if not 0 < rate <= 1000:
         raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
     chosen = first_frame if first_frame is not None else run.config.model.first_frame
-    rollout = Rollout(run.generator, run.encoder, run.device, run.amp, chosen, image, run.scales)
+    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales)
     total = frames if frames is None or _length(sequence) is None else min(frames, _length(sequence) or 0)
     total = _length(sequence) if total is None else total
     check_colours(run.colours, [getattr(sequence, "sequence", None)])

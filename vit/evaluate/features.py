@@ -6,7 +6,6 @@ Features are computed once (``extract``) and shared by all three. Shapes: N samp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.compute import CPU, Compute
 from trainer.errors import DataError
 from vit.evaluate.collected import Collected
 
@@ -45,8 +45,7 @@ def extract(
     model: Classifier,
     batches: Iterable[dict[str, Any]],
     prepare: Callable[[Tensor], Tensor],
-    amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    device: torch.device | str = "cpu",
+    compute: Compute = CPU,
 ) -> Features:
     """Frozen features of a loader's samples.
 
@@ -59,15 +58,15 @@ def extract(
     Raises:
         DataError: samples have several labels.
     """
-    collected = Collected(device)
+    collected = Collected(compute.device)
     for batch in batches:
         if batch["label"].ndim != 1:
             raise DataError("few-shot, k-NN and probe need one label per picture; this data has several")
         labels = batch["label"]
         kept = batch["weight"] > 0 if "weight" in batch else torch.ones_like(labels, dtype=torch.bool)
         kept = kept & (batch["readable"] > 0) if "readable" in batch else kept
-        with amp():
-            found = model.representation(prepare(batch["image"].to(device)))
+        with compute.amp():
+            found = model.representation(prepare(batch["image"].to(compute.device)))
         collected.add(kept, found.float(), labels.long())
     return Features(*collected.columns())
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
-from trainer.config.fields import Precision
+from trainer.compute import Compute, choose_compute
 from trainer.errors import CheckpointError, ConfigError
-from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel import pick_device
 from trainer.rehearsal.memory import is_out_of_memory, release
 from vit.build import Size, build_model
 from vit.config import HeadPolicy, LossKind, VitConfig
@@ -39,13 +35,13 @@ class Loaded:
     """A classifier with everything that it must be evaluated with.
 
     Attributes:
-        model: in eval mode on ``device``.
+        model: in eval mode on its device.
         config: of the run, with the data and the resolution to evaluate on.
         info: of these data.
         classes: the head's, or None where nothing tells them.
         mean, std: input normalisation, per channel, on a scale of 0..1.
         num_classes: of the head; 0: the weights have none.
-        device, amp: where and in which precision to compute.
+        compute: where and in which precision.
         weights_line: which weights these are.
         step, samples_seen: how far they were trained; 0 for foreign weights.
         notes: lines for the user.
@@ -59,8 +55,7 @@ class Loaded:
     mean: list[float]
     std: list[float]
     num_classes: int
-    device: torch.device
-    amp: Callable[[], AbstractContextManager[Any]]
+    compute: Compute
     weights_line: str
     step: int = 0
     samples_seen: int = 0
@@ -106,10 +101,10 @@ def load_trained(
         raise ConfigError(
             f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
         )
-    device, amp = compute(config)
-    loaded = Loaded(model.to(device), config, info, classes, mean, std, stored.model.num_classes or len(classes),
-                    device, amp, meta["weights_line"], int(meta.get("step", 0)), int(meta.get("samples_seen", 0)),
-                    own=True)  # fmt: skip
+    compute = choose_compute(config.trainer)
+    loaded = Loaded(model.to(compute.device), config, info, classes, mean, std,
+                    stored.model.num_classes or len(classes), compute, meta["weights_line"],
+                    int(meta.get("step", 0)), int(meta.get("samples_seen", 0)), own=True)  # fmt: skip
     _try(loaded)
     return loaded
 
@@ -142,13 +137,13 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     report = built.report
     if report is not None:
         config = _as_told(replace(report.preprocessing, mean=tuple(built.mean)), config, asked)
-    device, amp = compute(config, foreign=True)
-    model = built.model.eval().requires_grad_(False).to(device)
+    compute = choose_compute(config.trainer, foreign=True)
+    model = built.model.eval().requires_grad_(False).to(compute.device)
     new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
     classes = 0 if new else built.num_classes  # nothing of a new head is worth a score
     named = names if note else report.classes if report else None
     loaded = Loaded(model, config, info, named, built.mean,
-                    built.std, classes, device, amp, f"weights of {config.model.weights}")  # fmt: skip
+                    built.std, classes, compute, f"weights of {config.model.weights}")  # fmt: skip
     loaded.notes += [*(report.lines() if report else []), *notes]
     _try(loaded)
     return loaded
@@ -201,8 +196,8 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
         raise ConfigError(
             f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
         )
-    device, amp = compute(config, foreign=True)
-    loaded = Loaded(model.to(device), config, info, names, mean, std, heads(model), device, amp,
+    compute = choose_compute(config.trainer, foreign=True)
+    loaded = Loaded(model.to(compute.device), config, info, names, mean, std, heads(model), compute,
                     f"weights of {weights}", notes=[*meta["notes"], *([note] if note else [])])  # fmt: skip
     _try(loaded)
     return loaded
@@ -226,23 +221,12 @@ def heads(model: nn.Module) -> int:
     return int(getattr(getattr(model, "net", model), "num_classes", 0))
 
 
-def compute(config: VitConfig, foreign: bool = False) -> tuple[torch.device, Callable[[], AbstractContextManager[Any]]]:
-    """Device and autocast that the ``trainer`` group asks for.
-
-    Args:
-        foreign: weights that were no run's of ours: precision=auto is fp32, as other libraries compute answers.
-    """
-    device, asked = pick_device(config.trainer.device), config.trainer.precision
-    precision, _ = resolve_precision(Precision.fp32 if foreign and asked is Precision.auto else asked, device)
-    return device, PrecisionPolicy(precision, device, ()).amp
-
-
 @torch.inference_mode()
 def _try(loaded: Loaded) -> None:
     """One grey picture: a size that the network cannot take is told before the data are read."""
     height, width = loaded.config.resolution
     try:
-        loaded.model(torch.zeros(1, len(loaded.mean), height, width, device=loaded.device))
+        loaded.model(torch.zeros(1, len(loaded.mean), height, width, device=loaded.compute.device))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"resolution=[{height},{width}]: the network cannot take pictures of this size "
@@ -251,12 +235,7 @@ def _try(loaded: Loaded) -> None:
         ) from error
 
 
-def fitting_batch(
-    model: nn.Module,
-    picture: tuple[int, int, int],
-    device: torch.device,
-    amp: Callable[[], AbstractContextManager[Any]],
-) -> int:
+def fitting_batch(model: nn.Module, picture: tuple[int, int, int], compute: Compute) -> int:
     """Pictures at a time for forward passes on one device.
 
     A CPU gains nothing from more than a few; on a card one forward pass is tried, and halved until there is room.
@@ -264,11 +243,12 @@ def fitting_batch(
     Args:
         picture: (C, H, W).
     """
+    device = compute.device
     most = 32 if device.type == "cpu" else 512
     batch = max(1, min(most, most * 224 * 224 // (picture[1] * picture[2])))
     while device.type == "cuda" and batch > 1:
         try:
-            with torch.inference_mode(), amp():
+            with torch.inference_mode(), compute.amp():
                 model(torch.zeros(batch, *picture, device=device))
             break
         except Exception as error:

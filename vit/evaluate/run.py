@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.compute import CPU, Compute
 from trainer.config.schema import show
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import worker_count
@@ -43,8 +43,7 @@ def measure(
     classes: Sequence[str],
     criterion: Criterion,
     prepare: Callable[[Tensor], Tensor],
-    device: torch.device | str = "cpu",
-    amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    compute: Compute = CPU,
     multilabel: bool = False,
     judge: ClassMap | LabelLists | None = None,
     gallery: Gallery | None = None,
@@ -68,6 +67,7 @@ def measure(
     Returns:
         Sums of this process's share; ``combine`` them where there are several.
     """
+    device = compute.device
     if multilabel:
         counted: SingleLabel | MultiLabel = MultiLabel(len(classes), device)
     else:
@@ -82,7 +82,7 @@ def measure(
             counted.skip(weights * (1 - readable))
             weights = weights * readable
         targets = one_hot(labels, len(classes))
-        with amp():
+        with compute.amp():
             logits = model(prepare(images))
         if isinstance(judge, ClassMap):
             logits = judge.scores(logits)
@@ -157,8 +157,7 @@ def evaluate(
             classes=info.classes,
             criterion=_criterion(loaded),
             prepare=loaded.prepare,
-            device=loaded.device,
-            amp=loaded.amp,
+            compute=loaded.compute,
             multilabel=info.multilabel,
             judge=_judge(loaded),
             gallery=gallery,
@@ -222,13 +221,13 @@ def _criterion(loaded: Loaded) -> Criterion:
 
 def _features(loaded: Loaded, split: str, limit: int | None, batch: int, wrap: Wrap) -> Features:
     batches = wrap(_loader(loaded, split, limit, batch), f"features of {split}")
-    return extract(loaded.model, batches, loaded.prepare, loaded.amp, loaded.device)  # pyright: ignore[reportArgumentType]
+    return extract(loaded.model, batches, loaded.prepare, loaded.compute)  # pyright: ignore[reportArgumentType]
 
 
 def own_batch(loaded: Loaded) -> int:
     """Pictures at a time for an evaluation on one device, whatever the run was trained with (``fitting_batch``)."""
     height, width = loaded.config.resolution
-    return fitting_batch(loaded.model, (len(loaded.mean), height, width), loaded.device, loaded.amp)
+    return fitting_batch(loaded.model, (len(loaded.mean), height, width), loaded.compute)
 
 
 def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> DevicePrefetcher:
@@ -238,10 +237,10 @@ def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> Device
     height, width = config.resolution
     dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
     dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
-    workers = worker_count(config.data.workers, loaded.device)
+    workers = worker_count(config.data.workers, loaded.compute.device)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=workers,
-                              seed=config.seed, limit=limit, device=loaded.device)  # fmt: skip
-    return DevicePrefetcher(loader, loaded.device)
+                              seed=config.seed, limit=limit, device=loaded.compute.device)  # fmt: skip
+    return DevicePrefetcher(loader, loaded.compute.device)
 
 
 def write(folder: Path, result: Evaluation, loaded: Loaded) -> list[Path]:

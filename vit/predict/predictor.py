@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import CONFIGS, load_run
+from trainer.compute import Compute, choose_compute
 from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import usable_cores
@@ -29,7 +29,7 @@ from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
 from vit.data.sources.unlabelled import Listed
 from vit.data.transforms import EvalTransform
 from vit.encoding import normalise
-from vit.evaluate.loaded import NO_NUMBERS, compute, fitting_batch, heads
+from vit.evaluate.loaded import NO_NUMBERS, fitting_batch, heads
 from vit.evaluate.metrics import log_probabilities
 from vit.preprocessing import from_plain, given_statistics
 from vit.trained import load_run_model, load_weights_model
@@ -46,11 +46,11 @@ class Predictor:
     """A classifier with everything that decides what it says of a picture.
 
     Attributes:
-        model: (B, C, H, W) -> logits (B, K), in eval mode on ``device``.
+        model: (B, C, H, W) -> logits (B, K), in eval mode on its device.
         transform: a decoded picture to the network's size.
         mean, std: input normalisation per channel, on a scale of 0..1; as many as pictures are to have channels.
         classes: K names; none where the network has no head.
-        device, amp: where and in which precision to compute.
+        compute: where and in which precision.
         sigmoid: whether every class is a yes-or-no question of its own (else one choice: softmax).
         multilabel: whether any number of them may be true; probabilities are then not normalised over the classes.
         separator: what stands between several labels of one picture.
@@ -63,8 +63,7 @@ class Predictor:
     mean: list[float]
     std: list[float]
     classes: list[str]
-    device: torch.device
-    amp: Callable[[], AbstractContextManager[Any]]
+    compute: Compute
     sigmoid: bool = False
     multilabel: bool = False
     separator: str = " "
@@ -74,8 +73,8 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Bytes (B, C, H, W) to probabilities (B, K) fp32."""
-        with self.amp():
-            logits = self.model(normalise(images.to(self.device), self.mean, self.std))
+        with self.compute.amp():
+            logits = self.model(normalise(images.to(self.compute.device), self.mean, self.std))
         if self.multilabel:
             return logits.float().sigmoid()
         return log_probabilities(logits, self.sigmoid).exp()
@@ -83,8 +82,8 @@ class Predictor:
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Bytes (B, C, H, W) to what the head reads, (B, D) fp32."""
-        with self.amp():
-            found = self.model.representation(normalise(images.to(self.device), self.mean, self.std))  # pyright: ignore[reportCallIssue]
+        with self.compute.amp():
+            found = self.model.representation(normalise(images.to(self.compute.device), self.mean, self.std))  # pyright: ignore[reportCallIssue]
         return found.float()
 
 
@@ -144,7 +143,7 @@ def load_predictor(
             config = replace(config, resolution=list(meta["resolution"]))
         config = replace(config, augment=from_plain(meta).into(config.augment, asked))
         lines = [f"weights of {meta['weights']}", *meta["notes"]]
-    device, amp = compute(config, foreign=run is None)
+    compute = choose_compute(config.trainer, foreign=run is None)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
     mean, std = (
@@ -152,7 +151,7 @@ def load_predictor(
                               len(meta["mean"]), f"data.{key}") or ())
         for key in ("mean", "std")
     )  # fmt: skip
-    predictor = Predictor(model.to(device), transform, mean, std, [], device, amp)
+    predictor = Predictor(model.to(compute.device), transform, mean, std, [], compute)
     outputs = _outputs(predictor)
     predictor.classes, more = _named(meta.get("classes"), outputs) if heads(model) else ([], [])
     predictor.lines = [*lines, *more]
@@ -168,7 +167,7 @@ def load_predictor(
 def _outputs(predictor: Predictor) -> int:
     """K, by one grey picture: a size that the network cannot take is told before any file is read."""
     height, width = predictor.transform.resolution
-    grey = torch.zeros(1, len(predictor.mean), height, width, device=predictor.device)
+    grey = torch.zeros(1, len(predictor.mean), height, width, device=predictor.compute.device)
     try:
         return int(predictor.model(grey).shape[-1])
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -259,18 +258,18 @@ def predict(
     """
     if batch is None:
         batch = fitting_batch(
-            predictor.model, (len(predictor.mean), *predictor.transform.resolution), predictor.device, predictor.amp
+            predictor.model, (len(predictor.mean), *predictor.transform.resolution), predictor.compute
         )
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
     pictures = UnlabelledPictures(listed.files[start:], predictor.transform, len(predictor.mean), predictor.span)
-    workers = reading_processes(predictor.device, len(pictures), batch) if workers is None else workers
-    loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.device)
+    workers = reading_processes(predictor.compute.device, len(pictures), batch) if workers is None else workers
+    loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.compute.device)
     answer = predictor.features if features else predictor.probabilities
     if not len(pictures):
         return
     used, first = 0, None
-    for samples in wrap(DevicePrefetcher(loader, predictor.device)):
+    for samples in wrap(DevicePrefetcher(loader, predictor.compute.device)):
         real = (samples["weight"] > 0).tolist()
         why = [text for text, own in zip(samples["bad"], real, strict=True) if own]
         indices = [start + index for index, own in zip(samples["index"].tolist(), real, strict=True) if own]

@@ -80,7 +80,7 @@ def mark_of(predictor: Predictor, listed: Listed, settings: Iterable[Any]) -> st
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     told = [predictor.transform.describe(), predictor.mean, predictor.std, predictor.classes, predictor.sigmoid]
-    told += [predictor.multilabel, predictor.separator, predictor.span, str(predictor.device), *settings]
+    told += [predictor.multilabel, predictor.separator, predictor.span, str(predictor.compute.device), *settings]
     found.update(repr(told).encode())
     for name, file in zip(listed.names, listed.files, strict=True):
         try:

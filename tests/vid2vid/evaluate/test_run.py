@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.made_run import make_run, street_config
 from tests.helpers.paths import ROOT
+from trainer.compute import CPU
 from trainer.data.loader import make_eval_loader
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig
@@ -28,8 +29,6 @@ from vid2vid.evaluate.run import Evaluation, evaluate_run, format_table
 from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator, GeneratorOutput
 from vid2vid.trained import load_generator
-
-CPU = torch.device("cpu")
 
 
 def loader(config: Vid2VidConfig, batch_size: int = 1, **options: Any) -> Any:
@@ -104,7 +103,7 @@ def test_a_perfect_generator_gets_perfect_marks():
     config = street_config()
     batch = next(iter(loader(config)))
     playback = Playback(images_to_float(batch["images"][0]))
-    pairs = evaluate_clips(playback, SourceEncoder(config.model, config.data), [batch], device=CPU)  # type: ignore[arg-type]
+    pairs = evaluate_clips(playback, SourceEncoder(config.model, config.data), [batch], compute=CPU)  # type: ignore[arg-type]
     values = {name: total / weight for name, (total, weight) in pairs.items()}
     assert values["psnr"] == 100 and values["ssim"] == pytest.approx(1) and values["l1"] == 0
     assert values["sharpness"] == values["sharpness_all"] == pytest.approx(1)
@@ -120,14 +119,14 @@ def test_real_start_measures_only_what_was_generated():
     batch = next(iter(loader(config)))
     wrong = torch.zeros(4, 3, 32, 64)
     playback, encoder = Playback(wrong), SourceEncoder(config.model, config.data)
-    pairs = evaluate_clips(playback, encoder, [batch], device=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
+    pairs = evaluate_clips(playback, encoder, [batch], compute=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
     generated = float_to_images(wrong[:2]).float() / 255
     expected = metrics.psnr(generated, batch["images"][0, 2:].float() / 255)
     assert pairs["psnr"] == (pytest.approx(expected[0].item()), 2.0)
     assert pairs["frames_per_s"][0] == 2
     short = {k: v[:, :2] if isinstance(v, Tensor) and v.ndim > 1 else v for k, v in batch.items()}
     with pytest.raises(DataError, match="val_frames"):
-        evaluate_clips(playback, encoder, [short], device=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
+        evaluate_clips(playback, encoder, [short], compute=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
 
 
 def test_memory_does_not_grow_with_the_length_of_a_clip():
@@ -146,7 +145,7 @@ def test_memory_does_not_grow_with_the_length_of_a_clip():
         }
         playback = Playback(images_to_float(images[0, :1]).expand(frames, -1, -1, -1))
         with LiveTensors(spared=[*batch.values(), playback.frames]) as live:
-            pairs = evaluate_clips(playback, encoder, [batch], device=CPU)  # type: ignore[arg-type]
+            pairs = evaluate_clips(playback, encoder, [batch], compute=CPU)  # type: ignore[arg-type]
         assert pairs["psnr"][1] == pairs["ssim"][1] == frames
         return live.peak / 2**20
 
@@ -164,7 +163,7 @@ def test_long_clips_are_measured_as_the_sum_of_their_frames():
     encoder = SourceEncoder(config.model, config.data)
     for first, skip in ((FirstFrame.model, 0), (FirstFrame.real, 2)):
         playback = Playback(made)
-        pairs = evaluate_clips(playback, encoder, [batch], device=CPU, first_frame=first)  # type: ignore[arg-type]
+        pairs = evaluate_clips(playback, encoder, [batch], compute=CPU, first_frame=first)  # type: ignore[arg-type]
         real = batch["images"][0].float() / 255
         frames = torch.cat([real[:skip], float_to_images(made[: 20 - skip]).float() / 255])
         confidence = batch["confidence"][0].clone()
@@ -188,7 +187,7 @@ def test_shares_of_processes_add_up_to_the_whole():
     generator, encoder = network(config)
 
     def measure(**options: Any) -> dict[str, tuple[float, float]]:
-        return evaluate_clips(generator, encoder, loader(config, **options), device=CPU)
+        return evaluate_clips(generator, encoder, loader(config, **options), compute=CPU)
 
     whole = measure()
     shares = [measure(rank=rank, world=2) for rank in range(2)]  # 3 clips on 2 processes: one is padding
@@ -205,19 +204,19 @@ def test_metrics_that_the_data_or_model_cannot_have_are_absent():
     config.data.flow = FlowMethod.none
     config.model = ModelConfig(ngf=4, blocks=2, downsamplings=2, past_frames=0, flow=False)
     generator, encoder = network(config)
-    pairs = evaluate_clips(generator, encoder, loader(config), device=CPU)
+    pairs = evaluate_clips(generator, encoder, loader(config), compute=CPU)
     assert set(pairs) == {"psnr", "ssim", "l1", "sharpness", "sharpness_all", "frames_per_s"}
     batch = next(iter(loader(config)))
     del batch["images"]
     with pytest.raises(DataError, match="real images"):
-        evaluate_clips(generator, encoder, [batch], device=CPU)
+        evaluate_clips(generator, encoder, [batch], compute=CPU)
 
 
 def test_a_request_to_stop_ends_it_between_clips():
     config = street_config()
     generator, encoder = network(config)
     asked = iter([False, True, True])
-    pairs = evaluate_clips(generator, encoder, loader(config), device=CPU, should_stop=lambda: next(asked))
+    pairs = evaluate_clips(generator, encoder, loader(config), compute=CPU, should_stop=lambda: next(asked))
     assert pairs["psnr"][1] == 4
 
 
@@ -296,10 +295,10 @@ def test_script_names_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_absent_metrics_are_told_and_named_files_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    found, lines = build_image_metrics(None, None, CPU)
+    found, lines = build_image_metrics(None, None, CPU.device)
     assert found == [] and [line.split()[0] for line in lines] == ["FID", "LPIPS"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found, lines = build_image_metrics(str(tmp_path / "a"), str(tmp_path / "b"), CPU)
+    found, lines = build_image_metrics(str(tmp_path / "a"), str(tmp_path / "b"), CPU.device)
     assert found == [] and all("[eval]" in line for line in lines)
 
 
@@ -310,7 +309,7 @@ def test_lpips_with_a_local_file_is_that_of_torchmetrics(tmp_path: Path):
     torch.manual_seed(0)
     backbone = alexnet(weights=None)
     torch.save(backbone.state_dict(), tmp_path / "alexnet.pth")
-    metric = build_image_metrics(None, str(tmp_path / "alexnet.pth"), CPU)[0][0]
+    metric = build_image_metrics(None, str(tmp_path / "alexnet.pth"), CPU.device)[0][0]
     real = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     generated = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     metric.update(generated, real)
@@ -322,9 +321,9 @@ def test_lpips_with_a_local_file_is_that_of_torchmetrics(tmp_path: Path):
     assert metric.compute() == pytest.approx(expected, rel=1e-5)
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other\.pth"):
-        build_image_metrics(None, str(tmp_path / "other.pth"), CPU)
+        build_image_metrics(None, str(tmp_path / "other.pth"), CPU.device)
     with pytest.raises(CheckpointError, match="alexnet-owt"):
-        build_image_metrics(None, str(tmp_path / "absent.pth"), CPU)
+        build_image_metrics(None, str(tmp_path / "absent.pth"), CPU.device)
 
 
 def test_fid_needs_its_own_network(tmp_path: Path):
@@ -332,4 +331,4 @@ def test_fid_needs_its_own_network(tmp_path: Path):
     pytest.importorskip("torch_fidelity", reason="the extra [eval]")
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="pt_inception"):
-        build_image_metrics(str(tmp_path / "other.pth"), None, CPU)
+        build_image_metrics(str(tmp_path / "other.pth"), None, CPU.device)

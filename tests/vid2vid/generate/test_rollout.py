@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainer.compute import CPU, Compute
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FirstFrame, Foreground, ModelConfig
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
 from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator
 
-CPU = torch.device("cpu")
 T, H, W = 5, 32, 64
 
 # A random network with flows of many pixels is chaotic: rounding grows tenfold a frame. Small flows keep it comparable.
@@ -147,7 +147,7 @@ def test_on_a_card_in_bf16():
     reference = Rollout(generator, encoder, CPU)
     expected = torch.stack([reference.step(frame(data, t))[1]["frame"] for t in range(T)])
     device = torch.device("cuda")
-    rollout = Rollout(generator.to(device), encoder, device, lambda: torch.autocast("cuda", torch.bfloat16))
+    rollout = Rollout(generator.to(device), encoder, Compute(device, lambda: torch.autocast("cuda", torch.bfloat16)))
     steps = [rollout.step(frame(data, t)) for t in range(T)]
     assert all(image.device.type == "cuda" and image.dtype == torch.uint8 for image, _ in steps)
     made = torch.stack([extras["frame"] for _, extras in steps]).cpu()

@@ -288,7 +288,7 @@ def test_a_files_answers_are_in_full_precision(tmp_path) -> None:
         config = compose(["model=vit_mu", "resolution=[16,16]", "trainer.device=cpu", *words], SCHEMAS)
         assert isinstance(config, VitConfig)
         for one in predictor, load_file(str(tmp_path / "w.pth"), config, ["resolution"]):
-            with one.amp():
+            with one.compute.amp():
                 assert torch.is_autocast_enabled("cpu") is bf16
 
 
