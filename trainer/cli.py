@@ -319,7 +319,7 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
         except (RuntimeError, MemoryError) as error:
             if "torch" not in sys.modules:
                 raise
-            from trainer.rehearsal.memory import is_out_of_memory, shortage
+            from trainer.device.free_memory import is_out_of_memory, shortage
 
             if not is_out_of_memory(error):
                 raise

@@ -21,6 +21,7 @@ from trainer.checkpoint.directory import META
 from trainer.config.fields import Console, RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure
+from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import CheckpointError
 from trainer.files import write_evaluation, write_json
 from trainer.optim import optimizers as optim
@@ -32,7 +33,6 @@ from trainer.records.meter import peak_memory
 from trainer.records.profile import StepProfiler
 from trainer.rehearsal import micro_batch
 from trainer.rehearsal import preflight as rehearsal
-from trainer.rehearsal.memory import is_out_of_memory
 from trainer.schedule import budget
 from trainer.step import Stepper
 from trainer.task import Task

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.compute import Compute
+from trainer.device.compute import Compute
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid import segments
 from vid2vid.build import build_networks

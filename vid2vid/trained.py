@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import find_checkpoint, read_trained
-from trainer.compute import Compute, choose_compute
+from trainer.device.compute import Compute, choose_compute
 from trainer.errors import ConfigError
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges import with_ranges

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainer.compute import Compute
 from trainer.config.fields import OptimizerKind
+from trainer.device.compute import Compute
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from trainer.text import ends

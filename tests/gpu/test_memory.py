@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.helpers.gpu_runs import differing, gib, make, weights
-from trainer.rehearsal.memory import release
+from trainer.device.free_memory import release
 from trainer.state import Snapshot
 
 pytestmark = pytest.mark.gpu

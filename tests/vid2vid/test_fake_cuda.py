@@ -25,9 +25,9 @@ from tests.helpers.fake_cuda import (
 )
 from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
-from trainer.compute import Compute
 from trainer.config.fields import Precision
 from trainer.data.loader import collate
+from trainer.device.compute import Compute
 from trainer.optim.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext

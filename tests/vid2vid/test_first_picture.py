@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tests.helpers.made_run import make_run, street_config
 from tests.helpers.made_task import configured, make_trainer, one_batch
-from trainer.compute import CPU
 from trainer.data.loader import make_eval_loader
+from trainer.device.compute import CPU
 from trainer.errors import DataError
 from vid2vid import segments
 from vid2vid.config import FirstFrame, Vid2VidStage

@@ -11,8 +11,8 @@ from torch import nn
 from tests.helpers.paths import ROOT
 from train import SCHEMAS
 from trainer.cli import compose
+from trainer.device.free_memory import SavedMemory
 from trainer.loop import Trainer
-from trainer.rehearsal.memory import SavedMemory
 from trainer.rehearsal.preflight import demanding_stages
 from vid2vid.task import Vid2VidTask
 

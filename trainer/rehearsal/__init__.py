@@ -1,1 +1,1 @@
-"""What is tried before a run: the dry run, a first step, the micro-batch that fits, memory."""
+"""What is tried before a run: the dry run, a first step, the micro-batch that fits."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer import state
+from trainer.device.free_memory import SavedMemory, available_memory, release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import preflight as rehearsal
-from trainer.rehearsal.memory import SavedMemory, available_memory, release
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

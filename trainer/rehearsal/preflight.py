@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from trainer import parts as setup
 from trainer.data.splitting import split_batch
+from trainer.device.free_memory import is_out_of_memory, release
 from trainer.errors import ConfigError, NonFiniteError, UserError
 from trainer.nonfinite.guard import load_dump, restore_streams
 from trainer.optim import optimizers as optim
 from trainer.records.meter import Speed, peak_memory
-from trainer.rehearsal.memory import is_out_of_memory, release
 from trainer.schedule import cadence, curriculum, durations, schedules
 from trainer.state import Snapshot, load_networks
 from trainer.task import Stage

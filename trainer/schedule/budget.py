@@ -20,11 +20,11 @@ import torch
 
 from trainer import state
 from trainer.data.splitting import split_batch
+from trainer.device.free_memory import release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import micro_batch
-from trainer.rehearsal.memory import release
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

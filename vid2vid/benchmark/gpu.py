@@ -13,7 +13,7 @@ import torch
 from trainer.benchmarking.sections import Rows
 from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
-from trainer.rehearsal.memory import is_out_of_memory, release
+from trainer.device.free_memory import is_out_of_memory, release
 from vid2vid.benchmark.step import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder

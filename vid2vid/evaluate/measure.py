@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trainer.compute import Compute
+from trainer.device.compute import Compute
 from trainer.errors import DataError
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float

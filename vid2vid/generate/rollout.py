@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.compute import Compute
+from trainer.device.compute import Compute
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FirstFrame
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float

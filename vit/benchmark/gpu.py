@@ -15,7 +15,7 @@ from trainer.benchmarking.sections import Rows
 from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
-from trainer.rehearsal.memory import is_out_of_memory, release
+from trainer.device.free_memory import is_out_of_memory, release
 from vit.benchmark.data import write_jpegs
 from vit.benchmark.step import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
 from vit.config import Attention, VitConfig

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.compute import CPU, Compute
+from trainer.device.compute import CPU, Compute
 from trainer.errors import DataError
 from vit.evaluate.collected import Collected
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import load_run
-from trainer.compute import Compute, choose_compute
+from trainer.device.compute import Compute, choose_compute
+from trainer.device.free_memory import is_out_of_memory, release
 from trainer.errors import CheckpointError, ConfigError
-from trainer.rehearsal.memory import is_out_of_memory, release
 from vit.build import Size, build_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe

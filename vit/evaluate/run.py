@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.compute import CPU, Compute
 from trainer.config.schema import show
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import worker_count
+from trainer.device.compute import CPU, Compute
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.files import write_evaluation
 from trainer.records.media import write_png

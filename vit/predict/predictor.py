@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.cli import CONFIGS, load_run
-from trainer.compute import Compute, choose_compute
 from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import usable_cores
+from trainer.device.compute import Compute, choose_compute
+from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
-from trainer.rehearsal.memory import is_out_of_memory
 from vit.config import VitConfig
 from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
 from vit.data.sources.unlabelled import Listed

@@ -10,12 +10,12 @@ from torch import Tensor
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
 from trainer import state
 from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageConfig
+from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite.guard import LAG, network_buffers, network_tensors
 from trainer.rehearsal import micro_batch
 from trainer.rehearsal import preflight as rehearsal
-from trainer.rehearsal.memory import is_out_of_memory
 from trainer.task import Segment, Stage, StepContext
 
 STAGES = {"s": StageConfig(frames=3, batch_size=4)}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.made_run import make_run, street_config
 from tests.helpers.paths import ROOT
-from trainer.compute import CPU
 from trainer.data.loader import make_eval_loader
+from trainer.device.compute import CPU
 from trainer.errors import CheckpointError, ConfigError, DataError
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.data import build_dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.compute import CPU, Compute
+from trainer.device.compute import CPU, Compute
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FirstFrame, Foreground, ModelConfig
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context

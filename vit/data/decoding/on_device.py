@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.data.loader import Late, LateBatch
+from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import ConfigError
-from trainer.rehearsal.memory import is_out_of_memory
 from vit.data.decoding.decode import decode
 from vit.data.decoding.part import Plan, Size
 

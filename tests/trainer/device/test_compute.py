@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from trainer.compute import choose_compute
 from trainer.config.fields import DeviceKind, Precision, TrainerConfig
+from trainer.device.compute import choose_compute
 from trainer.optim import precision
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.rehearsal.memory import SavedMemory, available_memory
+from trainer.device.free_memory import SavedMemory, available_memory
 
 GIB = 2**30
 
