@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.optim import optimizers as optim
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import Parallel, pick_device
-from trainer.schedule import curriculum, schedules
+from trainer.schedule import schedules, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validation import optimizer_problems
@@ -33,7 +33,7 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     settings = config.trainer
     device = pick_device(settings.device)
     parallel = Parallel(settings.strategy, device)
-    problems = curriculum.problems(config, parallel.world) + schedules.problems(config.schedule)
+    problems = stage_table.problems(config, parallel.world) + schedules.problems(config.schedule)
     problems += schedules.rate_problems(config.schedule, config.optim)
     if problems:
         raise ConfigError(problems)

@@ -21,7 +21,7 @@ from trainer.config.fields import (
     TrainerConfig,
 )
 from trainer.config.schema import did_you_mean, show
-from trainer.schedule import curriculum, schedules
+from trainer.schedule import schedules, stage_table
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
@@ -45,7 +45,7 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
         found.append(f"name={config.name}: file systems take no folder of so long a name; at most {_LONGEST} bytes")
     if not -(2**63) <= config.seed < 2**64:
         found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
-    found += curriculum.problems(config, world)
+    found += stage_table.problems(config, world)
     found += schedules.problems(config.schedule)
     found += schedules.rate_problems(config.schedule, config.optim)
     found += optimizer_problems(config.optim, phases)
@@ -100,6 +100,12 @@ def existing(key: str, path: str | None, needed_by: str | None = None, allowed: 
 
 def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
     found = at_least("trainer.eval_samples", trainer.eval_samples, 1) + at_least("trainer.threads", trainer.threads, 1)
+    for name in ("log_every", "keep"):
+        found += at_least(f"trainer.{name}", getattr(trainer, name), 1)
+    if trainer.ema is not None and not 0.0 <= trainer.ema < 1.0:
+        found.append(f"trainer.ema={trainer.ema}: must lie in [0, 1), or null for no average")
+    if trainer.nonfinite_budget < 0:
+        found.append(f"trainer.nonfinite_budget={trainer.nonfinite_budget}: must not be negative")
     if trainer.resume not in ("auto", "never") and not pointed(Path(trainer.resume)).is_dir():
         near = did_you_mean(trainer.resume, ("auto", "never"))
         found.append(

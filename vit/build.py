@@ -11,6 +11,7 @@ from torch import nn
 
 from trainer.checkpoint.directory import META
 from trainer.errors import CheckpointError, ConfigError
+from trainer.schedule import stage_table
 from trainer.text import few
 from vit.config import LossConfig, VitConfig
 from vit.model.architecture import architecture
@@ -74,13 +75,7 @@ def build_model(config: VitConfig, info: DataInfo) -> Built:
 def resolutions(config: VitConfig) -> list[Size]:
     """(height, width) in pixels of every stage, by size, the run's own last. Sizes are those of the rows as given."""
     height, width = config.resolution
-    found = {(height, width)}
-    for row in config.curriculum.stages.values():
-        if row.resolution is not None:
-            found.add((row.resolution[0], row.resolution[1]))
-        else:
-            found.add((height // row.downscale, width // row.downscale))
-    found.discard((height, width))
+    found = set(stage_table.sizes(config).values()) - {(height, width)}
     return [*sorted(found, key=lambda size: (size[0] * size[1], size)), (height, width)]
 
 

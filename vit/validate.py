@@ -8,6 +8,7 @@ from pathlib import Path
 from trainer.config.fields import DeviceKind
 from trainer.config.schema import show
 from trainer.errors import ConfigError
+from trainer.schedule.stage_table import stage_size
 from trainer.validation import at_least, existing, run_problems
 from vit.config import (
     PHASES,
@@ -116,9 +117,7 @@ def _size_problems(config: VitConfig) -> list[str]:
         if row.resolution is not None:
             sizes[f"curriculum.stages.{name}.resolution"] = list(row.resolution)
         elif row.downscale > 1 and all(side % row.downscale == 0 for side in config.resolution):
-            sizes[f"curriculum.stages.{name}.downscale={row.downscale}, so"] = [
-                side // row.downscale for side in config.resolution
-            ]
+            sizes[f"curriculum.stages.{name}.downscale={row.downscale}, so"] = list(stage_size(config, row))
     if patch < 1:
         return []
     for key, size in sizes.items():

@@ -23,7 +23,7 @@ from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import preflight as rehearsal
-from trainer.schedule import curriculum
+from trainer.schedule import curriculum, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage
 from trainer.text import by
@@ -58,7 +58,7 @@ def settle(trainer: Stepper) -> None:
     Raises:
         ConfigError: not even the smallest one fits, or the system does not tell how much memory is free.
     """
-    if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
+    if stage_table.micro_batch(trainer.config) != stage_table.AUTO:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
     kept = trainer.parallel.gather(trainer.micro_batches or state.kept(trainer, FILE))[0]
@@ -89,7 +89,7 @@ def applied(trainer: Stepper, table: Curriculum) -> Curriculum:
 
 
 def _sizes(trainer: Stepper) -> dict[str, int]:
-    if curriculum.micro_batch(trainer.config) != curriculum.AUTO:
+    if stage_table.micro_batch(trainer.config) != stage_table.AUTO:
         return {}
     return {name: found["samples"] for name, found in trainer.micro_batches.items()}
 

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from trainer import parts as setup
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import is_out_of_memory, release
+from trainer.device.used_memory import peak_memory
 from trainer.errors import ConfigError, NonFiniteError, UserError
 from trainer.nonfinite.guard import load_dump, restore_streams
 from trainer.optim import optimizers as optim
-from trainer.records.meter import Speed, peak_memory
-from trainer.schedule import cadence, curriculum, durations, schedules
+from trainer.records.meter import Speed
+from trainer.schedule import cadence, durations, schedules, stage_table
 from trainer.state import Snapshot, load_networks
 from trainer.task import Stage
 from trainer.text import by, few
@@ -41,7 +42,7 @@ def describe(trainer: Runtime) -> str:
     if frozen:
         parts += ["", "frozen (parameters)", *_aligned(_parameter_rows(frozen), right={1})]
     parts += ["", "stages", *_aligned(table.table(), right={1, 2, 4, 5, 6})]
-    if curriculum.micro_batch(trainer.config) == curriculum.AUTO:
+    if stage_table.micro_batch(trainer.config) == stage_table.AUTO:
         parts.append("  trainer.micro_batch=auto: accumulate is found when the run starts")
     if trainer.settings.budget is not None:
         parts.append(f"  trainer.budget={trainer.settings.budget}: starts are shares of what fits, found likewise")

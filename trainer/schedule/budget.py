@@ -27,6 +27,7 @@ from trainer.records.meter import Speed
 from trainer.rehearsal import micro_batch
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
+from trainer.schedule.durations import budget_seconds
 from trainer.task import Stage
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def settle(trainer: Stepper) -> None:
     Raises:
         ConfigError: the time is too short for a single batch.
     """
-    text, budget = trainer.settings.budget, curriculum.budget_seconds(trainer.config)
+    text, budget = trainer.settings.budget, budget_seconds(trainer.config)
     if budget is None:
         return
     kept = trainer.parallel.gather(trainer.budget or state.kept(trainer, FILE))[0]

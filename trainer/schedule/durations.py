@@ -1,4 +1,6 @@
-"""Durations in epochs as samples, once the training data are known. Loads no torch.
+"""How long a run is: epochs as samples, once the training data are known, and a time in words as seconds.
+
+Loads no torch.
 
 ``trainer.max_epochs`` and ``schedule.warmup_epochs`` are what people's recipes say; all else of the trainer counts
 samples. An epoch has as many samples as the training data have, however often each is shown in a row
@@ -7,12 +9,15 @@ samples. An epoch has as many samples as the training data have, however often e
 
 from __future__ import annotations
 
+import re
 from copy import copy
 
 from trainer.config.fields import RunConfig
 from trainer.errors import ConfigError
 from trainer.schedule import cadence
 from trainer.schedule.cadence import NO_EPOCHS
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
@@ -65,3 +70,19 @@ def shown(samples: int, epoch: int | None) -> str:
     if not epoch:
         return f"{samples:,} samples"
     return f"{samples:,} samples ({samples / epoch:.4g} epoch{'' if samples == epoch else 's'} of {epoch:,})"
+
+
+def budget_seconds(config: RunConfig) -> float | None:
+    """``trainer.budget``, as ``7m``, ``1.5h``, ``1h30m``, ``90s`` or ``2d``, in seconds; None: there is none.
+
+    Raises:
+        ConfigError: it is something else, or no time at all.
+    """
+    text, total = config.trainer.budget, 0.0
+    if text is None:
+        return None
+    if re.fullmatch(r"(?:\d+(?:\.\d+)?[dhms])+", text):
+        total = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)([dhms])", text))
+    if total <= 0:
+        raise ConfigError(f"trainer.budget={text}: give a time with its unit, like 7m, 1.5h, 1h30m or 90s")
+    return total

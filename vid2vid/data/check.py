@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from trainer.errors import ConfigError, DataError
+from trainer.schedule import stage_table
 from trainer.text import few
 from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
 from vid2vid.data import settled
@@ -310,8 +311,4 @@ def _span(sequence: FrameSequence) -> tuple[str, str, int]:
 
 def stage_resolutions(config: Vid2VidConfig) -> list[tuple[int, int]]:
     """(H, W) of every stage of the curriculum, each once."""
-    sizes = [
-        tuple(stage.resolution or (side // stage.downscale for side in config.resolution))
-        for stage in config.curriculum.stages.values()
-    ] or [tuple(config.resolution)]
-    return [(height, width) for height, width in dict.fromkeys(sizes)]
+    return list(dict.fromkeys(stage_table.sizes(config).values()))

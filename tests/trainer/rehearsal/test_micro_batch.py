@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.loop import Trainer
 from trainer.nonfinite.guard import network_tensors
 from trainer.rehearsal import micro_batch
-from trainer.schedule import curriculum
+from trainer.schedule import curriculum, stage_table
 from trainer.task import Segment, Stage, StepContext
 
 
@@ -70,7 +70,7 @@ def test_it_counts_the_samples_of_a_process() -> None:
     table = curriculum.resolve(config, 2, lambda stage: 1)
     assert [stage.accumulate for stage in table.stages] == [2, 1]
     config.trainer.micro_batch = "auto"
-    assert curriculum.problems(config, 3)[0].endswith("cannot be split over 3 process(es): it must be divisible by 3")
+    assert stage_table.problems(config, 3)[0].endswith("cannot be split over 3 process(es): it must be divisible by 3")
 
 
 def test_plenty_of_memory_takes_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from trainer.cli import compose
 from trainer.config.fields import StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.schedule import budget, curriculum
+from trainer.schedule import budget, durations
 from trainer.task import Segment, StepContext
 from vid2vid.validate import problems
 
@@ -70,7 +70,7 @@ def build(
     [("7m", 420), ("2h", 7200), ("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("1d", 86400), ("0.5m", 30)],
 )
 def test_times(text: str, expected: float) -> None:
-    assert curriculum.budget_seconds(toy_config(budget=text)) == expected
+    assert durations.budget_seconds(toy_config(budget=text)) == expected
 
 
 @pytest.mark.parametrize("text", ["7", "m", "7 m", "0s", "-3m", "7min", ""])
