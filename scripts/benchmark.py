@@ -58,7 +58,7 @@ def lines(arguments: Arguments) -> Iterator[str]:
         else:
             from vid2vid.benchmark import step as windows
 
-            yield from windows.suite(arguments.repeats)
+            yield from windows.suite(arguments.repeats, command)
         yield ""
 
 

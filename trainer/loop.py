@@ -22,6 +22,7 @@ from trainer.config.fields import Console, RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure
 from trainer.device.free_memory import is_out_of_memory
+from trainer.device.used_memory import peak_memory
 from trainer.errors import CheckpointError
 from trainer.files import write_evaluation, write_json
 from trainer.optim import optimizers as optim
@@ -29,7 +30,6 @@ from trainer.optim.ema import EMA
 from trainer.records import curves as plots
 from trainer.records.console_lines import format_line, short_line
 from trainer.records.logger import RunLogger
-from trainer.records.meter import peak_memory
 from trainer.records.profile import StepProfiler
 from trainer.rehearsal import micro_batch
 from trainer.rehearsal import preflight as rehearsal

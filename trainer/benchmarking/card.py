@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from trainer.benchmarking.machine import machine
 from trainer.benchmarking.sections import Rows
+from trainer.device.clock import Clock
 
 MARK = re.compile(r"pytest\.mark\.gpu\b")
 ERROR_LINES = 25  # of a failed test's report that are kept
@@ -56,12 +56,10 @@ def _fastest(work: Any, device: torch.device, tries: int = 10) -> float:
     """Seconds of the fastest of some tries, after three that warm up."""
     best = float("inf")
     for number in range(tries + 3):
-        begin = time.perf_counter()
+        clock = Clock(device)
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
         if number >= 3:
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, clock.mark())
     return best
 
 

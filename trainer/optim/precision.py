@@ -20,16 +20,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from trainer.config.fields import Precision
+from trainer.device.cpu import INFO, bf16_instructions
 from trainer.errors import ConfigError
 from trainer.optim import foreach
 
 _DTYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16, Precision.fp32: torch.float32}
-_CPU_BF16 = ("amx_bf16", "avx512_bf16")
 
 
-def resolve_precision(
-    asked: Precision, device: torch.device, cpu_info: Path = Path("/proc/cpuinfo")
-) -> tuple[Precision, str]:
+def resolve_precision(asked: Precision, device: torch.device, cpu_info: Path = INFO) -> tuple[Precision, str]:
     """The precision to use, and why, in words.
 
     Args:
@@ -49,19 +47,10 @@ def resolve_precision(
         return asked, f"as asked, on {name}"
     if asked is not Precision.auto:
         return asked, "as asked, on the CPU"
-    feature = next((name for name in _CPU_BF16 if name in _cpu_features(cpu_info)), None)
-    if feature is None:
+    found = bf16_instructions(cpu_info)
+    if not found:
         return Precision.fp32, "auto: the CPU has no bf16 instructions"
-    return Precision.bf16, f"auto: the CPU has {feature}"
-
-
-def _cpu_features(cpu_info: Path) -> set[str]:
-    """The words of the first ``flags`` line; empty where there is no such file."""
-    try:
-        lines = cpu_info.read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+    return Precision.bf16, f"auto: the CPU has {found[0]}"
 
 
 class PrecisionPolicy:

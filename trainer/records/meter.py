@@ -1,10 +1,8 @@
-"""What a log record averages and measures: scalars that stay on the device until it is written, speed, memory."""
+"""What a log record averages and measures: scalars that stay on the device until it is written, speed."""
 
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from typing import Any
 
@@ -127,11 +125,3 @@ class Speed:
         if running:
             self.resume()
         return rates
-
-
-def peak_memory(device: torch.device) -> float:
-    """Peak memory in GiB: what was allocated on a CUDA device, else this process's resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # bytes there, KiB elsewhere

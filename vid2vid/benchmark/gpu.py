@@ -13,7 +13,10 @@ import torch
 from trainer.benchmarking.sections import Rows
 from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
+from trainer.device.clock import Clock
+from trainer.device.compute import Compute
 from trainer.device.free_memory import is_out_of_memory, release
+from trainer.device.used_memory import watch_peak
 from vid2vid.benchmark.step import BASELINE, BASELINE_HALF, OURS, OURS_HALF, Timing, WindowSize, measure
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
@@ -109,7 +112,7 @@ def windows(rows: Rows, device: torch.device, quick: bool, seconds: float) -> No
                     "windows", size=f"{size.height}x{size.width}", variant=name + suffix, ms=1000 * timing.total,
                     **{"ratio to frame by frame": timing.total / base.total if base is not None else None},
                     **{"frames/s": size.frames / timing.total},
-                    **{"peak GB": timing.peak or None, "first in s": timing.first},
+                    **{"peak GiB": timing.peak or None, "first in s": timing.first},
                 )  # fmt: skip
 
 
@@ -135,7 +138,7 @@ def generation(rows: Rows, device: torch.device, quick: bool) -> None:
                 name = ("bf16" if bf16 else "fp32") + (", channels last" if layout is torch.channels_last else "")
                 size = f"{height}x{width}"
                 try:
-                    rollout = Rollout(generator, encoder, device, amp, scales=scales)
+                    rollout = Rollout(generator, encoder, Compute(device, amp), scales=scales)
                     found = _rate(rollout, _labels(height, width, encoder), 2 if quick else FRAMES, device)
                 except Exception as error:
                     if not is_out_of_memory(error):
@@ -157,25 +160,16 @@ def _labels(height: int, width: int, encoder: SourceEncoder) -> np.ndarray:
 
 
 def _rate(rollout: Rollout, labels: np.ndarray, frames: int, device: torch.device) -> dict[str, Any]:
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
     for _ in range(3):  # kernels are chosen
         rollout.step({"labels": labels})
-    wait()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    latencies = []
-    for _ in range(frames):
-        begin = time.perf_counter()
-        rollout.step({"labels": labels})
-        wait()
-        latencies.append(time.perf_counter() - begin)
-    begin = time.perf_counter()
-    for _ in range(frames):
-        rollout.step({"labels": labels})
-    wait()
-    rate = frames / (time.perf_counter() - begin)
-    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
-    return {"frames/s": rate, "latency ms": 1000 * statistics.median(latencies), "peak GB": peak}
+    with watch_peak(device) as peak:
+        single = Clock(device)
+        for _ in range(frames):
+            rollout.step({"labels": labels})
+            single.mark()
+        clock = Clock(device)
+        for _ in range(frames):
+            rollout.step({"labels": labels})
+        rate = frames / clock.mark()
+    known = peak[0] if peak and device.type == "cuda" else None
+    return {"frames/s": rate, "latency ms": 1000 * statistics.median(single.parts), "peak GiB": known}

@@ -8,7 +8,6 @@ the generator and one of D_I. The original generates frame by frame and passes e
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.benchmarking.machine import peak_memory
+from trainer.benchmarking.machine import machine
+from trainer.benchmarking.rounds import in_turn, ratios
+from trainer.device.clock import Clock
+from trainer.device.used_memory import watch_peak
 from trainer.shortcuts import plain
 from vid2vid.config import ModelConfig, Norm
 from vid2vid.losses import terms
@@ -42,7 +44,7 @@ class WindowSize:
 
 @dataclass
 class Timing:
-    """Seconds per repeat of generator forward, losses forward, generator backward, D's backward and steps; peak GB.
+    """Seconds per repeat of generator forward, losses forward, generator backward, D's backward and steps; peak GiB.
 
     ``first`` is the unmeasured round, in which kernels are chosen or compiled.
     """
@@ -52,9 +54,14 @@ class Timing:
     peak: float = 0.0
 
     @property
+    def totals(self) -> list[float]:
+        """Time of a whole window in every repeat."""
+        return [sum(parts) for parts in self.parts]
+
+    @property
     def total(self) -> float:
         """Median time of a whole window."""
-        return statistics.median(sum(parts) for parts in self.parts)
+        return statistics.median(self.totals)
 
     def median(self, part: int) -> float:
         return statistics.median(parts[part] for parts in self.parts)
@@ -106,7 +113,7 @@ class Window:
 def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
     """One window as the task trains it: one generator call, one discriminator call. Returns the parts' seconds."""
     past = window.model.past_frames
-    clock = _Clock(window.source.device)
+    clock = Clock(window.source.device)
     with amp():
         out = window.generator(window.source, window.generator.past_from_images(window.images[:, :past]))
     clock.mark()
@@ -146,7 +153,7 @@ def frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
 
 def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
     past = window.model.past_frames
-    clock = _Clock(window.source.device)
+    clock = Clock(window.source.device)
     made: list[GeneratorOutput] = []
     history = window.generator.past_from_images(window.images[:, :past])
     with amp():
@@ -185,25 +192,6 @@ def _step(window: Window) -> None:
     for optimizer in window.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-
-class _Clock:
-    """Seconds between marks."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.parts: list[float] = []
-        self._last = self._now()
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def mark(self) -> None:
-        now = self._now()
-        self.parts.append(now - self._last)
-        self._last = now
 
 
 def _bf16(device: torch.device) -> Callable[[], Any]:
@@ -249,15 +237,13 @@ def measure(
         window.generator.compile()
         window.judge.compile()
     timings = {name: Timing() for name in ways}
-    for repeat in range(repeats + 1):
-        for name, (run, amp) in ways.items():
-            with peak_memory(device) as peak:
-                parts = run(window, amp)
-            if repeat == 0:
-                timings[name].first = sum(parts)
-                continue
-            timings[name].parts.append(parts)
-            timings[name].peak = max([timings[name].peak, *peak])
+    for name, (run, amp) in ways.items():
+        timings[name].first = sum(run(window, amp))
+    for name in in_turn(list(ways), repeats):
+        run, amp = ways[name]
+        with watch_peak(device) as peak:
+            timings[name].parts.append(run(window, amp))
+        timings[name].peak = max([timings[name].peak, *peak])
     return timings
 
 
@@ -266,24 +252,28 @@ def report(size: WindowSize, timings: dict[str, Timing]) -> list[str]:
     lines = [
         f"one training window: {size.frames} frames of {size.height}x{size.width}, ngf {size.ngf}, ndf {size.ndf}, "
         f"{size.present} of {size.classes} classes present",
-        f"{'':22}{'total':>8}{'ratio':>7}{'G fwd':>8}{'losses':>8}{'G bwd':>8}{'D, steps':>9}{'GB':>6}",
+        f"{'':22}{'total':>8}{'ratio':>7}{'G fwd':>8}{'losses':>8}{'G bwd':>8}{'D, steps':>9}{'GiB':>6}",
     ]
     base = timings.get(BASELINE)
     for name, timing in timings.items():
         ratio = "-"
         if base is not None:
-            pairs = zip(timing.parts, base.parts, strict=True)
-            ratio = f"{statistics.median(sum(a) / sum(b) for a, b in pairs):.2f}"
+            ratio = f"{statistics.median(ratios(timing.totals, base.totals)):.2f}"
         parts = "".join(f"{timing.median(part):{width}.2f}" for part, width in enumerate((8, 8, 8, 9)))
         memory = f"{timing.peak:.2f}" if timing.peak else "-"
         lines.append(f"{name:22}{timing.total:8.2f}{ratio:>7}{parts}{memory:>6}")
     return lines
 
 
-def suite(repeats: int = 5) -> Iterator[str]:
-    """The lines of ``scripts/benchmark.py suite=vid2vid``, as they become known."""
+def suite(repeats: int = 5, command: str = "") -> Iterator[str]:
+    """The lines of ``scripts/benchmark.py suite=vid2vid``, as they become known.
+
+    Args:
+        repeats: measured rounds.
+        command: what was typed.
+    """
     cpu = torch.device("cpu")
-    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    yield f"`{command}`: {machine(cpu)}."
     # Random labels hold every class; a street clip holds 8 to 20 of them, and absent ones are left out.
     for present in (35, 12):
         size = WindowSize(present=present)

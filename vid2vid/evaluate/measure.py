@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainer.device.clock import synchronize
 from trainer.device.compute import Compute
 from trainer.errors import DataError
 from vid2vid.config import FirstFrame, FlowMethod
@@ -198,7 +199,7 @@ def evaluate_clips(
         while True:
             begin = time.perf_counter()
             piece = next(made, None)
-            _synchronize(device)
+            synchronize(device)
             seconds += time.perf_counter() - begin
             if piece is None:
                 break
@@ -289,8 +290,3 @@ class _Measure:
 
     def _count(self, name: str, pair: metrics.Pair) -> None:
         self.sums[name] = self.sums.get(name, 0) + torch.stack(pair)
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

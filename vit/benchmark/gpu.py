@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from trainer.benchmarking.rounds import ratios
 from trainer.benchmarking.sections import Rows
 from trainer.benchmarking.trials import Trial
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
+from trainer.device.clock import synchronize
 from trainer.device.free_memory import is_out_of_memory, release
 from vit.benchmark.data import write_jpegs
 from vit.benchmark.step import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
@@ -107,8 +109,7 @@ def _arriving(
     count, begin, waited = 0, 0.0, 0.0
     for number, arrived in enumerate(batches):
         assert arrived["image"].device.type == device.type
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         now = time.perf_counter()
         if number == 2 + workers:  # what the workers made ahead is used up
             begin, waited = now, batches.wait_s
@@ -152,7 +153,7 @@ def training_steps(
     """
     rows.note(
         "Forward, loss, backward and fused AdamW in bf16 at 224 px, medians of interleaved rounds in one process, same "
-        "weights; GB: what a step takes beyond weights and the optimiser's state; MFU of the dense bf16 peak."
+        "weights; GiB: what a step takes beyond weights and the optimiser's state; MFU of the dense bf16 peak."
     )
     clock = _Clock(time.perf_counter() + 0.8 * seconds)
     cases = [QUICK] if quick else [Case(model, _batch(model, device)) for model in models]
@@ -232,7 +233,7 @@ def _row(
 ) -> dict[str, Any]:
     median = statistics.median(timing.seconds)
     base = timings.get(TIMM + variant.removeprefix(OURS).removeprefix(TIMM))  # compiled as this one is
-    ratios = [] if base is None else [a / b for a, b in zip(base.seconds, timing.seconds, strict=True)]
+    faster = [] if base is None else ratios(base.seconds, timing.seconds)
     share = mfu(case, case.batch / median, variant, device_name)
     return {
         "model": case.model,
@@ -240,18 +241,18 @@ def _row(
         "batch": case.batch,
         "img/s": case.batch / median,
         "ms": 1000 * median,
-        "times timm": statistics.median(ratios) if ratios else None,
-        "quartiles": _quartiles(ratios),
+        "times timm": statistics.median(faster) if faster else None,
+        "quartiles": _quartiles(faster),
         "MFU %": None if share is None else 100 * share,
-        "GB": timing.peak or None,
+        "GiB": timing.peak or None,
         "compiled in s": compiling,
     }
 
 
-def _quartiles(ratios: list[float]) -> str | None:
-    if len(ratios) < 2:
+def _quartiles(values: list[float]) -> str | None:
+    if len(values) < 2:
         return None
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, _, high = statistics.quantiles(values, n=4)
     return f"{low:.3f} to {high:.3f}"
 
 
@@ -268,8 +269,7 @@ def kernels(rows: Rows, device: torch.device, quick: bool) -> None:
     ) as profile:
         for _ in range(count):
             step()
-        if cuda:
-            torch.cuda.synchronize(device)
+        synchronize(device)
     found = _kernels(profile.key_averages(), cuda)
     total = sum(time for _, time, _ in found)
     rows.note(

@@ -8,7 +8,6 @@ within a round, so that load which comes and goes hits all alike.
 from __future__ import annotations
 
 import copy
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.benchmarking.machine import machine, memory_now, peak_memory
+from trainer.benchmarking.machine import machine
+from trainer.benchmarking.rounds import in_turn, ratios
+from trainer.device.clock import Clock
+from trainer.device.used_memory import memory_now, watch_peak
 from trainer.errors import UserError
 from vit.config import Attention, Init, ModelConfig, Pool
 from vit.model.architecture import Architecture, architecture
@@ -51,7 +53,7 @@ class Case:
 
 @dataclass
 class Timing:
-    """Seconds of every round's step by the clock and of all CPUs; the step's own peak memory in GB (0: not known)."""
+    """Seconds of every round's step by the clock and of all CPUs; the step's own peak memory in GiB (0: not known)."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -104,12 +106,9 @@ class Step:
 
     def timed(self) -> tuple[float, float]:
         """Seconds of one step by the clock, the device having done it, and those that CPUs worked for this process."""
-        wait = torch.cuda.synchronize if self.images.device.type == "cuda" else (lambda: None)
-        wait()
-        begin, worked = time.perf_counter(), time.process_time()
+        clock, worked = Clock(self.images.device), time.process_time()
         self()
-        wait()
-        return time.perf_counter() - begin, time.process_time() - worked
+        return clock.mark(), time.process_time() - worked
 
 
 def build_steps(
@@ -159,19 +158,17 @@ def measure(steps: dict[str, Step], repeats: int) -> dict[str, Timing]:
     """``repeats`` rounds after one that is not counted (three on CUDA, where kernels are chosen and compiled)."""
     timings = {name: Timing() for name in steps}
     device = next(iter(steps.values())).images.device
-    draw = random.Random(0)
     for name, step in steps.items():
         for _ in range(3 if device.type == "cuda" else 1):
             step()
-        with peak_memory(device) as peak:
+        with watch_peak(device) as peak:
             before = memory_now(device)
             step()
         timings[name].peak = max([0.0, *(value - before for value in peak)])
-    for _ in range(repeats):
-        for name in draw.sample(list(steps), len(steps)):
-            seconds, cpu = steps[name].timed()
-            timings[name].seconds.append(seconds)
-            timings[name].cpu.append(cpu)
+    for name in in_turn(list(steps), repeats):
+        seconds, cpu = steps[name].timed()
+        timings[name].seconds.append(seconds)
+        timings[name].cpu.append(cpu)
     return timings
 
 
@@ -192,7 +189,7 @@ def mfu(case: Case, images_per_s: float, name: str, device_name: str) -> float |
     return 6 * macs * images_per_s / (peak * 1e12)
 
 
-HEAD = ("| model | precision | variant | img/s | times timm (quartiles) | by CPU time | GB | MFU |", f"|{'---|' * 8}")
+HEAD = ("| model | precision | variant | img/s | times timm (quartiles) | by CPU time | GiB | MFU |", f"|{'---|' * 8}")
 
 
 def rows(case: Case, timings: dict[str, Timing], device_name: str = "", note: str = "") -> list[str]:
@@ -201,8 +198,8 @@ def rows(case: Case, timings: dict[str, Timing], device_name: str = "", note: st
     base = timings[TIMM]
     for name, timing in timings.items():
         rate = case.batch / statistics.median(timing.seconds)
-        ratios = _ratios(base.seconds, timing.seconds)
-        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        faster = ratios(base.seconds, timing.seconds)
+        low, middle, high = statistics.quantiles(faster, n=4) if len(faster) > 1 else faster * 3
         share = mfu(case, rate, name, device_name)
         cells = [
             case.model,
@@ -210,16 +207,12 @@ def rows(case: Case, timings: dict[str, Timing], device_name: str = "", note: st
             f"{name}{note}",
             f"{rate:.1f}" if rate < 100 else f"{rate:.0f}",
             "1" if name == TIMM else f"**{middle:.2f}** ({low:.2f} to {high:.2f})",
-            "-" if device_name else f"{statistics.median(_ratios(base.cpu, timing.cpu)):.2f}",
+            "-" if device_name else f"{statistics.median(ratios(base.cpu, timing.cpu)):.2f}",
             f"{timing.peak:.2f}" if timing.peak else "-",
             "-" if share is None else f"{100 * share:.0f} %",
         ]
         found.append(f"| {' | '.join(cells)} |")
     return found
-
-
-def _ratios(base: list[float], own: list[float]) -> list[float]:
-    return [a / b for a, b in zip(base, own, strict=True)]
 
 
 def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None, command: str = "") -> Iterator[str]:
@@ -240,7 +233,7 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
     pictures = str(batch) if batch else "by model" if cuda else "16"
     yield f"Forward, loss, backward, fused AdamW at 224 px, batch {pictures}; interleaved in one process, same weights,"
     yield f"medians of {repeats} rounds. CPU time is what the process got: its ratio holds on a busy machine."
-    yield "GB: what a step takes beyond weights and the optimiser's state."
+    yield "GiB: what a step takes beyond weights and the optimiser's state."
     yield ""
     yield from HEAD
     for model in models or MODELS[device.type]:

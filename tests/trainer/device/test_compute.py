@@ -18,7 +18,7 @@ from trainer.optim import precision
     ],
 )
 def test_precision(asked: Precision, foreign: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu_features", lambda path: {"amx_bf16"})
+    monkeypatch.setattr(precision, "bf16_instructions", lambda info: ["amx_bf16"])
     compute = choose_compute(TrainerConfig(device=DeviceKind.cpu, precision=asked), foreign)
     assert compute.device == torch.device("cpu")
     with compute.amp():

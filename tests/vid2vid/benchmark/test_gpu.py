@@ -64,7 +64,7 @@ def test_generation_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         if row["scales"] == 3:
             assert row["note"] == "out of memory"
         else:
-            assert row["frames/s"] > 0 and row["latency ms"] > 0 and row["peak GB"] is None
+            assert row["frames/s"] > 0 and row["latency ms"] > 0 and row["peak GiB"] is None
 
 
 @pytest.mark.parametrize("quick", [True, False])
