@@ -54,7 +54,7 @@ ONCE = {
     "vid2vid/encoding.py:_check": 0,  # ids without a channel are named, in the first batch only
 }
 # Evaluation: seconds are measured on the host, and whether a clip only fills up decides what is measured.
-PER_BATCH = {"vid2vid/evaluate/measure.py:_synchronize": 0, "vid2vid/evaluate/measure.py:evaluate_clips": 1.0}
+PER_BATCH = {"trainer/device/clock.py:synchronize": 0, "vid2vid/evaluate/measure.py:evaluate_clips": 1.0}
 
 
 def made(*words: str) -> Vid2VidTask:
@@ -161,7 +161,7 @@ def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.mod
             task.nets.generator, task.nets.encoder, [clips(task, stage, 2)],
             compute=Compute(CUDA, ctx.amp), first_frame=first, scales=scales,
         )  # fmt: skip
-    assert watch.waits["vid2vid/evaluate/measure.py:_synchronize"] <= 2
+    assert watch.waits["trainer/device/clock.py:synchronize"] <= 2
     with watched():
         made = generate_clip(task.nets.generator, task.nets.encoder, clips(task, stage, 2), amp=ctx.amp, scales=scales)
     for name, value in made.items():
