@@ -9,15 +9,17 @@ examples
   torchrun --nproc-per-node=2 train.py model=vid2vid              two processes
 """
 
-# The only place that names the tasks: each is a package with config.py, validate.py and task.py.
+# The only place that names the tasks: each is a package with config.py, validate.py and task.py, and a module for each
+# of the verbs that it has, of which scripts/VERB.py makes a command.
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads cost 25 times beside another job
 
-from trainer.cli import TaskEntry, guarded, main
+from trainer.cli import guarded, main
 from trainer.config.fields import RunConfig
 from trainer.task import Task
+from trainer.tasks import TaskEntry
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig
@@ -37,8 +39,35 @@ def build_vit(config: VitConfig) -> Task:
 
 
 TASKS = {
-    "vid2vid": TaskEntry(Vid2VidConfig, vid2vid_problems, build_vid2vid),
-    "vit": TaskEntry(VitConfig, vit_problems, build_vit),
+    "vid2vid": TaskEntry(
+        schema=Vid2VidConfig,
+        problems=vid2vid_problems,
+        build=build_vid2vid,
+        model="vid2vid",
+        verbs={
+            "evaluate": "vid2vid.evaluate.command",
+            "generate": "vid2vid.generate.command",
+            "check_data": "vid2vid.data.command",
+            "convert": "vid2vid.weights.command",
+            "benchmark": "vid2vid.benchmark.command",
+            "gpu": "vid2vid.benchmark.command",
+        },
+    ),
+    "vit": TaskEntry(
+        schema=VitConfig,
+        problems=vit_problems,
+        build=build_vit,
+        model="vit_base",
+        verbs={
+            "evaluate": "vit.evaluate.command",
+            "predict": "vit.predict.command",
+            "export": "vit.export.command",
+            "check_data": "vit.data.command",
+            "convert": "vit.weights.command",
+            "benchmark": "vit.benchmark.command",
+            "gpu": "vit.benchmark.command",
+        },
+    ),
 }
 SCHEMAS = {name: entry.schema for name, entry in TASKS.items()}
 

@@ -11,13 +11,12 @@ arguments
 
 from __future__ import annotations
 
+import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on the path
+
 import os
 import shutil
 import sys
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainer.cli import guarded
 from trainer.errors import ConfigError

@@ -19,29 +19,21 @@ statistics of batch norm, which no output depends on, are left out. Pickled code
 
 from __future__ import annotations
 
+import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on the path
+
 import logging
-import os
-import sys
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from omegaconf import MISSING
 
+from train import TASKS
 from trainer.cli import guarded, parse_args
 from trainer.errors import ConfigError
+from trainer.tasks import having
 
-
-class Format(Enum):
-    vid2vid = "vid2vid"
-    npz = "npz"
-    timm = "timm"
-    hf = "hf"
-    torchvision = "torchvision"
-    safetensors = "safetensors"
+CONVERTERS = {name: module for _, module in having(TASKS, "convert") for name in module.FORMATS}
+Format = Enum("Format", {name: name for name in CONVERTERS})
 
 
 class Layout(Enum):
@@ -71,24 +63,7 @@ def main() -> None:
     size = arguments.resolution
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ConfigError(f"resolution={size}: needs [H,W] in pixels")
-    if arguments.format is Format.vid2vid:
-        from vid2vid.weights.originals import convert
-
-        lines = convert(arguments.src, arguments.dst)
-    else:
-        from vit.weights import convert
-
-        lines = convert(
-            arguments.src,
-            arguments.dst,
-            arguments.format.value,
-            layout=arguments.layout.value,
-            heads=arguments.heads,
-            resolution=(size[0], size[1]) if size else None,
-            mean=arguments.mean,
-            std=arguments.std,
-        )
-    for line in lines:
+    for line in CONVERTERS[arguments.format.value].run(arguments):
         print(line)
 
 

@@ -12,16 +12,16 @@ converted, 2 when some were not.
 
 from __future__ import annotations
 
+import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on the path
+
 import logging
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from trainer.cli import guarded, parse_args
+from trainer.records.progress import counting_bar
 
 
 @dataclass
@@ -56,16 +56,10 @@ def main() -> None:
         arguments.nearest,
         arguments.unknown,
     )
-    result = convert_labels(job, arguments.workers, _progress)
+    result = convert_labels(job, arguments.workers, counting_bar("file", lambda file: 1))
     for line in format_converted(result, job):
         print(line)
     sys.exit(0 if result.whole else 2)
-
-
-def _progress(files, total):
-    from tqdm import tqdm
-
-    return tqdm(files, total=total, unit="file")
 
 
 if __name__ == "__main__":

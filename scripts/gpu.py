@@ -11,44 +11,61 @@ the ends of failed tests' reports) and gpu.md (tables for BENCHMARKS.md) in the 
 
 from __future__ import annotations
 
+import _setup  # first: passive OpenMP threads, the repository on the path
+
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from trainer.benchmarking.sections import Rows, Section, Series
+from train import TASKS
+from trainer.benchmarking.sections import Bench, Part, Rows, Section, Series
 from trainer.cli import guarded, parse_args
 from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError, UserError
+from trainer.tasks import having
 
-if TYPE_CHECKING:
-    import torch
-
-MODELS = ("S/16", "B/16", "L/16")  # of the section vit
 WORKERS = 12  # data workers of real runs, where there are so many cores
+MEASURED = [module for _, module in reversed(list(having(TASKS, "gpu")))]  # the newest task first
+MODELS = tuple(model for module in MEASURED for model in module.MODELS)
 
 
-# By name: heading and seconds. What is not begun when the time is up is left out, so the order is that of importance.
-SECTIONS: dict[str, tuple[str, float]] = {
-    "card": ("The card", 30),
-    "tests": ("Tests marked gpu", 110),
-    "vit": ("ViT: training step beside timm's", 130),
-    "windows": ("vid2vid: one training window", 75),
-    "generation": ("vid2vid: generation with the paper's networks", 40),
-    "training": ("Real training, with the data pipeline", 140),
-    "decoding": ("JPEGs on their way to the card", 150),
-    "resuming": ("SIGKILL, and exact resuming", 65),
-    "kernels": ("The most expensive kernels of a B/16 step", 25),
-}
+def _card(bench: Bench) -> None:
+    from trainer.benchmarking.card import about
+
+    about(bench.rows, bench.device, bench.quick)
+
+
+def _tests(bench: Bench) -> None:
+    from trainer.benchmarking.card import marked_files, run_tests
+
+    run_tests(bench.rows, marked_files(_setup.ROOT / "tests"))
+
+
+def _training(bench: Bench) -> None:
+    from trainer.benchmarking.trials import measure_training
+
+    trials = [module.trials(bench.quick, bench.workers)[0] for module in MEASURED]
+    measure_training(bench.rows, bench.runs, trials, 0.48 * bench.seconds)
+
+
+def _resuming(bench: Bench) -> None:
+    from trainer.benchmarking.trials import measure_resuming
+
+    trials = [module.trials(bench.quick, bench.workers)[1] for module in MEASURED]
+    measure_resuming(bench.rows, bench.runs, trials, bench.seconds - 5)
+
+
+PARTS = [
+    Part("card", "The card", 30, 0, _card),
+    Part("tests", "Tests marked gpu", 110, 10, _tests),
+    Part("training", "Real training, with the data pipeline", 140, 50, _training),
+    Part("resuming", "SIGKILL, and exact resuming", 65, 70, _resuming),
+    *(part for module in MEASURED for part in module.PARTS),
+]
+SECTIONS = {part.name: part for part in sorted(PARTS, key=lambda part: part.place)}
 
 
 @dataclass
@@ -65,43 +82,12 @@ class Arguments:
 
 def work(name: str, rows: Rows, runs: Path, arguments: Arguments) -> None:
     """One section, in this process."""
-    quick, seconds = arguments.quick, arguments.seconds
     import torch
 
-    from trainer.benchmarking import card, trials
-    from vid2vid.benchmark import gpu as vid2vid
-    from vit.benchmark import gpu as vit
-
-    device = torch.device("cpu" if quick else "cuda")
+    device = torch.device("cpu" if arguments.quick else "cuda")
     workers = max(1, min(WORKERS, (os.cpu_count() or 1) - 2))
-    sections: dict[str, Callable[[], None]] = {
-        "card": lambda: card.about(rows, device, quick),
-        "tests": lambda: card.run_tests(rows, card.marked_files(ROOT / "tests")),
-        "vit": lambda: vit.training_steps(rows, device, quick, seconds, arguments.models),
-        "windows": lambda: vid2vid.windows(rows, device, quick, seconds),
-        "generation": lambda: vid2vid.generation(rows, device, quick),
-        "training": lambda: trials.measure_training(
-            rows, runs, [model.train_trial(quick, workers) for model in (vit, vid2vid)], 0.48 * seconds
-        ),
-        "decoding": lambda: decoding(rows, runs, device, quick, seconds),
-        "resuming": lambda: trials.measure_resuming(
-            rows, runs, [model.resume_trial(quick) for model in (vit, vid2vid)], seconds - 5
-        ),
-        "kernels": lambda: vit.kernels(rows, device, quick),
-    }
-    sections[name]()
-
-
-def decoding(rows: Rows, runs: Path, device: torch.device, quick: bool, seconds: float) -> None:
-    """Data alone, then runs that are fed by few workers."""
-    from trainer.benchmarking import trials
-    from vit.benchmark import gpu as vit
-
-    begin = time.monotonic()
-    runs.mkdir(parents=True, exist_ok=True)
-    found = vit.decoding(rows, device, quick, 0.25 * seconds, os.cpu_count() or 1, runs)
-    left = seconds - (time.monotonic() - begin) - 3
-    trials.measure_training(rows, runs, found, left / len(found))
+    bench = Bench(rows, runs, device, arguments.quick, arguments.seconds, arguments.models, workers)
+    SECTIONS[name].measure(bench)
 
 
 def plan(arguments: Arguments) -> list[Section]:
@@ -112,9 +98,9 @@ def plan(arguments: Arguments) -> list[Section]:
     return [
         Section(
             name,
-            SECTIONS[name][0],
+            SECTIONS[name].title,
             [sys.executable, str(Path(__file__).resolve()), f"section={name}", *options],
-            SECTIONS[name][1] * slower,
+            SECTIONS[name].seconds * slower,
         )
         for name in arguments.sections
     ]

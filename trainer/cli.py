@@ -15,7 +15,6 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -29,29 +28,15 @@ from trainer.config.schema import Schemas, did_you_mean, show
 from trainer.config.sweeps import runs_below, several_runs
 from trainer.config.words import written_out
 from trainer.errors import ConfigError, UserError
+from trainer.tasks import TaskEntry
 
-__all__ = ["TaskEntry", "compose", "guarded", "load_run", "main", "parse_args", "register"]
+__all__ = ["compose", "guarded", "load_run", "main", "parse_args", "register"]
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RANK_0_SAYS_IT_S = 15.0
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """One task as ``train.py`` names it.
-
-    Attributes:
-        schema: root dataclass of its configuration.
-        problems: cross-field checks: one line per problem, none when the configuration can be run.
-        build: makes the task from the configuration; imports what is heavy.
-    """
-
-    schema: type[RunConfig]
-    problems: Callable[[Any], list[str]]
-    build: Callable[[Any], Any]
 
 
 def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:

@@ -81,7 +81,7 @@ def load_weights_model(
     """A trained classifier out of a weights file alone, at the resolution that the file tells (224 where it does not).
 
     Args:
-        source: what ``vit.weights.read`` takes, or ``timm:NAME`` of any classifier of timm.
+        source: what ``vit.weights.reading.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
         resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
         headless: a head that cannot be read may be left out.
@@ -128,7 +128,7 @@ def timm_name(source: str) -> str | None:
 def _load_plain(
     source: str, resolution: Size | None, headless: bool, attention: int | None
 ) -> tuple[VisionTransformer, dict[str, Any]]:
-    from vit.weights import read
+    from vit.weights.reading import read
 
     foreign = read(source, resolution)
     if foreign.lost_head and not headless:

@@ -168,7 +168,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["timm", "hf", "safetensors"])
 def test_teachers_are_read_from_all_that_weights_are(format: str, tmp_path: Path) -> None:
     """Folders are no runs alone: timm's and Hugging Face's are as good."""
-    from vit.weights import convert
+    from vit.weights.conversion import convert
 
     run = make_run(tmp_path / "run", mu_config())
     path = tmp_path / ("a.safetensors" if format == "safetensors" else "a")
@@ -222,7 +222,7 @@ def test_imagenets_classes_by_words_and_by_ids(theirs: str, tmp_path: Path) -> N
     from timm.data.imagenet_info import ImageNetInfo
 
     from vit.model.transformer import VisionTransformer, architecture
-    from vit.weights import write
+    from vit.weights.writing import write
 
     info = ImageNetInfo("imagenet-1k")
     ids, words = list(info.label_names()), list(info.label_descriptions())

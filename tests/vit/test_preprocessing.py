@@ -21,7 +21,9 @@ from vit.data.transforms import EvalTransform
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_hf, from_open_clip, from_timm, of_run, ratio_of
-from vit.weights import convert, read, write
+from vit.weights.conversion import convert
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

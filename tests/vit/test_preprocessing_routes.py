@@ -26,7 +26,9 @@ from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, enlarged, from_open_clip, from_plain, of_run
-from vit.weights import convert, read, write
+from vit.weights.conversion import convert
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 LEVELS = 1.01
 FORMATS = list(PATHS)

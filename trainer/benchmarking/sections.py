@@ -19,7 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import torch
 
 from trainer.files import write_text
 
@@ -82,6 +85,48 @@ class Section:
     command: Sequence[str]
     limit: float
     environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a section's process works with.
+
+    Attributes:
+        rows: takes what is found out.
+        runs: a folder for runs and pictures of its own.
+        device: the card; the CPU where it is quick.
+        quick: with tiny sizes.
+        seconds: that there are.
+        models: names of models, for sections that measure several.
+        workers: data workers of real runs.
+    """
+
+    rows: Rows
+    runs: Path
+    device: torch.device
+    quick: bool
+    seconds: float
+    models: Sequence[str]
+    workers: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section as a table has it.
+
+    Attributes:
+        name, title: short, and as a heading.
+        seconds: that it takes.
+        place: sections are done in the order of their places. What is not begun when the time is up is left out, so
+            that is the order of importance.
+        measure: does it, in this process; imports what is heavy.
+    """
+
+    name: str
+    title: str
+    seconds: float
+    place: int
+    measure: Callable[[Bench], None]
 
 
 class Series:

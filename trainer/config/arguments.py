@@ -25,7 +25,9 @@ OVERRIDES = "overrides"
 """A field of this name (``list[str]``) takes the ``key=value`` arguments that belong to a run's configuration."""
 
 
-def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[RunConfig] = RunConfig) -> T:
+def parse_args(
+    schema: type[T], argv: Sequence[str] | None = None, run: type[RunConfig] = RunConfig, about: str | None = None
+) -> T:
     """Arguments as an object of ``schema``.
 
     A field without a default, or with ``omegaconf.MISSING``, must be given. Fields may be dataclasses themselves
@@ -35,15 +37,16 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[Run
         schema: a dataclass; the comment on a field's line explains it.
         argv: default ``sys.argv[1:]``.
         run: root schema of the configuration that further arguments may change.
+        about: what ``--help`` says first; None: the docstring of the module that ``schema`` is from.
 
     Raises:
         ConfigError: unknown keys, missing keys and wrong types, all together.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        sys.stdout.write(usage(schema) + "\n")
+        sys.stdout.write(usage(schema, about) + "\n")
         raise SystemExit(0)
-    required, known = _required(schema), list(schema_keys(schema))
+    needed, known = required(schema), list(schema_keys(schema))
     given: dict[str, Any] = {}
     passed_on: list[str] = []
     problems: list[str] = []
@@ -65,7 +68,7 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[Run
         else:
             problems.append(unknown_key(key, [name for name in known if name != OVERRIDES]))
     comments = field_comments(schema)
-    for name in required:
+    for name in needed:
         if name not in given:
             problems.append(f"{name}=... is missing" + (f": {comments[name]}" if comments.get(name) else ""))
     if problems:
@@ -76,23 +79,28 @@ def parse_args(schema: type[T], argv: Sequence[str] | None = None, run: type[Run
     return to_dataclass(schema, given)
 
 
-def usage(schema: type) -> str:
-    """What ``--help`` of a script prints: its docstring, then one line per argument."""
+def usage(schema: type, about: str | None = None) -> str:
+    """What ``--help`` of a script prints: what it is about, then one line per argument."""
     module = inspect.getmodule(schema)
-    about = inspect.cleandoc((module.__doc__ if module else None) or schema.__doc__ or "")
-    comments, required = field_comments(schema), _required(schema)
-    lines = [about, "", "arguments (key=value)"]
+    about = about or (module.__doc__ if module else None) or schema.__doc__ or ""
+    return f"{inspect.cleandoc(about)}\n\narguments (key=value)\n{argument_lines(schema)}"
+
+
+def argument_lines(schema: type) -> str:
+    """One line per argument: its default, and the comment on its field."""
+    comments, needed, lines = field_comments(schema), required(schema), []
     for item in fields(schema):  # type: ignore[arg-type]
         if item.name == OVERRIDES:
             continue
-        text = f"  {item.name}=" + ("... (required)" if item.name in required else show(_default(item)))
+        text = f"  {item.name}=" + ("... (required)" if item.name in needed else show(_default(item)))
         lines.append(f"{text:<32}{comments.get(item.name, '')}{_choices(field_types(schema)[item.name])}".rstrip())
     if OVERRIDES in field_types(schema):
         lines.append("  key=value                     changes to the run's configuration, as for train.py")
     return "\n".join(lines)
 
 
-def _required(schema: type) -> list[str]:
+def required(schema: type) -> list[str]:
+    """Names of the arguments that must be given."""
     return [item.name for item in fields(schema) if _default(item) == "???"]  # type: ignore[arg-type]
 
 

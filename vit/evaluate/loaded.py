@@ -154,7 +154,7 @@ def _told(config: VitConfig) -> tuple[Size | None, list[str] | None, int]:
     weights, name = str(config.model.weights), config.model.name
     try:
         if name is None:
-            from vit.weights import read
+            from vit.weights.reading import read
 
             found = read(weights)
             return found.preprocessing.size, found.classes, int(found.arch["num_classes"])

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,21 +18,13 @@ import numpy as np
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
+from vit.predict import Format
 from vit.predict.progress import Progress
 
 if TYPE_CHECKING:
     from vit.predict.predictor import Answers, Predictor
 
 YES = 0.5  # probability from which on one of several labels is given
-
-
-class Format(Enum):
-    auto = "auto"  # by the suffix of out
-    csv = "csv"  # file, then label_1, probability_1, label_2, ...
-    jsonl = "jsonl"  # one JSON object a line
-    kaggle = "kaggle"  # as the source, a competition's sample table; else id,label, an id a file's name without suffix
-    npz = "npz"  # features: arrays names and features
-    parquet = "parquet"  # features: columns names and features
 
 
 _SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".npz": Format.npz, ".parquet": Format.parquet}

@@ -101,7 +101,7 @@ def load_predictor(
 
     Args:
         run: run directory; or
-        weights: a file or folder that ``vit.weights.read`` takes, or ``timm:NAME`` of any classifier of timm.
+        weights: a file or folder that ``vit.weights.reading.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model in the file; None: a plain ViT.
         checkpoint: of the run, by name, or a path; None: the newest.
         overrides: ``trainer.device``, ``trainer.precision``, ``resolution``, ``augment.eval_*``, ``data.mean`` and

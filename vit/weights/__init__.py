@@ -1,8 +1,6 @@
-"""Checkpoints of other projects and libraries, in (``read``) and out (``write``, ``convert``)."""
+"""Checkpoints of other projects and libraries, in (``reading``) and out (``writing``, ``conversion``).
 
-from vit.weights.conversion import convert
-from vit.weights.foreign import Foreign
-from vit.weights.reading import read
-from vit.weights.writing import FORMATS, Written, write
+Importing this loads no torch.
+"""
 
-__all__ = ["FORMATS", "Foreign", "Written", "convert", "read", "write"]
+FORMATS = ("npz", "timm", "hf", "torchvision", "safetensors")  # that can be written

@@ -36,7 +36,7 @@ from vit.weights.fit import (
 
 if TYPE_CHECKING:
     from vit.model.transformer import VisionTransformer
-    from vit.weights import Foreign
+    from vit.weights.foreign import Foreign
 
 _GROUPS_SHOWN = 6  # names of parameters in one line of a report
 Shape = tuple[int, ...]
@@ -100,7 +100,7 @@ def load_pretrained(model: VisionTransformer, config: ModelConfig) -> LoadReport
         CheckpointError: the file cannot be read, is of another size or kind (names the ``model`` keys that would fit
             it), lacks parameters, or holds nothing for this model. The model is then unchanged.
     """
-    from vit.weights import read
+    from vit.weights.reading import read
 
     if config.weights is None:
         raise ValueError("model.weights is not set")
@@ -116,7 +116,7 @@ def fit(
     """The tensors of a file that a model takes over, in the model's shapes and dtypes, and the report.
 
     Args:
-        foreign: what ``vit.weights.read`` returned; left unchanged.
+        foreign: what ``vit.weights.reading.read`` returned; left unchanged.
         target: the model's state dict.
         arch: the model's architecture.
         config: how to fit.

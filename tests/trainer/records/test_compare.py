@@ -22,7 +22,7 @@ from trainer.errors import CheckpointError, UserError
 from trainer.records.compare import as_text, differing, find_runs, panels, table, write
 from trainer.records.curves import _looks, write_curves
 from vit.config import VitConfig
-from vit.weights import read
+from vit.weights.reading import read
 
 
 def make(folder: Path, lr: float, seed: int, done: bool = True, **more: Any) -> Path:

@@ -20,7 +20,8 @@ from vit.evaluate.loaded import load_file, load_foreign, load_trained
 from vit.evaluate.run import own_batch
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model
-from vit.weights import convert, write
+from vit.weights.conversion import convert
+from vit.weights.writing import write
 
 LEFT = 3  # classes, told apart by what stands at the left edge of wide pictures: a centre crop cuts it off
 

@@ -18,7 +18,8 @@ from vit.evaluate.run import evaluate
 from vit.losses import Criterion
 from vit.predict.predictor import load_predictor
 from vit.preprocessing import answers_of, from_checkpoint
-from vit.weights import convert, read
+from vit.weights.conversion import convert
+from vit.weights.reading import read
 
 CPU = ("trainer.device=cpu", "trainer.precision=fp32")
 PATHS = {"safetensors": "a.safetensors", "npz": "a.npz", "hf": "a", "timm": "b"}

@@ -22,8 +22,9 @@ from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.run import evaluate
 from vit.task import VitTask
 from vit.trained import load_run_model, load_weights_model
-from vit.weights import read, write
 from vit.weights.classes import match
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 INFO = DataInfo(["c0", "c1", "c2"], 3, False, 9, order=ClassOrder.natural)
 COLOURS = [(250, 30, 30), (30, 250, 30), (30, 30, 250), (240, 240, 240)]
@@ -293,7 +294,8 @@ def test_a_files_names_do_where_the_data_have_some_of_its_classes(
 
 
 def test_a_file_without_names_asks_for_a_map(weights: Path, tmp_path: Path) -> None:
-    from vit.weights import read, write
+    from vit.weights.reading import read
+    from vit.weights.writing import write
 
     found = read(weights)
     write(found.state, found.arch, tmp_path / "a.safetensors", "safetensors")
@@ -309,7 +311,7 @@ def test_a_part_of_imagenet_by_wordnet_ids(names: str, tmp_path: Path) -> None:
     from timm.data.imagenet_info import ImageNetInfo
 
     from vit.model.transformer import VisionTransformer, architecture
-    from vit.weights import write
+    from vit.weights.writing import write
 
     info = ImageNetInfo("imagenet-1k")
     ids = list(info.label_names())

@@ -15,8 +15,9 @@ from trainer.errors import CheckpointError
 from vit.config import HeadPolicy, ModelConfig, Pool
 from vit.model.transformer import VisionTransformer, architecture
 from vit.trained import load_weights_model
-from vit.weights import read, write
 from vit.weights.load import load_pretrained
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 D, HEADS, PATCH, SIDE, CLASSES = 64, 4, 8, 32, 3
 

@@ -22,8 +22,9 @@ from tests.helpers.paths import ROOT
 from trainer.checkpoint.directory import Checkpoints
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import Pool
-from vit.weights import convert, read, write
-from vit.weights.conversion import compare
+from vit.weights.conversion import compare, convert
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 FIXTURES = paths.FIXTURES / "vit"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from trainer.errors import CheckpointError
-from vit.weights import read
+from vit.weights.reading import read
 
 timm = pytest.importorskip("timm")
 

@@ -13,8 +13,9 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.config import Gelu, Pool, PosEmbed, QkNorm
 from vit.model.architecture import Architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights import read, write
 from vit.weights.conversion import compare
+from vit.weights.reading import read
+from vit.weights.writing import write
 
 MEAN, STD, CLASSES = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), ["ape", "bee", "cat", "dog", "eel"]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.errors import CheckpointError
 from vit.predict.predictor import load_predictor
 from vit.trained import load_weights_model
-from vit.weights import read
+from vit.weights.reading import read
 
 timm = pytest.importorskip("timm")
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.made_states import our_state, prefixed
-from vit.weights import read
+from vit.weights.reading import read
 
 
 @pytest.mark.parametrize(

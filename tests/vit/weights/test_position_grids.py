@@ -18,9 +18,9 @@ from tests.helpers.made_classifier import make_run, mu_config
 from trainer.errors import CheckpointError
 from vit.config import HeadPolicy
 from vit.trained import load_weights_model
-from vit.weights import read
 from vit.weights.conversion import convert
 from vit.weights.google import to_google
+from vit.weights.reading import read
 
 timm = pytest.importorskip("timm")
 NAME, SIDES = "vit_tiny_patch16_224", (32, 128)  # 4 x 16 patches of 8 pixels: 64 as 8 x 8

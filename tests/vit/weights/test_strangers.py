@@ -17,9 +17,9 @@ from trainer.errors import CheckpointError
 from vit.config import HeadPolicy, ModelConfig
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_weights_model
-from vit.weights import read
 from vit.weights.from_timm import build_timm
 from vit.weights.load import load_pretrained
+from vit.weights.reading import read
 
 timm = pytest.importorskip("timm")
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 5}
@@ -349,7 +349,7 @@ def test_under_timm_torchvisions_names_are_read(tmp_path: Path) -> None:
 
 
 def test_under_timm_hugging_faces_and_googles_names_are_read(tmp_path: Path) -> None:
-    from vit.weights import write
+    from vit.weights.writing import write
 
     source, names = vit(4), list("abcde")
     path = saved(tmp_path / "a.pth", source.state_dict())
@@ -384,7 +384,7 @@ def test_blocks_that_lost_the_prefix_of_the_rest(tmp_path: Path) -> None:
     """ViTMSN as transformers 5 saves it: vit.embeddings..., but encoder.layer.0... without."""
     from safetensors.torch import load_file
 
-    from vit.weights import write
+    from vit.weights.writing import write
 
     source = vit(6)
     found = read(saved(tmp_path / "a.pth", source.state_dict()))

@@ -15,8 +15,8 @@ from tests.helpers.made_vits import made
 from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError
 from vit.predict.predictor import load_predictor
-from vit.weights import read
 from vit.weights.conversion import convert
+from vit.weights.reading import read
 
 
 @pytest.fixture

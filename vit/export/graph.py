@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError, UserError
+from vit.export import Format
 from vit.model.transformer import VisionTransformer
 from vit.weights.from_timm import TimmClassifier
 
@@ -30,13 +30,6 @@ TOLERANCE = 1e-4  # largest difference of a logit
 EXTRA = "pip install -e '.[export]'"
 INPUT, OUTPUT, BATCH = "image", "logits", "batch"
 METADATA = "metadata.json"  # among a .pt2's extra files
-
-
-class Format(Enum):
-    onnx = "onnx"
-    torch_export = "torch_export"
-
-
 SUFFIX = {Format.onnx: ".onnx", Format.torch_export: ".pt2"}
 
 

@@ -1,0 +1,47 @@
+"""What ``scripts/benchmark.py`` and ``scripts/gpu.py`` measure of vid2vid. Imports what is heavy when asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from trainer.benchmarking.sections import Bench, Part
+
+if TYPE_CHECKING:
+    from trainer.benchmarking.trials import Trial
+
+MODELS = ()
+
+
+def _steps(arguments: Any, command: str) -> Iterator[str]:
+    from vid2vid.benchmark.step import suite
+
+    return suite(arguments.repeats)
+
+
+SUITES = {"vid2vid": _steps}  # (the script's arguments, what was typed) -> lines
+
+
+def _windows(bench: Bench) -> None:
+    from vid2vid.benchmark.gpu import windows
+
+    windows(bench.rows, bench.device, bench.quick, bench.seconds)
+
+
+def _generation(bench: Bench) -> None:
+    from vid2vid.benchmark.gpu import generation
+
+    generation(bench.rows, bench.device, bench.quick)
+
+
+PARTS = (
+    Part("windows", "vid2vid: one training window", 75, 30, _windows),
+    Part("generation", "vid2vid: generation with the paper's networks", 40, 40, _generation),
+)
+
+
+def trials(quick: bool, workers: int) -> tuple[Trial, Trial]:
+    """Real training, and a run to be killed and resumed."""
+    from vid2vid.benchmark.gpu import resume_trial, train_trial
+
+    return train_trial(quick, workers), resume_trial(quick)

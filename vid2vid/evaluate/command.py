@@ -1,0 +1,75 @@
+"""``scripts/evaluate.py`` for a video model: its arguments, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from trainer.cli import load_run
+from trainer.config.schema import Schemas
+from trainer.records.progress import bar
+from vid2vid.config import FirstFrame, Vid2VidConfig
+
+
+class Split(Enum):
+    val = "val"
+    test = "test"
+    train = "train"
+
+
+@dataclass
+class Arguments:
+    """a video model"""
+
+    run: str  # run directory, such as runs/demo
+    split: Split = Split.val  # which part of the data
+    clips: int | None = None  # at most so many; null: all
+    frames: int | None = None  # length of a clip; null: data.val_frames
+    first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
+    checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    inception_weights: str | None = None  # file for FID: pt_inception-2015-12-05-6726825d.pth
+    lpips_weights: str | None = None  # file for LPIPS: torchvision's alexnet-owt-7be5be79.pth
+    overrides: list[str] = field(default_factory=list)
+
+
+def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
+    """Measure a run's generated clips as ``arguments`` ask for; writes ``eval.json``, or a file beside it.
+
+    Args:
+        schemas: of all tasks.
+        say: takes a line for the user.
+
+    Raises:
+        UserError: arguments, weights or data that cannot be used.
+    """
+    config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
+
+    from vid2vid.evaluate.image_metrics import build_image_metrics
+    from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
+    from vid2vid.trained import load_generator
+
+    asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
+    own: Vid2VidConfig = load_run(arguments.run, schemas)
+    if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
+        arguments.first_frame = arguments.first_frame or config.model.first_frame
+        config.model.first_frame = own.model.first_frame
+    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
+    say(loaded.weights_line)
+    image_metrics, absent = build_image_metrics(arguments.inception_weights, arguments.lpips_weights, loaded.device)
+    result = evaluate_run(
+        loaded,
+        split=arguments.split.value,
+        clips=arguments.clips,
+        frames=arguments.frames,
+        first_frame=arguments.first_frame,
+        own=own.data,
+        image_metrics=image_metrics,
+        wrap=lambda loader: bar(loader, "clip"),
+    )
+    path = write_eval(Path(arguments.run), result, loaded)
+    say(format_table(result))
+    for line in absent:
+        say(line)
+    say(f"written to {path}" + ("" if path.name == "eval.json" else "; eval.json is the run's own evaluation"))

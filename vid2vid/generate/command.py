@@ -1,0 +1,88 @@
+"""``scripts/generate.py``: its arguments, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.cli import load_run
+from trainer.config.schema import Schemas
+from trainer.errors import ConfigError
+from trainer.records.progress import Pace
+from vid2vid.config import FirstFrame, Vid2VidConfig
+
+
+@dataclass
+class Arguments:
+    """a video model"""
+
+    run: str  # run directory, such as runs/demo
+    source: str  # folder of label maps (or pictures), video file, or street
+    out: str  # the video to write: .mp4, .mov, .mkv, .webm or .gif; without a suffix a folder of PNGs
+    frames: int | None = None  # at most so many; null: as long as the source
+    clip: int = 0  # which sequence of the source, from 0
+    seed: int | None = None  # another world with source=street (data.world_seed); null: the run's
+    first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
+    image: str | None = None  # picture for first_frame=image
+    compare: bool = False  # source, real and generated side by side
+    zoom: int = 1  # enlarge the video's pixels so many times
+    png: bool = False  # also every generated frame as PNG, in a folder beside the video
+    remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
+    fps: float | None = None  # null: the source's own
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
+    overrides: list[str] = field(default_factory=list)
+
+
+def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
+    """Write the video that ``arguments`` ask for.
+
+    Args:
+        schemas: of all tasks.
+        say: takes a line for the user.
+
+    Raises:
+        UserError: arguments, weights or sources that cannot be used.
+    """
+    config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
+    if arguments.image is not None and arguments.first_frame not in (None, FirstFrame.image):
+        raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
+    first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
+
+    from trainer.records.video_writer import check_out
+    from vid2vid.generate.relabel import Relabel, parse_remap
+    from vid2vid.generate.video import generate_video, open_clip, read_first_image
+    from vid2vid.trained import load_generator
+
+    check_out(arguments.out, arguments.fps)
+    relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
+    asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
+    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
+    say(loaded.weights_line)
+    config = loaded.config
+    if arguments.seed is not None:
+        config.data.world_seed = arguments.seed
+    sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
+    height, width = config.resolution
+    image = None
+    if arguments.image is not None:
+        image = read_first_image(Path(arguments.image), (height, width), config.data)
+    with Pace("frame") as progress:
+        made = generate_video(
+            loaded,
+            sequence,
+            Path(arguments.out),
+            frames=arguments.frames,
+            first_frame=first_frame,
+            image=image,
+            relabel=relabel,
+            compare=arguments.compare,
+            png=arguments.png,
+            zoom=arguments.zoom,
+            fps=arguments.fps,
+            progress=progress,
+        )
+    size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
+    say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
+    if made.pictures is not None:
+        say(f"{made.pictures}: {made.frames} pictures")

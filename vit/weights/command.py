@@ -1,0 +1,32 @@
+"""``scripts/convert.py`` for a plain ViT: to the names and files of another library, or to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vit.weights import FORMATS as FORMATS
+
+
+def run(arguments: Any) -> Sequence[str]:
+    """Convert, and read back what was written; what was done, in lines.
+
+    Args:
+        arguments: the script's.
+
+    Raises:
+        UserError: files that cannot be converted.
+    """
+    from vit.weights.conversion import convert
+
+    size = arguments.resolution
+    return convert(
+        arguments.src,
+        arguments.dst,
+        arguments.format.value,
+        layout=arguments.layout.value,
+        heads=arguments.heads,
+        resolution=(size[0], size[1]) if size else None,
+        mean=arguments.mean,
+        std=arguments.std,
+    )
