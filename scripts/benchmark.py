@@ -10,56 +10,36 @@ networks frame by frame, as the original does: in the same process and in turn. 
 only on a quiet one. suite=data times decoding, cropping and flipping of JPEGs, and how long an epoch waits for them.
 """
 
+# pyright: reportInvalidTypeForm=false
+# The choices come from the table of tasks, when this runs.
+
 from __future__ import annotations
 
-import os
+import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on the path
+
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from train import TASKS
 from trainer.cli import guarded, parse_args
 from trainer.errors import ConfigError
+from trainer.tasks import having
 
-
-class Suite(Enum):
-    vid2vid = "vid2vid"
-    vit = "vit"
-    data = "data"
-    all = "all"
+MEASURED = [module for _, module in having(TASKS, "benchmark")]
+SUITES = {name: run for module in MEASURED for name, run in module.SUITES.items()}
+ALL = [name for module in reversed(MEASURED) for name in module.SUITES]  # the newest task first
+Suite: Any = Enum("Suite", {name: name for name in (*SUITES, "all")})
 
 
 @dataclass
 class Arguments:
-    suite: Suite = Suite.all
+    suite: Suite = Suite["all"]
     repeats: int = 5  # measured rounds after one that is not
     threads: int = 2
     models: list[str] = field(default_factory=list)  # suite=vit: by Google's names (S/16, B/16); none: as it suits
     batch: int | None = None  # suite=vit: pictures in a step
-
-
-def lines(arguments: Arguments) -> Iterator[str]:
-    """What the chosen suites say."""
-    wanted = [Suite.vit, Suite.data, Suite.vid2vid] if arguments.suite is Suite.all else [arguments.suite]
-    command = " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    for suite in wanted:
-        if suite is Suite.vit:
-            from vit.benchmark import step as benchmark
-
-            yield from benchmark.suite(arguments.repeats, arguments.models, arguments.batch, command)
-        elif suite is Suite.data:
-            from vit.benchmark import data as benchmark_data
-
-            yield from benchmark_data.suite(arguments.repeats, command)
-        else:
-            from vid2vid.benchmark import step as windows
-
-            yield from windows.suite(arguments.repeats, command)
-        yield ""
 
 
 @guarded
@@ -70,8 +50,11 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(arguments.threads)
-    for line in lines(arguments):
-        print(line, flush=True)
+    command = " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]])
+    for name in ALL if arguments.suite.name == "all" else [arguments.suite.name]:
+        for line in SUITES[name](arguments, command):
+            print(line, flush=True)
+        print(flush=True)
 
 
 if __name__ == "__main__":

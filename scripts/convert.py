@@ -17,6 +17,9 @@ format=vid2vid: the originals' state dicts, one .pth file per network (latest_ne
 statistics of batch norm, which no output depends on, are left out. Pickled code in a .pth file is never executed.
 """
 
+# pyright: reportInvalidTypeForm=false
+# The choices come from the table of tasks, when this runs.
+
 from __future__ import annotations
 
 import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on the path
@@ -24,6 +27,7 @@ import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on 
 import logging
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -33,7 +37,7 @@ from trainer.errors import ConfigError
 from trainer.tasks import having
 
 CONVERTERS = {name: module for _, module in having(TASKS, "convert") for name in module.FORMATS}
-Format = Enum("Format", {name: name for name in CONVERTERS})
+Format: Any = Enum("Format", {name: name for name in CONVERTERS})
 
 
 class Layout(Enum):

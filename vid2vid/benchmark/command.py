@@ -16,7 +16,7 @@ MODELS = ()
 def _steps(arguments: Any, command: str) -> Iterator[str]:
     from vid2vid.benchmark.step import suite
 
-    return suite(arguments.repeats)
+    return suite(arguments.repeats, command)
 
 
 SUITES = {"vid2vid": _steps}  # (the script's arguments, what was typed) -> lines

@@ -57,7 +57,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         config.model.first_frame = own.model.first_frame
     loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
     say(loaded.weights_line)
-    image_metrics, absent = build_image_metrics(arguments.inception_weights, arguments.lpips_weights, loaded.device)
+    image_metrics, absent = build_image_metrics(
+        arguments.inception_weights, arguments.lpips_weights, loaded.compute.device
+    )
     result = evaluate_run(
         loaded,
         split=arguments.split.value,
