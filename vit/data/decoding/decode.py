@@ -26,11 +26,11 @@ import torch
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from trainer.data.pictures.not_pictures import stranger
 from trainer.data.quiet import quiet_pictures
 from trainer.errors import DataError
 from vit.data.decoding import turbo
 from vit.data.decoding.jpeg import ordinary
-from vit.data.decoding.kinds import stranger
 from vit.data.decoding.part import Part
 
 quiet_pictures()

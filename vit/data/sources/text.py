@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainer.data.pictures.not_pictures import stranger
 from trainer.errors import DataError
-from vit.data.decoding.kinds import stranger
 
 _MARKS = (  # longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -1,0 +1,1 @@
+"""Pictures in files, the same for every task: which they are, what they hold, and what is done about bad ones."""
