@@ -20,12 +20,13 @@ path = Path(sys.argv[1])
 print({call})
 """
 READERS = {
-    "vid2vid": ("from vid2vid.data.stored import orientation, picture", "picture(path.read_bytes(), path).shape"),
-    "exif": ("from vid2vid.data.stored import orientation", "orientation(path.read_bytes())"),
-    "vit": (
-        "from vit.data.decoding.decode import decode, picture_size as size",
+    "picture": (
+        "from trainer.data.pictures.decode import decode\n"
+        "from trainer.data.pictures.opening import picture_size as size",
         "decode(b := path.read_bytes(), path).shape, size(b, path)",
     ),
+    "labels": ("from vid2vid.data.stored import stored", "stored(path.read_bytes(), path).pixels.shape"),
+    "exif": ("from trainer.data.pictures.opening import stored_orientation", "stored_orientation(path.read_bytes())"),
 }
 
 
@@ -52,8 +53,8 @@ def large(path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "reader, make, name",
-    [("vid2vid", transparent_palette, "a.png"), ("vid2vid", large, "b.png"), ("exif", damaged_exif, "c.jpg"),
-     ("vit", damaged_exif, "c.jpg"), ("vit", transparent_palette, "a.png")],
+    [("labels", transparent_palette, "a.png"), ("labels", large, "b.png"), ("exif", damaged_exif, "c.jpg"),
+     ("picture", damaged_exif, "c.jpg"), ("picture", transparent_palette, "a.png"), ("picture", large, "b.png")],
 )  # fmt: skip
 def test_odd_pictures_are_read_without_a_word(reader, make, name: str, tmp_path: Path):
     imports, call = READERS[reader]

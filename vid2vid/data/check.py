@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
 from trainer.text import few
@@ -26,7 +27,6 @@ from vid2vid.data.label_colours import check_colours, used_colours
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
-from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.video.dataset import VideoSequence, videos_of_split
 from vid2vid.data.video.pictures import PictureSequence

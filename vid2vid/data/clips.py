@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.data.pictures.skipping import BadFiles
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import FirstFrame, OnBadFile, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
 from vid2vid.data.frames import FrameSequence, tell
 from vid2vid.data.picture import other_frame, wants_picture
-from vid2vid.data.reading import BadFileError
 from vid2vid.data.reference import ReferenceFlow
 from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips, shortest_validation
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 20  # clips tried in a row with on_bad_file=skip
 _MEASURED = 0.5  # of the frames that validation clips of one length must cover
 
 
@@ -62,6 +61,7 @@ class ClipDataset:
         self.training = split == "train"
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
+        self.bad_files = BadFiles(self.data.on_bad_file is OnBadFile["skip"], "clips")
         # Clips of validation have one length, so that they can be batched.
         lengths, shortest = [len(s) for s in sequences], shortest_validation(config)
         self.frames = frames if self.training else clip_length(lengths, config.data.val_frames, shortest)
@@ -112,16 +112,7 @@ class ClipDataset:
             DataError: a file that does not fit; one that cannot be decoded, unless data.on_bad_file=skip, which takes
                 another clip in its place.
         """
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._load(index, rng)
-            except BadFileError as error:
-                if self.data.on_bad_file is not OnBadFile["skip"]:
-                    raise
-                logger.warning("clip skipped (data.on_bad_file=skip): %s", error)
-                last = error
-            index = int(rng.integers(len(self))) if self.training else (index + 1) % len(self)
-        raise DataError(f"{_ATTEMPTS} clips in a row have files that cannot be read; the last: {last}")
+        return self.bad_files.replace(index, len(self), lambda chosen: self._load(chosen, rng))
 
     def _cut(self, index: int, rng: np.random.Generator) -> tuple[FrameSequence, list[int]]:
         if not self.training:

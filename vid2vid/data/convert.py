@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file
 from vid2vid.config import DataConfig
@@ -22,7 +23,7 @@ from vid2vid.data.hints import no_files
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import LabelReading, UnknownColours, colour_remedy, shown_colours
 from vid2vid.data.layout import collect
-from vid2vid.data.reading import LABEL_EXTENSIONS, read_bytes
+from vid2vid.data.reading import LABEL_EXTENSIONS
 from vid2vid.data.recognise import label_reading
 
 _LIKELY = LabelRange(64, None, 255)  # ids by which a class in the red channel is told from a colour

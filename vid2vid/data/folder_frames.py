@@ -8,16 +8,18 @@ from pathlib import Path
 
 from torch import Tensor
 
+from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.opening import stored_orientation, turned
+from trainer.data.pictures.skipping import left_out
 from trainer.errors import DataError
 from vid2vid.config import DataKind, LabelExif, Vid2VidConfig
-from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad, wants_source
+from vid2vid.data.frames import FrameSequence, RawFrame, wants_source
 from vid2vid.data.label_map import ignored_ids
 from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import LabelReading, decode_instances
 from vid2vid.data.layout import Frame
-from vid2vid.data.reading import BadFileError, content_key, decode_grey, decode_image, read_bytes
+from vid2vid.data.reading import content_key, decode_frame
 from vid2vid.data.spans import Spans, keyed
-from vid2vid.data.stored import orientation, turned
 
 _FPS = {DataKind.cityscapes: 17.0}  # spec 7; frames in folders carry no rate
 _DEFAULT_FPS = 24.0
@@ -85,7 +87,7 @@ class FolderSequence(FrameSequence):
             try:
                 frame = self._decode(self.frames[index])
             except BadFileError as error:
-                skip_bad(error, skip)
+                left_out(error, skip)
                 continue
             yield frame
 
@@ -96,11 +98,11 @@ class FolderSequence(FrameSequence):
         raw = RawFrame(str(frame.image or frame.label), key, (0, 0))
         turn = _Turn(frame.image, image, self.config.data.label_exif)
         if image is not None and frame.image:
-            raw.image = turn.picture(decode_image(image, frame.image, spans.images))
+            raw.image = turn.picture(decode_frame(image, frame.image, spans.images))
         if label is not None and frame.label:
             if self.wants_source:
-                decode = decode_grey if self.config.model.source_channels == 1 else decode_image
-                raw.source = turn.alike(decode(label, frame.label, spans.source), frame.label, label)
+                source = decode_frame(label, frame.label, spans.source, self.config.model.source_channels)
+                raw.source = turn.alike(source, frame.label, label)
             else:
                 ids, numbers = self.style.labels.decode(label, frame.label)
                 raw.labels = turn.alike(ids, frame.label, label)
@@ -126,7 +128,7 @@ class _Turn:
 
     def __init__(self, path: Path | None, data: bytes | None, how: LabelExif) -> None:
         self.path, self.how = path, how
-        self.turn = 1 if data is None else orientation(data)
+        self.turn = 1 if data is None else stored_orientation(data)
         self.sizes: list[tuple[Path, tuple[int, int]]] = []
 
     def picture(self, image: Tensor) -> Tensor:
@@ -141,7 +143,7 @@ class _Turn:
         Raises:
             DataError: the sizes do not tell, and `data.label_exif` is auto.
         """
-        if self.turn != 1 and self.sizes and orientation(data) == 1 and self._is_stored(pixels, path):
+        if self.turn != 1 and self.sizes and stored_orientation(data) == 1 and self._is_stored(pixels, path):
             pixels = turned(pixels, self.turn)
         self.sizes.append((path, _size(pixels)))
         return pixels

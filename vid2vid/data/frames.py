@@ -17,7 +17,6 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import LabelFormat, OnBadFile, SourceKind, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop
-from vid2vid.data.reading import BadFileError
 
 logger = logging.getLogger(__name__)
 
@@ -214,10 +213,3 @@ def wants_source(config: Vid2VidConfig) -> bool:
             f"model.source_channels={config.model.source_channels}: pictures have 3 channels, or 1 read as grey"
         )
     return True
-
-
-def skip_bad(error: BadFileError, skip: bool) -> None:
-    """Log a file that is passed over, or raise its error."""
-    if not skip:
-        raise error
-    logger.warning("skipped (data.on_bad_file=skip): %s", error)

@@ -68,7 +68,7 @@ def _below(root: Path, there: Sequence[str], name: str) -> str:
 
 def no_files(kind: Kind) -> str:
     """What is said of a folder without files of a kind."""
-    extensions = ", ".join("*" + extension for extension in kind.extensions)
+    extensions = few(["*" + extension for extension in kind.extensions])
     text = f"{kind.folder} ({kind.option}): no {kind.name} here ({extensions}), nor in folders below."
     others = _other_files(kind.folder)
     lossy = [name for name in others if name.lower().endswith((".jpg", ".jpeg"))]

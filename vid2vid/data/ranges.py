@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vid2vid.config import DataConfig
 
-Span = tuple[float, float]  # the values that become 0 and 255
+if TYPE_CHECKING:
+    from trainer.data.pictures.decode import Span
 
 KEYS = ("range", "source_range")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import DataConfig
@@ -21,7 +22,6 @@ from vid2vid.data.frames import tell
 from vid2vid.data.label_map import LabelMap, parse_label_map
 from vid2vid.data.label_range import LabelRange, mask_remedy
 from vid2vid.data.labels import LabelKind, LabelReading, colour_codes, colour_remedy, colours_of, mapped, shown_colours
-from vid2vid.data.reading import BadFileError, read_bytes
 from vid2vid.data.stored import Stored, is_lossy, stored
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.pictures.decode import Span, deep_values
+from trainer.data.pictures.files import BadFileError, read_bytes
 from vid2vid.config import DataConfig
 from vid2vid.data.frames import tell
-from vid2vid.data.ranges import Span, as_span
-from vid2vid.data.reading import BadFileError, read_bytes
-from vid2vid.data.stored import JPEG_MAGIC, picture
+from vid2vid.data.ranges import as_span
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,6 @@ _VALUES = 1 << 16  # of each, in a regular grid
 _TAIL = 0.1  # percent of the values at either end that may lie outside the range
 _STRETCH = 1.1  # the extremes are kept where they widen the range by less
 _BITS = (8, 10, 12, 14, 16)  # of cameras' numbers
-_PNG_DEPTH = 24  # byte of a PNG that holds its bits per number
 
 
 @dataclass(frozen=True)
@@ -92,23 +91,15 @@ def _measured(files: tuple[tuple[Path, tuple[int, int]], ...]) -> Span | None:
     for path, _ in files:
         try:
             data = read_bytes(path)
-            if not _may_be_deep(data):
-                continue
-            pixels = picture(data, path)
+            pixels = deep_values(data, path)
         except BadFileError:
             continue  # said where it is read
-        if pixels.dtype == np.uint8:
+        if pixels is None:
             continue
         colours |= pixels.ndim == 3
         step = max(1, int((pixels.shape[0] * pixels.shape[1] / _VALUES) ** 0.5))
         values.append(pixels[::step, ::step].ravel())
     return _span(values, colours) if values else None
-
-
-def _may_be_deep(data: bytes) -> bool:
-    if data.startswith(b"\x89PNG"):
-        return len(data) > _PNG_DEPTH and data[_PNG_DEPTH] == 16
-    return not data.startswith((JPEG_MAGIC, b"RIFF", b"BM"))
 
 
 def _span(values: Iterable[np.ndarray], colours: bool) -> Span:

@@ -87,12 +87,13 @@ def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig |
     Raises:
         DataError: it cannot be read.
     """
+    from trainer.data.pictures.decode import decode
+    from trainer.data.pictures.files import read_bytes
     from vid2vid.data.augment import centre_crop
     from vid2vid.data.ranges import as_span
-    from vid2vid.data.reading import FULL_SCALE, decode_image, read_bytes
 
     span = None if data is None else as_span(data.range)
-    image = decode_image(read_bytes(path), path, span or FULL_SCALE)
+    image = decode(read_bytes(path), path, span=span)
     return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
 
 

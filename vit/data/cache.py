@@ -31,11 +31,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.opening import picture_size
 from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
 from trainer.files import replace_file, write_text
 from vit.config import VitConfig
-from vit.data.decoding.decode import BadFileError, picture_size
 from vit.data.decoding.part import Part
 from vit.data.source import Selection, Source
 from vit.data.sources.files import EncodedSource

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from trainer.data.pictures.decode import to_channels
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.decoding.decode import BadFileError, to_channels
 from vit.data.decoding.depth import largest_value
 from vit.data.info import SPLITS
 from vit.data.opening import has_training, open_source

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import DataError
+from trainer.data.pictures.decode import to_channels
+from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.skipping import BadFiles
 from vit.config import Decode, OnBadFile, VitConfig
-from vit.data.decoding.decode import BadFileError, to_channels
 from vit.data.decoding.part import Part
 from vit.data.opening import open_source, training_view
 from vit.data.source import Source, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform
-
-_log = logging.getLogger(__name__)
-_TRIES = 50  # bad files in a row before the data are given up
 
 
 class PictureDataset:
@@ -31,8 +27,8 @@ class PictureDataset:
         transform: to the run's resolution; a `TrainTransform` draws its random numbers from the sample's, with an
             `EvalTransform` samples have their ``name``.
         channels: 1, 3 or 4 of them in every sample.
-        skip: a picture that cannot be used does not end the run. In training the next one that can takes its place; in
-            evaluation, where each picture counts once, it is a black one with ``readable`` 0.
+        skip: a picture that cannot be used does not end the run. In training another takes its place; in evaluation,
+            where each picture counts once, it is a black one with ``readable`` 0.
         encoded: training pictures that a card can decode are left to it: ``image`` is a
             `vit.data.decoding.on_device.Waiting`.
     """
@@ -47,8 +43,8 @@ class PictureDataset:
         encoded: bool = False,
     ) -> None:
         self.encoded = encoded
-        self.source, self.transform, self.channels, self.skip = source, transform, channels, skip
-        self._bad = multiprocessing.Value("q", 0)  # shared with the workers, so that all of them speak once
+        self.source, self.transform, self.channels = source, transform, channels
+        self.bad_files = BadFiles(skip, "pictures")
 
     def __len__(self) -> int:
         return len(self.source)
@@ -56,7 +52,7 @@ class PictureDataset:
     @property
     def replaced(self) -> int:
         """How often a bad file was met so far, in all workers."""
-        return self._bad.value
+        return self.bad_files.met
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``, augmented by ``rng``.
@@ -90,40 +86,28 @@ class PictureDataset:
         try:
             image, label, extras = self.source.read(index)
         except BadFileError as error:
-            if not self.skip:
-                raise
-            self._tell(error, "It counts nowhere")
+            self.bad_files.passed_over(error, "It counts nowhere")
             label, extras, readable = self.source.label(index), {}, 0
             image = torch.zeros(self.channels, *transform.resolution, dtype=torch.uint8)
-        if self.skip:
+        if self.bad_files.skip:
             told["readable"] = readable
         return {"image": transform(to_channels(image, self.channels)), "label": label, **extras, **told}
 
     def _read(
         self, index: int, part: Part | None, rng: np.random.Generator
     ) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
-        """The first picture from an index on that can be used, and its index."""
-        first = None
+        """The picture of an index, or the one that takes its place, and its index."""
         state: Any = None if part is None else rng.bit_generator.state
-        for step in range(min(len(self.source), _TRIES)):
-            chosen = (index + step) % len(self.source)
+
+        def read(chosen: int) -> tuple[int, tuple[Tensor, Any, dict[str, int]]]:
             try:
                 return chosen, self.source.read(chosen, part)
-            except BadFileError as error:
+            except BadFileError:
                 if part is not None and part.plan is not None:  # drawn for a picture that is none
                     rng.bit_generator.state, part.plan = state, None
-                if not self.skip:
-                    raise
-                first = first or error
-                self._tell(error, "The next picture takes its place")
-        raise DataError(f"{first}\n{_TRIES} unusable pictures in a row: this is more than data.on_bad_file=skip is for")
+                raise
 
-    def _tell(self, error: BadFileError, instead: str) -> None:
-        with self._bad.get_lock():
-            self._bad.value += 1
-            if self._bad.value > 1:
-                return
-        _log.warning("%s\n%s; further bad files are passed over silently.", error, instead)
+        return self.bad_files.replace(index, len(self.source), read)
 
 
 def build(

@@ -155,7 +155,7 @@ def _is_sample(sheet: Sheet) -> bool:
 
 def identity(name: str) -> str:
     """A picture's id: the name of its file without folder and without a suffix of pictures (0001.jpg: 0001)."""
-    from vit.data.decoding.decode import picture_extensions
+    from trainer.data.pictures.files import picture_extensions
 
     path = Path(name)
     return path.stem if path.suffix.lower() in picture_extensions() else path.name

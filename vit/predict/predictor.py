@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from trainer.cli import CONFIGS, load_run
 from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
+from trainer.data.pictures.decode import Span, decode
+from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.workers import usable_cores
 from trainer.device.compute import Compute, choose_compute
 from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
 from vit.config import VitConfig
-from vit.data.decoding.decode import BadFileError, Span, decode, read_bytes
 from vit.data.sources.unlabelled import Listed
 from vit.data.transforms import EvalTransform
 from vit.encoding import normalise

@@ -12,10 +12,10 @@ from PIL import Image
 
 from tests.helpers.made_labels import CITYSCAPES, IDS, NUMBERS, all_bits, channels, encoded, painted
 from tests.helpers.paths import ROOT
+from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from vid2vid.data.convert import Job, convert_labels, format_converted
 from vid2vid.data.labels import decode_instances
-from vid2vid.data.reading import read_bytes
 
 SCRIPT = ROOT / "scripts/convert_labels.py"
 

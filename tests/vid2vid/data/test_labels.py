@@ -22,13 +22,13 @@ from tests.helpers.made_labels import (
     palette,
     raw_png,
 )
+from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.colours import NAMED, colour_table
 from vid2vid.data.label_map import LabelMap, parse_label_map
 from vid2vid.data.label_range import LabelRange, mask_remedy
 from vid2vid.data.labels import LabelKind, LabelReading, UnknownColours, mapped
-from vid2vid.data.reading import read_bytes
 from vid2vid.data.recognise import label_reading
 
 OPAQUE = np.full_like(IDS, 255)

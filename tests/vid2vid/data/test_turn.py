@@ -8,10 +8,10 @@ import torch
 from PIL import Image, ImageOps
 
 from tests.helpers.made_frames import label_map, save
+from trainer.data.pictures.opening import stored_orientation, turned
 from trainer.errors import DataError
 from vid2vid.config import LabelExif, LabelFormat, SourceKind
 from vid2vid.data.folders import scan_folder
-from vid2vid.data.stored import orientation, turned
 
 UPRIGHT = label_map(3)
 COLOURS = np.zeros((*UPRIGHT.shape, 3), np.uint8)
@@ -103,5 +103,5 @@ def test_instances_and_source_pictures_turn_too(tmp_path, folder_config):
 
 def test_pictures_without_a_tag_are_not_touched(tmp_path):
     save(tmp_path / "a.jpg", COLOURS)
-    assert orientation((tmp_path / "a.jpg").read_bytes()) == 1
-    assert orientation(b"\xff\xd8\xffExif broken") == 1
+    assert stored_orientation((tmp_path / "a.jpg").read_bytes()) == 1
+    assert stored_orientation(b"\xff\xd8\xffExif broken") == 1

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_pictures import folder_config, write_picture, write_tree
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from vit.config import OnBadFile, VitConfig
 from vit.data import build_dataset
 from vit.data import cache as cache_module
 from vit.data.cache import CachedSource, cached, reduced_size
 from vit.data.dataset import PictureDataset
-from vit.data.decoding.decode import BadFileError
 from vit.data.opening import open_source
 from vit.data.source import Selection, Source
 from vit.data.sources.files import forget_scans

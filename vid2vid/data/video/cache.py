@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.pictures.files import BadFileError
 from trainer.data.workers import usable_cores
 from trainer.files import write_arrays
-from vid2vid.data.reading import BadFileError
 from vid2vid.data.video.index import VideoIndex, build_index
 from vid2vid.data.video.times import Times
 

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.skipping import left_out
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
-from vid2vid.data.frames import FrameSequence, RawFrame, Stream, skip_bad, streams
+from vid2vid.data.frames import FrameSequence, RawFrame, Stream, streams
+from vid2vid.data.names import natural_key
 from vid2vid.data.ranges import as_span
-from vid2vid.data.reading import BadFileError, natural_key
 from vid2vid.data.split import split_sequences
 from vid2vid.data.video.cache import partial_index, video_index, video_indices
 from vid2vid.data.video.decode import OpenVideo
@@ -97,7 +99,7 @@ class VideoSequence(FrameSequence):
                     edges=(data.edge_low, data.edge_high),
                 )
         except BadFileError as error:  # what follows damage in a video is not decodable either
-            skip_bad(error, skip)
+            left_out(error, skip)
 
 
 def decode_frames(path: Path, wanted: Iterable[int], folder: Path | str | None = None) -> Iterator[tuple[int, Tensor]]:
@@ -230,7 +232,7 @@ def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
         except BadFileError as error:
             errors[name] = error
             if skip:
-                skip_bad(error, skip)
+                left_out(error, skip)
     if errors and not skip:
         raise _all_bad(errors, len(files))
     if not films:
@@ -347,7 +349,7 @@ def open_video(path: str | Path, config: Vid2VidConfig, frames: int | None = Non
             with OpenVideo(file):
                 opened.append(VideoStream(file, name, root if root.is_dir() else None, config, frames))
         except BadFileError as error:
-            skip_bad(error, skip)
+            left_out(error, skip)
     if not opened:
         raise DataError(f"{root}: none of its videos can be read (data.on_bad_file=skip left all out).")
     return opened

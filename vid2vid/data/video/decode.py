@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vid2vid.data.reading import BadFileError
+from trainer.data.pictures.files import BadFileError
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vid2vid.data.reading import BadFileError
+from trainer.data.pictures.files import BadFileError
 from vid2vid.data.video.cuts import CutDetector
 from vid2vid.data.video.decode import REMEDY, Loss, Mark, OpenVideo, fingerprint, picture
 from vid2vid.data.video.times import Times, frame_times

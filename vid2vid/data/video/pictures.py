@@ -7,12 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from trainer.data.pictures.decode import Span
+from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.skipping import left_out
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.file_kinds import Kind
-from vid2vid.data.frames import FrameSequence, RawFrame, skip_bad
+from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.layout import Frame, match
-from vid2vid.data.ranges import Span
-from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, content_key, decode_image, list_files, read_bytes
+from vid2vid.data.reading import IMAGE_EXTENSIONS, content_key, decode_frame, list_files
 from vid2vid.data.spans import find_spans, keyed
 
 logger = logging.getLogger(__name__)
@@ -59,9 +61,9 @@ class PictureSequence(FrameSequence):
             assert path is not None
             try:
                 content = read_bytes(path)
-                image = decode_image(content, path, self.span)
+                image = decode_frame(content, path, self.span)
             except BadFileError as error:
-                skip_bad(error, skip)
+                left_out(error, skip)
                 continue
             yield RawFrame(
                 name=str(path),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from vid2vid.data.reading import BadFileError
+from trainer.data.pictures.files import BadFileError
 from vid2vid.data.video.cache import file_key
 from vid2vid.data.video.decode import REMEDY, Mark, OpenVideo, fingerprint, picture
 from vid2vid.data.video.index import CORRUPT, VideoIndex, seek

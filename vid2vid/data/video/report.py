@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from trainer.data.pictures.files import BadFileError
 from trainer.text import few
 from vid2vid.data.frames import say_once
-from vid2vid.data.reading import IMAGE_EXTENSIONS, BadFileError, list_files
+from vid2vid.data.reading import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.data.pictures.decode import largest_number
+from trainer.data.pictures.files import BadFileError
 from vit.config import VitConfig
-from vit.data.decoding.decode import BadFileError, shallow
 from vit.data.source import Selection, Source
 from vit.data.sources.files import EncodedSource
 
@@ -22,7 +23,7 @@ def largest_value(source: Source, index: int) -> int | None:
     if not isinstance(source, EncodedSource):
         return None
     try:
-        return shallow(source.encoded(index))
+        return largest_number(source.encoded(index))
     except BadFileError:
         return None
 

@@ -1,7 +1,7 @@
 """What a JPEG's header tells: whether it is of the ordinary kind, and how large the picture is.
 
 Ordinary is what cameras and tools mostly write, and what every decoder gives the same picture of: grey or YCbCr of 8
-bits, Huffman-coded, upright, with its end. Of the others `vit.data.decoding.decode` takes care, whole and on the CPU.
+bits, Huffman-coded, upright, with its end. The others are decoded whole, and on the CPU.
 """
 
 from __future__ import annotations

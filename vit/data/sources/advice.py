@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import natural_key
 from vit.data.sources.layout import is_folder, is_rubbish, scan
 

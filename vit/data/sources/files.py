@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from trainer.data.pictures.decode import Span
+from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vit.config import DataKind, VitConfig
-from vit.data.decoding.decode import Span, decode, read_bytes
 from vit.data.decoding.part import Part
+from vit.data.decoding.partial import decode_part
 from vit.data.info import SPLITS
 from vit.data.naming import class_keys, natural_key
 from vit.data.source import Selection, Source, hold_out
@@ -51,7 +53,7 @@ class EncodedSource(Source):
     def __init__(self, labels: np.ndarray, classes: Sequence[str], channels: int, notes: Sequence[str] = ()) -> None:
         self._labels, self.classes, self.channels, self.notes = labels, list(classes), channels, list(notes)
         self.multilabel = labels.ndim == 2
-        self.span: Span | None = None  # of `decode`
+        self.span: Span | None = None  # of `decode_part`
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -68,7 +70,7 @@ class EncodedSource(Source):
         self._labels, self.classes = np.array(places, np.int64)[self._labels], list(classes)
 
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
-        image = decode(self.encoded(index), self.name(index), self.channels, self.span, part)
+        image = decode_part(self.encoded(index), self.name(index), self.channels, self.span, part)
         return image, self.label(index), {}
 
     @abstractmethod

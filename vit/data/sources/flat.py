@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
-from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import natural_key
 from vit.data.source import Source, check_labels
 from vit.data.sources.files import FileSource

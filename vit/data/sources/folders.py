@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataKind, VitConfig
-from vit.data.decoding.decode import picture_extensions
 from vit.data.naming import in_order, natural_key, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from trainer.config.schema import did_you_mean
+from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.not_pictures import stranger
 from trainer.errors import DataError
 from vit.config import DataConfig, VitConfig
-from vit.data.decoding.decode import BadFileError, read_bytes
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, Strings, open_split, scan_once
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels

@@ -8,9 +8,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import stranger
 from trainer.errors import DataError
-from vit.data.decoding.decode import picture_extensions
 from vit.data.sources.labels import check_single
 
 LABELS = ("cls", "json", "txt")  # extensions, the first that a sample has counts

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from trainer.files import write_text
 from vit.config import VitConfig
-from vit.data.decoding.decode import BadFileError
 from vit.data.naming import natural_key
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, Strings, open_split

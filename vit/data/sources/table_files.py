@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from vit.data.decoding.decode import picture_extensions
+from trainer.data.pictures.files import picture_extensions
 from vit.data.naming import natural_key
 
 

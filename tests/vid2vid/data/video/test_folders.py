@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.helpers.made_films import numbered, write_film
+from trainer.data.pictures.files import BadFileError
 from vid2vid.data.frames import _told
-from vid2vid.data.reading import BadFileError
 from vid2vid.data.video.dataset import scan_videos
+
+from vid2vid.data.video.films import scan_videos
 
 Config = Callable[..., Any]
 

@@ -16,11 +16,12 @@ from PIL import Image
 
 from trainer.cli import compose
 from trainer.data.loader import Late, collate, make_loader, to_device
+from trainer.data.pictures.decode import decode
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError
 from vit.config import Crop, Decode, Interpolation, OnBadFile, VitConfig
 from vit.data import build_dataset
 from vit.data.decoding import jpeg, on_device, turbo
-from vit.data.decoding.decode import BadFileError, decode
 from vit.data.samples import CheckedSamples
 
 CPU = torch.device("cpu")

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from tests.helpers.made_shards import picture, shard_config, write_shard
+
+from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from vit.config import OnBadFile
 from vit.data import build_dataset, describe
-from vit.data.decoding.decode import BadFileError
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.shards import expand

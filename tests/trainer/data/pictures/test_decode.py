@@ -14,15 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vit.data.decoding.decode import (
-    BadFileError,
-    decode,
-    picture_extensions,
-    picture_size,
-    read_bytes,
-    shallow,
-    to_channels,
-)
+from trainer.data.pictures.decode import decode, largest_number, to_channels
+from trainer.data.pictures.files import BadFileError, picture_extensions, read_bytes
+from trainer.data.pictures.opening import picture_size
 
 ORANGE = (200, 120, 40)
 LUMA = 134.8  # of ORANGE
@@ -215,7 +209,7 @@ def test_twelve_bits_in_sixteen(tmp_path: Path) -> None:
     found = decode(data, "a.png", 1, (0, 4095))
     assert len(found.unique()) == 256 and found.flatten().tolist() == list(range(256))
     assert decode(data, "a.png", 1, (1000, 2000)).flatten()[[0, 62, 63, 125, 255]].tolist() == [0, 0, 3, 255, 255]
-    assert shallow(data) == 4095 and shallow(b"rubbish") is None
+    assert largest_number(data) == 4095 and largest_number(b"rubbish") is None
 
 
 def test_sixteen_bit_colour(tmp_path: Path) -> None:
@@ -227,7 +221,7 @@ def test_sixteen_bit_colour(tmp_path: Path) -> None:
         data = (tmp_path / name).read_bytes()
         found = decode(data, name, 3, (0, 4095)).permute(1, 2, 0).numpy()
         assert np.abs(found - np.clip(values / 4095 * 255, 0, 255)).max() <= 0.51
-        assert shallow(data) == 59 * 64
+        assert largest_number(data) == 59 * 64
     grey = np.linspace(0, 4095, 20).round().astype(">u2").reshape(4, 5)
     whole = np.stack([grey, np.full_like(grey, 65535)], axis=2).astype(">u2")
     lines = b"".join(b"\0" + line.tobytes() for line in whole)
@@ -236,11 +230,11 @@ def test_sixteen_bit_colour(tmp_path: Path) -> None:
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
     )
     found = decode(data, "c.png", 1, (0, 4095))[0].numpy()  # grey with alpha
-    assert np.abs(found - grey / 4095 * 255).max() <= 0.51 and shallow(data) == 4095
+    assert np.abs(found - grey / 4095 * 255).max() <= 0.51 and largest_number(data) == 4095
     eight = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     cv2.imwrite(str(tmp_path / "b.png"), eight[..., ::-1])
     data = (tmp_path / "b.png").read_bytes()
-    assert np.array_equal(decode(data, "b.png", 3, (0, 4095)).permute(1, 2, 0), eight) and shallow(data) is None
+    assert np.array_equal(decode(data, "b.png", 3, (0, 4095)).permute(1, 2, 0), eight) and largest_number(data) is None
 
 
 @pytest.mark.parametrize("kind", ["int", "float"])

@@ -1,0 +1,214 @@
+"""A picture file opened: what Pillow sees of it, or all of its bits where Pillow would cut them, and its errors.
+
+Pillow keeps only the upper 8 of the 16 bits of colour pictures, and opens no floating-point colours, so those go
+through torchvision (PNG) and OpenCV (TIFF, PPM).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.not_pictures import stranger
+from trainer.data.quiet import quiet_pictures
+
+quiet_pictures()
+
+T = TypeVar("T")
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_MAGIC = b"\x89PNG"
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112  # EXIF
+_LIMIT = 2**30  # pixels: 3 GB in RGB
+Image.MAX_IMAGE_PIXELS = _LIMIT // 2  # Pillow warns from here on and refuses twice as much
+PngImagePlugin.MAX_TEXT_CHUNK = 2**26  # bytes; editors keep whole histories in there
+PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+# What Pillow's plugins raise of damaged files: AVIF's a RuntimeError, some of those for tags whatever comes
+_DAMAGE = (
+    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError,
+    ArithmeticError, AttributeError, struct.error, MemoryError, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+class UnfitError(Exception):
+    """A picture that is whole but has no reading as what is needed: what it is, and what to do."""
+
+
+def opened(data: bytes | bytearray, name: str | Path, take: Callable[[Image.Image | np.ndarray], T]) -> T:
+    """What ``take`` makes of an opened file.
+
+    Args:
+        data: the file's content.
+        name: what errors call it.
+        take: gets the picture before its pixels are read, and loads them; or, where Pillow would lose some of their
+            bits, all numbers, upright, RGB: uint8, uint16, int32 or float32 (H, W) or (H, W, C).
+
+    Raises:
+        BadFileError: no picture, damaged or truncated, of a kind that is not read, or ``take`` raised an `UnfitError`.
+    """
+    try:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if not _is_cut(image):
+                    return take(image)
+        except UnidentifiedImageError:
+            if not data.startswith(_TIFF_MAGIC):
+                raise
+        return take(_all_bits(data))
+    except UnfitError as error:
+        raise BadFileError(f"{name}: {error}, or set data.on_bad_file=skip") from error
+    except _DAMAGE as error:
+        raise bad_picture(name, error, data) from error
+
+
+def bad_picture(name: str | Path, error: Exception, data: bytes | bytearray) -> BadFileError:
+    """What is said of a file that a decoder refused."""
+    if isinstance(error, Image.DecompressionBombError):
+        return BadFileError(
+            f"{name}: the picture has more than {_LIMIT:,} pixels, too large to be read whole. Reduce it, or set "
+            "data.on_bad_file=skip"
+        )
+    if isinstance(error, UnidentifiedImageError) and data[:4] in (b"II*\0", b"MM\0*"):
+        return BadFileError(
+            f"{name}: a TIFF of a kind that is not read (as with five channels, or compressed by JPEG XL). Convert it "
+            "to 1, 3 or 4 channels, or set data.on_bad_file=skip"
+        )
+    known = stranger(data) if isinstance(error, UnidentifiedImageError) else None
+    if known is not None:
+        return BadFileError(f"{name}: is {known[0]}, not one that is read: {known[1]}, or set data.on_bad_file=skip")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "not a picture in a known format"
+    return BadFileError(
+        f"{name}: cannot be decoded, the file is damaged or not a picture ({reason}). "
+        "Replace it, or set data.on_bad_file=skip"
+    )
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1..8; 1, upright, where the tags are damaged, for the picture itself is whole.
+
+    Of a TIFF that is loaded it is 1: Pillow has turned it, and so does OpenCV.
+    """
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow's parsers of tags raise whatever their bytes lead to
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def stored_orientation(data: bytes | bytearray) -> int:
+    """How the EXIF tag of a file says that its pixels are to be turned, 1 (not at all) to 8; 1 where it says nothing.
+
+    That of a TIFF too, which decoders turn by themselves.
+    """
+    named = b"Exif" in data[: 1 << 17] if data.startswith(JPEG_MAGIC) else b"eXIf" in data or b"EXIF" in data
+    if not named and not data.startswith(_TIFF_MAGIC):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return orientation(image)
+    except _DAMAGE:
+        return 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded picture turned as its EXIF tag says; without one it is not copied."""
+    turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(orientation(image))
+    return image if turn is None else image.transpose(Image.Transpose(turn))
+
+
+def turned(pixels: torch.Tensor, how: int) -> torch.Tensor:
+    """(..., H, W) as EXIF orientation ``how`` shows it: 3 is half a turn, 6 a quarter clockwise, even swaps mirror."""
+    if how >= 5:  # 5 to 8 swap height and width
+        pixels = pixels.transpose(-2, -1)
+    flips = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(how, ())
+    return pixels.flip(flips).contiguous() if flips else pixels.contiguous()
+
+
+def picture_size(data: bytes | bytearray, name: str | Path) -> tuple[int, int]:
+    """(height, width) of a picture, upright, from the header alone.
+
+    Raises:
+        BadFileError: the header cannot be read.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            # those that swap the sides; of a TIFF Pillow gives the size as it will turn it
+            swapped = image.format != "TIFF" and orientation(image) >= 5
+    except _DAMAGE as error:
+        raise bad_picture(name, error, data) from error
+    return (width, height) if swapped else (height, width)
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How an opened file's pixels are stored, in Pillow's words; empty where that is not known."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else None
+    found = arguments[0] if isinstance(arguments, tuple) else arguments
+    return found if isinstance(found, str) else ""
+
+
+def is_deep(data: bytes | bytearray) -> bool:
+    """Whether a picture has more than 8 bits per number, from its header; False where that cannot be read."""
+    if data.startswith(_PNG_MAGIC):
+        return data[24:25] == b"\x10"
+    if data.startswith((JPEG_MAGIC, b"RIFF", b"BM")):
+        return False
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _is_cut(image) or _is_one_channel(image)
+    except _DAMAGE:
+        return data.startswith(_TIFF_MAGIC)
+
+
+def _is_one_channel(image: Image.Image) -> bool:
+    """Grey of more than 8 bits, which Pillow keeps."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Whether Pillow keeps only the upper 8 of more bits: it does with colours, and with grey beside alpha."""
+    if _is_one_channel(image):
+        return False
+    mode, tags = raw_mode(image), getattr(image, "tag_v2", {})
+    if image.mode in ("RGB", "RGBA", "LA") and set(np.atleast_1d(tags.get(258, 8)).tolist()) == {16}:
+        return True  # bits of each channel of a TIFF
+    return ";16" in mode or (image.format == "PPM" and mode not in ("1", "L") and _greatest(image) > 255)
+
+
+def _greatest(image: Any) -> int:
+    """The largest value that a PPM file's header allows."""
+    arguments = image.tile[0][3]
+    return arguments[1] if isinstance(arguments, tuple) and isinstance(arguments[1], int) else 255
+
+
+def _all_bits(data: bytes | bytearray) -> np.ndarray:
+    """(H, W) or (H, W, C), RGB, of a PNG, TIFF or PPM that Pillow would cut."""
+    if data.startswith(_PNG_MAGIC):
+        from torchvision.io import ImageReadMode, decode_png
+
+        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        pixels = decode_png(buffer, mode=ImageReadMode.UNCHANGED)
+        whole = turned(pixels, stored_orientation(data)).movedim(0, -1).numpy()
+        return whole[..., 0] if whole.shape[2] == 1 else whole
+    import cv2
+
+    # Errors only: it warns of unusual tags, which nobody can act on.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise UnidentifiedImageError("neither Pillow nor OpenCV reads this kind of it")
+    if found.ndim == 3:
+        found = found[..., [2, 1, 0, *range(3, found.shape[2])]]  # BGR
+    return np.ascontiguousarray(found if found.dtype in (np.uint8, np.uint16, np.int32) else found.astype(np.float32))
