@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SPLITS = ("train", "val", "test")  # names of what `Task.dataset` gives
+
 
 @dataclass(frozen=True)
 class Phase:

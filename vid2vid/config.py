@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config.fields import RunConfig, StageConfig
+from trainer.config.fields import OnBadFile, RunConfig, StageConfig
 
 PHASES = ("g", "d_image", "d_video")
 
@@ -74,9 +74,6 @@ class FlowMethod(Enum):
     raft = "raft"
     precomputed = "precomputed"
     none = "none"
-
-
-OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnBadFile["raise"]
 
 
 @dataclass

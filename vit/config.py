@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config.fields import RunConfig, StageConfig
+from trainer.config.fields import OnBadFile, RunConfig, StageConfig
 
 PHASES = ("main",)
 
@@ -106,9 +106,6 @@ class Decode(Enum):
 
     cpu = "cpu"
     gpu = "gpu"  # JPEGs on the card (nvJPEG), which also crops, resizes and mirrors
-
-
-OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})
 
 
 class ShapesTarget(Enum):

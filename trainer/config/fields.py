@@ -51,6 +51,7 @@ class DataChanged(Enum):
     accept = "accept"
 
 
+OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})  # of data: what `trainer.data.pictures` makes of one
 OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
 
 

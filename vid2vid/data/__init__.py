@@ -19,12 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainer.task import SPLITS
 from vid2vid.config import DataKind, FirstFrame, Vid2VidConfig
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
-
-SPLITS = ("train", "val", "test")
 
 
 class Sequence(Protocol):

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
 from trainer.text import few
-from vid2vid.config import DataKind, OnBadFile, Vid2VidConfig
+from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import settled
 from vid2vid.data.advice import give_advice
 from vid2vid.data.check_report import Report

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.skipping import BadFiles
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.config import FirstFrame, OnBadFile, Vid2VidConfig
+from vid2vid.config import FirstFrame, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
 from vid2vid.data.frames import FrameSequence, tell
 from vid2vid.data.picture import other_frame, wants_picture

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import LabelFormat, OnBadFile, SourceKind, Vid2VidConfig
+from vid2vid.config import LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop
 
 logger = logging.getLogger(__name__)

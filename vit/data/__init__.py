@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vit.data.info import SPLITS, DataInfo
+from trainer.task import SPLITS
+from vit.data.info import DataInfo
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
     from vit.config import VitConfig
 
-__all__ = ["SPLITS", "DataInfo", "build_dataset", "describe", "split_notes"]
+__all__ = ["DataInfo", "build_dataset", "describe", "split_notes"]
 
 
 def describe(config: VitConfig, classes: Sequence[str] | None = None) -> DataInfo:

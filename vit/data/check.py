@@ -16,9 +16,9 @@ from torch import Tensor
 from trainer.data.pictures.decode import to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
+from trainer.task import SPLITS
 from vit.config import VitConfig
 from vit.data.decoding.depth import largest_value
-from vit.data.info import SPLITS
 from vit.data.opening import has_training, open_source
 from vit.data.source import Source, class_counts
 from vit.data.sources.unlabelled import UnlabelledError

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.decode import to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import BadFiles
-from vit.config import Decode, OnBadFile, VitConfig
+from vit.config import Decode, VitConfig
 from vit.data.decoding.part import Part
 from vit.data.opening import open_source, training_view
 from vit.data.source import Source, under_classes

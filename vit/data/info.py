@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vit.config import ClassOrder
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class DataInfo:

@@ -12,8 +12,9 @@ import torch
 
 from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
 from tests.helpers.paths import SHARED
+from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import DataKind, FlowMethod, LabelFormat, OnBadFile, SourceKind, Vid2VidStage
+from vid2vid.config import DataKind, FlowMethod, LabelFormat, SourceKind, Vid2VidStage
 from vid2vid.data.folders import FolderDataset, open_folder
 from vid2vid.model.warp import warp
 

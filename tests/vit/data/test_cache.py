@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_pictures import folder_config, write_picture, write_tree
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
-from vit.config import OnBadFile, VitConfig
+from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data import cache as cache_module
 from vit.data.cache import CachedSource, cached, reduced_size

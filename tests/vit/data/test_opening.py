@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.helpers.made_pictures import folder_config, samples, write_picture, write_tree
+from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vit.config import DataKind, OnBadFile, VitConfig
+from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.opening import open_source
 from vit.data.source import hold_out

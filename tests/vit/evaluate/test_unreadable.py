@@ -13,9 +13,10 @@ from PIL import Image
 
 from tests.helpers.made_classifier import QUIET, SCHEMAS
 from trainer.cli import compose
+from trainer.config.fields import OnBadFile
 from trainer.errors import DataError
 from trainer.loop import Trainer
-from vit.config import OnBadFile, VitConfig
+from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import load_trained

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
-from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidConfig
+from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence, RawFrame, Stream, streams
 from vid2vid.data.names import natural_key

@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.data.loader import Late, LateBatch
+from trainer.data.pictures.decode import decode
 from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import ConfigError
-
-from trainer.data.pictures.decode import decode
 from vit.data.decoding.part import Plan, Size
 
 _PIXELS = 2**26  # decoded at a time: 200 MB, as many again in floats are alive picture by picture only

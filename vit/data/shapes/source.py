@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.task import SPLITS
 from vit.config import VitConfig
 from vit.data.decoding.part import Part
 from vit.data.shapes.outlines import SHAPES, mask
 from vit.data.shapes.textures import TEXTURES, texture
 from vit.data.source import Source
 
-_SPLITS = {"train": 0, "val": 1, "test": 2}
 _RADIUS = (0.35, 0.42)  # of the shape, in short sides
 _TURN = 0.3  # largest rotation to either side, radians
 _STRETCH = 1.1  # largest ratio of length to geometric mean of length and width
@@ -105,7 +105,7 @@ class ShapesSource(Source):
         return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
 
     def _rng(self, index: int) -> np.random.Generator:
-        key = np.array([(self.seed * 4 + _SPLITS[self.split]) & (2**64 - 1), index], np.uint64)
+        key = np.array([(self.seed * 4 + SPLITS.index(self.split)) & (2**64 - 1), index], np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
 
 

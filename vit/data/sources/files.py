@@ -14,11 +14,11 @@ from torch import Tensor
 from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
+from trainer.task import SPLITS
 from trainer.text import few
 from vit.config import DataKind, VitConfig
 from vit.data.decoding.part import Part
 from vit.data.decoding.partial import decode_part
-from vit.data.info import SPLITS
 from vit.data.naming import class_keys, natural_key
 from vit.data.source import Selection, Source, hold_out
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.data.pictures.decode import decode, largest_number, to_channels
+from trainer.data.pictures.decode import decode, deep_values, largest_number, to_channels
 from trainer.data.pictures.files import BadFileError, picture_extensions, read_bytes
 from trainer.data.pictures.opening import picture_size
 
@@ -341,3 +341,19 @@ def test_fax_pages(zero_is_white: bool) -> None:
     options = {"tiffinfo": {262: 0}} if zero_is_white else {"compression": "group4"}
     found = decode(encoded(page, "TIFF", **options), "x.tif")
     assert found.shape == (3, 2, 8) and found[:, 0, 0].tolist() == [255] * 3 and int(found.int().sum()) == 3 * 255
+
+
+@pytest.mark.parametrize("kind", [".png", ".tif", ".ppm"])
+def test_sixteen_bit_colour_is_scaled_over_all_its_bits(kind: str) -> None:
+    """Pillow alone keeps the upper eight bits: 511 would be 1, not 2."""
+    import cv2
+
+    values = np.array([[[0, 257, 511], [65535, 300, 20000]]], np.uint16)
+    data = cv2.imencode(kind, values[..., ::-1])[1].tobytes()
+    assert np.array_equal(decode(data, "x").permute(1, 2, 0).numpy(), np.rint(values / 257).astype(np.uint8))
+    assert np.array_equal(deep_values(data, "x"), values)
+
+
+def test_no_number_is_the_lower_end_of_a_range_that_is_given() -> None:
+    data = encoded(Image.fromarray(np.array([[np.nan, 2.0, np.inf, 3.0]], np.float32)), "TIFF")
+    assert decode(data, "x", 1, (1.0, 3.0)).flatten().tolist() == [0, 128, 255, 255]

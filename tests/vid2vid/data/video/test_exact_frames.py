@@ -26,9 +26,9 @@ from tests.helpers.made_films import (
     write_film,
 )  # fmt: skip
 from tests.helpers.paths import FIXTURES
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
-from vid2vid.config import OnBadFile
 from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, scan_videos
 from vid2vid.data.video.index import NO_STAMP, SEEKS

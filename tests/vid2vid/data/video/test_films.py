@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import FlowMethod, OnBadFile, SourceKind, Vid2VidStage
+from vid2vid.config import FlowMethod, SourceKind, Vid2VidStage
 from vid2vid.data.frames import canny
 from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, open_video, video_index
 

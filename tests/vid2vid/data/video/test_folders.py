@@ -16,8 +16,6 @@ from trainer.data.pictures.files import BadFileError
 from vid2vid.data.frames import _told
 from vid2vid.data.video.dataset import scan_videos
 
-from vid2vid.data.video.films import scan_videos
-
 Config = Callable[..., Any]
 
 

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from trainer.cli import compose
+from trainer.config.fields import OnBadFile
 from trainer.data.loader import Late, collate, make_loader, to_device
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError
-from vit.config import Crop, Decode, Interpolation, OnBadFile, VitConfig
+from vit.config import Crop, Decode, Interpolation, VitConfig
 from vit.data import build_dataset
 from vit.data.decoding import jpeg, on_device, turbo
 from vit.data.samples import CheckedSamples

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from tests.helpers.made_shards import picture, shard_config, write_shard
-
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
-from vit.config import OnBadFile
 from vit.data import build_dataset, describe
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans

@@ -10,8 +10,8 @@ import pytest
 
 from tests.helpers.made_pictures import write_picture
 from tests.helpers.made_tables import rows, table
+from trainer.config.fields import OnBadFile
 from trainer.errors import DataError
-from vit.config import OnBadFile
 from vit.data import build_dataset, describe
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
