@@ -19,8 +19,8 @@ from vid2vid import segments
 from vid2vid.build import Networks
 from vid2vid.config import FirstFrame, Vid2VidConfig, VideoWindows
 from vid2vid.encoding import images_to_float
-from vid2vid.evaluate.measure import first_picture
 from vid2vid.flow.estimate import compose
+from vid2vid.generate.clip import first_picture
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases

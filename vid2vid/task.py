@@ -23,6 +23,7 @@ from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig
 from vid2vid.data.run_data import RunData
 from vid2vid.encoding import images_to_float
 from vid2vid.evaluate.measure import Counted, evaluate_clips
+from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import facts
 from vid2vid.forward import ForwardPasses
 from vid2vid.generate.pictures import clip_visuals
@@ -181,7 +182,7 @@ class Vid2VidTask(Task):
         return facts(self.config, *self._counts.tolist(), resolution=stage.resolution)
 
     def judged_by(self) -> dict[str, bool]:
-        return {"psnr": True, "ssim": True, "l1": False, "warp_error": False}
+        return {name: metric.larger for name, metric in METRICS.items() if metric.larger is not None}
 
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         return clip_visuals(

@@ -33,7 +33,8 @@ from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.evaluate import metrics
-from vid2vid.evaluate.measure import evaluate_clips, generate_clip
+from vid2vid.evaluate.measure import evaluate_clips
+from vid2vid.generate.clip import generate_clip
 from vid2vid.generate.rollout import Rollout
 from vid2vid.losses import terms as losses
 from vid2vid.losses.perceptual import Perceptual

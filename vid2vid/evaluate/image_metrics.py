@@ -1,8 +1,7 @@
-"""FID and LPIPS, whose networks are theirs: from the extra [eval] and local weights files, or not at all.
+"""FID and LPIPS: measured with the extra [eval] and the weights files that define them, or not at all.
 
 A random network under a standard name would look like a result, and a download would make an evaluation depend on the
-network being up; so each metric is measured with the file it is defined by, or it is absent and a line says what is
-missing.
+network being up; so a metric without its file is absent, and a line says what is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +17,23 @@ from torch import Tensor
 from trainer.checkpoint.weights import compare_architecture, read_pth
 from trainer.errors import CheckpointError
 from vid2vid.encoding import images_to_float
-from vid2vid.evaluate.measure import ImageMetric
 
 EXTRA = "pip install -e '.[eval]'"
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"  # TensorFlow's network, published by torch-fidelity
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # torchvision's ImageNet weights
 CHUNK = 16  # pictures per call of a network
+
+
+class ImageMetric(Protocol):
+    """A measure over all frames at once (FID, LPIPS): fed some frames at a time, read at the end."""
+
+    name: str
+
+    def update(self, generated: Tensor, real: Tensor) -> None:
+        """Add frames, both (T, 3, H, W) uint8."""
+        ...
+
+    def compute(self) -> float: ...
 
 
 class FrechetInception:

@@ -2,7 +2,7 @@
 
 Frames are (T, 3, H, W) float in 0..1, at least one of them, and are looked at one by one: memory does not grow with T.
 A metric's value is sum / weight. Sums are 0-dimensional float64 tensors on the frames' device, so that nothing waits
-for it; `evaluation` reads them once, at the end.
+for it; `measure` reads them once, at the end. ``METRICS``, at the end, lists all figures of an evaluation.
 
 No measure stands alone: the warping error falls when a video dissolves into blur, so it is read beside the real video's
 own warping error and beside sharpness.
@@ -11,6 +11,8 @@ own warping error and beside sharpness.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -117,3 +119,37 @@ def sharpness(generated: Tensor, real: Tensor) -> Pair:
 
 def _total(per_frame: Tensor) -> Pair:
     return per_frame.double().sum(), torch.full((), float(len(per_frame)), dtype=torch.float64, device=per_frame.device)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of an evaluation.
+
+    Attributes:
+        title: in the table of figures.
+        real: the real video's value: a number, the name of another figure, or None.
+        of_frames: its pair from generated and real frames, (T, 3, H, W) in 0..1, where all frames are measured alike;
+            None: `measure` or an image metric knows how.
+        larger: whether larger is better, of figures that the best checkpoint can be chosen by.
+    """
+
+    title: str
+    real: float | str | None = None
+    of_frames: Callable[[Tensor, Tensor], Pair] | None = None
+    larger: bool | None = None
+
+
+# By name in eval.json, in the order of the table.
+METRICS = {
+    "psnr": Metric("PSNR [dB]", None, psnr, larger=True),
+    "ssim": Metric("SSIM", 1.0, ssim, larger=True),
+    "l1": Metric("L1 (pixels 0..1)", 0.0, l1, larger=False),
+    "warp_error": Metric("temporal warping error", "warp_error_real", larger=False),
+    "sharpness": Metric("sharpness, last frame", 1.0),
+    "sharpness_all": Metric("sharpness, all frames", 1.0),
+    "mask_mean": Metric("share of hallucination"),
+    "fid": Metric("FID", 0.0),
+    "lpips": Metric("LPIPS", 0.0),
+    "frames_per_s": Metric("frames/s"),
+}
+OF_FRAMES = {name: metric.of_frames for name, metric in METRICS.items() if metric.of_frames is not None}

@@ -14,23 +14,11 @@ from trainer.files import write_evaluation
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
 from vid2vid.data.label_colours import check_colours
-from vid2vid.evaluate.measure import Counted, ImageMetric, evaluate_clips
+from vid2vid.evaluate.image_metrics import ImageMetric
+from vid2vid.evaluate.measure import Counted, evaluate_clips
+from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import changed_data, facts, file_name
 from vid2vid.trained import LoadedRun
-
-# metric: (what it is, the real video's value: a number, another metric's name, or None)
-_ROWS: dict[str, tuple[str, float | str | None]] = {
-    "psnr": ("PSNR [dB]", None),
-    "ssim": ("SSIM", 1.0),
-    "l1": ("L1 (pixels 0..1)", 0.0),
-    "warp_error": ("temporal warping error", "warp_error_real"),
-    "sharpness": ("sharpness, last frame", 1.0),
-    "sharpness_all": ("sharpness, all frames", 1.0),
-    "mask_mean": ("share of hallucination", None),
-    "fid": ("FID", 0.0),
-    "lpips": ("LPIPS", 0.0),
-    "frames_per_s": ("frames/s", None),
-}
 
 
 @dataclass(frozen=True)
@@ -148,11 +136,12 @@ def format_table(result: Evaluation) -> str:
         f"{result.clips} clips, {result.frames} frames{f' ({result.scope})' if result.scope else ''}, {result.start}",
         f"{'':<26}{'generated':>12}{'real':>12}",
     ]
-    for name, (title, real) in _ROWS.items():
+    for name, metric in METRICS.items():
         if name not in result.values:
             continue
-        other = result.values.get(real) if isinstance(real, str) else real
-        lines.append(f"{title:<26}{_number(result.values[name]):>12}{'' if other is None else _number(other):>12}")
+        other = result.values.get(metric.real) if isinstance(metric.real, str) else metric.real
+        real = "" if other is None else _number(other)
+        lines.append(f"{metric.title:<26}{_number(result.values[name]):>12}{real:>12}")
     return "\n".join(lines)
 
 

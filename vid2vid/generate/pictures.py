@@ -12,7 +12,7 @@ from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.palette import colorize
 from vid2vid.encoding import SourceEncoder, float_to_images
-from vid2vid.evaluate.measure import generate_segments
+from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator
 
 

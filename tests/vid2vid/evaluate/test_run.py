@@ -24,8 +24,9 @@ from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
 from vid2vid.evaluate import metrics
 from vid2vid.evaluate.image_metrics import build_image_metrics
-from vid2vid.evaluate.measure import MADE, evaluate_clips, generate_clip
+from vid2vid.evaluate.measure import evaluate_clips
 from vid2vid.evaluate.run import Evaluation, evaluate_run, format_table
+from vid2vid.generate.clip import MADE, generate_clip
 from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator, GeneratorOutput
 from vid2vid.trained import load_generator
