@@ -25,7 +25,7 @@ class Norm(Enum):
     none = "none"
 
 
-class Foreground(Enum):
+class ForegroundKind(Enum):
     off = "off"
     override = "override"  # the released code: inside the mask the foreground network's image, no warp
     paper = "paper"  # eq. 9
@@ -94,7 +94,7 @@ class ModelConfig:
     flow_multiplier: float = 20.0
     flow_init: float = 1.0  # initial weights of the flow head are multiplied by this
     mask_bias: float = 0.0  # initial bias of the mask head (before the sigmoid)
-    foreground: Foreground = Foreground.off
+    foreground: ForegroundKind = ForegroundKind.off
     foreground_labels: list[int] = field(default_factory=lambda: list(range(24, 34)))
     first_frame: FirstFrame = FirstFrame.model
     backprop_frames: int = 1  # frames through which gradients flow back in time; 1: history is detached

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
-from vid2vid.config import DataConfig, Foreground, ModelConfig, SourceKind
+from vid2vid.config import DataConfig, ForegroundKind, ModelConfig, SourceKind
 from vid2vid.data.label_map import ignored_ids
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned
@@ -74,7 +74,7 @@ class SourceEncoder:
     def __init__(self, model: ModelConfig, data: DataConfig) -> None:
         self.model, self.data = model, data
         self.labels = model.source is SourceKind.labels
-        if not self.labels and model.foreground is not Foreground.off:
+        if not self.labels and model.foreground is not ForegroundKind.off:
             raise ConfigError(
                 f"model.foreground={model.foreground.value} needs label maps, but model.source=image has none; "
                 "set model.foreground=off"
@@ -127,7 +127,7 @@ class SourceEncoder:
 
     def foreground_mask(self, batch: dict[str, Tensor]) -> Tensor | None:
         """1 inside ``model.foreground_labels``: (B, T, 1, H, W) float32, or None when ``model.foreground=off``."""
-        if self.model.foreground is Foreground.off:
+        if self.model.foreground is ForegroundKind.off:
             return None
         labels = batch["labels"]
         return self._lookup(labels.device)[1][labels.long() & (IDS - 1)].unsqueeze(2)

@@ -15,7 +15,7 @@ from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options, groups
 from trainer.config.resolve import flatten, load_yaml, plain
 from trainer.errors import ConfigError
-from vid2vid.config import Foreground, Vid2VidConfig
+from vid2vid.config import ForegroundKind, Vid2VidConfig
 from vid2vid.validate import problems
 
 
@@ -107,7 +107,7 @@ def test_paper_curriculum_follows_the_released_scripts() -> None:
     assert stages["w1024_all_t28"].trainable == ["*"] and stages["w2048_all_t28"].trainable == ["*"]
     model = config.model
     assert (model.ngf, model.ndf, model.scales, model.discriminator_scales) == (128, 64, 3, 4)
-    assert model.foreground is Foreground.override
+    assert model.foreground is ForegroundKind.override
 
 
 def test_paper_preset_is_the_paper_s_size_and_its_stages_name_real_parameters() -> None:

@@ -106,11 +106,11 @@ def test_a_bad_loss_is_found_late_but_surely(tmp_path: Path, device: str) -> Non
 @pytest.mark.parametrize("foreground", ["off", "override"])
 def test_networks_compute_what_they_do_on_the_cpu(device: str, foreground: str) -> None:
     """A card encodes the labels of all frames at once; values and gradients stay the same in fp32."""
-    from vid2vid.config import Foreground
+    from vid2vid.config import ForegroundKind
     from vid2vid.model import kernels
 
     tf32 = torch.backends.cudnn.allow_tf32
-    model = ModelConfig(ngf=8, downsamplings=2, blocks=2, scales=2, num_labels=5, foreground=Foreground(foreground))
+    model = ModelConfig(ngf=8, downsamplings=2, blocks=2, scales=2, num_labels=5, foreground=ForegroundKind(foreground))
     found = []
     try:
         torch.backends.cudnn.allow_tf32 = False

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.helpers import paths
-from vid2vid.config import Foreground, ModelConfig, Norm
+from vid2vid.config import ForegroundKind, ModelConfig, Norm
 from vid2vid.losses import terms as losses
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.windows import temporal_windows
@@ -22,8 +22,10 @@ FIXTURES = paths.FIXTURES / "vid2vid"
 SHARED = paths.SHARED / "fixtures" / "vid2vid"
 MODELS = {
     "one_scale": ModelConfig(ngf=4, blocks=3),
-    "one_scale_foreground": ModelConfig(ngf=4, blocks=3, foreground=Foreground.override),
-    "three_scales_foreground": ModelConfig(ngf=8, blocks=2, local_blocks=1, scales=3, foreground=Foreground.override),
+    "one_scale_foreground": ModelConfig(ngf=4, blocks=3, foreground=ForegroundKind.override),
+    "three_scales_foreground": ModelConfig(
+        ngf=8, blocks=2, local_blocks=1, scales=3, foreground=ForegroundKind.override
+    ),
     "losses": ModelConfig(ngf=4, blocks=3, norm=Norm.instance_plain, ndf=4, temporal_scales=2),
 }
 FIELDS = {"frames": 1e-4, "hallucination": 1e-4, "flow": 1e-3, "mask": 1e-4}
@@ -48,7 +50,7 @@ class Fixture:
         self.source = torch.cat([labels, edges(self["in/instances"])], dim=1)[None]
         self.images = self["in/images"][None]
         self.foreground = None
-        if self.model.foreground is not Foreground.off:
+        if self.model.foreground is not ForegroundKind.off:
             self.foreground = self.source[:, PAST:, [3, 5]].sum(dim=2, keepdim=True).clamp(0, 1)
 
     def __getitem__(self, key):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import DataConfig, Foreground, ModelConfig, SourceKind
+from vid2vid.config import DataConfig, ForegroundKind, ModelConfig, SourceKind
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, instance_edges, prepend_context
 
 
@@ -92,12 +92,12 @@ def test_pictures_as_source_keep_their_channels():
 def test_foreground_mask():
     labels = torch.tensor([[24, 7, 26, 255, 33]], dtype=torch.int16)[None, None]
     assert SourceEncoder(ModelConfig(), DataConfig()).foreground_mask({"labels": labels}) is None
-    model = ModelConfig(foreground=Foreground.paper, foreground_labels=[24, 26, 255])
+    model = ModelConfig(foreground=ForegroundKind.paper, foreground_labels=[24, 26, 255])
     mask = SourceEncoder(model, DataConfig()).foreground_mask({"labels": labels})
     assert mask is not None and mask.shape == (1, 1, 1, 1, 5)
     assert mask.flatten().tolist() == [1, 0, 1, 0, 0]
     with pytest.raises(ConfigError, match="foreground"):
-        SourceEncoder(ModelConfig(source=SourceKind.image, foreground=Foreground.paper), DataConfig())
+        SourceEncoder(ModelConfig(source=SourceKind.image, foreground=ForegroundKind.paper), DataConfig())
 
 
 def test_images_survive_the_way_to_floats_and_back():
@@ -116,7 +116,7 @@ def test_context_repeats_the_first_frame():
 
 
 def test_tables_made_while_generating_serve_training():
-    model = ModelConfig(num_labels=3, foreground=Foreground.paper, foreground_labels=[1])
+    model = ModelConfig(num_labels=3, foreground=ForegroundKind.paper, foreground_labels=[1])
     encoder = SourceEncoder(model, DataConfig())
     labels = torch.ones(1, 1, 4, 4, dtype=torch.int16)
     with torch.inference_mode():

@@ -278,7 +278,7 @@ def test_a_flow_in_half_precision_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_index_of_the_host_in_evaluation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """In inference mode, where torch hands operations over whole."""
     original = metrics.l1
-    monkeypatch.setattr(metrics, "l1", lambda a, b: original(a[torch.arange(len(a))], b))
+    monkeypatch.setitem(metrics.OF_FRAMES, "l1", lambda a, b: original(a[torch.arange(len(a))], b))
     task = made("model=vid2vid_tiny")
     (stage,) = stages(task)
     with fake_cuda():

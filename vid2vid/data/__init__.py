@@ -138,7 +138,7 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
 
         return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
     if config.data.kind is DataKind.video:
-        from vid2vid.data.video.dataset import open_video
+        from vid2vid.data.video.stream import open_video
 
         return open_video(source, config, frames)
     from vid2vid.data.folders import open_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.text import few
-from vid2vid.config import Foreground, Vid2VidConfig
+from vid2vid.config import ForegroundKind, Vid2VidConfig
 from vid2vid.data.augment import centre_crop
 from vid2vid.data.frames import FrameSequence, cut_off
 from vid2vid.data.label_range import mask_remedy
@@ -52,7 +52,7 @@ def _about_labels(config: Vid2VidConfig, report: Report) -> list[str]:
         )
     if report.colours:
         advice.append(colour_remedy(report.colours, report.table))
-    masks = mask_remedy(set(report.pixels), config.model.foreground is not Foreground.off)
+    masks = mask_remedy(set(report.pixels), config.model.foreground is not ForegroundKind.off)
     if masks:
         advice.append(masks)
     elif report.unknown:

@@ -29,8 +29,9 @@ from vid2vid.data.label_range import LabelRange
 from vid2vid.data.labels import UnknownColours, shown_colours
 from vid2vid.data.palette import CLASSES
 from vid2vid.data.reference import ReferenceFlow
-from vid2vid.data.video.dataset import VideoSequence, videos_of_split
+from vid2vid.data.video.dataset import videos_of_split
 from vid2vid.data.video.pictures import PictureSequence
+from vid2vid.data.video.sequence import VideoSequence
 
 _CHUNK = 16  # frames read by one job
 _FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it

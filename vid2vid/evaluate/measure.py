@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -38,8 +37,8 @@ def evaluate_clips(
     """Generate every clip of a loader and measure it.
 
     Args:
-        loader: collated samples (see ``generate_segments``) with ``images`` and, where there is reference flow, ``flow`` and
-            ``confidence``; ``weight`` (B,), if present, is 0 for clips that only fill up the last batch.
+        loader: collated samples (see ``generate_segments``) with ``images`` and, where there is reference flow,
+            ``flow`` and ``confidence``; ``weight`` (B,), if present, is 0 for clips that only fill up the last batch.
         should_stop: polled between batches; True returns what was measured so far.
         image_metrics: are fed every counted clip; the caller reads them.
 

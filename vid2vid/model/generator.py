@@ -1,7 +1,10 @@
-"""The sequential generator F (eqs. 3, 4 and 9) with its coarse-to-fine scales (spec 1).
+"""The sequential generator F (eq. 3): frame after frame, each from labels and past generated frames, scale by scale.
 
 Only the past *generated* frames make it sequential. What depends on labels alone, the label encoders and the foreground
-network, runs for all frames of a call at once.
+network, runs for all frames of a call at once. `scale` makes one frame at one scale (eqs. 4 and 9).
+
+Shapes: B clips, T frames of a call, L past frames, C channels of one frame's source (one per label, and the edges),
+H x W pixels of the finest scale in use, Hs x Ws of any one.
 """
 
 from __future__ import annotations
@@ -14,13 +17,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import ConfigError
-from trainer.shortcuts import is_plain
-from vid2vid.config import Foreground as ForegroundKind
-from vid2vid.config import ModelConfig
+from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model.blocks import full, initialise, pyramid
-from vid2vid.model.kernels import fast_layout, prepared, to_fast_layout
-from vid2vid.model.subnets import Encoder, FlowMask, Foreground, Hallucination
-from vid2vid.model.warp import warp
+from vid2vid.model.kernels import fast_layout, prepared, present_channels, to_fast_layout
+from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
+from vid2vid.model.subnets import FlowMask
 
 
 @dataclass
@@ -59,91 +60,6 @@ class _Inputs:
     regions: Sequence[Tensor | None]
     channels: Tensor | None
     fast: bool
-
-
-@dataclass
-class _Encoded:
-    """What one scale knows of the labels of some frames: encoder features, and the foreground's image and mask."""
-
-    labels: Tensor
-    foreground: Tensor | None = None
-    region: Tensor | None = None
-
-    def frame(self, index: int, frames: int) -> _Encoded:
-        """Frame ``index`` of each clip."""
-
-        def pick(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.unflatten(0, (-1, frames))[:, index]
-
-        labels = pick(self.labels)
-        assert labels is not None
-        return _Encoded(labels, pick(self.foreground), pick(self.region))
-
-
-@dataclass
-class _Frame:
-    """One frame as one scale made it; features go to the next finer scale."""
-
-    composed: Tensor
-    hallucination: Tensor
-    flow: Tensor | None
-    mask: Tensor | None
-    features: Tensor
-    flow_features: Tensor | None
-
-
-class ScaleGenerator(nn.Module):
-    """One scale of the generator: G0 for index 0, a local enhancer that adds the coarser scale's features after that.
-
-    Args:
-        model: the configuration.
-        inputs: channels of the stacked labels of L+1 frames.
-        index: 0 for the coarsest.
-    """
-
-    def __init__(self, model: ModelConfig, inputs: int, index: int) -> None:
-        super().__init__()
-        width = model.ngf // 2**index
-        downs = model.downsamplings if index == 0 else 1
-        encoder_blocks = model.blocks - model.blocks // 2 if index == 0 else 0
-        trunk_blocks = model.blocks // 2 if index == 0 else model.local_blocks
-        norm = model.norm
-        self.kind = model.foreground
-        self.labels = Encoder(inputs, width, downs, encoder_blocks, norm)
-        self.past = (
-            Encoder(3 * model.past_frames, width, downs, encoder_blocks, norm) if model.past_frames > 0 else None
-        )
-        self.hallucination = Hallucination(width, downs, trunk_blocks, norm)
-        multiplier = model.flow_multiplier * 2**index
-        self.flow = FlowMask(width, downs, trunk_blocks, norm, multiplier) if model.flow else None
-        self.foreground: Foreground | None = None
-        if model.foreground is not ForegroundKind.off:
-            # The released networks halve the foreground's width only where the encoder is deep.
-            narrow = width // 2 if model.downsamplings > 2 else width
-            blocks = model.blocks if index == 0 else model.local_blocks
-            self.foreground = Foreground(inputs, narrow, downs, blocks, norm)
-
-    def forward(self, encoded: _Encoded, past: Tensor | None, coarser: _Frame | None, usable: bool) -> _Frame:
-        """One frame. ``past`` (B, L, 3, H, W) or None; ``usable``: whether its newest frame may be warped."""
-        x = encoded.labels
-        if self.past is not None and past is not None:
-            x = x + self.past(past.flatten(1, 2))
-        image, features = self.hallucination(x if coarser is None else x + coarser.features)
-        region, foreground = encoded.region, encoded.foreground
-        merged = image if region is None or foreground is None else foreground * region + image * (1 - region)
-        if self.flow is None or past is None or not usable:
-            return _Frame(merged, merged, None, None, features, None)
-        if coarser is not None and coarser.flow_features is not None:
-            x = x + coarser.flow_features
-        flow, mask, flow_features = self.flow(x)
-        warped = warp(past[:, -1], flow)
-        if region is None or foreground is None:
-            composed = image * mask + warped * (1 - mask)  # eq. 4
-        elif self.kind is ForegroundKind.override:
-            composed = foreground * region + (image * mask + warped * (1 - mask)) * (1 - region)
-        else:
-            composed = merged * mask + warped * (1 - mask)  # eq. 9
-        return _Frame(composed, merged, flow, mask, features, flow_features)
 
 
 class Generator(nn.Module):
@@ -229,7 +145,7 @@ class Generator(nn.Module):
         inputs = _Inputs(
             sources=pyramid(source, active),
             regions=regions or [None] * active,
-            channels=_present_channels(source) if self.by_hand else None,
+            channels=present_channels(source) if self.by_hand else None,
             fast=self.by_hand and fast_layout(source) and not self.checkpointing,
         )
         history = None if past is None or self.past_frames == 0 else [full(x) for x in past]
@@ -241,7 +157,7 @@ class Generator(nn.Module):
         # On an accelerator the labels of all frames are encoded at once, and on a CPU where the layout is the fast one.
         batched = (inputs.fast or inputs.sources[0].device.type != "cpu") and not self.checkpointing
         encoded = self._encode(inputs, 0, frames) if batched else None
-        made: list[list[_Frame]] = []
+        made: list[list[ScaleFrame]] = []
         for t in range(frames):
             if history is not None and t % self.backprop_frames == 0:
                 history = [x.detach() for x in history]
@@ -263,9 +179,9 @@ class Generator(nn.Module):
             made[-1] = made[-1][-1:]  # coarser frames live on in the history only
         return self._collect([frame[0] for frame in made], history)
 
-    def _encode(self, inputs: _Inputs, start: int, frames: int) -> list[_Encoded]:
+    def _encode(self, inputs: _Inputs, start: int, frames: int) -> list[EncodedLabels]:
         """The label encoders and foreground networks of all scales for frames ``start .. start + frames``."""
-        out: list[_Encoded] = []
+        out: list[EncodedLabels] = []
         features: Tensor | None = None
         channels, stacked = inputs.channels, None
         if channels is not None:
@@ -280,24 +196,24 @@ class Generator(nn.Module):
             stack = stack.flatten(0, 1)
             if inputs.fast:
                 stack = to_fast_layout(stack)
-            item = _Encoded(part.labels(stack, stacked))
+            item = EncodedLabels(part.labels(stack, stacked))
             if part.foreground is not None and region is not None:
                 item.foreground, features = part.foreground(stack, features, stacked)
                 item.region = region[:, start : start + frames].flatten(0, 1)
             out.append(item)
         return out
 
-    def _frame(self, encoded: list[_Encoded], history: list[Tensor] | None, usable: bool) -> list[_Frame]:
-        made: list[_Frame] = []
+    def _frame(self, encoded: list[EncodedLabels], history: list[Tensor] | None, usable: bool) -> list[ScaleFrame]:
+        made: list[ScaleFrame] = []
         for index, item in enumerate(encoded):
             past = None if history is None else history[index]
             made.append(self.scale(index)(item, past, made[-1] if made else None, usable))
         return made
 
-    def _checkpointed(self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool) -> list[_Frame]:
+    def _checkpointed(self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool) -> list[ScaleFrame]:
         """One frame whose activations are computed again in the backward pass (its label encoding included)."""
 
-        def run(*past: Tensor) -> list[_Frame]:
+        def run(*past: Tensor) -> list[ScaleFrame]:
             encoded = self._encode(inputs, t, 1)
             frames = self._frame(encoded, list(past) if past else None, usable)
             for frame in frames:  # not kept: only the finer scale read them
@@ -306,7 +222,7 @@ class Generator(nn.Module):
 
         return checkpoint(run, *(history or ()), use_reentrant=False)
 
-    def _collect(self, made: list[_Frame], history: list[Tensor] | None) -> GeneratorOutput:
+    def _collect(self, made: list[ScaleFrame], history: list[Tensor] | None) -> GeneratorOutput:
         frames = torch.stack([frame.composed for frame in made], dim=1)
         flow = mask = None
         if self.has_flow:
@@ -338,20 +254,6 @@ class Generator(nn.Module):
             shapes = [tuple(x.shape[1:3]) for x in past]
             if shapes != [(self.past_frames, 3)] * active:
                 raise ValueError(f"past needs {active} x (B, {self.past_frames}, 3, H, W), got (L, C) = {shapes}")
-
-
-def _present_channels(source: Tensor) -> Tensor | None:
-    """Indices of the source channels that are not zero everywhere, or None where leaving the others out does not pay.
-
-    Most label ids are absent from any one clip, and with 36 channels the first convolution is a third of the forward
-    pass. Absent channels add nothing, so leaving them out is exact, but for the order of summation: hence not for a
-    few. On an accelerator looking would wait for the device.
-    """
-    if is_plain() or source.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    present = source.detach().ne(0).any(dim=0).any(dim=0).flatten(1).any(dim=1).nonzero().flatten()
-    absent = source.shape[2] - len(present)
-    return present if len(present) > 0 and absent >= 16 else None
 
 
 def _check(model: ModelConfig) -> None:

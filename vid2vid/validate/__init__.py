@@ -16,7 +16,7 @@ from vid2vid.config import (
     DataKind,
     FirstFrame,
     FlowMethod,
-    Foreground,
+    ForegroundKind,
     LabelFormat,
     ModelConfig,
     SourceKind,
@@ -70,7 +70,7 @@ def _model_problems(model: ModelConfig) -> list[str]:
             f"model.first_frame={show(model.first_frame)} needs past frames; with model.past_frames=0 use model"
         )
     # Local enhancers halve the width once a scale; the foreground network has half the width (spec 1.3, 1.5).
-    narrow = 2 if model.foreground is not Foreground.off and model.downsamplings > 2 else 1
+    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
     divisor = 2 ** max(model.scales - 1, 0) * narrow
     if model.ngf % divisor:
         found.append(
@@ -85,7 +85,7 @@ def _model_problems(model: ModelConfig) -> list[str]:
 def _label_problems(model: ModelConfig) -> list[str]:
     found = []
     if model.source is SourceKind.image:
-        if model.foreground is not Foreground.off:
+        if model.foreground is not ForegroundKind.off:
             found.append(
                 f"model.foreground={show(model.foreground)} needs label maps, but model.source=image has none: "
                 "set model.foreground=off"
@@ -98,7 +98,7 @@ def _label_problems(model: ModelConfig) -> list[str]:
         wrong = [label for label in ids if not 0 <= label < LABEL_IDS]
         if wrong:
             found.append(f"model.label_ids has {show(wrong)}: label ids lie in 0..{LABEL_IDS - 1}")
-    if model.foreground is not Foreground.off:
+    if model.foreground is not ForegroundKind.off:
         found += _foreground_problems(model)
     return found
 

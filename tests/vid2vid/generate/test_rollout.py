@@ -7,7 +7,7 @@ import torch
 
 from trainer.device.compute import CPU, Compute
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import DataConfig, FirstFrame, Foreground, ModelConfig
+from vid2vid.config import DataConfig, FirstFrame, ForegroundKind, ModelConfig
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
 from vid2vid.generate.rollout import Rollout
 from vid2vid.model import Generator
@@ -19,7 +19,7 @@ TINY = dict(num_labels=5, ngf=4, blocks=2, downsamplings=2, flow_init=0.1)
 MODELS = {
     "one scale": ModelConfig(**TINY),
     "two scales": ModelConfig(**TINY, scales=2),
-    "foreground": ModelConfig(**TINY, foreground=Foreground.override, foreground_labels=[1, 2]),
+    "foreground": ModelConfig(**TINY, foreground=ForegroundKind.override, foreground_labels=[1, 2]),
     "no flow": ModelConfig(**TINY, flow=False),
     "three past frames": ModelConfig(**TINY, past_frames=3),
     "frame by frame": ModelConfig(**TINY, past_frames=0, flow=False),

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.helpers.small_generator import SMALL, L, images, make, source
 from trainer.errors import ConfigError
-from vid2vid.config import Foreground, ModelConfig, Norm
+from vid2vid.config import ForegroundKind, ModelConfig, Norm
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators, pyramid, warp
 
 
@@ -14,7 +14,7 @@ def count(module):
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-OFF, ON = Foreground.off, Foreground.override
+OFF, ON = ForegroundKind.off, ForegroundKind.override
 ROWS = [
     # ngf, ndf, downs, foreground, norm, num_D, G per scale, D_I, D_V
     (128, 64, 3, ON, Norm.instance, 2, [411_335_241], 5_606_786, 5_553_538),
@@ -46,7 +46,7 @@ def test_parameter_counts_of_the_originals(row):
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-@pytest.mark.parametrize("foreground", list(Foreground))
+@pytest.mark.parametrize("foreground", list(ForegroundKind))
 @pytest.mark.parametrize("scales", [1, 2])
 def test_shapes_and_ranges(norm, foreground, scales):
     generator = make(norm=norm, foreground=foreground, scales=scales)
@@ -101,7 +101,7 @@ def test_flow_head_that_starts_at_zero_keeps_the_previous_frame():
     torch.testing.assert_close(out.frames[:, 0], past[:, -1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Foreground.override, Foreground.paper])
+@pytest.mark.parametrize("kind", [ForegroundKind.override, ForegroundKind.paper])
 def test_foreground_forms(kind):
     """Eq. 9, and the released code: composed by hand from the parts."""
     generator, past = make(foreground=kind), images(L)
@@ -116,7 +116,7 @@ def test_foreground_forms(kind):
     merged = region * foreground + (1 - region) * background
     torch.testing.assert_close(out.hallucination, merged, rtol=0, atol=1e-6)
     warped = warp(past[:, -1], out.flow[:, 0])[:, None]
-    if kind is Foreground.override:
+    if kind is ForegroundKind.override:
         expected = torch.where(region == 1, foreground, out.mask * background + (1 - out.mask) * warped)
     else:
         expected = out.mask * merged + (1 - out.mask) * warped
@@ -180,7 +180,7 @@ def test_gradients_through_time(backprop, reaches):
 def test_checkpointing_gives_the_same_gradients(backprop):
     grads = []
     for checkpointing in (False, True):
-        generator = make(scales=2, foreground=Foreground.override, backprop_frames=backprop)
+        generator = make(scales=2, foreground=ForegroundKind.override, backprop_frames=backprop)
         generator.checkpointing = checkpointing
         out = generator(source(3 + L, 32, 64), None, torch.ones(1, 3, 1, 32, 64) * 0.5)
         (out.frames.square().sum() + out.hallucination.abs().sum()).backward()
@@ -239,7 +239,7 @@ def test_models_that_cannot_be_built(changes, message):
 
 
 def test_inputs_that_do_not_fit():
-    generator = make(foreground=Foreground.override)
+    generator = make(foreground=ForegroundKind.override)
     region = torch.zeros(1, 1, 1, 16, 32)
     with pytest.raises(ValueError, match="channels"):
         generator(source(1 + L)[:, :, 1:], None, region)

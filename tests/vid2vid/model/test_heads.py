@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.shortcuts import plain
-from vid2vid.config import Foreground, ModelConfig, Norm
+from vid2vid.config import ForegroundKind, ModelConfig, Norm
 from vid2vid.model import Generator
 from vid2vid.model.kernels import FullConv2d, prepared, to_fast_layout
 from vid2vid.model.subnets import FlowMask, Hallucination, Head
@@ -68,7 +68,7 @@ def test_pictures_are_finer_than_half_precision(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("scales", [1, 2])
 def test_every_head_of_the_generator_is_in_full_precision(scales: int) -> None:
-    model = ModelConfig(ngf=8, downsamplings=2, blocks=2, scales=scales, foreground=Foreground.override)
+    model = ModelConfig(ngf=8, downsamplings=2, blocks=2, scales=scales, foreground=ForegroundKind.override)
     generator = Generator(model, 3)
     heads = {name for name, part in generator.named_modules() if isinstance(part, FullConv2d)}
     parts = ("hallucination.head", "flow.flow", "flow.mask", "foreground.head")

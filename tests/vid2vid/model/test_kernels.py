@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.helpers.small_generator import L, make, source
-from vid2vid.config import Foreground
+from vid2vid.config import ForegroundKind
 from vid2vid.model import MultiscaleDiscriminator, kernels
 
 
@@ -27,7 +27,7 @@ def test_instance_norm_in_channels_last(affine):
 
 @pytest.mark.parametrize("scales", [1, 2])
 def test_fast_layout_gives_the_same_frames_and_gradients(scales, monkeypatch):
-    generator = make(scales=scales, foreground=Foreground.override, past_frames=L)
+    generator = make(scales=scales, foreground=ForegroundKind.override, past_frames=L)
     labels, region = source(2 + L, 32, 64, batch=2), torch.rand(2, 2, 1, 32, 64)
     before = [(p, p.data_ptr()) for p in generator.parameters()]
     results = []

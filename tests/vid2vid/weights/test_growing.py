@@ -16,7 +16,7 @@ from trainer.checkpoint.directory import Checkpoints, save_weights
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite.guard import network_tensors
-from vid2vid.config import Foreground, SourceKind, Vid2VidConfig
+from vid2vid.config import ForegroundKind, SourceKind, Vid2VidConfig
 from vid2vid.task import Vid2VidTask
 from vid2vid.weights.originals import convert, to_originals, write_originals
 
@@ -105,9 +105,9 @@ def state(task: Vid2VidTask) -> dict[str, Tensor]:
     return network_tensors(task.networks())
 
 
-@pytest.mark.parametrize("foreground", [Foreground.off, Foreground.override])
+@pytest.mark.parametrize("foreground", [ForegroundKind.off, ForegroundKind.override])
 @pytest.mark.parametrize("ids", [[7, 26, 11], [26, 8, 7], [11, 26, 7, 23]])
-def test_more_classes_in_any_order(tmp_path: Path, ids: list[int], foreground: Foreground) -> None:
+def test_more_classes_in_any_order(tmp_path: Path, ids: list[int], foreground: ForegroundKind) -> None:
     """Classes are known by id; the channel of instance edges, which is the last one, moves."""
     task, path = small(tmp_path, foreground=foreground)
     other = grown(path, label_ids=ids, foreground=foreground)
@@ -142,13 +142,13 @@ def test_instance_edges_can_be_added_and_left_out(tmp_path: Path) -> None:
 
 
 def test_more_scales(tmp_path: Path) -> None:
-    task, path = small(tmp_path, foreground=Foreground.override)
-    other = grown(path, scales=3, foreground=Foreground.override)
+    task, path = small(tmp_path, foreground=ForegroundKind.override)
+    other = grown(path, scales=3, foreground=ForegroundKind.override)
     same(run(task), run(other), tolerance=0)
     assert "drawn anew: generator.scale1, generator.scale2" in note(other)
     before = Vid2VidTask
     torch.manual_seed(2)
-    drawn = before(config_of(scales=3, foreground=Foreground.override))
+    drawn = before(config_of(scales=3, foreground=ForegroundKind.override))
     for index in (1, 2):  # as a run without weights draws them
         fresh, own = drawn.nets.generator.scale(index).state_dict(), other.nets.generator.scale(index).state_dict()
         assert all(torch.equal(fresh[name], own[name]) for name in fresh)
@@ -182,8 +182,8 @@ def test_more_temporal_scales(tmp_path: Path) -> None:
     assert "left out: d_video.1" in note(grown(small(tmp_path / "b", temporal_scales=2)[1]))
 
 
-@pytest.mark.parametrize("foreground", [Foreground.off, Foreground.override])
-def test_a_longer_past(tmp_path: Path, foreground: Foreground) -> None:
+@pytest.mark.parametrize("foreground", [ForegroundKind.off, ForegroundKind.override])
+def test_a_longer_past(tmp_path: Path, foreground: ForegroundKind) -> None:
     """What the weights know stays at its distance from the newest frame."""
     task, path = small(tmp_path, past_frames=1, foreground=foreground)
     other = grown(path, past_frames=2, foreground=foreground)
@@ -286,7 +286,7 @@ WRONG = [
     ({"downsamplings": 1}, "model.downsamplings=2 (here 1)"),
     ({"ndf": 8}, "model.ndf=4 (here 8)"),
     ({"flow": False}, "model.flow=true (here false)"),
-    ({"foreground": Foreground.override}, "model.foreground=off (here override)"),
+    ({"foreground": ForegroundKind.override}, "model.foreground=off (here override)"),
 ]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.helpers.paths import ROOT
 from trainer.errors import CheckpointError
-from vid2vid.config import Foreground, ModelConfig
+from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.weights.originals import (
     convert,
@@ -25,7 +25,7 @@ from vid2vid.weights.originals import (
 
 def our_weights(**changes):
     torch.manual_seed(0)
-    model = ModelConfig(ngf=8, blocks=9, scales=3, foreground=Foreground.override, **changes)
+    model = ModelConfig(ngf=8, blocks=9, scales=3, foreground=ForegroundKind.override, **changes)
     networks = {
         "generator": Generator(model, 6),
         "d_image": MultiscaleDiscriminator(9, 8, 2, 3),

@@ -12,7 +12,8 @@ import pytest
 from tests.helpers.made_films import write_film
 from vid2vid.data.frames import _told
 from vid2vid.data.video.cuts import CutDetector
-from vid2vid.data.video.dataset import VideoDataset, open_video, scan_videos
+from vid2vid.data.video.dataset import VideoDataset, scan_videos
+from vid2vid.data.video.stream import open_video
 
 H, W = 90, 160
 THRESHOLD = 0.15

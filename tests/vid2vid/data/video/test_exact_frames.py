@@ -30,9 +30,10 @@ from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from vid2vid.data.video.cache import video_index
-from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, scan_videos
+from vid2vid.data.video.dataset import VideoDataset, scan_videos
 from vid2vid.data.video.index import NO_STAMP, SEEKS
 from vid2vid.data.video.read import FrameReader
+from vid2vid.data.video.sequence import VideoSequence, decode_frames
 
 ALTREF = FIXTURES / "vid2vid" / "vp8_altref.webm"
 

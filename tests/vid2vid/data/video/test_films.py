@@ -13,7 +13,10 @@ from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidStage
 from vid2vid.data.frames import canny
-from vid2vid.data.video.dataset import VideoDataset, VideoSequence, decode_frames, open_video, video_index
+from vid2vid.data.video.cache import video_index
+from vid2vid.data.video.dataset import VideoDataset
+from vid2vid.data.video.sequence import VideoSequence, decode_frames
+from vid2vid.data.video.stream import open_video
 
 
 @pytest.mark.parametrize("codec, name", [("libx264", "a.mp4"), ("mpeg4", "a.avi"), ("libx264", "a.mkv")])

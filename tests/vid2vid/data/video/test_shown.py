@@ -16,7 +16,10 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
 from vid2vid.data.frames import _told
 from vid2vid.data.video.cache import video_index
-from vid2vid.data.video.dataset import VIDEO_EXTENSIONS, decode_frames, find_videos, open_video, scan_videos
+from vid2vid.data.video.dataset import scan_videos
+from vid2vid.data.video.files import VIDEO_EXTENSIONS, find_videos
+from vid2vid.data.video.sequence import decode_frames
+from vid2vid.data.video.stream import open_video
 
 
 def disc(height: int = 96, width: int = 64, stretch: float = 1.0) -> np.ndarray:

@@ -1,0 +1,64 @@
+"""Which files are videos, and what their sequences are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.errors import DataError
+from trainer.text import few
+from vid2vid.data.names import natural_key
+from vid2vid.data.video.pictures import has_pictures
+
+VIDEO_EXTENSIONS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".m2v", ".3gp",
+    ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265",
+    ".265", ".ivf", ".y4m", ".dv", ".divx", ".gif", ".apng", ".qt", ".mpe", ".m1v", ".mpv", ".tp", ".trp", ".nut",
+    ".ogm", ".rm", ".rmvb", ".insv",
+)  # fmt: skip
+
+
+def find_videos(root: Path) -> list[Path]:
+    """The file itself, or all video files below a folder in natural order.
+
+    Raises:
+        DataError: no such path, or no video there; says what is there.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
+    files = _video_files(root)
+    if not files:
+        there = few(sorted(p.name for p in root.iterdir())) or "nothing"
+        raise DataError(
+            f"{root}: no video files ({', '.join(VIDEO_EXTENSIONS)}) and no pictures here or below; it holds: {there}."
+        )
+    return sorted(files, key=lambda p: natural_key(str(p)))
+
+
+def _names(root: Path, files: Sequence[Path]) -> list[str]:
+    """A name for each file: its path below the root without extension, where that is its own; else with it."""
+    if root.is_file():
+        return [root.stem]
+    paths = [path.relative_to(root) for path in files]
+    stems = [path.with_suffix("").as_posix() for path in paths]
+    return [path.as_posix() if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+
+
+def named_videos(root: Path) -> tuple[list[Path], list[str]] | None:
+    """Video files and a name for each, as `find_videos`; None for a folder of pictures."""
+    if root.is_dir() and not _video_files(root) and has_pictures(root):
+        return None
+    files = find_videos(root)
+    return files, _names(root, files)
+
+
+def _video_files(folder: Path) -> list[Path]:
+    return [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
+    ]
