@@ -11,7 +11,7 @@ from torch import Tensor
 from vit.config import ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights.foreign import Foreign, infer_architecture
+from vit.weights.checkpoint import Foreign, infer_architecture
 from vit.weights.load import LoadReport, fit
 
 SIZE = (64, 64)

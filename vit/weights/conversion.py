@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
 from vit.preprocessing import given_statistics
-from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout
+from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout
 from vit.weights.reading import read
 from vit.weights.writing import write
 

@@ -129,7 +129,7 @@ def _add_configs(content: Content, folder: Path) -> None:
 def _open_file(path: Path) -> Content:
     kind = _kind(path)
     if kind == "npz":
-        from vit.weights.google import open_npz
+        from vit.weights.names.of_google import open_npz
 
         return Content(path, kind, arrays=open_npz(path))
     if kind == "safetensors":

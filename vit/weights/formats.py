@@ -16,9 +16,9 @@ from trainer.checkpoint.weights import save_weights
 from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
 from vit.weights.files import HEADER, sidecar_of
-from vit.weights.google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
 from vit.weights.grids import add_register_rows
 from vit.weights.names import to_hf, to_torchvision
+from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
 
 
 @dataclass

@@ -36,7 +36,7 @@ from vit.weights.fit import (
 
 if TYPE_CHECKING:
     from vit.model.transformer import VisionTransformer
-    from vit.weights.foreign import Foreign
+    from vit.weights.checkpoint import Foreign
 
 _GROUPS_SHOWN = 6  # names of parameters in one line of a report
 Shape = tuple[int, ...]

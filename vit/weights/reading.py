@@ -22,11 +22,11 @@ from vit.preprocessing import (
     from_plain,
     from_timm,
 )
+from vit.weights.checkpoint import Foreign, infer_architecture
 from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
-from vit.weights.foreign import Foreign, infer_architecture
-from vit.weights.google import from_google
 from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.names import Named, to_ours
+from vit.weights.names.of_google import from_google
 from vit.weights.timm_hub import HubConfig, parse, skeleton
 
 Size = tuple[int, int]

@@ -19,12 +19,12 @@ from vit.preprocessing import Preprocessing, from_checkpoint, from_hf, from_open
 from vit.weights.files import arguments, input_size, names_told, open_content, unwrapped
 from vit.weights.fit import adapt_channels, adapt_statistics
 from vit.weights.grids import fitting_grid
-from vit.weights.heads import settle
 from vit.weights.load import LoadReport, grouped
+from vit.weights.names.heads import settle
+from vit.weights.names.of_clip import clip_for_timm
+from vit.weights.names.prefixes import without_prefix
 from vit.weights.reading import built_with, read
 from vit.weights.timm_hub import class_names, parse
-from vit.weights.towers import clip_for_timm
-from vit.weights.wrapped import without_prefix
 
 TIMM = "timm:"
 

@@ -22,9 +22,9 @@ from vit.model.options import OPTIONS, limits
 from vit.model.positions import sincos2d
 from vit.preprocessing import Preprocessing
 from vit.weights import FORMATS
-from vit.weights.foreign import check_names
+from vit.weights.checkpoint import check_names
 from vit.weights.formats import WRITERS, Travels, Work
-from vit.weights.google import Layout
+from vit.weights.names.of_google import Layout
 
 _SIZES = ("width", "depth", "mlp", "heads", "patch", "in_channels", "num_classes", "grid")
 _OPTIONS = {option.name for option in OPTIONS}

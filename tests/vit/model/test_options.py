@@ -9,7 +9,7 @@ from vit.config import ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.architecture import Architecture, architecture
 from vit.model.options import OPTIONS, limits, used
 from vit.model.transformer import VisionTransformer
-from vit.weights.foreign import infer_architecture
+from vit.weights.checkpoint import infer_architecture
 from vit.weights.writing import FACTS, FORMATS, describe
 
 NETWORKS = (

@@ -14,8 +14,8 @@ from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
 from vit.model.positions import resample_patch, sincos2d
+from vit.weights.checkpoint import Foreign
 from vit.weights.fit import adapt_channels, adapt_statistics
-from vit.weights.foreign import Foreign
 from vit.weights.grids import split_table
 from vit.weights.load import fit, load_pretrained
 

@@ -15,7 +15,7 @@ from trainer.errors import CheckpointError
 from vit.config import Gelu, HeadPolicy, ModelConfig, Pool, QkNorm
 from vit.model.architecture import Architecture, architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights.foreign import Foreign
+from vit.weights.checkpoint import Foreign
 from vit.weights.load import fit, grouped
 
 

@@ -19,7 +19,7 @@ from trainer.errors import CheckpointError
 from vit.config import HeadPolicy
 from vit.trained import load_weights_model
 from vit.weights.conversion import convert
-from vit.weights.google import to_google
+from vit.weights.names.of_google import to_google
 from vit.weights.reading import read
 
 timm = pytest.importorskip("timm")

@@ -9,7 +9,7 @@ import torch
 from tests.helpers import paths
 from trainer.errors import CheckpointError
 from vit.model.transformer import VisionTransformer
-from vit.weights.google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
+from vit.weights.names.of_google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
 from vit.weights.reading import read
 from vit.weights.writing import write
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.text import few
-from vit.weights.foreign import Foreign, infer_architecture
+from vit.weights.checkpoint import Foreign, infer_architecture
 from vit.weights.grids import first_fitting
 
 Arrays = Mapping[str, np.ndarray]

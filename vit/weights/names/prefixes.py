@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from vit.weights.heads import settle, stands_beside
+from vit.weights.names.heads import settle, stands_beside
 
 Tensors = dict[str, Tensor]
 

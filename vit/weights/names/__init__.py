@@ -13,9 +13,9 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vit.weights.grids import square_grid
-from vit.weights.heads import settle, take_beside
-from vit.weights.towers import TOWER_ANCHOR, refuse_clip, tower
-from vit.weights.wrapped import PREFERRED, unwrap_names
+from vit.weights.names.heads import settle, take_beside
+from vit.weights.names.of_clip import TOWER_ANCHOR, refuse_clip, tower
+from vit.weights.names.prefixes import PREFERRED, unwrap_names
 
 Tensors = dict[str, Tensor]
 

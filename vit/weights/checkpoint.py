@@ -50,7 +50,7 @@ class Foreign:
         answers: what logits are, likewise.
         classes: class names, or None.
         notes: what the user should know: tensors left out and why, assumptions made.
-        layout: how a Google file was laid out (``vit.weights.google.Layout`` as a dict); empty elsewhere.
+        layout: how a Google file was laid out (``vit.weights.names.of_google.Layout`` as a dict); empty elsewhere.
         lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
         grid_told: the file tells the rows and columns of its position table; else a square is taken where one fits.
         heads_told: the file tells ``heads``; else they are those usual at its width.
