@@ -86,7 +86,7 @@ class Preprocessing:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def told(self) -> dict[str, Any]:
-        """All but size and notes, by name: what ``Foreign`` and ``LoadReport`` have of it."""
+        """All but size and notes, by name: what ``ViTCheckpoint`` and ``LoadReport`` have of it."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("size", "notes")}
 
     def into(self, augment: AugmentConfig, asked: Collection[str] = ()) -> AugmentConfig:

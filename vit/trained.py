@@ -130,20 +130,22 @@ def _load_plain(
 ) -> tuple[VisionTransformer, dict[str, Any]]:
     from vit.weights.reading import read
 
-    foreign = read(source, resolution)
-    if foreign.lost_head and not headless:
+    checkpoint = read(source, resolution)
+    if checkpoint.lost_head and not headless:
         raise CheckpointError(
-            f"{source}: {foreign.lost_head}, so it cannot classify as it did; "
+            f"{source}: {checkpoint.lost_head}, so it cannot classify as it did; "
             "model.head=reset trains a new one, predict.py features=true does without"
         )
-    if attention is not None and not foreign.heads_told:
-        if foreign.arch["width"] % attention:
-            raise ConfigError(f"model.heads={attention} does not divide the width of {source}, {foreign.arch['width']}")
-        foreign.arch["heads"] = attention
-        foreign.notes = [note for note in foreign.notes if not note.startswith("attention heads not in the file")]
-    model = VisionTransformer(foreign.architecture())
+    if attention is not None and not checkpoint.heads_told:
+        if checkpoint.arch["width"] % attention:
+            raise ConfigError(
+                f"model.heads={attention} does not divide the width of {source}, {checkpoint.arch['width']}"
+            )
+        checkpoint.arch["heads"] = attention
+        checkpoint.notes = [note for note in checkpoint.notes if not note.startswith("attention heads not in the file")]
+    model = VisionTransformer(checkpoint.architecture())
     arch = model.arch
-    state, report = fit(foreign, model.state_dict(), arch, ModelConfig(weights=source))
+    state, report = fit(checkpoint, model.state_dict(), arch, ModelConfig(weights=source))
     if report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
     model.load_state_dict(state, strict=False)

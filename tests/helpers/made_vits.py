@@ -11,7 +11,7 @@ from torch import Tensor
 from vit.config import ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights.checkpoint import Foreign, infer_architecture
+from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.load import LoadReport, fit
 
 SIZE = (64, 64)
@@ -30,11 +30,11 @@ def made(
     return model, config
 
 
-def foreign(state: dict[str, Tensor], **more: Any) -> Foreign:
+def foreign(state: dict[str, Tensor], **more: Any) -> ViTCheckpoint:
     """A file that holds ``state`` and tells what its shapes tell, and what ``more`` says of it."""
-    beside = {item.name for item in dataclasses.fields(Foreign)}
+    beside = {item.name for item in dataclasses.fields(ViTCheckpoint)}
     known = {name: more.pop(name) for name in list(more) if name not in beside}
-    return Foreign(state, "test", infer_architecture(state, "test", known), **more)
+    return ViTCheckpoint(state, "test", infer_architecture(state, "test", known), **more)
 
 
 def fitted(source: VisionTransformer, target: VisionTransformer, config: ModelConfig, **more: Any) -> LoadReport:

@@ -1,4 +1,4 @@
-"""What was read from a checkpoint: tensors under our names, the architecture they imply, what travels with them."""
+"""What was read from a checkpoint: tensors under our names, the architecture they imply, what belongs to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KINDS = {field.name: type(field.default) for field in fields(Architecture) if i
 
 
 @dataclass
-class Foreign:
+class ViTCheckpoint:
     """A checkpoint in our terms.
 
     Attributes:
@@ -128,7 +128,7 @@ class Foreign:
 def infer_architecture(
     state: Mapping[str, Tensor], where: str, known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The fields of ``Foreign.arch`` from tensors under our names.
+    """The fields of ``ViTCheckpoint.arch`` from tensors under our names.
 
     Args:
         state: tensors by our names.

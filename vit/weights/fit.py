@@ -35,7 +35,7 @@ class Adaptation:
 
     Attributes:
         state: tensors under our names; changed in place.
-        facts: what the reader knows of the file (``Foreign.arch``).
+        facts: what the reader knows of the file (``ViTCheckpoint.arch``).
         arch: the model that the tensors must fit.
         config: how to fit them.
         source: how messages call the file.
@@ -137,46 +137,48 @@ def adapt_statistics(
     return [sum(values[c] for c in part) / len(part) if part else average for part in parts]
 
 
-def fit_patches(work: Adaptation) -> None:
+def fit_patches(adaptation: Adaptation) -> None:
     """Channels, then patch size (they commute)."""
-    weight = work.state[PATCH]
-    fitted = adapt_channels(weight, work.arch.in_channels, work.config.channel_adapt, work.config.channel_map)
-    fitted = resample_patch(fitted, work.arch.patch)
+    weight = adaptation.state[PATCH]
+    fitted = adapt_channels(
+        weight, adaptation.arch.in_channels, adaptation.config.channel_adapt, adaptation.config.channel_map
+    )
+    fitted = resample_patch(fitted, adaptation.arch.patch)
     if fitted is not weight:
-        work.replace(PATCH, fitted)
+        adaptation.replace(PATCH, fitted)
 
 
 # --- tokens and positions ---------------------------------------------------------------------------------------------
 
 
-def fit_positions(work: Adaptation) -> None:
+def fit_positions(adaptation: Adaptation) -> None:
     """Class, distillation and register tokens and the position table.
 
     A token's row of the table is added to the token itself where the model's table has no row for it (the sum is all
     that the network ever sees), and is zero where only the model's table has one. Patch rows are resampled to the
     model's grid by ``model.pos_interp``.
     """
-    state, arch = work.state, work.arch
+    state, arch = adaptation.state, adaptation.arch
     tokens = [name for name in ("cls_token", "dist_token") if name in state]
     wanted = [name for name, there in (("cls_token", arch.class_token), ("dist_token", arch.distilled)) if there]
-    work.may_be_new.update(name for name in wanted if name not in state)
+    adaptation.may_be_new.update(name for name in wanted if name not in state)
     table = state.pop("pos_embed", None)
     own_rows: dict[str, Tensor] = {}
     if table is not None:
         registers = state["reg_token"].shape[1] if "reg_token" in state else 0
-        known = work.facts.get("grid") if work.grid_told else None
+        known = adaptation.facts.get("grid") if adaptation.grid_told else None
         try:
             grid = None if known is None else (int(known[0]), int(known[1]))
             prefix, grid = split_table(table.shape[1], len(tokens), registers, grid, arch.grid)
         except ValueError:
-            raise work.error(
+            raise adaptation.error(
                 f"its position table has {table.shape[1]} rows, which is no square grid of patches (with or without "
                 f"{len(tokens)} class tokens and {registers} registers), nor this model's "
                 f"{arch.grid[0]}x{arch.grid[1]}: set resolution to that of the weights first"
             ) from None
         side = isqrt(grid[0] * grid[1])
         if known is None and side * side == grid[0] * grid[1] and grid != (side, side):
-            work.notes.append(
+            adaptation.notes.append(
                 f"its {side * side} positions are taken as {grid[0]}x{grid[1]}, the grid of this resolution; the file "
                 f"does not tell them from {side}x{side}"
             )
@@ -184,23 +186,23 @@ def fit_positions(work: Adaptation) -> None:
             own_rows[name] = table[:, index : index + 1]
         if prefix > len(tokens):
             state["reg_token"] = state["reg_token"] + table[:, len(tokens) : prefix]
-            work.notes.append("positions of the registers are added to the registers")
+            adaptation.notes.append("positions of the registers are added to the registers")
     rows = wanted if arch.position_prefix else []
     for name, row in own_rows.items():
         if name in wanted and name not in rows:
             state[name] = state[name] + row
-            work.notes.append(f"{name}: its position is added to it (model.class_position=false)")
+            adaptation.notes.append(f"{name}: its position is added to it (model.class_position=false)")
     for name in tokens:
         if name not in wanted:
-            work.notes.append(_token_left(name, arch))
+            adaptation.notes.append(_token_left(name, arch))
     if table is None:
-        _without_table(work)
+        _without_table(adaptation)
     elif arch.pos_embed is PosEmbed.learned:
         state["pos_embed"] = table
-        _fit_table(work, prefix, grid, own_rows, rows)
+        _fit_table(adaptation, prefix, grid, own_rows, rows)
     else:
         state["pos_embed"] = table  # no parameter here: reported as dropped
-        _compare_table(work, table[:, prefix:], grid)
+        _compare_table(adaptation, table[:, prefix:], grid)
 
 
 def _token_left(name: str, arch: Architecture) -> str:
@@ -209,41 +211,43 @@ def _token_left(name: str, arch: Architecture) -> str:
     return f"{name}: the model has none {pool}and leaves it and its position out; {key} keeps it"
 
 
-def _fit_table(work: Adaptation, prefix: int, grid: Size, own_rows: Mapping[str, Tensor], rows: Sequence[str]) -> None:
+def _fit_table(
+    adaptation: Adaptation, prefix: int, grid: Size, own_rows: Mapping[str, Tensor], rows: Sequence[str]
+) -> None:
     """The file's learned table to the model's grid and tokens. What fits is left as it is, bit by bit."""
-    table = work.state["pos_embed"]
+    table = adaptation.state["pos_embed"]
     patches = table[:, prefix:]
-    fitted = resample(patches, grid, work.arch.grid, 0, work.config.pos_interp)
+    fitted = resample(patches, grid, adaptation.arch.grid, 0, adaptation.config.pos_interp)
     if list(own_rows) == list(rows) and prefix == len(rows) and fitted is patches:
         return
     zero = torch.zeros_like(table[:, :1])
-    work.replace("pos_embed", torch.cat([*(own_rows.get(name, zero) for name in rows), fitted], dim=1))
+    adaptation.replace("pos_embed", torch.cat([*(own_rows.get(name, zero) for name in rows), fitted], dim=1))
     added = [name for name in rows if name not in own_rows]
     if added:
-        work.notes.append(f"{', '.join(added)}: the file's table has no position for it; it starts at zero")
+        adaptation.notes.append(f"{', '.join(added)}: the file's table has no position for it; it starts at zero")
 
 
-def _without_table(work: Adaptation) -> None:
+def _without_table(adaptation: Adaptation) -> None:
     """The file has no table of positions: neither may the model, or one of the same formula."""
-    here, theirs = work.arch.pos_embed, work.facts.get("pos_embed")
+    here, theirs = adaptation.arch.pos_embed, adaptation.facts.get("pos_embed")
     theirs = getattr(theirs, "value", theirs)
     if here is PosEmbed.learned or theirs not in (None, here.value):
         kinds = theirs or f"{PosEmbed.sincos2d.value} or {PosEmbed.none.value}"
-        raise work.error(
+        raise adaptation.error(
             f"it has no table of learned positions, this model has model.pos_embed={here.value}: "
             f"model.pos_embed={kinds} is what it was trained with"
         )
 
 
-def _compare_table(work: Adaptation, patches: Tensor, grid: Size) -> None:
+def _compare_table(adaptation: Adaptation, patches: Tensor, grid: Size) -> None:
     """The file has a table where the model computes one, or has no positions at all."""
-    kind = work.arch.pos_embed
+    kind = adaptation.arch.pos_embed
     if kind is PosEmbed.none:
-        work.notes.append("positions: this model has none (model.pos_embed=none); =learned keeps the file's")
+        adaptation.notes.append("positions: this model has none (model.pos_embed=none); =learned keeps the file's")
         return
-    difference = float((patches.float() - sincos2d(grid, work.arch.width, kind)).abs().max())
+    difference = float((patches.float() - sincos2d(grid, adaptation.arch.width, kind)).abs().max())
     if difference > _SAME_TABLE:
-        raise work.error(
+        raise adaptation.error(
             f"its positions are not the fixed table of model.pos_embed={kind.value} (they differ by up to "
             f"{difference:.2g}): model.pos_embed=learned takes them as they are"
         )
@@ -252,59 +256,63 @@ def _compare_table(work: Adaptation, patches: Tensor, grid: Size) -> None:
 # --- pooling and head -------------------------------------------------------------------------------------------------
 
 
-def fit_pooling(work: Adaptation) -> None:
+def fit_pooling(adaptation: Adaptation) -> None:
     """The last norm's name, and what pools; says so where file and model differ."""
-    state, arch = work.state, work.arch
+    state, arch = adaptation.state, adaptation.arch
     here, there = ("fc_norm", "norm") if arch.pool_first else ("norm", "fc_norm")
-    if work.config.last_norm is HeadPolicy.reset:
-        work.may_be_new.update(LAST_NORM)
+    if adaptation.config.last_norm is HeadPolicy.reset:
+        adaptation.may_be_new.update(LAST_NORM)
     elif f"{here}.weight" not in state and f"{there}.weight" in state:
         for part in ("weight", "bias"):
             state[f"{here}.{part}"] = state.pop(f"{there}.{part}")
         order = "pools, then normalises; the file" if arch.pool_first else "normalises, then pools; the file"
-        work.notes.append(f"{there} is loaded as {here}: this model {order} does it the other way round")
-    work.may_be_new.add("attn_pool.")
-    theirs = work.facts.get("pool") or ("map" if "attn_pool.latent" in state else None)
+        adaptation.notes.append(f"{there} is loaded as {here}: this model {order} does it the other way round")
+    adaptation.may_be_new.add("attn_pool.")
+    theirs = adaptation.facts.get("pool") or ("map" if "attn_pool.latent" in state else None)
     theirs = getattr(theirs, "value", theirs)
     if theirs not in (None, arch.pool.value) and arch.pool is not Pool.none:
-        work.notes.append(
+        adaptation.notes.append(
             f"pooling: {theirs} in the file, {arch.pool.value} here; it was trained with model.pool={theirs}"
         )
 
 
-def fit_head(work: Adaptation) -> None:
+def fit_head(adaptation: Adaptation) -> None:
     """Head and representation layer by ``model.head``: ``keep`` takes all or raises; ``reset`` starts both anew.
 
     Without a head in the file it is new under either. A model without a head (0 classes) leaves the file's out.
     """
-    state, arch = work.state, work.arch
-    work.may_be_new.update(HEAD)
-    if not arch.num_classes or work.config.head is HeadPolicy.reset:
+    state, arch = adaptation.state, adaptation.arch
+    adaptation.may_be_new.update(HEAD)
+    if not arch.num_classes or adaptation.config.head is HeadPolicy.reset:
         return
-    if work.lost_head:
-        raise work.error(f"{work.lost_head}, so it cannot be kept: model.head=reset starts a new one")
+    if adaptation.lost_head:
+        raise adaptation.error(f"{adaptation.lost_head}, so it cannot be kept: model.head=reset starts a new one")
     if "head.weight" not in state:
         return
     classes, reads = state["head.weight"].shape
     if classes != arch.num_classes:
-        raise work.error(
+        raise adaptation.error(
             f"its head has {classes} classes, this model {arch.num_classes}: model.head=reset starts a new head, "
             f"model.num_classes={classes} keeps it"
         )
     theirs = state["pre_logits.fc.weight"].shape[0] if "pre_logits.fc.weight" in state else 0
     if theirs != arch.representation:
         what = f"a representation layer of width {theirs}" if theirs else "the features, without a representation layer"
-        raise work.error(
+        raise adaptation.error(
             f"its head reads {what}; this model has model.representation={arch.representation}: "
             f"model.representation={theirs} keeps the head, model.head=reset starts a new one"
         )
     if reads != arch.head_width:
-        pool = work.facts.get("pool")
+        pool = adaptation.facts.get("pool")
         kept = f"model.pool={getattr(pool, 'value', pool)} keeps it, " if pool and theirs == 0 else ""
-        raise work.error(
+        raise adaptation.error(
             f"its head reads {reads} features, this model's {arch.head_width}: {kept}model.head=reset starts a new one"
         )
     if "head_dist.weight" in state and not arch.distilled:
-        work.notes.append("head_dist: the file predicts with the mean of two heads, this model with the first alone")
+        adaptation.notes.append(
+            "head_dist: the file predicts with the mean of two heads, this model with the first alone"
+        )
     if arch.distilled and "head_dist.weight" not in state:
-        work.notes.append("head_dist: the file has one head, this model predicts with the mean of it and a new one")
+        adaptation.notes.append(
+            "head_dist: the file has one head, this model predicts with the mean of it and a new one"
+        )

@@ -17,12 +17,13 @@ from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
 from vit.weights.files import HEADER, sidecar_of
 from vit.weights.grids import add_register_rows
-from vit.weights.names import to_hf, to_torchvision
 from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
+from vit.weights.names.of_hugging_face import to_hf
+from vit.weights.names.of_torchvision import to_torchvision
 
 
 @dataclass
-class Travels:
+class Metadata:
     """What goes along with the tensors: how pictures become the input, and the classes' names."""
 
     preprocessing: Preprocessing
@@ -34,7 +35,7 @@ class Travels:
 
 
 @dataclass
-class Work:
+class Export:
     """A network on its way into a format: tensors and facts are rewritten, notes are gathered."""
 
     state: dict[str, Tensor]
@@ -62,32 +63,34 @@ class Work:
         return bool(facts["registers"] or facts["layer_scale"] is not None or "gap" in facts["pool"])
 
 
-def _write_npz(work: Work, path: Path, travels: Travels) -> None:
-    assert work.layout is not None
-    arrays: dict[str, Any] = to_google(work.state, work.facts["heads"], work.layout)
+def _write_npz(export: Export, path: Path, metadata: Metadata) -> None:
+    assert export.layout is not None
+    arrays: dict[str, Any] = to_google(export.state, export.facts["heads"], export.layout)
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    _write_sidecar(work, path, travels)
+    _write_sidecar(export, path, metadata)
 
 
-def _write_torchvision(work: Work, path: Path, travels: Travels) -> None:
-    torch.save({name: tensor.clone() for name, tensor in to_torchvision(work.state).items()}, path)
-    _write_sidecar(work, path, travels)
+def _write_torchvision(export: Export, path: Path, metadata: Metadata) -> None:
+    torch.save({name: tensor.clone() for name, tensor in to_torchvision(export.state).items()}, path)
+    _write_sidecar(export, path, metadata)
 
 
-def _write_sidecar(work: Work, path: Path, travels: Travels) -> None:
+def _write_sidecar(export: Export, path: Path, metadata: Metadata) -> None:
     """What the format has no place for, beside the file."""
-    content = {"bytes": path.stat().st_size, **travels.described()}
+    content = {"bytes": path.stat().st_size, **metadata.described()}
     sidecar = sidecar_of(path)
     sidecar.write_text(json.dumps({HEADER: content}, indent=1) + "\n")
-    work.notes.append(f"class names and preprocessing, which {work.format} has no place for, stand in {sidecar.name}")
+    export.notes.append(
+        f"class names and preprocessing, which {export.format} has no place for, stand in {sidecar.name}"
+    )
 
 
-def _write_own(work: Work, path: Path, travels: Travels) -> None:
+def _write_own(export: Export, path: Path, metadata: Metadata) -> None:
     from safetensors.torch import save_file
 
-    content = {"architecture": work.facts, **travels.described()}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in work.state.items()}
+    content = {"architecture": export.facts, **metadata.described()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in export.state.items()}
     save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(content)})
     path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
 
@@ -99,12 +102,12 @@ def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, M
         (path / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _write_timm(work: Work, path: Path, travels: Travels) -> None:
-    state, facts = dict(work.state), work.facts
+def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:
+    state, facts = dict(export.state), export.facts
     add_register_rows(state, facts)
     pools = {"cls": "token", "gap": "avg", "map": "map", "none": ""}
     arguments: dict[str, Any] = {
-        "img_size": list(work.size),
+        "img_size": list(export.size),
         "patch_size": facts["patch"],
         "in_chans": facts["in_channels"],
         "num_classes": facts["num_classes"],
@@ -118,15 +121,15 @@ def _write_timm(work: Work, path: Path, travels: Travels) -> None:
         arguments.update(option.timm(facts))
     name = "deit_base_distilled_patch16_224" if facts["distilled"] else "vit_base_patch16_224"
     pretrained: dict[str, Any] = {
-        "input_size": [facts["in_channels"], *work.size],
+        "input_size": [facts["in_channels"], *export.size],
         "fixed_input_size": True,
         "num_classes": facts["num_classes"],
         "first_conv": "patch_embed.proj",
         "classifier": ["head", "head_dist"] if facts["distilled"] else "head",
     }
-    entries, notes = travels.preprocessing.to_timm()
+    entries, notes = metadata.preprocessing.to_timm()
     pretrained.update(entries)
-    work.notes += notes
+    export.notes += notes
     config: dict[str, Any] = {
         "architecture": name,
         "num_classes": facts["num_classes"],
@@ -135,14 +138,14 @@ def _write_timm(work: Work, path: Path, travels: Travels) -> None:
         "model_args": arguments,
         "pretrained_cfg": pretrained,
     }
-    if travels.classes:
-        config["label_names"] = list(travels.classes)
+    if metadata.classes:
+        config["label_names"] = list(metadata.classes)
     _write_folder(path, state, {"config.json": config})
 
 
-def _write_hf(work: Work, path: Path, travels: Travels) -> None:
-    state, facts = dict(work.state), work.facts
-    height, width = work.size
+def _write_hf(export: Export, path: Path, metadata: Metadata) -> None:
+    state, facts = dict(export.state), export.facts
+    height, width = export.size
     classes = facts["num_classes"]
     config: dict[str, Any] = {
         "hidden_size": facts["width"],
@@ -159,7 +162,7 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
         "dtype": str(state["patch_embed.proj.weight"].dtype).removeprefix("torch."),
     }
     heads = {"head": "classifier"}
-    if work.dino:
+    if export.dino:
         kind = "dinov2_with_registers" if facts["registers"] else "dinov2"
         model = "Dinov2WithRegisters" if facts["registers"] else "Dinov2"
         config["mlp_ratio"] = facts["mlp"] // facts["width"]
@@ -174,7 +177,7 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
             halves = [weight, torch.zeros_like(weight)]
             state["head.weight"] = torch.cat(halves if facts["pool"] == "cls" else halves[::-1], dim=1)
             other = "mean of the patches" if facts["pool"] == "cls" else "class token"
-            work.notes.append(f"Dinov2's head reads the {other} too: with weights of zero")
+            export.notes.append(f"Dinov2's head reads the {other} too: with weights of zero")
     else:
         kind, model = ("deit", "DeiT") if facts["distilled"] else ("vit", "ViT")
         config["intermediate_size"] = facts["mlp"]
@@ -184,22 +187,22 @@ def _write_hf(work: Work, path: Path, travels: Travels) -> None:
             config["pooler_output_size"] = facts["representation"]
     suffix = "Model" if not classes else "ForImageClassification" + ("WithTeacher" if facts["distilled"] else "")
     config.update(model_type=kind, architectures=[model + suffix])
-    if classes and travels.preprocessing.answers == "labels":
+    if classes and metadata.preprocessing.answers == "labels":
         config["problem_type"] = "multi_label_classification"
     if classes:
-        names = list(travels.classes or [f"LABEL_{index}" for index in range(classes)])
+        names = list(metadata.classes or [f"LABEL_{index}" for index in range(classes)])
         config["id2label"] = {str(index): name for index, name in enumerate(names)}
         config["label2id"] = {name: index for index, name in enumerate(names)}
-    tensors = to_hf(state, f"{kind}." if classes else "", heads, plain=not work.dino)
+    tensors = to_hf(state, f"{kind}." if classes else "", heads, plain=not export.dino)
     if kind == "dinov2_with_registers":  # always has one, for its pre-training
         prefix = f"{kind}." if classes else ""
         tensors[f"{prefix}embeddings.mask_token"] = torch.zeros_like(state["cls_token"][0])
-    preprocessor, notes = travels.preprocessing.to_hf(work.size)
-    work.notes += notes
+    preprocessor, notes = metadata.preprocessing.to_hf(export.size)
+    export.notes += notes
     _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": preprocessor})
 
 
-WRITERS: dict[str, Callable[[Work, Path, Travels], None]] = {
+WRITERS: dict[str, Callable[[Export, Path, Metadata], None]] = {
     "npz": _write_npz,
     "timm": _write_timm,
     "hf": _write_hf,

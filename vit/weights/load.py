@@ -36,7 +36,7 @@ from vit.weights.fit import (
 
 if TYPE_CHECKING:
     from vit.model.transformer import VisionTransformer
-    from vit.weights.checkpoint import Foreign
+    from vit.weights.checkpoint import ViTCheckpoint
 
 _GROUPS_SHOWN = 6  # names of parameters in one line of a report
 Shape = tuple[int, ...]
@@ -104,19 +104,19 @@ def load_pretrained(model: VisionTransformer, config: ModelConfig) -> LoadReport
 
     if config.weights is None:
         raise ValueError("model.weights is not set")
-    foreign = read(config.weights, model.arch.image_size)
-    state, report = fit(foreign, model.state_dict(), model.arch, config)
+    checkpoint = read(config.weights, model.arch.image_size)
+    state, report = fit(checkpoint, model.state_dict(), model.arch, config)
     model.load_state_dict(state, strict=False)
     return report
 
 
 def fit(
-    foreign: Foreign, target: Mapping[str, Tensor], arch: Architecture, config: ModelConfig
+    checkpoint: ViTCheckpoint, target: Mapping[str, Tensor], arch: Architecture, config: ModelConfig
 ) -> tuple[State, LoadReport]:
     """The tensors of a file that a model takes over, in the model's shapes and dtypes, and the report.
 
     Args:
-        foreign: what ``vit.weights.reading.read`` returned; left unchanged.
+        checkpoint: what ``vit.weights.reading.read`` returned; left unchanged.
         target: the model's state dict.
         arch: the model's architecture.
         config: how to fit.
@@ -124,25 +124,27 @@ def fit(
     Raises:
         CheckpointError: as ``load_pretrained``.
     """
-    source = config.weights or foreign.origin
-    state, notes = dict(foreign.state), list(foreign.notes)
-    work = Adaptation(state, foreign.arch, arch, config, source, foreign.grid_told, foreign.lost_head, notes=notes)
-    _check_kind(work, target)
-    _check_sizes(work, foreign.heads_told)
-    _check_parts(work)
-    classes = work.state["head.weight"].shape[0] if "head.weight" in work.state else None
-    fit_patches(work)
-    fit_positions(work)
-    fit_pooling(work)
-    fit_head(work)
-    _note_functions(work)
-    state, report = _collect(work, target, foreign.origin)
-    if foreign.mean is not None and foreign.std is not None:
-        report.mean, report.std = _statistics(work, foreign)
-    report.preprocessing = foreign.preprocessing
-    report.interpolation, report.crop_ratio = foreign.interpolation, foreign.crop_ratio
-    if foreign.classes is not None and len(foreign.classes) == classes and "head.weight" in report.loaded:
-        report.classes = list(foreign.classes)
+    source = config.weights or checkpoint.origin
+    state, notes = dict(checkpoint.state), list(checkpoint.notes)
+    adaptation = Adaptation(
+        state, checkpoint.arch, arch, config, source, checkpoint.grid_told, checkpoint.lost_head, notes=notes
+    )
+    _check_kind(adaptation, target)
+    _check_sizes(adaptation, checkpoint.heads_told)
+    _check_parts(adaptation)
+    classes = adaptation.state["head.weight"].shape[0] if "head.weight" in adaptation.state else None
+    fit_patches(adaptation)
+    fit_positions(adaptation)
+    fit_pooling(adaptation)
+    fit_head(adaptation)
+    _note_functions(adaptation)
+    state, report = _collect(adaptation, target, checkpoint.origin)
+    if checkpoint.mean is not None and checkpoint.std is not None:
+        report.mean, report.std = _statistics(adaptation, checkpoint)
+    report.preprocessing = checkpoint.preprocessing
+    report.interpolation, report.crop_ratio = checkpoint.interpolation, checkpoint.crop_ratio
+    if checkpoint.classes is not None and len(checkpoint.classes) == classes and "head.weight" in report.loaded:
+        report.classes = list(checkpoint.classes)
     return state, report
 
 
@@ -163,24 +165,24 @@ def grouped(names: Iterable[str]) -> list[str]:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_kind(work: Adaptation, target: Mapping[str, Tensor]) -> None:
-    if PATCH not in work.state or not any(name.startswith("blocks.0.") for name in work.state):
-        fits = [name for name in work.state if name in target]
-        raise work.error(
-            f"nothing in it fits a plain ViT ({len(fits)} of {len(work.state)} names are known); it holds "
-            f"{', '.join(grouped(work.state)) or 'no tensors'}. Give weights of a ViT, or the timm name of their model "
-            "as model.name"
+def _check_kind(adaptation: Adaptation, target: Mapping[str, Tensor]) -> None:
+    if PATCH not in adaptation.state or not any(name.startswith("blocks.0.") for name in adaptation.state):
+        fits = [name for name in adaptation.state if name in target]
+        raise adaptation.error(
+            f"nothing in it fits a plain ViT ({len(fits)} of {len(adaptation.state)} names are known); it holds "
+            f"{', '.join(grouped(adaptation.state)) or 'no tensors'}. Give weights of a ViT, or the timm name of their "
+            "model as model.name"
         )
 
 
-def _check_sizes(work: Adaptation, heads_told: bool) -> None:
+def _check_sizes(adaptation: Adaptation, heads_told: bool) -> None:
     """Width, depth, MLP width and heads (where the file tells them), which no fitting can change."""
-    state, arch = work.state, work.arch
+    state, arch = adaptation.state, adaptation.arch
     theirs = {"width": state[PATCH].shape[0], "depth": 1 + max(_block_numbers(state))}
     if "blocks.0.mlp.fc1.weight" in state:
         theirs["mlp"] = state["blocks.0.mlp.fc1.weight"].shape[0]
-    if heads_told and work.facts.get("heads"):
-        theirs["heads"] = int(work.facts["heads"])
+    if heads_told and adaptation.facts.get("heads"):
+        theirs["heads"] = int(adaptation.facts["heads"])
     ours = {name: getattr(arch, name) for name in theirs}
     if theirs == ours:
         return
@@ -194,16 +196,16 @@ def _check_sizes(work: Adaptation, heads_told: bool) -> None:
         remedy = "no named variant: " + " ".join(f"model.{key}={value}" for key, value in theirs.items())
         remedy += f" model.patch={patch}"
     differing = ", ".join(f"{key} {theirs[key]} (here {ours[key]})" for key in theirs if theirs[key] != ours[key])
-    raise work.error(f"it is a network of another size: {differing}; {remedy}")
+    raise adaptation.error(f"it is a network of another size: {differing}; {remedy}")
 
 
-def _check_parts(work: Adaptation) -> None:
+def _check_parts(adaptation: Adaptation) -> None:
     """Parts that only one of file and model has, and without which the other would compute something else."""
     problems: list[tuple[str, bool, str]] = []  # part, whether it is the file that has it, remedy
     for option in OPTIONS:
         if not option.part or option.implied is None:
             continue
-        theirs, ours = option.implied(work.state), getattr(work.arch, option.name)
+        theirs, ours = option.implied(adaptation.state), getattr(adaptation.arch, option.name)
         ours = getattr(ours, "value", ours)
         if theirs == ours or (isinstance(theirs, float) and isinstance(ours, float)):  # where a parameter began
             continue
@@ -215,64 +217,64 @@ def _check_parts(work: Adaptation) -> None:
             f"{'the file' if theirs else 'this model'} has {part}, {'this model' if theirs else 'the file'} not: {key}"
             for part, theirs, key in problems
         ]
-        raise work.error("; ".join(lines))
+        raise adaptation.error("; ".join(lines))
 
 
-def _note_functions(work: Adaptation) -> None:
+def _note_functions(adaptation: Adaptation) -> None:
     """Settings without parameters that the weights were trained with."""
     for key in ("gelu", "norm_eps"):
-        theirs, ours = work.facts.get(key), getattr(work.arch, key)
+        theirs, ours = adaptation.facts.get(key), getattr(adaptation.arch, key)
         if theirs is None:
             continue
         theirs = getattr(theirs, "value", theirs)
         if theirs != getattr(ours, "value", ours):
             what = f"{theirs} GELU" if key == "gelu" else f"epsilon {theirs} in its norms"
-            work.notes.append(f"trained with {what}; model.{key}={show(theirs)} reproduces it exactly")
+            adaptation.notes.append(f"trained with {what}; model.{key}={show(theirs)} reproduces it exactly")
 
 
 # --- the result -------------------------------------------------------------------------------------------------------
 
 
-def _collect(work: Adaptation, target: Mapping[str, Tensor], origin: str) -> tuple[State, LoadReport]:
-    report = LoadReport(work.source, origin, notes=work.notes)
-    reset = HEAD if work.config.head is HeadPolicy.reset else ()
-    reset += LAST_NORM if work.config.last_norm is HeadPolicy.reset else ()
+def _collect(adaptation: Adaptation, target: Mapping[str, Tensor], origin: str) -> tuple[State, LoadReport]:
+    report = LoadReport(adaptation.source, origin, notes=adaptation.notes)
+    reset = HEAD if adaptation.config.head is HeadPolicy.reset else ()
+    reset += LAST_NORM if adaptation.config.last_norm is HeadPolicy.reset else ()
     state: State = {}
     missing, misshapen = [], []
     for name, ours in target.items():
-        theirs = None if reset and name.startswith(reset) else work.state.get(name)
+        theirs = None if reset and name.startswith(reset) else adaptation.state.get(name)
         if theirs is None:
             report.new.append(name)
-            if not name.startswith(tuple(work.may_be_new)):
+            if not name.startswith(tuple(adaptation.may_be_new)):
                 missing.append(name)
         elif theirs.shape != ours.shape:
             misshapen.append(f"{name} (file {by(theirs.shape)}, model {by(ours.shape)})")
         else:
             state[name] = theirs.to(ours.dtype)
             report.loaded.append(name)
-            if name in work.altered:
-                report.resized.append((name, work.altered[name], tuple(ours.shape)))
-    report.dropped = [name for name in work.state if name not in state]
+            if name in adaptation.altered:
+                report.resized.append((name, adaptation.altered[name], tuple(ours.shape)))
+    report.dropped = [name for name in adaptation.state if name not in state]
     if not state:
-        raise work.error(f"nothing in it fits this model; it holds {', '.join(grouped(work.state))}")
+        raise adaptation.error(f"nothing in it fits this model; it holds {', '.join(grouped(adaptation.state))}")
     if missing or misshapen:
         parts = [f"it lacks {', '.join(grouped(missing))}"] if missing else []
         parts += [f"of another shape: {few(misshapen, 4)}"] if misshapen else []
-        raise work.error("; ".join(parts))
+        raise adaptation.error("; ".join(parts))
     return state, report
 
 
-def _statistics(work: Adaptation, foreign: Foreign) -> tuple[list[float], list[float]]:
+def _statistics(adaptation: Adaptation, checkpoint: ViTCheckpoint) -> tuple[list[float], list[float]]:
     """The file's input statistics, per channel of this model."""
-    channels = foreign.state[PATCH].shape[1]
-    config, target = work.config, work.arch.in_channels
+    channels = checkpoint.state[PATCH].shape[1]
+    config, target = adaptation.config, adaptation.arch.in_channels
     channel_sources(channels, target, config.channel_adapt, config.channel_map)
     both = []
-    for values in (foreign.mean, foreign.std):
+    for values in (checkpoint.mean, checkpoint.std):
         values = list(values or [])
         values = values * channels if len(values) == 1 else values
         if len(values) != channels:
-            raise work.error(f"it tells input statistics {_numbers(values)} for its {channels} channels")
+            raise adaptation.error(f"it tells input statistics {_numbers(values)} for its {channels} channels")
         both.append(adapt_statistics(values, target, config.channel_adapt, config.channel_map))
     return both[0], both[1]
 

@@ -1,4 +1,4 @@
-"""``read``: any known ViT checkpoint as a Foreign: what it holds, how it was built, what travels with it."""
+"""``read``: a ViT of any known origin as a ``ViTCheckpoint``: what it holds, how it was built, how it sees pictures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from vit.preprocessing import (
     from_plain,
     from_timm,
 )
-from vit.weights.checkpoint import Foreign, infer_architecture
+from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
 from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
-from vit.weights.names import Named, to_ours
 from vit.weights.names.of_google import from_google
+from vit.weights.names.renamed import Renamed
+from vit.weights.names.translation import to_ours
 from vit.weights.timm_hub import HubConfig, parse, skeleton
 
 Size = tuple[int, int]
@@ -41,7 +42,7 @@ _TOLD = ("heads", *(option.name for option in OPTIONS if option.told))
 _TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 
 
-def read(source: str | Path, resolution: tuple[int, int] | None = None) -> Foreign:
+def read(source: str | Path, resolution: tuple[int, int] | None = None) -> ViTCheckpoint:
     """Read a checkpoint of any kind that is known.
 
     Args:
@@ -66,42 +67,42 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> Forei
     return found
 
 
-def _read(content: Content, where: str, resolution: Size | None) -> Foreign:
+def _read(content: Content, where: str, resolution: Size | None) -> ViTCheckpoint:
     if content.kind == "npz":
         return _with_sidecar(from_google(content.arrays, where, resolution), content)
-    named = to_ours(content.tensors, where)
+    renamed = to_ours(content.tensors, where)
     if content.header or content.meta:
-        return _from_own(content, named)
+        return _from_own(content, renamed)
     if content.config.get("model_type", "timm_wrapper") != "timm_wrapper":  # transformers wraps models of timm so
-        return _from_hf(content, named, resolution)
+        return _from_hf(content, renamed, resolution)
     if "architecture" in content.config:
-        return _from_timm_folder(content, named, resolution)
-    return _with_sidecar(_from_bare(content, named, resolution), content)
+        return _from_timm_folder(content, renamed, resolution)
+    return _with_sidecar(_from_bare(content, renamed, resolution), content)
 
 
 def _finish(
     where: str,
-    named: Named,
+    renamed: Renamed,
     origin: str,
     known: Mapping[str, Any],
     preprocessing: Preprocessing,
     classes: Sequence[str] | None = None,
-) -> Foreign:
-    if fold_register_rows(named.state, known.get("grid")):
-        named.notes.append("positions of the registers added to the registers: the same function")
-    arch = infer_architecture(named.state, where, {**named.known, **known})
-    told = bool(known.get("heads")) or "blocks.0.attn.q_norm.weight" in named.state
+) -> ViTCheckpoint:
+    if fold_register_rows(renamed.state, known.get("grid")):
+        renamed.notes.append("positions of the registers added to the registers: the same function")
+    arch = infer_architecture(renamed.state, where, {**renamed.known, **known})
+    told = bool(known.get("heads")) or "blocks.0.attn.q_norm.weight" in renamed.state
     if not told:
         guess = f"taken as {arch['heads']}, as usual at its width" if arch["heads"] else "give heads=N where asked"
-        named.notes.append(f"attention heads not in the file: {guess}")
-    named.notes += preprocessing.notes
-    found = Foreign(
-        named.state,
+        renamed.notes.append(f"attention heads not in the file: {guess}")
+    renamed.notes += preprocessing.notes
+    found = ViTCheckpoint(
+        renamed.state,
         origin,
         arch,
-        notes=named.notes,
+        notes=renamed.notes,
         heads_told=told,
-        lost_head=named.lost_head,
+        lost_head=renamed.lost_head,
         grid_told=bool(known.get("grid")),
         size=preprocessing.size,
         **preprocessing.told(),
@@ -111,7 +112,7 @@ def _finish(
     return found
 
 
-def _with_sidecar(found: Foreign, content: Content) -> Foreign:
+def _with_sidecar(found: ViTCheckpoint, content: Content) -> ViTCheckpoint:
     """With what ``write`` put into the description beside a file that has no place for it, and names in it."""
     names = names_told(content)
     found.classes = names if names and len(names) == found.arch["num_classes"] else found.classes
@@ -126,7 +127,7 @@ def _with_sidecar(found: Foreign, content: Content) -> Foreign:
 # our own
 
 
-def _from_own(content: Content, named: Named) -> Foreign:
+def _from_own(content: Content, renamed: Renamed) -> ViTCheckpoint:
     """A run, a checkpoint, or a file that ``write`` made: the architecture is told beside the tensors."""
     facts, where = content.header or content.meta.get("task", {}), str(content.path)
     told = facts.get("architecture")
@@ -134,14 +135,14 @@ def _from_own(content: Content, named: Named) -> Foreign:
         options = built_with(facts, content.meta)
         known = _timm_known(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
         trained = facts.get("size") or content.meta.get("config", {}).get("resolution")
-        known["grid"] = first_fitting(named.state, None, trained and _pair(trained))
+        known["grid"] = first_fitting(renamed.state, None, trained and _pair(trained))
     else:
         known = {name: told[name] for name in _TOLD if name in told} if isinstance(told, Mapping) else {}
         if isinstance(told, Mapping):
             known["grid"] = _grid(told)
     return _finish(
         where,
-        named,
+        renamed,
         "vivid",
         known,
         from_checkpoint(facts, content.meta.get("config", {})),
@@ -165,7 +166,7 @@ def _grid(told: Mapping[str, Any]) -> tuple[int, int] | None:
 # Hugging Face
 
 
-def _from_hf(content: Content, named: Named, resolution: Size | None) -> Foreign:
+def _from_hf(content: Content, renamed: Renamed, resolution: Size | None) -> ViTCheckpoint:
     where, kind = str(content.path), content.config["model_type"]
     siglip = kind.startswith("siglip")
     config = {**(_SIGLIP if siglip else {}), **content.config, **content.config.get("vision_config", {})}
@@ -188,24 +189,24 @@ def _from_hf(content: Content, named: Named, resolution: Size | None) -> Foreign
     found = from_hf(content.preprocessor) if content.preprocessor else Preprocessing()
     size = config.get("image_size")
     grid = None if size is None else (_pair(size)[0] // patch, _pair(size)[1] // patch)
-    known["grid"] = first_fitting(named.state, grid, found.size, resolution)
+    known["grid"] = first_fitting(renamed.state, grid, found.size, resolution)
     if found.mean is None or found.std is None:
         found = replace(found, mean=usual[0], std=usual[1])
         why = "tells none" if content.preprocessor else "is not there"
-        named.notes.append(f"preprocessor_config.json {why}: input normalisation as usual for {kind}")
+        renamed.notes.append(f"preprocessor_config.json {why}: input normalisation as usual for {kind}")
     if config.get("problem_type") == "multi_label_classification":
         found = replace(found, answers="labels")
-    return _finish(where, named, f"Hugging Face {kind}", known, found, names if real else None)
+    return _finish(where, renamed, f"Hugging Face {kind}", known, found, names if real else None)
 
 
 # timm
 
 
-def _from_timm_folder(content: Content, named: Named, resolution: Size | None) -> Foreign:
+def _from_timm_folder(content: Content, renamed: Renamed, resolution: Size | None) -> ViTCheckpoint:
     found, where = parse(content.config), str(content.path)
     known = _timm_known(_timm_skeleton(found, where), where)
-    known["grid"] = first_fitting(named.state, known["grid"], resolution)
-    return _finish(where, named, f"timm {found.architecture}", known, from_timm(found.cfg), found.classes)
+    known["grid"] = first_fitting(renamed.state, known["grid"], resolution)
+    return _finish(where, renamed, f"timm {found.architecture}", known, from_timm(found.cfg), found.classes)
 
 
 def _timm_skeleton(found: HubConfig, where: str) -> Any:
@@ -246,7 +247,7 @@ def _timm_known(model: Any, where: str) -> dict[str, Any]:
     }
 
 
-def _from_timm_download(name: str) -> Foreign:
+def _from_timm_download(name: str) -> ViTCheckpoint:
     """``timm:NAME``: weights through timm's own download and cache."""
     import timm
 
@@ -262,24 +263,24 @@ def _from_timm_download(name: str) -> Foreign:
             "elsewhere and give its path (model.weights=FILE)"
         ) from error
     where = f"timm:{name}"
-    named = to_ours(model.state_dict(), where)
+    renamed = to_ours(model.state_dict(), where)
     cfg = dict(getattr(model, "pretrained_cfg", {}))
-    return _finish(where, named, f"timm {name}", _timm_known(model, where), from_timm(cfg))
+    return _finish(where, renamed, f"timm {name}", _timm_known(model, where), from_timm(cfg))
 
 
 # files without a configuration
 
 
-def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | None) -> Foreign:
+def _from_bare(content: Content, renamed: Renamed, resolution: tuple[int, int] | None) -> ViTCheckpoint:
     """Only tensors: the rest follows from who makes such files, and is said where it is assumed."""
     where, known = str(content.path), dict[str, Any]()
     args = arguments(content)
-    origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[named.family]
-    maker = named.maker
-    if named.family == "hf":
-        known["norm_eps"] = 1e-6 if any("ls1" in name for name in named.state) else 1e-12
-        named.notes.append(f"no config.json beside it: LayerNorm's eps taken as {known['norm_eps']:g}, usual there")
-    elif named.family == "timm" and not maker:
+    origin = {"timm": "timm's names", "hf": "Hugging Face's names", "torchvision": "torchvision"}[renamed.family]
+    maker = renamed.maker
+    if renamed.family == "hf":
+        known["norm_eps"] = 1e-6 if any("ls1" in name for name in renamed.state) else 1e-12
+        renamed.notes.append(f"no config.json beside it: LayerNorm's eps taken as {known['norm_eps']:g}, usual there")
+    elif renamed.family == "timm" and not maker:
         if content.facts.get("arch") and isinstance(content.facts["arch"], str):
             origin = f"timm {content.facts['arch']}"
         elif content.wrappers[:1] == ["model"] or content.wrappers[:1] == ["model_ema"]:
@@ -290,31 +291,31 @@ def _from_bare(content: Content, named: Named, resolution: tuple[int, int] | Non
         origin = f"{maker}, {origin}"
     kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
     usual = _usual(content.facts["arch"]) if origin.startswith("timm ") else {}
-    travels = from_timm({**usual, **{name: args[name] for name in kept if args.get(name)}}, complete=False)
+    prepared = from_timm({**usual, **{name: args[name] for name in kept if args.get(name)}}, complete=False)
     if content.preprocessor:
-        travels = from_hf(content.preprocessor)
+        prepared = from_hf(content.preprocessor)
     elif content.open_clip:
-        travels = from_open_clip(content.open_clip)
+        prepared = from_open_clip(content.open_clip)
     elif maker in _BICUBIC:
-        travels = replace(_as_makers_do(maker, args), mean=travels.mean, std=travels.std)
-        named.notes.append(
-            f"crop and interpolation not in the file: centre, ratio {travels.crop_ratio:.4g}, bicubic, as its makers "
+        prepared = replace(_as_makers_do(maker, args), mean=prepared.mean, std=prepared.std)
+        renamed.notes.append(
+            f"crop and interpolation not in the file: centre, ratio {prepared.crop_ratio:.4g}, bicubic, as its makers "
             "evaluate"
         )
-    told = input_size(args), travels.size
-    known["grid"] = first_fitting(named.state, None, *told, resolution)
-    if travels.mean is None or travels.std is None:
-        if maker or named.family == "torchvision":
-            travels = replace(travels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-            named.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
+    told = input_size(args), prepared.size
+    known["grid"] = first_fitting(renamed.state, None, *told, resolution)
+    if prepared.mean is None or prepared.std is None:
+        if maker or renamed.family == "torchvision":
+            prepared = replace(prepared, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            renamed.notes.append("input normalisation not in the file: ImageNet's, as its makers use")
         else:
-            named.notes.append(
+            renamed.notes.append(
                 "nothing tells its input normalisation: set data.mean and data.std, in convert.py and export.py mean "
                 "and std (0.5 for Google's and most of timm's; ImageNet's for DeiT, MAE and DINO)"
             )
-    named.notes += unwrapped(content)
-    found = _finish(where, named, origin, known, travels)
-    if "pos_embed" in found.state and found.grid_told and first_fitting(named.state, None, *told) is None:
+    renamed.notes += unwrapped(content)
+    found = _finish(where, renamed, origin, known, prepared)
+    if "pos_embed" in found.state and found.grid_told and first_fitting(renamed.state, None, *told) is None:
         rows, columns = found.arch["grid"]
         if square_grid(rows * columns) not in (None, (rows, columns)):
             found.notes.append(f"its {rows * columns} positions are taken as {rows}x{columns}, which resolution fits")

@@ -121,20 +121,27 @@ def _as_plain(found: TimmFile, weights: str, names: Mapping[str, Tensor], told: 
         names: of the model's tensors. told: input normalisation is in the file.
     """
     try:
-        foreign = read(weights)
+        checkpoint = read(weights)
     except CheckpointError:  # of no plain ViT
         return
-    if 2 * len(set(foreign.state) & set(names)) < len(names):
+    if 2 * len(set(checkpoint.state) & set(names)) < len(names):
         return
     if 2 * len(set(found.state) & set(names)) < len(names):
-        found.state, found.classes, found.size = dict(foreign.state), foreign.classes, foreign.preprocessing.size
-        found.lost_head = foreign.lost_head
-        found.notes.append(f"names of {foreign.origin} are read as timm's")
-    if not told and foreign.mean is not None and not foreign.origin.startswith("timm "):  # timm's own: by its name
-        known = {key: value for key, value in foreign.preprocessing.told().items() if value is not None}
+        found.state, found.classes, found.size = (
+            dict(checkpoint.state),
+            checkpoint.classes,
+            checkpoint.preprocessing.size,
+        )
+        found.lost_head = checkpoint.lost_head
+        found.notes.append(f"names of {checkpoint.origin} are read as timm's")
+    if (
+        not told and checkpoint.mean is not None and not checkpoint.origin.startswith("timm ")
+    ):  # timm's own: by its name
+        known = {key: value for key, value in checkpoint.preprocessing.told().items() if value is not None}
         found.preprocessing = replace(found.preprocessing, **known)
         found.notes.append(
-            f"input normalisation not in the file: as usual for {foreign.origin}; data.mean and data.std say otherwise"
+            f"input normalisation not in the file: as usual for {checkpoint.origin}; data.mean and data.std say "
+            "otherwise"
         )
 
 

@@ -1,4 +1,4 @@
-"""``write``: our weights in the files of other libraries, with all that must travel with them.
+"""``write``: our weights in the files of other libraries, with all that belongs to them.
 
 A format that cannot hold a network is refused with the reason. What has an exact equivalent there is rewritten (fixed
 positions become a table, a missing row of the class token one of zeros), and said.
@@ -23,12 +23,12 @@ from vit.model.positions import sincos2d
 from vit.preprocessing import Preprocessing
 from vit.weights import FORMATS
 from vit.weights.checkpoint import check_names
-from vit.weights.formats import WRITERS, Travels, Work
+from vit.weights.formats import WRITERS, Export, Metadata
 from vit.weights.names.of_google import Layout
 
 _SIZES = ("width", "depth", "mlp", "heads", "patch", "in_channels", "num_classes", "grid")
 _OPTIONS = {option.name for option in OPTIONS}
-# of Foreign.arch and Architecture alike
+# of ViTCheckpoint.arch and Architecture alike
 FACTS = (*_SIZES, *(field.name for field in fields(Architecture) if field.name in _OPTIONS))
 _SINCOS = {kind.value: kind for kind in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae)}
 
@@ -69,7 +69,7 @@ def write(
 
     Args:
         state: tensors under our names (no ``model.`` prefix).
-        arch: an ``Architecture``, or a dict of the same fields (``Foreign.arch``).
+        arch: an ``Architecture``, or a dict of the same fields (``ViTCheckpoint.arch``).
         path: a file (.npz, .pth, .safetensors) or, for timm and hf, a folder.
         format: one of ``FORMATS``.
         mean, std: of the input normalisation, 0..1. classes: names, by index. interpolation, crop_ratio, crop, fill,
@@ -89,20 +89,20 @@ def write(
     check_names(state, "the network")
     if facts["heads"] is None:
         raise CheckpointError("the number of attention heads is not known: give heads=N")
-    work = Work(dict(state), facts, format, layout)
-    refuse(work)
-    rewrite(work)
+    export = Export(dict(state), facts, format, layout)
+    refuse(export)
+    rewrite(export)
     crop = crop or (None if crop_ratio is None else "center")
     deep = None if span is None else (span[0], span[1])
     rest = _tuple(mean), _tuple(std), _tuple(fill), floor, deep, answers
-    told = Preprocessing(work.size, crop, crop_ratio, interpolation, *rest)
-    travels = Travels(told, classes)
+    told = Preprocessing(export.size, crop, crop_ratio, interpolation, *rest)
+    metadata = Metadata(told, classes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        WRITERS[format](work, path, travels)
+        WRITERS[format](export, path, metadata)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
-    return Written(path, work.state, work.notes)
+    return Written(path, export.state, export.notes)
 
 
 def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -110,7 +110,7 @@ def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
 
 
 def describe(arch: Any) -> dict[str, Any]:
-    """``FACTS`` of an ``Architecture`` or a ``Foreign.arch``, enumerations by value."""
+    """``FACTS`` of an ``Architecture`` or a ``ViTCheckpoint.arch``, enumerations by value."""
     values = arch if isinstance(arch, Mapping) else {name: getattr(arch, name) for name in FACTS}
     return {name: v.value if isinstance(v := values[name], Enum) else v for name in FACTS}
 
@@ -118,30 +118,35 @@ def describe(arch: Any) -> dict[str, Any]:
 # what a format cannot hold
 
 
-def refuse(work: Work) -> None:
+def refuse(export: Export) -> None:
     """CheckpointError where the format cannot hold the network, with every reason."""
-    reasons = limits(work.facts, work.format) + _other_limits(work)
+    reasons = limits(export.facts, export.format) + _other_limits(export)
     if reasons:
         raise CheckpointError(
-            f"format={work.format} cannot hold this network: {'; '.join(reasons)}. "
-            "format=safetensors holds everything" + ("" if work.format == "timm" else "; format=timm nearly everything")
+            f"format={export.format} cannot hold this network: {'; '.join(reasons)}. "
+            "format=safetensors holds everything"
+            + ("" if export.format == "timm" else "; format=timm nearly everything")
         )
 
 
-def _other_limits(work: Work) -> list[str]:
+def _other_limits(export: Export) -> list[str]:
     """What the format cannot hold of sizes, or of several options together."""
-    facts, reasons = work.facts, list[str]()
-    if work.format == "torchvision" and facts["in_channels"] != 3:
+    facts, reasons = export.facts, list[str]()
+    if export.format == "torchvision" and facts["in_channels"] != 3:
         reasons.append(f"in_channels={facts['in_channels']}")
     # nothing in an npz tells an oblong grid: 4x6 patches and a class token would be read as 5x5 without one
-    square = work.format in ("npz", "torchvision") or (work.format == "hf" and work.dino)
+    square = export.format in ("npz", "torchvision") or (export.format == "hf" and export.dino)
     if square and facts["grid"] and facts["grid"][0] != facts["grid"][1]:
         reasons.append("an oblong grid of positions")
-    if work.format == "timm" and int(facts["width"] * (facts["mlp"] / facts["width"])) != facts["mlp"]:
+    if export.format == "timm" and int(facts["width"] * (facts["mlp"] / facts["width"])) != facts["mlp"]:
         reasons.append(f"mlp={facts['mlp']}, no multiple of the width that survives rounding")
-    if work.format == "hf" and facts["representation"] and (facts["num_classes"] or facts["distilled"] or work.dino):
+    if (
+        export.format == "hf"
+        and facts["representation"]
+        and (facts["num_classes"] or facts["distilled"] or export.dino)
+    ):
         reasons.append("a representation layer")
-    if work.format == "hf" and work.dino:
+    if export.format == "hf" and export.dino:
         if facts["mlp"] % facts["width"]:
             reasons.append(f"mlp={facts['mlp']}: Dinov2 takes whole multiples of the width")
         if facts["distilled"]:
@@ -152,57 +157,59 @@ def _other_limits(work: Work) -> list[str]:
 # exact equivalents
 
 
-def rewrite(work: Work) -> None:
+def rewrite(export: Export) -> None:
     """What the format says otherwise, in its way; the function of the network stays the same."""
-    if work.format == "safetensors":
+    if export.format == "safetensors":
         return
-    state, facts = work.state, work.facts
+    state, facts = export.state, export.facts
     if facts["probe_norm"]:
-        _fold_probe_norm(work)
+        _fold_probe_norm(export)
     kind = facts["pos_embed"]
-    native = {"timm": "none"}.get(work.format)
-    if work.layout is not None and not work.layout.at_input:
+    native = {"timm": "none"}.get(export.format)
+    if export.layout is not None and not export.layout.at_input:
         native = "sincos2d"  # big_vision: no table in the file
     if kind not in ("learned", native):
-        _tabulate(work)
-    if "pos_embed" in state and not facts["class_position"] and _wants_class_row(work):
+        _tabulate(export)
+    if "pos_embed" in state and not facts["class_position"] and _wants_class_row(export):
         tokens = facts["class_token"] + facts["distilled"]
         state["pos_embed"] = torch.cat([torch.zeros_like(state["pos_embed"][:, :tokens]), state["pos_embed"]], dim=1)
         facts["class_position"] = True
-        work.notes.append("the class token has no position here, but one there: zeros")
-    if work.format == "torchvision" and not facts["qkv_bias"]:
+        export.notes.append("the class token has no position here, but one there: zeros")
+    if export.format == "torchvision" and not facts["qkv_bias"]:
         for index in range(facts["depth"]):
             weight = state[f"blocks.{index}.attn.qkv.weight"]
             state[f"blocks.{index}.attn.qkv.bias"] = torch.zeros_like(weight[:, 0])
-        work.notes.append("torchvision always has biases of queries, keys and values: zeros")
-    if work.format == "hf" and work.dino and facts["layer_scale"] is None:
+        export.notes.append("torchvision always has biases of queries, keys and values: zeros")
+    if export.format == "hf" and export.dino and facts["layer_scale"] is None:
         for index in range(facts["depth"]):
             for scale in ("ls1", "ls2"):
                 state[f"blocks.{index}.{scale}.gamma"] = torch.ones_like(state[f"blocks.{index}.norm1.weight"])
         facts["layer_scale"] = 1.0
-        work.notes.append("Dinov2 always has layer scale: ones")
-    theirs = {"npz": ("tanh", "Google's models use"), "torchvision": ("exact", "torchvision uses")}.get(work.format)
+        export.notes.append("Dinov2 always has layer scale: ones")
+    theirs = {"npz": ("tanh", "Google's models use"), "torchvision": ("exact", "torchvision uses")}.get(export.format)
     if theirs and facts["gelu"] != theirs[0]:
-        work.notes.append(
+        export.notes.append(
             f"{theirs[1]} the {theirs[0]} GELU, this network the {facts['gelu']} one, which the file cannot say: "
             "outputs there differ in the third decimal"
         )
-    if work.format in ("npz", "torchvision", "timm") and facts["norm_eps"] != 1e-6:
-        work.notes.append(f"LayerNorm's eps is {facts['norm_eps']:g} here and 1e-06 there: outputs differ by rounding")
+    if export.format in ("npz", "torchvision", "timm") and facts["norm_eps"] != 1e-6:
+        export.notes.append(
+            f"LayerNorm's eps is {facts['norm_eps']:g} here and 1e-06 there: outputs differ by rounding"
+        )
 
 
-def _wants_class_row(work: Work) -> bool:
-    if not work.facts["class_token"]:
+def _wants_class_row(export: Export) -> bool:
+    if not export.facts["class_token"]:
         return False
-    if work.format == "npz":
-        return work.layout is not None and work.layout.at_input
-    return work.format in ("hf", "torchvision") or work.facts["distilled"]
+    if export.format == "npz":
+        return export.layout is not None and export.layout.at_input
+    return export.format in ("hf", "torchvision") or export.facts["distilled"]
 
 
-def _tabulate(work: Work) -> None:
+def _tabulate(export: Export) -> None:
     """Fixed positions, or none, as a table, in the state's precision."""
-    state, facts = work.state, work.facts
-    rows, columns = facts["grid"] or (work.size[0] // facts["patch"], work.size[1] // facts["patch"])
+    state, facts = export.state, export.facts
+    rows, columns = facts["grid"] or (export.size[0] // facts["patch"], export.size[1] // facts["patch"])
     kind = facts["pos_embed"]
     like = state["patch_embed.proj.weight"]
     table = torch.zeros(1, rows * columns, facts["width"])
@@ -210,12 +217,12 @@ def _tabulate(work: Work) -> None:
         table = sincos2d((rows, columns), facts["width"], _SINCOS[kind])
     state["pos_embed"] = table.to(like.dtype)
     facts.update(pos_embed="learned", class_position=False, grid=(rows, columns))
-    work.notes.append(f"positions {kind} written as a table of {rows}x{columns}")
+    export.notes.append(f"positions {kind} written as a table of {rows}x{columns}")
 
 
-def _fold_probe_norm(work: Work) -> None:
+def _fold_probe_norm(export: Export) -> None:
     """Batch norm without scale and shift, in evaluation, is linear: it goes into the head after it."""
-    state, facts = work.state, work.facts
+    state, facts = export.state, export.facts
     mean, variance = state.pop("probe_norm.running_mean"), state.pop("probe_norm.running_var")
     state.pop("probe_norm.num_batches_tracked", None)
     if "head.weight" in state:
@@ -223,7 +230,7 @@ def _fold_probe_norm(work: Work) -> None:
         bias = state["head.bias"].double() - weight @ mean.double()
         state["head.weight"], state["head.bias"] = weight.to(mean.dtype), bias.to(mean.dtype)
     facts["probe_norm"] = False
-    work.notes.append("the batch norm before the head is part of the head there")
+    export.notes.append("the batch norm before the head is part of the head there")
 
 
 def _check_path(path: Path, format: str) -> None:

@@ -14,7 +14,7 @@ from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
 from vit.model.positions import resample_patch, sincos2d
-from vit.weights.checkpoint import Foreign
+from vit.weights.checkpoint import ViTCheckpoint
 from vit.weights.fit import adapt_channels, adapt_statistics
 from vit.weights.grids import split_table
 from vit.weights.load import fit, load_pretrained
@@ -120,7 +120,7 @@ def test_a_table_divides_by_exact_squares() -> None:
 def test_a_table_of_no_grid_is_refused() -> None:
     source, _ = made(size=(64, 48))
     target, config = made(size=(32, 32))
-    found = Foreign(source.state_dict(), "test", {})
+    found = ViTCheckpoint(source.state_dict(), "test", {})
     with pytest.raises(CheckpointError, match=r"13 rows, which is no square grid.*2x2.*resolution"):
         fit(found, target.state_dict(), target.arch, config)
 

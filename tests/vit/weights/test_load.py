@@ -15,7 +15,7 @@ from trainer.errors import CheckpointError
 from vit.config import Gelu, HeadPolicy, ModelConfig, Pool, QkNorm
 from vit.model.architecture import Architecture, architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights.checkpoint import Foreign
+from vit.weights.checkpoint import ViTCheckpoint
 from vit.weights.load import fit, grouped
 
 
@@ -184,7 +184,7 @@ def test_a_file_of_which_nothing_fits_is_refused() -> None:
     target, config = made()
     state = {f"layer{i}.conv.weight": torch.zeros(3, 3) for i in range(20)}
     with pytest.raises(CheckpointError, match=r"nothing in it fits a plain ViT .*layer.*model\.name"):
-        fit(Foreign(state, "test", {}), target.state_dict(), target.arch, config)
+        fit(ViTCheckpoint(state, "test", {}), target.state_dict(), target.arch, config)
 
 
 def test_a_file_that_lacks_parts_is_refused() -> None:

@@ -101,7 +101,7 @@ def test_arguments_beside_the_tensors_tell(tmp_path: Path) -> None:
 
 def hugging_face(model: nn.Module, folder: Path, **config: Any) -> Path:
     """A folder of Hugging Face's with the model's weights."""
-    from vit.weights.names import to_hf
+    from vit.weights.names.of_hugging_face import to_hf
 
     state = to_hf(model.state_dict(), "vit.", {"head": "classifier"}, plain=True)
     folder.mkdir()

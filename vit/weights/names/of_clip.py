@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
+from vit.weights.names.renamed import Renamed, inside_outside
 
-TOWER_ANCHOR = "embeddings.patch_embedding.weight"
+ANCHOR = "embeddings.patch_embedding.weight"
 
 _SINGLE = {
     "embeddings.patch_embedding": "patch_embed.proj",
@@ -75,7 +76,7 @@ def clip_for_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
 
     Its projection is the head, as in timm.
     """
-    prefix = next((n.removesuffix(TOWER_ANCHOR) for n in tensors if n.endswith(TOWER_ANCHOR)), None)
+    prefix = next((n.removesuffix(ANCHOR) for n in tensors if n.endswith(ANCHOR)), None)
     if prefix is None or f"{prefix}pre_layrnorm.weight" not in tensors:
         return None
     inside = {n.removeprefix(prefix): tensor for n, tensor in tensors.items() if n.startswith(prefix)}
@@ -84,3 +85,18 @@ def clip_for_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     if projection is not None:
         state["head.weight"], state["head.bias"] = projection, torch.zeros_like(projection[:, 0])
     return state
+
+
+def from_tower(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+    """SigLIP's image tower; its classifier, where there is one, reads the mean of the patches."""
+    inside, rest = inside_outside(tensors, prefix)
+    heads = [name for name in tensors if re.fullmatch(r"(?:.*\.)?classifier\.(?:weight|bias)", name)]
+    state = tower({name: tensor for name, tensor in inside.items() if prefix + name not in heads})
+    refuse_clip(state, "the file")
+    state.update({f"head.{name.rpartition('.')[2]}": tensors[name] for name in heads})
+    renamed = Renamed(state, "hf", known={"gelu": "tanh"})
+    if heads and "attn_pool.latent" in state:
+        renamed.leave_out([name for name in state if name.startswith("attn_pool.")], "its classifier reads the mean")
+        renamed.state = {name: tensor for name, tensor in state.items() if not name.startswith("attn_pool.")}
+    renamed.leave_out([name for name in rest if name not in heads], f"not under {prefix or 'the root'}")
+    return renamed

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.text import few
-from vit.weights.checkpoint import Foreign, infer_architecture
+from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.grids import first_fitting
 
 Arrays = Mapping[str, np.ndarray]
@@ -77,8 +77,8 @@ def find_prefix(keys: list[str], where: str) -> str | None:
     return found[0] if found else None
 
 
-def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None) -> Foreign:
-    """A file's arrays as a Foreign; ``size`` as ``read``'s resolution.
+def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None) -> ViTCheckpoint:
+    """A file's arrays as a ViTCheckpoint; ``size`` as ``read``'s resolution.
 
     Raises:
         CheckpointError: a hybrid with a ResNet stem, keys without a meaning here, or no plain ViT at all.
@@ -118,7 +118,7 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
     notes = [f"left out, not under {prefix or 'the root'}: {few(elsewhere)}"] if elsewhere else []
     if positions is None:
         notes.append("no position table in the file: taken as big_vision's fixed sine-cosine positions (sincos2d)")
-    return Foreign(
+    return ViTCheckpoint(
         state,
         f"Google npz ({_describe(layout)})",
         arch,
