@@ -87,7 +87,7 @@ def initial_bias(loss: LossConfig, classes: int) -> float:
 def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size]) -> tuple[nn.Module, LoadReport | None]:
     """The network; one of timm's with its weights, for timm fits these while building."""
     if config.model.name is not None:
-        from vit.weights.from_timm import build_timm
+        from vit.weights.timm_models.build import build_timm
 
         return build_timm(config.model, classes, channels, sizes[-1], sizes[:-1])
     model = config.model

@@ -99,7 +99,7 @@ def load_weights_model(
         if name is None and not source.startswith("timm:"):
             name = timm_name(source)
         if name is not None or source.startswith("timm:"):
-            from vit.weights.from_timm import load_timm
+            from vit.weights.timm_models.build import load_timm
 
             model, meta = load_timm(source, name)
         else:
@@ -149,7 +149,7 @@ def _load_plain(
     if report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new))}")
     model.load_state_dict(state, strict=False)
-    from vit.weights.from_timm import told
+    from vit.weights.timm_models.build import told
 
     notes = {"notes": report.lines()}
     found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))

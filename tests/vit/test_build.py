@@ -20,7 +20,7 @@ from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig,
 from vit.data import DataInfo
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
-from vit.weights.from_timm import TimmClassifier, build_timm
+from vit.weights.timm_models.build import TimmClassifier, build_timm
 
 INFO = DataInfo(classes=[f"class {i}" for i in range(5)], channels=3, multilabel=False, train_samples=10)
 GREY = DataInfo(classes=["cat", "dog"], channels=1, multilabel=False, train_samples=10)

@@ -229,7 +229,7 @@ def test_the_scripts_mistakes_are_one_message(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "swin_tiny_patch4_window7_224"])
 def test_timm_models_are_exported_too(name: str, tmp_path: Path) -> None:
-    from vit.weights.from_timm import build_timm
+    from vit.weights.timm_models.build import build_timm
 
     model, _ = build_timm(ModelConfig(name=name), 5, 3, (56, 56) if "swin" in name else (64, 64))
     size = (56, 56) if "swin" in name else (64, 64)

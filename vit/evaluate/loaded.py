@@ -158,7 +158,7 @@ def _told(config: VitConfig) -> tuple[Size | None, list[str] | None, int]:
 
             found = read(weights)
             return found.preprocessing.size, found.classes, int(found.arch["num_classes"])
-        from vit.weights.timm_files import read_state, rows
+        from vit.weights.timm_models.files import read_state, rows
 
         file = read_state(weights, name, config.model.name_options)
         size = file.cfg.get("input_size")

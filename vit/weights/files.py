@@ -24,7 +24,7 @@ from trainer.checkpoint.weights import read_safetensors, unsafe_reason
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vit.weights.folders import NAMES, SHARDS, is_own, weights_file
-from vit.weights.timm_hub import class_names
+from vit.weights.timm_models.hub import class_names
 
 HEADER = "vivid"  # key of our own description in the header of a .safetensors file
 

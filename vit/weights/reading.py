@@ -28,7 +28,7 @@ from vit.weights.grids import first_fitting, fold_register_rows, guessed, square
 from vit.weights.names.of_google import from_google
 from vit.weights.names.renamed import Renamed
 from vit.weights.names.translation import to_ours
-from vit.weights.timm_hub import HubConfig, parse, skeleton
+from vit.weights.timm_models.hub import HubConfig, parse, skeleton
 
 Size = tuple[int, int]
 

@@ -20,7 +20,7 @@ from vit.evaluate.features import (
 )
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.weights.from_timm import TimmClassifier
+from vit.weights.timm_models.build import TimmClassifier
 
 
 def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Features:

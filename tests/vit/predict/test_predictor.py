@@ -17,7 +17,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from timm.models.vision_transformer import VisionTransformer
 
-import vit.weights.from_timm
+import vit.weights.timm_models.build
 from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
 from tests.helpers.predictions import CPU, pictures, read, script, values
 from trainer.cli import compose
@@ -54,7 +54,7 @@ def timm_net(name: str, **cfg: Any) -> Any:
 )
 def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, monkeypatch) -> None:
     net = timm_net(name, **cfg)
-    monkeypatch.setattr(vit.weights.from_timm, "pretrained", lambda wanted: net if wanted == name else None)
+    monkeypatch.setattr(vit.weights.timm_models.build, "pretrained", lambda wanted: net if wanted == name else None)
     paths = pictures(tmp_path / "pics", size=(300, 200))
     predictor = load_predictor(weights=f"timm:{name}", overrides=CPU)
     assert predictor.classes == cfg.get("label_names", [str(k) for k in range(7)])
@@ -76,7 +76,7 @@ def test_predictions_of_a_timm_checkpoint_are_timms_own(name, cfg, tmp_path, mon
 
 def test_preprocessing_that_is_only_near_is_said(monkeypatch) -> None:
     net = timm_net("test_vit", interpolation="lanczos")
-    monkeypatch.setattr(vit.weights.from_timm, "pretrained", lambda wanted: net)
+    monkeypatch.setattr(vit.weights.timm_models.build, "pretrained", lambda wanted: net)
     predictor = load_predictor(weights="timm:test_vit", overrides=CPU)
     assert "its pictures are resized by lanczos, here by bicubic, which is near it" in predictor.lines
 

@@ -154,7 +154,7 @@ def test_googles_files_too(tmp_path: Path) -> None:
 def test_under_timm_an_oblong_table_is_resized_as_one(told: str, size: tuple[int, int], tmp_path: Path) -> None:
     """timm itself takes every table for a square one: 4 x 16 as 8 x 8, also where as many are wanted."""
     from vit.config import ModelConfig
-    from vit.weights.from_timm import build_timm
+    from vit.weights.timm_models.build import build_timm
 
     model, where = oblong(), tmp_path / "a"
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

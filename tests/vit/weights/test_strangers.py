@@ -17,9 +17,9 @@ from trainer.errors import CheckpointError
 from vit.config import HeadPolicy, ModelConfig
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_weights_model
-from vit.weights.from_timm import build_timm
 from vit.weights.load import load_pretrained
 from vit.weights.reading import read
+from vit.weights.timm_models.build import build_timm
 
 timm = pytest.importorskip("timm")
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 5}

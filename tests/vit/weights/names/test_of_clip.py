@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trainer.errors import CheckpointError
 from vit.config import ModelConfig
 from vit.trained import load_weights_model
-from vit.weights.from_timm import build_timm
 from vit.weights.reading import read
+from vit.weights.timm_models.build import build_timm
 
 transformers = pytest.importorskip("transformers")
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}

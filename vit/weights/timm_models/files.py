@@ -24,7 +24,7 @@ from vit.weights.names.heads import settle
 from vit.weights.names.of_clip import clip_for_timm
 from vit.weights.names.prefixes import without_prefix
 from vit.weights.reading import built_with, read
-from vit.weights.timm_hub import class_names, parse
+from vit.weights.timm_models.hub import class_names, parse
 
 TIMM = "timm:"
 

@@ -19,7 +19,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.config import ModelConfig
 from vit.preprocessing import Preprocessing, from_timm, numbers
 from vit.weights.load import LoadReport, grouped
-from vit.weights.timm_files import TIMM, filled, pretrained, read_state, rows, settings
+from vit.weights.timm_models.files import TIMM, filled, pretrained, read_state, rows, settings
 
 Size = tuple[int, int]
 
@@ -195,7 +195,7 @@ def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, 
         ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
     """
     if source.startswith(TIMM):
-        from vit.weights.timm_hub import class_names
+        from vit.weights.timm_models.hub import class_names
 
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)

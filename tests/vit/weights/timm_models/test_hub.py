@@ -16,7 +16,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.config import HeadPolicy, ModelConfig
 from vit.task import VitTask
 from vit.trained import load_run_model, load_weights_model
-from vit.weights.from_timm import build_timm
+from vit.weights.timm_models.build import build_timm
 
 timm = pytest.importorskip("timm")
 NAME, SIDE = "vit_tiny_patch16_224", 32
