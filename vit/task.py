@@ -30,10 +30,10 @@ from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.pictures import Gallery, confusion_picture
 from vit.evaluate.run import measure
 from vit.losses import Criterion, one_hot
+from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing, answers_of, of_run
 from vit.weights.classes import one_class
-from vit.weights.timm_models.build import TimmClassifier
 
 FEW_TOKENS = 16  # so few patches tell too little of a picture
 HIGH_RATE = 1e-2  # where Adam and its kin diverge on transformers

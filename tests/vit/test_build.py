@@ -18,9 +18,10 @@ from trainer.errors import CheckpointError, ConfigError, UserError
 from vit.build import Built, build_model, initial_bias, resolutions
 from vit.config import HeadPolicy, LossConfig, LossKind, ModelConfig, VitConfig, VitStage
 from vit.data import DataInfo
+from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
-from vit.weights.timm_models.build import TimmClassifier, build_timm
+from vit.weights.timm_models.build import build_timm
 
 INFO = DataInfo(classes=[f"class {i}" for i in range(5)], channels=3, multilabel=False, train_samples=10)
 GREY = DataInfo(classes=["cat", "dog"], channels=1, multilabel=False, train_samples=10)

@@ -20,8 +20,9 @@ from vit.data import describe
 from vit.data.transforms import EvalTransform
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.preprocessing import Preprocessing, enlarged, from_hf, from_open_clip, from_timm, of_run, ratio_of
+from vit.preprocessing import Preprocessing, enlarged, of_run
 from vit.weights.conversion import convert
+from vit.weights.preprocessors import from_hf, from_open_clip, from_timm, ratio_of, to_timm
 from vit.weights.reading import read
 from vit.weights.writing import write
 
@@ -242,4 +243,4 @@ def test_the_border_of_other_channels(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"augment\.eval_fill has 3 numbers, but pictures have 1 channels"):
         describe(config)
     grey = of_run(AugmentConfig(eval_crop=EvalCrop.border), (0.5,) * 3, (0.5,) * 3, (8, 8))
-    assert grey.to_timm()[1] == []  # the mean, as timm fills
+    assert to_timm(grey)[1] == []  # the mean, as timm fills

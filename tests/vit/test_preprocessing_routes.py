@@ -25,8 +25,9 @@ from tests.helpers.processors import PATHS, grey_levels, hfs, ours, timms
 from vit.config import AugmentConfig, EvalCrop, Interpolation, ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
-from vit.preprocessing import Preprocessing, enlarged, from_open_clip, from_plain, of_run
+from vit.preprocessing import Preprocessing, enlarged, from_plain, of_run
 from vit.weights.conversion import convert
+from vit.weights.preprocessors import from_open_clip
 from vit.weights.reading import read
 from vit.weights.writing import write
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError, UserError
 from vit.export import Format
+from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
-from vit.weights.timm_models.build import TimmClassifier
 
 TOLERANCE = 1e-4  # largest difference of a logit
 EXTRA = "pip install -e '.[export]'"

@@ -15,6 +15,7 @@ from torch import Tensor
 from trainer.checkpoint.weights import save_weights
 from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
+from vit.weights import preprocessors
 from vit.weights.files import HEADER, sidecar_of
 from vit.weights.grids import add_register_rows
 from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
@@ -127,7 +128,7 @@ def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:
         "first_conv": "patch_embed.proj",
         "classifier": ["head", "head_dist"] if facts["distilled"] else "head",
     }
-    entries, notes = metadata.preprocessing.to_timm()
+    entries, notes = preprocessors.to_timm(metadata.preprocessing)
     pretrained.update(entries)
     export.notes += notes
     config: dict[str, Any] = {
@@ -197,7 +198,7 @@ def _write_hf(export: Export, path: Path, metadata: Metadata) -> None:
     if kind == "dinov2_with_registers":  # always has one, for its pre-training
         prefix = f"{kind}." if classes else ""
         tensors[f"{prefix}embeddings.mask_token"] = torch.zeros_like(state["cls_token"][0])
-    preprocessor, notes = metadata.preprocessing.to_hf(export.size)
+    preprocessor, notes = preprocessors.to_hf(metadata.preprocessing, export.size)
     export.notes += notes
     _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": preprocessor})
 

@@ -11,24 +11,15 @@ from trainer.errors import CheckpointError
 from vit.config import Fit
 from vit.model.architecture import patch_grid
 from vit.model.options import OPTIONS
-from vit.preprocessing import (
-    HALF,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Preprocessing,
-    from_checkpoint,
-    from_hf,
-    from_open_clip,
-    from_plain,
-    from_timm,
-)
+from vit.preprocessing import Preprocessing, from_checkpoint, from_plain
 from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
 from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.names.of_google import from_google
 from vit.weights.names.renamed import Renamed
 from vit.weights.names.translation import to_ours
-from vit.weights.timm_models.hub import HubConfig, parse, skeleton
+from vit.weights.preprocessors import HALF, IMAGENET_MEAN, IMAGENET_STD, from_hf, from_open_clip, from_timm
+from vit.weights.timm_models.hub import HubConfig, facts_of, parse, skeleton
 
 Size = tuple[int, int]
 
@@ -39,7 +30,6 @@ _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_atten
 _BICUBIC = ("DeiT or MAE", "DeiT, distilled", "DeiT III", "MAE", "DINO", "DINOv2")  # makers whose scripts resize so
 # of our own architecture: what the tensors do not say themselves
 _TOLD = ("heads", *(option.name for option in OPTIONS if option.told))
-_TIMM_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 
 
 def read(source: str | Path, resolution: tuple[int, int] | None = None) -> ViTCheckpoint:
@@ -133,7 +123,7 @@ def _from_own(content: Content, renamed: Renamed) -> ViTCheckpoint:
     told = facts.get("architecture")
     if isinstance(told, str):  # a run of model.name
         options = built_with(facts, content.meta)
-        known = _timm_known(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
+        known = facts_of(_timm_skeleton(HubConfig(told, options, {}, None), where), where)
         trained = facts.get("size") or content.meta.get("config", {}).get("resolution")
         known["grid"] = first_fitting(renamed.state, None, trained and _pair(trained))
     else:
@@ -204,7 +194,7 @@ def _from_hf(content: Content, renamed: Renamed, resolution: Size | None) -> ViT
 
 def _from_timm_folder(content: Content, renamed: Renamed, resolution: Size | None) -> ViTCheckpoint:
     found, where = parse(content.config), str(content.path)
-    known = _timm_known(_timm_skeleton(found, where), where)
+    known = facts_of(_timm_skeleton(found, where), where)
     known["grid"] = first_fitting(renamed.state, known["grid"], resolution)
     return _finish(where, renamed, f"timm {found.architecture}", known, from_timm(found.cfg), found.classes)
 
@@ -216,35 +206,6 @@ def _timm_skeleton(found: HubConfig, where: str) -> Any:
         raise CheckpointError(
             f"{where}: timm does not build its architecture {found.architecture!r} ({error})"
         ) from error
-
-
-def _timm_known(model: Any, where: str) -> dict[str, Any]:
-    """What a timm model tells of itself that its tensors do not."""
-    from torch import nn
-
-    block: Any = model.blocks[0] if hasattr(model, "blocks") else None
-    if not hasattr(getattr(block, "attn", None), "qkv") or not hasattr(model, "global_pool"):
-        raise CheckpointError(f"{where} is a {type(model).__name__}, no plain ViT: use model=timm model.name=...")
-    act, norm = block.mlp.act, block.norm1
-    gelu = getattr(act, "approximate", None) if isinstance(act, nn.GELU) else None
-    if type(act).__name__ == "GELUTanh":
-        gelu = "tanh"
-    if gelu is None or not isinstance(norm, nn.LayerNorm) or model.global_pool not in _TIMM_POOL:
-        raise CheckpointError(
-            f"{where} has {type(act).__name__}, {type(norm).__name__} and pooling {model.global_pool!r}: "
-            "a plain ViT has GELU, LayerNorm and one of token, avg, map. Use model=timm model.name=..."
-        )
-    if model.global_pool == "avg" and getattr(model, "pool_include_prefix", False):
-        raise CheckpointError(f"{where} averages prefix tokens too: use model=timm model.name=...")
-    scale = getattr(block, "ls1", None)
-    return {
-        "heads": block.attn.num_heads,
-        "gelu": "tanh" if gelu == "tanh" else "exact",
-        "norm_eps": norm.eps,
-        "pool": _TIMM_POOL[model.global_pool],
-        "grid": tuple(model.patch_embed.grid_size),
-        "layer_scale": None if isinstance(scale, nn.Identity | None) else 1e-5,
-    }
 
 
 def _from_timm_download(name: str) -> ViTCheckpoint:
@@ -265,7 +226,7 @@ def _from_timm_download(name: str) -> ViTCheckpoint:
     where = f"timm:{name}"
     renamed = to_ours(model.state_dict(), where)
     cfg = dict(getattr(model, "pretrained_cfg", {}))
-    return _finish(where, renamed, f"timm {name}", _timm_known(model, where), from_timm(cfg))
+    return _finish(where, renamed, f"timm {name}", facts_of(model, where), from_timm(cfg))
 
 
 # files without a configuration

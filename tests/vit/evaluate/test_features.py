@@ -19,8 +19,8 @@ from vit.evaluate.features import (
     nearest_neighbours,
 )
 from vit.model.architecture import architecture
+from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
-from vit.weights.timm_models.build import TimmClassifier
 
 
 def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Features:

@@ -44,6 +44,7 @@ _LAYER = re.compile(r"(?:encoder\.layers?|layers)\.(\d+)\.(.+)")
 
 
 def from_hf(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+    """Tensors under Hugging Face's names, ``prefix`` before them, under ours."""
     inside, rest = inside_outside(tensors, prefix)
     if not any(_LAYER.fullmatch(name) for name in inside):  # transformers 5 saves ViTMSN's without it
         lone = [name for name in rest if _LAYER.fullmatch(name)]

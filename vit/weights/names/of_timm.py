@@ -23,6 +23,7 @@ _UNUSED = re.compile(r"^(?:mask_token|decoder_.*|head\.(?:mlp|last_layer)\b.*)$"
 
 
 def from_timm(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+    """Tensors under timm's and its makers' names, ``prefix`` before them, under ours."""
     inside, outside = inside_outside(tensors, prefix)
     state: Tensors = {}
     unused: list[str] = []

@@ -42,6 +42,7 @@ _LAYER = re.compile(r"encoder\.layers\.encoder_layer_(\d+)\.(.+)")
 
 
 def from_torchvision(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+    """Tensors under torchvision's names, ``prefix`` before them, under ours."""
     inside, outside = inside_outside(tensors, prefix)
     state: Tensors = {}
     for name, tensor in inside.items():

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.errors import CheckpointError
+
 # of timm.create_model, but of loading, not of the model: a stranger's file has no say in it
 _LOADING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+_POOL = {"token": "cls", "avg": "gap", "map": "map", "": "none"}
 _OF_THE_DATA = ("num_classes", "in_chans", "img_size")
 
 
@@ -64,6 +67,39 @@ def skeleton(found: HubConfig) -> Any:
     cfg = {name: value for name, value in found.cfg.items() if name in known}
     with torch.device("meta"):
         return timm.create_model(found.architecture, pretrained=False, pretrained_cfg=cfg, **found.arguments)
+
+
+def facts_of(model: Any, where: str) -> dict[str, Any]:
+    """What a plain ViT of timm tells of itself that its tensors do not, as fields of ``ViTCheckpoint.arch``.
+
+    Raises:
+        CheckpointError: it is no plain ViT.
+    """
+    from torch import nn
+
+    block: Any = model.blocks[0] if hasattr(model, "blocks") else None
+    if not hasattr(getattr(block, "attn", None), "qkv") or not hasattr(model, "global_pool"):
+        raise CheckpointError(f"{where} is a {type(model).__name__}, no plain ViT: use model=timm model.name=...")
+    act, norm = block.mlp.act, block.norm1
+    gelu = getattr(act, "approximate", None) if isinstance(act, nn.GELU) else None
+    if type(act).__name__ == "GELUTanh":
+        gelu = "tanh"
+    if gelu is None or not isinstance(norm, nn.LayerNorm) or model.global_pool not in _POOL:
+        raise CheckpointError(
+            f"{where} has {type(act).__name__}, {type(norm).__name__} and pooling {model.global_pool!r}: "
+            "a plain ViT has GELU, LayerNorm and one of token, avg, map. Use model=timm model.name=..."
+        )
+    if model.global_pool == "avg" and getattr(model, "pool_include_prefix", False):
+        raise CheckpointError(f"{where} averages prefix tokens too: use model=timm model.name=...")
+    scale = getattr(block, "ls1", None)
+    return {
+        "heads": block.attn.num_heads,
+        "gelu": "tanh" if gelu == "tanh" else "exact",
+        "norm_eps": norm.eps,
+        "pool": _POOL[model.global_pool],
+        "grid": tuple(model.patch_embed.grid_size),
+        "layer_scale": None if isinstance(scale, nn.Identity | None) else 1e-5,
+    }
 
 
 def class_names(told: Any, count: Any) -> list[str] | None:
