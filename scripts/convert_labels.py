@@ -18,10 +18,11 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trainer.cli import guarded, parse_args
-from trainer.records.progress import counting_bar
+from trainer.records.progress import followed
 
 
 @dataclass
@@ -56,7 +57,7 @@ def main() -> None:
         arguments.nearest,
         arguments.unknown,
     )
-    result = convert_labels(job, arguments.workers, counting_bar("file", lambda file: 1))
+    result = convert_labels(job, arguments.workers, partial(followed, unit="file"))
     for line in format_converted(result, job):
         print(line)
     sys.exit(0 if result.whole else 2)

@@ -289,7 +289,7 @@ def test_a_long_run_on_a_cpu_is_told_what_takes_minutes(
 def test_progress_goes_on_between_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.records.logger.PLAIN_PROGRESS_S", 0.0)
+    monkeypatch.setattr("trainer.records.progress.PLAIN_S", 0.0)
     build(tmp_path, "linear", log_every=1000, eval_every=0).fit()
     shown = [line for line in capsys.readouterr().out.splitlines() if "samples/s, ETA" in line]
     assert len(shown) == 7 and shown[-1].startswith("100 % step 9, 24 samples")

@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,11 @@ from torch import Tensor
 
 from trainer.errors import UserError
 from trainer.files import plain_numbers, write_text
-from trainer.records.console_lines import format_time, pace
 from trainer.records.curves import read_record
 from trainer.records.media import gif_bytes, write_png, write_video
+from trainer.records.progress import Progress
 
 _log = logging.getLogger(__name__)
-
-PLAIN_PROGRESS_S = 30.0  # seconds between two progress lines where there is no terminal
 
 
 class RunLogger:
@@ -57,10 +53,7 @@ class RunLogger:
         self._tensorboard, self._videos, self._resume_step = tensorboard, videos, 0
         self._metrics: Any = None
         self._writer: Any = None
-        self._bar: Any = None
-        self._outlet: _Outlet | None = None  # where the bar is drawn
-        self._began: tuple[float, int] | None = None
-        self._last_plain = -math.inf
+        self._progress = Progress("sample", tell=self.text, to_the_end=True)
         self._gone = False  # whether the console is
         if not self.active:
             return
@@ -170,21 +163,14 @@ class RunLogger:
         """
         if not self.active:
             return
-        now = time.monotonic()
-        if self._began is None:
-            self._began = (now, samples_seen)
-        if rate is None and now > self._began[0]:
-            rate = (samples_seen - self._began[1]) / (now - self._began[0])
-        left = (total_samples - samples_seen) / rate if total_samples is not None and rate else None
-        if not self._gone and sys.stderr.isatty():
-            self._while_there(lambda: self._show_bar(step, total_samples, samples_seen, rate, left))
-        elif now - self._last_plain >= PLAIN_PROGRESS_S or samples_seen == total_samples:
-            if not math.isinf(self._last_plain) or samples_seen == total_samples:
-                share = f"{100 * samples_seen / total_samples:.0f} % " if total_samples else ""
-                speed = f", {pace(rate)} samples/s" if rate else ""
-                until = f", ETA {format_time(left)}" if left is not None else ""
-                self.text(f"{share}step {step}, {samples_seen} samples{speed}{until}")
-            self._last_plain = now
+
+        def show() -> None:
+            self._progress.show(samples_seen, total_samples, rate, f"step {step}")
+
+        if sys.stderr.isatty():
+            self._while_there(show)
+        else:
+            show()
 
     def flush(self) -> None:
         """Bring everything to the disk; call before a checkpoint."""
@@ -199,8 +185,7 @@ class RunLogger:
         if not self.active:
             return
         self.active = False
-        if self._bar is not None:
-            self._while_there(self._bar.close)
+        self._while_there(self._progress.close)
         if self._writer is not None:
             self._writer.close()
         if self._metrics is not None:
@@ -216,7 +201,7 @@ class RunLogger:
         self._while_there(lambda: self._show(line))
 
     def _show(self, line: str) -> None:
-        if self._bar is not None:
+        if self._progress.bar is not None:
             from tqdm import tqdm
 
             tqdm.write(line, file=sys.stdout)
@@ -240,26 +225,6 @@ class RunLogger:
 
     def _keep(self, line: str) -> None:
         self._file.emit(logging.LogRecord("run", logging.INFO, "", 0, line, None, None))
-
-    def _show_bar(self, step: int, total: int | None, seen: int, rate: float | None, left: float | None) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._outlet = _Outlet(sys.stderr)
-            layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} samples [{elapsed}{postfix}]"
-            self._bar = tqdm(
-                total=total,
-                initial=seen,
-                dynamic_ncols=True,
-                leave=False,
-                bar_format=layout if total else None,
-                file=self._outlet,
-            )
-        shown = f"step {step}" + (f", {pace(rate)} samples/s" if rate else "")
-        self._bar.set_postfix_str(shown + (f", ETA {format_time(left)}" if left is not None else ""), refresh=False)
-        self._bar.update(seen - self._bar.n)
-        if self._outlet is not None and self._outlet.error is not None:
-            raise self._outlet.error
 
     def _summary_writer(self) -> Any:
         """TensorBoard's writer, opened at first use because importing it takes a second or two."""
@@ -293,30 +258,6 @@ class _Shown(logging.Handler):
                 with contextlib.suppress(OSError):  # nobody reads it any more: train.log has it
                     sys.stdout.write(line + "\n")
                     sys.stdout.flush()
-
-
-class _Outlet:
-    """A stream that keeps its error to itself: tqdm, which draws with a lock taken, would never give the lock back."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.error: OSError | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        return self._try(lambda: self._stream.write(text), len(text))
-
-    def flush(self) -> None:
-        self._try(self._stream.flush, None)
-
-    def _try(self, action: Callable[[], Any], otherwise: Any) -> Any:
-        try:
-            return action() if self.error is None else otherwise
-        except OSError as error:
-            self.error = error
-            return otherwise
 
 
 def _silence(*streams: Any) -> None:

@@ -1,4 +1,7 @@
-"""How far something is, for whoever looks: bars on a terminal, a line now and then elsewhere. Loads no torch."""
+"""How far a piece of work is, and when it ends: a bar on a terminal, a line now and then where there is none.
+
+Loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -8,74 +11,156 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from trainer.records.console_lines import format_time, pace
+
+PLAIN_S = 30.0  # seconds between two lines where there is no terminal
 T = TypeVar("T")
 
-LINE_S, PACE_LINE_S = 30.0, 10.0  # seconds between two lines where there is no terminal
 
-
-def bar(items: Iterable[T], unit: str, what: str | None = None) -> Iterable[T]:
-    """The items behind a bar; where there is no terminal, behind nothing."""
-    from tqdm import tqdm
-
-    return tqdm(items, desc=what, unit=unit, disable=not sys.stderr.isatty())
-
-
-def bar_or_lines(items: Iterable[T], unit: str, say: Callable[[str], None]) -> Iterator[T]:
-    """The items behind a bar; where there is no terminal, ``say`` gets a line every ``LINE_S`` seconds."""
-    told = time.monotonic()
-    for number, item in enumerate(bar(items, unit), 1):
-        if not sys.stderr.isatty() and time.monotonic() - told > LINE_S:
-            told = time.monotonic()
-            say(f"{unit} {number} of {len(items)}")  # type: ignore[arg-type]
-        yield item
-
-
-def counting_bar(unit: str, step: Callable[[T], int]) -> Callable[[Iterable[T], int], Iterator[T]]:
-    """A wrapper (items, total) -> items with a bar in any case, which ``step(item)`` moves on."""
-
-    def wrap(items: Iterable[T], total: int) -> Iterator[T]:
-        from tqdm import tqdm
-
-        with tqdm(total=total, unit=unit) as shown:
-            for item in items:
-                shown.update(step(item))
-                yield item
-
-    return wrap
-
-
-class Pace(AbstractContextManager["Pace"]):
-    """Called with (how many are done, of how many or None): a bar with the time left, or a line on stderr now and then.
+class Progress(AbstractContextManager["Progress"]):
+    """Progress of one piece of work.
 
     Args:
-        unit: what is counted.
+        unit: what is counted, in the singular.
+        total: how many there are; None: not known.
+        what: a word before the bar.
+        tell: takes the lines; None: stderr.
+        to_the_end: the last line comes however short the work was, and nothing is left of the bar.
+
+    Attributes:
+        bar: tqdm's, once it is there.
     """
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
+    def __init__(
+        self,
+        unit: str,
+        total: int | None = None,
+        what: str | None = None,
+        tell: Callable[[str], object] | None = None,
+        to_the_end: bool = False,
+    ) -> None:
+        self.unit, self.total, self.what, self.to_the_end = unit, total, what, to_the_end
+        self.bar: Any = None
+        self._tell = tell or (lambda line: sys.stderr.write(f"{line}\n"))
+        self._outlet: _Outlet | None = None
+        self._began: tuple[float, int] | None = None
+        self._told: float | None = None
 
-    def __enter__(self) -> Pace:
-        self._bar: Any = None
-        self._begin = self._last = time.monotonic()
+    def __enter__(self) -> Progress:
+        self._began = (time.monotonic(), 0)
+        self._told = self._began[0]
         return self
 
-    def __call__(self, done: int, total: int | None) -> None:
-        if sys.stderr.isatty():
-            if self._bar is None:
-                from tqdm import tqdm
-
-                self._bar = tqdm(total=total, unit=self._unit, dynamic_ncols=True)
-            self._bar.update(done - self._bar.n)
-            return
-        now = time.monotonic()
-        if now - self._last < PACE_LINE_S:
-            return
-        self._last = now
-        rate = done / (now - self._begin)
-        left = f", about {(total - done) / rate:.0f} s left" if total is not None else ""
-        of = f" of {total}" if total is not None else ""
-        sys.stderr.write(f"{self._unit} {done}{of}, {rate:.1f} {self._unit}s/s{left}\n")
-
     def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
+
+    def show(self, done: int, total: int | None = None, rate: float | None = None, note: str = "") -> None:
+        """So many are done.
+
+        Args:
+            done: of all.
+            total: where it was not known before.
+            rate: of them a second; None: since the beginning, or the first call.
+            note: what else to show.
+
+        Raises:
+            OSError: nobody reads the terminal any more.
+        """
+        now = time.monotonic()
+        self.total = self.total if total is None else total
+        if self._began is None:
+            self._began = (now, done)
+        if rate is None and now > self._began[0]:
+            rate = (done - self._began[1]) / (now - self._began[0])
+        speed = f", {pace(rate)} {_plural(self.unit)}/s" if rate else ""
+        left = (self.total - done) / rate if self.total is not None and rate else None
+        end = f", ETA {format_time(left)}" if left is not None else ""
+        last = self.to_the_end and done == self.total
+        if sys.stderr.isatty():
+            self._draw(done, f"{note}{speed}{end}")
+        elif last or (self._told is not None and now - self._told >= PLAIN_S):
+            share = f"{100 * done / self.total:.0f} % " if self.total else ""
+            head = f"{self.what}: " if self.what else ""
+            self._tell(f"{head}{share}{note}{', ' if note else ''}{done} {_plural(self.unit)}{speed}{end}")
+            self._told = now
+        elif self._told is None:
+            self._told = now
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _draw(self, done: int, shown: str) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self._outlet = _Outlet(sys.stderr)
+            layout = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} UNITS [{elapsed}{postfix}]"
+            self.bar = tqdm(
+                total=self.total,
+                desc=self.what,
+                unit=self.unit,
+                initial=done,
+                dynamic_ncols=True,
+                leave=not self.to_the_end,
+                bar_format=layout.replace("UNITS", _plural(self.unit)) if self.total else None,
+                file=self._outlet,
+            )
+        self.bar.set_postfix_str(shown.removeprefix(", "), refresh=False)
+        self.bar.update(done - self.bar.n)
+        if self._outlet is not None and self._outlet.error is not None:
+            raise self._outlet.error
+
+
+def followed(
+    items: Iterable[T],
+    total: int | None = None,
+    *,
+    unit: str,
+    what: str | None = None,
+    count: Callable[[T], int] = lambda item: 1,
+) -> Iterator[T]:
+    """The items, with ``Progress`` of them.
+
+    Args:
+        items: whose number is asked where ``total`` is not given.
+        total, unit, what: as ``Progress`` takes them.
+        count: how many an item counts for.
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    with Progress(unit, total, what) as progress:
+        done = 0
+        for item in items:
+            yield item
+            done += count(item)
+            progress.show(done)
+
+
+def _plural(unit: str) -> str:
+    return unit + ("es" if unit.endswith("ch") else "s")
+
+
+class _Outlet:
+    """A stream that keeps its error to itself: tqdm, which draws with a lock taken, would never give the lock back."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._try(lambda: self._stream.write(text), len(text))
+
+    def flush(self) -> None:
+        self._try(self._stream.flush, None)
+
+    def _try(self, action: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return action() if self.error is None else otherwise
+        except OSError as error:
+            self.error = error
+            return otherwise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError
-from trainer.records.progress import counting_bar
+from trainer.records.progress import followed
 from vid2vid.config import DataKind, Vid2VidConfig
 
 
@@ -35,7 +36,7 @@ def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bo
 
     if config.data.kind is not DataKind.street:
         validate(config)
-    progress = counting_bar("frame", int)  # each item is how many frames it was
+    progress = partial(followed, unit="frame", count=int)  # each item is how many frames it was
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)
     say(format_report(report))

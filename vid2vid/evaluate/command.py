@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
-from trainer.records.progress import bar
+from trainer.records.progress import followed
 from vid2vid.config import FirstFrame, Vid2VidConfig
 
 
@@ -68,7 +68,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         first_frame=arguments.first_frame,
         own=own.data,
         image_metrics=image_metrics,
-        wrap=lambda loader: bar(loader, "clip"),
+        wrap=lambda loader: followed(loader, unit="clip"),
     )
     path = write_eval(Path(arguments.run), result, loaded)
     say(format_table(result))

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
-from trainer.records.progress import Pace
+from trainer.records.progress import Progress
 from vid2vid.config import FirstFrame, Vid2VidConfig
 
 
@@ -67,7 +67,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     image = None
     if arguments.image is not None:
         image = read_first_image(Path(arguments.image), (height, width), config.data)
-    with Pace("frame") as progress:
+    with Progress("frame") as progress:
         made = generate_video(
             loaded,
             sequence,
@@ -80,7 +80,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             png=arguments.png,
             zoom=arguments.zoom,
             fps=arguments.fps,
-            progress=progress,
+            progress=progress.show,
         )
     size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
     say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError
-from trainer.records.progress import counting_bar
+from trainer.records.progress import followed
 from vit.config import VitConfig
 
 
@@ -34,7 +35,7 @@ def run(config: VitConfig, arguments: Any, say: Callable[[str], None]) -> bool:
     from vit.data.decoding.depth import depth_notes
 
     out, reports = Path(arguments.out), []
-    progress = counting_bar("picture", lambda picture: 1)
+    progress = partial(followed, unit="picture")
     for split, source in open_splits(config, say).items():
         threads = max(1, config.data.workers or CPU_WORKERS)
         report = check_split(source, split, progress, arguments.most, threads)

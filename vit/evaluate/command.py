@@ -10,7 +10,7 @@ from pathlib import Path
 from trainer.cli import compose
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError, UserError
-from trainer.records.progress import bar
+from trainer.records.progress import followed
 from vit.config import VitConfig
 
 
@@ -82,7 +82,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         neighbours=arguments.knn,
         probe=arguments.probe,
         batch=batch,
-        wrap=lambda loader, what: bar(loader, "batch", what),
+        wrap=lambda loader, what: followed(loader, unit="batch", what=what),
     )
     for line in result.lines:
         say(line)

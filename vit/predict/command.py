@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
-from trainer.records.progress import bar_or_lines
+from trainer.records.progress import followed
 from vit.predict import Format
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             features=arguments.features,
             batch=batch,
             workers=arguments.workers,
-            wrap=lambda batches: bar_or_lines(batches, "batch", say),
+            wrap=partial(followed, unit="batch"),
             start=start,
         )
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from tqdm import tqdm
 
-import trainer.records.logger as module
 from trainer.errors import UserError
 from trainer.records.console_lines import format_line, format_time, short_line
 from trainer.records.logger import RunLogger, repair_metrics
@@ -202,7 +201,7 @@ def test_other_ranks_are_silent(tmp_path, capsys):
 
 def test_plain_progress_lines_carry_an_eta(tmp_path, capsys, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     with begun(tmp_path, tensorboard=False) as logger:
         for samples in range(0, 1001, 10):
             logger.progress(samples // 2, 1000, samples)
@@ -218,10 +217,10 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     with begun(tmp_path, tensorboard=False) as logger:
         logger.progress(0, 100, 0, rate=5.0)
         logger.progress(5, 100, 50, rate=5.0)
-        assert logger._bar.n == 50
+        assert logger._progress.bar.n == 50
         logger.text("a line above the bar")
         logger.progress(6, 100, 60, rate=5.0)
-        shown = logger._bar.format_meter(**logger._bar.format_dict)
+        shown = logger._progress.bar.format_meter(**logger._progress.bar.format_dict)
     assert "60/100 samples" in shown and "ETA 8 s" in shown and "step 6" in shown
     captured = capsys.readouterr()
     assert "a line above the bar" in captured.out and "samples" in captured.err
