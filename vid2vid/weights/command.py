@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 FORMATS = ("vid2vid",)
 
 
-def run(arguments: Any) -> Sequence[str]:
+def run(arguments: Any) -> Iterable[str]:
     """Convert between the originals' state dicts and ours; what was done, in lines.
 
     Args:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from vit.weights import FORMATS as FORMATS
 
 
-def run(arguments: Any) -> Sequence[str]:
+def run(arguments: Any) -> Iterable[str]:
     """Convert, and read back what was written; what was done, in lines.
 
     Args:
