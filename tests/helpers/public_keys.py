@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import omegaconf
 
 from tests.helpers.paths import ROOT
-from train import SCHEMAS
+from train import SCHEMAS, TASKS
 from trainer.config.arguments import OVERRIDES
 from trainer.config.resolve import plain
 from trainer.config.schema import entries, field_types, show, unwrap
@@ -35,12 +34,13 @@ def public_keys() -> list[str]:
 
 
 def _arguments() -> Iterator[tuple[str, type]]:
-    """The dataclasses of arguments that scripts know, by the script's name."""
+    """The ``Arguments`` of every script, and of every task's module for a verb, by the script's name."""
     sys.path.append(str(ROOT / "scripts"))  # for _setup, as when a script is run
-    for path in sorted((ROOT / "scripts").glob("[!_]*.py")):
-        for value in vars(importlib.import_module(f"scripts.{path.stem}")).values():
-            if inspect.isclass(value) and is_dataclass(value) and value.__name__.endswith("Arguments"):
-                yield path.stem, value
+    modules = [(path.stem, f"scripts.{path.stem}") for path in sorted((ROOT / "scripts").glob("[!_]*.py"))]
+    for verb, name in [*modules, *(item for entry in TASKS.values() for item in entry.verbs.items())]:
+        schema = getattr(importlib.import_module(name), "Arguments", None)
+        if schema is not None:
+            yield verb, schema
     sys.path.remove(str(ROOT / "scripts"))
 
 
