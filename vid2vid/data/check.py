@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 
 from trainer.config.fields import OnBadFile
+from trainer.data.checking import Progress, in_order
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
@@ -38,8 +36,6 @@ _FILM_CHUNK = 512  # of a video, where a job begins at the key frame before it
 _LISTED = 20  # messages of different kinds in the report
 _NAMED = 6  # files of each size kept by one job
 _BINS = 1 << 16
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass
@@ -135,9 +131,9 @@ def check_data(
             report.frames += chunk.frames
             yield chunk.frames
 
-    with ThreadPoolExecutor(max(1, config.data.workers)) as pool:
-        for _ in progress(done(_in_order(pool, read, jobs)), sum(len(s) for _, s in sequences)):
-            pass
+    chunks = in_order(read, jobs, max(1, config.data.workers))
+    for _ in progress(done(chunks), sum(len(s) for _, s in sequences)):
+        pass
     report.pixels = Counter({int(i): int(pixels[i]) for i in pixels.nonzero()[0]})
     for (split, sequence), found, names in zip(sequences, sizes, files, strict=True):
         size = found.most_common(1)[0][0] if found else None
@@ -147,21 +143,6 @@ def check_data(
             report.odd += [(sequence.name, other, names[other]) for other in found if other != size]
     report.advice = give_advice(config, sequences, report)
     return report
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, read: Callable[[tuple[int, int, int]], _Chunk], jobs: list[tuple[int, int, int]]
-) -> Iterator[_Chunk]:
-    """Results in the order of the jobs, few of them waiting: memory does not grow with the data."""
-    remaining = iter(jobs)
-    waiting = [pool.submit(read, job) for job in islice(remaining, 64)]
-    try:
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting += [pool.submit(read, job) for job in islice(remaining, 1)]
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _read(sequence: FrameSequence, number: int, start: int, stop: int, allowed: LabelRange | None) -> _Chunk:

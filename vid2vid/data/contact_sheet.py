@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
+from trainer.data.checking import spread, write_sheet
 from trainer.errors import DataError
 from vid2vid.data.augment import whole_frame
 from vid2vid.data.frames import FrameSequence, RawFrame, canny
@@ -25,29 +25,16 @@ def contact_sheet(sequences: list[tuple[str, FrameSequence]], path: Path) -> Pat
     Returns:
         `path`, or None when no frame could be decoded.
     """
-    chosen = [sequences[i] for i in _spread(len(sequences), _ROWS)]
-    rows: list[np.ndarray] = []
-    for split, sequence in chosen:
-        indices = _spread(len(sequence), _COLUMNS)
-        cells = []
-        for index in indices:
+    rows = []
+    for split, sequence in (sequences[i] for i in spread(len(sequences), _ROWS)):
+        cells: list[np.ndarray] = []
+        for index in spread(len(sequence), _COLUMNS):
             try:
                 cells += [_cell(raw) for raw in sequence.read([index])]
             except DataError:
                 continue  # it is in the report
-        if cells:
-            rows.append(_row(f"{split}: {sequence.name}, {len(sequence)} frames", cells))
-    if not rows:
-        return None
-    width = max(row.shape[1] for row in rows)
-    sheet = np.concatenate([np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0))) for row in rows])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
-    return path
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
+        rows.append((f"{split}: {sequence.name}, {len(sequence)} frames", cells))
+    return write_sheet(rows, path)
 
 
 def _cell(raw: RawFrame) -> np.ndarray:
@@ -67,13 +54,3 @@ def _painted(ids: np.ndarray) -> np.ndarray:
     """Ids (H, W) in colours; few of Cityscapes' first classes have one, so data sets that use only those get others."""
     small = ids[ids < 255]
     return colorize(ids if small.size and small.max() >= _COLOURED else np.where(ids < 255, ids + 100, ids))
-
-
-def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
-    height = max(cell.shape[0] for cell in cells)
-    padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 4), (0, 0))) for cell in cells]
-    body = np.concatenate(padded, axis=1)
-    head = Image.new("RGB", (body.shape[1], 16))
-    printable = title.encode("utf-8", "backslashreplace").decode()
-    ImageDraw.Draw(head).text((3, 2), printable, fill=(255, 255, 255))
-    return np.concatenate([np.asarray(head), body])

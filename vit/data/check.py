@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
+from trainer.data.checking import Progress, in_order, spread, write_sheet
 from trainer.data.pictures.decode import to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
@@ -24,10 +24,8 @@ from vit.data.source import Source, class_counts
 from vit.data.sources.unlabelled import UnlabelledError
 
 _log = logging.getLogger(__name__)
-Progress = Callable[[Iterator[int], int], Iterable[int]]
 
 _SHOWN = 10  # classes, sizes and bad files that are listed each
-_AHEAD = 64  # pictures decoded at a time
 _CELL, _ROWS, _COLUMNS = 112, 10, 10
 
 
@@ -114,12 +112,7 @@ def check_split(
         except BadFileError as error:
             return str(error)
 
-    def pictures() -> Iterator[Tensor | str]:
-        with ThreadPoolExecutor(threads) as pool:
-            for first in range(0, count, _AHEAD):  # a map over all of them would hold every picture in memory
-                yield from pool.map(look, chosen[first : first + _AHEAD])
-
-    for _, picture in zip(progress(iter(range(count)), count), pictures(), strict=True):
+    for _, picture in zip(progress(range(count), count), in_order(look, chosen, threads), strict=True):
         if isinstance(picture, str):
             report.bad.append(picture)
             continue
@@ -187,25 +180,16 @@ def contact_sheet(source: Source, path: Path) -> Path | None:
     """
     labels = source.labels()
     rows = []
-    for label in _spread(len(source.classes), _ROWS):
+    for label in spread(len(source.classes), _ROWS):
         members = np.flatnonzero(labels[:, label] if source.multilabel else labels == label)
         cells = []
-        for index in members[_spread(len(members), _COLUMNS)].tolist():
+        for index in members[spread(len(members), _COLUMNS)].tolist():
             try:
                 cells.append(_cell(source.read(index)[0]))
             except BadFileError:
                 continue  # it is in the report
-        if cells:
-            rows.append(_row(f"{source.classes[label]} ({len(members)})", cells))
-    if not rows:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(path)
-    return path
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))}) if count else []
+        rows.append((f"{source.classes[label]} ({len(members)})", cells))
+    return write_sheet(rows, path)
 
 
 def _cell(picture: Tensor) -> np.ndarray:
@@ -218,11 +202,3 @@ def _cell(picture: Tensor) -> np.ndarray:
     square = Image.new("RGB", (_CELL, _CELL), (32, 32, 32))
     square.paste(image.resize((width, height), method), ((_CELL - width) // 2, (_CELL - height) // 2))
     return np.asarray(square)
-
-
-def _row(title: str, cells: list[np.ndarray]) -> np.ndarray:
-    body = Image.new("RGB", (_COLUMNS * (_CELL + 4), _CELL + 20))
-    ImageDraw.Draw(body).text((3, 3), title, fill=(255, 255, 255))
-    for column, cell in enumerate(cells):
-        body.paste(Image.fromarray(cell), (column * (_CELL + 4), 18))
-    return np.asarray(body)

@@ -1,0 +1,57 @@
+"""What the checks of all tasks share: reading in order, indices that are spread, the sheet of pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.checking import in_order, spread, write_sheet
+
+
+def test_results_are_in_order_and_few_wait() -> None:
+    begun: list[int] = []
+
+    def read(job: int) -> int:
+        begun.append(job)
+        time.sleep(0.002 if job % 3 else 0)
+        return job * job
+
+    results = in_order(read, range(500), 4)
+    assert next(results) == 0
+    time.sleep(0.3)
+    assert len(begun) <= 66
+    assert list(results) == [job * job for job in range(1, 500)]
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
+    def read(job: int) -> int:
+        if job == 3:
+            raise ValueError("job 3")
+        return job
+
+    results = in_order(read, range(10), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="job 3"):
+        next(results)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+
+
+def test_spread() -> None:
+    assert spread(0, 4) == [] and spread(3, 4) == [0, 1, 2] and spread(10, 4) == [0, 3, 6, 9] and spread(9, 1) == [0]
+
+
+def test_the_sheet(tmp_path: Path) -> None:
+    red, blue = np.full((10, 20, 3), (200, 0, 0), np.uint8), np.full((30, 8, 3), (0, 0, 200), np.uint8)
+    path = write_sheet([("one", [red, blue]), ("none", []), ("two \udcff", [red])], tmp_path / "new/sheet.png")
+    assert path is not None
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (16 + 30 + 4 + 16 + 10 + 4, 20 + 4 + 8 + 4, 3)
+    assert np.array_equal(pixels[16:26, :20], red) and np.array_equal(pixels[16:46, 24:32], blue)
+    assert np.array_equal(pixels[66:76, :20], red)
+    assert write_sheet([("none", [])], tmp_path / "none.png") is None and not (tmp_path / "none.png").exists()

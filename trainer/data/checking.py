@@ -1,0 +1,69 @@
+"""A look at a whole data set, for whoever checks one: reading in order on several threads, and a sheet of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+Job = TypeVar("Job")
+Found = TypeVar("Found")
+
+Progress = Callable[[Iterable[int], int], Iterable[int]]  # wraps counts of samples done; gets their total too
+
+_AHEAD = 64  # jobs that are begun before their turn
+_TITLE, _GAP = 16, 4  # pixels: height of a row's title, between rows and between columns
+
+
+def in_order(read: Callable[[Job], Found], jobs: Iterable[Job], threads: int) -> Iterator[Found]:
+    """What ``read`` makes of the jobs, in their order, few of them waiting: memory does not grow with the data."""
+    remaining = iter(jobs)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(read, job) for job in islice(remaining, _AHEAD)]
+        try:
+            while waiting:
+                yield waiting.pop(0).result()
+                waiting += [pool.submit(read, job) for job in islice(remaining, 1)]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` indices, the first and the last among them, evenly between."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))}) if count else []
+
+
+def write_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> Path | None:
+    """Write a picture: below each other the rows, each its title and its cells side by side.
+
+    Args:
+        rows: title and cells, uint8 (H, W, 3) of any size; those without a cell are left out.
+        path: of the file, whose format its ending names; the folder is made.
+
+    Returns:
+        ``path``, or None where there is no cell at all.
+    """
+    drawn = [_row(title, cells) for title, cells in rows if cells]
+    if not drawn:
+        return None
+    width = max(row.shape[1] for row in drawn)
+    sheet = np.concatenate([np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0))) for row in drawn])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+    return path
+
+
+def _row(title: str, cells: Sequence[np.ndarray]) -> np.ndarray:
+    height = max(cell.shape[0] for cell in cells)
+    padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, _GAP), (0, 0))) for cell in cells]
+    body = np.concatenate(padded, axis=1)
+    head = Image.new("RGB", (body.shape[1], _TITLE))
+    printable = title.encode("utf-8", "backslashreplace").decode()
+    ImageDraw.Draw(head).text((3, 2), printable, fill=(255, 255, 255))
+    return np.concatenate([np.asarray(head), body])
