@@ -47,7 +47,7 @@ TASKS = {
         verbs={
             "evaluate": "vid2vid.evaluate.command",
             "generate": "vid2vid.generate.command",
-            "check_data": "vid2vid.data.command",
+            "check_data": "vid2vid.data.checking.command",
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",
             "gpu": "vid2vid.benchmark.command",
@@ -62,7 +62,7 @@ TASKS = {
             "evaluate": "vit.evaluate.command",
             "predict": "vit.predict.command",
             "export": "vit.export.command",
-            "check_data": "vit.data.command",
+            "check_data": "vit.data.checking.command",
             "convert": "vit.weights.command",
             "benchmark": "vit.benchmark.command",
             "gpu": "vit.benchmark.command",

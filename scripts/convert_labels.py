@@ -44,7 +44,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     import torch
 
-    from vid2vid.data.convert import Job, convert_labels, format_converted
+    from vid2vid.data.labels.convert import Job, convert_labels, format_converted
 
     torch.set_num_threads(1)  # the threads that read share the cores
     job = Job(

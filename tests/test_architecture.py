@@ -186,7 +186,7 @@ def test_verbs_are_light_and_have_scripts() -> None:
 @pytest.mark.parametrize("path", [path for path in TOP[1:] if path.name != "demo.py"], ids=name_of)
 def test_scripts_name_no_task(path: Path) -> None:
     """They ask the table in train.py. Of demo.py a task is the subject, of convert_labels.py its data."""
-    tasks = {name.split(".")[0] for name in imports(parse(path)) if not name.startswith("vid2vid.data.convert")}
+    tasks = {name.split(".")[0] for name in imports(parse(path)) if not name.startswith("vid2vid.data.labels.convert")}
     assert not tasks & {"vit", "vid2vid"}
 
 

@@ -13,7 +13,7 @@ from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vid2vid.config import DataConfig, ForegroundKind, ModelConfig, SourceKind
-from vid2vid.data.label_map import ignored_ids
+from vid2vid.data.labels.label_map import ignored_ids
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned
 IGNORED, UNKNOWN = -1, -2

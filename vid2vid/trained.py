@@ -11,7 +11,7 @@ from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.device.compute import Compute, choose_compute
 from trainer.errors import ConfigError
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
-from vid2vid.data.ranges import with_ranges
+from vid2vid.data.ranges.settings import with_ranges
 from vid2vid.encoding import SourceEncoder
 from vid2vid.model import Generator
 
@@ -35,7 +35,8 @@ class LoadedRun:
         step, samples_seen: the checkpoint's counters; 0 for a bare weights file.
         instances: whether it was trained with instance ids; None: not known.
         ranges: what data.range=auto found in the training data, by key (`vid2vid.data.ranges`).
-        colours: what the colours of its label maps meant (`vid2vid.data.label_colours`); None: not known, or none.
+        colours: what the colours of its label maps meant (`vid2vid.data.labels.trained_colours`); None: not
+            known, or none.
         asked: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 

@@ -17,7 +17,7 @@ from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.text import ends
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
-from vit.data.naming import class_keys
+from vit.data.class_names import class_keys
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
 from vit.trained import timm_name as told_by_folder

@@ -21,8 +21,8 @@ from trainer.text import ends
 from vit.build import build_model, head_parameters
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
+from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import ClassMap, class_map
-from vit.data.samples import CheckedSamples
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.encoding import Mixer, normalise, random_erasing

@@ -21,7 +21,7 @@ from trainer.loop import Trainer
 from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 from vit.config import VitConfig, VitStage
-from vit.data.samples import CheckedSamples
+from vit.data.checked_samples import CheckedSamples
 from vit.task import VitTask
 
 PLAIN = ("augment.flip=0", "augment.crop=resize")  # nothing random

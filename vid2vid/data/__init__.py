@@ -64,7 +64,7 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
 
             return VideoDataset(config, split, resolution, frames)
         case DataKind.folders | DataKind.cityscapes:
-            from vid2vid.data.folders import FolderDataset
+            from vid2vid.data.folders.dataset import FolderDataset
 
             return FolderDataset(config, split, resolution, frames)
 
@@ -116,7 +116,7 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
 
             return settled_pictures(config)
         case DataKind.folders | DataKind.cityscapes:
-            from vid2vid.data.folders import settled as settled_folders
+            from vid2vid.data.folders.dataset import settled as settled_folders
 
             return settled_folders(config)
 
@@ -141,6 +141,6 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
         from vid2vid.data.video.stream import open_video
 
         return open_video(source, config, frames)
-    from vid2vid.data.folders import open_folder
+    from vid2vid.data.folders.dataset import open_folder
 
     return open_folder(source, config)

@@ -17,9 +17,9 @@ from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import FirstFrame, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop, random_crop
+from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.frames import FrameSequence, tell
-from vid2vid.data.picture import other_frame, wants_picture
-from vid2vid.data.reference import ReferenceFlow
+from vid2vid.data.reference_flow import ReferenceFlow
 from vid2vid.data.split import SHORTEST_VALIDATION, shorter_clips, shortest_validation
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class ClipDataset:
 
     A sample has `images` uint8 (T, 3, H, W), `labels` int16 (T, H, W) or `source` uint8 (T, C, H, W), where known
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
-    `picture` uint8 (3, H, W) for model.first_frame=image (`vid2vid.data.picture`), and `name`. Training clips start
-    anywhere, with one random frame step, scale, crop and flip for all their frames; the sequences are drawn in
+    `picture` uint8 (3, H, W) for model.first_frame=image (`vid2vid.data.first_picture`), and `name`. Training clips
+    start anywhere, with one random frame step, scale, crop and flip for all their frames; the sequences are drawn in
     proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of one length:
     `data.val_frames`, or less where sequences are shorter (`clip_length`).
 

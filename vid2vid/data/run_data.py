@@ -12,8 +12,8 @@ from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data import build_dataset, settled
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import tell
-from vid2vid.data.label_colours import check_colours, classes_of, used_colours
-from vid2vid.data.ranges import ranges_of, with_ranges
+from vid2vid.data.labels.trained_colours import check_colours, classes_of, used_colours
+from vid2vid.data.ranges.settings import ranges_of, with_ranges
 from vid2vid.data.split import shortest_clip
 
 if TYPE_CHECKING:

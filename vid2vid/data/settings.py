@@ -8,8 +8,8 @@ from typing import Any
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, LabelFormat, ModelConfig, SourceKind
-from vid2vid.data.colours import NAMED, colour_table, table_of
-from vid2vid.data.label_map import ignored_ids, parse_label_map
+from vid2vid.data.labels.colour_tables import NAMED, colour_table, table_of
+from vid2vid.data.labels.label_map import ignored_ids, parse_label_map
 
 _FORMATS = ("auto", "ids", "red_channel")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from trainer.errors import ConfigError
 from trainer.text import few
 from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
+from vid2vid.data.folders.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 from vid2vid.data.frames import FrameSequence, tell
-from vid2vid.data.split_names import TEST_FOLDERS, TRAIN_FOLDERS, VAL_FOLDERS
 
 logger = logging.getLogger(__name__)
 

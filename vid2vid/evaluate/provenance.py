@@ -17,7 +17,7 @@ from trainer.cli import load_run
 from trainer.config.resolve import flatten, plain
 from trainer.config.schema import show
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.ranges import with_ranges
+from vid2vid.data.ranges.settings import with_ranges
 
 OWN = "eval.json"
 

@@ -13,7 +13,7 @@ from trainer.errors import ConfigError
 from trainer.files import write_evaluation
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
-from vid2vid.data.label_colours import check_colours
+from vid2vid.data.labels.trained_colours import check_colours
 from vid2vid.evaluate.image_metrics import ImageMetric
 from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.metrics import METRICS
@@ -125,7 +125,7 @@ def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
     theirs = {Path(root).resolve() for root in (own.root, own.val_root) if root}
     if own.kind is not DataKind.street and Path(data.root).resolve() in theirs:
         return False
-    from vid2vid.data.folders import has_own_splits
+    from vid2vid.data.folders.dataset import has_own_splits
 
     return not has_own_splits(replace(config, data=replace(data, val_root=None)))
 

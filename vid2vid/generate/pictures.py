@@ -10,7 +10,7 @@ from torch import Tensor
 from trainer.records.media import label_panel
 from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.palette import colorize
+from vid2vid.data.labels.palette import colorize
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator

@@ -9,7 +9,7 @@ import torch
 
 from trainer.errors import ConfigError
 from vid2vid.config import ModelConfig, SourceKind
-from vid2vid.data.label_map import parse_pairs
+from vid2vid.data.labels.label_map import parse_pairs
 
 CITYSCAPES_LABELS = (34, 35)  # numbers of labels with which ids are taken for Cityscapes labelIds
 CITYSCAPES_THINGS = range(24, 34)  # classes whose objects have an instance id each

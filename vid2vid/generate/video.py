@@ -20,7 +20,7 @@ from trainer.records.media import label_panel
 from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, video_output
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
-from vid2vid.data.label_colours import check_colours
+from vid2vid.data.labels.trained_colours import check_colours
 from vid2vid.generate.pictures import condition_pictures
 from vid2vid.generate.relabel import Relabel
 from vid2vid.generate.rollout import Rollout
@@ -90,7 +90,7 @@ def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig |
     from trainer.data.pictures.decode import decode
     from trainer.data.pictures.files import read_bytes
     from vid2vid.data.augment import centre_crop
-    from vid2vid.data.ranges import as_span
+    from vid2vid.data.ranges.settings import as_span
 
     span = None if data is None else as_span(data.range)
     image = decode(read_bytes(path), path, span=span)

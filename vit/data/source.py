@@ -19,8 +19,8 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vit.config import ClassOrder
+from vit.data.class_names import class_keys
 from vit.data.decoding.part import Part
-from vit.data.naming import class_keys
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names

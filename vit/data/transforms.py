@@ -23,7 +23,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
-from vit.data import framing
+from vit.data import eval_crop as framing
 from vit.data.augment.pixels import Picture, hwc
 from vit.data.augment.policies import Augmenter, color_jitter
 from vit.data.augment.policy_names import parse_auto

@@ -16,7 +16,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.build import Size, build_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
-from vit.data.naming import unnamed
+from vit.data.class_names import unnamed
 from vit.data.transforms import EvalTransform
 from vit.encoding import normalise
 from vit.model.transformer import VisionTransformer

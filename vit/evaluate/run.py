@@ -22,8 +22,8 @@ from trainer.records.media import write_png
 from trainer.text import ends
 from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
+from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import ClassMap, LabelLists, class_map
-from vit.data.samples import CheckedSamples
 from vit.evaluate.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.evaluate.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.evaluate.metrics import MultiLabel, SingleLabel

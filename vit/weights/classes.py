@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from trainer.text import ends
 from vit.config import ClassOrder
+from vit.data.class_names import class_keys, in_order, unnamed
 from vit.data.info import DataInfo
-from vit.data.naming import class_keys, in_order, unnamed
 
 
 @dataclass(frozen=True)

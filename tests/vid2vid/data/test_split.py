@@ -12,7 +12,7 @@ from trainer.errors import DataError
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_evaluation
 from vid2vid.data.clips import clip_length
-from vid2vid.data.folders import FolderDataset, sequences_of_split
+from vid2vid.data.folders.dataset import FolderDataset, sequences_of_split
 from vid2vid.data.split import longest_clip, shorter_clips
 from vid2vid.data.video.dataset import videos_of_split
 

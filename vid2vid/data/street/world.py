@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
-from vid2vid.data.picture import other_frame, wants_picture
+from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.street import things as S
 from vid2vid.data.street.camera import View, compose
 from vid2vid.data.street.render import Picture, draw

@@ -19,7 +19,7 @@ from trainer.text import few
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence
-from vid2vid.data.ranges import as_span
+from vid2vid.data.ranges.settings import as_span
 from vid2vid.data.split import split_sequences
 from vid2vid.data.video.cache import video_indices
 from vid2vid.data.video.files import named_videos

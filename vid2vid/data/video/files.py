@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.names import natural_key
+from vid2vid.data.folders.names import natural_key
 from vid2vid.data.video.pictures import has_pictures
 
 VIDEO_EXTENSIONS = (

@@ -1,7 +1,7 @@
 """What is known of a video file after it was decoded once, and how that is found out.
 
 The index is the definition of a file's frames: a full decode from the start, which is what FFmpeg's own tool gives.
-Reading at random (`video_read.py`) is checked against it frame by frame, so seeking may be as imprecise as it likes.
+Reading at random (`read.py`) is checked against it frame by frame, so seeking may be as imprecise as it likes.
 """
 
 from __future__ import annotations

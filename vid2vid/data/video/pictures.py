@@ -11,11 +11,11 @@ from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.file_kinds import Kind
+from vid2vid.data.folders.file_kinds import Kind
+from vid2vid.data.folders.files import IMAGE_EXTENSIONS, content_key, decode_frame, list_files
+from vid2vid.data.folders.layout import Frame, match
 from vid2vid.data.frames import FrameSequence, RawFrame
-from vid2vid.data.layout import Frame, match
-from vid2vid.data.reading import IMAGE_EXTENSIONS, content_key, decode_frame, list_files
-from vid2vid.data.spans import find_spans, keyed
+from vid2vid.data.ranges.measure import find_spans, keyed
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 from trainer.data.pictures.files import BadFileError
 from trainer.text import few
+from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.frames import say_once
-from vid2vid.data.reading import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from trainer.errors import ConfigError, DataError
 from trainer.task import SPLITS
 from trainer.text import few
 from vit.config import DataKind, VitConfig
+from vit.data.class_names import class_keys, natural_key
 from vit.data.decoding.part import Part
 from vit.data.decoding.partial import decode_part
-from vit.data.naming import class_keys, natural_key
 from vit.data.source import Selection, Source, hold_out
 
 L = TypeVar("L")

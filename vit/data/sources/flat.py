@@ -13,7 +13,7 @@ import numpy as np
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 from vit.data.source import Source, check_labels
 from vit.data.sources.files import FileSource
 from vit.data.sources.layout import is_folder, is_rubbish, scan

@@ -11,7 +11,7 @@ from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataKind, VitConfig
-from vit.data.naming import in_order, natural_key, readable
+from vit.data.class_names import in_order, natural_key, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table
 from vit.data.sources.files import FileSource, fit_classes, open_split

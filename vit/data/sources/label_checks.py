@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 
 USUAL = "|"  # between the labels of one picture, unless told otherwise
 _OTHERS = (",", ";", " ")  # what tables have between them besides

@@ -14,7 +14,7 @@ from trainer.config.words import shown_override
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataConfig, VitConfig
-from vit.data.naming import in_order
+from vit.data.class_names import in_order
 from vit.data.source import Source, check_labels
 
 _YES, _NO = frozenset({"1", "1.0", "1,0", "true"}), frozenset({"", "0", "0.0", "0,0", "false"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.config.words import shown_override
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),

@@ -24,7 +24,7 @@ from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from trainer.files import write_text
 from vit.config import VitConfig
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, Strings, open_split
 from vit.data.sources.labels import canonical, number_labels

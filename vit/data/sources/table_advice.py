@@ -12,7 +12,7 @@ from trainer.config.schema import did_you_mean
 from trainer.config.words import shown_override
 from trainer.data.pictures.files import picture_extensions
 from trainer.text import few
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 from vit.data.sources.layout import role_in
 from vit.data.sources.table_files import whereabouts
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.data.pictures.files import picture_extensions
-from vit.data.naming import natural_key
+from vit.data.class_names import natural_key
 
 
 def expanded(folder: Path) -> list[Path]:

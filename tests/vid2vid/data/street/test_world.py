@@ -11,7 +11,7 @@ import pytest
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data import build_dataset, open_source
-from vid2vid.data.palette import CLASSES, PALETTE, colorize
+from vid2vid.data.labels.palette import CLASSES, PALETTE, colorize
 from vid2vid.data.street.camera import View
 from vid2vid.data.street.canvas import SIZE
 from vid2vid.data.street.drawing import Material

@@ -13,9 +13,9 @@ import torch
 from tests.helpers.made_frames import picture, save
 from trainer.errors import DataError
 from vid2vid.data import build_dataset, open_source
-from vid2vid.data.check import check_data, find_sequences
+from vid2vid.data.checking.check import check_data, find_sequences
 from vid2vid.data.frames import canny
-from vid2vid.data.ranges import with_ranges
+from vid2vid.data.ranges.settings import with_ranges
 from vid2vid.data.run_data import RunData
 
 

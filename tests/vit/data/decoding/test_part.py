@@ -22,8 +22,8 @@ from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError
 from vit.config import Crop, Decode, Interpolation, VitConfig
 from vit.data import build_dataset
+from vit.data.checked_samples import CheckedSamples
 from vit.data.decoding import jpeg, on_device, turbo
-from vit.data.samples import CheckedSamples
 
 CPU = torch.device("cpu")
 # Where there is a wheel of it the tests' requirements name it, so that it may not be missing unnoticed.

@@ -16,7 +16,7 @@ from tests.helpers.made_pictures import folder_config, write_picture
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.check import open_splits
+from vit.data.checking.check import open_splits
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 

@@ -15,7 +15,7 @@ from tests.helpers.made_pictures import folder_config, write_tree
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import describe
-from vit.data.check import check_split, format_report, open_splits
+from vit.data.checking.check import check_split, format_report, open_splits
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
 from vit.data.sources.layout import role_in

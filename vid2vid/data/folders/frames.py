@@ -1,0 +1,199 @@
+"""Frames that are files: label map, picture and instance map of one frame, decoded and brought into one position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.opening import stored_orientation, turned
+from trainer.data.pictures.skipping import left_out
+from trainer.errors import DataError
+from vid2vid.config import DataKind, LabelExif, Vid2VidConfig
+from vid2vid.data.folders.files import content_key, decode_frame
+from vid2vid.data.folders.layout import Frame
+from vid2vid.data.frames import FrameSequence, RawFrame, wants_source
+from vid2vid.data.labels.decode import LabelReading, decode_instances
+from vid2vid.data.labels.label_map import ignored_ids
+from vid2vid.data.labels.label_range import LabelRange
+from vid2vid.data.ranges.measure import Spans, keyed
+
+_FPS = {DataKind.cityscapes: 17.0}  # spec 7; frames in folders carry no rate
+_DEFAULT_FPS = 24.0
+
+
+@dataclass(frozen=True)
+class Style:
+    """What is the same for all files of a data set.
+
+    Attributes:
+        labels: how label maps are read.
+        spans: what is black and white in pictures of more than 8 bits.
+    """
+
+    labels: LabelReading = field(default_factory=LabelReading)
+    spans: Spans = field(default_factory=Spans)
+
+
+class FolderSequence(FrameSequence):
+    """Frames that are files.
+
+    Args:
+        name, group: see `FrameSequence`.
+        frames: their files.
+        config: how to decode them.
+        flow_folder: where this sequence's precomputed flow is, or None.
+        style: what was found of the whole data set.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        frames: list[Frame],
+        config: Vid2VidConfig,
+        flow_folder: Path | None = None,
+        style: Style | None = None,
+    ) -> None:
+        self.name, self.group, self.frames, self.config = name, group, frames, config
+        self.flow_folder, self.style = flow_folder, style or Style()
+        self.fps = _FPS.get(config.data.kind, _DEFAULT_FPS)
+        self.has_pictures = any(frame.image is not None for frame in frames)
+        self.wants_source = wants_source(config)
+        self.wants_instances = config.model.instance_edges and not self.wants_source
+        self.label_range: LabelRange | None = label_range(config)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether instance ids come with its labels."""
+        return self.wants_instances and (self.style.labels.has_instances or self.frames[0].instance is not None)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def frame_name(self, index: int) -> str:
+        return self.frames[index].key
+
+    def part(self, start: int, stop: int) -> FolderSequence:
+        part = FolderSequence(self.name, self.group, self.frames[start:stop], self.config, self.flow_folder, self.style)
+        part.label_range = self.label_range
+        return part
+
+    def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
+        for index in indices:
+            try:
+                frame = self._decode(self.frames[index])
+            except BadFileError as error:
+                left_out(error, skip)
+                continue
+            yield frame
+
+    def _decode(self, frame: Frame) -> RawFrame:
+        label, image, instance = (read_bytes(p) if p else None for p in (frame.label, frame.image, frame.instance))
+        spans = self.style.spans
+        key = keyed(content_key(image or label or b""), spans.images)
+        raw = RawFrame(str(frame.image or frame.label), key, (0, 0))
+        turn = _Turn(frame.image, image, self.config.data.label_exif)
+        if image is not None and frame.image:
+            raw.image = turn.picture(decode_frame(image, frame.image, spans.images))
+        if label is not None and frame.label:
+            if self.wants_source:
+                source = decode_frame(label, frame.label, spans.source, self.config.model.source_channels)
+                raw.source = turn.alike(source, frame.label, label)
+            else:
+                ids, numbers = self.style.labels.decode(label, frame.label)
+                raw.labels = turn.alike(ids, frame.label, label)
+                raw.label_name = str(frame.label)
+                if self.label_range is not None:
+                    self.label_range.check(raw.labels, frame.label)
+                if numbers is not None and instance is None and self.wants_instances:
+                    raw.instances = turn.alike(numbers, frame.label, label)
+        if instance is not None and frame.instance:
+            raw.instances = turn.alike(decode_instances(instance, frame.instance), frame.instance, instance)
+        raw.size = turn.size(self.wants_source)
+        if self.flow_folder is not None:
+            raw.flow_base = self.flow_folder / (frame.image or frame.label or Path(frame.key)).stem
+        return raw
+
+
+class _Turn:
+    """Brings the files of a frame into the same position: EXIF turns pictures, and may not have turned their labels.
+
+    Where picture and labels differ in size as stored and turned picture do, the sizes tell. Half a turn, a mirror and a
+    square picture leave the sizes alike: then `data.label_exif` must say how labels were drawn.
+    """
+
+    def __init__(self, path: Path | None, data: bytes | None, how: LabelExif) -> None:
+        self.path, self.how = path, how
+        self.turn = 1 if data is None else stored_orientation(data)
+        self.sizes: list[tuple[Path, tuple[int, int]]] = []
+
+    def picture(self, image: Tensor) -> Tensor:
+        """The picture, which is upright already."""
+        assert self.path is not None
+        self.sizes.append((self.path, _size(image)))
+        return image
+
+    def alike(self, pixels: Tensor, path: Path, data: bytes) -> Tensor:
+        """What belongs to the picture, (..., H, W), turned as the picture is.
+
+        Raises:
+            DataError: the sizes do not tell, and `data.label_exif` is auto.
+        """
+        if self.turn != 1 and self.sizes and stored_orientation(data) == 1 and self._is_stored(pixels, path):
+            pixels = turned(pixels, self.turn)
+        self.sizes.append((path, _size(pixels)))
+        return pixels
+
+    def _is_stored(self, pixels: Tensor, path: Path) -> bool:
+        upright = self.sizes[0][1]
+        if self.how is LabelExif.auto:
+            as_stored = upright[::-1] if self.turn >= 5 else upright
+            if upright == as_stored == _size(pixels):
+                raise DataError(
+                    f"{self.path} is turned by its EXIF orientation ({self.turn}), {path} has none, and both have the "
+                    "same size: set data.label_exif=upright where labels were drawn on the picture as it is shown, or "
+                    "data.label_exif=stored where they were drawn on its pixels as they are stored."
+                )
+            return _size(pixels) == as_stored
+        return self.how is LabelExif.stored
+
+    def size(self, pictures: bool) -> tuple[int, int]:
+        """(H, W) of all files of the frame.
+
+        Args:
+            pictures: the condition is a picture too.
+        Raises:
+            DataError: they differ.
+        """
+        first, size = self.sizes[0]
+        for path, other in self.sizes[1:]:
+            if other == size:
+                continue
+            what = "one of them" if pictures else "the label maps (nearest) or the images"
+            remedy = f"Resize {what}."
+            if self.turn != 1:
+                remedy = (
+                    f"The picture is turned by its EXIF orientation ({self.turn}); data.label_exif="
+                    f"{self.how.name} does not make them alike: set data.label_exif=auto, or resize {what}."
+                )
+            raise DataError(
+                f"{first} is {size[0]}x{size[1]} (HxW) but {path} is {other[0]}x{other[1]}: "
+                f"the files of one frame must have the same size. {remedy}"
+            )
+        return size
+
+
+def _size(pixels: Tensor) -> tuple[int, int]:
+    return pixels.shape[-2], pixels.shape[-1]
+
+
+def label_range(config: Vid2VidConfig) -> LabelRange:
+    """The label ids that the model and `data.ignore_label` allow."""
+    ids = config.model.label_ids
+    return LabelRange(
+        config.model.num_labels, None if ids is None else tuple(ids), ignored_ids(config.data.ignore_label)
+    )

@@ -1,0 +1,138 @@
+"""What is said where files of a data set are not found or do not match: what is there, and which setting fits it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from trainer.errors import DataError
+from trainer.text import few
+from vid2vid.data.folders.file_kinds import Kind, Sequences
+from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
+from vid2vid.data.folders.names import natural_key
+from vid2vid.data.folders.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
+from vid2vid.data.folders.suffixes import common_ending, kind_of
+
+_LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
+_IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
+_EXR = "; .exr is not read here: convert it to TIFF of floating-point numbers, or to PNG of 16 bits"
+
+
+def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
+    """`root/name`, which must be there.
+
+    Raises:
+        DataError: lists what is there, and names a folder that looks like the one meant.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (data.root). Give the folder that holds the frame folders.")
+    folder = root / name
+    if folder.is_dir():
+        return folder
+    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=natural_key)
+    fitting = [p for p in there if _holds_ids(root / p) is labels]
+    if len(fitting) != 1:  # colours, say: the folder's name tells
+        words, others = (_LABEL_WORDS, _IMAGE_WORDS) if labels else (_IMAGE_WORDS, _LABEL_WORDS)
+        named = [p for p in fitting or there if words.search(p) and not others.search(p)]
+        fitting = named or fitting
+    hint = _below(root, there, name) or f" Set {option} to its name."
+    hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting and hint.startswith(" Set") else hint
+    raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+
+
+def _below(root: Path, there: Sequence[str], name: str) -> str:
+    """What to do where a folder is not at the root but inside the folders there; empty where it is not."""
+    if not there:
+        return f" Frames lie in folders: {name}/SEQUENCE/*, or {name}/* of one sequence."
+    holding = [p for p in there if (root / p / name).is_dir()]
+    if not holding:
+        deeper = any((p / name).is_dir() for p in (root / there[0]).iterdir()) if len(there) == 1 else False
+        return f" The sequences are in {there[0]}: set data.root={root / there[0]}." if deeper else ""
+    train = next((p for p in holding if p.lower() in TRAIN_FOLDERS), None)
+    held_out = next((p for p in holding if p.lower() in HELD_OUT_FOLDERS), None)
+    if train and held_out:
+        return f" {train} and {held_out} hold it: set data.root={root / train} data.val_root={root / held_out}."
+    if len(there) == 1:
+        return f" {holding[0]} holds it: set data.root={root / holding[0]}."
+    first = holding[0]
+    return (
+        f" It is inside the sequences ({few([f'{p}/{name}' for p in holding])}), but the kind of files comes first "
+        f"here, {name}/{first}. Links will do: mkdir -p {root / name} && ln -s {(root / first / name).resolve()} "
+        f"{root / name / first}, and so for each kind and sequence."
+    )
+
+
+def no_files(kind: Kind) -> str:
+    """What is said of a folder without files of a kind."""
+    extensions = few(["*" + extension for extension in kind.extensions])
+    text = f"{kind.folder} ({kind.option}): no {kind.name} here ({extensions}), nor in folders below."
+    others = _other_files(kind.folder)
+    lossy = [name for name in others if name.lower().endswith((".jpg", ".jpeg"))]
+    if kind.suffix is not None:
+        named = [name for name in others if Path(name).suffix.lower() in kind.extensions]
+        if named:
+            option = "data.image_suffix" if kind.name == "images" else "data.label_suffix"
+            return f"{text} None of the names there ends in {option}={kind.suffix}: {few(named)}."
+    if lossy and kind.name != "images":
+        return (
+            f"{text} There are JPEG files ({few(lossy)}), but JPEG changes the ids of pixels, most near borders: "
+            f"{kind.name} must be PNG. Export them again; converting these files does not bring the ids back."
+        )
+    exr = _EXR if any(name.lower().endswith(".exr") for name in others) else ""
+    return f"{text} It holds: {few(others)}{exr}." if others else f"{text} It is empty."
+
+
+def no_match(kinds: list[Kind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:
+    """What is said where no frame has all that it needs."""
+    text = (
+        f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {few(notes)}. "
+        "Files belong together by folder and by name without extension."
+    )
+    if set(required) < {"labels", "images"}:
+        return text
+    labels, images = files["labels"], files["images"]
+    common = [name for name in labels if name in images]
+    if not common:
+        names = f"{few(sorted(labels, key=natural_key))} and {few(sorted(images, key=natural_key))}"
+        return f"{text} The folders of sequences have different names: {names}. Rename one of them."
+    for own, other, option in ((labels, images, "data.label_suffix"), (images, labels, "data.image_suffix")):
+        ending = common_ending(own[common[0]], other[common[0]])
+        if ending:
+            return f"{text} All but the ending {ending} is the same: set {option}={ending}."
+    if _numbers(labels[common[0]]) & _numbers(images[common[0]]):
+        return f"{text} Their numbers are padded differently: rename them to the same number of digits."
+    return text
+
+
+def _numbers(names: Mapping[str, Path]) -> set[str]:
+    """Names with leading zeros of their numbers taken away, where that changes any."""
+    return {re.sub(r"(?<!\d)0+(?=\d)", "", name) for name in names}
+
+
+def _other_files(folder: Path) -> list[str]:
+    """Names of the first files at or below a folder."""
+    found: list[str] = []
+    for _, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_rubbish(name))
+        found += sorted((name for name in names if not name.startswith(".")), key=natural_key)
+        if len(found) > 20:
+            break
+    return found
+
+
+def _holds_ids(folder: Path) -> bool | None:
+    """Whether the first picture below a folder holds ids (one channel) or colours; None where there is none."""
+    for path, folders, _ in os.walk(folder):
+        folders[:] = [name for name in folders if not is_rubbish(name)]
+        for file in list_files(Path(path), IMAGE_EXTENSIONS)[:1]:
+            try:
+                with Image.open(file) as image:
+                    ids = image.mode not in ("RGB", "RGBA", "CMYK") or kind_of(file.stem) is not None
+                    return file.suffix.lower() in LABEL_EXTENSIONS and ids
+            except OSError:
+                return None
+    return None

@@ -1,0 +1,1 @@
+"""Label maps: ids out of files of every form, what may occur among them, and colours for them."""
