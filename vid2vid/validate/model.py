@@ -1,0 +1,93 @@
+"""Checks of the settings of the networks and their labels (`model.*`). Loads no torch."""
+
+from __future__ import annotations
+
+from trainer.config.schema import show
+from trainer.validation import at_least, existing
+from vid2vid.config import (
+    FirstFrame,
+    ForegroundKind,
+    ModelConfig,
+    SourceKind,
+)
+from vid2vid.validate.multiples import nearest_multiples
+
+LABEL_IDS = 1 << 16  # label maps have at most 16 bits
+
+
+def model_problems(model: ModelConfig) -> list[str]:
+    """One line for each setting of the networks and losses that cannot be: key, value, remedy."""
+    found = []
+    lowest = {
+        "num_labels": 1, "source_channels": 1, "past_frames": 0, "ngf": 1, "downsamplings": 1, "blocks": 1,
+        "local_blocks": 1, "scales": 1, "backprop_frames": 1, "ndf": 1, "discriminator_scales": 1,
+        "discriminator_layers": 1, "video_discriminator_frames": 2, "temporal_scales": 1,
+    }  # fmt: skip
+    for name, value in lowest.items():
+        found += at_least(f"model.{name}", getattr(model, name), value)
+    for name in (name for name in vars(model) if name.startswith("lambda_")):
+        if getattr(model, name) is not None:
+            found += at_least(f"model.{name}", getattr(model, name), 0.0)
+    found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
+    if model.past_frames < 1 and model.flow:
+        found.append(
+            f"model.past_frames={model.past_frames}, but model.flow=true warps the frame before: "
+            "set model.flow=false, or model.past_frames=2"
+        )
+    if model.past_frames < 1 and model.first_frame is not FirstFrame.model:
+        found.append(
+            f"model.first_frame={show(model.first_frame)} needs past frames; with model.past_frames=0 use model"
+        )
+    # Local enhancers halve the width once a scale; the foreground network has half of it, where the encoder is deep.
+    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
+    divisor = 2 ** max(model.scales - 1, 0) * narrow
+    if model.ngf % divisor:
+        found.append(
+            f"model.ngf={model.ngf}: must be a multiple of {divisor} with model.scales={model.scales} and "
+            f"model.foreground={show(model.foreground)}; nearest: {nearest_multiples(model.ngf, divisor)}"
+        )
+    found += existing("model.perceptual_weights", model.perceptual_weights, allowed=("torchvision",))
+    found += existing("model.weights", model.weights)
+    return found
+
+
+def label_problems(model: ModelConfig) -> list[str]:
+    """The same of the label ids that have a channel, and of the foreground's."""
+    found = []
+    if model.source is SourceKind.image:
+        if model.foreground is not ForegroundKind.off:
+            found.append(
+                f"model.foreground={show(model.foreground)} needs label maps, but model.source=image has none: "
+                "set model.foreground=off"
+            )
+        return found
+    ids = model.label_ids
+    if ids is not None:
+        if not ids or len(set(ids)) < len(ids):
+            found.append(f"model.label_ids={show(ids)}: needs at least one id, each once; null means 0..num_labels-1")
+        wrong = [label for label in ids if not 0 <= label < LABEL_IDS]
+        if wrong:
+            found.append(f"model.label_ids has {show(wrong)}: label ids lie in 0..{LABEL_IDS - 1}")
+    if model.foreground is not ForegroundKind.off:
+        found += _foreground_problems(model)
+    return found
+
+
+def _foreground_problems(model: ModelConfig) -> list[str]:
+    chosen = model.foreground_labels
+    if model.label_ids is not None:  # the default list may name more classes than are in use
+        if set(chosen) & set(model.label_ids):
+            return []
+        return [
+            f"model.foreground_labels={show(chosen)} has no id of model.label_ids={show(model.label_ids)}: "
+            "name one, or set model.foreground=off"
+        ]
+    wrong = [label for label in chosen if not 0 <= label < model.num_labels]
+    if wrong or not chosen:
+        return [
+            f"model.foreground_labels={show(chosen)}: "
+            + (f"{show(wrong)} is outside 0..{model.num_labels - 1} (model.num_labels={model.num_labels})" if wrong
+               else "no class is named")
+            + "; name classes of yours, or set model.foreground=off"
+        ]  # fmt: skip
+    return []
