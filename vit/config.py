@@ -82,6 +82,8 @@ class Fit(Enum):
 
 
 class DataKind(Enum):
+    """Whose samples, and what follows from where they lie; they are opened by ``vit.data.opening``."""
+
     shapes = "shapes"
     digits = "digits"
     cifar10 = "cifar10"
@@ -94,6 +96,21 @@ class DataKind(Enum):
     webdataset = "webdataset"
     csv = "csv"
     hf = "hf"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it needs no files."""
+        return self in (DataKind.shapes, DataKind.digits)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pictures of it are kept in memory as they are."""
+        return self.built_in or self in (DataKind.cifar10, DataKind.cifar100)
+
+    @property
+    def fetched(self) -> bool:
+        """Whether ``data.download=true`` fetches it."""
+        return self.value in ("cifar10", "cifar100", "flowers102", "pets", "food101")
 
 
 class ClassOrder(Enum):

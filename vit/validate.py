@@ -32,9 +32,6 @@ from vit.data.augment.policy_names import problem as policy_problem
 from vit.model.options import OPTIONS
 from vit.model.variants import VARIANTS, parse_variant
 
-BUILT_IN = (DataKind.shapes, DataKind.digits)
-IN_MEMORY = (*BUILT_IN, DataKind.cifar10, DataKind.cifar100)
-FETCHED = (DataKind.cifar10, DataKind.cifar100, DataKind.flowers102, DataKind.pets, DataKind.food101)
 TIMM = re.compile(r"timm:[\w.\-/]+")
 
 
@@ -184,8 +181,8 @@ def _data_problems(data: DataConfig) -> list[str]:
         found.append(f"data.mean has {len(data.mean)} numbers and data.std {len(data.std)}: one per channel each")
     if not 0.0 <= data.shapes_texture_bias <= 1.0:
         found.append(f"data.shapes_texture_bias={data.shapes_texture_bias}: a probability, between 0 and 1")
-    if data.kind not in BUILT_IN:
-        fetch = " (data.download=true fetches it there)" if data.kind in FETCHED else ""
+    if not data.kind.built_in:
+        fetch = " (data.download=true fetches it there)" if data.kind.fetched else ""
         needed = f"data={show(data.kind)} reads files; give data.root=PATH{fetch}"
         for name in ("root", "val_root", "test_root"):
             value = getattr(data, name)
@@ -207,7 +204,7 @@ def _decoding_problems(config: VitConfig) -> list[str]:
     data, augment = config.data, config.augment
     if data.decode is not Decode.gpu:
         return []
-    if data.kind in IN_MEMORY:
+    if data.kind.in_memory:
         return [f"data.decode=gpu decodes JPEG files, and data={show(data.kind)} has none: set data.decode=cpu"]
     found, otherwise = [], ", or data.decode=cpu"
     if config.trainer.device is DeviceKind.cpu:

@@ -62,8 +62,7 @@ def training_view(config: VitConfig, source: Source) -> Source:
 def has_training(config: VitConfig) -> bool:
     """Whether there is a training split at all: not where only `data.val_root` or `data.test_root` is given."""
     data = config.data
-    built_in = data.kind in (DataKind.shapes, DataKind.digits)
-    return built_in or data.root is not None or not (data.val_root or data.test_root)
+    return data.kind.built_in or data.root is not None or not (data.val_root or data.test_root)
 
 
 def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataInfo:
