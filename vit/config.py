@@ -47,7 +47,7 @@ class Init(Enum):
     timm = "timm"
 
 
-class Attention(Enum):
+class AttentionKind(Enum):
     auto = "auto"  # by device and precision, as measured (BENCHMARKS.md)
     sdpa = "sdpa"
     explicit = "explicit"
@@ -130,7 +130,7 @@ class ShapesTarget(Enum):
     texture = "texture"
 
 
-class Crop(Enum):
+class CropKind(Enum):
     """How a training picture becomes the run's resolution."""
 
     inception = "inception"  # random area and aspect ratio
@@ -224,7 +224,7 @@ class ModelConfig:
     init: Init = Init.jax
     head_bias: float | None = None  # None: -ln K for sigmoid and bce losses, else 0
     head_std: float | None = None  # of a new head's weights; None: 0.02 with init=timm, else 0
-    attention: Attention = Attention.auto
+    attention: AttentionKind = AttentionKind.auto
     checkpointing: bool = False  # recompute activations of each block in the backward pass
     fit: Fit = Fit.error
     weights: str | None = None  # a file, a run, a checkpoint folder, or timm:NAME
@@ -277,7 +277,7 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    crop: Crop = Crop.inception
+    crop: CropKind = CropKind.inception
     scale: list[float] = field(default_factory=lambda: [0.08, 1.0])  # inception: share of the area
     ratio: list[float] = field(default_factory=lambda: [0.75, 1.3333])
     pad: int = 4

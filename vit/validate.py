@@ -13,7 +13,7 @@ from trainer.validation import at_least, existing, run_problems
 from vit.config import (
     PHASES,
     AugmentConfig,
-    Crop,
+    CropKind,
     DataConfig,
     DataKind,
     Decode,
@@ -213,7 +213,7 @@ def _decoding_problems(config: VitConfig) -> list[str]:
         found.append(f"data.decode=gpu reads files, data.cache=true decoded pictures: set data.cache=false{otherwise}")
     if data.channels == 4:
         found.append(f"data.decode=gpu gives 1 or 3 channels, not data.channels=4: set data.channels=3{otherwise}")
-    if augment.crop not in (Crop.inception, Crop.resize):
+    if augment.crop not in (CropKind.inception, CropKind.resize):
         found.append(
             f"augment.crop={show(augment.crop)} is done on the CPU, which data.decode=gpu leaves out: set "
             f"augment.crop=inception or resize{otherwise}"

@@ -20,7 +20,7 @@ from trainer.device.clock import synchronize
 from trainer.device.free_memory import is_out_of_memory, release
 from vit.benchmark.data import write_jpegs
 from vit.benchmark.step import BATCH, MODELS, OURS, TIMM, Case, Step, Timing, build_steps, measure, mfu
-from vit.config import Attention, VitConfig
+from vit.config import AttentionKind, VitConfig
 from vit.data import build_dataset
 from vit.data.decoding import turbo
 from vit.model.variants import parse_variant
@@ -180,7 +180,7 @@ def _attempt(rows: Rows, case: Case, device: torch.device, clock: _Clock, quick:
     rows.say(f"{case.model}, batch {case.batch}")
     steps: dict[str, Step] = {}
     try:
-        steps = build_steps(case, device, [Attention.auto])
+        steps = build_steps(case, device, [AttentionKind.auto])
         compiling = {}
         if device.type == "cuda":  # a compiler for CPUs need not be there
             steps, compiling = _with_compiled(rows, steps, clock)
@@ -259,7 +259,7 @@ def _quartiles(values: list[float]) -> str | None:
 def kernels(rows: Rows, device: torch.device, quick: bool) -> None:
     """The kernels that take most of a step of our B/16, eager, with their share of the device's time."""
     case = QUICK if quick else Case("B/16", _batch("B/16", device))
-    step = build_steps(case, device, [Attention.auto])[OURS]
+    step = build_steps(case, device, [AttentionKind.auto])[OURS]
     for _ in range(3):
         step()
     cuda, count = device.type == "cuda", 3

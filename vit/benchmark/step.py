@@ -24,7 +24,7 @@ from trainer.benchmarking.rounds import in_turn, ratios
 from trainer.device.clock import Clock
 from trainer.device.used_memory import memory_now, watch_peak
 from trainer.errors import UserError
-from vit.config import Attention, Init, ModelConfig, Pool
+from vit.config import AttentionKind, Init, ModelConfig, Pool
 from vit.model.architecture import Architecture, architecture
 from vit.model.cost import gmacs
 from vit.model.transformer import VisionTransformer
@@ -112,7 +112,7 @@ class Step:
 
 
 def build_steps(
-    case: Case, device: torch.device, paths: Sequence[Attention], compiled: bool = False
+    case: Case, device: torch.device, paths: Sequence[AttentionKind], compiled: bool = False
 ) -> dict[str, Step]:
     """timm's network and ours, one per attention path, all with the same weights: ``{"timm": ..., "vivid": ...}``.
 
@@ -133,7 +133,7 @@ def build_steps(
         with torch.device(device):
             model = VisionTransformer(replace(arch, attention=path)).train()
         model.load_state_dict(other.state_dict())
-        models[OURS if path is Attention.auto else f"{OURS}, {path.value}"] = model
+        models[OURS if path is AttentionKind.auto else f"{OURS}, {path.value}"] = model
     if compiled:
         for model in models.values():
             model.compile()
@@ -240,7 +240,7 @@ def suite(repeats: int = 5, models: Sequence[str] = (), batch: int | None = None
         size = batch or (BATCH.get(parse_variant(model, 16)[0], 512) if cuda else 16)
         for bf16 in (False, True):
             case = Case(model, size, bf16=bf16)
-            paths = [Attention.auto, Attention.sdpa, Attention.explicit]
+            paths = [AttentionKind.auto, AttentionKind.sdpa, AttentionKind.explicit]
             for compiled in (False, True) if cuda and bf16 else (False,):
                 paths = paths[:1] if compiled else paths
                 timings = measure(build_steps(case, device, paths, compiled), repeats)

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
+from vit.config import AugmentConfig, CropKind, EvalCrop, Interpolation
 from vit.data import eval_crop as framing
 from vit.data.augment.pixels import Picture, hwc
 from vit.data.augment.policies import Augmenter, color_jitter
@@ -53,13 +53,13 @@ class TrainTransform:
     @property
     def plans(self) -> bool:
         """Whether `plan` can be asked for: the crop comes before all else."""
-        return self.augment.crop in (Crop.inception, Crop.resize)
+        return self.augment.crop in (CropKind.inception, CropKind.resize)
 
     def plan(self, size: Size, rng: np.random.Generator) -> Plan:
         """Draws what is drawn before the policies, for a picture of (height, width) ``size``; needs `plans`."""
         cubic = self._cubic(rng)
         box = (0, 0, *size)
-        if self.augment.crop is Crop.inception:
+        if self.augment.crop is CropKind.inception:
             box = inception_box(size, self.augment.scale, self.augment.ratio, rng)
         return Plan(box, cubic, self._flips(rng))
 
@@ -95,12 +95,12 @@ class TrainTransform:
         augment, size = self.augment, self.resolution
         cubic = self._cubic(rng)
         match augment.crop:
-            case Crop.center:
+            case CropKind.center:
                 covering = framing.resized(_size(picture), size, replace(augment, eval_crop=EvalCrop.center))
                 return framing.centre(resize(picture, covering, cubic), size, augment)
-            case Crop.pad:
+            case CropKind.pad:
                 return _random_window(_pad(resize(picture, size, cubic), augment.pad, cv2.BORDER_CONSTANT), size, rng)
-            case Crop.simple:
+            case CropKind.simple:
                 covering = resize(picture, _cover(_size(picture), size), cubic)
                 return _random_window(_pad(covering, augment.pad, cv2.BORDER_REFLECT_101), size, rng)
             case _:
@@ -119,17 +119,17 @@ class TrainTransform:
         augment, size = self.augment, _show(self.resolution)
         how = "bilinear or bicubic" if augment.interpolation is Interpolation.random else augment.interpolation.value
         match augment.crop:
-            case Crop.inception:
+            case CropKind.inception:
                 area = f"{100 * augment.scale[0]:g}-{100 * augment.scale[1]:g} % of the area"
                 crop = f"random crop of {area}, aspect {augment.ratio[0]:.3g}-{augment.ratio[1]:.3g}, to {size} ({how})"
-            case Crop.resize:
+            case CropKind.resize:
                 crop = f"resized to {size} ({how})"
-            case Crop.center:
+            case CropKind.center:
                 how_evaluated = replace(augment, eval_crop=EvalCrop.center, eval_interpolation=augment.interpolation)
                 crop = framing.describe(self.resolution, how_evaluated)
-            case Crop.pad:
+            case CropKind.pad:
                 crop = f"{size} ({how}), zero padding by {augment.pad}, random crop {size}"
-            case Crop.simple:
+            case CropKind.simple:
                 crop = f"resized to cover {size} ({how}), reflect padding by {augment.pad}, random crop {size}"
         parts = [crop]
         if augment.flip:

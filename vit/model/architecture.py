@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from trainer.errors import ConfigError, UserError
 from vit.config import (
-    Attention,
+    AttentionKind,
     DropPathShape,
     Fit,
     Gelu,
@@ -74,7 +74,7 @@ class Architecture:
     init: Init = Init.jax
     head_bias: float = 0.0
     head_std: float | None = None
-    attention: Attention = Attention.auto
+    attention: AttentionKind = AttentionKind.auto
     checkpointing: bool = False
     fit: Fit = Fit.error
     pos_interp: PosInterp = PosInterp.bicubic

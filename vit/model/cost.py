@@ -2,6 +2,8 @@
 
 Counted are the multiply-accumulates (MAC) of patch embedding, matrices, attention products and head; norms, softmax,
 GELU and biases are not: they are under 1 % of it. One MAC is two floating-point operations (FLOP).
+
+Shapes: those of one picture, without B: C x H x W pixels, T tokens of width D, K classes.
 """
 
 from __future__ import annotations

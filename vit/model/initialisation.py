@@ -1,9 +1,11 @@
-"""Initial values of a ViT: as Google's JAX code draws them (spec: flax initialisers), or as timm does.
+"""Initial values of a ViT: as Google's JAX code draws them (flax.linen.initializers), or as timm does.
 
 ``jax``: every matrix Glorot-uniform, with query, key and value as matrices of their own (the fused one would get values
 smaller by the square root of 2); patch and representation kernels LeCun-normal, truncated at two standard deviations
 and corrected for the truncation; MLP biases normal with 1e-6; positions normal with 0.02; class token and head zero.
 ``timm``: truncated normal with 0.02, biases zero, the patch convolution as torch draws it.
+
+Shapes: N patches, D the width of a token, K classes.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Every function here computes what the plain composition of torch operations beside it computes, in the precision that
 autocast would choose. ``by_hand`` is the one place that decides which of the two runs.
 
+Shapes: B pictures, T tokens of width D, H heads of width d = D / H.
+
 What a step of timm's S/16 spends under bf16 autocast on an Intel Xeon with AMX (batch 16, 224 px, 2 threads,
 torch 2.15; 1.2 s), and what is done about it:
 
@@ -33,7 +35,7 @@ from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 
 from trainer.shortcuts import is_plain
-from vit.config import Attention
+from vit.config import AttentionKind
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float64)
 EXPLICIT_TOKENS = 640  # up to 384 px at patch 16; beyond, the probabilities' memory grows and the gain shrinks
@@ -66,7 +68,7 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 def default_attention(
     device_type: str, dtype: torch.dtype, tokens: int, head_dim: int, trains: bool = True
-) -> Attention:
+) -> AttentionKind:
     """Which path ``attention=auto`` takes, as measured.
 
     Forward and backward of ``scaled_dot_product_attention``, in times of the explicit path's, on one core of an Intel
@@ -88,7 +90,7 @@ def default_attention(
         trains: whether gradients are wanted.
     """
     explicit = trains and device_type == "cpu" and dtype is torch.bfloat16 and tokens <= EXPLICIT_TOKENS
-    return Attention.explicit if explicit else Attention.sdpa
+    return AttentionKind.explicit if explicit else AttentionKind.sdpa
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

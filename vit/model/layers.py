@@ -1,4 +1,7 @@
-"""Layers that a plain ViT is made of (Dosovitskiy et al., 2021). B pictures, T tokens of width D, H heads of width d.
+"""Layers that a plain ViT is made of (Dosovitskiy et al., 2021).
+
+Shapes: B pictures of C x H x W pixels, N = h w patches of p x p pixels, T = P + N tokens of width D, of which P stand
+before the patches; in attention H heads of width d; R features of a representation layer.
 
 Weights are left undrawn: ``vit.model.initialisation`` draws them all, so that building costs nothing twice.
 """
@@ -12,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from vit.config import Attention as AttentionPath
-from vit.config import Fit, Gelu, QkNorm
+from vit.config import AttentionKind, Fit, Gelu, QkNorm
 from vit.model import kernels
 from vit.model.architecture import Architecture, kept_patches, patch_grid
 
@@ -140,13 +142,13 @@ class Attention(nn.Module):
 
     def _explicit(self, qkv: Tensor) -> bool:
         path = self.path
-        if path is AttentionPath.auto and isinstance(qkv, Proxy):
+        if path is AttentionKind.auto and isinstance(qkv, Proxy):
             return False
-        if path is AttentionPath.auto:
+        if path is AttentionKind.auto:
             head = qkv.shape[2] // (3 * self.heads)
             trains = torch.is_grad_enabled()
             path = kernels.default_attention(qkv.device.type, qkv.dtype, qkv.shape[1], head, trains)
-        return path is AttentionPath.explicit
+        return path is AttentionKind.explicit
 
 
 class Mlp(nn.Module):

@@ -1,4 +1,7 @@
-"""Where a token is: sine-cosine tables, and the resampling of learned tables and of patch kernels to other sizes."""
+"""Where a token is: sine-cosine tables, and the resampling of learned tables and of patch kernels to other sizes.
+
+Shapes: N = rows x columns patches, N' at another size, D the width of a token, C channels, p pixels a side of a patch.
+"""
 
 from __future__ import annotations
 

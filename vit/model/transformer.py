@@ -1,7 +1,7 @@
 """The plain Vision Transformer (Dosovitskiy et al., 2021), with the options of its descendants.
 
-B pictures, N patches, T = prefix + N tokens of width D, K classes. Parameter names are timm's. Tokens are in the order
-class, distillation, registers, patches (rows first).
+Shapes: B pictures of C x H x W pixels, N patches, T = prefix + N tokens of width D, K classes, R features that the head
+reads. Parameter names are timm's. Tokens are in the order class, distillation, registers, patches (rows first).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""State dicts made to fit a plain ViT of other image size, patch, channels, tokens, pooling and head (spec 1.6, 1.7).
+"""State dicts made to fit a plain ViT of other image size, patch, channels, tokens, pooling and head.
+
+Positions are resampled as for fine-tuning at a higher resolution (Dosovitskiy et al., 2021, section 3.2), kernels of
+patches as FlexiViT's (Beyer et al., 2023, section 3.4).
 
 Each function takes the file's tensors under our names, changes that dict in place, and writes what it did into the
 report. What cannot be fitted without changing what the network computes raises, naming the ``model`` key to set.

@@ -15,7 +15,7 @@ from vit.benchmark import gpu as benchmark_gpu
 from vit.benchmark import step as benchmark
 from vit.benchmark.gpu import BY_BLOCK, COMPILED, QUICK, _Clock
 from vit.benchmark.step import OURS, TIMM, Case, Timing, build_steps
-from vit.config import Attention
+from vit.config import AttentionKind
 
 CPU = torch.device("cpu")
 
@@ -80,7 +80,7 @@ def test_compiled_twins_stand_beside_timms(monkeypatch: pytest.MonkeyPatch) -> N
     """The compiler replaced by none: names, shared weights, and a failure that leaves the others."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *args: None)
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
-    steps = build_steps(QUICK, CPU, [Attention.auto])
+    steps = build_steps(QUICK, CPU, [AttentionKind.auto])
     rows = Kept()
     found, seconds = benchmark_gpu._with_compiled(rows, steps, _Clock(1e12))
     assert list(found) == [TIMM, OURS, TIMM + COMPILED, OURS + COMPILED] and set(seconds) == set(found) - set(steps)
@@ -120,7 +120,7 @@ def test_trials_are_runs_that_can_be_run(quick: bool, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's compiler looks at it
 def test_blocks_are_compiled_once_for_all() -> None:
-    steps = build_steps(QUICK, CPU, [Attention.auto])
+    steps = build_steps(QUICK, CPU, [AttentionKind.auto])
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     twin = steps[TIMM].compiled(by_block=True)

@@ -13,7 +13,7 @@ from trainer.errors import UserError
 from vit.benchmark import data as benchmark_data
 from vit.benchmark import step as benchmark
 from vit.benchmark.step import HEAD, OURS, TIMM, Case, Timing, build_steps, measure, mfu, rows
-from vit.config import Attention
+from vit.config import AttentionKind
 from vit.model.cost import training_flops
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ SMALL = Case("Ti/16", batch=2, side=32, bf16=False, classes=5)
 
 
 def test_both_sides_do_the_same_work() -> None:
-    steps = build_steps(SMALL, CPU, [Attention.auto, Attention.sdpa])
+    steps = build_steps(SMALL, CPU, [AttentionKind.auto, AttentionKind.sdpa])
     assert list(steps) == [TIMM, OURS, f"{OURS}, sdpa"]
     losses = [[float(step()) for _ in range(3)] for step in steps.values()]
     for own in losses[1:]:
@@ -30,7 +30,7 @@ def test_both_sides_do_the_same_work() -> None:
 
 
 def test_measured_rows() -> None:
-    timings = measure(build_steps(dataclasses.replace(SMALL, bf16=True), CPU, [Attention.auto]), 2)
+    timings = measure(build_steps(dataclasses.replace(SMALL, bf16=True), CPU, [AttentionKind.auto]), 2)
     assert [len(timing.seconds) for timing in timings.values()] == [2, 2]
     assert all(second > 0 for timing in timings.values() for second in timing.seconds + timing.cpu)
     cells = [row.strip("| ").split(" | ") for row in rows(SMALL, timings)]
@@ -61,7 +61,7 @@ def test_mfu_is_the_closed_formula() -> None:
 
 def test_a_model_that_timm_lacks() -> None:
     with pytest.raises(UserError, match=r"So400m/14.*Ti, S, B, L"):
-        build_steps(dataclasses.replace(SMALL, model="So400m/14", side=224), CPU, [Attention.auto])
+        build_steps(dataclasses.replace(SMALL, model="So400m/14", side=224), CPU, [AttentionKind.auto])
 
 
 def test_suite_is_a_section_with_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from vit.config import AugmentConfig, Crop, EvalCrop, Interpolation
+from vit.config import AugmentConfig, CropKind, EvalCrop, Interpolation
 from vit.data.transforms import EvalTransform, TrainTransform, inception_box, resize
 
 
@@ -29,11 +29,13 @@ def transformed(augment: AugmentConfig, image: Tensor, seed: int, size: tuple[in
     return TrainTransform(augment, size)(image, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("crop", list(Crop))
+@pytest.mark.parametrize("crop", list(CropKind))
 @pytest.mark.parametrize(
     ("channels", "height", "width"), [(1, 8, 8), (3, 75, 100), (4, 100, 31), (2, 24, 40), (6, 9, 9)]
 )
-def test_every_crop_takes_every_picture_to_the_resolution(crop: Crop, channels: int, height: int, width: int) -> None:
+def test_every_crop_takes_every_picture_to_the_resolution(
+    crop: CropKind, channels: int, height: int, width: int
+) -> None:
     image = picture(channels, height, width)
     before = image.clone()
     for interpolation in Interpolation:
@@ -144,7 +146,7 @@ def test_inception_falls_back_to_the_centre(size: tuple[int, int], expected: tup
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
 def test_flips_come_at_their_rate(probability: float) -> None:
     image = picture(1, 16, 16)
-    transform = TrainTransform(AugmentConfig(crop=Crop.resize, flip=probability), (16, 16))
+    transform = TrainTransform(AugmentConfig(crop=CropKind.resize, flip=probability), (16, 16))
     rng, flips = np.random.default_rng(0), 0
     for _ in range(400):
         result = transform(image, rng)
@@ -156,7 +158,7 @@ def test_flips_come_at_their_rate(probability: float) -> None:
 
 def test_padded_crops_show_every_offset_on_black() -> None:
     image = torch.full((3, 32, 32), 9, dtype=torch.uint8)
-    transform = TrainTransform(AugmentConfig(crop=Crop.pad, pad=4, flip=0.0), (32, 32))
+    transform = TrainTransform(AugmentConfig(crop=CropKind.pad, pad=4, flip=0.0), (32, 32))
     rng, seen = np.random.default_rng(0), set()
     for _ in range(600):
         result = transform(image, rng)
@@ -170,7 +172,7 @@ def test_padded_crops_show_every_offset_on_black() -> None:
 
 def test_the_simple_crop_keeps_the_aspect_and_reflects() -> None:
     image = picture(3, 40, 60)
-    transform = TrainTransform(AugmentConfig(crop=Crop.simple, flip=0.0), (40, 40))
+    transform = TrainTransform(AugmentConfig(crop=CropKind.simple, flip=0.0), (40, 40))
     padded = torch.nn.functional.pad(image[None].float(), (4, 4, 4, 4), mode="reflect")[0].to(torch.uint8)
     windows = padded.unfold(1, 40, 1).unfold(2, 40, 1)  # (3, rows, columns, 40, 40)
     rng, places = np.random.default_rng(0), set()
@@ -204,7 +206,7 @@ def test_evaluation_covers_resolutions_that_are_not_square() -> None:
 
 
 def test_training_with_the_centre_crop_is_as_evaluated() -> None:
-    augment = AugmentConfig(crop=Crop.center, flip=0.0)
+    augment = AugmentConfig(crop=CropKind.center, flip=0.0)
     assert torch.equal(transformed(augment, picture(), 0), EvalTransform(augment, (32, 32))(picture()))
 
 
@@ -219,7 +221,7 @@ def test_descriptions() -> None:
         "random crop of 8-100 % of the area, aspect 0.75-1.33, to 224x224 (bilinear), flip 0.5, three, "
         "colour jitter 0.3"
     )
-    lines = [TrainTransform(AugmentConfig(crop=crop), (32, 32)).describe() for crop in Crop]
+    lines = [TrainTransform(AugmentConfig(crop=crop), (32, 32)).describe() for crop in CropKind]
     assert all(one != other and "\n" not in one for one, other in pairwise(sorted(lines)))
 
 
@@ -230,9 +232,9 @@ def test_wrong_settings_are_named() -> None:
         EvalTransform(AugmentConfig(eval_interpolation=Interpolation.random), (32, 32))
 
 
-@pytest.mark.parametrize("crop", list(Crop))
+@pytest.mark.parametrize("crop", list(CropKind))
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_picture_of_the_right_size_is_mirrored_and_not_changed(crop: Crop, channels: int) -> None:
+def test_a_picture_of_the_right_size_is_mirrored_and_not_changed(crop: CropKind, channels: int) -> None:
     """Mirroring happens in place: the memory must be the transform's own, also where nothing is resized."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, channels), dtype=np.uint8)
     before = pixels.copy()

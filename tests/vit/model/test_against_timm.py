@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vit.config import Attention, Fit, Gelu, ModelConfig, Pool, PosEmbed, QkNorm
+from vit.config import AttentionKind, Fit, Gelu, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 
@@ -111,7 +111,7 @@ CASES = {
     "no query bias": ({"qkv_bias": False}, {"qkv_bias": False}),
     "tanh gelu": ({"gelu": Gelu.tanh}, {"act_layer": "gelu_tanh"}),
     "eps": ({"norm_eps": 1e-2}, {"norm_layer": "eps"}),
-    "explicit attention": ({"attention": Attention.explicit}, {}),
+    "explicit attention": ({"attention": AttentionKind.explicit}, {}),
 }
 
 

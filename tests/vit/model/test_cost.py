@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.shortcuts import plain
-from vit.config import Attention, Fit, ModelConfig, Pool, PosEmbed, QkNorm
+from vit.config import AttentionKind, Fit, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.architecture import architecture
 from vit.model.cost import data_flow, flow, gmacs, parameter_count, training_flops
 from vit.model.transformer import VisionTransformer
@@ -78,7 +78,7 @@ def test_equal_to_the_network(changes, classes):
     Which fused attention kernels it counts differs by release (2.14 leaves the CPU's out), matrix products all count.
     """
     size = (21, 30) if "fit" in changes else (16, 24)
-    config = dataclasses.replace(SMALL, attention=Attention.explicit, **changes)
+    config = dataclasses.replace(SMALL, attention=AttentionKind.explicit, **changes)
     arch = architecture(config, classes, 4, size)
     model = VisionTransformer(arch).eval().requires_grad_(False)
     assert parameter_count(arch) == sum(parameter.numel() for parameter in model.parameters())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from trainer import shortcuts
-from vit.config import Attention, Gelu, ModelConfig, Pool, QkNorm
+from vit.config import AttentionKind, Gelu, ModelConfig, Pool, QkNorm
 from vit.model import kernels
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
@@ -62,9 +62,9 @@ NETS = [
 ]
 
 
-@pytest.mark.parametrize("path", [Attention.sdpa, Attention.explicit])
+@pytest.mark.parametrize("path", [AttentionKind.sdpa, AttentionKind.explicit])
 @pytest.mark.parametrize("changes", NETS, ids=str)
-def test_same_function_and_gradients_as_torch(changes: dict, path: Attention) -> None:
+def test_same_function_and_gradients_as_torch(changes: dict, path: AttentionKind) -> None:
     model = make(**changes, attention=path)
     with shortcuts.plain():
         out, grads = gradients(model)
@@ -75,7 +75,7 @@ def test_same_function_and_gradients_as_torch(changes: dict, path: Attention) ->
 
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_bf16_is_as_near_to_fp32_as_torchs_own(changes: dict) -> None:
-    model = make(**changes, attention=Attention.auto)
+    model = make(**changes, attention=AttentionKind.auto)
     with shortcuts.plain():
         true_out, true = gradients(model)
         plain_out, plain = gradients(model, bf16=True)
@@ -123,7 +123,7 @@ def test_two_derivatives_by_differences() -> None:
 
 
 def test_gradient_penalty_equals_torchs() -> None:
-    model = make(attention=Attention.explicit)
+    model = make(attention=AttentionKind.explicit)
 
     def penalty() -> dict[str, Tensor]:
         model.zero_grad(set_to_none=True)
@@ -191,7 +191,7 @@ def test_where_hand_written_gradients_apply() -> None:
 
 
 def test_transforms_and_exports_see_plain_operations() -> None:
-    model = make(attention=Attention.explicit)
+    model = make(attention=AttentionKind.explicit)
     parameters = dict(model.named_parameters())
 
     def loss(values: dict[str, Tensor]) -> Tensor:
@@ -207,8 +207,8 @@ def test_transforms_and_exports_see_plain_operations() -> None:
 
 
 def test_checkpointed_blocks_give_the_same_gradients() -> None:
-    model = make(attention=Attention.explicit)
-    kept = make(attention=Attention.explicit, checkpointing=True)
+    model = make(attention=AttentionKind.explicit)
+    kept = make(attention=AttentionKind.explicit, checkpointing=True)
     assert off(gradients(kept, bf16=True)[1], gradients(model, bf16=True)[1]) < 1e-6
 
 
@@ -264,11 +264,11 @@ def test_training_with_either_ends_at_the_same_weights() -> None:
 
 def test_default_attention() -> None:
     default = kernels.default_attention
-    assert default("cpu", torch.bfloat16, 197, 64) is Attention.explicit
-    assert default("cpu", torch.bfloat16, 197, 64, trains=False) is Attention.sdpa
-    assert default("cpu", torch.bfloat16, 4096, 64) is Attention.sdpa
-    assert default("cpu", torch.float32, 197, 64) is Attention.sdpa
-    assert default("cuda", torch.bfloat16, 197, 64) is Attention.sdpa
+    assert default("cpu", torch.bfloat16, 197, 64) is AttentionKind.explicit
+    assert default("cpu", torch.bfloat16, 197, 64, trains=False) is AttentionKind.sdpa
+    assert default("cpu", torch.bfloat16, 4096, 64) is AttentionKind.sdpa
+    assert default("cpu", torch.float32, 197, 64) is AttentionKind.sdpa
+    assert default("cuda", torch.bfloat16, 197, 64) is AttentionKind.sdpa
 
 
 def test_auto_follows_autocast(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.helpers.tiny_nets import images, make, randomise
 from trainer.errors import UserError
-from vit.config import Attention, DropPathShape, Fit, Gelu, ModelConfig, QkNorm
+from vit.config import AttentionKind, DropPathShape, Fit, Gelu, ModelConfig, QkNorm
 from vit.model.architecture import architecture
 from vit.model.layers import Block, PatchDropout, StochasticDepth, fit_images
 
@@ -16,7 +16,7 @@ from vit.model.layers import Block, PatchDropout, StochasticDepth, fit_images
 def test_both_attention_paths_agree(qk_norm):
     """Spec 9.7: outputs and gradients of the fused and the explicit path."""
     found = []
-    for path in (Attention.sdpa, Attention.explicit):
+    for path in (AttentionKind.sdpa, AttentionKind.explicit):
         model = randomise(make(attention=path, qk_norm=qk_norm, registers=1))
         x = images().requires_grad_()
         out = model(x)
@@ -112,7 +112,7 @@ def test_dropout_is_where_the_paper_has_it():
     mlp.dropout.register_forward_hook(lambda module, args, out: calls.append(out.shape[-1]))
     mlp(torch.randn(1, 2, 32))
     assert calls == [48, 32]
-    model = make(attention_dropout=0.5, attention=Attention.explicit).train()
+    model = make(attention_dropout=0.5, attention=AttentionKind.explicit).train()
     assert not torch.equal(model.forward_features(images()), model.forward_features(images()))
 
 
@@ -147,7 +147,7 @@ def test_a_size_that_does_not_fit_is_refused():
         make(fit=Fit.crop)(images(size=(7, 30)))
 
 
-@pytest.mark.parametrize("answer", [Attention.sdpa, Attention.explicit])
+@pytest.mark.parametrize("answer", [AttentionKind.sdpa, AttentionKind.explicit])
 def test_auto_asks_for_the_default_attention(answer, monkeypatch):
     asked, fused = [], []
     monkeypatch.setattr("vit.model.kernels.default_attention", lambda *what: asked.append(what) or answer)
@@ -155,4 +155,4 @@ def test_auto_asks_for_the_default_attention(answer, monkeypatch):
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
     make(depth=1)(images())
     assert asked == [("cpu", torch.float32, 7, 8, True)]
-    assert len(fused) == (answer is Attention.sdpa)
+    assert len(fused) == (answer is AttentionKind.sdpa)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from tests.helpers.tiny_nets import images, make, randomise
 from trainer.errors import ConfigError
-from vit.config import Attention, DropPathShape, Fit, Gelu, Init, ModelConfig, Pool, PosEmbed, QkNorm
+from vit.config import AttentionKind, DropPathShape, Fit, Gelu, Init, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.transformer import VisionTransformer, architecture
 
 # Spec 1.2: parameters without head, with 1000 and with 21843 classes, at 224 px
@@ -101,7 +101,7 @@ OPTIONS = {
     "probe_norm": [{"probe_norm": on} for on in (False, True)],
     "init": [{"init": kind} for kind in Init],
     "head_bias": [{"head_bias": value} for value in (None, -3.0)],
-    "attention": [{"attention": path} for path in Attention],
+    "attention": [{"attention": path} for path in AttentionKind],
     "checkpointing": [{"checkpointing": on} for on in (False, True)],
     "fit": [{"fit": kind} for kind in Fit],
 }
@@ -269,7 +269,7 @@ def test_fixed_positions_are_no_weights():
 
 
 @pytest.mark.parametrize("qk_norm", list(QkNorm))
-@pytest.mark.parametrize("path", [Attention.sdpa, Attention.explicit])
+@pytest.mark.parametrize("path", [AttentionKind.sdpa, AttentionKind.explicit])
 def test_autocast_is_close(path, qk_norm):
     model = randomise(make(attention=path, qk_norm=qk_norm)).eval()
     exact = model(images())
@@ -323,7 +323,7 @@ def test_compiles_without_a_break():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("path", [Attention.sdpa, Attention.explicit])
+@pytest.mark.parametrize("path", [AttentionKind.sdpa, AttentionKind.explicit])
 def test_cuda(path):
     model = randomise(make(attention=path, drop_path=0.4, patch_dropout=0.3, width=64)).eval()
     x = images(8, size=(24, 32))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vit.config import Attention, ModelConfig
+from vit.config import AttentionKind, ModelConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 
@@ -68,7 +68,9 @@ def test_a_global_hook_sees_all_tokens() -> None:
     assert seen[id(model.blocks[-1])] == seen[id(model.norm)] == WHOLE
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": Attention.explicit}, {"registers": 2}, {"representation": 8}])
+@pytest.mark.parametrize(
+    "options", [{}, {"attention": AttentionKind.explicit}, {"registers": 2}, {"representation": 8}]
+)
 def test_torchvisions_feature_extraction(options: dict[str, Any]) -> None:
     feature_extraction = pytest.importorskip("torchvision.models.feature_extraction")
     model = network(**options)

@@ -20,7 +20,7 @@ from trainer.data.loader import Late, collate, make_loader, to_device
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError
-from vit.config import Crop, Decode, Interpolation, VitConfig
+from vit.config import CropKind, Decode, Interpolation, VitConfig
 from vit.data import build_dataset
 from vit.data.checked_samples import CheckedSamples
 from vit.data.decoding import jpeg, on_device, turbo
@@ -228,7 +228,7 @@ def test_samples_do_not_depend_on_the_library(words: tuple[str, ...], tmp_path: 
     fast = samples(config)
     monkeypatch.setattr(turbo, "_library", lambda: None)
     plain = samples(config)
-    planned = config.augment.crop in (Crop.inception, Crop.resize) and config.data.channels != 4
+    planned = config.augment.crop in (CropKind.inception, CropKind.resize) and config.data.channels != 4
     assert len(used) == (10 if planned else 0)  # nine ordinary ones and the grey
     for one, two in zip(fast, plain, strict=True):
         assert torch.equal(one["image"], two["image"]) and one["label"] == two["label"]
