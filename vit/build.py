@@ -63,8 +63,6 @@ def build_model(config: VitConfig, info: DataInfo) -> Built:
     classes, channels = _numbers(config, info)
     sizes = resolutions(config)
     model, report = construct(config, classes, channels, sizes)
-    if isinstance(model, VisionTransformer) and config.model.weights is not None:
-        report = load_pretrained(model, config.model)
     if report is not None and config.data.class_map is None:
         _match_head(model, report, info, classes)
     mean = _statistics(config.data.mean, report and report.mean, info.mean, channels, "mean")
@@ -85,7 +83,12 @@ def initial_bias(loss: LossConfig, classes: int) -> float:
 
 
 def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size]) -> tuple[nn.Module, LoadReport | None]:
-    """The network; one of timm's with its weights, for timm fits these while building."""
+    """The network with ``model.weights`` in it, and what became of these.
+
+    Args:
+        classes, channels: of its head and its pictures.
+        sizes: (height, width) in pixels of every stage, the run's own last.
+    """
     if config.model.name is not None:
         from vit.weights.timm_models.build import build_timm
 
@@ -93,7 +96,8 @@ def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size])
     model = config.model
     if model.head_bias is None:
         model = replace(model, head_bias=initial_bias(config.loss, classes))
-    return VisionTransformer(architecture(model, classes, channels, sizes[-1], sizes[0])), None
+    network = VisionTransformer(architecture(model, classes, channels, sizes[-1], sizes[0]))
+    return network, None if model.weights is None else load_pretrained(network, model)
 
 
 def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
