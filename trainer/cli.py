@@ -27,7 +27,7 @@ from trainer.config.resolve import check_resume, load_yaml, resolve
 from trainer.config.schema import Schemas, did_you_mean, show
 from trainer.config.sweeps import runs_below, several_runs
 from trainer.config.words import written_out
-from trainer.errors import ConfigError, UserError
+from trainer.errors import ConfigError, UserError, refuse
 from trainer.tasks import TaskEntry
 
 __all__ = ["compose", "guarded", "load_run", "main", "parse_args", "register"]
@@ -190,9 +190,7 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
 
 def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, bool]:
     """``run``, and whether it was asked to stop."""
-    problems = entry.problems(config)
-    if problems:
-        raise ConfigError(problems)
+    refuse(entry.problems(config))
     changed = check_resume(config, run_dir)
 
     from trainer.loop import Trainer  # torch comes in here

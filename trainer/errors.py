@@ -20,6 +20,12 @@ class ConfigError(UserError):
         super().__init__(head + ":\n" + "\n".join(f"  - {problem}" for problem in self.problems))
 
 
+def refuse(problems: list[str]) -> None:
+    """Raises ConfigError with all of the problems, where there are any."""
+    if problems:
+        raise ConfigError(problems)
+
+
 class DataError(UserError):
     """A file or folder of the user's data that cannot be read or does not fit; names the file."""
 

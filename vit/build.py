@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from trainer.checkpoint.directory import META
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, refuse
 from trainer.schedule import stage_table
 from trainer.text import few
 from vit.config import LossConfig, VitConfig
@@ -123,8 +123,7 @@ def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
         problems.append(
             f"model.channel_map has {len(model.channel_map)} entries, the pictures {channels} channels: one for each"
         )
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return classes, channels
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.checkpoint.directory import META
-from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.errors import CheckpointError, ConfigError, DataError, refuse
 from trainer.text import ends
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
@@ -150,8 +150,7 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
             f"distill.teacher={name} sees {found.channels} channels, the data have {len(mean)}: "
             f"set data.channels={found.channels} or take another teacher"
         )
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return Teacher(found.model.eval().requires_grad_(False), found.mean, found.std, mean, std, found.size)
 
 

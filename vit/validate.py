@@ -35,13 +35,6 @@ from vit.model.variants import VARIANTS, parse_variant
 TIMM = re.compile(r"timm:[\w.\-/]+")
 
 
-def validate(config: VitConfig) -> None:
-    """Raise ConfigError with every problem of a configuration."""
-    found = problems(config)
-    if found:
-        raise ConfigError(found)
-
-
 def problems(config: VitConfig) -> list[str]:
     """Every problem of a configuration, one line each: key, value, remedy."""
     found = run_problems(config, PHASES)

@@ -13,8 +13,8 @@ from tests.helpers.composed import MODELS, data_root, problems_of, run_main
 from train import SCHEMAS
 from trainer import cli
 from trainer.cli import CONFIGS, compose
-from trainer.errors import ConfigError
-from vid2vid.validate import problems, validate
+from trainer.errors import ConfigError, refuse
+from vid2vid.validate import problems
 
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
@@ -146,7 +146,7 @@ def test_cross_field_check(words: list[str], message: str) -> None:
     found = problems(compose(["model=vid2vid", *words], SCHEMAS))
     assert len(found) == 1 and message in found[0], found
     with pytest.raises(ConfigError, match=re.escape(message)):
-        validate(compose(["model=vid2vid", *words], SCHEMAS))
+        refuse(problems(compose(["model=vid2vid", *words], SCHEMAS)))
 
 
 CROSS_FIELD_VIT = [

@@ -7,20 +7,12 @@ what a user should know of a configuration that is right.
 from __future__ import annotations
 
 from trainer.config.schema import show
-from trainer.errors import ConfigError
 from trainer.validation import run_problems
 from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.data.settings import reading_problems
 from vid2vid.validate.data import data_problems
 from vid2vid.validate.model import label_problems, model_problems
 from vid2vid.validate.stages import stage_problems
-
-
-def validate(config: Vid2VidConfig) -> None:
-    """Raise ConfigError with every problem of a configuration."""
-    found = problems(config)
-    if found:
-        raise ConfigError(found)
 
 
 def problems(config: Vid2VidConfig) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.cli import compose
 from trainer.config.schema import Schemas
-from trainer.errors import ConfigError, UserError
+from trainer.errors import ConfigError, UserError, refuse
 from trainer.records.progress import followed
 from vit.config import VitConfig
 
@@ -116,12 +116,10 @@ def _composed(arguments: Arguments, schemas: Schemas) -> VitConfig:
     config = compose([f"model={arguments.model or 'vit_b16'}", *arguments.overrides], schemas)
     if not isinstance(config, VitConfig):
         raise ConfigError(f"model={arguments.model} is no classifier; it is evaluated from its run: run=runs/NAME")
-    from vit.validate import checkpoint_problems, validate
+    from vit.validate import checkpoint_problems, problems
 
-    problems = checkpoint_problems("weights", arguments.weights)
-    if problems:
-        raise ConfigError(problems)
+    refuse(checkpoint_problems("weights", arguments.weights))
     if arguments.model is not None:
         config.model.weights = arguments.weights  # not as a word of Hydra's: a file's name may have = and , in it
-        validate(config)
+        refuse(problems(config))
     return config

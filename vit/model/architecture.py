@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from trainer.errors import ConfigError, UserError
+from trainer.errors import UserError, refuse
 from vit.config import (
     AttentionKind,
     DropPathShape,
@@ -195,8 +195,7 @@ def architecture(
         problems.append(f"model.distilled=true needs model.pool=cls, not {model.pool.value}")
     if model.probe_norm and model.pool is Pool.none:
         problems.append("model.probe_norm=true normalises pooled features: model.pool=none has none")
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     own = {field.name: getattr(model, field.name) for field in fields(Architecture) if hasattr(model, field.name)}
     resolved = {
         "variant": name,

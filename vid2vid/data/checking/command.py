@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from trainer.records.progress import followed
 from vid2vid.config import DataKind, Vid2VidConfig
 
@@ -38,10 +38,10 @@ def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bo
         stage_resolutions,
     )
     from vid2vid.data.checking.contact_sheet import contact_sheet
-    from vid2vid.validate import validate
+    from vid2vid.validate import problems
 
     if config.data.kind is not DataKind.street:
-        validate(config)
+        refuse(problems(config))
     progress = partial(followed, unit="frame", count=int)  # each item is how many frames it was
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)

@@ -19,7 +19,7 @@ from trainer.config.fields import OnBadFile
 from trainer.data.loader import Late, collate, make_loader, to_device
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from vit.config import CropKind, Decode, Interpolation, VitConfig
 from vit.data import build_dataset
 from vit.data.checked_samples import CheckedSamples
@@ -332,10 +332,10 @@ def test_a_file_that_nobody_can_decode_is_named(tmp_path: Path) -> None:
 )
 def test_what_the_card_does_not_do_is_said(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     config = configured(write_data(tmp_path / "data"), "data.decode=gpu", *words)
-    from vit.validate import validate
+    from vit.validate import problems
 
     with pytest.raises(ConfigError) as caught:
-        validate(config)
+        refuse(problems(config))
     assert message in str(caught.value) and len(caught.value.problems) == 1
 
 
