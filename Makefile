@@ -8,7 +8,7 @@ INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--con
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu test test-slow test-oldest lint clean pinned
+.PHONY: help setup demo gpu test test-slow test-oldest lint docs clean pinned
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
 	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
 	@echo "make lint         ruff and pyright"
+	@echo "make docs         draw the architecture anew, from the imports: docs/architecture.svg"
 	@echo "make setup        only install into $(VENV); CONSTRAINTS=constraints.txt: the versions of BENCHMARKS.md"
 	@echo "make clean        remove environments and caches; runs/ stays"
 
@@ -42,6 +43,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.helpers.drawing
 
 # A stamp is newer than pyproject.toml when everything that it lists is installed.
 $(VENV)/core.stamp: pyproject.toml

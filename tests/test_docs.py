@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import drawing
 from tests.helpers.paths import ROOT
+from tests.helpers.public_keys import FILE as KEYS
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from vid2vid.validate import problems
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 BLOCK = re.compile(r"^```(?:bash|sh|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TARGET = re.compile(r"^([\w.-]+):", re.MULTILINE)
@@ -102,7 +106,7 @@ def test_make_targets_exist() -> None:
                 assert all((ROOT / value).exists() for value in settings.values()), f"{path.name}: {' '.join(words)}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in LINK.findall(path.read_text(encoding="utf-8")):
         if not link.startswith(("http://", "https://")):
@@ -113,6 +117,40 @@ def test_paths_in_the_documents_exist() -> None:
     for path in DOCUMENTS:
         for quoted in re.findall(r"`((?:configs|trainer|vid2vid|scripts|tests)/[\w./]*)`", path.read_text("utf-8")):
             assert (ROOT / quoted).exists(), f"{path.name}: {quoted}"
+
+
+def names_in(path: Path) -> set[str]:
+    """All that a module defines: functions, classes, methods, fields, settings."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    found = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return found | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }  # fmt: skip
+
+
+def test_names_in_the_architecture_exist() -> None:
+    """Every path, and every function and class in a file that the same paragraph names."""
+    keys = {line.split(" ")[1].rstrip(":") for line in KEYS.read_text(encoding="utf-8").splitlines()}
+    both = {path.stem for path in (ROOT / "vit").iterdir()} & {path.stem for path in (ROOT / "vid2vid").iterdir()}
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    checked = 0
+    for block in re.split(r"\n\n|\n(?=\d\. |- |\| )", text):
+        quoted = re.findall(r"`([^`]+)`", block)
+        paths = [word for word in quoted if "/" in word or (ROOT / word).is_file()]
+        for path in paths:
+            assert (ROOT / path).exists(), f"there is no {path}"
+        known = set().union(*(names_in(ROOT / path) for path in paths if path.endswith(".py")))
+        for name in (word for word in quoted if word not in paths):
+            if re.fullmatch(r"\w+", name) and name not in both | {"uint8", "optim", "TASKS"}:
+                assert name in known, f"{name} is in none of {paths}"
+                checked += 1
+            elif re.fullmatch(r"[\w.]+=?\w*", name) and "." in name and not name.endswith((".py", ".json")):
+                assert name.split("=")[0] in keys, f"there is no key {name}"
+    assert checked > 40
+
+
+def test_the_drawing_is_of_this_code() -> None:
+    assert drawing.FILE.read_text(encoding="utf-8") == drawing.draw(), f"rooms have changed: {drawing.COMMAND}"
 
 
 def test_readme_is_short_and_leads_with_two_commands() -> None:
