@@ -20,7 +20,7 @@ from vit.data.class_map import ClassMap, class_map
 from vit.data.class_names import class_keys
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
-from vit.trained import timm_name as told_by_folder
+from vit.trained import timm_name as name_in_folder
 from vit.weights.classes import same_words
 
 _log = logging.getLogger(__name__)
@@ -157,9 +157,9 @@ def build_teacher(config: VitConfig, classes: Sequence[str], mean: Sequence[floa
 def _translation(config: VitConfig, found: Found, classes: Sequence[str]) -> ClassMap:
     """`distill.class_map`, which must have a class of the teacher's for each of the student's."""
     path = config.distill.class_map
-    asked = replace(config, data=replace(config.data, class_map=path))
+    requested = replace(config, data=replace(config.data, class_map=path))
     try:
-        judge = class_map(asked, classes, found.classes if found.classes is not None else found.num_classes)
+        judge = class_map(requested, classes, found.classes if found.classes is not None else found.num_classes)
     except DataError as error:
         text = str(error).replace("data.class_map", "distill.class_map")
         raise ConfigError(text if "distill.class_map" in text else f"distill.class_map={text}") from error
@@ -181,7 +181,7 @@ def find_teacher(name: str, timm_name: str | None, resolution: tuple[int, int]) 
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), None)
     path = Path(name).expanduser()
-    timm_name = timm_name or told_by_folder(name)
+    timm_name = timm_name or name_in_folder(name)
     if timm_name is not None:
         return _timm(timm_name, path)
     if (path / META).is_file() or (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():

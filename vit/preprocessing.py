@@ -61,13 +61,13 @@ class Preprocessing:
         """All but size and notes, by name: what ``ViTCheckpoint`` and ``LoadReport`` have of it."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("size", "notes")}
 
-    def into(self, augment: AugmentConfig, asked: Collection[str] = ()) -> AugmentConfig:
-        """``augment`` with the evaluation that this tells, but for the keys that were ``asked`` for.
+    def into(self, augment: AugmentConfig, requested: Collection[str] = ()) -> AugmentConfig:
+        """``augment`` with the evaluation that this tells, but for the keys that were requested.
 
         The mode and its ratio go together: who asked for one of them gets both from the configuration.
         """
         changes: dict[str, Any] = {}
-        if self.crop is not None and not {"augment.eval_crop", "augment.eval_crop_ratio"} & set(asked):
+        if self.crop is not None and not {"augment.eval_crop", "augment.eval_crop_ratio"} & set(requested):
             whole = self.crop == "squash" and self.crop_ratio in (None, 1.0)
             name = "squash_center" if self.crop == "squash" and not whole else self.crop
             changes["eval_crop"] = EvalCrop[name]
@@ -76,11 +76,11 @@ class Preprocessing:
             fill = self.fill or self.mean
             if fill is not None and self.mean is not None and len(fill) not in (1, len(self.mean)):
                 fill = (sum(fill) / len(fill),)  # of a file for other channels
-            if self.crop == "border" and fill is not None and "augment.eval_fill" not in asked:
+            if self.crop == "border" and fill is not None and "augment.eval_fill" not in requested:
                 changes["eval_fill"] = list(fill)
-            if "augment.eval_crop_floor" not in asked:
+            if "augment.eval_crop_floor" not in requested:
                 changes["eval_crop_floor"] = self.floor
-        if self.interpolation in KERNELS and "augment.eval_interpolation" not in asked:
+        if self.interpolation in KERNELS and "augment.eval_interpolation" not in requested:
             changes["eval_interpolation"] = Interpolation[self.interpolation]
         return replace(augment, **changes)
 

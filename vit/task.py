@@ -119,8 +119,8 @@ class VitTask(Task):
                 loss = (loss + self.criterion(follower, targets).mean()) / 2
             return {"class": loss}
         with ctx.amp():
-            wanted = self.teacher(images)
-        following = distillation_loss(distill, follower, wanted).mean()
+            needed = self.teacher(images)
+        following = distillation_loss(distill, follower, needed).mean()
         return {"class": (1 - distill.alpha) * loss, "distill": distill.alpha * following}
 
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:

@@ -136,7 +136,7 @@ def _load_plain(
             f"{source}: {checkpoint.lost_head}, so it cannot classify as it did; "
             "model.head=reset trains a new one, predict.py features=true does without"
         )
-    if attention is not None and not checkpoint.heads_told:
+    if attention is not None and not checkpoint.heads_known:
         if checkpoint.arch["width"] % attention:
             raise ConfigError(
                 f"model.heads={attention} does not divide the width of {source}, {checkpoint.arch['width']}"

@@ -50,7 +50,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or data that cannot be used.
     """
-    from vit.evaluate.loaded import load_file, load_foreign, load_trained
+    from vit.evaluate.loaded import load_file, load_published, load_trained
     from vit.evaluate.pictures import format_scores
     from vit.evaluate.run import evaluate, parse_shots, write
 
@@ -64,12 +64,12 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides)
         out = Path(arguments.out or arguments.run)
     else:
-        asked = [word.partition("=")[0] for word in arguments.overrides]
+        requested = [word.partition("=")[0] for word in arguments.overrides]
         weights, config = str(arguments.weights), _composed(arguments, schemas)
         if arguments.model is not None:
-            loaded = load_foreign(config, asked)
+            loaded = load_published(config, requested)
         else:
-            loaded = load_file(weights, config, asked, arguments.name)
+            loaded = load_file(weights, config, requested, arguments.name)
         called = arguments.model or arguments.name or Path(weights.removeprefix("timm:")).stem
         out = Path(arguments.out or f"runs/{called}-eval")
     for line in (loaded.weights_line, *loaded.notes, *loaded.info.notes):

@@ -90,12 +90,12 @@ def load_trained(
     """
     model, stored, meta = load_run_model(run, checkpoint, averaged)
     config: VitConfig = load_run(run, {"vit": VitConfig}, overrides)
-    asked = {word.partition("=")[0] for word in overrides}
-    if "resolution" not in asked and meta.get("resolution"):
+    requested = {word.partition("=")[0] for word in overrides}
+    if "resolution" not in requested and meta.get("resolution"):
         config = replace(config, resolution=list(meta["resolution"]))
     info = describe(config, None if config.data.class_map else list(meta["classes"]))
-    mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
-    std = list(info.std if info.std and "data.std" in asked else meta["std"])
+    mean = list(info.mean if info.mean and "data.mean" in requested else meta["mean"])
+    std = list(info.std if info.std and "data.std" in requested else meta["std"])
     classes = list(meta["classes"])
     if info.channels != len(mean):
         raise ConfigError(
@@ -109,18 +109,18 @@ def load_trained(
     return loaded
 
 
-def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
+def load_published(config: VitConfig, requested: Sequence[str] = ()) -> Loaded:
     """A classifier as ``model`` describes it with ``model.weights`` in it: published weights, without a run.
 
     Where these tell how they were evaluated (size, crop, interpolation), so are they here.
 
     Args:
         config: composed as for training.
-        asked: keys that the user set; they are left as they are.
+        requested: keys that the user set; they are left as they are.
     """
     own, names, count = _told(config)
     notes = []
-    if own is not None and "resolution" not in asked and list(own) != list(config.resolution):
+    if own is not None and "resolution" not in requested and list(own) != list(config.resolution):
         height, width = config.resolution
         notes.append(
             f"pictures of {own[0]}x{own[1]}, as the weights were evaluated, instead of the configured {height}x{width} "
@@ -136,7 +136,7 @@ def load_foreign(config: VitConfig, asked: Sequence[str] = ()) -> Loaded:
     built = build_model(config, info)
     report = built.report
     if report is not None:
-        config = _as_told(replace(report.preprocessing, mean=tuple(built.mean)), config, asked)
+        config = _as_told(replace(report.preprocessing, mean=tuple(built.mean)), config, requested)
     compute = choose_compute(config.trainer, foreign=True)
     model = built.model.eval().requires_grad_(False).to(compute.device)
     new = report is not None and any(name.startswith(("head.", "attn_pool.", "fc_norm.")) for name in report.new)
@@ -168,30 +168,30 @@ def _told(config: VitConfig) -> tuple[Size | None, list[str] | None, int]:
         return None, None, 0
 
 
-def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: str | None = None) -> Loaded:
+def load_file(weights: str, config: VitConfig, requested: Sequence[str] = (), name: str | None = None) -> Loaded:
     """A classifier out of its weights file alone, evaluated as the file tells: size, crop, interpolation, mean, std.
 
     Args:
         weights: what ``vit.trained.load_weights_model`` takes.
         config: composed as for training; its ``model`` is not read.
-        asked: keys that the user set; they go before what the file tells.
+        requested: keys that the user set; they go before what the file tells.
         name: timm's name of the model, for files of its weights that do not tell it.
 
     Raises:
         ConfigError: the data have other channels. CheckpointError: as ``load_weights_model``.
     """
-    size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
+    size = (config.resolution[0], config.resolution[1]) if "resolution" in requested else None
     model, meta = load_weights_model(weights, name, size)
     told = from_plain(meta)
     resolution = list(size or told.size or meta["resolution"])
-    config = _as_told(told, config, asked)
+    config = _as_told(told, config, requested)
     config = replace(config, resolution=resolution, model=replace(config.model, weights=weights))
     kept = config.data.class_map is None
     names = head_names(meta["classes"], heads(model))[0] if kept else None
     info = describe(config, names if names and not unnamed(names) else None)
     names, note = head_names(meta["classes"], heads(model), info) if kept else (meta["classes"], "")
-    mean = list(info.mean if info.mean and "data.mean" in asked else meta["mean"])
-    std = list(info.std if info.std and "data.std" in asked else meta["std"])
+    mean = list(info.mean if info.mean and "data.mean" in requested else meta["mean"])
+    std = list(info.std if info.std and "data.std" in requested else meta["std"])
     if info.channels != len(mean):
         raise ConfigError(
             f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
@@ -203,13 +203,13 @@ def load_file(weights: str, config: VitConfig, asked: Sequence[str] = (), name: 
     return loaded
 
 
-def _as_told(told: Preprocessing, config: VitConfig, asked: Sequence[str]) -> VitConfig:
-    """A configuration with how weights are evaluated, but for the keys that were ``asked`` for."""
-    config = replace(config, augment=told.into(config.augment, asked))
-    if told.span is not None and "data.range" not in asked:
+def _as_told(told: Preprocessing, config: VitConfig, requested: Sequence[str]) -> VitConfig:
+    """A configuration with how weights are evaluated, but for the keys that were requested."""
+    config = replace(config, augment=told.into(config.augment, requested))
+    if told.span is not None and "data.range" not in requested:
         config = replace(config, data=replace(config.data, range=list(told.span)))
     independent = told.answers in ("sigmoid", "labels")
-    if independent and config.loss.kind is LossKind.softmax and "loss.kind" not in asked:
+    if independent and config.loss.kind is LossKind.softmax and "loss.kind" not in requested:
         config = replace(config, loss=replace(config.loss, kind=LossKind.sigmoid))
     return config
 

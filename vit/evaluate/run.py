@@ -141,9 +141,9 @@ def evaluate(
     if samples is not None and samples < 1:
         raise ConfigError(f"samples={samples}: must be at least 1")
     batch = batch or own_batch(loaded)
-    wanted = list(shots) or neighbours or probe
+    needed = list(shots) or neighbours or probe
     problem, lines = _fitting(loaded)
-    if problem and not wanted:
+    if problem and not needed:
         raise ConfigError(problem)
     gallery, values, counted, count = Gallery(loaded.info.classes), {}, None, 0
     lines += [note for note in split_notes(loaded.config, split) if note not in loaded.info.notes]
@@ -169,7 +169,7 @@ def evaluate(
             raise UserError(f"{loaded.weights_line}: {NO_NUMBERS}")
         if counted.skipped:
             lines.append(f"{counted.skipped} pictures cannot be read and count nowhere (data.on_bad_file=skip)")
-    if wanted:
+    if needed:
         sides = ("train", None), (split, samples)
         train, test = (_features(loaded, name, limit, batch, wrap) for name, limit in sides)
         classes = len(loaded.info.classes)

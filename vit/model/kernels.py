@@ -136,13 +136,13 @@ def _apply(function: type[Function], *inputs: Any) -> Tensor:
     return out
 
 
-def _again(plain_function: Callable[..., Tensor], inputs: list[Any], wanted: list[bool], grad: Tensor) -> Any:
+def _again(plain_function: Callable[..., Tensor], inputs: list[Any], needed: list[bool], grad: Tensor) -> Any:
     """Gradients that can be differentiated again, from the plain composition on the same inputs."""
-    sources = [x for x, want in zip(inputs, wanted, strict=True) if want]
+    sources = [x for x, want in zip(inputs, needed, strict=True) if want]
     with torch.autocast("cpu", enabled=False):
         out = plain_function(*inputs)
         found = iter(torch.autograd.grad(out, sources, grad, create_graph=True))
-    return tuple(next(found) if want else None for want in wanted)
+    return tuple(next(found) if want else None for want in needed)
 
 
 def _plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -85,11 +85,11 @@ class VisionTransformer(nn.Module):
         """``forward_features``, of the last block only the first ``tokens`` tokens (None: all)."""
         x = self.embed(x)
         for index, block in enumerate(self.blocks, start=1):
-            wanted = tokens if index == len(self.blocks) else None
+            needed = tokens if index == len(self.blocks) else None
             if self.arch.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, wanted, use_reentrant=False)
+                x = checkpoint(block, x, needed, use_reentrant=False)
             else:
-                x = block(x, wanted)
+                x = block(x, needed)
         return self.norm(x)
 
     def _tokens_read(self, x: Tensor) -> int | None:
@@ -186,14 +186,14 @@ class VisionTransformer(nn.Module):
             if not 0 < indices <= depth:
                 raise IndexError(f"indices={indices}: the network has {depth} blocks")
             indices = range(depth - indices, depth)
-        wanted = list(range(depth)) if indices is None else sorted({range(depth)[index] for index in indices})
+        needed = list(range(depth)) if indices is None else sorted({range(depth)[index] for index in indices})
         rows, columns = (side // patch for side in fit_images(x, patch, self.arch.fit).shape[-2:])
         found, x = [], self.embed(x)
         for index, block in enumerate(self.blocks):
-            if stop_early and index > max(wanted, default=-1):
+            if stop_early and index > max(needed, default=-1):
                 break
             x = block(x)
-            if index in wanted:
+            if index in needed:
                 tokens = self.norm(x) if norm else x
                 patches = tokens[:, prefix:]
                 if output_fmt == "NCHW":
@@ -208,15 +208,15 @@ class VisionTransformer(nn.Module):
             IndexError: there is no such block.
         """
         depth = len(self.blocks)
-        wanted = list(range(depth)) if blocks is None else [range(depth)[index] for index in blocks]
+        needed = list(range(depth)) if blocks is None else [range(depth)[index] for index in blocks]
         found: dict[int, Tensor] = {}
         x = self.embed(x)
-        for index, block in enumerate(self.blocks[: max(wanted, default=-1) + 1]):
+        for index, block in enumerate(self.blocks[: max(needed, default=-1) + 1]):
             assert isinstance(block, Block)
-            if index in wanted:
+            if index in needed:
                 found[index] = block.attn.maps(block.norm1(x))
             x = block(x)
-        return [found[index] for index in wanted]
+        return [found[index] for index in needed]
 
     def no_weight_decay(self) -> set[str]:
         """Parameters of two or more dimensions that are no matrices: tokens, positions, the pooling's query."""

@@ -31,14 +31,14 @@ _SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".npz": Format.npz, ".p
 VECTORS = (Format.npz, Format.parquet)
 
 
-def pick_format(out: Path, asked: Format, features: bool) -> Format:
+def pick_format(out: Path, requested: Format, features: bool) -> Format:
     """The format of a file, checked against what is to be in it.
 
     Raises:
         ConfigError: its suffix tells no format, or the format is not for this. UserError: a package is missing.
     """
-    chosen = asked
-    if asked is Format.auto:
+    chosen = requested
+    if requested is Format.auto:
         if out.suffix.lower() not in _SUFFIXES:
             raise ConfigError(f"out={out}: its suffix tells no format; use {', '.join(_SUFFIXES)}, or give format=")
         chosen = _SUFFIXES[out.suffix.lower()]

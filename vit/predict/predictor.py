@@ -115,9 +115,9 @@ def load_predictor(
     """
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
-    asked = {word.partition("=")[0].lstrip("+") for word in overrides}
+    requested = {word.partition("=")[0].lstrip("+") for word in overrides}
     read = (*_STATISTICS, *(_TOLD if run is None else ()))
-    foreign = [key for key in sorted(asked) if key.split(".")[0] not in _READ and key not in read]
+    foreign = [key for key in sorted(requested) if key.split(".")[0] not in _READ and key not in read]
     if foreign:
         has = f"trainer.*, augment.eval_*, resolution, {', '.join(read[:-1])} and {read[-1]} have"
         raise ConfigError([f"{key}: has no part in predictions; {has}" for key in foreign])
@@ -126,14 +126,14 @@ def load_predictor(
             raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
         model, _, meta = load_run_model(run, checkpoint)
         config = load_run(run, SCHEMAS, overrides)
-        if "resolution" not in asked and meta.get("resolution"):
+        if "resolution" not in requested and meta.get("resolution"):
             config = replace(config, resolution=list(meta["resolution"]))
         lines = [meta["weights_line"]]
     else:
         if checkpoint is not None:
             raise ConfigError(f"checkpoint={checkpoint} is for run=DIRECTORY: weights= names a file itself")
         config: VitConfig = apply_overrides(VitConfig(), overrides, CONFIGS, SCHEMAS)
-        size = (config.resolution[0], config.resolution[1]) if "resolution" in asked else None
+        size = (config.resolution[0], config.resolution[1]) if "resolution" in requested else None
         model, meta = load_weights_model(str(weights), name, size, features, config.model.heads)
         if not features and not heads(model):
             raise CheckpointError(
@@ -142,13 +142,13 @@ def load_predictor(
             )
         if size is None:
             config = replace(config, resolution=list(meta["resolution"]))
-        config = replace(config, augment=from_plain(meta).into(config.augment, asked))
+        config = replace(config, augment=from_plain(meta).into(config.augment, requested))
         lines = [f"weights of {meta['weights']}", *meta["notes"]]
     compute = choose_compute(config.trainer, foreign=run is None)
     height, width = config.resolution
     transform = EvalTransform(config.augment, (height, width))
     mean, std = (
-        list(given_statistics(meta[key], getattr(config.data, key) if f"data.{key}" in asked else None,
+        list(given_statistics(meta[key], getattr(config.data, key) if f"data.{key}" in requested else None,
                               len(meta["mean"]), f"data.{key}") or ())
         for key in ("mean", "std")
     )  # fmt: skip

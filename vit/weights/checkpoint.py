@@ -52,8 +52,8 @@ class ViTCheckpoint:
         notes: what the user should know: tensors left out and why, assumptions made.
         layout: how a Google file was laid out (``vit.weights.names.of_google.Layout`` as a dict); empty elsewhere.
         lost_head: why the classifier in the file cannot be read; empty where it can, or there is none.
-        grid_told: the file tells the rows and columns of its position table; else a square is taken where one fits.
-        heads_told: the file tells ``heads``; else they are those usual at its width.
+        grid_known: the file tells the rows and columns of its position table; else a square is taken where one fits.
+        heads_known: the file tells ``heads``; else they are those usual at its width.
     """
 
     state: dict[str, Tensor]
@@ -73,8 +73,8 @@ class ViTCheckpoint:
     notes: list[str] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
     lost_head: str = ""
-    heads_told: bool = True
-    grid_told: bool = True
+    heads_known: bool = True
+    grid_known: bool = True
 
     @property
     def preprocessing(self) -> Preprocessing:

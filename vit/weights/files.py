@@ -236,7 +236,7 @@ def _is_state(data: Mapping[Any, Any]) -> bool:
     return bool(named) and (not nested or any("." in str(name) for name in named))
 
 
-def names_told(content: Content) -> list[str] | None:
+def known_names(content: Content) -> list[str] | None:
     """Names of classes by index that a script kept beside the tensors; None where there are none."""
     for key in _CLASSES:
         told = content.facts.get(key)

@@ -42,7 +42,7 @@ class Adaptation:
         arch: the model that the tensors must fit.
         config: how to fit them.
         source: how messages call the file.
-        grid_told: ``facts["grid"]`` is known, not taken for a square.
+        grid_known: ``facts["grid"]`` is known, not taken for a square.
         lost_head: why the file's classifier cannot be read; empty where it can.
         altered: name to the shape that the file has it in.
         may_be_new: prefixes of parameters that the file need not have.
@@ -54,7 +54,7 @@ class Adaptation:
     arch: Architecture
     config: ModelConfig
     source: str
-    grid_told: bool = True
+    grid_known: bool = True
     lost_head: str = ""
     altered: dict[str, tuple[int, ...]] = field(default_factory=dict)
     may_be_new: set[str] = field(default_factory=set)
@@ -163,13 +163,13 @@ def fit_positions(adaptation: Adaptation) -> None:
     """
     state, arch = adaptation.state, adaptation.arch
     tokens = [name for name in ("cls_token", "dist_token") if name in state]
-    wanted = [name for name, there in (("cls_token", arch.class_token), ("dist_token", arch.distilled)) if there]
-    adaptation.may_be_new.update(name for name in wanted if name not in state)
+    needed = [name for name, there in (("cls_token", arch.class_token), ("dist_token", arch.distilled)) if there]
+    adaptation.may_be_new.update(name for name in needed if name not in state)
     table = state.pop("pos_embed", None)
     own_rows: dict[str, Tensor] = {}
     if table is not None:
         registers = state["reg_token"].shape[1] if "reg_token" in state else 0
-        known = adaptation.facts.get("grid") if adaptation.grid_told else None
+        known = adaptation.facts.get("grid") if adaptation.grid_known else None
         try:
             grid = None if known is None else (int(known[0]), int(known[1]))
             prefix, grid = split_table(table.shape[1], len(tokens), registers, grid, arch.grid)
@@ -190,13 +190,13 @@ def fit_positions(adaptation: Adaptation) -> None:
         if prefix > len(tokens):
             state["reg_token"] = state["reg_token"] + table[:, len(tokens) : prefix]
             adaptation.notes.append("positions of the registers are added to the registers")
-    rows = wanted if arch.position_prefix else []
+    rows = needed if arch.position_prefix else []
     for name, row in own_rows.items():
-        if name in wanted and name not in rows:
+        if name in needed and name not in rows:
             state[name] = state[name] + row
             adaptation.notes.append(f"{name}: its position is added to it (model.class_position=false)")
     for name in tokens:
-        if name not in wanted:
+        if name not in needed:
             adaptation.notes.append(_token_left(name, arch))
     if table is None:
         _without_table(adaptation)

@@ -127,10 +127,10 @@ def fit(
     source = config.weights or checkpoint.origin
     state, notes = dict(checkpoint.state), list(checkpoint.notes)
     adaptation = Adaptation(
-        state, checkpoint.arch, arch, config, source, checkpoint.grid_told, checkpoint.lost_head, notes=notes
+        state, checkpoint.arch, arch, config, source, checkpoint.grid_known, checkpoint.lost_head, notes=notes
     )
     _check_kind(adaptation, target)
-    _check_sizes(adaptation, checkpoint.heads_told)
+    _check_sizes(adaptation, checkpoint.heads_known)
     _check_parts(adaptation)
     classes = adaptation.state["head.weight"].shape[0] if "head.weight" in adaptation.state else None
     fit_patches(adaptation)
@@ -175,13 +175,13 @@ def _check_kind(adaptation: Adaptation, target: Mapping[str, Tensor]) -> None:
         )
 
 
-def _check_sizes(adaptation: Adaptation, heads_told: bool) -> None:
+def _check_sizes(adaptation: Adaptation, heads_known: bool) -> None:
     """Width, depth, MLP width and heads (where the file tells them), which no fitting can change."""
     state, arch = adaptation.state, adaptation.arch
     theirs = {"width": state[PATCH].shape[0], "depth": 1 + max(_block_numbers(state))}
     if "blocks.0.mlp.fc1.weight" in state:
         theirs["mlp"] = state["blocks.0.mlp.fc1.weight"].shape[0]
-    if heads_told and adaptation.facts.get("heads"):
+    if heads_known and adaptation.facts.get("heads"):
         theirs["heads"] = int(adaptation.facts["heads"])
     ours = {name: getattr(arch, name) for name in theirs}
     if theirs == ours:

@@ -13,7 +13,7 @@ from vit.model.architecture import patch_grid
 from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing, from_checkpoint, from_plain
 from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
-from vit.weights.files import Content, arguments, input_size, names_told, open_content, unwrapped
+from vit.weights.files import Content, arguments, input_size, known_names, open_content, unwrapped
 from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.names.of_google import from_google
 from vit.weights.names.renamed import Renamed
@@ -52,7 +52,7 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> ViTCh
         path = Path(str(source).removesuffix(":img"))
     content = open_content(path)
     found = _read(content, str(path), resolution)
-    if not found.grid_told and not found.origin.endswith("torchvision") and (note := guessed(found.arch)):
+    if not found.grid_known and not found.origin.endswith("torchvision") and (note := guessed(found.arch)):
         found.notes.append(note)  # torchvision's are always square
     return found
 
@@ -91,9 +91,9 @@ def _finish(
         origin,
         arch,
         notes=renamed.notes,
-        heads_told=told,
+        heads_known=told,
         lost_head=renamed.lost_head,
-        grid_told=bool(known.get("grid")),
+        grid_known=bool(known.get("grid")),
         size=preprocessing.size,
         **preprocessing.told(),
     )
@@ -104,7 +104,7 @@ def _finish(
 
 def _with_sidecar(found: ViTCheckpoint, content: Content) -> ViTCheckpoint:
     """With what ``write`` put into the description beside a file that has no place for it, and names in it."""
-    names = names_told(content)
+    names = known_names(content)
     found.classes = names if names and len(names) == found.arch["num_classes"] else found.classes
     if content.sidecar:
         told = from_plain(content.sidecar)
@@ -276,7 +276,7 @@ def _from_bare(content: Content, renamed: Renamed, resolution: tuple[int, int] |
             )
     renamed.notes += unwrapped(content)
     found = _finish(where, renamed, origin, known, prepared)
-    if "pos_embed" in found.state and found.grid_told and first_fitting(renamed.state, None, *told) is None:
+    if "pos_embed" in found.state and found.grid_known and first_fitting(renamed.state, None, *told) is None:
         rows, columns = found.arch["grid"]
         if square_grid(rows * columns) not in (None, (rows, columns)):
             found.notes.append(f"its {rows * columns} positions are taken as {rows}x{columns}, which resolution fits")

@@ -16,7 +16,7 @@ from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
 from trainer.cli import compose
 from vit.config import VitConfig
-from vit.evaluate.loaded import load_file, load_foreign, load_trained
+from vit.evaluate.loaded import load_file, load_published, load_trained
 from vit.evaluate.run import own_batch
 from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model
@@ -149,7 +149,7 @@ def test_with_a_model_given_too_the_size_is_the_files(model: str, wide: Path, tm
     assert isinstance(config, VitConfig)
     height, width = config.resolution
     config.model.weights = str(path)
-    loaded = load_foreign(config)
+    loaded = load_published(config)
     assert loaded.config.resolution == [32, 96]
     told = f"pictures of 32x96, as the weights were evaluated, instead of the configured {height}x{width} (resolution="
     assert any(told in note for note in loaded.notes)
@@ -158,5 +158,5 @@ def test_with_a_model_given_too_the_size_is_the_files(model: str, wide: Path, tm
         x = torch.randn(2, 3, 32, 96)
         assert torch.equal(loaded.model(x), source(x))
     config.resolution = [32, 64] if model == "vit_mu" else [64, 96]
-    kept = load_foreign(config, ["resolution"])
+    kept = load_published(config, ["resolution"])
     assert kept.config.resolution == config.resolution and not any("instead of" in note for note in kept.notes)

@@ -17,7 +17,7 @@ from trainer.loop import Trainer
 from vit.config import ClassOrder, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.sources.files import forget_scans
-from vit.evaluate.loaded import load_file, load_foreign, load_trained
+from vit.evaluate.loaded import load_file, load_published, load_trained
 from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.run import evaluate
 from vit.task import VitTask
@@ -211,7 +211,7 @@ def test_a_name_of_two_classes_tells_neither(tmp_path: Path) -> None:
 def test_a_permuted_head_is_fine_tuned_by_name(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, run_dir = trained
     words = [f"model.weights={run_dir}", "data.class_order=ascii"]
-    loaded = load_foreign(config_of(data, *words), ["data.class_order"])
+    loaded = load_published(config_of(data, *words), ["data.class_order"])
     assert loaded.info.classes == ["10a", "2c", "9b"] and evaluate(loaded).values["top1"] == 1.0
     assert any("matched by name" in note for note in loaded.notes)
     task = VitTask(config_of(data, *words))
@@ -256,7 +256,7 @@ def test_hugging_faces_names(trained: tuple[Path, Path], tmp_path: Path) -> None
     names = [["2c", "9b", "10a"][i] for i in order]
     facts["id2label"], facts["label2id"] = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     path.write_text(json.dumps(facts))
-    loaded = load_foreign(config_of(data, f"model.weights={tmp_path / 'hf'}"))
+    loaded = load_published(config_of(data, f"model.weights={tmp_path / 'hf'}"))
     assert evaluate(loaded).values["top1"] == 1.0
 
 
@@ -279,7 +279,7 @@ def test_a_files_names_do_where_the_data_have_some_of_its_classes(
     def scored(root: Path, *words: str) -> tuple[float, list[str]]:
         config = config_of(root, "data.root=null", f"data.test_root={root}", *words)
         config.model.weights = str(weights)
-        loaded = load_foreign(config) if model else load_file(str(weights), config)
+        loaded = load_published(config) if model else load_file(str(weights), config)
         assert loaded.classes == loaded.info.classes and sorted(loaded.info.classes) == ["10a", "2c", "9b"]
         result = evaluate(loaded, split="test")
         return result.values["top1"], [*loaded.notes, *loaded.info.notes, *result.lines]
@@ -326,7 +326,7 @@ def test_a_part_of_imagenet_by_wordnet_ids(names: str, tmp_path: Path) -> None:
     (root / "a").rename(root / "n01440764")
     (root / "b").rename(root / "n01443537")
     config = config_of(root, "data.root=null", f"data.val_root={root}", f"model.weights={tmp_path / 'a.safetensors'}")
-    for loaded in (load_foreign(config), load_file(str(tmp_path / "a.safetensors"), config)):
+    for loaded in (load_published(config), load_file(str(tmp_path / "a.safetensors"), config)):
         assert evaluate(loaded).values["top1"] == 0.75
         assert any("ImageNet-1k's in the order of their WordNet ids" in x for x in loaded.notes)
 

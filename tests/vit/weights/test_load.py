@@ -154,7 +154,7 @@ def test_heads_must_agree() -> None:
     target, config = made()
     with pytest.raises(CheckpointError, match=r"heads 4 \(here 2\).*model\.heads=4"):
         fitted(source, target, config, heads=4)
-    assert not fitted(source, target, config, heads=4, heads_told=False).new  # a guess of the reader's binds nobody
+    assert not fitted(source, target, config, heads=4, heads_known=False).new  # a guess of the reader's binds nobody
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def from_google(arrays: Arrays, where: str, size: tuple[int, int] | None = None)
         interpolation="bilinear",
         notes=notes,
         layout=asdict(layout),
-        grid_told=known["grid"] is not None,
+        grid_known=known["grid"] is not None,
     )
 
 

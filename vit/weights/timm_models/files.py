@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainer.config.schema import show
 from trainer.errors import CheckpointError, ConfigError
 from vit.preprocessing import Preprocessing, from_checkpoint
-from vit.weights.files import arguments, input_size, names_told, open_content, unwrapped
+from vit.weights.files import arguments, input_size, known_names, open_content, unwrapped
 from vit.weights.names.heads import settle
 from vit.weights.names.of_clip import clip_for_timm
 from vit.weights.names.prefixes import without_prefix
@@ -94,7 +94,7 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
         if found.size is not None:
             found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *found.size)}
         found.preprocessing = from_timm({**found.cfg, **{key: told[key] for key in kept if key in told}})
-    found.classes = found.classes or names_told(content)
+    found.classes = found.classes or known_names(content)
     found.notes += found.preprocessing.notes
     if found.options:
         found.notes.append(f"built as its {'run' if own else 'config.json'} says: {_written(found.options)}")
