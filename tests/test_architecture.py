@@ -139,6 +139,14 @@ def test_files_are_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, "a second idea wants a file of its own"
 
 
+def test_sources_are_named_not_sections_of_notes() -> None:
+    """A reader has the papers and the released code, not the notes that the project was written from."""
+    product = [*MODULES, *TOP, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "configs").rglob("*.yaml")]
+    assert len(product) > 250
+    found = re.compile(r"\(spec\b|\bspec \d", re.IGNORECASE)
+    assert [name_of(path) for path in product if found.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_nothing_executable_is_loaded() -> None:
     """No unpickling but by a class that restricts what may come in: checkpoints and configurations are data."""
     for path in [*MODULES, *TOP]:

@@ -66,7 +66,7 @@ class Fixture:
 
 
 def edges(instances):
-    """Four-neighbour boundaries, both sides marked (spec 1.6), written apart from the project's own."""
+    """Four-neighbour boundaries, both sides marked, written apart from the project's own."""
     ids = F.pad(instances[:, None].float(), (1, 1, 1, 1), mode="replicate")
     middle = ids[..., 1:-1, 1:-1]
     sides = (ids[..., 1:-1, 2:], ids[..., 1:-1, :-2], ids[..., 2:, 1:-1], ids[..., :-2, 1:-1])

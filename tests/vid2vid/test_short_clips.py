@@ -91,7 +91,7 @@ def trainer_tensors(trainer) -> list[tuple[str, Tensor]]:  # type: ignore[no-unt
 
 
 def test_pictures_first_then_clips(tmp_path: Path) -> None:
-    """Spec 2: an image-only warm-up; whatever needs a past or a window of frames waits for the clips."""
+    """An image-only warm-up: whatever needs a past or a window of frames waits for the clips."""
     table = {"pictures": Vid2VidStage(frames=1, segment_frames=1), "clips": Vid2VidStage(start=0.5, frames=6)}
     trainer, task = make_trainer(configured("trainer.max_samples=4", stages=table), tmp_path)
     snapshots: dict[str, dict[str, Tensor]] = {}

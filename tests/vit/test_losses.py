@@ -31,7 +31,6 @@ def example(seed: int = 0, mixed: bool = False) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])
 def test_a_zero_head_starts_at_ln_k(classes: int) -> None:
-    """Spec 9, anchor 3."""
     loss = criterion(classes=classes)(torch.zeros(4, classes), one_hot(torch.tensor([0, 1, 1, 0]), classes))
     torch.testing.assert_close(loss, torch.full((4,), math.log(classes)), rtol=2e-7, atol=0)
 

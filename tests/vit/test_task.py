@@ -92,7 +92,7 @@ def test_the_builder_is_seeded(tmp_path: Path) -> None:
 
 
 def test_every_parameter_has_a_depth_and_tokens_are_not_decayed(tmp_path: Path) -> None:
-    """Spec 9, anchor 9: decayed are all parameters of two and more dimensions but tokens and positions."""
+    """Decayed are all parameters of two and more dimensions but tokens and positions."""
     words = ("model.registers=2", "model.distilled=true", "model.depth=3", "model.layer_scale=0.1")
     trainer = mu_trainer(tmp_path, *words)
     task, named = task_of(trainer), trainer.parameters["main"]
@@ -112,7 +112,6 @@ def test_every_parameter_has_a_depth_and_tokens_are_not_decayed(tmp_path: Path) 
 
 
 def test_averages_that_forget_at_once_are_the_weights(tmp_path: Path) -> None:
-    """Spec 9, anchor 13."""
     trainer = mu_trainer(
         tmp_path, "trainer.max_steps=4", "trainer.ema=0", "trainer.eval_samples=4", "optim.main.lr=0.01"
     )
@@ -130,7 +129,7 @@ def test_averages_that_forget_at_once_are_the_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid", "bce"])
 def test_the_first_loss_is_that_of_knowing_nothing(tmp_path: Path, kind: str) -> None:
-    """Spec 9, anchor 3: the head is zero and its bias right."""
+    """The head is zero and its bias right."""
     trainer = mu_trainer(tmp_path, f"loss.kind={kind}")
     task = task_of(trainer)
     batch, ctx = one_batch(trainer)

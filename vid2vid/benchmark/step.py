@@ -1,8 +1,9 @@
 """Times one training window beside a loop that runs the same networks as the original does, in the same process.
 
-The window is that of spec 14: T = 6 frames of 128x256, batch 1, ngf 32, ndf 32, 35 labels and an edge, one scale, no
-foreground, no perceptual network, reference flow given; losses of D_I (composed and raw frames) and flow; one update of
-the generator and one of D_I. The original generates frame by frame and passes each frame through D_I six times.
+The window is one step's of the released code, small enough for CPUs: T = 6 frames of 128x256, batch 1, ngf 32, ndf 32,
+35 labels and an edge, one scale, no foreground, no perceptual network, reference flow given; losses of D_I (composed
+and raw frames) and flow; one update of the generator and one of D_I. The original generates frame by frame and passes
+each frame through D_I six times.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from vid2vid.model.sharing import SharedDiscriminator
 
 @dataclass
 class WindowSize:
-    """What is timed; the defaults are those of spec 14."""
+    """What is timed; the defaults are the window of BENCHMARKS.md."""
 
     frames: int = 6
     height: int = 128

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FLOW_EXTENSIONS = (".flo", ".png", ".npz")
 ESTIMATORS = (FlowMethod.dis, FlowMethod.farneback, FlowMethod.raft)
 VERSION = 1  # of what the estimators compute; cached flow of another version is not used
-PHOTOMETRIC_ORIGINAL = 0.02  # spec 4.3: sum over channels of the squared difference, images in [-1, 1]
+PHOTOMETRIC_ORIGINAL = 0.02  # in the released code: sum over channels of the squared difference, images in [-1, 1]
 PHOTOMETRIC_LOOSE = 0.5
 _DIS_SMALLEST = 12  # OpenCV's DIS has patches of 8 pixels and refuses smaller frames
 _RAFT_SMALLEST = 128  # RAFT correlates at 1/8 of the size over four levels
@@ -100,12 +100,12 @@ def forward_backward(forward: Tensor, backward: Tensor) -> Tensor:
 def photometric_confidence(
     current: Tensor, previous: Tensor, flow: Tensor, threshold: float = PHOTOMETRIC_ORIGINAL
 ) -> Tensor:
-    """True (N, 1, H, W) where sum_c (x_t - warp(x_{t-1}, flow))^2 < threshold: the originals' confidence (spec 4.3).
+    """True (N, 1, H, W) where sum_c (x_t - warp(x_{t-1}, flow))^2 < threshold: the released code's confidence.
 
     Args:
         current, previous: (N, 3, H, W) in [-1, 1].
         flow: (N, 2, H, W) pixels.
-        threshold: the originals use 0.02.
+        threshold: 0.02 in the released code.
     """
     return (current - warp(previous, flow)).square().sum(1, keepdim=True) < threshold
 
@@ -121,7 +121,7 @@ def inside(flow: Tensor) -> Tensor:
 def compose(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:
     """Flow a -> c out of a -> b and b -> c: ``ab(p) + bc(p + ab(p))``, in fp32, all (..., 2, H, W) pixels.
 
-    Coarser temporal scales of the video discriminator (spec 3.3) need flow across several frames.
+    Coarser temporal scales of the video discriminator need flow across several frames.
     """
     ab = flow_ab.float()
     shape = ab.shape

@@ -1,4 +1,9 @@
-"""The perceptual loss: L1 between VGG-19 features (spec 4.4), from a local weights file or torchvision's download."""
+"""The perceptual loss, L1 between VGG-19 features (Johnson et al. 2016), which the paper adds to eq. 5.
+
+Layers and their weights are those of the released code; VGG-19 comes from a local file or torchvision's download.
+
+Shapes: N images, H x W pixels, h x w of a feature map.
+"""
 
 from __future__ import annotations
 

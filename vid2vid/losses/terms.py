@@ -1,4 +1,4 @@
-"""vid2vid's losses as pure functions of tensors: unweighted, in fp32 (Wang et al. 2018, eqs. 5-8; spec 4).
+"""vid2vid's losses as pure functions of tensors: unweighted, in fp32 (Wang et al. 2018, eqs. 5-8).
 
 Images are (..., 3, H, W) in [-1, 1], flows (..., 2, H, W) in pixels, backward (x_t -> x_{t-1}); confidences
 (..., 1, H, W) are 1 where the reference flow is trusted. "Masked" means that both sides are multiplied by the
@@ -50,7 +50,7 @@ def gan_discriminator(real: Features, fake: Features, kind: Gan = Gan.lsgan) -> 
 
 
 def discriminator(judged: Sequence[tuple[Features, Sequence[Features]]], kind: Gan = Gan.lsgan) -> dict[str, Tensor]:
-    """What a discriminator minimises, ``real`` and ``fake``: half the sum of both terms (spec 3.6).
+    """What a discriminator minimises, ``real`` and ``fake``: half the sum of both terms, as in the released code.
 
     Args:
         judged: per temporal scale that had input, the features of the real input and those of each generated one
@@ -66,8 +66,8 @@ def discriminator(judged: Sequence[tuple[Features, Sequence[Features]]], kind: G
 def feature_matching(fake: Features, real: Features) -> Tensor:
     """L1 between the discriminator's features of generated and (detached) real input, the prediction left out.
 
-    Each layer counts 4 / (layers + 1), where ``layers + 1`` is the number of layers before the prediction, and the
-    scales are averaged (spec 3.5).
+    Wang et al. 2018b (pix2pixHD), eq. 4, weighted as in the released code: each layer counts 4 / (layers + 1), where
+    ``layers + 1`` is the number of layers before the prediction, and the scales are averaged.
     """
     total = torch.zeros((), device=fake[0][0].device)
     for fake_features, real_features in zip(fake, real, strict=True):
@@ -78,7 +78,7 @@ def feature_matching(fake: Features, real: Features) -> Tensor:
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference."""
+    """Mean absolute difference: in the place of a perceptual loss without weights, or beside it."""
     return F.l1_loss(a.float(), b.float())
 
 
@@ -114,7 +114,7 @@ def flow_warp(predicted: Tensor, previous: Tensor, current: Tensor, confidence: 
 def output_warp(generated: Tensor, previous: Tensor, reference: Tensor, confidence: Tensor) -> Tensor:
     """Masked L1 between a generated frame and the previous generated one warped by the reference flow.
 
-    Not in the paper's equations but in the released code (spec 0.7). No gradient reaches the previous frame.
+    Not in the paper's equations but in the released code. No gradient reaches the previous frame.
     """
     with torch.no_grad():
         target = _warp(previous, reference)
@@ -122,7 +122,10 @@ def output_warp(generated: Tensor, previous: Tensor, reference: Tensor, confiden
 
 
 def mask(predicted: Tensor, confidence: Tensor) -> Tensor:
-    """Mean of the mask where the reference flow is trusted: rather warp than hallucinate there (term W)."""
+    """Mean of the mask where the reference flow is trusted: rather warp than hallucinate there.
+
+    Not in the paper's equations but in the released code.
+    """
     return masked_l1(predicted, torch.zeros_like(predicted), confidence)
 
 

@@ -1,6 +1,8 @@
 """Layers that the generator and the discriminators are made of (Wang et al. 2018, after Johnson et al. and pix2pixHD).
 
-Every convolution has a bias, also before a norm, as in the originals' checkpoints.
+Every convolution has a bias, also before a norm, as in the released checkpoints.
+
+Shapes: N frames, C channels, H x W pixels; "in" and "out" are the channels of a layer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""D_I and D_V: multi-scale PatchGAN discriminators on frames and on windows of frames with flow (spec 3)."""
+"""D_I (eq. 6) on frames and D_V (eq. 7) on windows of frames with flow: multi-scale PatchGANs (section 3, appendix A).
+
+Layers, widths and paddings are those of the released code.
+
+Shapes: N inputs (frames of all clips, or windows), C channels, H x W pixels, h x w patches of a prediction, K frames of
+a window.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,10 @@ Features = Sequence[Sequence[Tensor]]  # of one discriminator call: per scale, p
 
 
 class PatchLayer(nn.Module):
-    """4x4 convolution with zero padding 2, norm (not in the outer layers), leaky ReLU (not in the last)."""
+    """4x4 convolution with zero padding 2, norm (not in the outer layers), leaky ReLU (not in the last).
+
+    (N, inputs, H, W) -> (N, outputs, H // stride + 1, W // stride + 1).
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, last: bool = False) -> None:
         super().__init__()
@@ -41,8 +50,8 @@ class PatchLayer(nn.Module):
 class PatchDiscriminator(nn.Module):
     """One PatchGAN: ``layers`` halvings, one layer of stride 1, one prediction layer; at most 512 channels.
 
-    ``forward`` returns the outputs of all ``layers + 2`` layers; the last one is the prediction (N, 1, h, w), not
-    squashed.
+    ``forward`` takes (N, C, H, W) and returns the outputs of all ``layers + 2`` layers; the last one is the prediction
+    (N, 1, h, w), not squashed.
     """
 
     def __init__(self, channels: int, width: int, layers: int, norm: Norm) -> None:

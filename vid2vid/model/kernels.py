@@ -4,6 +4,8 @@ Measured on a 128x256 window (one thread, torch 2.15): with channels last the st
 take half the time, reflection padding a quarter of its backward time; autocast would cast every padded activation to
 fp32 and back. Small fp32 inputs are left alone: there nothing is gained, and each frame keeps the bits it has when it
 is computed alone.
+
+Shapes: N frames, C channels, H x W pixels.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ for the discriminator's own, whose gradient goes into its weights. As the weight
 generator's phase does not touch them), both losses can read the same features. ``SharedDiscriminator`` runs D once, on
 leaves cut from the generator's graph; the gradient of the generator's loss at those leaves is taken at once and handed
 to the generator as a linear stand-in loss; the discriminator's loss then goes backward through what is kept.
+
+Shapes: an input is (N, ...); real and generated ones are joined along N, and their features split again.
 """
 
 from __future__ import annotations

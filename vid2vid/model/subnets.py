@@ -1,4 +1,9 @@
-"""The parts of the generator, named as in the paper: W (flow), M (mask), H (hallucination) and the foreground's H_F."""
+"""The parts of one generator scale, named as in eqs. 4 and 9: W (flow), M (mask), H (hallucination), H_F (foreground).
+
+Layers and widths are those of the released code (appendix A describes them).
+
+Shapes: N frames (of all clips), H x W pixels; ``width`` channels at that size, ``width * 2**downs`` at the smallest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Backward warping of an image by a flow field in pixels (spec 1.4)."""
+"""Backward warping of an image by a flow field: the operator w of eqs. 4, 8 and 9.
+
+Shapes: N images, C channels, H x W pixels; u and v are a flow's horizontal and vertical parts, in pixels.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Windows of K frames for the video discriminators, at spacings 1, K, K^2... (spec 3.3)."""
+"""Windows of K frames for the video discriminators (eq. 7), at spacings 1, K, K^2...: the temporal scales.
+
+Shapes: B clips of N frames in a buffer, K frames of a window, s a temporal scale, whose spacing is K^s, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ LongFlow = Callable[[int, int], Tensor]
 
 @dataclass
 class TemporalWindows:
-    """The windows of one temporal scale, those of one clip together, newest first; N of them.
+    """The windows of one temporal scale, those of one place in all B clips together, newest first; M of them.
 
     Attributes:
-        real, fake: (N, K, 3, H, W) frames, oldest first.
-        flow: (N, K-1, 2, H, W) flow in pixels of the real frames: entry i from frame i+1 back to frame i.
+        real, fake: (M, K, 3, H, W) frames, oldest first.
+        flow: (M, K-1, 2, H, W) flow in pixels of the real frames: entry i from frame i+1 back to frame i.
     """
 
     real: Tensor
@@ -29,7 +32,7 @@ class TemporalWindows:
     flow: Tensor
 
     def real_input(self) -> Tensor:
-        """(N, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them."""
+        """(M, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them."""
         return self._input(self.real)
 
     def fake_input(self) -> Tensor:

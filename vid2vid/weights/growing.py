@@ -223,7 +223,7 @@ def _resized(
     there: list[str],
     model: ModelConfig,
 ) -> set[str]:
-    """Discriminator scales that are wider or narrower only because there is another number of them (spec 3.1)."""
+    """Discriminator scales that are wider or narrower only because there is another number of them."""
     if name == "generator":
         return set()
     per_scale = [[unit.rpartition("scale")[2] for unit in units] for units in (here, there)]

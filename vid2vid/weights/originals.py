@@ -1,4 +1,4 @@
-"""The originals' parameter names <-> ours (spec 14), without loss in either direction.
+"""Parameter names of the released checkpoints <-> ours, without loss in either direction.
 
 The originals keep one plain state dict per network: ``G0``, ``G1``... ``D``, ``D_T0``... in files such as
 ``latest_net_G0.pth``. Ours are one flat dict: ``generator.scale0.*``, ``d_image.*``, ``d_video.0.*``. The running

@@ -78,7 +78,7 @@ def test_known_values() -> None:
 
 
 def test_restarts_are_a_linear_schedule_in_each_piece() -> None:
-    """The released street scripts (spec 5.3): 10 + 10 epochs from 2e-4, 10 + 10 from 1e-4, 5 + 5 from 5e-5."""
+    """The released scripts for streets: 10 + 10 epochs from 2e-4, 10 + 10 from 1e-4, 5 + 5 from 5e-5."""
     schedule = ScheduleConfig(ScheduleKind.linear_restarts, milestones=[0.4, 0.8], gamma=0.5)
     rates = {epoch: 2e-4 * schedules.factor(schedule, epoch / 50) for epoch in range(51)}
     for first, constant, decaying, rate in ((0, 10, 10, 2e-4), (20, 10, 10, 1e-4), (40, 5, 5, 5e-5)):

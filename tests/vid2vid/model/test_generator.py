@@ -185,7 +185,7 @@ def test_checkpointing_gives_the_same_gradients(backprop):
         out = generator(source(3 + L, 32, 64), None, torch.ones(1, 3, 1, 32, 64) * 0.5)
         (out.frames.square().sum() + out.hallucination.abs().sum()).backward()
         grads.append([p.grad for p in generator.parameters()])
-    # With a detached history nothing reads the coarse scale's images (spec 4.6), so its heads get no gradient.
+    # With a detached history nothing reads the coarse scale's images, so its heads get no gradient.
     assert [a is None for a in grads[0]] == [b is None for b in grads[1]]
     assert all(a is not None for a in grads[0]) is (backprop > 1)
     for a, b in zip(*grads, strict=True):

@@ -128,7 +128,7 @@ def test_windows_of_the_task_cross_the_border_of_segments(tmp_path: Path) -> Non
 
 
 def test_windows_spans_and_inputs():
-    """Spec 13.4: for 10 frames scale 0 spans 2 frames back, scale 1 spans 6, scale 2 needs 19."""
+    """For 10 frames scale 0 spans 2 frames back, scale 1 spans 6, scale 2 needs 19."""
     assert [window_frames(3, s) for s in range(3)] == [3, 7, 19]
     assert buffer_frames(3, 3) == 18
     frames = images(10)

@@ -39,7 +39,7 @@ def same(a, b):
 
 
 def test_the_originals_names():
-    """The rows of spec 14, at both ends of every index range."""
+    """Names in the released checkpoints, at both ends of every index range."""
     states = to_originals(our_weights())
     assert set(states) == {"G0", "G1", "G2", "D", "D_T0", "D_T1"}
     g0 = {f"model_down_seg.{i}.weight" for i in (1, 2, 4, 5, 7, 8, 10, 11)}

@@ -1,4 +1,4 @@
-"""Cells of pictures blacked out and exchanged (spec 9, anchor 11)."""
+"""Cells of pictures blacked out and exchanged."""
 
 import pytest
 import torch

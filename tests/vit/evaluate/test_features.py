@@ -33,7 +33,7 @@ def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Fea
 @pytest.mark.parametrize("n, d", [(12, 40), (60, 8), (9, 8)])  # N < D, N > D, N = D + 1
 @pytest.mark.parametrize("l2", [2.0**10, 1e-3])
 def test_least_squares_is_a_dense_ridge_solve(n: int, d: int, l2: float) -> None:
-    """Spec 9, anchor 10: (A^T A + l2 I)^-1 A^T Y with whitened features and the constant 100."""
+    """(A^T A + l2 I)^-1 A^T Y with whitened features and the constant 100."""
     data = blobs(n, d)
     weights, mean, std = least_squares(data.x, data.y, 4, l2)
     x = data.x.double().numpy()

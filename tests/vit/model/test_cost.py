@@ -1,4 +1,4 @@
-"""The closed formulas against the spec's table, the networks' parameters and torch's own count of operations."""
+"""The closed formulas against a table of figures, the networks' parameters and torch's own count of operations."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from vit.model.architecture import architecture
 from vit.model.cost import data_flow, flow, gmacs, parameter_count, training_flops
 from vit.model.transformer import VisionTransformer
 
-# Spec 1.2: GMAC at 224 px, training GFLOP at 224 px, GMAC at 384 px (patch 14: 378 px)
+# GMAC at 224 px, training GFLOP at 224 px, GMAC at 384 px (patch 14: 378 px)
 ROWS = {
     "Ti/32": (0.306, 1.84, 0.95),
     "Ti/16": (1.254, 7.52, 4.68),
@@ -56,7 +56,7 @@ NETS = [
 
 @pytest.mark.parametrize("name", ROWS)
 def test_arithmetic_of_the_table(name):
-    """Spec 9.2: within half a per cent, which for most rows is to the last digit of the table."""
+    """Within half a per cent, which for most rows is to the last digit of the table."""
     macs, training, large = ROWS[name]
     side = 378 if name.endswith("14") else 384
     arch = architecture(ModelConfig(variant=name), 1000, 3, (224, 224))

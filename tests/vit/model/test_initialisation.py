@@ -26,7 +26,7 @@ def uniform(weight, bound):
 
 
 def test_jax_matrices():
-    """Spec 9.6: query, key and value are Glorot-uniform each, so of standard deviation 1 / sqrt(D)."""
+    """Query, key and value are Glorot-uniform each, so of standard deviation 1 / sqrt(D)."""
     for block in make().blocks:
         for matrix in block.attn.qkv.weight.chunk(3):
             uniform(matrix, math.sqrt(3 / D))

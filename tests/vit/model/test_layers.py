@@ -14,7 +14,7 @@ from vit.model.layers import Block, PatchDropout, StochasticDepth, fit_images
 
 @pytest.mark.parametrize("qk_norm", list(QkNorm))
 def test_both_attention_paths_agree(qk_norm):
-    """Spec 9.7: outputs and gradients of the fused and the explicit path."""
+    """Outputs and gradients of the fused and the explicit path."""
     found = []
     for path in (AttentionKind.sdpa, AttentionKind.explicit):
         model = randomise(make(attention=path, qk_norm=qk_norm, registers=1))

@@ -103,7 +103,7 @@ def test_plain_bicubic_is_that_of_deit_and_mae(old, new, prefix):
     ("old", "new"), [((14, 14), (24, 24)), ((14, 14), (7, 7)), ((14, 14), (16, 12)), ((6, 4), (3, 9))]
 )
 def test_bilinear_is_scipys_zoom(old, new, prefix):
-    """Spec 9.5: vision_transformer and big_vision call scipy.ndimage.zoom(order=1)."""
+    """What vision_transformer and big_vision call: scipy.ndimage.zoom(order=1)."""
     t = table(old, prefix)
     grid = t[0, prefix:].unflatten(0, old).numpy()
     expected = ndimage.zoom(grid, (new[0] / old[0], new[1] / old[1], 1), order=1)

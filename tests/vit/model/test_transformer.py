@@ -13,7 +13,7 @@ from trainer.errors import ConfigError
 from vit.config import AttentionKind, DropPathShape, Fit, Gelu, Init, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.transformer import VisionTransformer, architecture
 
-# Spec 1.2: parameters without head, with 1000 and with 21843 classes, at 224 px
+# Parameters without head, with 1000 and with 21843 classes, at 224 px
 ROWS = {
     "Ti/32": (5_938_560, 6_131_560, 10_154_259),
     "Ti/16": (5_524_416, 5_717_416, 9_740_115),
@@ -195,7 +195,7 @@ def test_token_order_and_positions():
 
 
 def test_patch_permutation_without_positions():
-    """Spec 9.14: mean-pooled and without positions, a ViT does not see where a patch is."""
+    """Mean-pooled and without positions, a ViT does not see where a patch is."""
     model = randomise(make(pool=Pool.gap, pos_embed=PosEmbed.none)).eval()
     x = images()
     cells = x.unflatten(2, (2, 8)).unflatten(4, (3, 8)).permute(2, 4, 0, 1, 3, 5).flatten(0, 1)
@@ -234,7 +234,7 @@ def test_combinations_that_cannot_be_built(changes, message):
 
 
 def test_layer_ids():
-    """Spec 9.8: every parameter has a depth, from the embedding to the head."""
+    """Every parameter has a depth, from the embedding to the head."""
     model = make(distilled=True, registers=2, layer_scale=0.1, depth=3, representation=8)
     ids = model.layer_ids()
     assert set(ids) == {name for name, _ in model.named_parameters()}
@@ -251,7 +251,7 @@ def test_layer_ids():
 
 
 def test_no_weight_decay():
-    """Spec 9.9: matrices and kernels decay; tokens, positions and the pooling's query do not."""
+    """Matrices and kernels decay; tokens, positions and the pooling's query do not."""
     model = make(distilled=True, registers=2, layer_scale=0.1)
     spared = model.no_weight_decay()
     assert spared == {"cls_token", "dist_token", "reg_token", "pos_embed"}
@@ -348,7 +348,7 @@ def test_other_channel_counts():
 
 
 def test_initial_losses():
-    """Spec 9.3: a zero head says nothing: softmax loses ln K, sigmoid (sum; bias -ln K) ln K + 1."""
+    """A zero head says nothing: softmax loses ln K, sigmoid (sum; bias -ln K) ln K + 1."""
     classes = 1000
     logits = make(classes=classes)(images())
     assert torch.equal(logits, torch.zeros(2, classes))

@@ -94,7 +94,7 @@ def test_grids_are_resampled_as_by_timm(old: tuple[int, int], new: tuple[int, in
 
 
 def test_bilinear_resampling_is_scipys_zoom() -> None:
-    """Spec 9.5: 14 to 24 with corners aligned equals scipy.ndimage.zoom of order 1, which Google's code calls."""
+    """14 to 24 with corners aligned equals scipy.ndimage.zoom of order 1, which Google's code calls."""
     from scipy.ndimage import zoom
 
     source, _ = made(size=(56, 56), patch=4)

@@ -21,7 +21,7 @@ from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.ranges.measure import Spans, keyed
 
-_FPS = {DataKind.cityscapes: 17.0}  # spec 7; frames in folders carry no rate
+_FPS = {DataKind.cityscapes: 17.0}  # of the camera; frames in folders carry no rate
 _DEFAULT_FPS = 24.0
 
 
