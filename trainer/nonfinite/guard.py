@@ -29,7 +29,7 @@ from trainer.config.fields import OnNonFinite, TrainerConfig
 from trainer.config.words import shown_override
 from trainer.data.loader import to_device
 from trainer.errors import CheckpointError, NonFiniteError
-from trainer.nonfinite.finite import broken_inputs
+from trainer.nonfinite.broken_inputs import broken_inputs
 from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext

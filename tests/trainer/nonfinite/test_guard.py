@@ -14,7 +14,7 @@ from trainer.checkpoint.trained import load_weights
 from trainer.config.fields import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.nonfinite.finite import broken_inputs
+from trainer.nonfinite.broken_inputs import broken_inputs
 from trainer.nonfinite.guard import load_dump, network_tensors, plain_tensors, restore_streams, streams_state
 from trainer.task import Segment, StepContext
 
