@@ -13,31 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainer import state
 from trainer.checkpoint import best
 from trainer.checkpoint.directory import META
-from trainer.config.fields import Console, RunConfig
+from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.errors import CheckpointError
 from trainer.files import write_evaluation, write_json
-from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
-from trainer.records import curves as plots
-from trainer.records.console_lines import format_line, short_line
+from trainer.optim.optimizers import rate_of
+from trainer.records import console
+from trainer.records.console_lines import format_line
+from trainer.records.curves import write_curves
 from trainer.records.logger import RunLogger
 from trainer.records.profile import StepProfiler
-from trainer.rehearsal import micro_batch
-from trainer.rehearsal import preflight as rehearsal
-from trainer.schedule import budget
+from trainer.rehearsal import dry_run, micro_batch, preflight
+from trainer.rehearsal.replay import replay
+from trainer.schedule import budget, cadence
 from trainer.step import Stepper
 from trainer.task import Task
-
-LONG_S = 2 * 3600.0  # of a run on a CPU
 
 
 class Trainer(Stepper):
@@ -57,7 +54,7 @@ class Trainer(Stepper):
         self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
     ) -> None:
         super().__init__(config, task, run_dir, changed)
-        rehearsal.check_cadences(self)
+        cadence.check_epochs(self.settings, self.cadences, self.epoch)
 
     # A run
 
@@ -73,7 +70,7 @@ class Trainer(Stepper):
         """
         with self.session():
             if self.settings.replay is not None:
-                return rehearsal.replay(self, Path(self.settings.replay))
+                return replay(self, Path(self.settings.replay))
             budget.take_over(self)
             if self.finished and self.parallel.gather(self.done_file.exists())[0]:  # of one view of the disk
                 limit = "max_*" if self.settings.budget is None else "budget"
@@ -81,8 +78,8 @@ class Trainer(Stepper):
                 return self.metrics
             micro_batch.settle(self)
             budget.settle(self)
-            if rehearsal.wanted(self):
-                rehearsal.preflight(self)
+            if preflight.wanted(self):
+                preflight.preflight(self)
             self.begin()
             self.done_file.unlink(missing_ok=True)
             if self.step and self.at_boundary():  # an evaluation may have been due when the run was stopped
@@ -125,14 +122,14 @@ class Trainer(Stepper):
                         rank=self.parallel.rank,
                     ) as self.profiler,
                 ):
-                    self.logger.text(rehearsal.headline(self))
+                    self.logger.text(dry_run.headline(self))
                     self.resume(path)
                     yield
                     self.leave()
             clean = True
         except RuntimeError as error:
             if is_out_of_memory(error):
-                raise rehearsal.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
+                raise preflight.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
             readable = worker_failure(error, self.workers)
             if readable is None:
                 raise
@@ -199,7 +196,7 @@ class Trainer(Stepper):
             if self.step % self.settings.log_every == 0:
                 self.log(samples)
             else:
-                self.show_pace(samples)
+                console.show_pace(self, samples)
             self.profiler.step()
             self.advance(ctx)
         if done != expected:
@@ -245,7 +242,7 @@ class Trainer(Stepper):
             return
         if self.parallel.is_main:
             if self.config.logger.curves:
-                plots.write_curves(self.run_dir, f"{self.config.task} '{self.config.name}', step {self.step}")
+                write_curves(self.run_dir, f"{self.config.task} '{self.config.name}', step {self.step}")
             write_json(self.done_file, {**self.metrics, "step": self.step, "samples_seen": self.samples_seen})
         self.logger.text(f"done: step {self.step}, {self.samples_seen} samples, {self.run_dir}")
 
@@ -313,7 +310,7 @@ class Trainer(Stepper):
             "stage": self.stage.name,
             "progress": progress,
             "losses": means,
-            "lr": {name: optim.rate_of(optimizer) for name, optimizer in self.optimizers.items()},
+            "lr": {name: rate_of(optimizer) for name, optimizer in self.optimizers.items()},
             **rates,
             "memory": peak_memory(self.device),
             "eta_s": (self.curriculum.total_samples - samples) / max(rates["samples_per_s"], 1e-9),
@@ -321,46 +318,11 @@ class Trainer(Stepper):
         if self.guard.skipped:
             record["skipped"] = self.guard.skipped
         self.logger.scalars(record)
-        self.logger.text(self.shown_record(record), kept=format_line(record))
+        self.logger.text(console.record_line(self, record), kept=format_line(record))
         self.logger.progress(self.step, self.curriculum.total_samples, samples, rates["samples_per_s"])
         if not self.shown:
-            self.hint_at_length(record["eta_s"])
+            console.hint_at_length(self, record["eta_s"])
         self.shown = True
-
-    def shown_record(self, record: dict[str, Any]) -> str:
-        """The console's line of a record."""
-        columns = self.task.console()
-        if self.config.logger.console is Console.full or not columns:
-            return format_line(record)
-        stage = record["stage"] if len(self.curriculum.reached) > 1 else None
-        done = self.curriculum.progress(record["samples_seen"])  # after this step; the schedule's is that before
-        return short_line({**record, "progress": done, "stage": stage}, columns)
-
-    def show_pace(self, samples: int) -> None:
-        """Speed and time left, on the console alone: after the first step of a session at once, later now and then."""
-        total = self.curriculum.total_samples
-        if self.shown:
-            self.logger.progress(self.step, total, samples, self.speed.rate())
-            return
-        self.shown = True
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        rate = self.speed.rate(waiting=False)  # workers take their time to start
-        if rate is not None and self.stage is not None:
-            pace = {"samples_per_s": rate, "eta_s": (total - samples) / rate}
-            self.logger.text(format_line({"step": self.step, "stage": self.stage.name, **pace}) + " (one step's pace)")
-            self.hint_at_length(pace["eta_s"])
-
-    def hint_at_length(self, eta_s: float) -> None:
-        """One line, once, where the first steps' pace means hours on a CPU."""
-        if self.device.type != "cpu" or eta_s <= LONG_S or self.hinted:
-            return
-        self.hinted = True
-        quicker = self.task.quicker()
-        self.logger.text(
-            "that is long, on a CPU: trainer.budget=10m lays the whole run into ten minutes"
-            + (f"; {quicker}" if quicker else "")
-        )
 
     def save(self) -> None:
         """A checkpoint of this boundary."""
@@ -373,8 +335,8 @@ class Trainer(Stepper):
 
     def dry_run(self) -> str:
         """Shows configuration, parameters and stages, and returns the text. Writes nothing."""
-        return rehearsal.write_dry_run(self)
+        return dry_run.write_dry_run(self)
 
     def preflight(self) -> None:
-        """Tries the largest stage; see ``rehearsal.preflight``. Needs ``session``."""
-        rehearsal.preflight(self)
+        """Tries the largest stage; see ``preflight.preflight``. Needs ``session``."""
+        preflight.preflight(self)

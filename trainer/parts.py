@@ -13,7 +13,7 @@ from torch import nn
 
 from trainer.config.fields import RunConfig, Strategy
 from trainer.errors import ConfigError
-from trainer.optim import optimizers as optim
+from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel import Parallel, pick_device
 from trainer.schedule import schedules, stage_table
@@ -117,13 +117,13 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
     names = [f"{n}.{name}" for n, module in task.networks().items() for name, _ in module.named_parameters()]
     for stage in table.stages:
         for pattern in stage.trainable:
-            if not any(optim.matches(name, pattern.removeprefix("!")) for name in names):
+            if not any(matches(name, pattern.removeprefix("!")) for name in names):
                 networks = ", ".join(task.networks())
                 problems.append(
                     f"curriculum.stages.{stage.name}.trainable: '{pattern}' names no parameter; networks: {networks}; "
                     "parts of them are named like 'network.part' or 'network.part.*'"
                 )
-        if not optim.trainable_names(names, stage.trainable):
+        if not trainable_names(names, stage.trainable):
             problems.append(
                 f"curriculum.stages.{stage.name}.trainable: nothing is left to train by {' '.join(stage.trainable)}"
             )
@@ -159,7 +159,7 @@ def build_optimizers(
     for name, own in parameters.items():
         row = config.optim[name]
         try:
-            optimizers[name] = optim.build_optimizer(own, row, task.layers(name), task.undecayed(name))
+            optimizers[name] = build_optimizer(own, row, task.layers(name), task.undecayed(name))
         except ConfigError as error:
             problems += [f"optim.{name}.{problem}" for problem in error.problems]
     if problems:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import parts as setup
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.directory import Checkpoints
 from trainer.config.fields import RunConfig
@@ -21,8 +20,18 @@ from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.workers import worker_count
 from trainer.nonfinite.guard import NonFiniteGuard
-from trainer.optim import optimizers as optim
 from trainer.optim.ema import EMA
+from trainer.optim.optimizers import set_rate, trainable_names
+from trainer.parts import (
+    all_phases,
+    build_optimizers,
+    build_precision,
+    build_task,
+    compiles,
+    phase_parameters,
+    place_networks,
+    prepare_process,
+)
 from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
@@ -52,17 +61,17 @@ class Runtime:
             Path(run_dir),
             list(changed),
         )
-        self.parallel, self.device = setup.prepare_process(config)
-        self.task = setup.build_task(config, task)
-        self.networks = setup.place_networks(config, self.task, self.device)
+        self.parallel, self.device = prepare_process(config)
+        self.task = build_task(config, task)
+        self.networks = place_networks(config, self.task, self.device)
         self.epoch = self.task.epoch_samples()
         self.in_samples = durations.in_samples(config, self.epoch)  # the same run without epochs
         self.cadences = {key: cadence.parse(key, getattr(self.settings, key)) for key in cadence.MARKS}
         self.curriculum = curriculum.resolve(self.in_samples, self.parallel.world, self.task.segments_per_batch)
-        self.phases = setup.all_phases(config, self.task, self.curriculum)
-        self.parameters = setup.phase_parameters(self.networks, self.phases)
-        self.precision, self.precision_reason = setup.build_precision(config, self.device, self.phases)
-        self.optimizers = setup.build_optimizers(config, self.task, self.parameters)
+        self.phases = all_phases(config, self.task, self.curriculum)
+        self.parameters = phase_parameters(self.networks, self.phases)
+        self.precision, self.precision_reason = build_precision(config, self.device, self.phases)
+        self.optimizers = build_optimizers(config, self.task, self.parameters)
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
         self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
@@ -108,7 +117,7 @@ class Runtime:
         self.guard.settle()
         self.task.on_stage(stage)
         names = (f"{n}.{name}" for n, module in self.networks.items() for name, _ in module.named_parameters())
-        trainable = optim.trainable_names(names, stage.trainable)
+        trainable = trainable_names(names, stage.trainable)
         for network, module in self.networks.items():
             for name, parameter in module.named_parameters():
                 parameter.requires_grad_(f"{network}.{name}" in trainable)
@@ -127,7 +136,7 @@ class Runtime:
         """Compiled code is for one stage's shapes; a rehearsal of the first stage need not be compiled again."""
         row = {name: value for name, value in vars(stage.config).items() if name != "start"}
         shapes = (stage.resolution, stage.frames, stage.batch_size // stage.accumulate, stage.trainable, repr(row))
-        if setup.compiles(self.config, self.device) and shapes != self._compiled:
+        if compiles(self.config, self.device) and shapes != self._compiled:
             torch._dynamo.reset()
         self._compiled = shapes
 
@@ -219,7 +228,7 @@ class Runtime:
         progress = self.curriculum.progress(self.samples_seen)
         schedule, total = self.in_samples.schedule, self.curriculum.total_samples
         for name, optimizer in self.optimizers.items():
-            optim.set_rate(optimizer, schedules.rate(schedule, progress, total, self.config.optim[name].lr))
+            set_rate(optimizer, schedules.rate(schedule, progress, total, self.config.optim[name].lr))
 
     def every(self, phase: Phase) -> int:
         """On which steps a phase is due: those that task and configuration agree on."""

@@ -15,11 +15,12 @@ from torch import Tensor
 from trainer.checkpoint.directory import EMA as EMA_FILE
 from trainer.checkpoint.directory import WEIGHTS, compare_architecture
 from trainer.checkpoint.trained import load_weights
+from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError, ConfigError
 from trainer.files import write_json
-from trainer.nonfinite.guard import network_buffers, network_tensors, plain_tensors
+from trainer.nonfinite.dump import plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 from trainer.text import few
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
 from trainer import parallel
 from trainer.checkpoint import tensors as state_io
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.parallel import Parallel
 from trainer.rehearsal import micro_batch
 from trainer.task import Segment, StepContext

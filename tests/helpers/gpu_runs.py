@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from train import SCHEMAS, build_task
+from trainer.checkpoint.weights import network_tensors
 from trainer.cli import compose
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 
 # The CPU's turn shows that a test itself is in order; what it looks for can only happen on a card.
 BOTH = [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from tests.helpers.toys import TASKS, LinearTask, RivalTask, build_toy, toy_config
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import Console, Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.records.meter import Speed
 from trainer.task import Segment, Stage, StepContext
 

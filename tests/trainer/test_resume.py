@@ -15,9 +15,9 @@ from torch import Tensor
 from tests.helpers.exactness import assert_same, kill_after, killable_processes, outcome
 from tests.helpers.toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.weights import network_tensors
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.helpers.toys import TASKS, LinearTask, RivalTask, ToyTask, build_toy, toy_config
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind, StageConfig
 from trainer.data.splitting import split_batch
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 
 TOYS = sorted(TASKS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
-from trainer.nonfinite.guard import network_tensors
+from trainer.checkpoint.weights import network_tensors
 from trainer.task import Stage
 from vid2vid import segments
 from vid2vid.config import Vid2VidStage

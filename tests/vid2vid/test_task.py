@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.trained import load_weights
+from trainer.checkpoint.weights import network_tensors
 from trainer.cli import compose
 from trainer.data.splitting import split_batch
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, Stage, StepContext
 from vid2vid import segments as parts
 from vid2vid.config import Vid2VidConfig, Vid2VidStage

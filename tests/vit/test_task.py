@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tests.helpers.made_classifier import FixedPictures, mu_config, mu_trainer, task_of
 from trainer.checkpoint.trained import load_weights
+from trainer.checkpoint.weights import network_tensors
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.task import Segment, StepContext
 from vit.config import VitConfig, VitStage
 from vit.data.checked_samples import CheckedSamples

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.errors import CheckpointError
 from trainer.files import flush_file
@@ -75,6 +75,16 @@ def unsafe_reason(error: Exception) -> str:
     if isinstance(error, EOFError) or "PytorchStreamReader" in text or "pickle data was truncated" in text:
         return "it is damaged or cut short"
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:120]
+
+
+def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Parameters and saved buffers of all networks by canonical name, ``network.parameter``; not copied."""
+    return {f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()}
+
+
+def network_buffers(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Buffers of all networks, saved ones or not, by canonical name; not copied."""
+    return {f"{n}.{name}": buffer for n, module in networks.items() for name, buffer in module.named_buffers()}
 
 
 def compare_architecture(expected: Mapping[str, Any], found: Mapping[str, Any], what: str = "the checkpoint") -> None:

@@ -12,24 +12,22 @@ fp16 overflows are not meant here: the gradient scaler skips and counts them.
 
 from __future__ import annotations
 
-import json
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, TrainerConfig
 from trainer.config.words import shown_override
-from trainer.data.loader import to_device
-from trainer.errors import CheckpointError, NonFiniteError
+from trainer.errors import NonFiniteError
 from trainer.nonfinite.broken_inputs import broken_inputs
+from trainer.nonfinite.dump import streams_state, write_dump
 from trainer.optim import foreach
 from trainer.parallel import Parallel
 from trainer.task import Segment, StepContext
@@ -54,29 +52,6 @@ class _Record:
     buffers: dict[str, Tensor]  # as they were before the segment: forward passes move them
     verdict: Tensor | None = None
     arrived: Any = None
-
-
-@dataclass
-class Dump:
-    """A dumped segment as ``load_dump`` reads it back.
-
-    Attributes:
-        step, samples_seen, stage, rank: where it happened.
-        phases: the due ones in order; ``failed`` is the first bad one.
-        segments: one per micro-batch.
-        weights: of all networks before the segment, by canonical name.
-        streams: state of all random streams before the first loss.
-    """
-
-    step: int
-    samples_seen: int
-    stage: str
-    rank: int
-    phases: list[str]
-    failed: str
-    segments: list[Segment]
-    weights: dict[str, Tensor]
-    streams: dict[str, Any] = field(default_factory=dict)
 
 
 class NonFiniteGuard:
@@ -256,11 +231,10 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def _dump(self, record: _Record, failed: int) -> Path:
-        """Puts the buffers back, and writes all that a replay needs."""
+        """Puts the buffers back, and writes what was computed with."""
         path = self.folder / f"step-{record.step}"
         for name, buffer in network_buffers(self.networks).items():
             buffer.copy_(record.buffers[name])
-        path.mkdir(parents=True, exist_ok=True)
         content = {
             "step": record.step,
             "samples_seen": record.samples_seen,
@@ -268,85 +242,12 @@ class NonFiniteGuard:
             "rank": self.parallel.rank,
             "phases": record.phases,
             "failed": record.phases[failed],
-            "data": plain_tensors(record.data),
-            "weights": plain_tensors(network_tensors(self.networks)),
-            "streams": plain_tensors(record.streams),
+            "data": record.data,
+            "weights": network_tensors(self.networks),
+            "streams": record.streams,
         }
-        torch.save(content, path / f"rank{self.parallel.rank}.pt")
-        if self.parallel.is_main:
-            about = {k: content[k] for k in ("step", "samples_seen", "stage", "failed")}
-            (path / "config.json").write_text(json.dumps(about | {"config": self.plain_config}, indent=1))
+        write_dump(path, content, self.plain_config if self.parallel.is_main else None)
         return path
-
-
-def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
-    """Reads a dump directory back.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    file = path / f"rank{rank}.pt"
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, "
-            "with as many processes as it had"
-        ) from None
-    except Exception as error:  # torch raises many types here
-        raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
-    data = content.pop("data")
-    content.pop("stepped", None)  # dumps of before held weights after some phases' steps
-    return Dump(**content, segments=[Segment(**to_device(part, device)) for part in data])
-
-
-def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Parameters and saved buffers of all networks by canonical name, ``network.parameter``; not copied."""
-    return {f"{n}.{name}": value for n, module in networks.items() for name, value in module.state_dict().items()}
-
-
-def network_buffers(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Buffers of all networks, saved ones or not, by canonical name; not copied."""
-    return {f"{n}.{name}": buffer for n, module in networks.items() for name, buffer in module.named_buffers()}
-
-
-def streams_state(generator: torch.Generator) -> dict[str, Any]:
-    """The state of every random stream of this process. Taken every step, so it is made plain only when dumped."""
-    state: dict[str, Any] = {
-        "generator": generator.get_state(),
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state(legacy=True),
-        "random": random.getstate(),
-    }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def restore_streams(state: Mapping[str, Any], generator: torch.Generator) -> None:
-    """Counterpart of ``streams_state``; the device's own streams only where the device is of the same kind."""
-    torch.set_rng_state(state["torch"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.asarray(keys).astype(np.uint32), *rest))
-    version, words, gauss_next = state["random"]
-    random.setstate((version, tuple(words), gauss_next))
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
-    if (generator.device.type == "cuda") == ("cuda" in state):
-        generator.set_state(state["generator"])
-
-
-def plain_tensors(value: Any) -> Any:
-    """Nested data with detached CPU copies of its tensors; what is neither data nor tensor becomes its ``repr``."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if isinstance(value, Mapping):
-        return {str(key): plain_tensors(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(plain_tensors(item) for item in value)
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.astype(np.int64) if value.dtype == np.uint32 else value.copy())
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

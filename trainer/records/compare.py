@@ -18,7 +18,7 @@ from trainer.config.resolve import flatten, load_yaml
 from trainer.config.schema import did_you_mean, show
 from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
-from trainer.records import curves as plots
+from trainer.records import curves
 
 TABLE, PICTURE = "compare.csv", "compare.png"
 LEGEND = 24  # runs that the picture names
@@ -56,7 +56,7 @@ def read_run(path: Path) -> RunRecord:
     """
     settings = flatten(load_yaml(path / "config.yaml"))
     metrics_file = path / "metrics.jsonl"
-    records = plots.read_records(metrics_file) if metrics_file.is_file() else []
+    records = curves.read_records(metrics_file) if metrics_file.is_file() else []
     evaluations = [record for record in records if isinstance(record.get("eval"), Mapping)]
     trained = [float(pace) for record in records if is_number(pace := record.get("samples_per_s")) and pace]
     step = max((record.get("step", 0) for record in records), default=0)
@@ -162,24 +162,24 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def panels(runs: Sequence[RunRecord]) -> list[plots.Panel]:
+def panels(runs: Sequence[RunRecord]) -> list[curves.Panel]:
     """The diagrams, one for every measure, a curve for every run that has it; scores first.
 
     What a single run has, so that nothing is compared, comes last; a diagram ends where the longest of its runs does.
     """
-    found: dict[str, plots.Panel] = {}
+    found: dict[str, curves.Panel] = {}
     for run, name in zip(runs, names(runs), strict=True):
-        for panel in plots.panels(run.records):
+        for panel in curves.panels(run.records):
             for curve, points in panel.curves.items():
                 title = panel.title if panel.title == f"{_SCORES}{curve}" else f"{panel.title}: {curve}"
-                drawn = found.setdefault(title, plots.Panel(title, dots=panel.dots, logarithmic=panel.logarithmic))
+                drawn = found.setdefault(title, curves.Panel(title, dots=panel.dots, logarithmic=panel.logarithmic))
                 drawn.curves[name] = points
     ends = {name: max((record.get("samples_seen", 0) for record in run.records), default=0)
             for run, name in zip(runs, names(runs), strict=True)}  # fmt: skip
     for panel in found.values():
         panel.end = max(ends[name] for name in panel.curves)
 
-    def rank(panel: plots.Panel) -> tuple[bool, int]:
+    def rank(panel: curves.Panel) -> tuple[bool, int]:
         return len(panel.curves) == 1, next(n for n, start in enumerate(_ORDER) if panel.title.startswith(start))
 
     return sorted(found.values(), key=rank)
@@ -200,6 +200,6 @@ def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list
     if drawn:
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])
         title = f"{len(runs)} runs of {os.path.relpath(shared)}"
-        plots.draw(folder / PICTURE, drawn, title, curves=names(runs), legend=LEGEND)
+        curves.draw(folder / PICTURE, drawn, title, curves=names(runs), legend=LEGEND)
         written.append(folder / PICTURE)
     return written

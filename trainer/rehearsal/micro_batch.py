@@ -22,7 +22,7 @@ from trainer.device.free_memory import SavedMemory, available_memory, release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
-from trainer.rehearsal import preflight as rehearsal
+from trainer.rehearsal import preflight
 from trainer.schedule import curriculum, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage
@@ -124,8 +124,8 @@ def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
             sizes = [size for size in range(share, 0, -1) if share % size == 0]
             try:
                 # Optimisers have what they keep from here on. Two samples, as batch norm needs them.
-                rehearsal.take_steps(trainer, _resized(stage, min(2, share), world))
-            except rehearsal.TooLarge as error:
+                preflight.take_steps(trainer, _resized(stage, min(2, share), world))
+            except preflight.TooLarge as error:
                 raise _hopeless(trainer, stage) from error
             find = _by_trying if trainer.device.type == "cuda" else _by_measuring
             found[stage.name] = find(trainer, stage, sizes)
@@ -154,9 +154,9 @@ def _try(trainer: Stepper, stage: Stage, batches: int) -> float:
     """Steps of a stage, rehearsed. Returns the seconds that a sample takes, over all processes; data not counted.
 
     Raises:
-        rehearsal.TooLarge: memory does not suffice.
+        preflight.TooLarge: memory does not suffice.
     """
-    seconds = rehearsal.take_steps(trainer, stage, batches)
+    seconds = preflight.take_steps(trainer, stage, batches)
     # In the first step kernels are chosen and compiled: no measure of the others, where there are any.
     return statistics.median(seconds[1:] or seconds) * trainer.task.segments_per_batch(stage) / stage.batch_size
 
@@ -170,7 +170,7 @@ def _by_trying(trainer: Stepper, stage: Stage, sizes: list[int]) -> Choice:
         limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
         try:
             seconds = _try(trainer, _resized(stage, size, world), batches=2)
-        except rehearsal.TooLarge:
+        except preflight.TooLarge:
             continue
         fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
         peak = torch.cuda.max_memory_allocated(trainer.device)

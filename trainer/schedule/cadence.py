@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.config.fields import TrainerConfig
@@ -118,6 +119,27 @@ def problems(settings: TrainerConfig) -> list[str]:
                 f"trainer.{key}={settings.checkpoint_every}: a run that saves nothing cannot go on; give {_FORMS}"
             )
     return found
+
+
+def check_epochs(settings: TrainerConfig, cadences: Mapping[str, Cadence | None], epoch: int | None) -> None:
+    """Whether the data have what the cadences count.
+
+    Args:
+        cadences: by their key in ``settings``.
+        epoch: samples of an epoch; None or 0 where the data have none.
+
+    Raises:
+        ConfigError: epochs, where there are none.
+    """
+    found = []
+    for key, every in cadences.items():
+        if every is not None and every.unit == "epochs" and not epoch:
+            found.append(
+                f"trainer.{key}={getattr(settings, key)}: {NO_EPOCHS}; count steps (250), a share of the run (5%) or a "
+                "time (10min)"
+            )
+    if found:
+        raise ConfigError(found)
 
 
 def forward_share(trained: float) -> float:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from tests.helpers.toys import LinearTask, RivalTask, ToyTask, build_toy, toy_config
 from trainer.checkpoint.trained import load_weights
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import OnNonFinite, Precision, StageConfig
 from trainer.errors import CheckpointError, NonFiniteError
 from trainer.loop import Trainer
 from trainer.nonfinite.broken_inputs import broken_inputs
-from trainer.nonfinite.guard import load_dump, network_tensors, plain_tensors, restore_streams, streams_state
+from trainer.nonfinite.dump import load_dump, plain_tensors, restore_streams, streams_state
 from trainer.task import Segment, StepContext
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import Precision, StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import network_tensors
 from trainer.rehearsal import micro_batch
 from trainer.schedule import curriculum, stage_table
 from trainer.task import Segment, Stage, StepContext

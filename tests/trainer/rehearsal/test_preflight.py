@@ -9,13 +9,13 @@ from torch import Tensor
 
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
 from trainer import state
+from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageConfig
 from trainer.device.free_memory import is_out_of_memory
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.nonfinite.guard import LAG, network_buffers, network_tensors
-from trainer.rehearsal import micro_batch
-from trainer.rehearsal import preflight as rehearsal
+from trainer.nonfinite.guard import LAG
+from trainer.rehearsal import micro_batch, preflight
 from trainer.task import Segment, Stage, StepContext
 
 STAGES = {"s": StageConfig(frames=3, batch_size=4)}
@@ -108,7 +108,7 @@ def test_the_budget_of_skipped_steps_survives_a_resume(tmp_path: Path) -> None:
     first = Trainer(toy_config("rival", max_samples=8, **settings), Hopeless, tmp_path)
     first.fit()
     assert first.guard.state_dict() == {"skipped": 6, "streak": 6}
-    with pytest.raises(rehearsal.NonFiniteError, match=r"step 7 .*after 7 skipped ones in a row"):
+    with pytest.raises(NonFiniteError, match=r"step 7 .*after 7 skipped ones in a row"):
         Trainer(toy_config("rival", max_samples=24, **settings), Hopeless, tmp_path).fit()
 
 
@@ -122,7 +122,7 @@ def test_which_stages_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     }
     config = toy_config("rival", stages=stages, max_samples=80)
     trainer = Trainer(config, lambda: build_toy(config), tmp_path)
-    assert [stage.name for stage in rehearsal.demanding_stages(trainer)] == ["all", "long"]
+    assert [stage.name for stage in preflight.demanding_stages(trainer)] == ["all", "long"]
     tried: list[tuple[str, int]] = []
     original = Trainer.train_step
 
@@ -151,7 +151,7 @@ def test_a_trial_keeps_what_training_keeps(tmp_path: Path) -> None:
     trainer = Trainer(toy_config("rival", stages=STAGES), Counting, tmp_path)
     trainer.guard.waits = False
     with trainer.session():
-        rehearsal.take_steps(trainer, trainer.curriculum.stages[0], batches=2)
+        preflight.take_steps(trainer, trainer.curriculum.stages[0], batches=2)
     assert max(kept) == LAG + 1
 
 

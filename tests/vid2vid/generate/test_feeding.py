@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.made_task import SCHEMAS, configured, make_trainer, one_batch
+from trainer.checkpoint.weights import network_tensors
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
-from trainer.nonfinite.guard import network_tensors
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.validate.untrained import fed_table, unfed
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.helpers.made_task import configured, make_trainer
-from trainer.nonfinite.guard import network_tensors
+from trainer.checkpoint.weights import network_tensors
 
 WORDS = ["trainer.max_samples=1", "model.scales=2", "model.local_blocks=1", "data.val_clips=1", "data.val_frames=3"]
 

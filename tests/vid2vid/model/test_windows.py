@@ -10,7 +10,7 @@ import torch
 from tests.helpers.made_task import configured, make_trainer, one_batch
 from tests.helpers.small_generator import images
 from trainer.data.splitting import split_batch
-from trainer.nonfinite.guard import plain_tensors
+from trainer.nonfinite.dump import plain_tensors
 from vid2vid.config import Vid2VidStage
 from vid2vid.model.windows import buffer_frames, temporal_windows, window_frames, window_phases
 

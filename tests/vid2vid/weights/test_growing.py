@@ -13,9 +13,9 @@ from torch import Tensor
 from tests.helpers.made_run import street_config
 from tests.helpers.made_task import configured, make_trainer
 from trainer.checkpoint.directory import Checkpoints, save_weights
+from trainer.checkpoint.weights import network_tensors
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
-from trainer.nonfinite.guard import network_tensors
 from vid2vid.config import ForegroundKind, SourceKind, Vid2VidConfig
 from vid2vid.task import Vid2VidTask
 from vid2vid.weights.originals import convert, to_originals, write_originals
