@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer import state
-from trainer.checkpoint import best
+from trainer.checkpoint import best, run_state
 from trainer.checkpoint.directory import META
 from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch
@@ -165,7 +164,7 @@ class Trainer(Stepper):
             if self.ema is not None:
                 self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
             return
-        state.load_checkpoint(self, path)
+        run_state.load_checkpoint(self, path)
         self.mark("saved")
         self.resumed_from = path
         self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
@@ -329,7 +328,7 @@ class Trainer(Stepper):
         self.guard.settle()
         self.logger.flush()
         self.checkpoints.best = self.best.step
-        state.save_checkpoint(self)
+        run_state.save_checkpoint(self)
         self.mark("saved")
         self.best.unsaved = False
 

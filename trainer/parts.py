@@ -15,7 +15,7 @@ from trainer.config.fields import RunConfig, Strategy
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel import Parallel, pick_device
+from trainer.parallel.processes import Parallel, pick_device
 from trainer.schedule import schedules, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import state
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.files import EMA, WEIGHTS
+from trainer.checkpoint.trained import load_weights
 
 MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")  # times: never the same twice
 
@@ -25,8 +26,8 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
 def outcome(run_dir: Path) -> dict[str, Any]:
     """Everything that must be the same: weights, EMA, optimisers, counters, metrics."""
     newest = sorted((run_dir / "checkpoints").glob("step-*"))[-1]
-    result = {f"weights/{k}": v for k, v in state.load_weights(newest / state.WEIGHTS)[0].items()}
-    result |= {f"ema/{k}": v for k, v in state.load_weights(newest / state.EMA_FILE)[0].items()}
+    result = {f"weights/{k}": v for k, v in load_weights(newest / WEIGHTS)[0].items()}
+    result |= {f"ema/{k}": v for k, v in load_weights(newest / EMA)[0].items()}
     stored = leaves(Checkpoints(run_dir).load(newest)[0], "state")
     result |= {k: v for k, v in stored.items() if k.rsplit("/", 1)[-1] not in MEASURED}
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

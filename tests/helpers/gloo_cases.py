@@ -15,13 +15,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
-from trainer import parallel
 from trainer.checkpoint import tensors as state_io
 from trainer.checkpoint.weights import network_tensors
 from trainer.config.fields import StageConfig, Strategy
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
-from trainer.parallel import Parallel
+from trainer.parallel import processes
+from trainer.parallel.processes import Parallel
 from trainer.rehearsal import micro_batch
 from trainer.task import Segment, StepContext
 
@@ -227,7 +227,7 @@ def best_kept(folder: Path, results: dict[str, Any]) -> None:
 
 def unshared(folder: Path) -> str:
     """Every process with a run directory of its own, as without a common file system. The error that ends it."""
-    parallel.SEEN_WITHIN_S = 1.0
+    processes.SEEN_WITHIN_S = 1.0
     trainer = Trainer(toy_config("rival", stages=stages()), RivalTask, folder / f"node{RANK}" / "run")
     try:
         trainer.fit()

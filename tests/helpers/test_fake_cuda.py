@@ -29,7 +29,7 @@ from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import build_optimizer
 from trainer.optim.precision import PrecisionPolicy
-from trainer.parallel import Parallel
+from trainer.parallel.processes import Parallel
 from trainer.task import Segment, Stage, StepContext
 
 

@@ -11,7 +11,7 @@ import torch
 
 from trainer.config.fields import Precision, TrainerConfig
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel import pick_device
+from trainer.parallel.processes import pick_device
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from trainer.errors import NonFiniteError
 from trainer.nonfinite.broken_inputs import broken_inputs
 from trainer.nonfinite.dump import streams_state, write_dump
 from trainer.optim import foreach
-from trainer.parallel import Parallel
+from trainer.parallel.processes import Parallel
 from trainer.task import Segment, StepContext
 from trainer.text import few
 

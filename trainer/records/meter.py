@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.parallel import Parallel
+from trainer.parallel.processes import Parallel
 
 
 class Window:

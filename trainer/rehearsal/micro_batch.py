@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer import state
+from trainer.checkpoint import run_state
 from trainer.device.free_memory import SavedMemory, available_memory, release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
@@ -61,13 +61,13 @@ def settle(trainer: Stepper) -> None:
     if stage_table.micro_batch(trainer.config) != stage_table.AUTO:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
-    kept = trainer.parallel.gather(trainer.micro_batches or state.kept(trainer, FILE))[0]
+    kept = trainer.parallel.gather(trainer.micro_batches or run_state.kept(trainer, FILE))[0]
     tried: dict[str, Choice] = {}
     if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
         tried = _search(trainer, stages)
         world = trainer.parallel.world
         kept = {stage.name: {"samples": tried[stage.name].samples, **_facts(stage, world)} for stage in stages}
-        state.keep(trainer, FILE, kept)
+        run_state.keep(trainer, FILE, kept)
     trainer.micro_batches = kept
     trainer.curriculum = applied(trainer, trainer.curriculum)
     sizes = _sizes(trainer)
@@ -115,7 +115,7 @@ def _fits(kept: dict[str, Any] | None, stage: Stage, world: int) -> bool:
 
 def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
     """A choice for every stage; afterwards everything is as before, bitwise."""
-    before = state.Snapshot(trainer)
+    before = run_state.Snapshot(trainer)
     world = trainer.parallel.world
     found = {}
     try:

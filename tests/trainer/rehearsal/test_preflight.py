@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
-from trainer import state
+from trainer.checkpoint import run_state
 from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageConfig
 from trainer.device.free_memory import is_out_of_memory
@@ -71,7 +71,7 @@ def test_what_is_put_back_holds_no_copy_of_weights(tmp_path: Path) -> None:
     """A copy on the card would be measured as if training needed it."""
     trainer = Trainer(toy_config("rival"), RivalTask, tmp_path)
     with trainer.session():
-        snapshot = state.Snapshot(trainer)
+        snapshot = run_state.Snapshot(trainer)
     assert [t.numel() for t in tensors(vars(snapshot))] == [4]  # the running mean
 
 
@@ -219,7 +219,7 @@ def test_a_sweep_leaves_no_determinism_to_the_next_job(tmp_path: Path) -> None:
 
 
 def test_a_norm_that_fp16_skips_is_left_out_of_the_record() -> None:
-    from trainer.parallel import Parallel, Strategy
+    from trainer.parallel.processes import Parallel, Strategy
     from trainer.records.meter import Window
 
     window = Window()

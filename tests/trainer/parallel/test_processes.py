@@ -16,7 +16,7 @@ from torch import nn
 from tests.helpers.paths import ROOT
 from trainer.config.fields import DeviceKind, Strategy
 from trainer.errors import ConfigError
-from trainer.parallel import Parallel, _buckets, pick_device
+from trainer.parallel.processes import Parallel, _buckets, pick_device
 
 
 def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> list[subprocess.CompletedProcess[str]]:

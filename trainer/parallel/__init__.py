@@ -1,0 +1,1 @@
+"""Several processes: who they are, how they agree, and how gradients become the mean over all of them."""
