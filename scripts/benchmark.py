@@ -23,7 +23,8 @@ from enum import Enum
 from typing import Any
 
 from train import TASKS
-from trainer.cli import guarded, parse_args
+from trainer.cli import guarded
+from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
 from trainer.tasks import having
 

@@ -20,7 +20,8 @@ import sys
 from dataclasses import dataclass, field
 
 from train import SCHEMAS, TASKS
-from trainer.cli import compose, guarded, parse_args
+from trainer.cli import compose, guarded
+from trainer.config.arguments import parse_args
 from trainer.tasks import module_of, task_with_data
 
 

@@ -32,7 +32,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from train import TASKS
-from trainer.cli import guarded, parse_args
+from trainer.cli import guarded
+from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
 from trainer.tasks import having
 

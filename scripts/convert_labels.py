@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trainer.cli import guarded, parse_args
+from trainer.cli import guarded
+from trainer.config.arguments import parse_args
 from trainer.records.progress import followed
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from train import SCHEMAS, TASKS
-from trainer.cli import compose, guarded, load_run, parse_args
+from trainer.cli import compose, guarded, load_run
+from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
 
 EXPERIMENT = "vid2vid/demo"

@@ -22,7 +22,8 @@ from tempfile import TemporaryDirectory
 
 from train import TASKS
 from trainer.benchmarking.sections import Bench, Part, Rows, Section, Series
-from trainer.cli import guarded, parse_args
+from trainer.cli import guarded
+from trainer.config.arguments import parse_args
 from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError, UserError
 from trainer.tasks import having

@@ -12,31 +12,26 @@ import os
 import re
 import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from trainer.config.arguments import parse_args
 from trainer.config.fields import RunConfig
 from trainer.config.habits import check_flags
 from trainer.config.help import help_text
 from trainer.config.resolve import check_resume, load_yaml, resolve
-from trainer.config.schema import Schemas, did_you_mean, show
-from trainer.config.sweeps import runs_below, several_runs
+from trainer.config.schema import Schemas, did_you_mean
+from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
 from trainer.config.words import written_out
 from trainer.errors import ConfigError, UserError, refuse
 from trainer.tasks import TaskEntry
-
-__all__ = ["compose", "guarded", "load_run", "main", "parse_args", "register"]
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RANK_0_SAYS_IT_S = 15.0
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
-FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
 
 
 def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
@@ -52,7 +47,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     sweep = asks_for_sweep(sys.argv[1:])
     schemas = {name: entry.schema for name, entry in tasks.items()}
     argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
-    _check_sweeper(argv)
+    check_sweeper(argv)
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
         composed = compose(overrides, schemas) if _chooses_model(overrides) else None
@@ -117,62 +112,8 @@ def _compare(folder: Path, curves: bool) -> None:
     sys.stdout.write(f"{compare.as_text(compare.table(runs))}\nwritten: {', '.join(map(str, written))}\n")
 
 
-def _check_sweeper(argv: Sequence[str]) -> None:
-    params = next((word for word in argv if word.lstrip("+").startswith("hydra.sweeper.params")), None)
-    if params is not None:  # Hydra 1.3 ends in a traceback of its own there
-        raise ConfigError(
-            f"{params}: Hydra takes these from configuration files only; on the command line give what to sweep as "
-            "it is: python train.py -m seed=0,1"
-        )
-
-
 class SweepStopped(BaseException):
     """A job of a sweep was asked to stop, and so the sweep is. No Exception: Hydra would go on with the next job."""
-
-
-def flags_first(words: Sequence[str]) -> list[str]:
-    """Flags before all ``key=value``: Hydra's parser takes none between two of them."""
-    assignments = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    return [word for word in words if word not in assignments] + assignments
-
-
-def asks_for_sweep(argv: Sequence[str]) -> bool:
-    """Whether the words ask Hydra for a sweep: ``-m``, ``--multirun``, which may be shortened, or ``hydra.mode``."""
-    flags = {"-m", *("--multirun"[:length] for length in range(3, 11))}
-    return any(word in flags or word == "hydra.mode=MULTIRUN" for word in argv)
-
-
-def sweep_folder(hydra: Any, argv: Sequence[str]) -> Path:
-    """The run directory of a job of a sweep: named by what differs between jobs, as ``runs/NAME/lr=0.1,seed=1``.
-
-    Args:
-        hydra: Hydra's own configuration, of this job.
-        argv: what was typed; what is there and not swept is the same in all jobs.
-    """
-    if any(word.startswith("hydra.sweep.subdir=") for word in argv):
-        return Path(hydra.sweep.dir, hydra.sweep.subdir)
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    fixed = set()
-    for word in argv:
-        with suppress(HydraException):  # a wrong one was reported by the composition; flags are none
-            override = parser.parse_override(word)
-            if not override.is_sweep_override():
-                fixed.add(override.key_or_group)
-    own = [parser.parse_override(word) for word in hydra.overrides.task]
-    parts = sorted(f"{o.key_or_group}={show(o.value())}" for o in own if o.key_or_group not in fixed)
-    name = ",".join(map(_as_file_name, parts))
-    if len(name.encode()) > FOLDER_BYTES:
-        name = name.encode()[: FOLDER_BYTES - 17].decode(errors="ignore") + f"-{zlib.crc32(name.encode()):08x}"
-    return Path(hydra.sweep.dir, name)
-
-
-def _as_file_name(text: str) -> str:
-    """A slash becomes a plus; where that could be another text's name too, a checksum tells them apart."""
-    name = re.sub(r"[/\\\0\s]", "+", text)
-    return name if name == text.replace("/", "+") and "+" not in text else f"{name}-{zlib.crc32(text.encode()):08x}"
 
 
 def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:

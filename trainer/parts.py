@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from trainer.config.fields import RunConfig, Strategy
+from trainer.device.pick import pick_device
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel.processes import Parallel, pick_device
+from trainer.parallel.processes import Parallel
 from trainer.schedule import schedules, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task

@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
@@ -32,14 +31,12 @@ from torch.distributed.checkpoint.api import CheckpointException
 from trainer.checkpoint.disk import explain, os_error, reason_of, sync_folder, write_flushed
 from trainer.checkpoint.files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
-from trainer.checkpoint.weights import compare_architecture, save_weights
+from trainer.checkpoint.weights import save_weights
 from trainer.config.sweeps import several_runs
 from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, ConfigError
 from trainer.files import write_text
 from trainer.text import few
-
-__all__ = ["EMA", "META", "WEIGHTS", "Checkpoints", "compare_architecture", "read_meta", "save_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -202,22 +199,19 @@ class Checkpoints:
         self._point_best()
         return renamed
 
-    def load(
-        self, path: Path, template: Any = None, map_location: torch.device | str = "cpu"
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def load(self, path: Path, template: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read (state, meta) of a checkpoint directory.
 
         Args:
             path: what ``latest`` or ``save`` returned, or any checkpoint directory.
-            template: where given, a state of the same structure whose tensors say where and how sharded to
-                load.
-            map_location: device of the tensors without a template.
+            template: a state of the same structure, whose tensors are filled, sharded ones with their own shard;
+                what it lacks, and all without one, is loaded whole, on the CPU.
 
         Raises:
             CheckpointError: the directory is missing, unfinished or damaged.
         """
         path = _whole(Path(path))
-        return load_state(path / STATE, template, map_location, self.group), read_meta(path)
+        return load_state(path / STATE, template, self.group), read_meta(path)
 
     def _together(self, action: Callable[[], None]) -> None:
         """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised."""

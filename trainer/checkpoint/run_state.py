@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.directory import EMA as EMA_FILE
-from trainer.checkpoint.directory import WEIGHTS, compare_architecture
+from trainer.checkpoint.files import EMA, WEIGHTS
 from trainer.checkpoint.trained import load_weights
-from trainer.checkpoint.weights import network_buffers, network_tensors
+from trainer.checkpoint.weights import compare_architecture, network_buffers, network_tensors
 from trainer.config.fields import DataChanged
 from trainer.config.resolve import plain
-from trainer.errors import CheckpointError, ConfigError
-from trainer.files import write_json
+from trainer.errors import CheckpointError
 from trainer.nonfinite.dump import plain_tensors
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 from trainer.text import few
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
     from trainer.runtime import Runtime
 
 _COUNTERS = ("step", "samples_seen", "evaluated", "pictured")
-_PACING = ("precision", "device", "strategy", "compile", "deterministic", "channels_last", "tf32", "threads", "ema")
 
 
 def capture(trainer: Runtime) -> dict[str, Any]:
@@ -115,7 +110,7 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
         )
     apply(trainer, state)
     if trainer.ema is not None:
-        averaged = path / EMA_FILE if (path / EMA_FILE).exists() else path / WEIGHTS
+        averaged = path / EMA if (path / EMA).exists() else path / WEIGHTS
         trainer.ema.load_state_dict(move_rows(load_weights(averaged)[0], moved))
         if averaged.name == WEIGHTS:
             trainer.logger.text(
@@ -245,34 +240,3 @@ class Snapshot:
             for name, optimizer in trainer.optimizers.items():
                 load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
         apply_plain(trainer, self._state)
-
-
-def keep(trainer: Runtime, name: str, data: Mapping[str, Any]) -> None:
-    """Writes down what was found out about this run on this machine, for one that is killed before its checkpoint."""
-    if trainer.parallel.is_main:
-        write_json(trainer.run_dir / name, {**data, "of": _making(trainer)})
-
-
-def kept(trainer: Runtime, name: str) -> dict[str, Any]:
-    """What ``keep`` wrote; nothing where there is no such file, or where it was another run that was looked at.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    path = trainer.run_dir / name
-    if trainer.settings.resume == "never" or not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}): remove it, and what it holds is found anew") from error
-    return found if isinstance(found, dict) and found.pop("of", None) == _making(trainer) else {}
-
-
-def _making(trainer: Runtime) -> str:
-    """A digest of all that memory and pace of a run depend on, but for the machine and what else it does."""
-    made = plain(trainer.config)
-    parts = {name: value for name, value in made.items() if name not in ("name", "seed", "schedule", "logger")}
-    parts["trainer"] = {name: made["trainer"][name] for name in (*_PACING, "micro_batch")}
-    text = json.dumps([parts, trainer.parallel.world, str(trainer.device)], sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -5,6 +5,17 @@ unrestricted ``pickle.load``: opening somebody's checkpoint could run their code
 DCP (whose reader loads each with ``weights_only=True``), everything else is ``tree.json``, and ``.metadata``
 is read by an unpickler that knows nothing but DCP's own record types. Both formats are exact: JSON numbers
 are written by ``repr``, which round-trips.
+
+Why DCP and not ``torch.save``: a run whose weights and moments are sharded over processes (FSDP2) must go on with
+another number of them. DCP writes every process's shards beside each other, notes where each piece of a tensor lies,
+and fills the shards of a ``template`` from them, however many wrote and read; ``torch.save`` would first bring all to
+one process, whose memory it need not fit. Nothing but tests gives a ``template`` yet: FSDP2 will, and
+tests/trainer/checkpoint/test_processes.py holds that sharded tensors come back, on as many processes and on another
+number. What it costs, measured on November 26, 2026 (torch 2.14, 2 CPU cores that were busy, 340 MB in 144 tensors,
+three rounds): saving takes 1.0 to 1.4 s, flushed to the disk, against 1.1 s of ``torch.save``; loading 1.1 to 3.1 s
+against 0.2 to 0.8 s, once a run; 0.26 MB more on disk against 0.04 MB. What a crash leaves is the same with both: the
+folder has its name only when everything in it has reached the disk (trainer/checkpoint/directory.py). And the
+checkpoints that people have go on.
 """
 
 from __future__ import annotations
@@ -76,14 +87,13 @@ def missing_parts(folder: Path) -> list[str]:
     return sorted(name for name in names if name and not (folder / name).is_file())
 
 
-def load_state(folder: Path, template: Any = None, map_location: torch.device | str = "cpu", group: Any = None) -> Any:
+def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
     """Read what ``save_tensors`` wrote, with its tree. All ranks call this together.
 
     Args:
         folder: where it was written; by any number of processes.
         template: a state of the same structure; its tensors are filled in place, sharded ones with their own
-            shard. Entries that the template lacks are loaded whole.
-        map_location: device of the tensors that no template tells.
+            shard. Entries that the template lacks are loaded whole, on the CPU.
         group: process group to agree through; None: the default one.
 
     Raises:
@@ -111,7 +121,7 @@ def load_state(folder: Path, template: Any = None, map_location: torch.device | 
                     f"{tuple(known[name].shape)} here: "
                     "resume with the configuration that the run was started with"
                 )
-            empty = torch.empty(record.size, dtype=record.properties.dtype, device=map_location)
+            empty = torch.empty(record.size, dtype=record.properties.dtype)
             targets[name] = known.get(name, empty)
         if wanted:
             with warnings.catch_warnings():

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from trainer.config.fields import Precision, TrainerConfig
+from trainer.device.pick import pick_device
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
-from trainer.parallel.processes import pick_device
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Processes: who they are, how they agree, and how a phase's gradients become the mean over all of them.
+"""This process among the others: who it is, how they agree, whose gradients it shares.
 
 Launched by torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``); nccl on CUDA, gloo on CPUs. Strategies:
 
@@ -15,17 +15,12 @@ process: jobs of a sweep that run one after the other in it share them.
 
 from __future__ import annotations
 
-import atexit
-import inspect
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,91 +28,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainer.config.fields import DeviceKind, Strategy
+from trainer.config.fields import Strategy
 from trainer.errors import ConfigError
-from trainer.optim import foreach
+from trainer.parallel.gradients import average, put_ddp_into
+from trainer.parallel.groups import Groups
 
-BUCKET_BYTES = 32 * 2**20
-HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures
-LEAVE_S = 5.0  # after a failure
 SEEN_WITHIN_S = 30.0  # network file systems show a new file to others late
-# Buffers stay each process's own between checkpoints; torch 2.15 gave the switch another name.
-_DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-_OWN_BUFFERS: dict[str, Any] = {
-    ("forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"): False
-}
-
-
-def pick_device(kind: DeviceKind) -> torch.device:
-    """The device of this process, made the current one: ``LOCAL_RANK``'s card, or the CPU.
-
-    A launcher may show every process a card of its own only (``srun --gpus-per-task=1``): it is then the only one.
-
-    Raises:
-        ConfigError: CUDA was asked for and is not there.
-    """
-    if kind is DeviceKind.cpu or (kind is DeviceKind.auto and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("trainer.device=cuda: torch finds no CUDA device here; use trainer.device=auto or cpu")
-    local, cards = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # all its processes see the same cards
-    if local >= cards and (cards > 1 or by_torchrun):
-        raise ConfigError(
-            f"LOCAL_RANK={local}, but this machine has {cards} CUDA device(s): lower torchrun --nproc-per-node"
-        )
-    device = torch.device("cuda", local if local < cards else 0)
-    torch.cuda.set_device(device)  # before anything is built: what asks for "the" card means this one
-    return device
-
-
-class _Groups:
-    """The process groups of this process: joined once, left when it ends."""
-
-    host: Any = None
-    owned = False
-    clean = True  # after a failure nothing is awaited: the others may be stuck waiting for this process
-
-    @classmethod
-    def join(cls, device: torch.device) -> Any:
-        if not dist.is_initialized():
-            if device.type == "cuda":
-                dist.init_process_group("nccl", device_id=device)
-            else:
-                dist.init_process_group("gloo")
-            cls.owned, cls.host = True, None
-            atexit.register(cls.leave)
-        if cls.host is None:
-            cls.host = dist.new_group(backend="gloo", timeout=HOST_TIMEOUT)
-        return cls.host
-
-    @classmethod
-    def leave(cls) -> None:
-        """Gloo's threads have to end before the interpreter does: it aborts the process otherwise.
-
-        After a failure nothing is awaited for long, and nothing of NCCL's at all: the others may be stuck.
-        """
-        if cls.owned and dist.is_initialized():
-            if cls.clean:
-                dist.destroy_process_group()
-            elif dist.get_backend() == "gloo":
-                _within(LEAVE_S, dist.destroy_process_group)
-            elif cls.host is not None:
-                _within(LEAVE_S, partial(dist.destroy_process_group, cls.host))
-        cls.host, cls.owned = None, False
-
-
-def _within(seconds: float, action: Callable[[], None]) -> None:
-    """Waits so long for an action that may be stuck; what it raises is of no interest after a failure."""
-
-    def quietly() -> None:
-        with suppress(Exception):
-            action()
-
-    thread = threading.Thread(target=quietly, daemon=True)
-    with suppress(RuntimeError):  # some Pythons start no threads while they end
-        thread.start()
-        thread.join(seconds)
 
 
 class Parallel:
@@ -164,13 +80,13 @@ class Parallel:
         """
         if self.world == 1 or self.host is not None:
             return
-        self.host = _Groups.join(self.device)
+        self.host = Groups.join(self.device)
         if self.device.type == "cuda":
             self._check_cards()
 
     def close(self, clean: bool = True) -> None:
         """This job is through. The groups stay for the next one in this process, unless it failed."""
-        _Groups.clean = _Groups.clean and clean
+        Groups.clean = Groups.clean and clean
         self.host = None
 
     def _check_cards(self) -> None:
@@ -316,23 +232,7 @@ class Parallel:
         """
         if self.strategy is not Strategy.flat:
             return
-        present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
-        if not self._alone:
-            dist.all_reduce(present, dist.ReduceOp.MAX, group=self.host)
-        used = [p for p, some in zip(parameters, present.tolist(), strict=True) if some]
-        for parameter in used:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        pending = []
-        for bucket in _buckets([p.grad for p in used if p.grad is not None]):
-            flat = torch.cat([grad.reshape(-1) for grad in bucket])
-            pending.append((bucket, flat, None if self._alone else dist.all_reduce(flat, async_op=True)))
-        for bucket, flat, work in pending:
-            if work is not None:
-                work.wait()
-            flat /= 1 if self._alone else self.world
-            parts = flat.split([grad.numel() for grad in bucket])
-            foreach.copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
+        average(parameters, self.world, self.host, alone=self._alone)
 
     def wrap(self, networks: Iterable[nn.Module]) -> None:
         """Puts DDP into the networks' ``forward`` (strategy ``ddp``); called again when other parameters train.
@@ -345,11 +245,7 @@ class Parallel:
         for module in networks:
             if not any(p.requires_grad for p in module.parameters()):
                 continue
-            inner = _Forward(module)
-            devices = [self.device] if self.device.type == "cuda" else None
-            ddp = nn.parallel.DistributedDataParallel(inner, device_ids=devices, **_OWN_BUFFERS)
-            self._ddp[module] = (ddp, inner.original)
-            module.forward = _through(ddp, inner.original)
+            self._ddp[module] = put_ddp_into(module, self.device)
 
     def unwrap(self) -> None:
         """Undoes ``wrap``."""
@@ -360,40 +256,3 @@ class Parallel:
 
 def _place(rank: int) -> str:
     return f"rank {rank} ({socket.gethostname()})"
-
-
-class _Forward(nn.Module):
-    """A module's own forward as a module of its own, for DDP to wrap without calling the replaced one."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.original = module.forward
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.original(*args, **kwargs)
-
-
-def _through(ddp: nn.Module, original: Callable[..., Any]) -> Callable[..., Any]:
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        # Evaluation need not be in step on all processes, and has no gradients to reduce.
-        return ddp(*args, **kwargs) if torch.is_grad_enabled() else original(*args, **kwargs)
-
-    return forward
-
-
-def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Groups of one type and at most ``BUCKET_BYTES`` (a larger tensor is a group of its own), in a fixed order."""
-    groups: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        groups.setdefault(tensor.dtype, []).append(tensor)
-    for group in groups.values():
-        bucket: list[Tensor] = []
-        size = 0
-        for tensor in group:
-            if bucket and size + tensor.nbytes > BUCKET_BYTES:
-                yield bucket
-                bucket, size = [], 0
-            bucket.append(tensor)
-            size += tensor.nbytes
-        yield bucket

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.checkpoint import run_state
+from trainer.checkpoint.run_state import Snapshot
 from trainer.device.free_memory import SavedMemory, available_memory, release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
-from trainer.rehearsal import preflight
+from trainer.rehearsal import findings, preflight
 from trainer.schedule import curriculum, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage
@@ -61,13 +61,13 @@ def settle(trainer: Stepper) -> None:
     if stage_table.micro_batch(trainer.config) != stage_table.AUTO:
         return
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
-    kept = trainer.parallel.gather(trainer.micro_batches or run_state.kept(trainer, FILE))[0]
+    kept = trainer.parallel.gather(trainer.micro_batches or findings.kept(trainer, FILE))[0]
     tried: dict[str, Choice] = {}
     if not all(_fits(kept.get(stage.name), stage, trainer.parallel.world) for stage in stages):
         tried = _search(trainer, stages)
         world = trainer.parallel.world
         kept = {stage.name: {"samples": tried[stage.name].samples, **_facts(stage, world)} for stage in stages}
-        run_state.keep(trainer, FILE, kept)
+        findings.keep(trainer, FILE, kept)
     trainer.micro_batches = kept
     trainer.curriculum = applied(trainer, trainer.curriculum)
     sizes = _sizes(trainer)
@@ -115,7 +115,7 @@ def _fits(kept: dict[str, Any] | None, stage: Stage, world: int) -> bool:
 
 def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
     """A choice for every stage; afterwards everything is as before, bitwise."""
-    before = run_state.Snapshot(trainer)
+    before = Snapshot(trainer)
     world = trainer.parallel.world
     found = {}
     try:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.checkpoint import run_state
+from trainer.checkpoint.run_state import Snapshot
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
-from trainer.rehearsal import micro_batch
+from trainer.rehearsal import findings, micro_batch
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.schedule.durations import budget_seconds
@@ -47,13 +47,13 @@ def settle(trainer: Stepper) -> None:
     text, budget = trainer.settings.budget, budget_seconds(trainer.config)
     if budget is None:
         return
-    kept = trainer.parallel.gather(trainer.budget or run_state.kept(trainer, FILE))[0]
+    kept = trainer.parallel.gather(trainer.budget or findings.kept(trainer, FILE))[0]
     fresh = kept.get("budget") != text
     if fresh:
         paces = _time_stages(trainer, budget)
         samples = trainer.parallel.gather(_fitting(trainer, paces, budget))[0]
         kept = {"budget": text, "samples": samples, "seconds_per_sample": paces}
-        run_state.keep(trainer, FILE, kept)
+        findings.keep(trainer, FILE, kept)
     trainer.budget = kept
     trainer.curriculum = _table(trainer, kept["samples"])
     paces = ", ".join(f"{name} {1 / pace:.3g}" for name, pace in kept["seconds_per_sample"].items())
@@ -88,7 +88,7 @@ def _time_stages(trainer: Stepper, budget: float) -> dict[str, float]:
     stages = [stage for stage in trainer.curriculum.stages if stage.index in trainer.curriculum.reached]
     enough = min(TRIAL_S, TRIAL_SHARE * budget) / len(stages)
     trainer.logger.text("trainer.budget: timing a few steps of every stage ...")
-    before = run_state.Snapshot(trainer, weights=True)
+    before = Snapshot(trainer, weights=True)
     try:
         return {stage.name: max(trainer.parallel.gather(_pace(trainer, stage, enough))) for stage in stages}
     finally:

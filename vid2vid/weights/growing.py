@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint.directory import compare_architecture
 from trainer.checkpoint.trained import load_weights, of_network
+from trainer.checkpoint.weights import compare_architecture
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vid2vid.config import ModelConfig, SourceKind

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from trainer.cli import CONFIGS, FOLDER_BYTES, asks_for_sweep, sweep_folder
+from trainer.cli import CONFIGS
+from trainer.config.sweeps import FOLDER_BYTES, asks_for_sweep, sweep_folder
 
 TRAIN = CONFIGS.parent / "train.py"
 

@@ -15,8 +15,10 @@ from torch import nn
 
 from tests.helpers.paths import ROOT
 from trainer.config.fields import DeviceKind, Strategy
+from trainer.device.pick import pick_device
 from trainer.errors import ConfigError
-from trainer.parallel.processes import Parallel, _buckets, pick_device
+from trainer.parallel.gradients import _buckets
+from trainer.parallel.processes import Parallel
 
 
 def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> list[subprocess.CompletedProcess[str]]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.helpers.made_run import street_config
 from tests.helpers.made_task import configured, make_trainer
-from trainer.checkpoint.directory import Checkpoints, save_weights
-from trainer.checkpoint.weights import network_tensors
+from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.weights import network_tensors, save_weights
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from vid2vid.config import ForegroundKind, SourceKind, Vid2VidConfig

@@ -1,0 +1,66 @@
+"""Process groups: joined once, left when the process ends, whatever the others do."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures
+LEAVE_S = 5.0  # after a failure
+
+
+class Groups:
+    """The process groups of this process: joined once, left when it ends."""
+
+    host: Any = None
+    owned = False
+    clean = True  # after a failure nothing is awaited: the others may be stuck waiting for this process
+
+    @classmethod
+    def join(cls, device: torch.device) -> Any:
+        if not dist.is_initialized():
+            if device.type == "cuda":
+                dist.init_process_group("nccl", device_id=device)
+            else:
+                dist.init_process_group("gloo")
+            cls.owned, cls.host = True, None
+            atexit.register(cls.leave)
+        if cls.host is None:
+            cls.host = dist.new_group(backend="gloo", timeout=HOST_TIMEOUT)
+        return cls.host
+
+    @classmethod
+    def leave(cls) -> None:
+        """Gloo's threads have to end before the interpreter does: it aborts the process otherwise.
+
+        After a failure nothing is awaited for long, and nothing of NCCL's at all: the others may be stuck.
+        """
+        if cls.owned and dist.is_initialized():
+            if cls.clean:
+                dist.destroy_process_group()
+            elif dist.get_backend() == "gloo":
+                _within(LEAVE_S, dist.destroy_process_group)
+            elif cls.host is not None:
+                _within(LEAVE_S, partial(dist.destroy_process_group, cls.host))
+        cls.host, cls.owned = None, False
+
+
+def _within(seconds: float, action: Callable[[], None]) -> None:
+    """Waits so long for an action that may be stuck; what it raises is of no interest after a failure."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            action()
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    with suppress(RuntimeError):  # some Pythons start no threads while they end
+        thread.start()
+        thread.join(seconds)
