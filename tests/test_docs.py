@@ -159,6 +159,15 @@ def test_readme_is_short_and_leads_with_two_commands() -> None:
     assert any(line.startswith("make demo") for line in lines[:12])
 
 
+def test_the_readmes_layout_names_every_room_once() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Layout")[1]
+    named = [word.rstrip("/") for line in table.splitlines() if line.startswith("| `")
+             for word in re.findall(r"`([^`]+)`", line.split("|")[1])]  # fmt: skip
+    own = [path.relative_to(ROOT).as_posix() for path in map(drawing.path_of, drawing.rooms())]
+    top = ["train.py", "scripts", "configs", "docs", "tests", "vit", "vid2vid", "trainer"]
+    assert sorted(named) == sorted([*own, *top])
+
+
 def test_experiments_named_in_the_readme_exist() -> None:
     named = set(re.findall(r"experiment=([\w/]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named and named <= set(group_options(CONFIGS, "experiment"))

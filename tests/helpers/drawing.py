@@ -10,6 +10,7 @@ import ast
 import re
 import textwrap
 from html import escape
+from pathlib import Path
 
 from tests.helpers.import_graph import imports, modules
 from tests.helpers.paths import ROOT
@@ -76,12 +77,18 @@ def direct(graph: dict[str, set[str]], room: str) -> list[str]:
     return sorted(name.split(".")[1] for name in ours - told)
 
 
+def path_of(room: str) -> Path:
+    """Where a room is: a folder, or a file."""
+    path = ROOT / room.replace(".", "/")
+    return path if path.is_dir() else path.with_suffix(".py")
+
+
 def about(room: str) -> tuple[str, str]:
     """A room's name as its path has it, and the first sentence of its docstring."""
-    path = ROOT / room.replace(".", "/")
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    path = path_of(room)
+    file = path / "__init__.py" if path.is_dir() else path
     words = " ".join((ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").replace("`", "").split())
-    return path.name + ("/" if path.is_dir() else ".py"), re.split(r"(?<=[\w)])\.(?: |$)", words)[0]
+    return path.name + ("/" if path.is_dir() else ""), re.split(r"(?<=[\w)])\.(?: |$)", words)[0]
 
 
 def draw() -> str:
@@ -102,9 +109,7 @@ def draw() -> str:
     top = max(bottom for _, bottom in tasks) + GAP
     parts += [_arrow(GAP + half // 2, top), _arrow(2 * GAP + half + half // 2, top)]
     ground, bottom = _house(graph, "trainer", GAP, top + 2 * LINE, WIDTH - 2 * GAP, 6)
-    legend = (
-        "Drawn from the imports by make docs. What a room rests on also rests on something: only the nearest are named."
-    )
+    legend = "Drawn from the imports by make docs. A room names what it rests on, except what these rest on anyway."
     note = f'<text x="{2 * GAP}" y="{bottom + 18}" fill="#3c3c3c">{legend}</text>'
     bottom += 3 * GAP
     size = f'width="{WIDTH}" height="{bottom}" viewBox="0 0 {WIDTH} {bottom}"'
@@ -128,7 +133,7 @@ def _house(graph: dict[str, set[str]], package: str, left: int, top: int, width:
         for room in row:
             name, words = about(room)
             rests = direct(own, room)
-            lines = textwrap.wrap(words, int(size / 6.5), max_lines=4, placeholder=" ...")
+            lines = textwrap.wrap(words, int(size / 6.7), max_lines=4, placeholder=" ...")
             on = textwrap.wrap(f"rests on {', '.join(rests)}", int(size / 6.2)) if rests else []
             boxes.append((name, lines, on))
         high = LINE * (1 + max(len(lines) + len(on) for _, lines, on in boxes)) + 12
