@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from trainer.errors import ConfigError
+import numpy as np
+
+from trainer.errors import ConfigError, DataError
+from trainer.task import SPLITS
 from trainer.text import few
-from vit.config import DataKind, EvalCrop, VitConfig
+from vit.config import DataConfig, DataKind, EvalCrop, VitConfig
 from vit.data.info import DataInfo
-from vit.data.source import Source, balance, class_counts, limit, under_classes
+from vit.data.source import Selection, Source, balance, class_counts, hold_out, limit, under_classes
+from vit.data.sources.files import EncodedSource, RootedData, overlap, scan_once
+
+# Module and name of what opens a kind: a `RootedData`, which is asked for its splits, or where the kind has splits of
+# its own a function (config, split, resolution) -> Source. Imported when it is asked for.
+_OPENERS = {
+    DataKind.shapes: "vit.data.shapes.source:open_shapes",
+    DataKind.digits: "vit.data.sources.arrays:open_digits",
+    DataKind.cifar10: "vit.data.sources.arrays:open_cifar",
+    DataKind.cifar100: "vit.data.sources.arrays:open_cifar",
+    DataKind.flowers102: "vit.data.sources.fetched:open_torchvision",
+    DataKind.pets: "vit.data.sources.fetched:open_torchvision",
+    DataKind.food101: "vit.data.sources.fetched:open_torchvision",
+    DataKind.imagefolder: "vit.data.sources.folders:Folders",
+    DataKind.imagenet: "vit.data.sources.folders:Folders",
+    DataKind.csv: "vit.data.sources.tables:Tables",
+    DataKind.hf: "vit.data.sources.hub:HubTables",
+    DataKind.webdataset: "vit.data.sources.shards:Shards",
+}
+_EXPECTED = "ROOT/train and ROOT/val, or one tree without such folders, of which data.val_share is held out"
 
 
 def open_source(config: VitConfig, split: str, resolution: tuple[int, int] | None = None) -> Source:
@@ -20,36 +45,105 @@ def open_source(config: VitConfig, split: str, resolution: tuple[int, int] | Non
     Raises:
         ConfigError, DataError: as `vit.data.describe`.
     """
-    data = config.data
-    match data.kind:
-        case DataKind.shapes:
-            from vit.data.shapes.source import open_shapes
+    module, name = _OPENERS[config.data.kind].split(":")
+    opener = getattr(import_module(module), name)
+    if not isinstance(opener, type):
+        return opener(config, split, resolution)
+    key = repr((split, config.data, config.model.num_classes))
+    return scan_once(key, lambda: _split_of(opener(config), split))
 
-            return open_shapes(config, split, resolution)
-        case DataKind.digits | DataKind.cifar10 | DataKind.cifar100:
-            from vit.data.sources.arrays import open_arrays
 
-            return open_arrays(config, split)
-        case DataKind.flowers102 | DataKind.pets | DataKind.food101:
-            from vit.data.sources.fetched import open_torchvision
+def _split_of(data: RootedData, split: str) -> Source:
+    """The data's own split, that of `val_root` or `test_root`, or a part of training."""
+    config = data.data
+    places = _places(data)
+    if split == "train" and "train" not in places:
+        if config.root is None:
+            _existing("data.root", None)
+        there = ", ".join(places) or "nothing"
+        raise DataError(f"data.root={config.root}: no training pictures there (found: {there}); expected {_EXPECTED}")
+    if split == "test" and "test" not in places:
+        source = open_source(data.config, "val")
+        return _noted(source, "no test split: the validation split is used for it")
+    train = None
+    if "train" in places:
+        key = repr((places["train"], config, data.config.model.num_classes))
+        train = scan_once(key, lambda: _loaded(data, places["train"], "train", None))
+    if split != "train" and split in places:
+        return _loaded(data, places[split], split, train)
+    assert split in SPLITS
+    if train is None:
+        root = config.val_root if split == "val" else config.test_root
+        other = " (data.test_root has test pictures: evaluate.py split=test)" if "test" in places else ""
+        raise DataError(
+            f"no {split} pictures: neither data.root={config.root} nor data.{split}_root={root} has them{other}; "
+            f"expected {_EXPECTED}"
+        )
+    return train if "val" in places else _held_out(config, split, train)
 
-            return open_torchvision(config, split)
-        case DataKind.imagefolder | DataKind.imagenet:
-            from vit.data.sources.folders import open_folders
 
-            return open_folders(config, split)
-        case DataKind.csv:
-            from vit.data.sources.tables import open_csv
+def _places(data: RootedData) -> dict[str, Any]:
+    """Where each split is, below whichever root."""
+    config = data.data
+    places: dict[str, Any] = {}
+    if config.root is not None:
+        places = data.splits(_existing("data.root", config.root, data.patterns))
+    if "all" in places:
+        places["train"] = places.pop("all")
+    for name, root in (("val", config.val_root), ("test", config.test_root)):
+        if root is not None:
+            there = data.splits(_existing(f"data.{name}_root", root, data.patterns))
+            chosen = next((choice for choice in (name, "all", "val", "test", "train") if choice in there), None)
+            if chosen is not None:
+                places[name] = there[chosen]
+    return places
 
-            return open_csv(config, split)
-        case DataKind.hf:
-            from vit.data.sources.hub import open_hf
 
-            return open_hf(config, split)
-        case DataKind.webdataset:
-            from vit.data.sources.shards import open_webdataset
+def _loaded(data: RootedData, place: Any, split: str, train: Source | None) -> Source:
+    source = data.load(place, split, train)
+    if isinstance(source, EncodedSource) and data.data.range is not None:
+        source.span = (data.data.range[0], data.data.range[1])
+    return source
 
-            return open_webdataset(config, split)
+
+def _held_out(config: DataConfig, split: str, train: Source) -> Source:
+    """A part of the training pictures: those held out, or the rest."""
+    rest, held, exceptions = hold_out(train, config.val_share)
+    if not len(held):
+        raise DataError(
+            f"data.root={config.root}: no class has two pictures, so none can be held out for validation: give "
+            f"data.val_root. The classes are {few(train.classes, 8)}: are these labels?"
+        )
+    which = "" if train.multilabel else " of every class"
+    note = (
+        f"no val split: about {100 * config.val_share:g} %{which} are held out by their names ({len(held)} of "
+        f"{len(train)} pictures)"
+    )
+    if exceptions:
+        classes = "" if train.multilabel else f" in {exceptions} small class{'es' * (exceptions > 1)}"
+        note += f"; which ones{classes} can change when pictures are added or removed: data.val_root fixes it"
+    return _noted(Selection(train, rest if split == "train" else held), note)
+
+
+def _noted(source: Source, note: str) -> Source:
+    if isinstance(source, Selection):
+        return Selection(source.source, source.indices, [*source.notes, note])
+    return Selection(source, np.arange(len(source)), [*source.notes, note])
+
+
+def _existing(key: str, value: str | None, patterns: bool = False) -> Path:
+    """A path of the configuration, which exists; with ``patterns`` it may stand for several.
+
+    Raises:
+        ConfigError: not given.
+        DataError: not there.
+    """
+    if value is None:
+        raise ConfigError(f"{key} is not given: say where the data are, for example {key}=/data/pictures")
+    path = Path(value).expanduser()
+    if not path.exists() and not (patterns and any(sign in value for sign in "{*?[")):
+        raise DataError(f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}")
+    return path
 
 
 def training_view(config: VitConfig, source: Source) -> Source:
@@ -98,8 +192,6 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
             which = f"{len(absent)} of {len(held.classes)} classes: {few(absent)}"
             notes.append(f"no validation picture of {which}; scores speak of the others alone")
     if train:
-        from vit.data.sources.files import overlap
-
         notes += overlap(train, held)
     notes += probed(config, source)
     return DataInfo(

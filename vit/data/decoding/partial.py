@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.pictures.decode import Span, decode
+from trainer.data.pictures.opening import JPEG_MAGIC
 from vit.data.decoding import turbo
 from vit.data.decoding.jpeg import ordinary
 from vit.data.decoding.part import Part
@@ -24,7 +25,8 @@ def decode_part(
     Raises:
         BadFileError: as `decode`.
     """
-    saves = part is not None and channels <= 3 and (part.encoded or turbo.available())
+    is_jpeg = data.startswith(JPEG_MAGIC)
+    saves = is_jpeg and part is not None and channels <= 3 and (part.encoded or turbo.available())
     size = ordinary(data) if saves else None
     if part is None or size is None:
         return decode(data, name, channels, span)

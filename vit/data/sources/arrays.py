@@ -16,6 +16,8 @@ from vit.data.source import Source, check_labels
 from vit.data.sources.fetched import fetched
 from vit.data.sources.files import scan_once
 
+Size = tuple[int, int]
+
 
 class ArraySource(Source):
     """Pictures in memory.
@@ -53,16 +55,22 @@ class ArraySource(Source):
         return f"{self.title}/{index}"
 
 
-def open_arrays(config: VitConfig, split: str) -> Source:
-    """One split of digits (val: a held-out quarter) or CIFAR (val: the official test pictures).
+def open_digits(config: VitConfig, split: str, resolution: Size | None = None) -> Source:
+    """One split of digits; val and test: a held-out quarter.
 
     Raises:
-        DataError: scikit-learn or the files are missing; names the remedy.
+        DataError: scikit-learn is missing.
     """
-    if config.data.kind is DataKind.digits:
-        return scan_once(f"digits {split == 'train'}", lambda: _digits(split))
-    if split != "train":
-        split = "val"
+    return scan_once(f"digits {split == 'train'}", lambda: _digits(split))
+
+
+def open_cifar(config: VitConfig, split: str, resolution: Size | None = None) -> Source:
+    """One split of CIFAR; val and test: the official test pictures.
+
+    Raises:
+        DataError: the files are missing; names the remedy.
+    """
+    split = split if split == "train" else "val"
     return scan_once(repr((config.data, split)), lambda: _cifar(config, split))
 
 

@@ -24,7 +24,7 @@ _SPLITS = {
 }
 
 
-def open_torchvision(config: VitConfig, split: str) -> Source:
+def open_torchvision(config: VitConfig, split: str, resolution: tuple[int, int] | None = None) -> Source:
     """One split of Flowers-102 (official train, val, test), Pets or Food-101 (val and test: the official test split).
 
     Raises:

@@ -1,9 +1,9 @@
-"""What kinds of data that lie in files have in common: encoded pictures, and how roots become splits."""
+"""What kinds of data that lie in files have in common: encoded pictures, roots, classes of splits that must agree."""
 
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import read_bytes
-from trainer.errors import ConfigError, DataError
-from trainer.task import SPLITS
+from trainer.errors import DataError
 from trainer.text import few
-from vit.config import DataKind, VitConfig
+from vit.config import VitConfig
 from vit.data.class_names import class_keys, natural_key
 from vit.data.decoding.part import Part
 from vit.data.decoding.partial import decode_part
-from vit.data.source import Selection, Source, hold_out
+from vit.data.source import Selection, Source
 
 L = TypeVar("L")
 
@@ -142,117 +141,40 @@ def forget_scans() -> None:
     _opened.clear()
 
 
-def open_split(
-    config: VitConfig,
-    split: str,
-    find: Callable[[Path], dict[str, L]],
-    load: Callable[[L, str, Source | None], Source],
-) -> Source:
-    """One split of data with roots: the data's own splits, those of `val_root` and `test_root`, or a part of training.
+class RootedData(ABC):
+    """A kind of data that lies below roots: `vit.data.opening` asks it what is there, and makes the splits of that.
 
     Args:
-        find: the splits below a root: locations by ``train``, ``val``, ``test``; ``all`` for a root without splits.
-        load: a location as a source. Its second argument is the split, its third the training source, whose classes are
-            to be used, or None.
+        config: the run's.
 
-    Raises:
-        DataError: the split does not exist.
+    Attributes:
+        patterns: a root may be a pattern that stands for several files.
     """
-    data = config.data
-    key = repr((split, data, config.model.num_classes))
 
-    def loaded(place: L, name: str, train: Source | None) -> Source:
-        source = load(place, name, train)
-        if isinstance(source, EncodedSource) and data.range is not None:
-            source.span = (data.range[0], data.range[1])
-        return source
+    patterns = False
 
-    return scan_once(key, lambda: _open_split(config, split, find, loaded))
+    def __init__(self, config: VitConfig) -> None:
+        self.config, self.data = config, config.data
 
+    @abstractmethod
+    def splits(self, root: Path) -> dict[str, Any]:
+        """Where the splits below a root are, by ``train``, ``val``, ``test``; ``all`` for a root without splits.
 
-def _open_split(
-    config: VitConfig,
-    split: str,
-    find: Callable[[Path], dict[str, L]],
-    load: Callable[[L, str, Source | None], Source],
-) -> Source:
-    data = config.data
-    pattern = data.kind is DataKind.webdataset
-    places: dict[str, L] = {}
-    if data.root is not None:
-        places = find(data_path("data.root", data.root, pattern=pattern))
-    if "all" in places:
-        places["train"] = places.pop("all")
-    for name, root in (("val", data.val_root), ("test", data.test_root)):
-        if root is not None:
-            found = find(data_path(f"data.{name}_root", root, pattern=pattern))
-            for choice in (name, "all", "val", "test", "train"):
-                if choice in found:
-                    places[name] = found[choice]
-                    break
-    if split == "train" and "train" not in places:
-        if data.root is None:
-            data_path("data.root", None)
-        found = ", ".join(places) or "nothing"
-        raise DataError(f"data.root={data.root}: no training pictures there (found: {found}); expected {_EXPECTED}")
-    if split == "test" and "test" not in places:
-        source = open_split(config, "val", find, load)
-        return _noted(source, "no test split: the validation split is used for it")
-    train = None
-    if "train" in places:
-        key = repr((places["train"], data, config.model.num_classes))
-        train = scan_once(key, lambda: load(places["train"], "train", None))
-    if split != "train" and split in places:
-        return load(places[split], split, train)
-    assert split in SPLITS
-    if train is None:
-        root = data.val_root if split == "val" else data.test_root
-        other = " (data.test_root has test pictures: evaluate.py split=test)" if "test" in places else ""
-        raise DataError(
-            f"no {split} pictures: neither data.root={data.root} nor data.{split}_root={root} has them{other}; "
-            f"expected {_EXPECTED}"
-        )
-    if "val" in places:
-        return train
-    rest, held, exceptions = hold_out(train, data.val_share)
-    if not len(held):
-        raise DataError(
-            f"data.root={data.root}: no class has two pictures, so none can be held out for validation: give "
-            f"data.val_root. The classes are {few(train.classes, 8)}: are these labels?"
-        )
-    which = "" if train.multilabel else " of every class"
-    note = (
-        f"no val split: about {100 * data.val_share:g} %{which} are held out by their names ({len(held)} of "
-        f"{len(train)} pictures)"
-    )
-    if exceptions:
-        classes = "" if train.multilabel else f" in {exceptions} small class{'es' * (exceptions > 1)}"
-        note += f"; which ones{classes} can change when pictures are added or removed: data.val_root fixes it"
-    return _noted(Selection(train, rest if split == "train" else held), note)
+        Raises:
+            DataError: nothing of this kind is there.
+        """
 
+    @abstractmethod
+    def load(self, place: Any, split: str, train: Source | None) -> Source:
+        """One of those places as a source.
 
-_EXPECTED = "ROOT/train and ROOT/val, or one tree without such folders, of which data.val_share is held out"
+        Args:
+            split: what it is to be.
+            train: the training source, whose classes are to be used; None: there is none, or this is it.
 
-
-def _noted(source: Source, note: str) -> Source:
-    if isinstance(source, Selection):
-        return Selection(source.source, source.indices, [*source.notes, note])
-    return Selection(source, np.arange(len(source)), [*source.notes, note])
-
-
-def data_path(key: str, value: str | None, *, pattern: bool = False) -> Path:
-    """A path of the configuration, which exists; with ``pattern`` it may stand for several.
-
-    Raises:
-        ConfigError: not given.
-        DataError: not there.
-    """
-    if value is None:
-        raise ConfigError(f"{key} is not given: say where the data are, for example {key}=/data/pictures")
-    path = Path(value).expanduser()
-    if not path.exists() and not (pattern and any(sign in value for sign in "{*?[")):
-        raise DataError(f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}")
-    return path
+        Raises:
+            DataError: it cannot be used; says why.
+        """
 
 
 def fit_classes(train: Source | None, source: FileSource, where: str, hint: str = "") -> FileSource:

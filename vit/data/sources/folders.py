@@ -10,11 +10,11 @@ import numpy as np
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends, few
-from vit.config import ClassOrder, DataKind, VitConfig
+from vit.config import ClassOrder, DataKind
 from vit.data.class_names import in_order, natural_key, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table
-from vit.data.sources.files import FileSource, fit_classes, open_split
+from vit.data.sources.files import FileSource, RootedData, fit_classes
 from vit.data.sources.flat import LABELS, Skipped, open_flat, pictures_below, with_words
 from vit.data.sources.layout import (
     check_folder,
@@ -32,8 +32,8 @@ _KAGGLE = "ILSVRC/Data/CLS-LOC"  # where Kaggle's copy of ImageNet has train and
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_info.json", "state.json")
 
 
-def open_folders(config: VitConfig, split: str) -> Source:
-    """One split of a tree of class folders.
+class Folders(RootedData):
+    """Trees of class folders.
 
     Below a root lie ``train``, ``val`` and ``test``, each with a folder per class, or the class folders themselves. A
     class is a folder of the first level, its pictures lie at any depth below. Classes are in the order of
@@ -44,14 +44,13 @@ def open_folders(config: VitConfig, split: str) -> Source:
         DataError: no class folders, one without a picture in training, splits with further classes, or class folders
             that lie deeper; names them.
     """
-    data, extensions = config.data, picture_extensions()
-    imagenet, channels = data.kind is DataKind.imagenet, data.channels or 3
 
-    def find(root: Path) -> dict[str, Path]:
+    def splits(self, root: Path) -> dict[str, Path]:
+        data, extensions = self.data, picture_extensions()
         for key, value in (("root", data.root), ("val_root", data.val_root), ("test_root", data.test_root)):
             if value is not None and Path(value).expanduser() == root:
                 check_folder(f"data.{key}", root)
-        if imagenet and (root / _KAGGLE).is_dir():
+        if data.kind is DataKind.imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
         found = find_splits(root, extensions)
         if data.root is not None and Path(data.root).expanduser() == root:
@@ -60,21 +59,21 @@ def open_folders(config: VitConfig, split: str) -> Source:
                 check_parts(root)
         return found
 
-    def load(root: Path, name: str, train: Source | None) -> Source:
-        source = open_flat(root, channels, train, required=imagenet) if name != "train" else None
-        source = source or _load_tree(root, channels, data.class_order, wordnet=imagenet, training=name == "train")
-        if name == "train" and root.name.lower() not in ("train", "training") and role_in(root.name) == name:
-            source.notes.append(f"training pictures from {root}")
-        inner = class_level(root, extensions)
-        hint = "" if inner == root else f" (are they the folders of {inner}? Then give data.{name}_root={inner})"
-        if name == "test" and train is not None and not set(source.classes) & set(train.classes):
+    def load(self, place: Path, split: str, train: Source | None) -> Source:
+        imagenet, channels = self.data.kind is DataKind.imagenet, self.data.channels or 3
+        training = split == "train"
+        source = None if training else open_flat(place, channels, train, required=imagenet)
+        source = source or _load_tree(place, channels, self.data.class_order, wordnet=imagenet, training=training)
+        if training and place.name.lower() not in ("train", "training") and role_in(place.name) == split:
+            source.notes.append(f"training pictures from {place}")
+        inner = class_level(place, picture_extensions())
+        hint = "" if inner == place else f" (are they the folders of {inner}? Then give data.{split}_root={inner})"
+        if split == "test" and train is not None and not set(source.classes) & set(train.classes):
             raise UnlabelledError(
-                f"{root}: none of its folders ({ends(source.classes)}) is a class of training ({ends(train.classes)}), "
-                f"so its pictures have no labels. {to_classify(source=root)}{hint}"
+                f"{place}: none of its folders ({ends(source.classes)}) is a class of training "
+                f"({ends(train.classes)}), so its pictures have no labels. {to_classify(source=place)}{hint}"
             )
-        return fit_classes(train, source, str(root), hint)
-
-    return open_split(config, split, find, load)
+        return fit_classes(train, source, str(place), hint)
 
 
 def _load_tree(root: Path, channels: int, order: ClassOrder, *, wordnet: bool, training: bool) -> FileSource:

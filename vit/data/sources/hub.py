@@ -16,7 +16,7 @@ from trainer.data.pictures.not_pictures import stranger
 from trainer.errors import DataError
 from vit.config import DataConfig, VitConfig
 from vit.data.source import Source
-from vit.data.sources.files import EncodedSource, Strings, open_split, scan_once
+from vit.data.sources.files import EncodedSource, RootedData, Strings, scan_once
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import check_folder, role_in
 from vit.data.sources.unlabelled import UnlabelledError
@@ -25,8 +25,8 @@ _MARKS = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float6
 _LABELS = ("label", "labels", "fine_label", "class", "target")
 
 
-def open_hf(config: VitConfig, split: str) -> Source:
-    """One split of a folder that the ``datasets`` library reads; nothing is fetched.
+class HubTables(RootedData):
+    """A folder that the ``datasets`` library reads; nothing is fetched.
 
     The picture's column is the one of the library's type for pictures (`data.csv_path` names another), the label's is
     `data.csv_label`: one, or several with a 0 or 1 for each class. With `data.multilabel` a cell may be a list. Labels
@@ -35,19 +35,16 @@ def open_hf(config: VitConfig, split: str) -> Source:
     Raises:
         DataError: the library is missing, cannot read the folder, or a column is not there; says which there are.
     """
-    data = config.data
 
-    def find(root: Path) -> dict[str, tuple[str, str]]:
+    def splits(self, root: Path) -> dict[str, tuple[str, str]]:
         check_folder("data.root", root)
-        names = list(_splits(root, data))
+        names = list(_splits(root, self.data))
         roles = {role_in(name) or name: (str(root), name) for name in names}
         return roles if {"train", "val"} & roles.keys() else {"all": (str(root), names[0])}
 
-    def load(place: tuple[str, str], name: str, train: Source | None) -> Source:
+    def load(self, place: tuple[str, str], split: str, train: Source | None) -> Source:
         root, part = place
-        return _load(_splits(Path(root), data)[part], f"{root}/{part}", name, config, train)
-
-    return open_split(config, split, find, load)
+        return _load(_splits(Path(root), self.data)[part], f"{root}/{part}", split, self.config, train)
 
 
 class HfSource(EncodedSource):

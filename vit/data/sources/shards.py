@@ -26,7 +26,7 @@ from trainer.files import write_text
 from vit.config import VitConfig
 from vit.data.class_names import natural_key
 from vit.data.source import Source
-from vit.data.sources.files import EncodedSource, Strings, open_split
+from vit.data.sources.files import EncodedSource, RootedData, Strings
 from vit.data.sources.labels import canonical, number_labels
 from vit.data.sources.layout import role_in
 from vit.data.sources.shard_index import JSON_KEYS, LABELS, scan_shard
@@ -40,8 +40,8 @@ _CHOICE = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _VERSION = 4  # of what is in an index
 
 
-def open_webdataset(config: VitConfig, split: str) -> Source:
-    """One split of shards.
+class Shards(RootedData):
+    """Shards: tar files of pictures and their labels.
 
     `data.root` is a folder of tar files, one file, or a pattern (``/data/train-{000..127}.tar``, ``/data/*.tar``);
     likewise `data.val_root`. Shards (or folders of them) with train, val, validation or test as a word of their names
@@ -52,22 +52,25 @@ def open_webdataset(config: VitConfig, split: str) -> Source:
     Raises:
         DataError: no shards, no pictures or labels in them, compressed shards or shards cut short, labels out of range.
     """
-    passed: dict[tuple[str, ...], str] = {}
 
-    def find(root: Path) -> dict[str, tuple[str, ...]]:
+    patterns = True
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__(config)
+        self._passed: dict[tuple[str, ...], str] = {}  # training shards: what is said of others beside them
+
+    def splits(self, root: Path) -> dict[str, tuple[str, ...]]:
         found, unused = _find(root)
         if unused:
-            passed[found["train"]] = (
+            self._passed[found["train"]] = (
                 f"{root}: left out {len(unused)} shards that are of no split by their names, first {unused[0]}"
             )
         return found
 
-    def load(shards: tuple[str, ...], name: str, train: Source | None) -> Source:
-        source = _load(shards, name, config, train)
-        source.notes += [passed[shards]] if shards in passed else []
+    def load(self, place: tuple[str, ...], split: str, train: Source | None) -> Source:
+        source = _load(place, split, self.config, train)
+        source.notes += [self._passed[place]] if place in self._passed else []
         return source
-
-    return open_split(config, split, find, load)
 
 
 def expand(pattern: str) -> list[str]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from trainer.config.words import shown_override
 from trainer.errors import DataError
 from trainer.text import few
-from vit.config import DataConfig, VitConfig
+from vit.config import DataConfig
 from vit.data.source import Source
-from vit.data.sources.files import FileSource, open_split
+from vit.data.sources.files import FileSource, RootedData
 from vit.data.sources.label_checks import check_marks, separator_notes
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import SPLIT_WORDS
@@ -24,8 +24,16 @@ _Row = tuple[int, list[str]]  # line of the file, cells
 _SHOWN = 5  # missing files that are listed
 
 
-def open_csv(config: VitConfig, split: str) -> Source:
-    """One split of a table.
+class _Part(NamedTuple):
+    """A table, or the rows of it that have ``role`` in ``column``."""
+
+    path: Path
+    column: str = ""
+    role: str = ""
+
+
+class Tables(RootedData):
+    """A csv file per split, or one for all.
 
     `data.root` is a file, or a folder with ``train.csv`` (or .tsv) and perhaps ``val.csv`` and ``test.csv``. Encoding
     and delimiter are recognised. Files are named from `data.csv_folder`, seen from the table, perhaps without
@@ -38,13 +46,13 @@ def open_csv(config: VitConfig, split: str) -> Source:
         DataError: no such column, no rows, files missing, labels out of range or not among those of training.
     """
 
-    def find(root: Path) -> dict[str, _Part]:
+    def splits(self, root: Path) -> dict[str, _Part]:
         if root.suffix.lower() in (".jsonl", ".json", ".parquet", ".arrow"):
             raise DataError(
                 f"{root}: is no table of cells. A folder with metadata.jsonl or parquet is read with data=hf"
             )
         if root.is_file():
-            return parts(root) or {"all": _Part(root)}
+            return self._parts(root) or {"all": _Part(root)}
         tables = {path.name.lower(): path for path in sorted(root.iterdir()) if path.suffix in (".csv", ".tsv")}
         found = {}
         for role, words in SPLIT_WORDS.items():
@@ -54,30 +62,20 @@ def open_csv(config: VitConfig, split: str) -> Source:
                 found[role] = _Part(there[0])
         if not found:
             raise DataError(no_table(root))
-        return (parts(found["train"].path) if list(found) == ["train"] else None) or found
+        return (self._parts(found["train"].path) if list(found) == ["train"] else None) or found
 
-    def parts(table: Path) -> dict[str, _Part] | None:
-        found = split_column(table, config.data)
+    def _parts(self, table: Path) -> dict[str, _Part] | None:
+        found = split_column(table, self.data)
         return None if found is None else {role: _Part(table, found[0], role) for role in found[1]}
 
-    def load(part: _Part, name: str, train: Source | None) -> Source:
-        data, path = config.data, part.path
-        files, told, notes = _read(part, data, name)
-        labels, numbering = number_rows(told, str(path), config, train)
+    def load(self, place: _Part, split: str, train: Source | None) -> Source:
+        data, path = self.data, place.path
+        files, told, notes = _read(place, data, split)
+        labels, numbering = number_rows(told, str(path), self.config, train)
         notes += [*told.notes, *numbering.notes]
         source = FileSource(files, labels, numbering.classes, data.channels or 3, notes, _home(path, data))
         source.order, source.indexed = numbering.order, numbering.indexed
         return source
-
-    return open_split(config, split, find, load)
-
-
-class _Part(NamedTuple):
-    """A table, or the rows of it that have ``role`` in ``column``."""
-
-    path: Path
-    column: str = ""
-    role: str = ""
 
 
 def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels, list[str]]:
