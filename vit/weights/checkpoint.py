@@ -39,11 +39,9 @@ class ViTCheckpoint:
     Attributes:
         state: tensors under our names (no ``model.`` prefix), on the CPU, in the file's precision.
         origin: whose names and layout the file has, in words.
-        arch: the architecture as far as the file shows it. Fields of ModelConfig (enumerations by their value:
-            ``"gap"``), ``width, depth, mlp, heads, patch, pool, pool_first, pos_embed, class_token, class_position,
-            registers, distilled, layer_scale, qk_norm, qkv_bias, gelu, norm_eps, representation, probe_norm,
-            num_classes, in_channels``; besides ``grid`` ((rows, columns) of patches of the position table, or None).
-            ``heads`` is None where nothing tells it.
+        arch: the architecture as far as the file shows it: ``width, depth, mlp, heads, patch, num_classes,
+            in_channels``, all of ``vit.model.options`` (enumerations by their value: ``"gap"``), and ``grid`` ((rows,
+            columns) of patches of the position table, or None). ``heads`` is None where nothing tells it.
         mean, std: of the input normalisation, on a scale of 0..1, one per channel; None where nothing tells.
         size: (height, width) in pixels that its preprocessing makes, where that is told apart from the grid.
         interpolation, crop, crop_ratio, fill, floor, span: of evaluation, as in ``vit.preprocessing.Preprocessing``.

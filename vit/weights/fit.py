@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isqrt
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from trainer.errors import CheckpointError
 from vit.config import ChannelAdapt, HeadPolicy, ModelConfig, Pool, PosEmbed
 from vit.model.architecture import Architecture
 from vit.model.positions import resample, resample_patch, sincos2d
-from vit.weights.grids import split_table
+from vit.weights.grids import take_rows
 
 State = dict[str, Tensor]
 PATCH = "patch_embed.proj.weight"
@@ -168,28 +167,14 @@ def fit_positions(adaptation: Adaptation) -> None:
     table = state.pop("pos_embed", None)
     own_rows: dict[str, Tensor] = {}
     if table is not None:
-        registers = state["reg_token"].shape[1] if "reg_token" in state else 0
         known = adaptation.facts.get("grid") if adaptation.grid_known else None
         try:
-            grid = None if known is None else (int(known[0]), int(known[1]))
-            prefix, grid = split_table(table.shape[1], len(tokens), registers, grid, arch.grid)
-        except ValueError:
-            raise adaptation.error(
-                f"its position table has {table.shape[1]} rows, which is no square grid of patches (with or without "
-                f"{len(tokens)} class tokens and {registers} registers), nor this model's "
-                f"{arch.grid[0]}x{arch.grid[1]}: set resolution to that of the weights first"
-            ) from None
-        side = isqrt(grid[0] * grid[1])
-        if known is None and side * side == grid[0] * grid[1] and grid != (side, side):
-            adaptation.notes.append(
-                f"its {side * side} positions are taken as {grid[0]}x{grid[1]}, the grid of this resolution; the file "
-                f"does not tell them from {side}x{side}"
-            )
-        for index, name in enumerate(tokens[:prefix]):
-            own_rows[name] = table[:, index : index + 1]
-        if prefix > len(tokens):
-            state["reg_token"] = state["reg_token"] + table[:, len(tokens) : prefix]
-            adaptation.notes.append("positions of the registers are added to the registers")
+            told = None if known is None else (int(known[0]), int(known[1]))
+            prefix, grid, notes = take_rows(state, table, tokens, told, arch.grid)
+        except ValueError as error:
+            raise adaptation.error(f"{error}: set resolution to that of the weights first") from None
+        own_rows = {name: table[:, index : index + 1] for index, name in enumerate(tokens[:prefix])}
+        adaptation.notes += notes
     rows = needed if arch.position_prefix else []
     for name, row in own_rows.items():
         if name in needed and name not in rows:

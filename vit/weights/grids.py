@@ -6,7 +6,7 @@ Ours has rows for the class and the distillation token (or none) and for patches
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,13 +87,14 @@ def guessed(arch: Mapping[str, Any]) -> str:
     )
 
 
-def fold_register_rows(state: dict[str, Tensor], grid: Size | None) -> bool:
+def fold_register_rows(state: dict[str, Tensor], grid: Size | None) -> list[str]:
     """Where registers have rows in the position table (timm may keep them), add these to the registers themselves.
 
-    Ours have no such rows; the function stays the same. Changes ``state`` and says whether there was anything to do.
+    Ours have no such rows; the function stays the same. Changes ``state``; returns a line for the user, if anything was
+    to be done.
     """
     if "reg_token" not in state or "pos_embed" not in state:
-        return False
+        return []
     registers, table = state["reg_token"].shape[1], state["pos_embed"]
     tokens = ("cls_token" in state) + ("dist_token" in state)
     patches = grid[0] * grid[1] if grid else 0
@@ -103,10 +104,10 @@ def fold_register_rows(state: dict[str, Tensor], grid: Size | None) -> bool:
         return count == patches if patches else square_grid(count) is not None
 
     if fits(0) or fits(tokens) or not fits(tokens + registers):
-        return False
+        return []
     state["reg_token"] = state["reg_token"] + table[:, tokens : tokens + registers]
     state["pos_embed"] = torch.cat([table[:, :tokens], table[:, tokens + registers :]], dim=1)
-    return True
+    return ["positions of the registers added to the registers: the same function"]
 
 
 def add_register_rows(state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -118,6 +119,43 @@ def add_register_rows(state: dict[str, Tensor], facts: Mapping[str, Any]) -> Non
         rows, table = facts["class_token"] + facts["distilled"], state["pos_embed"]
         none = table.new_full((1, facts["registers"], table.shape[2]), -0.0)
         state["pos_embed"] = torch.cat([table[:, :rows], none, table[:, rows:]], dim=1)
+
+
+def take_rows(
+    state: dict[str, Tensor], table: Tensor, tokens: Sequence[str], grid: Size | None, target: Size
+) -> tuple[int, Size, list[str]]:
+    """``split_table`` of a file's table, whose rows of registers are added to the registers themselves.
+
+    Args:
+        state: changed where registers have rows.
+        table: (1, rows, D).
+        tokens: names of class and distillation tokens in ``state``.
+        grid, target: see ``split_table``.
+
+    Returns:
+        Rows before those of the patches, the grid of these, and lines for the user.
+
+    Raises:
+        ValueError: no division is possible; says what was tried.
+    """
+    registers, notes = state["reg_token"].shape[1] if "reg_token" in state else 0, list[str]()
+    try:
+        prefix, found = split_table(table.shape[1], len(tokens), registers, grid, target)
+    except ValueError:
+        raise ValueError(
+            f"its position table has {table.shape[1]} rows, which is no square grid of patches (with or without "
+            f"{len(tokens)} class tokens and {registers} registers), nor this model's {target[0]}x{target[1]}"
+        ) from None
+    square = square_grid(found[0] * found[1])
+    if grid is None and square not in (None, found):
+        notes.append(
+            f"its {found[0] * found[1]} positions are taken as {found[0]}x{found[1]}, the grid of this resolution; the "
+            f"file does not tell them from {square[0]}x{square[1]}"
+        )
+    if prefix > len(tokens):
+        state["reg_token"] = state["reg_token"] + table[:, len(tokens) : prefix]
+        notes.append("positions of the registers are added to the registers")
+    return prefix, found, notes
 
 
 def split_table(rows: int, tokens: int, registers: int, grid: Size | None, target: Size) -> tuple[int, Size]:

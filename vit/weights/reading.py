@@ -78,8 +78,7 @@ def _finish(
     preprocessing: Preprocessing,
     classes: Sequence[str] | None = None,
 ) -> ViTCheckpoint:
-    if fold_register_rows(renamed.state, known.get("grid")):
-        renamed.notes.append("positions of the registers added to the registers: the same function")
+    renamed.notes += fold_register_rows(renamed.state, known.get("grid"))
     arch = infer_architecture(renamed.state, where, {**renamed.known, **known})
     told = bool(known.get("heads")) or "blocks.0.attn.q_norm.weight" in renamed.state
     if not told:
