@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.fields import RunConfig
-from trainer.config.habits import check_flags
+from trainer.config.foreign_flags import check_flags
 from trainer.config.help import help_text
 from trainer.config.resolve import check_resume, load_yaml, resolve
 from trainer.config.schema import Schemas, did_you_mean
+from trainer.config.short_forms import written_out
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
-from trainer.config.words import written_out
 from trainer.errors import ConfigError, UserError, refuse
 from trainer.tasks import TaskEntry
 

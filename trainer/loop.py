@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint import best, run_state
-from trainer.checkpoint.files import META
+from trainer.checkpoint.contents import META
 from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure

@@ -17,7 +17,7 @@ from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel.processes import Parallel
-from trainer.schedule import schedules, stage_table
+from trainer.schedule import learning_rate, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validation import optimizer_problems
@@ -34,8 +34,8 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     settings = config.trainer
     device = pick_device(settings.device)
     parallel = Parallel(settings.strategy, device)
-    problems = stage_table.problems(config, parallel.world) + schedules.problems(config.schedule)
-    problems += schedules.rate_problems(config.schedule, config.optim)
+    problems = stage_table.problems(config, parallel.world) + learning_rate.problems(config.schedule)
+    problems += learning_rate.rate_problems(config.schedule, config.optim)
     if problems:
         raise ConfigError(problems)
     # What an earlier job of a sweep in this process had set is not this one's.

@@ -36,7 +36,7 @@ from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
-from trainer.schedule import cadence, curriculum, durations, schedules
+from trainer.schedule import cadence, curriculum, durations, learning_rate
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
@@ -228,7 +228,7 @@ class Runtime:
         progress = self.curriculum.progress(self.samples_seen)
         schedule, total = self.in_samples.schedule, self.curriculum.total_samples
         for name, optimizer in self.optimizers.items():
-            set_rate(optimizer, schedules.rate(schedule, progress, total, self.config.optim[name].lr))
+            set_rate(optimizer, learning_rate.rate(schedule, progress, total, self.config.optim[name].lr))
 
     def every(self, phase: Phase) -> int:
         """On which steps a phase is due: those that task and configuration agree on."""

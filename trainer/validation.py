@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.checkpoint.files import pointed
+from trainer.checkpoint.contents import pointed
 from trainer.config.fields import (
     DeviceKind,
     OptimizerConfig,
@@ -21,7 +21,7 @@ from trainer.config.fields import (
     TrainerConfig,
 )
 from trainer.config.schema import did_you_mean, show
-from trainer.schedule import schedules, stage_table
+from trainer.schedule import learning_rate, stage_table
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
@@ -46,8 +46,8 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
     if not -(2**63) <= config.seed < 2**64:
         found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
     found += stage_table.problems(config, world)
-    found += schedules.problems(config.schedule)
-    found += schedules.rate_problems(config.schedule, config.optim)
+    found += learning_rate.problems(config.schedule)
+    found += learning_rate.rate_problems(config.schedule, config.optim)
     found += optimizer_problems(config.optim, phases)
     found += _trainer_problems(config.trainer, world)
     return found

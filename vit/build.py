@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from trainer.checkpoint.files import META
+from trainer.checkpoint.contents import META
 from trainer.errors import CheckpointError, ConfigError, refuse
 from trainer.schedule import stage_table
 from trainer.text import few

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.checkpoint.files import META
+from trainer.checkpoint.contents import META
 from trainer.errors import CheckpointError, ConfigError, DataError, refuse
 from trainer.text import ends
 from vit.config import Distill, DistillConfig, Fit, VitConfig

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainer.checkpoint.contents import META, read_meta
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import META, read_meta
 from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.cli import load_run
 from trainer.config.resolve import resolve

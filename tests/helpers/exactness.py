@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.checkpoint.contents import EMA, WEIGHTS
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import EMA, WEIGHTS
 from trainer.checkpoint.trained import load_weights
 
 MEASURED = ("samples_per_s", "frames_per_s", "data_wait", "memory", "eta_s")  # times: never the same twice

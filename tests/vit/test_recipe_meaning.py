@@ -16,7 +16,7 @@ from tests.helpers.recipes import DEMOS, RECIPES, SIZES, composed
 from train import SCHEMAS
 from trainer.cli import compose
 from trainer.optim import optimizers as optim
-from trainer.schedule import durations, schedules
+from trainer.schedule import durations, learning_rate
 from vit.encoding import Mixer
 from vit.losses import Criterion
 from vit.task import VitTask
@@ -140,7 +140,7 @@ def test_rates_over_time_are_the_sources(name: str) -> None:
     total, lr = counted.trainer.max_samples, config.optim["main"].lr
     wanted = sources_rate(name)
     for share in (0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.16, 0.17, 0.25, 0.3, 0.5, 0.75, 0.9, 0.99, 1.0):
-        found = schedules.rate(counted.schedule, share, total, lr)
+        found = learning_rate.rate(counted.schedule, share, total, lr)
         assert found == pytest.approx(wanted(share), rel=1e-4, abs=1e-9 * lr), share
 
 

@@ -15,7 +15,7 @@ from train import SCHEMAS
 from trainer import parts as setup
 from trainer.cli import compose
 from trainer.config.resolve import flatten, plain
-from trainer.schedule import cadence, durations, schedules
+from trainer.schedule import cadence, durations, learning_rate
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 from vit.task import VitTask
@@ -76,7 +76,7 @@ def rates(name: str, *shares: float) -> list[float]:
     config = composed(name)
     counted = durations.in_samples(config, SIZES[config.data.kind.name][0])
     total = counted.trainer.max_samples
-    return [schedules.rate(counted.schedule, share, total, config.optim["main"].lr) for share in shares]
+    return [learning_rate.rate(counted.schedule, share, total, config.optim["main"].lr) for share in shares]
 
 
 def test_rates_of_the_fine_tuning_recipes() -> None:

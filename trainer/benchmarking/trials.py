@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from trainer.benchmarking.sections import Rows
+from trainer.checkpoint.contents import EMA, WEIGHTS
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import EMA, WEIGHTS
 from trainer.checkpoint.trained import load_weights
 from trainer.records.curves import read_records
 

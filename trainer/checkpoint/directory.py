@@ -28,12 +28,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.checkpoint.disk import explain, os_error, reason_of, sync_folder, write_flushed
-from trainer.checkpoint.files import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.checkpoint.contents import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
+from trainer.checkpoint.disk_errors import explain, os_error, reason_of, sync_folder, write_flushed
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
+from trainer.config.short_forms import shown_override
 from trainer.config.sweeps import several_runs
-from trainer.config.words import shown_override
 from trainer.errors import CheckpointError, ConfigError
 from trainer.files import write_text
 from trainer.text import few

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.files import EMA, WEIGHTS
+from trainer.checkpoint.contents import EMA, WEIGHTS
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import compare_architecture, network_buffers, network_tensors
 from trainer.config.fields import DataChanged

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from trainer.checkpoint.contents import BEST, EMA, META, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import BEST, EMA, META, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors
 from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError

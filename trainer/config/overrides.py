@@ -33,7 +33,7 @@ from trainer.config.schema import (
     type_problem,
     unknown_key,
 )
-from trainer.config.words import written_out
+from trainer.config.short_forms import written_out
 from trainer.errors import ConfigError
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)

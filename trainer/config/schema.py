@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from trainer.config.fields import RunConfig
-from trainer.config.habits import absent
+from trainer.config.foreign_flags import absent
 from trainer.errors import ConfigError
 
 Schemas = Mapping[str, type[RunConfig]]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, TrainerConfig
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.errors import NonFiniteError
 from trainer.nonfinite.broken_inputs import broken_inputs
 from trainer.nonfinite.dump import streams_state, write_dump

@@ -12,7 +12,7 @@ from torch import nn
 from trainer.errors import UserError
 from trainer.optim.optimizers import moments, trainable_names
 from trainer.parts import compiles
-from trainer.schedule import cadence, durations, schedules, stage_table
+from trainer.schedule import cadence, durations, learning_rate, stage_table
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -59,7 +59,7 @@ def headline(trainer: Runtime) -> str:
         compiled += f", {trainer.workers} data worker(s) (data.workers=null)"
     missed = [stage.name for stage in table.stages if stage.index not in table.reached]
     more = compiled + (f"\nthe run is too short to reach: {', '.join(missed)}" if missed else "")
-    notes = [*schedules.notes(trainer.in_samples.schedule, table.total_samples), *trainer.task.notes()]
+    notes = [*learning_rate.notes(trainer.in_samples.schedule, table.total_samples), *trainer.task.notes()]
     more += "".join(f"\n{note}" for note in notes)
     limits = trainer.in_samples.trainer
     length = f"{durations.shown(table.total_samples, trainer.epoch)} in {table.total_steps:,} steps"
@@ -76,13 +76,13 @@ def headline(trainer: Runtime) -> str:
 def _schedule_lines(trainer: Runtime) -> list[str]:
     """Kind, warm-up in both units, and every phase's rate at the beginning, when warm-up ends and at the end."""
     schedule, total = trainer.in_samples.schedule, trainer.curriculum.total_samples
-    warm = min(schedules.share(schedule.warmup, total), 1.0)
+    warm = min(learning_rate.share(schedule.warmup, total), 1.0)
     lines = [
         f"  {schedule.kind.name}, warm-up {durations.shown(round(warm * total), trainer.epoch) if warm else 'none'}"
     ]
     for name in trainer.phases:
         lr = trainer.config.optim[name].lr
-        rates = (schedules.rate(schedule, progress, total, lr) for progress in (0.0, warm, 0.5, 1.0))
+        rates = (learning_rate.rate(schedule, progress, total, lr) for progress in (0.0, warm, 0.5, 1.0))
         begin, warmed, half, end = (f"{rate:.3g}" for rate in rates)
         lines.append(f"  {name}: rate {begin} at first, {warmed} after warm-up, {half} half-way, {end} at the end")
     return lines

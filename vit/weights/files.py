@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.files import META, pointed, read_meta
+from trainer.checkpoint.contents import META, pointed, read_meta
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import read_safetensors, unsafe_reason
 from trainer.errors import CheckpointError

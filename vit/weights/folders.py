@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from trainer.checkpoint.files import META
+from trainer.checkpoint.contents import META
 from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError
 from trainer.text import few

@@ -12,8 +12,8 @@ import torch
 
 from tests.helpers.toys import LinearTask, toy_config
 from trainer.checkpoint.best import Best
+from trainer.checkpoint.contents import read_meta
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import read_meta
 from trainer.checkpoint.trained import find_checkpoint, load_weights
 from trainer.config.fields import StageConfig
 from trainer.errors import CheckpointError, ConfigError

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from trainer.checkpoint.contents import EMA, WEIGHTS
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.files import EMA, WEIGHTS
 from trainer.checkpoint.trained import read_trained
 from trainer.errors import CheckpointError
 

@@ -11,7 +11,7 @@ from tests.helpers.toys import LinearTask, toy_config
 from trainer.config.fields import OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainerConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.schedule import budget, cadence, durations, schedules
+from trainer.schedule import budget, cadence, durations, learning_rate
 from trainer.schedule.cadence import Cadence, Position
 
 EPOCH = 10  # samples of the toys
@@ -80,10 +80,10 @@ def test_a_budget_and_epochs_go_together(tmp_path: Path, monkeypatch: pytest.Mon
 def test_absolute_rates_are_exact_whatever_the_phase() -> None:
     schedule = ScheduleConfig(ScheduleKind.cosine, warmup=0.1, warmup_lr=1e-6, decay_start=None, min_lr=1e-5)
     for lr in (3e-3, 4e-3, 1e-5):
-        assert schedules.rate(schedule, 0.0, None, lr) == pytest.approx(1e-6, rel=1e-12)
-        assert schedules.rate(schedule, 0.1, None, lr) == pytest.approx(lr, rel=1e-12)
-        assert schedules.rate(schedule, 1.0, None, lr) == pytest.approx(1e-5, rel=1e-12)
-    assert schedules.rate(schedule, 0.6, None, 1e-5) == pytest.approx(1e-5, rel=1e-12)  # constant after warm-up
+        assert learning_rate.rate(schedule, 0.0, None, lr) == pytest.approx(1e-6, rel=1e-12)
+        assert learning_rate.rate(schedule, 0.1, None, lr) == pytest.approx(lr, rel=1e-12)
+        assert learning_rate.rate(schedule, 1.0, None, lr) == pytest.approx(1e-5, rel=1e-12)
+    assert learning_rate.rate(schedule, 0.6, None, 1e-5) == pytest.approx(1e-5, rel=1e-12)  # constant after warm-up
 
 
 def test_the_decay_may_count_from_the_start_as_timms_does() -> None:
@@ -98,7 +98,9 @@ def test_the_decay_may_count_from_the_start_as_timms_does() -> None:
     )
     for epoch in (0, 1, 4, 5, 6, 150, 299):
         theirs.step(epoch)
-        assert schedules.rate(ours, epoch / 300, None, 1e-3) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert learning_rate.rate(ours, epoch / 300, None, 1e-3) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-9
+        )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_what_cannot_be_meant_names_the_key(tmp_path: Path, schedule: dict[str, 
 
 
 def test_rates_below_other_rates_are_fine() -> None:
-    assert not schedules.rate_problems(
+    assert not learning_rate.rate_problems(
         ScheduleConfig(ScheduleKind.cosine, min_lr=1e-5), {"main": OptimizerConfig(lr=1e-5)}
     )
 

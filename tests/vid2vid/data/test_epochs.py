@@ -9,7 +9,7 @@ import pytest
 from train import SCHEMAS, TASKS
 from trainer.cli import compose
 from trainer.loop import Trainer
-from trainer.schedule import schedules
+from trainer.schedule import learning_rate
 from vid2vid.data.run_data import RunData
 
 TINY = [
@@ -40,7 +40,7 @@ def test_ten_epochs_and_ten_of_decay(make_folders, tmp_path: Path) -> None:
     assert made.epoch == len(train) == 4 and "d" not in {name[0] for name in train}
     assert made.curriculum.total_samples == 80
     schedule, total = made.in_samples.schedule, made.curriculum.total_samples
-    rates = [schedules.rate(schedule, epoch / 20, total, 2e-4) for epoch in (0, 10, 15, 20)]
+    rates = [learning_rate.rate(schedule, epoch / 20, total, 2e-4) for epoch in (0, 10, 15, 20)]
     assert rates == pytest.approx([2e-4, 2e-4, 1e-4, 0.0])
     text = made.dry_run()
     assert "80 samples (20 epochs of 4) in " in text and "every 5epochs, 4 times" in text

@@ -248,8 +248,8 @@ def test_raw_weights_beside_averaged_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A weights file of a checkpoint is called what it holds; raw=true measures both."""
+    from trainer.checkpoint.contents import read_meta
     from trainer.checkpoint.directory import Checkpoints
-    from trainer.checkpoint.files import read_meta
 
     task = make_run(tmp_path, mu_config(), head=5.0)
     averaged = {f"model.{name}": value.clone() for name, value in task.model.state_dict().items()}

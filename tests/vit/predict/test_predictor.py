@@ -240,8 +240,8 @@ def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
     with torch.no_grad():
         bias = next(p for name, p in task.model.named_parameters() if name.startswith("head") and p.ndim == 1)
         bias.copy_(torch.tensor([40.0, 40.0]))
+    from trainer.checkpoint.contents import read_meta
     from trainer.checkpoint.directory import Checkpoints
-    from trainer.checkpoint.files import read_meta
 
     state = {f"model.{name}": value for name, value in task.model.state_dict().items()}
     latest = Checkpoints(tmp_path / "run").latest()

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from trainer.data.picture_warnings import quiet_pictures
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.not_pictures import stranger
-from trainer.data.quiet import quiet_pictures
 
 quiet_pictures()
 

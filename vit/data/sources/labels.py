@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataConfig, VitConfig

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.text import ends
 from vit.data.class_names import natural_key

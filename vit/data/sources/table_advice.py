@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.config.schema import did_you_mean
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.data.pictures.files import picture_extensions
 from trainer.text import few
 from vit.data.class_names import natural_key

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.config.schema import did_you_mean
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import DataConfig

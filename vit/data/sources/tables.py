@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.text import few
 from vit.config import DataConfig

@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from trainer.config.schema import did_you_mean
-from trainer.config.words import shown_override
+from trainer.config.short_forms import shown_override
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError

@@ -8,7 +8,7 @@ import pytest
 
 from train import SCHEMAS
 from trainer.cli import compose, hydra_flags
-from trainer.config.habits import _ABSENT, _FLAGS, absent, check_flags
+from trainer.config.foreign_flags import _ABSENT, _FLAGS, absent, check_flags
 from trainer.errors import ConfigError
 
 VALUES = {"optim": "sgd", "data": "cifar10", "schedule": "cosine", "augment.auto": "rand-m9-mstd0.5-inc1"}

@@ -7,7 +7,7 @@ import pytest
 
 from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded, load_run, main
-from trainer.config.words import written_out
+from trainer.config.short_forms import written_out
 from trainer.errors import ConfigError
 
 
