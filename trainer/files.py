@@ -44,6 +44,24 @@ def flush_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def flush_folder(path: Path) -> None:
+    """Brings the names in a folder to the disk."""
+    with suppress(PermissionError):  # Windows opens no directories
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_flushed(path: Path, text: str) -> None:
+    """A text straight into its place, on the disk when this returns; for folders that get their name when complete."""
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_text(path: Path, text: str, *, durable: bool = False, shared: bool = False) -> None:
     """``replace_file`` with a text, in UTF-8."""
     replace_file(path, lambda place: place.write_text(text, encoding="utf-8"), durable=durable, shared=shared)

@@ -9,7 +9,7 @@ _enabled = True
 
 
 @contextmanager
-def plain() -> Iterator[None]:
+def off() -> Iterator[None]:
     """Within, everything is computed by torch's own operations as they come: what to compare with."""
     global _enabled
     before, _enabled = _enabled, False
@@ -19,6 +19,6 @@ def plain() -> Iterator[None]:
         _enabled = before
 
 
-def is_plain() -> bool:
-    """Whether ``plain`` is in force."""
+def are_off() -> bool:
+    """Whether ``off`` is in force."""
     return not _enabled

@@ -29,13 +29,13 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.checkpoint.contents import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
-from trainer.checkpoint.disk_errors import explain, os_error, reason_of, sync_folder, write_flushed
+from trainer.checkpoint.disk_errors import explain, os_error, reason_of
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
 from trainer.config.short_forms import shown_override
 from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError, ConfigError
-from trainer.files import write_text
+from trainer.files import flush_folder, write_flushed, write_text
 from trainer.text import few
 
 _log = logging.getLogger(__name__)
@@ -120,8 +120,8 @@ class Checkpoints:
             }
             content = json.dumps({**meta, "step": step, "files": files}, indent=1)
             write_flushed(temporary / META, content)
-            sync_folder(temporary / STATE)
-            sync_folder(temporary)
+            flush_folder(temporary / STATE)
+            flush_folder(temporary)
             self._publish(temporary, final)
 
         try:
@@ -244,14 +244,14 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
             final.rename(old)
         temporary.rename(final)
-        sync_folder(self.folder)
+        flush_folder(self.folder)
         self._point(final)
         self._point_best()
         shutil.rmtree(old, ignore_errors=True)
 
     def _point(self, path: Path, name: str = LATEST) -> None:
         write_text(self.folder / name, path.name + "\n", durable=True)
-        sync_folder(self.folder)
+        flush_folder(self.folder)
 
     def _point_best(self) -> None:
         if self.best is None:

@@ -1,8 +1,7 @@
-"""Writing that is on the disk when it returns, and the system's own word on why it failed."""
+"""Why a checkpoint could not be written, in the system's own word and in ours."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 
 def reason_of(error: BaseException) -> str:
+    """What the system says, without our exception's own text where it has one."""
     return str(getattr(error, "strerror", None) or error)
 
 
@@ -32,22 +32,6 @@ def os_error(error: BaseException) -> OSError | None:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen = seen.__cause__ or seen.__context__
     return None
-
-
-def write_flushed(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows opens no directories
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def explain(error: OSError, final: Path, needed: int, kept: str | None) -> str:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.benchmarking.machine import machine
+from trainer.benchmarking.rounds import in_turn
 from trainer.cli import compose
 from trainer.loop import Trainer
 from vit.config import VitConfig
@@ -161,9 +162,8 @@ def suite(repeats: int = 5, command: str = "", files: int = 2000, side: int = 64
         try:
             sources = _sources(root, Path(folder))
             rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sources}
-            for _ in range(repeats):
-                for name, config in sources.items():
-                    rates[name].append((*pipeline_rate(config, min(files, 300)), decoding_rate(root)))
+            for name in in_turn(list(sources), repeats):
+                rates[name].append((*pipeline_rate(sources[name], min(files, 300)), decoding_rate(root)))
         finally:
             torch.set_num_threads(threads)
         yield "Read, decode, inception crop to 224, flip, uint8 out, pictures per second and core, beside torchvision's"

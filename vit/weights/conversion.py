@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError, ConfigError
+from trainer.text import few
 from vit.preprocessing import given_statistics
 from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout
 from vit.weights.reading import read
@@ -85,7 +86,7 @@ def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: 
     """That tensors are equal in names, types, shapes and bits; CheckpointError with the first that is not."""
     names = sorted(set(expected) ^ set(found))
     if names:
-        raise CheckpointError(f"{where} does not read back as written: {', '.join(names[:4])} only on one side")
+        raise CheckpointError(f"{where} does not read back as written: {few(names, 4)} only on one side")
     for name, tensor in expected.items():
         other = found[name]
         if tensor.dtype != other.dtype or tensor.shape != other.shape or not torch.equal(_bits(tensor), _bits(other)):

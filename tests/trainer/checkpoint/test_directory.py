@@ -157,7 +157,7 @@ def test_the_same_step_is_replaced(tmp_path):
     assert names(tmp_path) == ["latest", "step-00000004"]
 
 
-@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "write_flushed", "sync_folder", "os.replace"])
+@pytest.mark.parametrize("place", ["save_tensors", "save_weights", "write_flushed", "flush_folder", "os.replace"])
 def test_an_exception_while_saving_leaves_the_previous_one(tmp_path, monkeypatch, place):
     previous = write(tmp_path, 1)
 

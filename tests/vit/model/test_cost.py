@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.shortcuts import plain
+from trainer import shortcuts
 from vit.config import AttentionKind, Fit, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.architecture import architecture
 from vit.model.cost import data_flow, flow, gmacs, parameter_count, training_flops
@@ -83,7 +83,12 @@ def test_equal_to_the_network(changes, classes):
     model = VisionTransformer(arch).eval().requires_grad_(False)
     assert parameter_count(arch) == sum(parameter.numel() for parameter in model.parameters())
     products = sdpa_kernel(SDPBackend.MATH)
-    with torch.no_grad(), plain(), products, FlopCounterMode(display=False) as counter:  # plain: the last block in full
+    with (
+        torch.no_grad(),
+        shortcuts.off(),
+        products,
+        FlopCounterMode(display=False) as counter,
+    ):  # plain: the last block in full
         out = model(torch.randn(1, 4, *size))
     assert counter.get_total_flops() == round(2e9 * gmacs(arch))
     assert tuple(out[0].shape) == flow(arch).after[-1].shape

@@ -66,7 +66,7 @@ NETS = [
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_same_function_and_gradients_as_torch(changes: dict, path: AttentionKind) -> None:
     model = make(**changes, attention=path)
-    with shortcuts.plain():
+    with shortcuts.off():
         out, grads = gradients(model)
     own_out, own = gradients(model)
     torch.testing.assert_close(own_out, out, atol=1e-5, rtol=0)
@@ -76,7 +76,7 @@ def test_same_function_and_gradients_as_torch(changes: dict, path: AttentionKind
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_bf16_is_as_near_to_fp32_as_torchs_own(changes: dict) -> None:
     model = make(**changes, attention=AttentionKind.auto)
-    with shortcuts.plain():
+    with shortcuts.off():
         true_out, true = gradients(model)
         plain_out, plain = gradients(model, bf16=True)
     out, grads = gradients(model, bf16=True)
@@ -133,7 +133,7 @@ def test_gradient_penalty_equals_torchs() -> None:
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
     own = penalty()
-    with shortcuts.plain():
+    with shortcuts.off():
         assert off(own, penalty()) < 1e-4
 
 
@@ -178,8 +178,8 @@ def test_the_residual_sum_leaves_its_inputs_alone() -> None:
 def test_where_hand_written_gradients_apply() -> None:
     x = torch.randn(2, 3)
     assert kernels.by_hand(x, nn.Parameter(x), None)
-    with shortcuts.plain():
-        assert shortcuts.is_plain() and not kernels.by_hand(x)
+    with shortcuts.off():
+        assert shortcuts.are_off() and not kernels.by_hand(x)
     with torch.no_grad():
         assert not kernels.by_hand(x)
     assert not kernels.by_hand(torch.empty(2, 3, device="meta"))
@@ -228,7 +228,7 @@ def test_the_last_block_computes_the_tokens_that_are_read(changes: dict, monkeyp
     assert seen == [every, read]
     seen.clear()
     model.forward_features(images())
-    with shortcuts.plain():
+    with shortcuts.off():
         model(images())
     assert seen == [every] * 4
     torch.testing.assert_close(
@@ -250,7 +250,7 @@ def test_training_with_either_ends_at_the_same_weights() -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for _ in range(3):
             if plain:
-                with shortcuts.plain():
+                with shortcuts.off():
                     gradients(model)
             else:
                 gradients(model)

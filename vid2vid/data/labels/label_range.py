@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from trainer.errors import DataError
+from trainer.text import few
 from vid2vid.data.labels.label_map import ignored_ids
 
 _SHOWN = 8  # ids named in a message
@@ -64,7 +65,7 @@ class LabelRange:
         unknown = self.unknown(ids)
         if not unknown:
             return
-        shown = ", ".join(map(str, unknown[:_SHOWN])) + (", ..." if len(unknown) > _SHOWN else "")
+        shown = few(unknown, _SHOWN)
         if self.label_ids is None:
             allowed = f"model.num_labels={self.num_labels} allows 0..{self.num_labels - 1}"
         else:

@@ -1,0 +1,19 @@
+"""Variants in turn, and ratios within a round."""
+
+from collections import Counter
+from statistics import median
+
+from trainer.benchmarking.rounds import in_turn, ratios
+
+
+def test_every_variant_once_a_round_in_changing_order() -> None:
+    names = ["a", "b", "c"]
+    order = list(in_turn(names, 40))
+    rounds = [order[i : i + 3] for i in range(0, 120, 3)]
+    assert all(sorted(one) == names for one in rounds)
+    assert min(Counter(one[0] for one in rounds).values()) > 5 and order == list(in_turn(names, 40))
+
+
+def test_load_that_hits_a_whole_round_leaves_ratios_alone() -> None:
+    base, own = [1.0, 10.0, 1.0], [0.5, 5.0, 0.5]
+    assert ratios(base, own) == [2.0, 2.0, 2.0] and median(ratios(base, own)) == 2.0
