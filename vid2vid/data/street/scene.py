@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from vid2vid.data.street.drawing import Material as M
+from vid2vid.data.street.materials import Material as M
 from vid2vid.data.street.things import (
     ASPHALT,
     FRONT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2vid.data.street.drawing import Material as M
+from vid2vid.data.street.materials import Material as M
 
 ROAD, KERB, FRONT = 5.8, 9.4, 60.0  # half widths: carriageway, outer edge of the sidewalk, end of the lots
 ROAD_ID, SIDEWALK_ID, BUILDING_ID, POLE_ID, SIGN_ID = 7, 8, 11, 17, 20

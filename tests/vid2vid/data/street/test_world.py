@@ -14,7 +14,7 @@ from vid2vid.data import build_dataset, open_source
 from vid2vid.data.labels.palette import CLASSES, PALETTE, colorize
 from vid2vid.data.street.camera import View
 from vid2vid.data.street.canvas import SIZE
-from vid2vid.data.street.drawing import Material
+from vid2vid.data.street.materials import Material
 from vid2vid.data.street.textures import LEVELS, atlas, decimation
 from vid2vid.data.street.world import StreetDataset, StreetWorld, mirror, open_street
 
