@@ -100,8 +100,8 @@ class SourceEncoder:
                 ignore label, which is looked for in every batch on a CPU, on other devices in the first only, where it
                 costs one wait for the device.
         """
-        wanted = "labels" if self.labels else "source"
-        if wanted not in batch:
+        needed = "labels" if self.labels else "source"
+        if needed not in batch:
             there = "pictures" if self.labels else "label maps"
             raise DataError(f"the model has model.source={self.model.source.value}, but this source gives {there}")
         if not self.labels:

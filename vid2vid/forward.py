@@ -19,7 +19,7 @@ from vid2vid import segments
 from vid2vid.build import Networks
 from vid2vid.config import FirstFrame, Vid2VidConfig, VideoWindows
 from vid2vid.encoding import images_to_float
-from vid2vid.flow.estimate import compose
+from vid2vid.flow.estimate import compose_flow
 from vid2vid.generate.clip import first_picture
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.sharing import SharedDiscriminator
@@ -157,7 +157,7 @@ class ForwardPasses:
         def long_flow(current: int, previous: int) -> Tensor:
             total = flow[:, current]
             for t in range(current - 1, previous, -1):
-                total = compose(total, flow[:, t])
+                total = compose_flow(total, flow[:, t])
             return total
 
         new, k = frames.shape[1], self.model.video_discriminator_frames

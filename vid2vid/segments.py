@@ -1,4 +1,4 @@
-"""A clip's segment: what it keeps is stored bytes, what the networks see of it is inflated when it is asked for.
+"""A segment of a clip: it keeps stored bytes, and inflates them to the networks' input where a phase needs it.
 
 A batch waits in many micro-batches, of each of which one segment is at work at a time. One-hot labels and pictures in
 fp32 take 20 to 40 times the memory of the ids and bytes that they come from; as shared work of the segment

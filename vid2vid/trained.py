@@ -37,7 +37,7 @@ class LoadedRun:
         ranges: what data.range=auto found in the training data, by key (`vid2vid.data.ranges`).
         colours: what the colours of its label maps meant (`vid2vid.data.labels.trained_colours`); None: not
             known, or none.
-        asked: what was asked for in place of the newest checkpoint and its stage's resolution.
+        requested: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
     config: Vid2VidConfig
@@ -53,7 +53,7 @@ class LoadedRun:
     instances: bool | None = None
     ranges: dict[str, list[float]] = field(default_factory=dict)
     colours: dict[str, Any] | None = None
-    asked: dict[str, str] = field(default_factory=dict)
+    requested: dict[str, str] = field(default_factory=dict)
 
 
 def load_generator(
@@ -80,8 +80,8 @@ def load_generator(
     generator = trained.into(Generator(config.model, encoder.channels), NETWORK)
     row = _stage(config, meta)
     compute = choose_compute(config.trainer)
-    told = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
-    ranges = dict(told.get("data_range", {}))
+    known = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
+    ranges = dict(known.get("data_range", {}))
     own = list(meta.get("resolution") or config.resolution)
     height, width = resolution or own
     _check_resolution(config, row, height, width)
@@ -96,14 +96,14 @@ def load_generator(
         averaged=trained.averaged,
         step=int(meta.get("step", 0)),
         samples_seen=int(meta.get("samples_seen", 0)),
-        instances=told.get("instances"),
+        instances=known.get("instances"),
         ranges=ranges,
-        colours=told.get("label_colours"),
-        asked=_asked(run_dir, path, checkpoint, [height, width], own),
+        colours=known.get("label_colours"),
+        requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
 
 
-def _asked(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:
+def _requested(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:
     found = {} if size == own else {"resolution": f"{size[0]}x{size[1]}"}
     if checkpoint is not None and path != Checkpoints(run_dir).latest():
         found["checkpoint"] = checkpoint

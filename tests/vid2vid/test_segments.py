@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
 from vid2vid.config import Vid2VidStage
-from vid2vid.flow.estimate import compose
+from vid2vid.flow.estimate import compose_flow
 from vid2vid.losses.objective import motion_losses
 from vid2vid.model.warp import warp
 
@@ -85,7 +85,7 @@ def test_windows_of_every_segment(tmp_path: Path, first: str, segment: int) -> N
                     for i, t in enumerate(times[1:]):
                         total = flow[:, t]
                         for back in range(1, spacing):
-                            total = compose(total, flow[:, t - back])
+                            total = compose_flow(total, flow[:, t - back])
                         assert torch.equal(windows.flow[here][:, i], total)
                     seen[scale] += 1
     assert min(seen.values()) >= 5

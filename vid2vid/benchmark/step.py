@@ -68,7 +68,7 @@ class Timing:
         return statistics.median(parts[part] for parts in self.parts)
 
 
-class Window:
+class TrainingWindow:
     """Networks, optimisers and one window of random data.
 
     Args:
@@ -82,10 +82,10 @@ class Window:
         self.model = ModelConfig(ngf=size.ngf, ndf=size.ndf, num_labels=size.classes, norm=Norm.instance)
         channels = size.classes + 1
         self.generator = Generator(self.model, channels).to(device)
-        self.judge = MultiscaleDiscriminator(channels + 3, size.ndf, 2, 3, self.model.norm).to(device)
+        self.d_image = MultiscaleDiscriminator(channels + 3, size.ndf, 2, 3, self.model.norm).to(device)
         adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
         self.optimizers = [
-            torch.optim.Adam(net.parameters(), **adam, fused=True) for net in (self.generator, self.judge)
+            torch.optim.Adam(net.parameters(), **adam, fused=True) for net in (self.generator, self.d_image)
         ]
         past = self.model.past_frames
         frames, height, width = size.frames + past, size.height, size.width
@@ -111,7 +111,7 @@ class Window:
         )
 
 
-def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
+def ours(window: TrainingWindow, amp: Callable[[], Any]) -> list[float]:
     """One window as the task trains it: one generator call, one discriminator call. Returns the parts' seconds."""
     past = window.model.past_frames
     clock = Clock(window.source.device)
@@ -121,7 +121,7 @@ def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
     labels = window.source[:, past:]
     with amp():
         shared = SharedDiscriminator(
-            window.judge,
+            window.d_image,
             window.images[:, past:],
             [out.frames, out.hallucination],
             prepare=lambda x: x.flatten(0, 1),
@@ -140,19 +140,19 @@ def ours(window: Window, amp: Callable[[], Any]) -> list[float]:
     g_loss = sum(shared.generator_losses(objective).values(), motion)
     g_loss.backward(inputs=list(window.generator.parameters()))
     clock.mark()
-    d_loss.backward(inputs=list(window.judge.parameters()))
+    d_loss.backward(inputs=list(window.d_image.parameters()))
     _step(window)
     clock.mark()
     return clock.parts
 
 
-def frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
+def frame_by_frame(window: TrainingWindow, amp: Callable[[], Any]) -> list[float]:
     """One window as the original trains it. Returns the parts' seconds."""
     with shortcuts.off():
         return _frame_by_frame(window, amp)
 
 
-def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
+def _frame_by_frame(window: TrainingWindow, amp: Callable[[], Any]) -> list[float]:
     past = window.model.past_frames
     clock = Clock(window.source.device)
     made: list[GeneratorOutput] = []
@@ -168,7 +168,7 @@ def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
 
     def judge(frames: Tensor) -> Features:
         with amp():
-            return window.judge(torch.cat([labels, frames], dim=2).flatten(0, 1))
+            return window.d_image(torch.cat([labels, frames], dim=2).flatten(0, 1))
 
     g_loss, d_loss = window.motion(out), torch.zeros((), device=labels.device)
     for fake in (out.frames, out.hallucination):
@@ -189,7 +189,7 @@ def _frame_by_frame(window: Window, amp: Callable[[], Any]) -> list[float]:
 _FIELDS = ("frames", "hallucination", "flow", "mask")
 
 
-def _step(window: Window) -> None:
+def _step(window: TrainingWindow) -> None:
     for optimizer in window.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -223,10 +223,10 @@ def measure(
     Returns:
         Timings by variant; those called frame by frame are what the others are compared with.
     """
-    window = Window(size, device)
-    for network in (window.generator, window.judge):
+    window = TrainingWindow(size, device)
+    for network in (window.generator, window.d_image):
         network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-    ways: dict[str, tuple[Callable[[Window, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
+    ways: dict[str, tuple[Callable[[TrainingWindow, Callable[[], Any]], list[float]], Callable[[], Any]]] = {
         BASELINE: (frame_by_frame, nullcontext),
         OURS: (ours, nullcontext),
         OURS_HALF: (ours, _bf16(device)),
@@ -236,7 +236,7 @@ def measure(
     if compiled:
         ways = {"vivid bf16 compiled": (ours, _bf16(device))}
         window.generator.compile()
-        window.judge.compile()
+        window.d_image.compile()
     timings = {name: Timing() for name in ways}
     for name, (run, amp) in ways.items():
         timings[name].first = sum(run(window, amp))

@@ -1,4 +1,4 @@
-"""What an evaluation's figures are of: beside them in ``eval.json``, and the file's name where it is another question.
+"""Which data, weights and settings an evaluation measured: ``eval.json`` says it, and so may the file's name.
 
 ``eval.json`` is the run's own evaluation: the validation clips of its own data, generated as it was trained to.
 Whatever else is asked for (another split, other data, other clips, another checkpoint) gets a file of its own, the same
@@ -75,16 +75,16 @@ def changed_data(
     return {key: show(value) for key, value in now.items() if key not in skipped and before.get(key) != value}
 
 
-def file_name(asked: Mapping[str, Any]) -> str:
+def file_name(requested: Mapping[str, Any]) -> str:
     """Of the record of an evaluation.
 
     Args:
-        asked: what differs from the run's own evaluation; empty for that one.
+        requested: what differs from the run's own evaluation; empty for that one.
     """
-    if not asked:
+    if not requested:
         return OWN
-    split = asked.get("split", "val")
-    if set(asked) == {"split"}:
+    split = requested.get("split", "val")
+    if set(requested) == {"split"}:
         return f"eval-{split}.json"
-    text = json.dumps({key: str(value) for key, value in asked.items()}, sort_keys=True)
+    text = json.dumps({key: str(value) for key, value in requested.items()}, sort_keys=True)
     return f"eval-{split}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}.json"

@@ -31,7 +31,7 @@ class Evaluation:
         start: how the clips began, in words.
         scope: which footage it was, in words; empty for the run's own split.
         facts: what the figures are of, flat (`vid2vid.evaluate.provenance`).
-        asked: what differs from the run's own evaluation, the data's settings left out.
+        requested: what differs from the run's own evaluation, the data's settings left out.
     """
 
     values: dict[str, float]
@@ -40,7 +40,7 @@ class Evaluation:
     start: str
     scope: str = ""
     facts: dict[str, str | int | float] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
+    requested: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -74,8 +74,8 @@ def evaluate_run(
         if value is not None and value < 1:
             raise ConfigError(f"{name}={value}: must be at least 1")
     options = {"clips": clips, "frames": frames, "first_frame": first_frame and first_frame.name}
-    asked = {key: str(value) for key, value in options.items() if value is not None} | run.asked
-    asked |= {"split": split} if split != "val" else {}
+    requested = {key: str(value) for key, value in options.items() if value is not None} | run.requested
+    requested |= {"split": split} if split != "val" else {}
     config = deepcopy(run.config)
     config.data.val_frames = frames if frames is not None else config.data.val_frames
     foreign = own is not None and is_foreign(config, own)
@@ -112,7 +112,7 @@ def evaluate_run(
     if scope and (short := getattr(dataset, "left_out", 0)):
         scope += f", without {short} sequence{'s' if short > 1 else ''} too short for first_frame={start.name}"
     of = facts(config, counted.clips, counted.frames, resolution=(height, width), split=split, averaged=run.averaged)
-    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, asked)
+    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, requested)
 
 
 def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
@@ -152,10 +152,10 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     its own beside it (`vid2vid.evaluate.provenance`). Whole or not at all.
     """
     facts = {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
-    asked = result.asked | changed_data(run_dir, run.config, run.ranges)
-    if asked:
-        facts["asked"] = " ".join(f"{key}={value}" for key, value in asked.items())
-    path = run_dir / file_name(asked)
+    requested = result.requested | changed_data(run_dir, run.config, run.ranges)
+    if requested:
+        facts["asked"] = " ".join(f"{key}={value}" for key, value in requested.items())
+    path = run_dir / file_name(requested)
     write_evaluation(path, result.values, facts)
     return path
 

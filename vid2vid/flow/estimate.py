@@ -1,4 +1,4 @@
-"""Reference flow: what the generated flow is compared with, and what the video discriminator is shown.
+"""Reference flow between real frames: the generator's flow learns from it (eq. 8), and D_V sees it (eq. 7).
 
 Everywhere flow is the backward field in pixels, x_t(p) = x_{t-1}(p + flow(p)), channel 0 horizontal, and a 0/1
 confidence says where it can be trusted. DIS (Kroeger et al., 2016) needs neither weights nor compiled extensions; RAFT
@@ -118,7 +118,7 @@ def inside(flow: Tensor) -> Tensor:
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).unsqueeze(-3)
 
 
-def compose(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:
+def compose_flow(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:
     """Flow a -> c out of a -> b and b -> c: ``ab(p) + bc(p + ab(p))``, in fp32, all (..., 2, H, W) pixels.
 
     Coarser temporal scales of the video discriminator need flow across several frames.
@@ -129,7 +129,7 @@ def compose(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:
 
 
 def compose_confidence(confidence_ab: Tensor, confidence_bc: Tensor, flow_ab: Tensor) -> Tensor:
-    """Confidence of `compose(flow_ab, ...)`: both steps trusted, the first ending inside the frame.
+    """Confidence of `compose_flow(flow_ab, ...)`: both steps trusted, the first ending inside the frame.
 
     Args:
         confidence_ab, confidence_bc: (..., 1, H, W) 0/1.

@@ -1,4 +1,4 @@
-"""What the demo leaves to look at."""
+"""What ``scripts/demo.py`` leaves in its run to look at: a video, a contact sheet and the curves of the losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people would rather look at: the condition, the real and the generated video side by side; contact sheets."""
+"""Pictures for people: condition, real and generated video side by side, and contact sheets."""
 
 from __future__ import annotations
 

@@ -89,10 +89,10 @@ def build_perceptual(weights: str | None) -> Perceptual | None:
     state = _download() if weights == "torchvision" else _read(Path(weights))
     network = Perceptual()
     state = {name.replace("features.", "layers.", 1): tensor for name, tensor in state.items()}
-    wanted = network.state_dict()
-    picked = {name: state[name] for name in wanted if name in state}
+    expected = network.state_dict()
+    picked = {name: state[name] for name in expected if name in state}
     wrong = []
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         found = tuple(picked[name].shape) if name in picked else "missing"
         if found != tuple(tensor.shape):
             wrong.append(f"{name.replace('layers.', 'features.')} {found}, expected {tuple(tensor.shape)}")

@@ -1,4 +1,7 @@
-"""vid2vid's networks: the sequential generator, the image and video discriminators, the warp."""
+"""vid2vid's networks (section 3, appendix A of the paper): sequential generator, discriminators, warp.
+
+Letters in all of them: B clips, T frames, L past frames, K frames of a window of D_V, C source channels, H x W pixels.
+"""
 
 from vid2vid.model.blocks import pyramid
 from vid2vid.model.discriminators import MultiscaleDiscriminator, VideoDiscriminators

@@ -1,4 +1,4 @@
-"""One scale of the generator makes one frame: the parts of `subnets`, composed as in eqs. 4 and 9.
+"""One scale of the generator makes one frame: the parts of `subnets`, composed as in eqs. 4 and 9 (appendix A).
 
 G0 is the coarsest; the finer ones are local enhancers, whose trunks start from their own encoders' features plus those
 of the next coarser scale. No image and no flow is handed up.

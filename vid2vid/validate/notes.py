@@ -1,4 +1,4 @@
-"""What a user should know of a vid2vid run before it starts: told at its start, in the log and in the dry run."""
+"""Notes on a configuration that is right but may surprise: in the log at a run's start, and in the dry run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parts of the networks a curriculum trains: what no stage feeds would stay as it was drawn.
+"""Parts of the networks that no stage of a curriculum trains: without input they keep their initial weights.
 
 Names are those of the weights: ``d_video.2`` sees frames K^2 apart, ``d_image.scale0`` the coarsest pictures,
 ``generator.scale1`` is the first local enhancer. Letters as in the paper: L past frames, K frames of a window.
@@ -115,5 +115,5 @@ def _generator(model: ModelConfig, stages: list[Vid2VidStage]) -> list[Unfed]:
     return found
 
 
-def _scales(asked: int | None, available: int) -> int:
-    return available if asked is None else min(asked, available)
+def _scales(requested: int | None, available: int) -> int:
+    return available if requested is None else min(requested, available)

@@ -1,1 +1,1 @@
-"""Checkpoints of the original, and smaller models as a start."""
+"""Weights from elsewhere: the released code's checkpoints, and smaller models to grow from."""

@@ -186,27 +186,27 @@ class _Growth:
 
 def _load(name: str, network: nn.Module, own: dict[str, Tensor], growth: _Growth, report: Report) -> None:
     """One network: copies, places and checks."""
-    wanted = network.state_dict()
-    here, there = (list(dict.fromkeys(_unit(key) for key in keys)) for keys in (wanted, own))
-    resized = _resized(name, wanted, own, here, there, growth.model)
+    needed = network.state_dict()
+    here, there = (list(dict.fromkeys(_unit(key) for key in keys)) for keys in (needed, own))
+    resized = _resized(name, needed, own, here, there, growth.model)
     kept = [unit for unit in here if unit in there and unit not in resized]
     # A generator grows from its coarsest scale on.
     may_be_new = set(here) - set(kept) if "scale0" in kept or name != "generator" else set()
-    fresh = {key for key in wanted if _unit(key) in may_be_new or _needs_a_past(name, key, own, growth)}
+    fresh = {key for key in needed if _unit(key) in may_be_new or _needs_a_past(name, key, own, growth)}
     spare = {key for key in own if _unit(key) not in kept}
     taken = {key: x for key, x in own.items() if key not in spare}
-    for key in set(taken) & (set(wanted) - fresh):
+    for key in set(taken) & (set(needed) - fresh):
         index = growth.index(name, key)
         if index is not None and taken[key].ndim == 4:
-            taken[key] = _place(taken[key], index, wanted[key])
-    expected = {key: x for key, x in wanted.items() if key not in fresh}
+            taken[key] = _place(taken[key], index, needed[key])
+    expected = {key: x for key, x in needed.items() if key not in fresh}
     try:
         compare_architecture(expected, taken, f"the {name} in model.weights={growth.path}")
     except CheckpointError as error:
         raise CheckpointError(f"{error}\n{_settings(growth, own, name)}") from None
-    network.load_state_dict(wanted | taken)
+    network.load_state_dict(needed | taken)
     report.loaded += len(taken)
-    report.anew += _names(name, fresh, wanted)
+    report.anew += _names(name, fresh, needed)
     report.left_out += _names(name, spare, own)
 
 
@@ -217,7 +217,7 @@ def _unit(key: str) -> str:
 
 def _resized(
     name: str,
-    wanted: Mapping[str, Tensor],
+    needed: Mapping[str, Tensor],
     own: Mapping[str, Tensor],
     here: list[str],
     there: list[str],
@@ -232,7 +232,7 @@ def _resized(
     if set(per_scale[0]) == set(per_scale[1]) or width is None or width.shape[0] != min(64, model.ndf):
         return set()
     firsts = {unit: f"{unit}.layers.0.conv.weight" for unit in here if f"{unit}.layers.0.conv.weight" in own}
-    return {unit for unit, key in firsts.items() if own[key].shape[0] != wanted[key].shape[0]}
+    return {unit for unit, key in firsts.items() if own[key].shape[0] != needed[key].shape[0]}
 
 
 def _needs_a_past(name: str, key: str, own: Mapping[str, Tensor], growth: _Growth) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vid2vid.benchmark import step as benchmark
-from vid2vid.benchmark.step import BASELINE, Window, WindowSize, frame_by_frame, measure, ours, report
+from vid2vid.benchmark.step import BASELINE, TrainingWindow, WindowSize, frame_by_frame, measure, ours, report
 from vid2vid.model import kernels
 
 TINY = WindowSize(frames=2, height=32, width=64, ngf=4, ndf=4, classes=6, present=6)
@@ -17,7 +17,7 @@ TINY = WindowSize(frames=2, height=32, width=64, ngf=4, ndf=4, classes=6, presen
 def test_both_loops_make_the_same_update(fast, monkeypatch):
     if fast:
         monkeypatch.setattr(kernels, "MIN_PIXELS", 1)
-    first = Window(TINY, torch.device("cpu"))
+    first = TrainingWindow(TINY, torch.device("cpu"))
     second = copy.deepcopy(first)
     grads = []
     for window, run in ((first, ours), (second, frame_by_frame)):

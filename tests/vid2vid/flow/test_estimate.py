@@ -10,8 +10,8 @@ import torch
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
 from vid2vid.flow.estimate import (
-    compose,
     compose_confidence,
+    compose_flow,
     estimate_clip,
     estimate_pair,
     inside,
@@ -101,12 +101,12 @@ def test_composition_of_known_motion():
     """Where a and b move by constants the sum is exact; elsewhere the second flow is read at the moved place."""
     ab = torch.tensor([3.0, -1.0]).view(1, 1, 2, 1, 1).expand(1, 2, 2, 16, 24)
     bc = torch.tensor([-2.0, 4.0]).view(1, 1, 2, 1, 1).expand(1, 2, 2, 16, 24).to(torch.float16)
-    both = compose(ab, bc)
+    both = compose_flow(ab, bc)
     assert both.dtype == torch.float32 and both.shape == ab.shape
     assert torch.allclose(both, torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand_as(both))
     ramp = torch.arange(24.0).expand(1, 16, 24)
     varying = torch.stack([ramp, torch.zeros_like(ramp)], 1)
-    moved = compose(ab[0, :1], varying)
+    moved = compose_flow(ab[0, :1], varying)
     assert torch.allclose(moved[0, 0, 8, :21], 3 + ramp[0, 8, 3:]), "read three pixels to the right"
 
 
@@ -128,7 +128,7 @@ def test_composition_agrees_with_direct_estimation():
     ac, trusted_ac = estimate_pair(a, c)
     trusted = (compose_confidence(trusted_ab, trusted_bc, ab) > 0) & (trusted_ac > 0)
     assert trusted.float().mean() > 0.8
-    assert ((compose(ab, bc) - ac.float()).norm(dim=0)[trusted[0]]).mean() < 0.2
+    assert ((compose_flow(ab, bc) - ac.float()).norm(dim=0)[trusted[0]]).mean() < 0.2
 
 
 def test_what_cannot_be_estimated_says_why():

@@ -105,7 +105,7 @@ def invert(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return adjugate.T.reshape(-1, 3, 3), determinant
 
 
-def compose(scene: StreetScene, t: float, view: View) -> Frame:
+def frame_at(scene: StreetScene, t: float, view: View) -> Frame:
     """Surfaces that face the camera at time ``t``, sorted from far to near."""
     rows = scene.surfaces(t)
     p = project(rows, scene, t, view)

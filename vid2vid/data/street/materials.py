@@ -1,4 +1,4 @@
-"""What the street world's surfaces are made of: the names of its textures."""
+"""Materials of the street world's surfaces: the names of its textures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the street world is made of: houses, trees, cars and people as flat rectangles ("surfaces"), one table row each.
+"""Things of the street world: houses, trees, cars and people as flat rectangles ("surfaces"), one table row each.
 
 World axes in metres: x to the right, y up, z along the road. A surface is a corner with two edge vectors, a texture,
 three colours, a class and a motion; `vid2vid.data.street.camera` says how its place follows from these columns.

@@ -14,7 +14,7 @@ from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.street import things as S
-from vid2vid.data.street.camera import View, compose
+from vid2vid.data.street.camera import View, frame_at
 from vid2vid.data.street.render import Picture, draw
 from vid2vid.data.street.scene import FPS, SPLITS, StreetScene
 
@@ -56,11 +56,11 @@ class StreetWorld:
         """
         view = view or View.of(*resolution)
         time = frame / FPS
-        now = compose(self.scene, time, view)
+        now = frame_at(self.scene, time, view)
         picture = draw(now, supersample == 1, previous)
         pixels = picture.image
         if pixels is None:
-            fine = draw(compose(self.scene, time, view.refined(supersample)))
+            fine = draw(frame_at(self.scene, time, view.refined(supersample)))
             assert fine.image is not None
             height, width = resolution
             samples = fine.image.reshape(3, height, supersample, width, supersample)

@@ -1,1 +1,1 @@
-"""Films as data: frames of any place, times, cuts, caches."""
+"""Video files as data: their frames by number, times, cuts, indices on disk."""

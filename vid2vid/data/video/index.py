@@ -1,4 +1,4 @@
-"""What is known of a video file after it was decoded once, and how that is found out.
+"""The index of a video file: times, checksums, damage and novelty of every frame, from decoding it once.
 
 The index is the definition of a file's frames: a full decode from the start, which is what FFmpeg's own tool gives.
 Reading at random (`read.py`) is checked against it frame by frame, so seeking may be as imprecise as it likes.
@@ -164,7 +164,7 @@ class _Pass:
             self.unit = video.stream.time_base or Fraction(1, 1)
             self.stated, self.coded = video.rate, video.coded_rate
             self.broadcast = "mpegts" in video.container.format.name or video.container.format.name == "mpeg"
-            size, told = None, 0
+            size, reported = None, 0
             for frame in video.frames():
                 flags = CORRUPT * frame.is_corrupt | INTERLACED * frame.interlaced_frame
                 if size is None:
@@ -181,9 +181,9 @@ class _Pass:
                 self.flags.append(flags)
                 self.cuts.add(frame)
                 self.last = frame.duration or None
-                if video.position > told + (1 << 20):
-                    progress(video.position - told)
-                    told = video.position
+                if video.position > reported + (1 << 20):
+                    progress(video.position - reported)
+                    reported = video.position
                 if frames is not None and len(self.stamps) >= frames and self._seconds() >= seconds:
                     break
             else:
@@ -194,7 +194,7 @@ class _Pass:
             self.cut_off = video.broken or (late[0] if late else "")
             self.failed = video.failed
             self.reasons = [loss.reason for loss in video.losses]
-        progress(max(0, self.path.stat().st_size - told))
+        progress(max(0, self.path.stat().st_size - reported))
 
     def _restart(self, mark: object, key: bool) -> None:
         if key and self.stamps and isinstance(mark, Mark):

@@ -1,4 +1,4 @@
-"""Folders of a film's frames in place of the film: for `data=video`, edges are made of their pictures."""
+"""Folders with a video's frames in place of the video: `data=video` makes edges of their pictures."""
 
 from __future__ import annotations
 

@@ -40,17 +40,17 @@ class FrameReader:
     def __init__(self, path: Path, index: VideoIndex) -> None:
         self.path, self.index = path, index
 
-    def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+    def read(self, requested: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
         """Decode frames by number.
 
         Args:
-            wanted: frame numbers, ascending; one may come several times. Read lazily.
+            requested: frame numbers, ascending; one may come several times. Read lazily.
         Yields:
             (number, uint8 (3, h, w) RGB), upright, with square pixels, all of the size of the first frame.
         Raises:
             BadFileError: there is no such frame, or the file changed; names file and frame.
         """
-        numbers = iter(wanted)
+        numbers = iter(requested)
         target = next(numbers, None)
         if target is None:
             return

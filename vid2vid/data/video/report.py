@@ -1,4 +1,4 @@
-"""What a user is told about the videos in use: damage, uneven timing, interlacing, cuts. Each is said once."""
+"""Messages about the videos in use: damage, uneven timing, interlacing, cuts, copies. Each is logged once."""
 
 from __future__ import annotations
 

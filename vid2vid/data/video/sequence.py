@@ -75,15 +75,15 @@ class VideoSequence(FrameSequence):
             left_out(error, skip)
 
 
-def decode_frames(path: Path, wanted: Iterable[int], folder: Path | str | None = None) -> Iterator[tuple[int, Tensor]]:
+def decode_frames(path: Path, numbers: Iterable[int], folder: Path | str | None = None) -> Iterator[tuple[int, Tensor]]:
     """Decode frames of a video by number: see `FrameReader.read`.
 
     Args:
         path: the file.
-        wanted: ascending frame numbers; read lazily.
+        numbers: ascending frame numbers; read lazily.
         folder: where its index is kept (`data.video_cache`).
     """
-    yield from FrameReader(path, video_index(path, folder)).read(wanted)
+    yield from FrameReader(path, video_index(path, folder)).read(numbers)
 
 
 def whole_frames(index: VideoIndex, config: Vid2VidConfig) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: real time stamps where a file has them, its stated rate where it has none."""
+"""Times at which a video's frames are shown: its time stamps, or its stated rate where it has none."""
 
 from __future__ import annotations
 
