@@ -104,7 +104,7 @@ class DataKind(Enum):
 
     @property
     def in_memory(self) -> bool:
-        """Whether all pictures of it are kept in memory as they are."""
+        """Whether its pictures come as arrays, so that there is no file to be decoded."""
         return self.built_in or self in (DataKind.cifar10, DataKind.cifar100)
 
     @property
