@@ -19,14 +19,15 @@ from vid2vid.validate import problems
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-BLOCK = re.compile(r"^```(?:bash|sh|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TARGET = re.compile(r"^([\w.-]+):", re.MULTILINE)
 
 
 def commands(path: Path) -> list[list[str]]:
     """The words of every command in the code blocks of a document; comments left out."""
-    lines = [line for block in BLOCK.findall(path.read_text(encoding="utf-8")) for line in block.splitlines()]
+    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
+    lines = [line for kind, block in blocks if kind in ("bash", "sh", "text", "") for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 

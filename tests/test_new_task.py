@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,61 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.examples import apply, copy_house, examples, files
 from tests.helpers.paths import ROOT
 
 NEW = ROOT / "tests" / "helpers" / "new_task"
-PRODUCT = ("train.py", "scripts", "configs", "trainer", "vid2vid", "vit")
-IMPORTS = """\
-from slope.config import SlopeConfig
-from slope.validate import problems as slope_problems
-"""
-BUILD = """\
-def build_slope(config: SlopeConfig) -> Task:
-    from slope.task import SlopeTask
-
-    return SlopeTask(config)
-
-
-"""
-ENTRY = """\
-    "slope": TaskEntry(
-        schema=SlopeConfig,
-        problems=slope_problems,
-        build=build_slope,
-        model="slope",
-        verbs={"evaluate": "slope.evaluate", "check_data": "slope.check_data", "benchmark": "slope.benchmark"},
-    ),
-"""
-
-
-def files(root: Path) -> dict[str, bytes]:
-    paths = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with the new task in it."""
+    """A copy of the repository with the new task in it, as CONTRIBUTING.md says."""
     root = tmp_path_factory.mktemp("house")
-    ignored = shutil.ignore_patterns("__pycache__")
-    for name in PRODUCT:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=ignored)
-        else:
-            shutil.copy(ROOT / name, root / name)
+    copy_house(root)
     before = files(root)
-    shutil.copytree(NEW / "slope", root / "slope", ignore=ignored)
+    shutil.copytree(NEW / "slope", root / "slope", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(NEW / "slope.yaml", root / "configs" / "model" / "slope.yaml")
-    table = (root / "train.py").read_text(encoding="utf-8")
-    for before_it, text in (("from trainer.cli", IMPORTS), ("TASKS = {\n", BUILD), ("}\nSCHEMAS", ENTRY)):
-        assert table.count(before_it) == 1
-        table = table.replace(before_it, text + before_it)
-    (root / "train.py").write_text(table, encoding="utf-8")
+    apply(root, examples()["A task"].diff)
     after = files(root)
     touched = {name for name in after if after[name] != before.get(name)}
     assert {name for name in touched if not name.startswith("slope/")} == {"configs/model/slope.yaml", "train.py"}
     assert before.keys() <= after.keys()
-    assert len(table.splitlines()) - len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) == 15
     return root
 
 
@@ -121,3 +86,11 @@ def test_help_of_evaluation_tells_its_arguments(house: Path, tmp_path: Path) -> 
         "arguments (key=value)",
         *(f"arguments of {whose} (key=value)" for whose in ("a video model", "a line")),
     ]
+
+
+def test_its_size_is_what_contributing_says() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    said = {name: int(lines) for name, lines in re.findall(r"^\| `([\w/.]+)` \| (\d+) \|", text, re.MULTILINE)}
+    there = {f"slope/{path.name}": path for path in (NEW / "slope").glob("*.py") if path.name != "__init__.py"}
+    there["slope.yaml"] = NEW / "slope.yaml"
+    assert said == {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in there.items()}
