@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.errors import ConfigError
+from vit.build import initial_bias
 from vit.config import ClassWeights, LossConfig, LossKind
 from vit.losses import EFFECTIVE_BETA, Criterion, class_weights, one_hot
 
@@ -27,6 +28,26 @@ def example(seed: int = 0, mixed: bool = False) -> tuple[Tensor, Tensor]:
     logits = 3 * torch.randn(7, 5, generator=generator)
     targets = one_hot(torch.randint(0, 5, (7,), generator=generator), 5)
     return logits, 0.7 * targets + 0.3 * targets.flip(0) if mixed else targets
+
+
+@pytest.mark.parametrize(
+    ("kind", "independent", "several"),
+    [
+        (LossKind.softmax, False, False),
+        (LossKind.sigmoid, True, True),
+        (LossKind.bce, True, True),
+        (LossKind.focal, False, True),
+    ],
+)
+def test_what_a_loss_is_for(kind: LossKind, independent: bool, several: bool) -> None:
+    assert (kind.independent, kind.several_labels) == (independent, several)
+    assert criterion(kind).independent == independent
+    assert initial_bias(LossConfig(kind=kind), 8) == (-math.log(8) if independent else 0.0)
+    if several:
+        assert criterion(kind, multilabel=True).independent
+    else:
+        with pytest.raises(ConfigError, match=f"loss.kind={kind.name}.* use loss.kind=sigmoid, bce or focal"):
+            criterion(kind, multilabel=True)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])

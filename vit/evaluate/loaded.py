@@ -43,7 +43,7 @@ class Loaded:
         num_classes: of the head; 0: the weights have none.
         compute: where and in which precision.
         weights_line: which weights these are.
-        step, samples_seen: how far they were trained; 0 for foreign weights.
+        step, samples_seen: how far they were trained; 0 for published weights.
         notes: lines for the user.
         own: whether it is one of our runs'.
     """

@@ -117,10 +117,10 @@ def load_predictor(
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     requested = {word.partition("=")[0].lstrip("+") for word in overrides}
     read = (*_STATISTICS, *(_TOLD if run is None else ()))
-    foreign = [key for key in sorted(requested) if key.split(".")[0] not in _READ and key not in read]
-    if foreign:
+    unread = [key for key in sorted(requested) if key.split(".")[0] not in _READ and key not in read]
+    if unread:
         has = f"trainer.*, augment.eval_*, resolution, {', '.join(read[:-1])} and {read[-1]} have"
-        raise ConfigError([f"{key}: has no part in predictions; {has}" for key in foreign])
+        raise ConfigError([f"{key}: has no part in predictions; {has}" for key in unread])
     if run is not None:
         if name is not None:
             raise ConfigError(f"name={name} is for weights=FILE: a run knows its model")
