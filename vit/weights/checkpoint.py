@@ -29,7 +29,9 @@ _NAMES = {  # of all that a ViT can have; the number of a block left out
     *(f"blocks.{key}" for option in OPTIONS for key in option.block_keys),
 }
 _USUAL = {field.name: getattr(field.default, "value", field.default) for field in fields(Architecture)}
-_KINDS = {field.name: type(field.default) for field in fields(Architecture) if isinstance(field.default, Enum)}
+_KINDS: dict[str, Any] = {
+    field.name: type(field.default) for field in fields(Architecture) if isinstance(field.default, Enum)
+}
 
 
 @dataclass
