@@ -29,9 +29,9 @@ from trainer.records.console_lines import format_line
 from trainer.records.curves import write_curves
 from trainer.records.logger import RunLogger
 from trainer.records.profile import StepProfiler
-from trainer.rehearsal import dry_run, micro_batch, preflight
+from trainer.rehearsal import budget, dry_run, micro_batch, preflight
 from trainer.rehearsal.replay import replay
-from trainer.schedule import budget, cadence
+from trainer.schedule import cadence
 from trainer.step import Stepper
 from trainer.task import Task
 

@@ -11,7 +11,8 @@ from tests.helpers.toys import LinearTask, toy_config
 from trainer.config.fields import OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainerConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.schedule import budget, cadence, durations, learning_rate
+from trainer.rehearsal import budget
+from trainer.schedule import cadence, durations, learning_rate
 from trainer.schedule.cadence import Cadence, Position
 
 EPOCH = 10  # samples of the toys

@@ -16,7 +16,8 @@ from trainer.cli import compose
 from trainer.config.fields import StageConfig
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
-from trainer.schedule import budget, durations
+from trainer.rehearsal import budget
+from trainer.schedule import durations
 from trainer.task import Segment, StepContext
 from vid2vid.validate import problems
 
