@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from trainer.data.loader import to_device
 from trainer.errors import CheckpointError
+from trainer.files import write_json
 from trainer.task import Segment
 
 
@@ -54,7 +54,7 @@ def write_dump(path: Path, content: Mapping[str, Any], config: Mapping[str, Any]
     torch.save(plain, path / f"rank{content['rank']}.pt")
     if config is not None:
         about = {name: content[name] for name in ("step", "samples_seen", "stage", "failed")}
-        (path / "config.json").write_text(json.dumps(about | {"config": config}, indent=1))
+        write_json(path / "config.json", about | {"config": config})
 
 
 def load_dump(path: Path, rank: int, device: torch.device) -> Dump:

@@ -18,6 +18,7 @@ from trainer.config.resolve import flatten, load_yaml
 from trainer.config.schema import did_you_mean, show
 from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
+from trainer.files import write_text
 from trainer.records import curves
 
 TABLE, PICTURE = "compare.csv", "compare.png"
@@ -195,7 +196,7 @@ def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(table(runs))
     written = [folder / TABLE]
-    written[0].write_text(text.getvalue(), encoding="utf-8")
+    write_text(written[0], text.getvalue())
     drawn = panels(runs) if picture else []
     if drawn:
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])

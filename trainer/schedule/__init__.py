@@ -1,1 +1,1 @@
-"""When what happens: stages, rates, durations, evaluation and checkpoints, a budget of time."""
+"""When what happens: stages, rates, durations, evaluation and checkpoints."""

@@ -195,7 +195,7 @@ class _Writer:
                 if bad:
                     _mark_bad(self.folder, sizes)
                 write_text(progress, str(chunk.stop))
-        (self.folder / "complete").write_text(json.dumps({"pictures": len(self.kept), "side": self.side}))
+        write_text(self.folder / "complete", json.dumps({"pictures": len(self.kept), "side": self.side}))
         _log.warning(
             "data.cache: written in %.0f s%s",
             time.perf_counter() - begin,
