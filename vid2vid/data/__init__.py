@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,14 @@ from vid2vid.config import DataKind, FirstFrame, Vid2VidConfig
 
 if TYPE_CHECKING:
     from trainer.task import SampleDataset
+    from vid2vid.data.clips import ClipDataset
+
+# Module and class of the clips of each kind that lies on disk. Imported when it is asked for.
+_CLIPS = {
+    DataKind.folders: "vid2vid.data.folders.dataset:FolderDataset",
+    DataKind.cityscapes: "vid2vid.data.folders.dataset:FolderDataset",
+    DataKind.video: "vid2vid.data.video.dataset:VideoDataset",
+}
 
 
 class Sequence(Protocol):
@@ -54,19 +63,17 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
     """
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
-    match config.data.kind:
-        case DataKind.street:
-            from vid2vid.data.street.world import StreetDataset
+    if config.data.kind is DataKind.street:
+        from vid2vid.data.street.world import StreetDataset
 
-            return StreetDataset(config, split, resolution, frames)
-        case DataKind.video:
-            from vid2vid.data.video.dataset import VideoDataset
+        return StreetDataset(config, split, resolution, frames)
+    return clips_of(config.data.kind)(config, split, resolution, frames)
 
-            return VideoDataset(config, split, resolution, frames)
-        case DataKind.folders | DataKind.cityscapes:
-            from vid2vid.data.folders.dataset import FolderDataset
 
-            return FolderDataset(config, split, resolution, frames)
+def clips_of(kind: DataKind) -> type[ClipDataset]:
+    """The clips of a kind of data that lies on disk."""
+    module, name = _CLIPS[kind].split(":")
+    return getattr(import_module(module), name)
 
 
 def build_evaluation(
@@ -108,17 +115,7 @@ def settled(config: Vid2VidConfig) -> Vid2VidConfig:
     Raises:
         ConfigError, DataError: as `build_dataset`.
     """
-    match config.data.kind:
-        case DataKind.street:
-            return config
-        case DataKind.video:
-            from vid2vid.data.video.dataset import settled as settled_pictures
-
-            return settled_pictures(config)
-        case DataKind.folders | DataKind.cityscapes:
-            from vid2vid.data.folders.dataset import settled as settled_folders
-
-            return settled_folders(config)
+    return config if config.data.kind is DataKind.street else clips_of(config.data.kind).settled(config)
 
 
 def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = None) -> Iterable[Sequence]:
@@ -137,10 +134,5 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
         from vid2vid.data.street.world import open_street
 
         return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
-    if config.data.kind is DataKind.video:
-        from vid2vid.data.video.stream import open_video
-
-        return open_video(source, config, frames)
-    from vid2vid.data.folders.dataset import open_folder
-
-    return open_folder(source, config)
+    kind = DataKind.folders if config.data.kind is DataKind.street else config.data.kind  # its labels, kept as files
+    return clips_of(kind).open(source, config, frames)

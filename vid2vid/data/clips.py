@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +30,8 @@ logger = logging.getLogger(__name__)
 _MEASURED = 0.5  # of the frames that validation clips of one length must cover
 
 
-class ClipDataset:
-    """Clips of sequences on disk, as samples (`trainer.task.SampleDataset`).
+class ClipDataset(ABC):
+    """Clips of sequences on disk, as samples (`trainer.task.SampleDataset`). A kind of data says where they are.
 
     A sample has `images` uint8 (T, 3, H, W), `labels` int16 (T, H, W) or `source` uint8 (T, C, H, W), where known
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
@@ -42,7 +45,6 @@ class ClipDataset:
         split: train, val or test.
         resolution: (H, W).
         frames: length T of training clips.
-        sequences: of this split; those too short are left out, and the log says so.
 
     Attributes:
         left_out: sequences that `measure_all` found too short.
@@ -56,8 +58,8 @@ class ClipDataset:
         split: str,
         resolution: tuple[int, int],
         frames: int,
-        sequences: list[FrameSequence],
     ) -> None:
+        sequences = self.sequences_of_split(config, split)
         self.config, self.data, self.split = config, config.data, split
         self.training = split == "train"
         self.resolution = resolution
@@ -74,6 +76,26 @@ class ClipDataset:
             tell(logger, config.data.val_root or config.data.root, f"{words} are no longer")
         self.windows = _side_by_side(self.sequences, self.frames)
         self._ends = list(accumulate(max(1, len(s) // frames) for s in self.sequences)) if self.training else []
+
+    @staticmethod
+    @abstractmethod
+    def sequences_of_split(config: Vid2VidConfig, split: str) -> list[FrameSequence]:
+        """The sequences of a split; those too short for a clip are left out later, and the log says so.
+
+        Raises:
+            ConfigError: no data.root.
+            DataError: nothing usable there; names it.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+        """`vid2vid.data.settled`."""
+
+    @staticmethod
+    @abstractmethod
+    def open(source: str | Path, config: Vid2VidConfig, frames: int | None) -> Iterable[Any]:
+        """`vid2vid.data.open_source`."""
 
     def begin_with(self, first_frame: FirstFrame) -> None:
         """Clips that are to be generated from another start than `model.first_frame`, which has decided the split."""

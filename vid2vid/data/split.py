@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from trainer.errors import ConfigError
@@ -21,10 +20,22 @@ _FOLDERS = (
 )
 
 
-def split_sequences(
-    config: Vid2VidConfig, split: str, scan: Callable[[Path], list[FrameSequence]]
-) -> list[FrameSequence]:
-    """The sequences of a split.
+def root_of(config: Vid2VidConfig, split: str) -> Path:
+    """Where the sequences of a split are: below `data.root`, or `data.val_root` where that is given.
+
+    Raises:
+        ConfigError: no data.root, or `data.val_share` is none.
+    """
+    data = config.data
+    if not data.root:
+        raise ConfigError(f"data.root is not set: data={data.kind.value} needs the place of the data: data.root=PATH")
+    if not data.val_root and not 0 < data.val_share < 1:
+        raise ConfigError(f"data.val_share={data.val_share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
+    return Path(data.val_root if data.val_root and split != "train" else data.root)
+
+
+def part_of_split(config: Vid2VidConfig, split: str, sequences: list[FrameSequence]) -> list[FrameSequence]:
+    """The sequences of a split, out of all below its root.
 
     With `data.val_root`, training has all of `data.root`. Without, folders train and val (or test) there are the
     splits; where it has none, validation has the last `data.val_share` of its groups of sequences. Of a single group it
@@ -35,20 +46,11 @@ def split_sequences(
     Args:
         config: `data.root`, `data.val_root`, `data.val_share`, and the longest clip of the curriculum.
         split: train, or val and test, which are the same.
-        scan: finds the sequences below a root.
-    Raises:
-        ConfigError: no data.root.
+        sequences: all below `root_of`.
     """
-    data = config.data
     training = split == "train"
-    if not data.root:
-        raise ConfigError(f"data.root is not set: data={data.kind.value} needs the place of the data: data.root=PATH")
-    if data.val_root:
-        return scan(Path(data.root if training else data.val_root))
-    share = data.val_share
-    if not 0 < share < 1:
-        raise ConfigError(f"data.val_share={share} must lie between 0 and 1, e.g. 0.1; or set data.val_root")
-    sequences = scan(Path(data.root))
+    if config.data.val_root:
+        return sequences
     own = _own_splits(config, sequences)
     if own is not None:
         return own[0 if training else 1]

@@ -12,9 +12,9 @@ from trainer.errors import DataError
 from vid2vid.config import FirstFrame, Vid2VidStage
 from vid2vid.data import build_evaluation
 from vid2vid.data.clips import clip_length
-from vid2vid.data.folders.dataset import FolderDataset, sequences_of_split
+from vid2vid.data.folders.dataset import FolderDataset
 from vid2vid.data.split import longest_clip, shorter_clips
-from vid2vid.data.video.dataset import videos_of_split
+from vid2vid.data.video.dataset import VideoDataset
 
 
 def stages(config, **frames: int):
@@ -23,7 +23,7 @@ def stages(config, **frames: int):
 
 
 def sequences(config, split: str) -> list[list[str]]:
-    return [[s.frame_name(i) for i in range(len(s))] for s in sequences_of_split(config, split)]
+    return [[s.frame_name(i) for i in range(len(s))] for s in FolderDataset.sequences_of_split(config, split)]
 
 
 def frames_of(config, split: str) -> set[str]:
@@ -89,8 +89,8 @@ def test_the_longest_clip_of_the_curriculum_decides(make_folders, folder_config,
 )
 def test_folders_train_and_val_are_the_splits(names, train, val, make_folders, folder_config, caplog):
     config = stages(folder_config(make_folders(dict.fromkeys(names, 6))), all=6)
-    assert [s.name for s in sequences_of_split(config, "train")] == train
-    assert [s.name for s in sequences_of_split(config, "val")] == val
+    assert [s.name for s in FolderDataset.sequences_of_split(config, "train")] == train
+    assert [s.name for s in FolderDataset.sequences_of_split(config, "val")] == val
     assert ("is held out" in caplog.text) == (names[-1] not in ("trainer", "val"))
 
 
@@ -98,7 +98,7 @@ def test_films_in_folders_train_and_val(tmp_path, video_config):
     for place, name in enumerate(("train/a", "train/b", "train/c", "val/x", "val/y")):
         write_film(tmp_path / f"films/{name}.mp4", frames=[numbered(8 * place + i) for i in range(8)])
     config = stages(video_config(tmp_path / "films"), all=6)
-    train, val = ({s.name for s in videos_of_split(config, split, 6)} for split in ("train", "val"))
+    train, val = ({s.name for s in VideoDataset.sequences_of_split(config, split)} for split in ("train", "val"))
     assert train == {"train/a", "train/b", "train/c"} and val == {"val/x", "val/y"}
 
 

@@ -17,17 +17,16 @@ from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
 from trainer.text import few
 from vid2vid.config import DataKind, Vid2VidConfig
-from vid2vid.data import settled
+from vid2vid.data import clips_of, settled
 from vid2vid.data.checking.advice import give_advice
 from vid2vid.data.checking.report import Report
-from vid2vid.data.folders.dataset import FolderSequence, sequences_of_split
+from vid2vid.data.folders.frames import FolderSequence
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.labels.decode import UnknownColours, shown_colours
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.labels.palette import CLASSES
 from vid2vid.data.labels.trained_colours import check_colours, used_colours
 from vid2vid.data.reference_flow import ReferenceFlow
-from vid2vid.data.video.dataset import videos_of_split
 from vid2vid.data.video.pictures import PictureSequence
 from vid2vid.data.video.sequence import VideoSequence
 
@@ -68,10 +67,7 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
             "name your data: data=folders data.root=PATH (or data=cityscapes, data=video)"
         )
     config = settled(config)
-    if config.data.kind is DataKind.video:
-        train, val = (videos_of_split(config, split, 1) for split in ("train", "val"))
-    else:
-        train, val = (sequences_of_split(config, split) for split in ("train", "val"))
+    train, val = (clips_of(config.data.kind).sequences_of_split(config, split) for split in ("train", "val"))
     check_colours(used_colours(train), val)
     spans = {_span(s) for s in train}
     return [("train", s) for s in train] + [("val", s) for s in val if _span(s) not in spans]

@@ -7,8 +7,10 @@ jumps. `data=cityscapes` knows the layout of leftImg8bit_sequence, where a city'
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import DataError
 from vid2vid.config import DataConfig, DataKind, Vid2VidConfig
@@ -23,7 +25,7 @@ from vid2vid.data.frames import FrameSequence, Stream, streams, tell, wants_sour
 from vid2vid.data.labels.recognise import label_reading
 from vid2vid.data.ranges.measure import Spans, find_spans
 from vid2vid.data.ranges.settings import as_span
-from vid2vid.data.split import split_sequences
+from vid2vid.data.split import part_of_split, root_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,20 +47,32 @@ class FolderDataset(ClipDataset):
         ConfigError, DataError: no root, no such folder, nothing that matches, all clips too short.
     """
 
-    def __init__(self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> None:
-        super().__init__(config, split, resolution, frames, sequences_of_split(config, split))
+    @staticmethod
+    def sequences_of_split(config: Vid2VidConfig, split: str) -> list[FrameSequence]:
+        if has_own_splits(config):
+            return scan_folder(Path(str(config.data.root)), config, subset="train" if split == "train" else "val")
+        return part_of_split(config, split, scan_folder(root_of(config, split), config))
 
+    @staticmethod
+    def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+        """The configuration with data.range=auto replaced by what the training data have, where they have it: one range
+        for all splits, folders and later commands."""
+        data = config.data
+        if not data.root or None not in (as_span(data.range), as_span(data.source_range)):
+            return config
+        sequences = scan_folder(Path(data.root), config, subset="train" if has_own_splits(config) else "")
+        assert all(isinstance(sequence, FolderSequence) for sequence in sequences)
+        spans = sequences[0].style.spans if isinstance(sequences[0], FolderSequence) else Spans()
+        new = replace(data)
+        if spans.images is not None:
+            new.range = list(spans.images)
+        if spans.source is not None:
+            new.source_range = list(spans.source)
+        return replace(config, data=new)
 
-def sequences_of_split(config: Vid2VidConfig, split: str) -> list[FrameSequence]:
-    """The sequences of a split, from `data.root` or `data.val_root`.
-
-    Raises:
-        ConfigError: no data.root.
-        DataError: see `scan_folder`.
-    """
-    if has_own_splits(config):
-        return scan_folder(Path(str(config.data.root)), config, subset="train" if split == "train" else "val")
-    return split_sequences(config, split, lambda root: scan_folder(root, config))
+    @staticmethod
+    def open(source: str | Path, config: Vid2VidConfig, frames: int | None) -> Iterable[Any]:
+        return open_folder(source, config)
 
 
 def has_own_splits(config: Vid2VidConfig) -> bool:
@@ -68,23 +82,6 @@ def has_own_splits(config: Vid2VidConfig) -> bool:
         return False
     images = _cityscapes_folder(Path(data.root), data.images_dir, DataConfig.images_dir, _CITYSCAPES_IMAGES)
     return images is not None and (images / "val").is_dir() and (images / "train").is_dir()
-
-
-def settled(config: Vid2VidConfig) -> Vid2VidConfig:
-    """The configuration with data.range=auto replaced by what the training data have, where they have it: one range
-    for all splits, folders and later commands."""
-    data = config.data
-    if not data.root or None not in (as_span(data.range), as_span(data.source_range)):
-        return config
-    sequences = scan_folder(Path(data.root), config, subset="train" if has_own_splits(config) else "")
-    assert all(isinstance(sequence, FolderSequence) for sequence in sequences)
-    spans = sequences[0].style.spans if isinstance(sequences[0], FolderSequence) else Spans()
-    new = replace(data)
-    if spans.images is not None:
-        new.range = list(spans.images)
-    if spans.source is not None:
-        new.source_range = list(spans.source)
-    return replace(config, data=new)
 
 
 def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images: bool = True) -> list[FrameSequence]:

@@ -7,48 +7,29 @@ Each file is decoded once to know its frames (`index`, kept on disk by `cache`);
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
-from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
+from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence
 from vid2vid.data.ranges.settings import as_span
-from vid2vid.data.split import split_sequences
+from vid2vid.data.split import part_of_split, root_of
 from vid2vid.data.video.cache import video_indices
 from vid2vid.data.video.files import named_videos
 from vid2vid.data.video.pictures import PictureSequence, picture_sequences
 from vid2vid.data.video.report import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins
-from vid2vid.data.video.sequence import VideoSequence, shots
+from vid2vid.data.video.sequence import VideoSequence, check_source, shots
+from vid2vid.data.video.stream import open_video
 
 logger = logging.getLogger(__name__)
-
-
-def check_source(config: Vid2VidConfig) -> None:
-    """Raise ConfigError for a model that does not take edges of one channel."""
-    model = config.model
-    if model.source is not SourceKind.image or model.source_channels != 1:
-        raise ConfigError(
-            f"data=video gives edges of one channel, but model.source={model.source.value} and "
-            f"model.source_channels={model.source_channels}: set model.source=image model.source_channels=1"
-        )
-
-
-def settled(config: Vid2VidConfig) -> Vid2VidConfig:
-    """The configuration with data.range=auto replaced by what the training pictures have, where `data.root` is a folder
-    of pictures of more than 8 bits: one range for all splits and later commands."""
-    data = config.data
-    if not data.root or as_span(data.range) is not None or named_videos(Path(data.root)) is not None:
-        return config
-    first = picture_sequences(Path(data.root), config)[0]
-    span = first.span if isinstance(first, PictureSequence) else None
-    return config if span is None else replace(config, data=replace(data, range=list(span)))
 
 
 def scan_videos(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
@@ -120,15 +101,21 @@ class VideoDataset(ClipDataset):
         ConfigError, DataError: as `scan_videos`; all videos too short.
     """
 
-    def __init__(self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> None:
-        super().__init__(config, split, resolution, frames, videos_of_split(config, split, frames))
+    @staticmethod
+    def sequences_of_split(config: Vid2VidConfig, split: str) -> list[FrameSequence]:
+        return part_of_split(config, split, scan_videos(root_of(config, split), config))
 
+    @staticmethod
+    def settled(config: Vid2VidConfig) -> Vid2VidConfig:
+        """The configuration with data.range=auto replaced by what the training pictures have, where `data.root` is a
+        folder of pictures of more than 8 bits: one range for all splits and later commands."""
+        data = config.data
+        if not data.root or as_span(data.range) is not None or named_videos(Path(data.root)) is not None:
+            return config
+        first = picture_sequences(Path(data.root), config)[0]
+        span = first.span if isinstance(first, PictureSequence) else None
+        return config if span is None else replace(config, data=replace(data, range=list(span)))
 
-def videos_of_split(config: Vid2VidConfig, split: str, frames: int) -> list[FrameSequence]:
-    """The videos of a split, from `data.root` or `data.val_root`.
-
-    Raises:
-        ConfigError: no data.root.
-        DataError: see `scan_videos`.
-    """
-    return split_sequences(config, split, lambda root: scan_videos(root, config))
+    @staticmethod
+    def open(source: str | Path, config: Vid2VidConfig, frames: int | None) -> Iterable[Any]:
+        return open_video(source, config, frames)

@@ -11,12 +11,23 @@ from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
-from vid2vid.config import Vid2VidConfig
+from trainer.errors import ConfigError
+from vid2vid.config import SourceKind, Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.index import CORRUPT, VideoIndex
 from vid2vid.data.video.read import FrameReader
 from vid2vid.data.video.times import resampled
+
+
+def check_source(config: Vid2VidConfig) -> None:
+    """Raise ConfigError for a model that does not take edges of one channel."""
+    model = config.model
+    if model.source is not SourceKind.image or model.source_channels != 1:
+        raise ConfigError(
+            f"data=video gives edges of one channel, but model.source={model.source.value} and "
+            f"model.source_channels={model.source_channels}: set model.source=image model.source_channels=1"
+        )
 
 
 class VideoSequence(FrameSequence):

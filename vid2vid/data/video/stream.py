@@ -16,12 +16,11 @@ from trainer.errors import DataError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.frames import Stream, streams
 from vid2vid.data.video.cache import partial_index, video_index
-from vid2vid.data.video.dataset import check_source
 from vid2vid.data.video.decode import OpenVideo
 from vid2vid.data.video.files import named_videos
 from vid2vid.data.video.pictures import picture_sequences
 from vid2vid.data.video.report import tell_damage, tell_timing
-from vid2vid.data.video.sequence import VideoSequence
+from vid2vid.data.video.sequence import VideoSequence, check_source
 
 
 class VideoStream:

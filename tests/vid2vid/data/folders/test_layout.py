@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
 from trainer.errors import DataError
 from vid2vid.config import DataKind, FlowMethod
-from vid2vid.data.folders.dataset import FolderDataset, open_folder, scan_folder, sequences_of_split
+from vid2vid.data.folders.dataset import FolderDataset, open_folder, scan_folder
 
 
 def found(root, config) -> list[tuple[str, list[str]]]:
@@ -137,7 +137,7 @@ def test_idd_is_laid_out_as_cityscapes(tmp_path, folder_config):
             save(tmp_path / f"gtFine/{split}/{folder}/frame{i:04d}_gtFine_instanceids.png", label_map(i))
     config = folder_config(tmp_path, kind=DataKind.cityscapes)
     for split, name in (("train", "0"), ("val", "2")):
-        (sequence,) = sequences_of_split(config, split)
+        (sequence,) = FolderDataset.sequences_of_split(config, split)
         assert sequence.name == name and len(sequence) == 4
         (raw,) = sequence.read([1])
         assert np.array_equal(raw.labels.numpy(), label_map(1)) and raw.instances is not None
@@ -251,9 +251,9 @@ def test_precomputed_flow_lies_as_the_pictures_do(tmp_path, folder_config):
             save(tmp_path / f"leftImg8bit_sequence/{split}/ulm/ulm_000000_{i:06d}_leftImg8bit.png", picture(i))
             save(tmp_path / f"gtFine_sequence/{split}/ulm/ulm_000000_{i:06d}_gtFine_labelIds.png", label_map(i))
     config = folder_config(tmp_path, kind=DataKind.cityscapes, flow=FlowMethod.precomputed, flow_dir="flow")
-    assert sequences_of_split(config, "train")[0].flow_folder == tmp_path / "flow/ulm"
+    assert FolderDataset.sequences_of_split(config, "train")[0].flow_folder == tmp_path / "flow/ulm"
     (tmp_path / "flow/train/ulm").mkdir(parents=True)
-    assert sequences_of_split(config, "train")[0].flow_folder == tmp_path / "flow/train/ulm"
+    assert FolderDataset.sequences_of_split(config, "train")[0].flow_folder == tmp_path / "flow/train/ulm"
 
 
 def test_what_generation_cuts_off_is_said_once(make_folders, folder_config, caplog):
@@ -308,10 +308,10 @@ def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders
         for name in ("a", "b"):
             shutil.copytree(made / kind / name, root / name / kind)
     with pytest.raises(DataError, match=r"inside the sequences \(a/labels, b/labels\)") as caught:
-        sequences_of_split(folder_config(root), "train")
+        FolderDataset.sequences_of_split(folder_config(root), "train")
     with pytest.raises(DataError, match=rf"The sequences are in other: set data\.root={root}\."):
         shutil.rmtree(made)
-        sequences_of_split(folder_config(tmp_path), "train")
+        FolderDataset.sequences_of_split(folder_config(tmp_path), "train")
     command = str(caught.value).split("Links will do: ")[1].split(", and so for")[0]
     for kind in ("labels", "images"):
         for name in ("a", "b"):
@@ -319,7 +319,7 @@ def test_kinds_inside_the_sequences_are_explained_and_links_will_do(make_folders
             subprocess.run(words, shell=True, check=True)
     config = folder_config(root)
     for split, name in (("train", "a"), ("val", "b")):
-        assert [(s.name, len(s)) for s in sequences_of_split(config, split)] == [(name, 6)]
+        assert [(s.name, len(s)) for s in FolderDataset.sequences_of_split(config, split)] == [(name, 6)]
 
 
 def test_a_root_with_folders_of_splits_is_explained(make_folders, folder_config, tmp_path):
@@ -327,9 +327,9 @@ def test_a_root_with_folders_of_splits_is_explained(make_folders, folder_config,
     for split in ("train", "test"):
         shutil.copytree(made, root / split)
     with pytest.raises(DataError, match=rf"set data\.root={root}/train data\.val_root={root}/test\."):
-        sequences_of_split(folder_config(root), "train")
+        FolderDataset.sequences_of_split(folder_config(root), "train")
     config = folder_config(root / "train", val_root=str(root / "test"))
-    assert [len(sequences_of_split(config, split)) for split in ("train", "val")] == [1, 1]
+    assert [len(FolderDataset.sequences_of_split(config, split)) for split in ("train", "val")] == [1, 1]
     with pytest.raises(DataError, match=rf"data holds it: set data\.root={tmp_path}/data\."):
         shutil.rmtree(root)
-        sequences_of_split(folder_config(tmp_path), "train")
+        FolderDataset.sequences_of_split(folder_config(tmp_path), "train")
