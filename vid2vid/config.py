@@ -182,3 +182,10 @@ class Vid2VidConfig(RunConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+
+
+def width_divisor(model: ModelConfig) -> int:
+    """What ``model.ngf`` must be a multiple of: each scale has half the width of the one before, H_F half of its own
+    where the encoder is deep (as in the released code)."""
+    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
+    return 2 ** max(model.scales - 1, 0) * narrow

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import ConfigError
-from vid2vid.config import ForegroundKind, ModelConfig
+from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
 from vid2vid.model.blocks import full, initialise, pyramid
 from vid2vid.model.kernels import fast_layout, prepared, present_channels, to_fast_layout
 from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
@@ -264,8 +264,7 @@ def _check(model: ModelConfig) -> None:
         problems.append(f"model.past_frames={model.past_frames}: model.flow=true needs at least one past frame")
     if model.backprop_frames < 1:
         problems.append(f"model.backprop_frames={model.backprop_frames}: at least 1 (the history is then detached)")
-    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
-    divisor = 2 ** max(model.scales - 1, 0) * narrow
+    divisor = width_divisor(model)
     if model.ngf < divisor or model.ngf % divisor:
         problems.append(f"model.ngf={model.ngf}: must be a multiple of {divisor} with model.scales={model.scales}")
     if problems:

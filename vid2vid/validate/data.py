@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.validation import at_least, existing
-from vid2vid.config import (
-    DataConfig,
-    DataKind,
-    FlowMethod,
-)
+from vid2vid.config import DataConfig, DataKind, FlowMethod
 
 
 def data_problems(data: DataConfig) -> list[str]:

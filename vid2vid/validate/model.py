@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.validation import at_least, existing
-from vid2vid.config import (
-    FirstFrame,
-    ForegroundKind,
-    ModelConfig,
-    SourceKind,
-)
+from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, SourceKind, width_divisor
 from vid2vid.validate.multiples import nearest_multiples
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
@@ -38,9 +33,7 @@ def model_problems(model: ModelConfig) -> list[str]:
         found.append(
             f"model.first_frame={show(model.first_frame)} needs past frames; with model.past_frames=0 use model"
         )
-    # Local enhancers halve the width once a scale; the foreground network has half of it, where the encoder is deep.
-    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
-    divisor = 2 ** max(model.scales - 1, 0) * narrow
+    divisor = width_divisor(model)
     if model.ngf % divisor:
         found.append(
             f"model.ngf={model.ngf}: must be a multiple of {divisor} with model.scales={model.scales} and "

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainer.config.schema import show
-from vid2vid.config import (
-    FirstFrame,
-    ModelConfig,
-    Vid2VidConfig,
-    Vid2VidStage,
-)
+from vid2vid.config import FirstFrame, ModelConfig, Vid2VidConfig, Vid2VidStage
 from vid2vid.validate.multiples import nearest_multiples
 
 

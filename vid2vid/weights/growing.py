@@ -32,8 +32,8 @@ Index = list[int | None]  # per channel: which one of the weights goes there
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The channels that networks see.
+class SourceChannels:
+    """The channels of a source that networks see.
 
     Attributes:
         channels: C.
@@ -52,12 +52,14 @@ class Layout:
     guess: str = ""
 
     @staticmethod
-    def of(model: ModelConfig) -> Layout:
+    def of(model: ModelConfig) -> SourceChannels:
         """That of a configuration."""
         if model.source is SourceKind.image:
-            return Layout(model.source_channels, model.past_frames, kind=model.source)
+            return SourceChannels(model.source_channels, model.past_frames, kind=model.source)
         ids = tuple(range(model.num_labels) if model.label_ids is None else model.label_ids)
-        return Layout(len(ids) + model.instance_edges, model.past_frames, ids, model.instance_edges, model.source)
+        return SourceChannels(
+            len(ids) + model.instance_edges, model.past_frames, ids, model.instance_edges, model.source
+        )
 
 
 @dataclass
@@ -93,7 +95,7 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig)
         CheckpointError: nothing usable there, or networks that differ in more than can grow.
     """
     found, meta = load_weights(path)
-    here, there = Layout.of(model), _layout_of_weights(found, meta, model)
+    here, there = SourceChannels.of(model), _channels_of_weights(found, meta, model)
     _check_kind(path, here, there)
     placed = _channels(here, there)
     report, absent = Report(), []
@@ -115,7 +117,7 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig)
     return report
 
 
-def _layout_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], model: ModelConfig) -> Layout:
+def _channels_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], model: ModelConfig) -> SourceChannels:
     """From the configuration beside the weights, else from their shapes.
 
     Classes are then known by position. Of a file with more of them than there are here they are ids, as in the
@@ -129,18 +131,20 @@ def _layout_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], mod
             if name in stored
         }
         source = SourceKind[stored.get("source", SourceKind.labels.name)]
-        return Layout.of(ModelConfig(source=source, past_frames=stored.get("past_frames", model.past_frames), **known))
-    here = Layout.of(model)
+        return SourceChannels.of(
+            ModelConfig(source=source, past_frames=stored.get("past_frames", model.past_frames), **known)
+        )
+    here = SourceChannels.of(model)
     seen = infer_model(found) if "generator.scale0.labels.layers.0.conv.weight" in found else {}
     judge = found.get("d_image.scale0.layers.0.conv.weight")
     channels = seen.get("source_channels") or (here.channels if judge is None else judge.shape[1] - 3)
     past, classes = seen.get("past_frames", here.past), channels - here.edges
     if here.ids is not None and len(here.ids) < classes and max(here.ids) < classes:
-        return Layout(channels, past, tuple(range(classes)), here.edges, guess="classes by id = channel")
-    return Layout(channels, past, None, here.edges, guess="classes by position" if here.ids is not None else "")
+        return SourceChannels(channels, past, tuple(range(classes)), here.edges, guess="classes by id = channel")
+    return SourceChannels(channels, past, None, here.edges, guess="classes by position" if here.ids is not None else "")
 
 
-def _check_kind(path: str, here: Layout, there: Layout) -> None:
+def _check_kind(path: str, here: SourceChannels, there: SourceChannels) -> None:
     if there.kind is not None and here.kind is not there.kind:
         assert here.kind is not None
         raise CheckpointError(
@@ -149,7 +153,7 @@ def _check_kind(path: str, here: Layout, there: Layout) -> None:
         )
 
 
-def _channels(here: Layout, there: Layout) -> Index:
+def _channels(here: SourceChannels, there: SourceChannels) -> Index:
     """Per channel of one source frame: the one of the weights, or None."""
     if here.ids is not None and there.ids is not None:
         position: dict[int | str, int] = {label: index for index, label in enumerate(there.ids)}
@@ -165,8 +169,8 @@ class _Growth:
     """What ``_load`` has to know besides the tensors."""
 
     path: str
-    here: Layout
-    there: Layout
+    here: SourceChannels
+    there: SourceChannels
     placed: Index
     model: ModelConfig
 
@@ -276,7 +280,7 @@ def _names(network: str, keys: set[str], all_keys: Mapping[str, Tensor]) -> list
     return found + [f"{network}.{key}" for key in rest]
 
 
-def _report_channels(here: Layout, there: Layout, placed: Index, report: Report) -> None:
+def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index, report: Report) -> None:
     classes = len(placed) - here.edges
     titles = [f"class {here.ids[i] if here.ids else i}" for i in range(classes)] + ["instance edges"] * here.edges
     if here.kind is SourceKind.image:
