@@ -185,7 +185,7 @@ OPTIONS = (
         timm=lambda f: {"qk_norm": True} if f["qk_norm"] == "layer" else {},
     ),
     Option(
-        "pos_embed",  # and class_position and the grid: see vit.weights.grids.table_facts
+        "pos_embed",  # and class_position and the grid: see vit.weights.position_tables.table_facts
         keys=("pos_embed",),
         told=True,
         limits=(Limit((NPZ,), lambda f: f["pos_embed"] == "none" and "pos_embed=none"),),

@@ -16,7 +16,7 @@ from vit.model.architecture import Architecture
 from vit.model.options import OPTIONS, used
 from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
-from vit.weights.grids import table_facts
+from vit.weights.position_tables import table_facts
 
 _MODULES = ("patch_embed.proj", "norm", "head", "head_dist")  # with a weight and a bias
 _BLOCK_MODULES = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")

@@ -20,7 +20,7 @@ from trainer.errors import CheckpointError
 from vit.config import ChannelAdapt, HeadPolicy, ModelConfig, Pool, PosEmbed
 from vit.model.architecture import Architecture
 from vit.model.positions import resample, resample_patch, sincos2d
-from vit.weights.grids import take_rows
+from vit.weights.position_tables import take_rows
 
 State = dict[str, Tensor]
 PATCH = "patch_embed.proj.weight"

@@ -17,10 +17,10 @@ from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
 from vit.weights import preprocessors
 from vit.weights.files import HEADER, sidecar_of
-from vit.weights.grids import add_register_rows
 from vit.weights.names.of_google import BIG_VISION, VISION_TRANSFORMER, Layout, to_google
 from vit.weights.names.of_hugging_face import to_hf
 from vit.weights.names.of_torchvision import to_torchvision
+from vit.weights.position_tables import add_register_rows
 
 
 @dataclass

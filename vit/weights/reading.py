@@ -14,10 +14,10 @@ from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing, from_checkpoint, from_plain
 from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.files import Content, arguments, input_size, known_names, open_content, unwrapped
-from vit.weights.grids import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.names.of_google import from_google
 from vit.weights.names.renamed import Renamed
 from vit.weights.names.translation import to_ours
+from vit.weights.position_tables import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.preprocessors import HALF, IMAGENET_MEAN, IMAGENET_STD, from_hf, from_open_clip, from_timm
 from vit.weights.timm_models.hub import HubConfig, facts_of, parse, skeleton
 

@@ -16,8 +16,8 @@ from vit.config import ChannelAdapt, HeadPolicy, Pool, PosEmbed, PosInterp
 from vit.model.positions import resample_patch, sincos2d
 from vit.weights.checkpoint import ViTCheckpoint
 from vit.weights.fit import adapt_channels, adapt_statistics
-from vit.weights.grids import split_table
 from vit.weights.load import fit, load_pretrained
+from vit.weights.position_tables import split_table
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
-from vit.weights.grids import first_fitting
+from vit.weights.position_tables import first_fitting
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from vit.weights.grids import square_grid
 from vit.weights.names.renamed import PATCH, PRETRAINED, Renamed, Tensors, inside_outside
+from vit.weights.position_tables import square_grid
 
 ANCHOR = PATCH
 

@@ -13,8 +13,8 @@ from trainer.errors import CheckpointError
 from vit.config import HeadPolicy, ModelConfig, PosInterp
 from vit.model.positions import resample
 from vit.weights.fit import adapt_channels, adapt_statistics
-from vit.weights.grids import fitting_grid
 from vit.weights.load import LoadReport, grouped
+from vit.weights.position_tables import fitting_grid
 from vit.weights.timm_models.files import TimmFile, modules, rows, settings
 
 
