@@ -11,15 +11,16 @@ import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on 
 
 import logging
 
-from train import TASKS
+from train import SCHEMAS, TASKS
 from trainer.cli import guarded
-from trainer.tasks import run_command
+from trainer.tasks import parse_command
 
 
 @guarded
 def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    run_command(TASKS, "generate", __doc__ or "", lambda line: print(line, flush=True))
+    command, arguments = parse_command(TASKS, "generate", __doc__ or "")
+    command.run(arguments, SCHEMAS, lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -109,10 +109,10 @@ def plan(arguments: Arguments) -> list[Section]:
 
 def check(arguments: Arguments) -> None:
     """Raises what is wrong with the arguments, or with the machine."""
-    wanted = arguments.sections if arguments.section is None else [arguments.section]
+    requested = arguments.sections if arguments.section is None else [arguments.section]
     problems = [
         f"sections: there is no '{name}'{did_you_mean(name, SECTIONS) or ';'} there are {', '.join(SECTIONS)}"
-        for name in wanted
+        for name in requested
         if name not in SECTIONS
     ]
     problems += [

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from trainer.config.arguments import argument_lines, parse_args, required
+from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import load_yaml
 from trainer.config.schema import field_types, unwrap
@@ -73,18 +73,17 @@ def task_with_data(tasks: Tasks, kind: str | None) -> TaskEntry:
     return next(iter(tasks.values()))
 
 
-def run_command(tasks: Tasks, verb: str, about: str, say: Callable[[str], None]) -> None:
-    """A script of which every task has its own: the run, or else the table, tells whose it is.
+def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
+    """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
 
-    The module of the verb has ``Arguments``, a dataclass whose docstring says whose they are, and
-    ``run(arguments, schemas, say)``, where ``schemas`` are the root dataclasses of all tasks by name.
+    The module has ``Arguments``, a dataclass whose docstring says whose they are, and ``run(arguments, schemas, say)``,
+    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user.
 
     Args:
-        about: what ``--help`` says first.
-        say: takes a line for the user.
+        about: what ``--help`` says first; it ends the process.
 
     Raises:
-        UserError: anything that the user can mend.
+        UserError: the run's task has no such verb. ConfigError: wrong arguments, all together.
     """
     words = sys.argv[1:]
     path = next((word.partition("=")[2] for word in words if word.startswith(f"{RUN}=")), None)
@@ -92,14 +91,12 @@ def run_command(tasks: Tasks, verb: str, about: str, say: Callable[[str], None])
     task = _task_of_run(tasks, path) or next(iter(known))  # without a run: one that does without, and says what lacks
     if {"-h", "--help"} & set(words) and path is None:
         task, *others = known
-        say(f"{about.strip()}\n\narguments (key=value)\n{argument_lines(known[task].Arguments)}")
-        for name in others:
-            schema = known[name].Arguments
-            say(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}")
-        return
+        sys.stdout.write(usage(known[task].Arguments, about) + "\n")
+        for schema in (known[name].Arguments for name in others):
+            sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
+        raise SystemExit(0)
     command = module_of(tasks, task, verb)
-    arguments = parse_args(command.Arguments, run=tasks[task].schema, about=about)
-    command.run(arguments, {name: entry.schema for name, entry in tasks.items()}, say)
+    return command, parse_args(command.Arguments, run=tasks[task].schema, about=about)
 
 
 def _task_of_run(tasks: Tasks, path: str | None) -> str | None:
