@@ -123,7 +123,7 @@ def _arriving(
 
 
 @dataclass
-class _Clock:
+class _CompileTime:
     """How long compiling takes, from what it took before."""
 
     until: float
@@ -155,7 +155,7 @@ def training_steps(
         "Forward, loss, backward and fused AdamW in bf16 at 224 px, medians of interleaved rounds in one process, same "
         "weights; GiB: what a step takes beyond weights and the optimiser's state; MFU of the dense bf16 peak."
     )
-    clock = _Clock(time.perf_counter() + 0.8 * seconds)
+    clock = _CompileTime(time.perf_counter() + 0.8 * seconds)
     cases = [QUICK] if quick else [Case(model, _batch(model, device)) for model in models]
     for case in cases:
         while not _attempt(rows, case, device, clock, quick):
@@ -174,7 +174,7 @@ def _batch(model: str, device: torch.device) -> int:
     return batch
 
 
-def _attempt(rows: Rows, case: Case, device: torch.device, clock: _Clock, quick: bool) -> bool:
+def _attempt(rows: Rows, case: Case, device: torch.device, clock: _CompileTime, quick: bool) -> bool:
     """One model at one batch size; False when memory ran out."""
     begin = time.perf_counter()
     rows.say(f"{case.model}, batch {case.batch}")
@@ -201,7 +201,7 @@ def _attempt(rows: Rows, case: Case, device: torch.device, clock: _Clock, quick:
     return True
 
 
-def _with_compiled(rows: Rows, steps: dict[str, Step], clock: _Clock) -> tuple[dict[str, Step], dict[str, float]]:
+def _with_compiled(rows: Rows, steps: dict[str, Step], clock: _CompileTime) -> tuple[dict[str, Step], dict[str, float]]:
     """The steps and their compiled twins, which have been called once; and how long that took."""
     depth = len(steps[OURS].model.blocks)  # pyright: ignore[reportArgumentType]
     how = clock.how(depth, len(steps))

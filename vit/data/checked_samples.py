@@ -18,8 +18,8 @@ class CheckedSamples:
     that names nothing.
 
     Args:
-        samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.loader.Late`), and whose ``label`` is
-            a class, or (K,) shares.
+        samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.loader.Late`), and whose
+            ``label`` is a class, or (K,) shares.
         classes: K names.
         shuffled: in a fixed random order, so that evenly spaced samples are a fair choice even where classes repeat in
             an even pattern.

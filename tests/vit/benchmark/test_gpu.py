@@ -13,7 +13,7 @@ from train import SCHEMAS, TASKS
 from trainer.cli import compose
 from vit.benchmark import gpu as benchmark_gpu
 from vit.benchmark import step as benchmark
-from vit.benchmark.gpu import BY_BLOCK, COMPILED, QUICK, _Clock
+from vit.benchmark.gpu import BY_BLOCK, COMPILED, QUICK, _CompileTime
 from vit.benchmark.step import OURS, TIMM, Case, Timing, build_steps
 from vit.config import AttentionKind
 
@@ -70,7 +70,7 @@ def test_batches_suit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compiling_takes_no_more_time_than_there_is(monkeypatch: pytest.MonkeyPatch, left: float, how: str) -> None:
     """A guess of 40 s for 12 blocks; what took so long is known for the next network."""
     monkeypatch.setattr(benchmark_gpu.time, "perf_counter", lambda: 1000.0)
-    clock = _Clock(1000.0 + left)
+    clock = _CompileTime(1000.0 + left)
     assert clock.how(12, 2) == how
     clock.learn(6.0, 12)
     assert clock.how(24, 2) == (COMPILED if left > 24 else BY_BLOCK if left > 4 else "")
@@ -82,7 +82,7 @@ def test_compiled_twins_stand_beside_timms(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
     steps = build_steps(QUICK, CPU, [AttentionKind.auto])
     rows = Kept()
-    found, seconds = benchmark_gpu._with_compiled(rows, steps, _Clock(1e12))
+    found, seconds = benchmark_gpu._with_compiled(rows, steps, _CompileTime(1e12))
     assert list(found) == [TIMM, OURS, TIMM + COMPILED, OURS + COMPILED] and set(seconds) == set(found) - set(steps)
     assert found[OURS + COMPILED].optimizer is found[OURS].optimizer
 
@@ -93,7 +93,7 @@ def test_compiled_twins_stand_beside_timms(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(RuntimeError):
         steps[OURS].compiled()
     monkeypatch.setattr(benchmark.Step, "compiled", lambda self, by_block: fails)
-    found, _ = benchmark_gpu._with_compiled(rows, steps, _Clock(1e12))
+    found, _ = benchmark_gpu._with_compiled(rows, steps, _CompileTime(1e12))
     assert list(found) == [TIMM, OURS] and "failed" in rows.notes[-1]
 
 
