@@ -50,10 +50,17 @@ class VideoWindows(Enum):
 
 
 class DataKind(Enum):
+    """Whose clips; they are opened by ``vid2vid.data``."""
+
     street = "street"
     folders = "folders"
     cityscapes = "cityscapes"
     video = "video"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it needs no files: it is rendered."""
+        return self is DataKind.street
 
 
 class LabelFormat(Enum):

@@ -53,14 +53,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_count(asked: int | None, device: torch.device) -> int:
+def worker_count(requested: int | None, device: torch.device) -> int:
     """Data workers of a process: as many as asked for; of None on CUDA what the cores can feed, else ``CPU_WORKERS``.
 
     The cores that this process may use are shared by the processes that torchrun started here, one of which each keeps
     for itself.
     """
-    if asked is not None or device.type != "cuda":
-        return CPU_WORKERS if asked is None else int(asked)
+    if requested is not None or device.type != "cuda":
+        return CPU_WORKERS if requested is None else int(requested)
     return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 1)
 
 

@@ -180,20 +180,20 @@ class ClipDataset(ABC):
         return sample
 
 
-def clip_length(lengths: list[int], wanted: int, shortest: int = SHORTEST_VALIDATION) -> int:
-    """The longest clip of at most `wanted` frames with which half of the frames are measured, and no less than a pair.
+def clip_length(lengths: list[int], requested: int, shortest: int = SHORTEST_VALIDATION) -> int:
+    """The longest clip of at most `requested` frames with which half of the frames are measured, at least a pair.
 
     One long sequence must not set the length for all: the others would be left out.
 
     Args:
         lengths: of the sequences.
-        wanted: frames, `data.val_frames`.
+        requested: frames, `data.val_frames`.
         shortest: see `shortest_validation`.
     """
     longest = max(lengths, default=0)
     if longest < SHORTEST_VALIDATION == shortest:
         return 1
-    for frames in range(max(shortest, min(wanted, longest)), shortest, -1):
+    for frames in range(max(shortest, min(requested, longest)), shortest, -1):
         if sum(n // frames * frames for n in lengths) >= _MEASURED * sum(n for n in lengths if n > 1):
             return frames
     return shortest

@@ -47,7 +47,7 @@ def data_problems(data: DataConfig) -> list[str]:
             f"data.cut_threshold={show(data.cut_threshold)}: a share between 0 and 1, for example 0.15; "
             "null looks for no cuts"
         )
-    if data.kind is not DataKind.street:
+    if not data.kind.built_in:
         found += existing("data.root", data.root, f"data={show(data.kind)} reads files; give data.root=PATH")
         found += existing("data.val_root", data.val_root)
     found += _flow_problems(data)

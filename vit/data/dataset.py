@@ -82,7 +82,7 @@ class PictureDataset:
 
     def _judged(self, index: int, transform: EvalTransform) -> dict[str, Any]:
         """A sample of an evaluation."""
-        told: dict[str, Any] = {"name": self.source.name(index)}
+        facts: dict[str, Any] = {"name": self.source.name(index)}
         readable = 1
         try:
             image, label, extras = self.source.read(index)
@@ -91,8 +91,8 @@ class PictureDataset:
             label, extras, readable = self.source.label(index), {}, 0
             image = torch.zeros(self.channels, *transform.resolution, dtype=torch.uint8)
         if self.bad_files.skip:
-            told["readable"] = readable
-        return {"image": transform(to_channels(image, self.channels)), "label": label, **extras, **told}
+            facts["readable"] = readable
+        return {"image": transform(to_channels(image, self.channels)), "label": label, **extras, **facts}
 
     def _read(
         self, index: int, part: Part | None, rng: np.random.Generator

@@ -255,18 +255,18 @@ def balance(source: Source) -> Source:
     return Selection(source, np.concatenate([np.resize(group, most) for group in groups]), [*source.notes, note])
 
 
-def check_labels(values: np.ndarray, classes: int, where: str, told: str) -> None:
+def check_labels(values: np.ndarray, classes: int, where: str, reason: str) -> None:
     """Raise DataError where a class index lies outside 0..classes-1.
 
     Args:
         values: int (N,).
         where: what errors call the file.
-        told: how the number of classes is known.
+        reason: how the number of classes is known.
     """
     wrong = np.flatnonzero((values < 0) | (values >= classes))
     if len(wrong):
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise DataError(
-            f"{where}: label {int(values[wrong[0]])} (picture {int(wrong[0]) + 1}{more}) is out of range: {told}, so "
+            f"{where}: label {int(values[wrong[0]])} (picture {int(wrong[0]) + 1}{more}) is out of range: {reason}, so "
             f"labels go from 0 to {classes - 1}. Correct the labels, or set model.num_classes={int(values.max()) + 1}"
         )

@@ -16,7 +16,7 @@ from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
 from trainer.text import few
-from vid2vid.config import DataKind, Vid2VidConfig
+from vid2vid.config import Vid2VidConfig
 from vid2vid.data import clips_of, settled
 from vid2vid.data.checking.advice import give_advice
 from vid2vid.data.checking.report import Report
@@ -61,7 +61,7 @@ def find_sequences(config: Vid2VidConfig) -> list[tuple[str, FrameSequence]]:
         ConfigError: the street world, which has no files, or no data.root.
         DataError: nothing there.
     """
-    if config.data.kind is DataKind.street:
+    if config.data.kind.built_in:
         raise ConfigError(
             "data=street is rendered, there are no files to check; "
             "name your data: data=folders data.root=PATH (or data=cityscapes, data=video)"

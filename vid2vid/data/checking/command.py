@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.errors import ConfigError, refuse
 from trainer.records.progress import followed
-from vid2vid.config import DataKind, Vid2VidConfig
+from vid2vid.config import Vid2VidConfig
 
 
 def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bool:
@@ -40,7 +40,7 @@ def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bo
     from vid2vid.data.checking.contact_sheet import contact_sheet
     from vid2vid.validate import problems
 
-    if config.data.kind is not DataKind.street:
+    if not config.data.kind.built_in:
         refuse(problems(config))
     progress = partial(followed, unit="frame", count=int)  # each item is how many frames it was
     sequences = find_sequences(config)

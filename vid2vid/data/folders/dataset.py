@@ -15,7 +15,7 @@ from typing import Any
 from trainer.errors import DataError
 from vid2vid.config import DataConfig, DataKind, Vid2VidConfig
 from vid2vid.data.clips import ClipDataset
-from vid2vid.data.folders.file_kinds import Kind
+from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.folders.frames import FolderSequence, Style, label_range
 from vid2vid.data.folders.hints import folder_below
@@ -108,7 +108,7 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
     required: tuple[str, ...] = ("labels",)
     if need_images or (root / images).is_dir():
         image_folder = folder_below(root, images, "data.images_dir", labels=False) / subset
-        kinds.append(Kind("images", image_folder, "data.images_dir", suffix=data.image_suffix))
+        kinds.append(FileKind("images", image_folder, "data.images_dir", suffix=data.image_suffix))
         required += ("images",) if need_images else ()
     instances = _instance_kind(root, config, label_folder, subset, need_images)
     if instances is not None:
@@ -117,16 +117,16 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
     return _sequences(root, config, kinds, required, subset)
 
 
-def _label_kind(config: Vid2VidConfig, folder: Path, option: str) -> Kind:
+def _label_kind(config: Vid2VidConfig, folder: Path, option: str) -> FileKind:
     if wants_source(config):
-        return Kind("labels", folder, option, IMAGE_EXTENSIONS, ("color",), config.data.label_suffix)
+        return FileKind("labels", folder, option, IMAGE_EXTENSIONS, ("color",), config.data.label_suffix)
     train_ids = config.model.num_labels in (19, 20)
     prefer = ("labeltrainids", "labelids") if train_ids else ("labelids", "labeltrainids")
     prefer = ("color", *prefer) if config.data.label_format.startswith("colo") else (*prefer, "color")
-    return Kind("labels", folder, option, LABEL_EXTENSIONS, prefer, config.data.label_suffix)
+    return FileKind("labels", folder, option, LABEL_EXTENSIONS, prefer, config.data.label_suffix)
 
 
-def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> Kind | None:
+def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> FileKind | None:
     """Where instance maps are; None: there are none, or the model takes none."""
     if not config.model.instance_edges or wants_source(config):
         return None
@@ -135,9 +135,9 @@ def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset
         if not needed and not (root / data.instances_dir).is_dir():
             return None
         folder = folder_below(root, data.instances_dir, "data.instances_dir", labels=True) / subset
-        return Kind("instances", folder, "data.instances_dir", LABEL_EXTENSIONS, prefer)
+        return FileKind("instances", folder, "data.instances_dir", LABEL_EXTENSIONS, prefer)
     if data.kind is DataKind.cityscapes:
-        kind = Kind("instances", label_folder, "data.labels_dir", LABEL_EXTENSIONS, prefer)
+        kind = FileKind("instances", label_folder, "data.labels_dir", LABEL_EXTENSIONS, prefer)
         if any(kind_of(path.stem) in prefer for frames in collect(kind).values() for path in frames.values()):
             return kind
     return None
@@ -168,7 +168,7 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
 
 
 def _sequences(
-    root: Path, config: Vid2VidConfig, kinds: list[Kind], required: tuple[str, ...], subset: str = ""
+    root: Path, config: Vid2VidConfig, kinds: list[FileKind], required: tuple[str, ...], subset: str = ""
 ) -> list[FrameSequence]:
     found = match(kinds, required, config.data.kind is DataKind.cityscapes)
     if found.notes:
@@ -184,7 +184,7 @@ def _sequences(
     return sequences
 
 
-def _style(root: Path, config: Vid2VidConfig, kinds: list[Kind], frames: list[Frame]) -> Style:
+def _style(root: Path, config: Vid2VidConfig, kinds: list[FileKind], frames: list[Frame]) -> Style:
     labels = [frame.label for frame in frames if frame.label is not None]
     images = [frame.image for frame in frames if frame.image is not None]
     if wants_source(config):
@@ -193,7 +193,7 @@ def _style(root: Path, config: Vid2VidConfig, kinds: list[Kind], frames: list[Fr
     return Style(label_reading(config.data, labels, label_range(config), near), find_spans(config.data, images, []))
 
 
-def _flow_folder(flow_root: Path, kinds: list[Kind], frame: Frame, subset: str) -> Path:
+def _flow_folder(flow_root: Path, kinds: list[FileKind], frame: Frame, subset: str) -> Path:
     """Where the flow of a frame's sequence lies: as its pictures lie below their folder."""
     name, path = ("labels", frame.label) if frame.image is None else ("images", frame.image)
     folder = next(kind.folder for kind in kinds if kind.name == name)

@@ -11,7 +11,7 @@ Sequences = dict[str, dict[str, Path]]  # sequence name -> frame key -> file
 
 
 @dataclass
-class Kind:
+class FileKind:
     """One kind of files of a data set.
 
     Attributes:

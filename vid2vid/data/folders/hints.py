@@ -11,7 +11,7 @@ from PIL import Image
 
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.folders.file_kinds import Kind, Sequences
+from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
 from vid2vid.data.folders.names import natural_key
 from vid2vid.data.folders.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
@@ -66,7 +66,7 @@ def _below(root: Path, there: Sequence[str], name: str) -> str:
     )
 
 
-def no_files(kind: Kind) -> str:
+def no_files(kind: FileKind) -> str:
     """What is said of a folder without files of a kind."""
     extensions = few(["*" + extension for extension in kind.extensions])
     text = f"{kind.folder} ({kind.option}): no {kind.name} here ({extensions}), nor in folders below."
@@ -86,7 +86,7 @@ def no_files(kind: Kind) -> str:
     return f"{text} It holds: {few(others)}{exr}." if others else f"{text} It is empty."
 
 
-def no_match(kinds: list[Kind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:
+def no_match(kinds: list[FileKind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:
     """What is said where no frame has all that it needs."""
     text = (
         f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {few(notes)}. "

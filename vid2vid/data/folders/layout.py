@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.folders.file_kinds import Kind, Sequences
+from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import is_rubbish, list_files
 from vid2vid.data.folders.hints import no_files, no_match
 from vid2vid.data.folders.names import natural_key, normal
@@ -43,7 +43,7 @@ class Frame:
 
 
 @dataclass
-class Found:
+class Matched:
     """Sequences of matched frames, and what was left out.
 
     Attributes:
@@ -55,7 +55,7 @@ class Found:
     notes: list[str]
 
 
-def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False) -> Found:
+def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = False) -> Matched:
     """Match the files of several kinds to sequences of frames.
 
     A frame that lacks a required kind is left out, and splits its sequence there, as a jump in the numbering does: a
@@ -68,7 +68,7 @@ def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False
     Raises:
         DataError: nothing matches, or two files claim the same frame.
     """
-    found = Found([], [])
+    found = Matched([], [])
     files = {kind.name: collect(kind, cityscapes, found.notes) for kind in kinds}
     for kind in kinds:
         if kind.name in required and not files[kind.name]:
@@ -87,7 +87,7 @@ def match(kinds: list[Kind], required: tuple[str, ...], cityscapes: bool = False
     return found
 
 
-def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: Found) -> None:
+def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: Matched) -> None:
     keys = list(set().union(*(here[kind] for kind in required)))
     numbered = find_runs(keys)
     runs: list[list[Frame]] = []
@@ -129,7 +129,7 @@ def _own_step(complete: list[bool]) -> int:
     return steps.pop() if len(places) >= _FEWEST and len(steps) == 1 else 1
 
 
-def _once(found: Found) -> list[tuple[str, list[Frame]]]:
+def _once(found: Matched) -> list[tuple[str, list[Frame]]]:
     """The runs without those whose files are another sequence's, through a link: validation would see them again."""
     kept, seen = [], {}
     for name, frames in found.runs:
@@ -142,7 +142,7 @@ def _once(found: Found) -> list[tuple[str, list[Frame]]]:
     return kept
 
 
-def collect(kind: Kind, cityscapes: bool = False, notes: list[str] | None = None) -> Sequences:
+def collect(kind: FileKind, cityscapes: bool = False, notes: list[str] | None = None) -> Sequences:
     """The files of one kind in all folders below its own.
 
     Args:
@@ -172,7 +172,7 @@ def collect(kind: Kind, cityscapes: bool = False, notes: list[str] | None = None
     return sequences
 
 
-def _prefers(kind: Kind, path: Path, other: Path, notes: list[str]) -> bool:
+def _prefers(kind: FileKind, path: Path, other: Path, notes: list[str]) -> bool:
     """Whether two files of one frame differ in a format that tells which is meant: label maps are PNGs first, and what
     is beside them in another format shows them."""
     one, two = path.suffix.lower(), other.suffix.lower()

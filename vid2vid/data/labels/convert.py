@@ -17,7 +17,7 @@ from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file
 from vid2vid.config import DataConfig
-from vid2vid.data.folders.file_kinds import Kind
+from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import LABEL_EXTENSIONS
 from vid2vid.data.folders.hints import no_files
 from vid2vid.data.folders.layout import collect
@@ -111,7 +111,7 @@ def convert_labels(job: Job, workers: int = 2, progress: Progress = lambda jobs,
     _check(job)
     prefer = ("labelids", "labeltrainids")
     prefer = ("color", *prefer) if table_of(job.label_format) else (*prefer, "color")
-    kind = Kind("labels", job.src, "src", LABEL_EXTENSIONS, prefer, job.suffix)
+    kind = FileKind("labels", job.src, "src", LABEL_EXTENSIONS, prefer, job.suffix)
     files = {Path(name, f"{key}.png"): path for name, frames in collect(kind).items() for key, path in frames.items()}
     if not files:
         raise DataError(no_files(kind))

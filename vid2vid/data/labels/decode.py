@@ -234,14 +234,14 @@ def _by_colour(found: Stored, table: ColourTable, path: Path) -> np.ndarray:
             f"{path}: {found.pixels.dtype} numbers are no colours of 8 bits: set data.label_format=red_channel or ids."
         )
     codes, ids = _sorted_codes(table)
-    wanted = colour_codes(found)
-    place = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-    unknown = codes[place] != wanted
+    seen = colour_codes(found)
+    place = np.searchsorted(codes, seen).clip(max=len(codes) - 1)
+    unknown = codes[place] != seen
     if unknown.any() and found.channels == 1 and found.palette is None:
         raise DataError(
             f"{path}: has one channel, whose numbers are no colours of {table.source}: ids, it seems. Set "
             "data.label_format=ids."
         )
     if unknown.any():
-        raise UnknownColours(colours_of(wanted[unknown]), path, float(unknown.mean()), table)
+        raise UnknownColours(colours_of(seen[unknown]), path, float(unknown.mean()), table)
     return ids[place]

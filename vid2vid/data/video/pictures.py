@@ -11,7 +11,7 @@ from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.folders.file_kinds import Kind
+from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, content_key, decode_frame, list_files
 from vid2vid.data.folders.layout import Frame, match
 from vid2vid.data.frames import FrameSequence, RawFrame
@@ -88,7 +88,7 @@ def picture_sequences(root: Path, config: Vid2VidConfig) -> list[FrameSequence]:
     """
     data = config.data
     folder = root / data.images_dir if (root / data.images_dir).is_dir() else root
-    found = match([Kind("images", folder, "data.root")], ("images",))
+    found = match([FileKind("images", folder, "data.root")], ("images",))
     files = [frame.image for _, frames in found.runs for frame in frames if frame.image is not None]
     span = find_spans(data, files, []).images
     sequences: list[FrameSequence] = []

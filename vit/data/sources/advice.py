@@ -111,5 +111,5 @@ def _of_file(name: str, root: Path) -> str:
         return (
             f"{name} is an array of MNIST's kind: write it as pictures, a folder per class (docs/data.md has the lines)"
         )
-    told = _SUFFIXES.get(os.path.splitext(name)[1].lower())
-    return told.format(root=root, name=name) if told else ""
+    remedy = _SUFFIXES.get(os.path.splitext(name)[1].lower())
+    return remedy.format(root=root, name=name) if remedy else ""

@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from trainer.data.pictures.files import picture_extensions
-from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from vit.data.class_names import natural_key
 from vit.data.source import Source, check_labels
 from vit.data.sources.files import FileSource
-from vit.data.sources.layout import is_folder, is_rubbish, scan
+from vit.data.sources.layout import Skipped, is_folder, is_rubbish, pictures_below, scan
 from vit.data.sources.text import read_text
 
 LABELS = ("val_annotations.txt", "val_labels.txt", "val.txt", "LOC_val_solution.csv")
 _INNER = "images"  # the folder in which Tiny ImageNet's val has its pictures
-
-
-class Skipped(Counter[str]):
-    """Files that a scan passed over, counted by what they are."""
-
-    def notes(self, root: Path) -> list[str]:
-        kinds = +self
-        if not kinds:
-            return []
-        total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
-        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
-        unread = unread_note(kinds.items())
-        return [*lines, f"{root}: {unread}"] if unread else lines
-
-
-def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -> Iterator[str]:
-    """Paths of all pictures at any depth; links to folders are followed, each folder once, but not upwards."""
-    waiting, seen, home = [folder], set(), os.path.realpath(folder)
-    while waiting:
-        current = waiting.pop()
-        real = os.path.realpath(current)
-        if real in seen:
-            continue
-        seen.add(real)
-        for entry in scan(current):
-            if entry.name.startswith("."):
-                if not is_folder(entry):
-                    skipped["hidden"] += 1
-            elif is_folder(entry):
-                if entry.is_symlink() and f"{home}/".startswith(f"{os.path.realpath(entry.path)}/"):
-                    skipped["links to folders above"] += 1
-                elif not is_rubbish(entry.name):
-                    waiting.append(Path(entry.path))
-            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
-                yield entry.path
-            else:
-                skipped[extension or "without extension"] += 1
 
 
 def with_words(wordnet_ids: list[str]) -> list[str]:
@@ -103,30 +62,30 @@ def open_flat(root: Path, channels: int, train: Source | None, required: bool = 
             "class index in order of the WordNet ids), or sort the pictures into folders by WordNet id"
         )
     labels_of = _read_labels(table)
-    told = [labels_of.get(Path(file).stem) for file in files]
-    lacking = [file for file, label in zip(files, told, strict=True) if label is None]
+    texts = [labels_of.get(Path(file).stem) for file in files]
+    lacking = [file for file, label in zip(files, texts, strict=True) if label is None]
     if len(lacking) == len(files) and not required:
         return None  # a file about other pictures
     if lacking:
         raise DataError(f"{table}: no class for {lacking[0]} (and {len(lacking) - 1} more pictures)")
     classes = _imagenet_classes() if train is None else train.classes
-    labels = _numbers([str(label) for label in told], classes, table)
+    labels = _numbers([str(label) for label in texts], classes, table)
     skipped[table.suffix.lower()] -= table.parent == root
     return FileSource(files, labels, classes, channels, [*skipped.notes(root), f"classes of {root} from {table}"], root)
 
 
-def _numbers(told: list[str], classes: list[str], table: Path) -> np.ndarray:
+def _numbers(texts: list[str], classes: list[str], table: Path) -> np.ndarray:
     """int64 (N,): classes by name, by the first word of their name, or by number."""
     index = {name.split()[0]: number for number, name in enumerate(classes)}
     index |= {name: number for number, name in enumerate(classes)}
-    unknown = sorted(set(told) - set(index))
-    if unknown and all(label.isdigit() for label in told):
-        labels = np.array([int(label) for label in told], np.int64)
+    unknown = sorted(set(texts) - set(index))
+    if unknown and all(label.isdigit() for label in texts):
+        labels = np.array([int(label) for label in texts], np.int64)
         check_labels(labels, len(classes), str(table), f"there are {len(classes)} classes")
         return labels
     if unknown:
         raise DataError(f"{table}: class {unknown[0]} is not among the {len(classes)} classes of the training split")
-    return np.array([index[label] for label in told], np.int64)
+    return np.array([index[label] for label in texts], np.int64)
 
 
 def _imagenet_classes() -> list[str]:

@@ -15,14 +15,16 @@ from vit.data.class_names import in_order, natural_key, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table
 from vit.data.sources.files import FileSource, RootedData, fit_classes
-from vit.data.sources.flat import LABELS, Skipped, open_flat, pictures_below, with_words
+from vit.data.sources.flat import LABELS, open_flat, with_words
 from vit.data.sources.layout import (
+    Skipped,
     check_folder,
     check_level,
     class_level,
     find_splits,
     is_folder,
     is_rubbish,
+    pictures_below,
     role_in,
     scan,
 )

@@ -133,10 +133,10 @@ def _saved(root: Path, datasets: Any) -> dict[str, Any]:
         return dict(found) if isinstance(found, Mapping) else {"all": found}
     except KeyError:
         pass
-    told = json.loads((root / "dataset_dict.json").read_text()) if (root / "dataset_dict.json").is_file() else None
+    summary = json.loads((root / "dataset_dict.json").read_text()) if (root / "dataset_dict.json").is_file() else None
     found = {}
-    for name in told["splits"] if told else ["all"]:
-        folder = root / name if told else root
+    for name in summary["splits"] if summary else ["all"]:
+        folder = root / name if summary else root
         state = json.loads((folder / "state.json").read_text())
         if state.get("_indices_data_files") or state.get("_indices_files"):
             raise DataError(f"{folder}: rows are chosen by an index of an old version; write it anew with save_to_disk")
@@ -159,13 +159,13 @@ def _load(rows: Any, title: str, split: str, config: VitConfig, train: Source | 
             f"{title}: {len(pictures)} columns hold pictures; name one with data.csv_path. Its columns are: "
             f"{', '.join(features)}"
         )
-    wanted = _label_columns(title, features, data)
-    kinds = [_class_label(features[name]) for name in wanted]
-    listed = (list(kinds[0].names), f"column {wanted[0]}") if len(kinds) == 1 and kinds[0] is not None else None
-    table = rows.select_columns(wanted)[:]
-    columns = [table[name] for name in wanted]
+    label_names = _label_columns(title, features, data)
+    kinds = [_class_label(features[name]) for name in label_names]
+    listed = (list(kinds[0].names), f"column {label_names[0]}") if len(kinds) == 1 and kinds[0] is not None else None
+    table = rows.select_columns(label_names)[:]
+    columns = [table[name] for name in label_names]
     if split != "train" and not data.multilabel and all(_empty(value) for column in columns for value in column):
-        raise UnlabelledError(f"{title}: column '{wanted[0]}' is empty (or -1), so its pictures have no labels")
+        raise UnlabelledError(f"{title}: column '{label_names[0]}' is empty (or -1), so its pictures have no labels")
     labels, numbering = number_rows(_told(columns, title, rows, data), title, config, train, listed)
     if isinstance(features[image], datasets.Image):
         rows = rows.cast_column(image, datasets.Image(decode=False))
@@ -182,16 +182,16 @@ def _label_columns(title: str, features: Mapping[str, Any], data: DataConfig) ->
     Raises:
         DataError: there is no such column; says which there are.
     """
-    wanted = label_columns(data)
-    if wanted == ["label"] and "label" not in features:
-        wanted = [next((name for name in _LABELS if name in features), "label")]
-    for name in wanted:
+    label_names = label_columns(data)
+    if label_names == ["label"] and "label" not in features:
+        label_names = [next((name for name in _LABELS if name in features), "label")]
+    for name in label_names:
         if name not in features:
             raise DataError(
                 f"{title}: no column '{name}'{did_you_mean(name, features)} (data.csv_label); it has: "
                 f"{', '.join(features)}"
             )
-    return wanted
+    return label_names
 
 
 def _class_label(kind: Any) -> Any:
@@ -236,8 +236,8 @@ def _files(rows: Any) -> list[str]:
     """File names of the rows, without touching a picture; their numbers where there are none."""
     numbers = [str(number) for number in range(len(rows))]
     column = rows.data.column("image")
-    told = str(column.type).startswith("struct") and "path" in [field.name for field in column.type]
-    if rows._indices is not None or not told:
+    has_paths = str(column.type).startswith("struct") and "path" in [field.name for field in column.type]
+    if rows._indices is not None or not has_paths:
         return numbers
     import pyarrow.compute as pc  # pyright: ignore[reportMissingImports]
 

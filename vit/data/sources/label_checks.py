@@ -80,11 +80,11 @@ def separator_notes(cells: Sequence[str], separator: str, multilabel: bool, wher
             continue
         example = next(cell for cell in cells if other in cell)
         key = f"data.csv_separator={other}" if other != " " else "data.csv_separator=' '"
-        told = (
+        problem = (
             f"{where}: no cell has '{separator}' between labels, and cells such as '{example}' share {ends(shared)}: "
             f'"{key}" separates them'
         )
-        raise DataError(f"{told}; where they are single labels, give a sign that none has: data.csv_separator=/")
+        raise DataError(f"{problem}; where they are single labels, give a sign that none has: data.csv_separator=/")
     return []
 
 

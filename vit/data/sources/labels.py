@@ -54,8 +54,12 @@ class Labels:
 
 def label_columns(data: DataConfig) -> list[str]:
     """`data.csv_label` as a list."""
-    told = data.csv_label
-    return [str(name) for name in told] if isinstance(told, Sequence) and not isinstance(told, str) else [str(told)]
+    columns = data.csv_label
+    return (
+        [str(name) for name in columns]
+        if isinstance(columns, Sequence) and not isinstance(columns, str)
+        else [str(columns)]
+    )
 
 
 def read_labels(cells: Sequence[tuple[int, list[str]]], data: DataConfig, where: str) -> Labels:
@@ -162,12 +166,12 @@ def number_rows(
     listed: tuple[list[str], str] | None = None,
 ) -> tuple[np.ndarray, Numbering]:
     """Labels as int64 (N,), or bool (N, K) with `data.multilabel`, and the classes; arguments as `number_labels`."""
-    told = canonical([label for row in labels.rows for label in row], None if listed else train)
+    texts = canonical([label for row in labels.rows for label in row], None if listed else train)
     if labels.classes is not None and train is None:
         numbering = Numbering(labels.classes, {name: number for number, name in enumerate(labels.classes)})
     else:
-        numbering = number_labels(told, where, config, train, listed)
-    numbers = np.array([numbering.index[label] for label in told], np.int64)
+        numbering = number_labels(texts, where, config, train, listed)
+    numbers = np.array([numbering.index[label] for label in texts], np.int64)
     if not config.data.multilabel:
         return numbers, numbering
     marks = np.zeros((len(labels.rows), len(numbering.classes)), bool)
@@ -176,7 +180,7 @@ def number_rows(
 
 
 def number_labels(
-    told: Sequence[str],
+    texts: Sequence[str],
     where: str,
     config: VitConfig,
     train: Source | None = None,
@@ -188,7 +192,7 @@ def number_labels(
     picture: then they are names, as others are. ``model.num_classes`` says that they are indices.
 
     Args:
-        told: all labels, whole numbers as Python writes them.
+        texts: all labels, whole numbers as Python writes them.
         where: what errors call the file.
         train: the training split, whose classes and numbers are to be used.
         listed: names by index, and the file that lists them; beside ``train``, whose list may have another order, what
@@ -202,19 +206,19 @@ def number_labels(
         known, indexed = train.classes, train.indexed
     elif listed is not None:
         known = listed[0]
-    numbers = bool(told) and all(is_number(label) for label in told)
+    numbers = bool(texts) and all(is_number(label) for label in texts)
     if train is not None and listed is not None and numbers and indexed and listed[0] != train.classes:
-        return _by_name(told, train.classes, *listed, where)
+        return _by_name(texts, train.classes, *listed, where)
     if known is not None and not (numbers and indexed):
         index = {name: number for number, name in enumerate(known)}
-        _check_known(told, index, known, where, train is not None)
+        _check_known(texts, index, known, where, train is not None)
         return Numbering(known, index)
     order = config.data.class_order
-    classes = in_order(told, order)
+    classes = in_order(texts, order)
     named = Numbering(classes, {name: number for number, name in enumerate(classes)}, order=order)
     if not numbers:
         return named
-    values = np.array([int(label) for label in told], object)  # ids may have more digits than a machine's integers
+    values = np.array([int(label) for label in texts], object)  # ids may have more digits than a machine's integers
     count, how = max(int(values.max()) + 1, 1), "class indices are not negative"
     if known is not None:
         count, how = len(known), f"there are {len(known)} classes ({listed[1] if listed else 'training split'})"
@@ -227,17 +231,17 @@ def number_labels(
         )
         return named
     check_labels(values, count, where, how)
-    return Numbering(known or [str(n) for n in range(count)], {label: int(label) for label in set(told)}, True)
+    return Numbering(known or [str(n) for n in range(count)], {label: int(label) for label in set(texts)}, True)
 
 
-def _by_name(told: Sequence[str], classes: list[str], own: list[str], lister: str, where: str) -> Numbering:
+def _by_name(texts: Sequence[str], classes: list[str], own: list[str], lister: str, where: str) -> Numbering:
     """Indices into a split's ``own`` names as numbers of the training split's ``classes``; by index where not a name
     is in both, for then one of the lists is in other words.
 
     Raises:
         DataError: indices out of range, or names that training does not have.
     """
-    index = {label: int(label) for label in set(told)}
+    index = {label: int(label) for label in set(texts)}
     values = np.array(list(index.values()), object)
     check_labels(values, len(own), where, f"{lister} names {len(own)} classes")
     if not set(own) & set(classes):
@@ -276,8 +280,8 @@ def canonical(labels: Sequence[str], train: Source | None = None) -> list[str]:
     return [_plain(label) for label in labels] if all(is_number(label) for label in labels) else list(labels)
 
 
-def _check_known(told: Sequence[str], index: dict[str, int], known: list[str], where: str, train: bool) -> None:
-    unknown = in_order((label for label in told if label not in index), ClassOrder.natural)
+def _check_known(texts: Sequence[str], index: dict[str, int], known: list[str], where: str, train: bool) -> None:
+    unknown = in_order((label for label in texts if label not in index), ClassOrder.natural)
     if unknown:
         whose = "classes of the training split" if train else "classes"
         raise DataError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trainer.config.short_forms import shown_override
+from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from trainer.text import ends
 from vit.data.class_names import natural_key
@@ -61,6 +63,43 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
 
 
+class Skipped(Counter[str]):
+    """Files that a scan passed over, counted by what they are."""
+
+    def notes(self, root: Path) -> list[str]:
+        kinds = +self
+        if not kinds:
+            return []
+        total, parts = sum(kinds.values()), [f"{count} {kind}" for kind, count in kinds.most_common(8)]
+        lines = [f"{root}: skipped {total} file{'s' * (total > 1)} ({', '.join(parts)})"]
+        unread = unread_note(kinds.items())
+        return [*lines, f"{root}: {unread}"] if unread else lines
+
+
+def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -> Iterator[str]:
+    """Paths of all pictures at any depth; links to folders are followed, each folder once, but not upwards."""
+    waiting, seen, home = [folder], set(), os.path.realpath(folder)
+    while waiting:
+        current = waiting.pop()
+        real = os.path.realpath(current)
+        if real in seen:
+            continue
+        seen.add(real)
+        for entry in scan(current):
+            if entry.name.startswith("."):
+                if not is_folder(entry):
+                    skipped["hidden"] += 1
+            elif is_folder(entry):
+                if entry.is_symlink() and f"{home}/".startswith(f"{os.path.realpath(entry.path)}/"):
+                    skipped["links to folders above"] += 1
+                elif not is_rubbish(entry.name):
+                    waiting.append(Path(entry.path))
+            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
+                yield entry.path
+            else:
+                skipped[extension or "without extension"] += 1
+
+
 def check_folder(key: str, path: Path) -> None:
     """Raise DataError where a file was given for a folder; says what to do with it.
 
@@ -70,24 +109,24 @@ def check_folder(key: str, path: Path) -> None:
     if path.is_dir():
         return
     name = path.name.lower()
-    told = f"{key}={path}: is a file, but a folder is wanted"
+    problem = f"{key}={path}: is a file, but a folder is wanted"
     if name.endswith(ARCHIVES):
         ending = next(ending for ending in ARCHIVES if name.endswith(ending))
         folder = path.with_name(path.name[: -len(ending)])
         command = f"unzip {shlex.quote(str(path))} -d" if ending == ".zip" else f"tar xf {shlex.quote(str(path))} -C"
         made = "" if ending == ".zip" else f"mkdir {shlex.quote(str(folder))} && "
         if ending in (".rar", ".7z"):
-            raise DataError(f"{told}. Unpack it, and give {shown_override(key, folder)}")
+            raise DataError(f"{problem}. Unpack it, and give {shown_override(key, folder)}")
         shards = "; or data=webdataset, if it is a shard" if ending == ".tar" else ""
         raise DataError(
-            f"{told}. Unpack it first: {made}{command} {shlex.quote(str(folder))}, and give "
+            f"{problem}. Unpack it first: {made}{command} {shlex.quote(str(folder))}, and give "
             f"{shown_override(key, folder)}{shards}"
         )
     if name.endswith((".csv", ".tsv")):
-        raise DataError(f"{told}. Tables are read with data=csv")
+        raise DataError(f"{problem}. Tables are read with data=csv")
     if name.endswith((".parquet", ".arrow", ".jsonl")):
-        raise DataError(f"{told}. Give its folder, with data=hf: {shown_override(key, path.parent)}")
-    raise DataError(f"{told}: the one that holds the class folders")
+        raise DataError(f"{problem}. Give its folder, with data=hf: {shown_override(key, path.parent)}")
+    raise DataError(f"{problem}: the one that holds the class folders")
 
 
 def find_splits(root: Path, extensions: frozenset[str]) -> dict[str, Path]:
@@ -138,10 +177,10 @@ def check_level(key: str, root: Path, places: Mapping[str, Path], extensions: fr
                 f"{inner}: its folders {ends(folders)} are splits by their names, not classes, and hold no class "
                 f"folders. {hint}"
             )
-        told = {role: _remedy(keys[role], inner / name, extensions) for name, role in roles.items() if role}
+        remedies = {role: _remedy(keys[role], inner / name, extensions) for name, role in roles.items() if role}
         raise DataError(
             f"{inner}: its folders {ends(folders)} are splits by their names, not classes. Give the folders that hold "
-            f"the class folders: {' '.join(told[role] for role in keys if role in told)}"
+            f"the class folders: {' '.join(remedies[role] for role in keys if role in remedies)}"
         )
     if inner == start:
         return

@@ -208,17 +208,16 @@ def _load(shards: tuple[str, ...], split: str, config: VitConfig, train: Source 
         "size": np.concatenate([part["size"] for part in columns]),
         "stem": [stem for part in columns for stem in part["stem"]],
     }
-    told = [label for part in columns for label in part["label"]]
+    texts = [label for part in columns for label in part["label"]]
     passed, unlabelled, captions = (sum(part[key] for part in columns) for key in ("passed", "unlabelled", "captions"))
     where = f"{shards[0]} and {len(shards) - 1} more shards" if shards[1:] else shards[0]
-    if not told or _are_captions(told):
+    if not texts or _are_captions(texts):
         have = f"{unlabelled} pictures without a label" if unlabelled else "no pictures"
-        if captions or told:
-            example = f", such as {told[0]!r}" if told else ""
-            have = (
-                f"{captions or len(told)} pictures have captions (as img2dataset writes), which are no classes{example}"
-            )
-        kind = UnlabelledError if (unlabelled or told) and split != "train" else DataError
+        if captions or texts:
+            example = f", such as {texts[0]!r}" if texts else ""
+            many = captions or len(texts)
+            have = f"{many} pictures have captions (as img2dataset writes), which are no classes{example}"
+        kind = UnlabelledError if (unlabelled or texts) and split != "train" else DataError
         raise kind(
             f"{where}: {have}; a sample is NAME.jpg (or png, ...) and its class in NAME.{'|'.join(LABELS)} (in a json "
             f"as {', '.join(JSON_KEYS)})"
@@ -238,20 +237,20 @@ def _load(shards: tuple[str, ...], split: str, config: VitConfig, train: Source 
         text, said = read_text(names)
         listed = [name for name in text.splitlines() if name], str(names)
         notes += said
-    told = canonical(told, train)
-    numbering = number_labels(told, where, config, train, listed)
-    labels = np.array([numbering.index[label] for label in told], np.int64)
+    texts = canonical(texts, train)
+    numbering = number_labels(texts, where, config, train, listed)
+    labels = np.array([numbering.index[label] for label in texts], np.int64)
     notes += numbering.notes
     source = ShardSource(shards, index, labels, numbering.classes, config.data.channels or 3, notes)
     source.order, source.indexed = numbering.order, numbering.indexed
     return source
 
 
-def _are_captions(told: list[str]) -> bool:
+def _are_captions(texts: list[str]) -> bool:
     """Whether labels are sentences: of most there is one alone, and most have several words."""
-    distinct = set(told)
+    distinct = set(texts)
     wordy = sum(len(label.split()) > 2 for label in distinct)
-    return 2 * len(distinct) > len(told) and 2 * wordy > len(distinct) and len(told) > 1
+    return 2 * len(distinct) > len(texts) and 2 * wordy > len(distinct) and len(texts) > 1
 
 
 def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:

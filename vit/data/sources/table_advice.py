@@ -96,8 +96,8 @@ def places(cells: Sequence[str], folder: Path) -> dict[str, str]:
         where, suffix = found[0]
     else:
         where, suffix = _pattern(below), suffixes.pop()
-    told = {"data.csv_folder": where, "data.csv_suffix": suffix}
-    return {key: value for key, value in told.items() if value}
+    settings = {"data.csv_folder": where, "data.csv_suffix": suffix}
+    return {key: value for key, value in settings.items() if value}
 
 
 def _pattern(folders: Sequence[str]) -> str:

@@ -31,18 +31,18 @@ def split_column(path: Path, data: DataConfig) -> tuple[str, list[str]] | None:
     Raises:
         DataError: no such column, or cells that tell no split.
     """
-    asked = data.csv_split
-    if asked is None:
+    column = data.csv_split
+    if column is None:
         return None
-    text, told = split_excels(read_text(path)[0])
-    delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path])
+    text, stated = split_excels(read_text(path)[0])
+    delimiter = data.csv_delimiter or stated or delimiter_of(text, [data.csv_path])
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     heading_line = next((line for line in text.splitlines() if line.strip()), "")
-    if asked == AUTO and not any(name in heading_line.lower() for name in _COLUMNS):
+    if column == AUTO and not any(name in heading_line.lower() for name in _COLUMNS):
         return None  # the usual case: nothing else of a large table is looked at
     rows = [row for _, row in read_rows(text, path, delimiter) if any(row)]
     heading = [name.strip() for name in rows[0]] if rows else []
-    names = [name for name in heading if name.lower() in _COLUMNS] if asked == AUTO else [asked]
+    names = [name for name in heading if name.lower() in _COLUMNS] if column == AUTO else [column]
     for name in names:
         if name not in heading:
             raise DataError(
@@ -54,7 +54,7 @@ def split_column(path: Path, data: DataConfig) -> tuple[str, list[str]] | None:
         roles = {role_of(cell, name, data) for cell in cells}
         if None not in roles and "train" in roles and len(roles) > 1:
             return name, sorted(str(role) for role in roles)
-        if asked != AUTO:
+        if column != AUTO:
             strange = sorted((cell for cell in cells if role_of(cell, name, data) is None), key=natural_key)
             if not strange:
                 raise DataError(

@@ -70,9 +70,9 @@ class Tables(RootedData):
 
     def load(self, place: _Part, split: str, train: Source | None) -> Source:
         data, path = self.data, place.path
-        files, told, notes = _read(place, data, split)
-        labels, numbering = number_rows(told, str(path), self.config, train)
-        notes += [*told.notes, *numbering.notes]
+        files, texts, notes = _read(place, data, split)
+        labels, numbering = number_rows(texts, str(path), self.config, train)
+        notes += [*texts.notes, *numbering.notes]
         source = FileSource(files, labels, numbering.classes, data.channels or 3, notes, _home(path, data))
         source.order, source.indexed = numbering.order, numbering.indexed
         return source
@@ -82,9 +82,9 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
     """(files, labels of each, lines for the user)."""
     path = part.path
     text, notes = read_text(path)
-    wanted = label_columns(data)
-    text, told = split_excels(text)
-    delimiter = data.csv_delimiter or told or delimiter_of(text, [data.csv_path, *wanted])
+    label_names = label_columns(data)
+    text, stated = split_excels(text)
+    delimiter = data.csv_delimiter or stated or delimiter_of(text, [data.csv_path, *label_names])
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if delimiter != ",":
         notes.append(f"{path}: cells are separated by { {chr(9): 'tab', ' ': 'blanks'}.get(delimiter, delimiter) }")
@@ -96,13 +96,13 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
     if not named and any((_folder(path, data) / cell).is_file() for cell in heading if 0 < len(cell) < 200):
         raise DataError(
             f"{path}: its first line ({', '.join(heading)[:80]}) names a picture, so it has no heading: put a line "
-            f"above it with a name for each column, such as {data.csv_path}{delimiter}{wanted[0]}"
+            f"above it with a name for each column, such as {data.csv_path}{delimiter}{label_names[0]}"
         )
     below = [row for _, row in numbered[1:]]
     place = _column(heading, "csv_path", data.csv_path, path, below)
-    if split != "train" and not set(wanted) & set(heading):
-        raise _unlabelled(path, f"no column '{wanted[0]}' (data.csv_label; there are: {', '.join(heading)})", data)
-    columns = [_column(heading, "csv_label", name, path, below) for name in wanted]
+    if split != "train" and not set(label_names) & set(heading):
+        raise _unlabelled(path, f"no column '{label_names[0]}' (data.csv_label; there are: {', '.join(heading)})", data)
+    columns = [_column(heading, "csv_label", name, path, below) for name in label_names]
     rows = [(line, row) for line, row in numbered[1:] if any(cell.strip() for cell in row)]
     blank = len(numbered) - 1 - len(rows)
     for line, row in rows:
@@ -123,17 +123,17 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
         notes.append(f"{path}: skipped {blank} blank lines")
     cells = [(line, [row[column].strip() for column in columns]) for line, row in rows]
     if split != "train" and not data.multilabel and not any(cell for _, row in cells for cell in row):
-        raise _unlabelled(path, f"column '{wanted[0]}' is empty", data)
+        raise _unlabelled(path, f"column '{label_names[0]}' is empty", data)
     if data.multilabel and isinstance(data.csv_label, str):
         width = min(len(row) for _, row in rows)
         others = {name: [row[at].strip() for _, row in rows] for at, name in enumerate(heading[:width])}
         check_not_one_hot(others, data.csv_label, str(path))
-    if len(wanted) > 1:
-        check_marks(cells, wanted, str(path))
+    if len(label_names) > 1:
+        check_marks(cells, label_names, str(path))
     else:
         notes += separator_notes([row[0] for _, row in cells], data.csv_separator, data.multilabel, str(path))
-    told = read_labels(cells, data, f"{path}, line")
-    return [str(file) for file in files], told, [*notes, *_several_rows(files, rows, told.rows, path)]
+    texts = read_labels(cells, data, f"{path}, line")
+    return [str(file) for file in files], texts, [*notes, *_several_rows(files, rows, texts.rows, path)]
 
 
 def _several_rows(files: list[Path], rows: list[_Row], labels: list[list[str]], path: Path) -> list[str]:
@@ -169,8 +169,8 @@ def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int
     """A line on the files that are not there; DataError where `data.on_bad_file` says so, or where none is."""
     shown = few((f"{files[number]} (line {rows[number][0]})" for number in missing), _SHOWN)
     if data.on_bad_file.value == "raise" or len(missing) == len(files):
-        told = places([row[place] for _, row in rows], path.parent)
-        hint = " ".join(shown_override(key, value) for key, value in told.items())
+        settings = places([row[place] for _, row in rows], path.parent)
+        hint = " ".join(shown_override(key, value) for key, value in settings.items())
         raise DataError(
             f"{path}: there is no file {shown}. Paths are relative to the table and data.csv_folder"
             + (f"; this one is found with {hint}" if hint else f"; correct column '{data.csv_path}'")
@@ -181,8 +181,8 @@ def _missing(files: list[Path], missing: list[int], rows: list[_Row], place: int
 
 def _unlabelled(path: Path, reason: str, data: DataConfig) -> UnlabelledError:
     folder = _folder(path, data) if data.csv_folder else None
-    told = to_classify(source=path, column=data.csv_path, folder=folder, suffix=data.csv_suffix)
-    return UnlabelledError(f"{path}: {reason}, so its pictures have no labels. {told}")
+    remedy = to_classify(source=path, column=data.csv_path, folder=folder, suffix=data.csv_suffix)
+    return UnlabelledError(f"{path}: {reason}, so its pictures have no labels. {remedy}")
 
 
 def _column(heading: list[str], key: str, name: str, path: Path, rows: list[list[str]]) -> int:

@@ -46,13 +46,13 @@ def read_text(path: Path, called: str | None = None) -> tuple[str, list[str]]:
         raise DataError(f"{called}: is no text but {known[0]}: {known[1]}")
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     try:
-        text, told = (data.decode(marked), marked.upper()) if marked else _guess(data)
+        text, encoding = (data.decode(marked), marked.upper()) if marked else _guess(data)
     except UnicodeError as error:
         raise DataError(f"{called}: cannot be read as {marked or 'text'} ({error}); save it as UTF-8") from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f"{called}, line {line}: a NUL character, so it is damaged or no text; save it as UTF-8 anew")
-    return text, [f"{called}: read as {told}"] if told and marked != "utf-8-sig" else []
+    return text, [f"{called}: read as {encoding}"] if encoding and marked != "utf-8-sig" else []
 
 
 def _guess(data: bytes) -> tuple[str, str | None]:
@@ -129,14 +129,14 @@ def split_excels(text: str) -> tuple[str, str | None]:
     return (text[match.end(1) :], match[2]) if match else (text, None)
 
 
-def delimiter_of(text: str, wanted: Sequence[str]) -> str:
-    """What stands between the cells: of comma, semicolon, tab and bar the one that most of the columns wanted are found
-    with in the heading, then the one that gives the most columns, then the comma."""
+def delimiter_of(text: str, columns: Sequence[str]) -> str:
+    """What stands between the cells: of comma, semicolon, tab and bar the one with which most of the columns are found
+    in the heading, then the one that gives the most columns, then the comma."""
     heading = next((line for line in text.splitlines() if line.strip()), "")
 
     def found(delimiter: str) -> tuple[int, int]:
         names = [name.strip() for name in next(csv.reader([heading], delimiter=delimiter), [])]
-        return len(set(wanted) & set(names)), len(names)
+        return len(set(columns) & set(names)), len(names)
 
     with _long_cells():
         return max(DELIMITERS, key=found)

@@ -32,8 +32,8 @@ class UnlabelledError(DataError):
 
 def to_classify(**words: object) -> str:
     """A sentence: the command that classifies pictures without labels, with its arguments that are not empty."""
-    told = " ".join(shown_override(key, value) for key, value in words.items() if value)
-    return f"To classify them: python scripts/predict.py run=runs/NAME {told}"
+    options = " ".join(shown_override(key, value) for key, value in words.items() if value)
+    return f"To classify them: python scripts/predict.py run=runs/NAME {options}"
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,8 @@ def _remedy(file: Path, base: Path) -> str:
 def _rows(table: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
     """Stripped cells of all rows that are not blank, with their line, and lines for the user."""
     text, notes = read_text(table)
-    text, told = split_excels(text)
-    numbered = read_rows(text, table, told or delimiter_of(text, COLUMNS))
+    text, stated = split_excels(text)
+    numbered = read_rows(text, table, stated or delimiter_of(text, COLUMNS))
     cells = ((line, [cell.strip() for cell in row]) for line, row in numbered)
     rows = [(line, row) for line, row in cells if any(row)]
     if not rows:
