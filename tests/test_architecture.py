@@ -209,6 +209,16 @@ def test_the_tests_mirror_the_packages() -> None:
         assert is_package, f"{name_of(path)}: there is no package {folder}"
 
 
+def test_a_test_named_after_a_module_stands_where_it_does() -> None:
+    """When a module moves, its test moves along; the name of an idea is no module's of that package."""
+    for package in PACKAGES:
+        known = {path.stem: path for path in (ROOT / package).rglob("*") if path.suffix in ("", ".py")}
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            name, room = path.stem.removeprefix("test_"), ROOT / path.parent.relative_to(ROOT / "tests")
+            there = (room / f"{name}.py").exists() or (room / name).is_dir() or name not in known
+            assert there, f"{name_of(path)}: {name} is now {name_of(known.get(name, path))}"
+
+
 def test_tests_share_helpers_only() -> None:
     """What two test files need stands in tests/helpers, by its full name."""
     for path in TESTS:

@@ -10,11 +10,11 @@ Why DCP and not ``torch.save``: a run whose weights and moments are sharded over
 another number of them. DCP writes every process's shards beside each other, notes where each piece of a tensor lies,
 and fills the shards of a ``template`` from them, however many wrote and read; ``torch.save`` would first bring all to
 one process, whose memory it need not fit. Nothing but tests gives a ``template`` yet: FSDP2 will, and
-tests/trainer/checkpoint/test_processes.py holds that sharded tensors come back, on as many processes and on another
-number. What it costs, measured on November 26, 2026 (torch 2.14, 2 CPU cores that were busy, 340 MB in 144 tensors,
-three rounds): saving takes 1.0 to 1.4 s, flushed to the disk, against 1.1 s of ``torch.save``; loading 1.1 to 3.1 s
-against 0.2 to 0.8 s, once a run; 0.26 MB more on disk against 0.04 MB. What a crash leaves is the same with both: the
-folder has its name only when everything in it has reached the disk (trainer/checkpoint/directory.py). And the
+tests/trainer/checkpoint/test_several_processes.py holds that sharded tensors come back, on as many processes and on
+another number. What it costs, measured on November 26, 2026 (torch 2.14, 2 CPU cores that were busy, 340 MB in 144
+tensors, three rounds): saving takes 1.0 to 1.4 s, flushed to the disk, against 1.1 s of ``torch.save``; loading 1.1 to
+3.1 s against 0.2 to 0.8 s, once a run; 0.26 MB more on disk against 0.04 MB. What a crash leaves is the same with both:
+the folder has its name only when everything in it has reached the disk (trainer/checkpoint/directory.py). And the
 checkpoints that people have go on.
 """
 
