@@ -11,10 +11,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.decode import Span, decode, deep_values
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
-from vid2vid.data.folders.names import natural_key
 
 _USUAL = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 IMAGE_EXTENSIONS = (*_USUAL, *sorted(picture_extensions() - {*_USUAL}))  # of two files of one frame the first counts

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
-from vid2vid.data.folders.names import natural_key
 from vid2vid.data.folders.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
 from vid2vid.data.folders.suffixes import common_ending, kind_of
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from trainer.data.natural_order import natural_key, normal
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import is_rubbish, list_files
 from vid2vid.data.folders.hints import no_files, no_match
-from vid2vid.data.folders.names import natural_key, normal
 from vid2vid.data.folders.numbering import find_runs
 from vid2vid.data.folders.suffixes import frame_key, preferred
 from vid2vid.data.split import ONE_BY_ONE

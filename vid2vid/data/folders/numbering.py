@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from vid2vid.data.folders.names import Part, are_hexadecimal, order_of, parts_of, reads_decimals
+from trainer.data.natural_order import Part, are_hexadecimal, order_of, parts_of, reads_decimals
 
 _USUAL = 2 / 3  # of the steps are at most the usual one, and near it, where names count
 _GAP = Decimal("1.5")  # usual steps: more are a gap

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vid2vid.data.folders.names import normal
+from trainer.data.natural_order import normal
 
 _KNOWN = re.compile(
     r"_(?:leftImg8bit|rgb_anon|rgb_ref_anon|(?:gt(?:Fine|Coarse)?_)?"

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.folders.names import natural_key
 from vid2vid.data.video.pictures import has_pictures
 
 VIDEO_EXTENSIONS = (

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_frames import label_map, picture
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
 from vid2vid.data.folders.files import content_key, list_files
-from vid2vid.data.folders.names import natural_key
 from vid2vid.data.labels.decode import decode_instances, decode_labels
 from vid2vid.data.labels.label_range import LabelRange
 

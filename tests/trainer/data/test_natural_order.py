@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from vid2vid.data.folders.names import natural_key, order_of
+from trainer.data.natural_order import natural_key, order_of
 from vid2vid.data.folders.numbering import find_runs
 from vid2vid.data.folders.suffixes import common_ending, frame_key, kind_of
 
