@@ -1,7 +1,8 @@
-"""Names of files and folders: numbers in them by value, and one natural order.
+"""Order of names as people count: the same on every machine and in every process, for it depends on the names alone.
 
-A number is what a person reads as one: `10`, `0.0333`, `1e-05`, `-10` at the start or behind a separator (in `clip-10`
-the hyphen is the separator). Two parts behind a `v`, and three and more, are a version: they count one by one.
+Two keys. `natural_key` reads whole numbers only, for names of classes and files. `decimal_key` is for names that tell a
+time: a number is what a person reads as one: `10`, `0.0333`, `1e-05`, `-10` at the start or behind a separator (in
+`clip-10` the hyphen is the separator). Two parts behind a `v`, and three and more, are a version, counted one by one.
 """
 
 from __future__ import annotations
@@ -57,7 +58,16 @@ def _one_by_one(sign: str, chain: str) -> list[Part]:
     return found
 
 
-def natural_key(name: str) -> tuple[list[Part], str]:
+def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key under which class2 precedes class10: whole numbers by value, the rest as text.
+
+    Different names have different keys, so no two can tie. It numbers classes, and so must never change.
+    """
+    parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    return parts, text
+
+
+def decimal_key(name: str) -> tuple[list[Part], str]:
     """Sort key under which frame2 precedes frame10, and 1.0333 precedes 1.1; no two names have the same."""
     return parts_of(name), name
 
@@ -72,7 +82,7 @@ def reads_decimals(names: Iterable[str]) -> bool:
 
 
 def order_of(names: Iterable[str]) -> Callable[[str], tuple[list[Part], str]]:
-    """Sort key for the names of one folder: `natural_key`, but 1.9 before 1.10 where points are no decimal ones, and
+    """Sort key for the names of one folder: `decimal_key`, but 1.9 before 1.10 where points are no decimal ones, and
     hexadecimal names of one length (counters, hashes) letter by letter."""
     names = list(names)
     if are_hexadecimal(names):

@@ -1,4 +1,4 @@
-"""Order of names: the same on every machine and in every process, for it depends on the names alone."""
+"""Names of classes: their order, what they are compared by, and whether they say anything."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from trainer.data.natural_order import natural_key
 from vit.config import ClassOrder
-
-
-def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key under which class2 precedes class10; different names have different keys, so no two can tie."""
-    parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
-    return parts, text
 
 
 def in_order(names: Iterable[str], order: ClassOrder) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from trainer.data.natural_order import natural_key, order_of
+from trainer.data.natural_order import decimal_key, order_of
 from vid2vid.data.folders.numbering import find_runs
 from vid2vid.data.folders.suffixes import common_ending, frame_key, kind_of
 
@@ -34,14 +34,14 @@ from vid2vid.data.folders.suffixes import common_ending, frame_key, kind_of
 def test_numbers_sort_by_value(ordered):
     shuffled = ordered[:]
     random.Random(0).shuffle(shuffled)
-    assert sorted(shuffled, key=natural_key) == ordered
+    assert sorted(shuffled, key=decimal_key) == ordered
 
 
 def test_no_two_names_tie():
     names = ["1", "01", "1.0", "1.00", "+1", "\u00e9", "e\u0301", "a", "A", "", "\u00b2", "-", "1e0"]
-    assert len({str(natural_key(name)) for name in names}) == len(names)
-    once = sorted(names, key=natural_key)
-    assert sorted(reversed(names), key=natural_key) == once
+    assert len({str(decimal_key(name)) for name in names}) == len(names)
+    once = sorted(names, key=decimal_key)
+    assert sorted(reversed(names), key=decimal_key) == once
 
 
 def test_points_that_are_no_decimal_points():

@@ -12,10 +12,11 @@ import pytest
 from tests.helpers.made_pictures import folder_config, write_picture, write_tree
 from tests.helpers.made_shards import picture, shard_config, write_shard
 from tests.helpers.made_tables import rows, table
+from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from vit.config import ClassOrder
 from vit.data import build_dataset, describe
-from vit.data.class_names import in_order, natural_key, readable
+from vit.data.class_names import in_order, readable
 from vit.data.opening import open_source
 from vit.data.source import under_classes
 from vit.data.sources.files import forget_scans

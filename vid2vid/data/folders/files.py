@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from trainer.data.natural_order import natural_key
+from trainer.data.natural_order import decimal_key
 from trainer.data.pictures.decode import Span, decode, deep_values
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
@@ -34,7 +34,7 @@ def list_files(folder: Path, extensions: Iterable[str]) -> list[Path]:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}).") from error
     files = [p for p in entries if p.suffix.lower() in allowed and not p.name.startswith(".")]
     files = [p for p in files if p.is_file() or (p.is_symlink() and not p.exists())]
-    return sorted(files, key=lambda p: natural_key(p.name))
+    return sorted(files, key=lambda p: decimal_key(p.name))
 
 
 def is_rubbish(folder: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trainer.data.natural_order import natural_key
+from trainer.data.natural_order import decimal_key
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
@@ -33,7 +33,7 @@ def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
     folder = root / name
     if folder.is_dir():
         return folder
-    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=natural_key)
+    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=decimal_key)
     fitting = [p for p in there if _holds_ids(root / p) is labels]
     if len(fitting) != 1:  # colours, say: the folder's name tells
         words, others = (_LABEL_WORDS, _IMAGE_WORDS) if labels else (_IMAGE_WORDS, _LABEL_WORDS)
@@ -97,7 +97,7 @@ def no_match(kinds: list[FileKind], required: tuple[str, ...], files: Mapping[st
     labels, images = files["labels"], files["images"]
     common = [name for name in labels if name in images]
     if not common:
-        names = f"{few(sorted(labels, key=natural_key))} and {few(sorted(images, key=natural_key))}"
+        names = f"{few(sorted(labels, key=decimal_key))} and {few(sorted(images, key=decimal_key))}"
         return f"{text} The folders of sequences have different names: {names}. Rename one of them."
     for own, other, option in ((labels, images, "data.label_suffix"), (images, labels, "data.image_suffix")):
         ending = common_ending(own[common[0]], other[common[0]])
@@ -118,7 +118,7 @@ def _other_files(folder: Path) -> list[str]:
     found: list[str] = []
     for _, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_rubbish(name))
-        found += sorted((name for name in names if not name.startswith(".")), key=natural_key)
+        found += sorted((name for name in names if not name.startswith(".")), key=decimal_key)
         if len(found) > 20:
             break
     return found

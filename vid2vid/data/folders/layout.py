@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from trainer.data.natural_order import natural_key, normal
+from trainer.data.natural_order import decimal_key, normal
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
@@ -73,7 +73,7 @@ def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = F
     for kind in kinds:
         if kind.name in required and not files[kind.name]:
             raise DataError(no_files(kind))
-    names = sorted(set().union(*(files[name] for name in required)), key=natural_key)
+    names = sorted(set().union(*(files[name] for name in required)), key=decimal_key)
     for name in names:
         here = {kind.name: files[kind.name].get(name, {}) for kind in kinds}
         missing = [kind for kind in kinds if kind.name in required and not here[kind.name]]
@@ -205,7 +205,7 @@ def _walk(root: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
             entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not is_rubbish(entry.name)]
         except OSError as error:
             raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}).") from error
-        for entry in sorted(entries, key=lambda entry: natural_key(entry.name), reverse=True):
+        for entry in sorted(entries, key=lambda entry: decimal_key(entry.name), reverse=True):
             real = os.path.realpath(entry.path)
             if real in above:
                 notes.append(f"{entry.path} passed over: a link to a folder that it lies in")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.data.natural_order import natural_key
+from trainer.data.natural_order import decimal_key
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.video.pictures import has_pictures
@@ -35,7 +35,7 @@ def find_videos(root: Path) -> list[Path]:
         raise DataError(
             f"{root}: no video files ({', '.join(VIDEO_EXTENSIONS)}) and no pictures here or below; it holds: {there}."
         )
-    return sorted(files, key=lambda p: natural_key(str(p)))
+    return sorted(files, key=lambda p: decimal_key(str(p)))
 
 
 def _names(root: Path, files: Sequence[Path]) -> list[str]:

@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.class_names import natural_key
 from vit.data.sources.layout import is_folder, is_rubbish, scan
 
 # files by which a data set that has a kind of its own is known; the folder that torchvision keeps it in

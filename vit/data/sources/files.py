@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import DataError
 from trainer.text import few
 from vit.config import VitConfig
-from vit.data.class_names import class_keys, natural_key
+from vit.data.class_names import class_keys
 from vit.data.decoding.part import Part
 from vit.data.decoding.partial import decode_part
 from vit.data.source import Selection, Source

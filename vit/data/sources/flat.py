@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
-from vit.data.class_names import natural_key
 from vit.data.source import Source, check_labels
 from vit.data.sources.files import FileSource
 from vit.data.sources.layout import Skipped, is_folder, is_rubbish, pictures_below, scan

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataKind
-from vit.data.class_names import in_order, natural_key, readable
+from vit.data.class_names import in_order, readable
 from vit.data.source import Source
 from vit.data.sources.advice import advice, check_parts, known_set, of_table
 from vit.data.sources.files import FileSource, RootedData, fit_classes

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.class_names import natural_key
 
 USUAL = "|"  # between the labels of one picture, unless told otherwise
 _OTHERS = (",", ";", " ")  # what tables have between them besides

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trainer.config.short_forms import shown_override
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from trainer.text import ends
-from vit.data.class_names import natural_key
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),

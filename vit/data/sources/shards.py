@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
 from trainer.files import write_text
 from vit.config import VitConfig
-from vit.data.class_names import natural_key
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, RootedData, Strings
 from vit.data.sources.labels import canonical, number_labels

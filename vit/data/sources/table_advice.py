@@ -10,9 +10,9 @@ from pathlib import Path
 
 from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.text import few
-from vit.data.class_names import natural_key
 from vit.data.sources.layout import role_in
 from vit.data.sources.table_files import whereabouts
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
-from vit.data.class_names import natural_key
 
 
 def expanded(folder: Path) -> list[Path]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import DataConfig
-from vit.data.class_names import natural_key
 from vit.data.sources.layout import role_in
 from vit.data.sources.text import delimiter_of, read_rows, read_text, split_excels
 

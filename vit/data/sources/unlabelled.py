@@ -13,11 +13,11 @@ from pathlib import Path
 
 from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from trainer.text import few
-from vit.data.class_names import natural_key
 from vit.data.sources.table_files import expanded, locate
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 

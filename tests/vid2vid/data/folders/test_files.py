@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_frames import label_map, picture
-from trainer.data.natural_order import natural_key
+from trainer.data.natural_order import decimal_key
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
@@ -29,7 +29,7 @@ def test_natural_order(tmp_path):
     for name in ("f10.png", "f9.PNG", "f2.png", ".hidden.png", "f1.txt"):
         (tmp_path / name).write_bytes(b"x")
     assert [p.name for p in list_files(tmp_path, (".png",))] == ["f2.png", "f9.PNG", "f10.png"]
-    assert sorted(["b", "10", "9a", "a2", "a10"], key=natural_key) == ["9a", "10", "a2", "a10", "b"]
+    assert sorted(["b", "10", "9a", "a2", "a10"], key=decimal_key) == ["9a", "10", "a2", "a10", "b"]
 
 
 @pytest.mark.parametrize("kind", ["png", "bmp", "webp"])
