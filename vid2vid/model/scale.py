@@ -50,7 +50,7 @@ class ScaleFrame:
     Attributes:
         composed, hallucination: (B, 3, Hs, Ws) in [-1, 1].
         flow, mask: (B, 2, Hs, Ws) pixels and (B, 1, Hs, Ws); None where nothing was warped.
-        features, flow_features: (B, c, Hs, Ws) of the trunks, which the next finer scale adds to its own.
+        features, flow_features: (B, ngf / 2^s, Hs, Ws) of the trunks, which the next finer scale adds to its encoders'.
     """
 
     composed: Tensor

@@ -38,7 +38,10 @@ class Encoder(nn.Module):
 
 
 class Trunk(nn.Module):
-    """``blocks`` residual blocks, then ``ups`` doublings of the resolution, each halving the channels, to ``width``."""
+    """``blocks`` residual blocks, then ``ups`` doublings of the resolution, each halving the channels, to ``width``.
+
+    (N, width * 2**ups, H / 2**ups, W / 2**ups) -> (N, width, H, W).
+    """
 
     def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
         super().__init__()
@@ -68,7 +71,11 @@ class Head(nn.Module):
 
 
 class Hallucination(nn.Module):
-    """H: the image made anew. Returns it, (N, 3, H, W) in [-1, 1], and the features that a finer scale takes."""
+    """H of eq. 4, H_B of eq. 9: the image made anew.
+
+    Returns (of ``forward``):
+        the image (N, 3, H, W) in [-1, 1], and the features (N, width, H, W) that a finer scale takes.
+    """
 
     def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
         super().__init__()
@@ -81,7 +88,7 @@ class Hallucination(nn.Module):
 
 
 class FlowMask(nn.Module):
-    """W and M, which share everything but their output layer.
+    """W and M of eq. 4, which share everything but their output layer (section 3).
 
     Args:
         multiplier: pixels per unit of the flow head.
