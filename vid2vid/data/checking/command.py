@@ -42,7 +42,7 @@ def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bo
 
     if not config.data.kind.built_in:
         refuse(problems(config))
-    progress = partial(followed, unit="frame", count=lambda frames: frames)
+    progress: Any = partial(followed, unit="frame", count=int)  # each item is how many frames it was
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)
     say(format_report(report))
