@@ -112,6 +112,11 @@ class DataKind(Enum):
         """Whether ``data.download=true`` fetches it."""
         return self.value in ("cifar10", "cifar100", "flowers102", "pets", "food101")
 
+    @property
+    def tables(self) -> bool:
+        """Whether labels stand in columns, several of a picture too."""
+        return self in (DataKind.csv, DataKind.hf)
+
 
 class ClassOrder(Enum):
     natural = "natural"  # class2 before class10
@@ -256,7 +261,7 @@ class DataConfig:
     on_bad_file: OnBadFile = OnBadFile["raise"]
     train_samples: int | None = None  # only so many, the same number per class where possible
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
-    multilabel: bool = False  # csv: several labels per picture
+    multilabel: bool = False  # csv, hf: several labels per picture
     csv_path: str = "path"  # csv: column of the file names (hf: of the pictures)
     csv_label: Any = "label"  # csv: column of the labels, or several, with a 0 or 1 for each class: [cat,dog,bird]
     csv_folder: str | None = None  # csv: where the files are, seen from the table; images_* for several folders

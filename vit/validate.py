@@ -187,8 +187,8 @@ def _data_problems(data: DataConfig) -> list[str]:
                 continue  # a pattern of shards
             found += existing(f"data.{name}", value, needed if name == "root" else "")
     found += existing("data.class_map", data.class_map)
-    if data.multilabel and data.kind is not DataKind.csv:
-        found.append(f"data.multilabel=true is for data=csv, not {show(data.kind)}")
+    if data.multilabel and not data.kind.tables:
+        found.append(f"data.multilabel=true is for data=csv and data=hf, not {show(data.kind)}")
     return found
 
 

@@ -164,7 +164,7 @@ CROSS_FIELD_VIT = [
     (["data=cifar10"], "data.root is not set: data=cifar10 reads files; give data.root=PATH (data.download=true"),
     (["data.channels=2"], "data.channels=2: pictures are read as 1 (grey)"),
     (["data.mean=[0.5]", "data.std=[0.5,0.5]"], "data.mean has 1 numbers and data.std 2"),
-    (["data.multilabel=true", "loss.kind=bce"], "data.multilabel=true is for data=csv"),
+    (["data.multilabel=true", "loss.kind=bce"], "data.multilabel=true is for data=csv and data=hf, not shapes"),
     (["augment.auto=randaug"], "augment.auto=randaug"),
     (["augment.scale=[0.5,0.1]"], "augment.scale=[0.5,0.1]: needs [least, most]"),
     (["augment.flip=-1"], "augment.flip=-1.0: a probability"),

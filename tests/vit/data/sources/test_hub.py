@@ -14,11 +14,12 @@ import pytest
 
 from tests.helpers.made_pictures import folder_config, write_picture
 from trainer.errors import DataError
-from vit.config import DataKind, VitConfig
+from vit.config import DataKind, LossKind, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.checking.check import open_splits
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
+from vit.validate import problems
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # of the library and of dill, at whatever versions
 
@@ -179,6 +180,13 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
     config.data.csv_label = ["eel", "cat", "bird"]
     with pytest.raises(DataError, match=r"no column 'bird'.*it has: image, eel, cat, dog"):
         describe(config)
+
+
+def test_several_labels_are_asked_for_as_of_a_table(tmp_path: Path) -> None:
+    """What the error for lists of labels advises passes the checks of a configuration."""
+    config = config_of(tmp_path)
+    config.data.multilabel, config.loss.kind = True, LossKind.bce
+    assert not any("multilabel" in line for line in problems(config))
 
 
 def test_lists_of_labels(tmp_path: Path) -> None:
