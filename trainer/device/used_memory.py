@@ -20,8 +20,9 @@ def peak_memory(device: torch.device) -> float:
     """The most GiB in use since the process began, or since measuring began anew."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
-    if _STATUS.exists():
-        return _status("VmHWM")
+    told = _status("VmHWM")
+    if told is not None:
+        return told
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB  # bytes there, KiB elsewhere
 
@@ -30,7 +31,7 @@ def memory_now(device: torch.device) -> float:
     """GiB in use; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device) / GIB
-    return _status("VmRSS") if _STATUS.exists() else 0.0
+    return _status("VmRSS") or 0.0
 
 
 @contextmanager
@@ -45,12 +46,17 @@ def watch_peak(device: torch.device) -> Iterator[list[float]]:
         with suppress(OSError):  # not Linux, or not allowed
             ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier code left in the allocator
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-            known = True
+            known = _status("VmHWM") is not None
     yield peak
     if known:
         peak.append(peak_memory(device))
 
 
-def _status(key: str) -> float:
-    """A field of this process's status, in GiB."""
-    return int(_STATUS.read_text().split(f"{key}:")[1].split()[0]) * 1024 / GIB
+def _status(key: str) -> float | None:
+    """A field of this process's status, in GiB; None where there is no such file or field (gVisor's has fewer)."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    value = next((line.split()[1] for line in lines if line.startswith(f"{key}:")), None)
+    return None if value is None else int(value) * 1024 / GIB
