@@ -25,7 +25,7 @@ __all__ = ["VideoWriter", "gif_bytes", "label_panel", "write_png", "write_video"
 def write_png(path: Path | str, image: Tensor | np.ndarray) -> None:
     """Write a picture, uint8 (H, W, 3), whole or not at all."""
     picture = Image.fromarray(as_frames(image, (3,)))
-    replace_file(Path(path), lambda place: picture.save(place, format="PNG"))
+    replace_file(Path(path), lambda place: picture.save(place, format="PNG"), shared=True)
 
 
 def gif_bytes(frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, max_frames: int = 64) -> bytes:

@@ -1,6 +1,7 @@
 """Pictures and videos: right size and length when read back, nothing half written."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -88,6 +89,22 @@ def test_png_is_exact(tmp_path):
     write_png(tmp_path / "a" / "x.png", image)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a" / "x.png")), image.numpy())
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.png"]
+
+
+def test_two_processes_may_write_the_same_png(tmp_path, monkeypatch):
+    """Two evaluations of a run draw the same pictures: whoever is last wins, and neither fails."""
+    first, second = torch.zeros(4, 4, 3, dtype=torch.uint8), torch.ones(4, 4, 3, dtype=torch.uint8)
+    replace = os.replace
+
+    def after_another(*places):
+        monkeypatch.setattr("trainer.files.os.replace", replace)
+        write_png(tmp_path / "x.png", second)
+        replace(*places)
+
+    monkeypatch.setattr("trainer.files.os.replace", after_another)
+    write_png(tmp_path / "x.png", first)
+    assert np.asarray(Image.open(tmp_path / "x.png")).max() == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(3, 4, 4), torch.zeros(4, 4, 3), torch.zeros(4, 4, dtype=torch.uint8)])
