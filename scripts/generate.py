@@ -12,8 +12,7 @@ import _setup  # noqa: F401  # first: passive OpenMP threads, the repository on 
 import logging
 
 from train import SCHEMAS, TASKS
-from trainer.cli import guarded
-from trainer.tasks import parse_command
+from trainer.cli import guarded, parse_command
 
 
 @guarded

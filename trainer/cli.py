@@ -18,6 +18,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
 from trainer.config.foreign_flags import check_flags
 from trainer.config.help import help_text
@@ -26,10 +27,11 @@ from trainer.config.schema import Schemas, did_you_mean
 from trainer.config.short_forms import written_out
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse
-from trainer.tasks import TaskEntry
+from trainer.tasks import TaskEntry, Tasks, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
+RUN = "run"  # the argument that names a run directory
 RANK_0_SAYS_IT_S = 15.0
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -203,6 +205,44 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
     from trainer.config.overrides import apply_overrides
 
     return apply_overrides(config, overrides, CONFIGS, schemas)
+
+
+def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
+    """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
+
+    The module has ``Arguments``, a dataclass whose docstring says whose they are, and ``run(arguments, schemas, say)``,
+    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user.
+
+    Args:
+        about: what ``--help`` says first; it ends the process.
+
+    Raises:
+        UserError: no such run, or its task has no such verb. ConfigError: wrong arguments, all together.
+    """
+    words = sys.argv[1:]
+    path = next((word.partition("=")[2] for word in words if word.startswith(f"{RUN}=")), None)
+    known = dict(sorted(having(tasks, verb), key=lambda pair: RUN in required(pair[1].Arguments)))
+    if {"-h", "--help"} & set(words) and path is None:
+        task, *others = known
+        sys.stdout.write(usage(known[task].Arguments, about) + "\n")
+        for schema in (known[name].Arguments for name in others):
+            sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
+        raise SystemExit(0)
+    task = None if path is None else _task_of_run(path)
+    if task not in tasks:
+        if path is not None and len(known) > 1:  # whose arguments these are is not known: what is wrong with the run?
+            load_run(path, {name: entry.schema for name, entry in tasks.items()})
+        task = next(iter(known))  # without a run: one that does without, and says what lacks
+    command = module_of(tasks, task, verb)
+    return command, parse_args(command.Arguments, run=tasks[task].schema, about=about)
+
+
+def _task_of_run(path: str) -> str | None:
+    """Which task a run is of; None: there is none, or its configuration does not tell."""
+    with suppress(UserError):  # whoever reads all of it says what is wrong with it
+        task = load_yaml(Path(path) / "config.yaml").get("task")
+        return task if isinstance(task, str) else None
+    return None
 
 
 def guarded(function: Callable[[], Any]) -> Callable[[], None]:

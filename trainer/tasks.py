@@ -6,22 +6,15 @@ before torch is loaded. What such a module has to offer stands at the head of th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
-from trainer.config.resolve import load_yaml
 from trainer.config.schema import field_types, unwrap
 from trainer.errors import UserError
-
-RUN = "run"  # the argument that names a run directory
 
 
 @dataclass(frozen=True)
@@ -71,37 +64,3 @@ def task_with_data(tasks: Tasks, kind: str | None) -> TaskEntry:
         if isinstance(kinds, type) and issubclass(kinds, Enum) and kind in kinds.__members__:
             return entry
     return next(iter(tasks.values()))
-
-
-def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
-    """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
-
-    The module has ``Arguments``, a dataclass whose docstring says whose they are, and ``run(arguments, schemas, say)``,
-    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user.
-
-    Args:
-        about: what ``--help`` says first; it ends the process.
-
-    Raises:
-        UserError: the run's task has no such verb. ConfigError: wrong arguments, all together.
-    """
-    words = sys.argv[1:]
-    path = next((word.partition("=")[2] for word in words if word.startswith(f"{RUN}=")), None)
-    known = dict(sorted(having(tasks, verb), key=lambda pair: RUN in required(pair[1].Arguments)))
-    task = _task_of_run(tasks, path) or next(iter(known))  # without a run: one that does without, and says what lacks
-    if {"-h", "--help"} & set(words) and path is None:
-        task, *others = known
-        sys.stdout.write(usage(known[task].Arguments, about) + "\n")
-        for schema in (known[name].Arguments for name in others):
-            sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
-        raise SystemExit(0)
-    command = module_of(tasks, task, verb)
-    return command, parse_args(command.Arguments, run=tasks[task].schema, about=about)
-
-
-def _task_of_run(tasks: Tasks, path: str | None) -> str | None:
-    """Which task a run is of; None: there is none, or its configuration does not tell."""
-    with suppress(UserError):  # whoever reads all of it says what is wrong with it
-        task = load_yaml(Path(path).expanduser() / "config.yaml").get("task") if path else None
-        return task if task in tasks else None
-    return None

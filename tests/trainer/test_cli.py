@@ -12,7 +12,7 @@ import torch
 from tests.helpers.composed import write_run
 from train import SCHEMAS, TASKS
 from trainer import cli
-from trainer.cli import compose, guarded, load_run, main
+from trainer.cli import compose, guarded, load_run, main, parse_command
 from trainer.config.resolve import config_diff
 from trainer.errors import ConfigError, DataError, UserError
 from vid2vid.config import Vid2VidConfig
@@ -54,6 +54,31 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
     (run_dir / "config.yaml").write_text("a: [1,\n", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read as YAML"):
         load_run(run_dir, SCHEMAS)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "generate"])
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (None, "runs/frist: no config.yaml there, so it is no run; did you mean .runs/first."),
+        ("task: [vit]\n", r"runs/frist/config.yaml: task=\['vit'\] is not one of: vid2vid"),
+        ("task: speech\n", "runs/frist/config.yaml: task=speech is not one of: vid2vid"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_said_before_anything_of_it(
+    verb: str, stored: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose arguments the others are, its configuration would tell."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path, ["model=vid2vid_tiny"])
+    if stored is not None:
+        Path("runs/frist").mkdir()
+        Path("runs/frist/config.yaml").write_text(stored)
+    words = ["clips=3"] if verb == "evaluate" else ["source=street", "out=x.mp4"]
+    monkeypatch.setattr(sys, "argv", [f"scripts/{verb}.py", "run=runs/frist", *words])
+    with pytest.raises(UserError, match=said):
+        command, arguments = parse_command(TASKS, verb, "")
+        command.run(arguments, SCHEMAS, print)
 
 
 def test_a_stored_configuration_is_data(tmp_path: Path) -> None:
