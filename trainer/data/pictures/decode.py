@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
-from trainer.data.pictures.opening import JPEG_MAGIC, UnfitError, bad_picture, is_deep, opened, upright
+from trainer.data.pictures.opening import JPEG_MAGIC, UnfitError, bad_picture, greatest, is_deep, opened, upright
 
 Span = tuple[float, float]
 
@@ -41,8 +41,8 @@ def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: S
         data: the file's content.
         name: what errors call it.
         channels: 1 grey, 3 RGB or 4 RGBA.
-        span: values of a picture of more than 8 bits that become 0 and 255; None: all that its type holds, 0..1 of
-            floating-point ones.
+        span: values of a picture of more than 8 bits that become 0 and 255; None: all that its type holds, or what a
+            PPM's header says, 0..1 of floating-point ones.
 
     Raises:
         BadFileError: no picture, damaged or truncated, of a kind that is not read, or with NaN pixels and no span.
@@ -54,7 +54,7 @@ def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: S
 
     def read(found: Image.Image | np.ndarray) -> np.ndarray:
         seen = _as_seen(found)
-        return _pixels(seen if isinstance(seen, Image.Image) else _eight_bits(seen, span), channels)
+        return _pixels(seen if isinstance(seen, Image.Image) else _eight_bits(seen, span, greatest(data)), channels)
 
     pixels = np.require(opened(data, name, read), requirements=["C", "W"])
     return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -77,9 +77,12 @@ def deep_values(data: bytes | bytearray, name: str | Path) -> np.ndarray | None:
 
 
 def largest_number(data: bytes | bytearray) -> int | None:
-    """The largest value of a whole-number picture of more than 8 bits; None for any other, or one that is damaged."""
+    """The largest value of a whole-number picture of more than 8 bits; None for any other, or one that is damaged.
+
+    Of one whose header names its white (PPM) it is not asked: whether values come out dark is what this is for.
+    """
     try:
-        values = deep_values(data, "")
+        values = deep_values(data, "") if greatest(data) == 65535 else None
     except BadFileError:
         return None
     return None if values is None or not np.issubdtype(values.dtype, np.integer) else int(values.max())
@@ -130,11 +133,15 @@ def _as_seen(found: Image.Image | np.ndarray) -> Image.Image | np.ndarray:
     return np.asarray(image) if image.mode.startswith("I") or image.mode == "F" else image
 
 
-def _eight_bits(values: np.ndarray, span: Span | None) -> Image.Image:
-    """Numbers (H, W) or (H, W, C) as a picture of 8 bits; alpha, if any, always goes over all that its type holds."""
+def _eight_bits(values: np.ndarray, span: Span | None, most: int) -> Image.Image:
+    """Numbers (H, W) or (H, W, C) as a picture of 8 bits; alpha, if any, always goes over all that its type holds.
+
+    Args:
+        most: white of whole numbers without a span.
+    """
     if values.dtype == np.uint8:
         return Image.fromarray(values)
-    full = (0.0, 1.0) if np.issubdtype(values.dtype, np.floating) else (0.0, 65535.0)
+    full = (0.0, 1.0 if np.issubdtype(values.dtype, np.floating) else float(most))
     alpha = values.ndim == 3 and values.shape[2] in (2, 4)
     if span is None:
         _require_full_scale(values[..., :-1] if alpha else values)

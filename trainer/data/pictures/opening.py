@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from trainer.data.picture_warnings import quiet_pictures
 from trainer.data.pictures.files import BadFileError
@@ -28,6 +28,8 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG"
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # EXIF
+_EXTRA_SAMPLES = 338  # TIFF: the kind of a last channel
+_NO_ALPHA, _PREMULTIPLIED = 0, 1
 _LIMIT = 2**30  # pixels: 3 GB in RGB
 Image.MAX_IMAGE_PIXELS = _LIMIT // 2  # Pillow warns from here on and refuses twice as much
 PngImagePlugin.MAX_TEXT_CHUNK = 2**26  # bytes; editors keep whole histories in there
@@ -43,7 +45,9 @@ class UnfitError(Exception):
     """A picture that is whole but has no reading as what is needed: what it is, and what to do."""
 
 
-def opened(data: bytes | bytearray, name: str | Path, take: Callable[[Image.Image | np.ndarray], T]) -> T:
+def opened(
+    data: bytes | bytearray, name: str | Path, take: Callable[[Image.Image | np.ndarray], T], exact: bool = False
+) -> T:
     """What ``take`` makes of an opened file.
 
     Args:
@@ -51,6 +55,8 @@ def opened(data: bytes | bytearray, name: str | Path, take: Callable[[Image.Imag
         name: what errors call it.
         take: gets the picture before its pixels are read, and loads them; or, where Pillow would lose some of their
             bits, all numbers, upright, RGB: uint8, uint16, int32 or float32 (H, W) or (H, W, C).
+        exact: all numbers as they are stored; else alpha is straight, a fourth channel that is none is left out, and
+            of what only Pillow reads (CMYK of 16 bits, rare compressions) the upper 8 bits will do.
 
     Raises:
         BadFileError: no picture, damaged or truncated, of a kind that is not read, or ``take`` raised an `UnfitError`.
@@ -60,10 +66,17 @@ def opened(data: bytes | bytearray, name: str | Path, take: Callable[[Image.Imag
             with Image.open(io.BytesIO(data)) as image:
                 if not _is_cut(image):
                     return take(image)
+                whole = _all_bits(data, raw_mode(image))
+                if whole is None:
+                    image.load()  # which says what is wrong with a damaged file
+                    if exact:
+                        raise OSError(f"its 16 bits of {image.mode} cannot be read")
+                    return take(image)
         except UnidentifiedImageError:
-            if not data.startswith(_TIFF_MAGIC):
+            whole = _all_bits(data) if data.startswith(_TIFF_MAGIC) else None
+            if whole is None:
                 raise
-        return take(_all_bits(data))
+        return take(whole if exact else _with_straight_alpha(whole, data))
     except UnfitError as error:
         raise BadFileError(f"{name}: {error}, or set data.on_bad_file=skip") from error
     except _DAMAGE as error:
@@ -172,6 +185,17 @@ def is_deep(data: bytes | bytearray) -> bool:
         return data.startswith(_TIFF_MAGIC)
 
 
+def greatest(data: bytes | bytearray) -> int:
+    """The largest value that a deep picture's whole numbers can have: a PPM's header says it, else 16 bits."""
+    if not data.startswith(b"P"):
+        return 65535
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _greatest(image) if _is_cut(image) else 65535  # grey is stretched to 16 bits by Pillow
+    except _DAMAGE:
+        return 65535
+
+
 def _is_one_channel(image: Image.Image) -> bool:
     """Grey of more than 8 bits, which Pillow keeps."""
     return image.mode.startswith("I") or image.mode == "F"
@@ -193,22 +217,63 @@ def _greatest(image: Any) -> int:
     return arguments[1] if isinstance(arguments, tuple) and isinstance(arguments[1], int) else 255
 
 
-def _all_bits(data: bytes | bytearray) -> np.ndarray:
-    """(H, W) or (H, W, C), RGB, of a PNG, TIFF or PPM that Pillow would cut."""
+def _all_bits(data: bytes | bytearray, stored_as: str = "") -> np.ndarray | None:
+    """(H, W) or (H, W, C), RGB, of a PNG, TIFF or PPM that Pillow would cut; None where nothing else reads it.
+
+    Args:
+        stored_as: `raw_mode`, where Pillow opens it.
+    """
     if data.startswith(_PNG_MAGIC):
         from torchvision.io import ImageReadMode, decode_png
 
         buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        pixels = decode_png(buffer, mode=ImageReadMode.UNCHANGED)
+        try:
+            pixels = decode_png(buffer, mode=ImageReadMode.UNCHANGED)
+        except RuntimeError:
+            return None
         whole = turned(pixels, stored_orientation(data)).movedim(0, -1).numpy()
         return whole[..., 0] if whole.shape[2] == 1 else whole
+    if stored_as.startswith("CMYK"):
+        return None  # OpenCV takes the fourth ink for alpha
     import cv2
 
     # Errors only: it warns of unusual tags, which nobody can act on.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
-        raise UnidentifiedImageError("neither Pillow nor OpenCV reads this kind of it")
+        return None
     if found.ndim == 3:
         found = found[..., [2, 1, 0, *range(3, found.shape[2])]]  # BGR
     return np.ascontiguousarray(found if found.dtype in (np.uint8, np.uint16, np.int32) else found.astype(np.float32))
+
+
+def _with_straight_alpha(values: np.ndarray, data: bytes | bytearray) -> np.ndarray:
+    """Numbers whose last of 2 or 4 channels is alpha, by which the colours are not multiplied.
+
+    A TIFF's tag says whether they are, or that the channel is none: bands of satellites have infrared there.
+    """
+    kind = _extra_channel(data)
+    if values.ndim == 2 or values.shape[2] not in (2, 4) or kind not in (_NO_ALPHA, _PREMULTIPLIED):
+        return values
+    if kind == _NO_ALPHA:
+        return values[..., 0] if values.shape[2] == 2 else np.ascontiguousarray(values[..., :3])
+    full = 1.0 if np.issubdtype(values.dtype, np.floating) else float(np.iinfo(values.dtype).max)
+    colours, share = values[..., :-1].astype(np.float64), values[..., -1:] / full
+    colours = np.divide(colours, share, out=np.zeros_like(colours), where=share > 0).clip(None, full)
+    if full > 1:
+        colours = np.rint(colours)
+    return np.concatenate([colours.astype(values.dtype), values[..., -1:]], axis=2)
+
+
+def _extra_channel(data: bytes | bytearray) -> int | None:
+    """What a TIFF's tag says of its last channel; None where it says nothing, and of other files."""
+    if not data.startswith(_TIFF_MAGIC):
+        return None
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(bytes(data[: 16 if 43 in data[2:4] else 8]))
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return tags[_EXTRA_SAMPLES][-1] if _EXTRA_SAMPLES in tags else None
+    except _DAMAGE:
+        return None

@@ -42,7 +42,7 @@ def stored(data: bytes | bytearray, path: Path) -> Stored:
     Raises:
         BadFileError: it cannot be decoded, or is of a kind that holds no plain numbers (CMYK, ...).
     """
-    return opened(data, path, _numbers)
+    return opened(data, path, _numbers, exact=True)
 
 
 def is_lossy(data: bytes | bytearray) -> str | None:
