@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from trainer.config.fields import OnBadFile
+from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import BadFiles
 from trainer.errors import DataError
 from trainer.text import few
@@ -35,9 +36,11 @@ class ClipDataset(ABC):
 
     A sample has `images` uint8 (T, 3, H, W), `labels` int16 (T, H, W) or `source` uint8 (T, C, H, W), where known
     `instances` int32 (T, H, W), `flow` float16 (T, 2, H, W) and `confidence` uint8 (T, 1, H, W) unless data.flow=none,
-    `picture` uint8 (3, H, W) for model.first_frame=image (`vid2vid.data.first_picture`), and `name`. Training clips
-    start anywhere, with one random frame step, scale, crop and flip for all their frames; the sequences are drawn in
-    proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of one length:
+    `picture` uint8 (3, H, W) for model.first_frame=image (`vid2vid.data.first_picture`), and `name`; in evaluations
+    with data.on_bad_file=skip also `readable`, 0 for what only fills the place of a clip with a bad file.
+
+    Training clips start anywhere, with one random frame step, scale, crop and flip for all their frames; the sequences
+    are drawn in proportion to their lengths. Validation clips are fixed windows, centre-cropped, all of one length:
     `data.val_frames`, or less where sequences are shorter (`clip_length`).
 
     Args:
@@ -133,9 +136,23 @@ class ClipDataset(ABC):
 
         Raises:
             DataError: a file that does not fit; one that cannot be decoded, unless data.on_bad_file=skip, which takes
-                another clip in its place.
+                another clip in its place, one that does not count in an evaluation.
         """
+        if not self.training:
+            return self._measured(index, rng)
         return self.bad_files.replace(index, len(self), lambda chosen: self._load(chosen, rng))
+
+    def _measured(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """A clip of an evaluation, where each counts once: what fills a bad one's place does not."""
+        readable = 1
+        try:
+            sample = self._load(index, rng)
+        except BadFileError as error:
+            self.bad_files.passed_over(error, "Its clip counts nowhere")
+            following = (index + 1) % len(self)
+            sample = self.bad_files.replace(following, len(self), lambda chosen: self._load(chosen, rng))
+            readable = 0
+        return sample | {"readable": readable} if self.bad_files.skip else sample
 
     def _cut(self, index: int, rng: np.random.Generator) -> tuple[FrameSequence, list[int]]:
         if not self.training:

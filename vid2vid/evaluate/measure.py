@@ -38,7 +38,7 @@ def evaluate_clips(
 
     Args:
         loader: collated samples (see ``generate_segments``) with ``images`` and, where there is reference flow,
-            ``flow`` and ``confidence``; ``weight`` (B,), if present, is 0 for clips that only fill up the last batch.
+            ``flow`` and ``confidence``; see ``weights_of`` for which of them count.
         should_stop: polled between batches; True returns what was measured so far.
         image_metrics: are fed every counted clip; the caller reads them.
 
@@ -73,7 +73,7 @@ def evaluate_clips(
                 f"first_frame=real needs clips of more than {skip} frames, these have {batch['images'].shape[1]}: "
                 "raise data.val_frames, give longer sequences, or use first_frame=model"
             )
-        weights = host_batch["weight"].tolist() if "weight" in host_batch else [1.0] * len(batch["images"])
+        weights = weights_of(host_batch)
         if not any(weights):
             continue
         clips = [_Measure(batch, i, skip, image_metrics) if weight else None for i, weight in enumerate(weights)]
@@ -101,8 +101,15 @@ def evaluate_clips(
     return {name: (total, weight) for name, (total, weight) in zip(totals, values, strict=True)}
 
 
+def weights_of(batch: Mapping[str, Any]) -> list[float]:
+    """1 for a clip that counts; 0 for one that fills up the last batch (``weight``) or a bad one's place
+    (``readable``)."""
+    weights = batch["weight"] if "weight" in batch else torch.ones(len(batch["images"]))
+    return (weights * batch["readable"] if "readable" in batch else weights).tolist()
+
+
 class Counted:
-    """Counts the clips and frames of the batches that pass through; clips of weight 0 only fill up."""
+    """Counts the clips and frames of the batches that pass through."""
 
     def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
         self._batches, self.clips, self.frames = batches, 0, 0
@@ -110,7 +117,7 @@ class Counted:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
             if "images" in batch:
-                real = int((batch["weight"] > 0).sum()) if "weight" in batch else batch["images"].shape[0]
+                real = sum(weight > 0 for weight in weights_of(batch))
                 self.clips += real
                 self.frames += real * batch["images"].shape[1]
             yield batch

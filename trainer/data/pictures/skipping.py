@@ -1,9 +1,9 @@
 """`data.on_bad_file`: what becomes of a file that cannot be read or decoded, in every task alike.
 
-``raise`` ends the run with its name. With ``skip`` training goes on with another sample in its place; the first bad
-file is named in the log, by whichever worker meets it, and the others are not: an epoch meets them all again, and
-scripts/check_data.py lists them. Where nothing can take its place (a frame of a sequence that is read in order) it is
-left out, and each is named.
+``raise`` ends the run with its name. With ``skip`` training goes on with another sample in its place, and evaluation
+counts none there. The first bad file is named in the log, by whichever worker meets it, and the others are not: an
+epoch meets them all again, and scripts/check_data.py lists them. Where nothing can take its place (a frame of a
+sequence that is read in order) it is left out, and each is named.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from tests.helpers.paths import SHARED
 from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, FlowMethod, LabelFormat, SourceKind, Vid2VidStage
+from vid2vid.data import build_dataset
 from vid2vid.data.folders.dataset import FolderDataset, open_folder
 from vid2vid.model.warp import warp
 
@@ -231,6 +232,20 @@ def test_a_corrupt_file_is_named_or_another_clip_taken(make_folders, folder_conf
     shutil.rmtree(root / "images/b")
     with pytest.raises(DataError, match=r"(?s)frame1\.png.*unusable clips in a row"):
         train(config).sample(0, rng())
+
+
+def test_in_evaluation_another_clip_fills_a_bad_ones_place_and_does_not_count(make_folders, folder_config, caplog):
+    root = make_folders({"a": 3, "b": 3, "c": 3})
+    (root / "images/b/frame1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    config = folder_config(root, val_root=str(root), val_frames=3)
+    assert "readable" not in build_dataset(config, "val", (16, 32), 3).sample(0, rng())
+    config.data.on_bad_file = OnBadFile["skip"]
+    clips = build_dataset(config, "val", (16, 32), 3)
+    found = [clips.sample(i, rng()) for i in range(3)]
+    assert [clip["readable"] for clip in found] == [1, 0, 1]
+    assert [clip["name"] for clip in found] == ["a/frame0", "c/frame0", "c/frame0"]
+    assert "frame1.png" in caplog.text and "Its clip counts nowhere" in caplog.text
+    assert "readable" not in build_dataset(config, "train", (16, 32), 3).sample(0, rng())
 
 
 def test_flow_is_cached_and_follows_every_crop(make_folders, folder_config, tmp_path):
