@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 from trainer.cli import guarded, main
 from trainer.config.fields import RunConfig
 from trainer.task import Task
-from trainer.tasks import TaskEntry
+from trainer.task_table import TaskEntry
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig

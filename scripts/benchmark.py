@@ -26,7 +26,7 @@ from train import TASKS
 from trainer.cli import guarded
 from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
-from trainer.tasks import having
+from trainer.task_table import having
 
 MEASURED = [module for _, module in having(TASKS, "benchmark")]
 SUITES = {name: run for module in MEASURED for name, run in module.SUITES.items()}

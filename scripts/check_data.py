@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded
 from trainer.config.arguments import parse_args
-from trainer.tasks import module_of, task_with_data
+from trainer.task_table import module_of, task_with_data
 
 
 @dataclass

@@ -35,7 +35,7 @@ from train import TASKS
 from trainer.cli import guarded
 from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
-from trainer.tasks import having
+from trainer.task_table import having
 
 CONVERTERS = {name: module for _, module in having(TASKS, "convert") for name in module.FORMATS}
 Format: Any = Enum("Format", {name: name for name in CONVERTERS})

@@ -21,12 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from train import TASKS
-from trainer.benchmarking.sections import Bench, Part, Rows, Section, Series
+from trainer.benchmark.sections import Bench, Part, Rows, Section, Series
 from trainer.cli import guarded
 from trainer.config.arguments import parse_args
 from trainer.config.schema import did_you_mean
 from trainer.errors import ConfigError, UserError
-from trainer.tasks import having
+from trainer.task_table import having
 
 WORKERS = 12  # data workers of real runs, where there are so many cores
 MEASURED = [module for _, module in reversed(list(having(TASKS, "gpu")))]  # the newest task first
@@ -34,26 +34,26 @@ MODELS = tuple(model for module in MEASURED for model in module.MODELS)
 
 
 def _card(bench: Bench) -> None:
-    from trainer.benchmarking.card import about
+    from trainer.benchmark.card import about
 
     about(bench.rows, bench.device, bench.quick)
 
 
 def _tests(bench: Bench) -> None:
-    from trainer.benchmarking.card import marked_files, run_tests
+    from trainer.benchmark.card import marked_files, run_tests
 
     run_tests(bench.rows, marked_files(_setup.ROOT / "tests"))
 
 
 def _training(bench: Bench) -> None:
-    from trainer.benchmarking.trials import measure_training
+    from trainer.benchmark.trials import measure_training
 
     trials = [module.trials(bench.quick, bench.workers)[0] for module in MEASURED]
     measure_training(bench.rows, bench.runs, trials, 0.48 * bench.seconds)
 
 
 def _resuming(bench: Bench) -> None:
-    from trainer.benchmarking.trials import measure_resuming
+    from trainer.benchmark.trials import measure_resuming
 
     trials = [module.trials(bench.quick, bench.workers)[1] for module in MEASURED]
     measure_resuming(bench.rows, bench.runs, trials, bench.seconds - 5)

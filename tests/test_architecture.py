@@ -41,7 +41,7 @@ UNPICKLERS = {f"{module}.{name}" for module in ("pickle", "dill") for name in ("
 LIGHT = ["train", "trainer", "trainer.config.arguments", "trainer.cli", "trainer.config.fields",
          "trainer.config.resolve",
          "trainer.errors", "trainer.config.help", "trainer.config.overrides", "trainer.config.schema", "trainer.task",
-         "trainer.validation", "vid2vid", "vid2vid.config", "vid2vid.validate", "vit", "vit.config", "vit.validate",
+         "trainer.validate", "vid2vid", "vid2vid.config", "vid2vid.validate", "vit", "vit.config", "vit.validate",
          "vit.model.variants"]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from train import SCHEMAS, TASKS
 from vid2vid.losses import terms
 from vit.config import DataKind, ModelConfig
 from vit.evaluate.metrics import SingleLabel
-from vit.evaluate.pictures import format_scores
+from vit.evaluate.plots import format_scores
 from vit.model.architecture import architecture
 from vit.model.cost import flow
 from vit.model.options import limits

@@ -27,7 +27,7 @@ from trainer.config.schema import Schemas, did_you_mean
 from trainer.config.short_forms import written_out
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse
-from trainer.tasks import TaskEntry, Tasks, having, module_of
+from trainer.task_table import TaskEntry, Tasks, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml

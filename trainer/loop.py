@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint import best, run_state
+from trainer import run_state
+from trainer.checkpoint import best
 from trainer.checkpoint.contents import META
 from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch

@@ -13,16 +13,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer.checkpoint.best import Best
-from trainer.checkpoint.directory import Checkpoints
-from trainer.config.fields import RunConfig
-from trainer.config.resolve import plain
-from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
-from trainer.data.workers import worker_count
-from trainer.nonfinite.guard import NonFiniteGuard
-from trainer.optim.ema import EMA
-from trainer.optim.optimizers import set_rate, trainable_names
-from trainer.parts import (
+from trainer.build import (
     all_phases,
     build_optimizers,
     build_precision,
@@ -32,6 +23,15 @@ from trainer.parts import (
     place_networks,
     prepare_process,
 )
+from trainer.checkpoint.best import Best
+from trainer.checkpoint.directory import Checkpoints
+from trainer.config.fields import RunConfig
+from trainer.config.resolve import plain
+from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
+from trainer.data.workers import worker_count
+from trainer.nonfinite.guard import NonFiniteGuard
+from trainer.optim.ema import EMA
+from trainer.optim.optimizers import set_rate, trainable_names
 from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window

@@ -26,11 +26,11 @@ from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import facts
 from vid2vid.forward import ForwardPasses
-from vid2vid.generate.pictures import clip_visuals
+from vid2vid.generate.panels import clip_visuals
 from vid2vid.losses.objective import discriminator_losses, generator_losses
 from vid2vid.segments import stage_row
 from vid2vid.validate.notes import notes
-from vid2vid.validate.untrained import fed_table
+from vid2vid.validate.untrained_parts import fed_table
 from vid2vid.weights.growing import start_from
 
 NETWORKS = {"g": "generator", "d_image": "d_image", "d_video": "d_video"}  # that a phase trains

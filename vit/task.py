@@ -27,7 +27,7 @@ from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.encoding import Mixer, normalise, random_erasing
 from vit.evaluate.metrics import MultiLabel, SingleLabel
-from vit.evaluate.pictures import Gallery, confusion_picture
+from vit.evaluate.plots import Gallery, confusion_picture
 from vit.evaluate.run import measure
 from vit.losses import Criterion, one_hot
 from vit.model.timm_model import TimmClassifier

@@ -9,7 +9,7 @@ from trainer.config.fields import DeviceKind
 from trainer.config.schema import show
 from trainer.errors import ConfigError
 from trainer.schedule.stage_table import stage_size
-from trainer.validation import at_least, existing, run_problems
+from trainer.validate import at_least, existing, run_problems
 from vit.config import (
     PHASES,
     AugmentConfig,

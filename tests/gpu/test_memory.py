@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.helpers.gpu_runs import differing, gib, make, weights
-from trainer.checkpoint.run_state import Snapshot
 from trainer.device.free_memory import release
+from trainer.run_state import Snapshot
 
 pytestmark = pytest.mark.gpu
 WIDE = ("resolution=[64,128]", "model.ngf=32", "model.ndf=32", "data.val_clips=1", "trainer.precision=bf16")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from trainer.benchmarking.sections import Rows
+from trainer.benchmark.sections import Rows
 
 
 class Kept(Rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.optim.precision import PrecisionPolicy
+from trainer.device.precision import PrecisionPolicy
 
 
 def take_step(

@@ -25,10 +25,10 @@ from tests.helpers.fake_cuda import (
     watched,
 )
 from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision, StageConfig, TrainerConfig
+from trainer.device.precision import PrecisionPolicy
 from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import build_optimizer
-from trainer.optim.precision import PrecisionPolicy
 from trainer.parallel.processes import Parallel
 from trainer.task import Segment, Stage, StepContext
 

@@ -28,7 +28,7 @@ from trainer.cli import CONFIGS, compose
 from trainer.config.fields import Precision
 from trainer.data.loader import collate
 from trainer.device.compute import Compute
-from trainer.optim.precision import PrecisionPolicy
+from trainer.device.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig

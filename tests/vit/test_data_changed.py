@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from train import SCHEMAS
-from trainer.checkpoint.run_state import load_checkpoint
 from trainer.cli import compose
 from trainer.errors import CheckpointError
 from trainer.loop import Trainer
+from trainer.run_state import load_checkpoint
 from vit.data.sources.files import forget_scans
 from vit.task import VitTask
 

@@ -26,14 +26,14 @@ from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config.fields import Precision
 from trainer.data.loader import collate
-from trainer.optim.precision import PrecisionPolicy
+from trainer.device.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import StepContext
 from vit.config import Distill, DistillConfig, LossConfig, LossKind, VitConfig
 from vit.data import describe
 from vit.data.class_map import ClassMap, LabelLists
 from vit.distill import Teacher
-from vit.evaluate.pictures import Gallery
+from vit.evaluate.plots import Gallery
 from vit.losses import Criterion
 from vit.task import VitTask
 

@@ -12,7 +12,7 @@ import yaml
 from tests.helpers.paths import ROOT
 from tests.helpers.recipes import DEMOS, RECIPES, SIZES, composed
 from train import SCHEMAS
-from trainer import parts as setup
+from trainer import build as setup
 from trainer.cli import compose
 from trainer.config.resolve import flatten, plain
 from trainer.schedule import cadence, durations, learning_rate

@@ -1,1 +1,1 @@
-"""What a run computes on: device and precision, memory that is free or used, the processor's name, a clock."""
+"""What a run computes on: device and precision, fast paths, memory that is free or used, the processor, a clock."""

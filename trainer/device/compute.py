@@ -11,7 +11,7 @@ import torch
 
 from trainer.config.fields import Precision, TrainerConfig
 from trainer.device.pick import pick_device
-from trainer.optim.precision import PrecisionPolicy, resolve_precision
+from trainer.device.precision import PrecisionPolicy, resolve_precision
 
 
 @dataclass(frozen=True)

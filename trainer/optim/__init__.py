@@ -1,1 +1,1 @@
-"""Optimisers, averaged weights, precision."""
+"""Optimisers and averaged weights."""

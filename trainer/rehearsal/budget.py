@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.checkpoint.run_state import Snapshot
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import findings, micro_batch
+from trainer.run_state import Snapshot
 from trainer.schedule import curriculum
 from trainer.schedule.curriculum import Curriculum
 from trainer.schedule.durations import budget_seconds

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from trainer.build import compiles
 from trainer.errors import UserError
 from trainer.optim.optimizers import moments, trainable_names
-from trainer.parts import compiles
 from trainer.schedule import cadence, durations, learning_rate, stage_table
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.checkpoint.run_state import Snapshot
 from trainer.device.free_memory import SavedMemory, available_memory, release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import findings, preflight
+from trainer.run_state import Snapshot
 from trainer.schedule import curriculum, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Stage

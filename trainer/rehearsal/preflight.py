@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from trainer.checkpoint.run_state import Snapshot
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import is_out_of_memory, release
 from trainer.device.used_memory import peak_memory
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import trainable_names
 from trainer.records.meter import Speed
+from trainer.run_state import Snapshot
 from trainer.task import Stage
 from trainer.text import by
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.run_state import load_networks
 from trainer.errors import ConfigError, NonFiniteError
 from trainer.nonfinite.dump import load_dump, restore_streams
+from trainer.run_state import load_networks
 from trainer.text import few
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from trainer.benchmarking.sections import Bench, Part
+from trainer.benchmark.sections import Bench, Part
 
 if TYPE_CHECKING:
-    from trainer.benchmarking.trials import Trial
+    from trainer.benchmark.trials import Trial
 
 MODELS = ()
 

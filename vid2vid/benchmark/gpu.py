@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.benchmarking.sections import Rows
-from trainer.benchmarking.trials import Trial
+from trainer.benchmark.sections import Rows
+from trainer.benchmark.trials import Trial
 from trainer.cli import compose
 from trainer.device.clock import Clock
 from trainer.device.compute import Compute

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer import shortcuts
-from trainer.benchmarking.machine import machine
-from trainer.benchmarking.rounds import in_turn, ratios
+from trainer.benchmark.machine import machine
+from trainer.benchmark.rounds import in_turn, ratios
+from trainer.device import fast_paths
 from trainer.device.clock import Clock
 from trainer.device.used_memory import watch_peak
 from vid2vid.config import ModelConfig, Norm
@@ -148,7 +148,7 @@ def ours(window: TrainingWindow, amp: Callable[[], Any]) -> list[float]:
 
 def frame_by_frame(window: TrainingWindow, amp: Callable[[], Any]) -> list[float]:
     """One window as the original trains it. Returns the parts' seconds."""
-    with shortcuts.off():
+    with fast_paths.off():
         return _frame_by_frame(window, amp)
 
 

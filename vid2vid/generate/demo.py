@@ -9,7 +9,7 @@ import torch
 
 from trainer.records.media import write_png
 from vid2vid.data import open_source
-from vid2vid.generate.pictures import contact_sheet
+from vid2vid.generate.panels import contact_sheet
 from vid2vid.generate.video import Generated, generate_video
 from vid2vid.trained import LoadedRun
 

@@ -21,7 +21,7 @@ from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, 
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.data.labels.trained_colours import check_colours
-from vid2vid.generate.pictures import condition_pictures
+from vid2vid.generate.panels import condition_pictures
 from vid2vid.generate.relabel import Relabel
 from vid2vid.generate.rollout import Rollout
 from vid2vid.trained import LoadedRun

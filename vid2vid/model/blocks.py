@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vid2vid.config import Norm
-from vid2vid.model.kernels import instance_norm_channels_last, keeps_channels_last, reflect
+from vid2vid.model.cpu_kernels import instance_norm_channels_last, keeps_channels_last, reflect
 
 EPS = 1e-5
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vid2vid.config import Norm
 from vid2vid.model.blocks import initialise, make_norm, pool, still_bias
-from vid2vid.model.kernels import fast_layout, prepared
+from vid2vid.model.cpu_kernels import fast_layout, prepared
 
 SLOPE = 0.2
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from trainer.errors import ConfigError
 from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
 from vid2vid.model.blocks import full, initialise, pyramid
-from vid2vid.model.kernels import fast_layout, prepared, present_channels, to_fast_layout
+from vid2vid.model.cpu_kernels import fast_layout, prepared, present_channels, to_fast_layout
 from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
 from vid2vid.model.subnets import FlowMask
 

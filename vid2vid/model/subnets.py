@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vid2vid.config import Norm
 from vid2vid.model.blocks import ConvLayer, ResBlock, UpLayer
-from vid2vid.model.kernels import FullConv2d, full_conv2d, reflect
+from vid2vid.model.cpu_kernels import FullConv2d, full_conv2d, reflect
 
 
 class Encoder(nn.Module):

@@ -7,7 +7,7 @@ what a user should know of a configuration that is right.
 from __future__ import annotations
 
 from trainer.config.schema import show
-from trainer.validation import run_problems
+from trainer.validate import run_problems
 from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
 from vid2vid.data.settings import reading_problems
 from vid2vid.validate.data import data_problems

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from trainer.config.schema import show
-from trainer.validation import at_least, existing
+from trainer.validate import at_least, existing
 from vid2vid.config import DataConfig, DataKind, FlowMethod
 
 

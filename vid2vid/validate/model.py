@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.config.schema import show
-from trainer.validation import at_least, existing
+from trainer.validate import at_least, existing
 from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, SourceKind, width_divisor
 from vid2vid.validate.multiples import nearest_multiples
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.losses.terms import l1_weight
-from vid2vid.validate.untrained import unfed
+from vid2vid.validate.untrained_parts import unfed
 
 
 def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptual: bool) -> list[str]:

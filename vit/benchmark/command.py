@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from trainer.benchmarking.sections import Bench, Part
+from trainer.benchmark.sections import Bench, Part
 
 if TYPE_CHECKING:
-    from trainer.benchmarking.trials import Trial
+    from trainer.benchmark.trials import Trial
 
 MODELS = ("S/16", "B/16", "L/16")  # of the section vit
 
@@ -38,7 +38,7 @@ def _training_steps(bench: Bench) -> None:
 
 def _decoding(bench: Bench) -> None:
     """Data alone, then runs that are fed by few workers."""
-    from trainer.benchmarking.trials import measure_training
+    from trainer.benchmark.trials import measure_training
     from vit.benchmark.gpu import decoding
 
     begin = time.monotonic()

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.benchmarking.machine import machine
-from trainer.benchmarking.rounds import in_turn
+from trainer.benchmark.machine import machine
+from trainer.benchmark.rounds import in_turn
 from trainer.cli import compose
 from trainer.loop import Trainer
 from vit.config import VitConfig

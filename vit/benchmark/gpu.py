@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from trainer.benchmarking.rounds import ratios
-from trainer.benchmarking.sections import Rows
-from trainer.benchmarking.trials import Trial
+from trainer.benchmark.rounds import ratios
+from trainer.benchmark.sections import Rows
+from trainer.benchmark.trials import Trial
 from trainer.cli import compose
 from trainer.data.loader import DevicePrefetcher, make_loader
 from trainer.device.clock import synchronize

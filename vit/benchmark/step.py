@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.benchmarking.machine import machine
-from trainer.benchmarking.rounds import in_turn, ratios
+from trainer.benchmark.machine import machine
+from trainer.benchmark.rounds import in_turn, ratios
 from trainer.device.clock import Clock
 from trainer.device.used_memory import memory_now, watch_peak
 from trainer.errors import UserError

@@ -37,7 +37,7 @@ from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
 from trainer.files import replace_file, write_text
 from vit.config import VitConfig
-from vit.data.decoding.part import Part
+from vit.data.decoding.crop_plan import Part
 from vit.data.source import Selection, Source
 from vit.data.sources.files import EncodedSource
 

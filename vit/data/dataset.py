@@ -14,7 +14,7 @@ from trainer.data.pictures.decode import to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import BadFiles
 from vit.config import Decode, VitConfig
-from vit.data.decoding.part import Part
+from vit.data.decoding.crop_plan import Part
 from vit.data.opening import open_source, training_view
 from vit.data.source import Source, under_classes
 from vit.data.transforms import EvalTransform, TrainTransform

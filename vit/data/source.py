@@ -20,7 +20,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vit.config import ClassOrder
 from vit.data.class_names import class_keys
-from vit.data.decoding.part import Part
+from vit.data.decoding.crop_plan import Part
 
 _SMALL = 10  # pictures of a class of which one is held out whatever their names
 NAMED = 2000  # pictures up to which a checkpoint keeps their names

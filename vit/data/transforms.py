@@ -27,7 +27,7 @@ from vit.data import eval_crop as framing
 from vit.data.augment.pixels import Picture, hwc
 from vit.data.augment.policies import Augmenter, color_jitter
 from vit.data.augment.policy_names import parse_auto
-from vit.data.decoding.part import Plan
+from vit.data.decoding.crop_plan import Plan
 
 Size = tuple[int, int]
 

@@ -51,7 +51,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         UserError: arguments, weights or data that cannot be used.
     """
     from vit.evaluate.loaded import load_file, load_published, load_trained
-    from vit.evaluate.pictures import format_scores
+    from vit.evaluate.plots import format_scores
     from vit.evaluate.run import evaluate, parse_shots, write
 
     shots = parse_shots(arguments.fewshot)

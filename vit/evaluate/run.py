@@ -27,7 +27,7 @@ from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.evaluate.features import Features, extract, few_shot, linear_probe, nearest_neighbours
 from vit.evaluate.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.evaluate.metrics import MultiLabel, SingleLabel
-from vit.evaluate.pictures import Gallery, calibration_picture, confusion_picture, write_per_class
+from vit.evaluate.plots import Gallery, calibration_picture, confusion_picture, write_per_class
 from vit.losses import Criterion, one_hot
 from vit.weights.classes import imagenet_ids, match
 

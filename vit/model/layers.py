@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from vit.config import AttentionKind, Fit, Gelu, QkNorm
-from vit.model import kernels
+from vit.model import cpu_kernels
 from vit.model.architecture import Architecture, kept_patches, patch_grid
 
 KEPT_ONLY_ABOVE = 0.1  # drop path computes a branch on kept pictures only from this rate on (DINOv2) ...
@@ -24,13 +24,13 @@ KEPT_ONLY_BATCH = 8  # ... and this batch size, below which the number kept woul
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` that draws no initial values, computed by ``vit.model.kernels``."""
+    """``nn.Linear`` that draws no initial values, computed by ``vit.model.cpu_kernels``."""
 
     def reset_parameters(self) -> None:
         pass
 
     def forward(self, input: Tensor) -> Tensor:  # the name is nn.Linear's
-        return kernels.linear(input, self.weight, self.bias)
+        return cpu_kernels.linear(input, self.weight, self.bias)
 
 
 class Conv2d(nn.Conv2d):
@@ -55,7 +55,7 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.unflatten(2, (-1, self.patch)).unflatten(4, (-1, self.patch))  # (B, C, h, p, w, p)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-        return kernels.linear(x, self.proj.weight.flatten(1), self.proj.bias)
+        return cpu_kernels.linear(x, self.proj.weight.flatten(1), self.proj.bias)
 
 
 def fit_images(images: Tensor, patch: int, fit: Fit) -> Tensor:
@@ -96,7 +96,7 @@ class Attention(nn.Module):
     """Multi-head self-attention: (B, T, D) -> (B, T, D).
 
     Two paths compute the same: ``scaled_dot_product_attention``, and explicit products, which are also how attention
-    maps are had. ``auto`` takes the one that was measured to be faster (``vit.model.kernels.default_attention``).
+    maps are had. ``auto`` takes the one that was measured to be faster (``vit.model.cpu_kernels.default_attention``).
 
     ``forward(x, queries)`` computes the first ``queries`` tokens only (None: all); they attend to all.
     """
@@ -119,7 +119,7 @@ class Attention(nn.Module):
         dropout = self.attention_dropout if self.training else 0.0
         explicit = self._explicit(qkv)
         if explicit and not dropout and queries is None and isinstance(self.q_norm, nn.Identity):
-            return self.dropout(self.proj(kernels.attention(qkv, self.heads)))
+            return self.dropout(self.proj(cpu_kernels.attention(qkv, self.heads)))
         q, k, v = self._heads(qkv)
         q = q[:, :, :queries]
         if explicit:
@@ -147,7 +147,7 @@ class Attention(nn.Module):
         if path is AttentionKind.auto:
             head = qkv.shape[2] // (3 * self.heads)
             trains = torch.is_grad_enabled()
-            path = kernels.default_attention(qkv.device.type, qkv.dtype, qkv.shape[1], head, trains)
+            path = cpu_kernels.default_attention(qkv.device.type, qkv.dtype, qkv.shape[1], head, trains)
         return path is AttentionKind.explicit
 
 
@@ -195,7 +195,7 @@ class StochasticDepth(nn.Module):
     def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], tokens: int | None = None) -> Tensor:
         base = x[:, :tokens]
         if not self.training or self.rate == 0:
-            return kernels.add(base, branch(x))
+            return cpu_kernels.add(base, branch(x))
         batch = x.shape[0]
         if self.rate > KEPT_ONLY_ABOVE and batch >= KEPT_ONLY_BATCH:
             kept = torch.randperm(batch, device=x.device)[: max(1, round(batch * (1 - self.rate)))]

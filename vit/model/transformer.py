@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.utils.checkpoint import checkpoint
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vit.config import Pool, PosEmbed
 from vit.model.architecture import Architecture, architecture
 from vit.model.initialisation import initialise
@@ -94,7 +94,7 @@ class VisionTransformer(nn.Module):
 
     def _tokens_read(self, x: Tensor) -> int | None:
         """How many tokens, from the first on, pooling reads; None: all, or somebody looks at what lies before it."""
-        if self.arch.pool is not Pool.cls or shortcuts.are_off() or isinstance(x, Proxy):
+        if self.arch.pool is not Pool.cls or fast_paths.are_off() or isinstance(x, Proxy):
             return None
         if any(getattr(nn.modules.module, name) for name in GLOBAL_HOOKS):
             return None

@@ -19,7 +19,7 @@ from trainer.config.fields import StageConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
 from trainer.task import StepContext
-from trainer.validation import run_problems
+from trainer.validate import run_problems
 
 STAGES = {"all": StageConfig(batch_size=2, frames=2)}
 SCORES = {2: 0.1, 4: 0.5, 6: 0.3, 8: math.nan, 10: 0.5, 12: 0.2}

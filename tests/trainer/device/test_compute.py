@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from trainer.config.fields import DeviceKind, Precision, TrainerConfig
+from trainer.device import precision
 from trainer.device.compute import choose_compute
-from trainer.optim import precision
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from torch import nn
 
 from tests.helpers.stepping import take_step
 from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
+from trainer.device.precision import PrecisionPolicy
 from trainer.optim.lamb import Lamb
 from trainer.optim.optimizers import build_optimizer, load_optimizer_state, optimizer_state
-from trainer.optim.precision import PrecisionPolicy
 
 
 def parameters(seed: int = 0) -> dict[str, nn.Parameter]:

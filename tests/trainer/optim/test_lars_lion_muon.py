@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from tests.helpers.stepping import take_step
 from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
+from trainer.device.precision import PrecisionPolicy
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, rate_of, set_rate
-from trainer.optim.precision import PrecisionPolicy
 
 KINDS = [OptimizerKind.lars, OptimizerKind.lion, OptimizerKind.muon]
 SHAPES = {"embed.w": (4, 3), "block.w": (4, 6), "block.b": (6,), "token": (1, 1, 4), "head.w": (5, 4)}

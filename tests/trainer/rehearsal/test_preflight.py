@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
-from trainer.checkpoint import run_state
+from trainer import run_state
 from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, OptimizerKind, Precision, StageConfig
 from trainer.device.free_memory import is_out_of_memory

@@ -8,7 +8,7 @@ import torch
 
 from vid2vid.benchmark import step as benchmark
 from vid2vid.benchmark.step import BASELINE, TrainingWindow, WindowSize, frame_by_frame, measure, ours, report
-from vid2vid.model import kernels
+from vid2vid.model import cpu_kernels
 
 TINY = WindowSize(frames=2, height=32, width=64, ngf=4, ndf=4, classes=6, present=6)
 
@@ -16,7 +16,7 @@ TINY = WindowSize(frames=2, height=32, width=64, ngf=4, ndf=4, classes=6, presen
 @pytest.mark.parametrize("fast", [False, True])
 def test_both_loops_make_the_same_update(fast, monkeypatch):
     if fast:
-        monkeypatch.setattr(kernels, "MIN_PIXELS", 1)
+        monkeypatch.setattr(cpu_kernels, "MIN_PIXELS", 1)
     first = TrainingWindow(TINY, torch.device("cpu"))
     second = copy.deepcopy(first)
     grads = []

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vid2vid.config import ForegroundKind, ModelConfig, Norm
 from vid2vid.model import Generator
-from vid2vid.model.kernels import FullConv2d, prepared, to_fast_layout
+from vid2vid.model.cpu_kernels import FullConv2d, prepared, to_fast_layout
 from vid2vid.model.subnets import FlowMask, Hallucination, Head
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -36,7 +36,7 @@ def run(network: nn.Module, dtype: torch.dtype, fast: bool, pixels: float = 0.0)
         assert network.flow.conv.bias is not None
         network.flow.conv.weight.mul_(2.0 / network(x)[0].std())
         network.flow.conv.bias.fill_(pixels / network.multiplier)
-    with torch.autocast("cpu", dtype), nullcontext() if fast else shortcuts.off(), prepared(network, active=fast):
+    with torch.autocast("cpu", dtype), nullcontext() if fast else fast_paths.off(), prepared(network, active=fast):
         return network(to_fast_layout(x) if fast else x)
 
 

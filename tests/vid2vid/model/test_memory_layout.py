@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vid2vid.model.blocks import InstanceNorm
 
 LAST = torch.channels_last
@@ -21,7 +21,7 @@ def kept(samples: int, dtype: torch.dtype) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_single_frame_keeps_its_layout_on_cuda(dtype: torch.dtype) -> None:
     assert kept(1, dtype)
-    with shortcuts.off():
+    with fast_paths.off():
         assert not kept(1, dtype), "torch's own instance norm copies into the other layout"
 
 
@@ -36,7 +36,7 @@ def test_values_and_gradients_on_a_card(dtype: torch.dtype, samples: int, affine
     x = torch.randn(samples, 16, 24, 40, device="cuda", dtype=dtype).to(memory_format=LAST).requires_grad_()
     inputs = [x, *norm.parameters()]
     results = []
-    for context in (shortcuts.off(), torch.enable_grad()):
+    for context in (fast_paths.off(), torch.enable_grad()):
         with context:
             out = norm(x)
         results.append((out, *torch.autograd.grad(out.float().pow(3).sum(), inputs)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.benchmarking.machine import machine
+from trainer.benchmark.machine import machine
 from trainer.errors import UserError
 from vit.benchmark import data as benchmark_data
 from vit.benchmark import step as benchmark

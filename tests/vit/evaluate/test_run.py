@@ -20,7 +20,7 @@ from vit.data import build_dataset
 from vit.data.class_map import ClassMap
 from vit.evaluate.loaded import load_trained
 from vit.evaluate.metrics import SingleLabel
-from vit.evaluate.pictures import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
+from vit.evaluate.plots import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
 from vit.evaluate.run import _judge, evaluate, parse_shots
 from vit.losses import one_hot
 

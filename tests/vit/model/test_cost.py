@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vit.config import AttentionKind, Fit, ModelConfig, Pool, PosEmbed, QkNorm
 from vit.model.architecture import architecture
 from vit.model.cost import data_flow, flow, gmacs, parameter_count, training_flops
@@ -85,7 +85,7 @@ def test_equal_to_the_network(changes, classes):
     products = sdpa_kernel(SDPBackend.MATH)
     with (
         torch.no_grad(),
-        shortcuts.off(),
+        fast_paths.off(),
         products,
         FlopCounterMode(display=False) as counter,
     ):  # plain: the last block in full

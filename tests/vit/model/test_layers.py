@@ -150,7 +150,7 @@ def test_a_size_that_does_not_fit_is_refused():
 @pytest.mark.parametrize("answer", [AttentionKind.sdpa, AttentionKind.explicit])
 def test_auto_asks_for_the_default_attention(answer, monkeypatch):
     asked, fused = [], []
-    monkeypatch.setattr("vit.model.kernels.default_attention", lambda *what: asked.append(what) or answer)
+    monkeypatch.setattr("vit.model.cpu_kernels.default_attention", lambda *what: asked.append(what) or answer)
     real = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or real(*a, **k))
     make(depth=1)(images())

@@ -286,7 +286,7 @@ def test_blocks_of_different_rates_are_all_compiled(monkeypatch):
     """More versions of one function than the compiler keeps by itself: none may run uncompiled."""
     from torch._dynamo.utils import counters
 
-    from trainer import parts as setup
+    from trainer import build as setup
 
     compile_module = torch.nn.Module.compile
     monkeypatch.setattr(

@@ -18,8 +18,8 @@ from vid2vid.data.clips import ClipDataset
 from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.folders.frames import FolderSequence, Style, label_range
-from vid2vid.data.folders.hints import folder_below
 from vid2vid.data.folders.layout import Frame, collect, match
+from vid2vid.data.folders.not_found import folder_below
 from vid2vid.data.folders.suffixes import kind_of
 from vid2vid.data.frames import FrameSequence, Stream, streams, tell, wants_source
 from vid2vid.data.labels.recognise import label_reading

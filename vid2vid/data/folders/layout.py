@@ -18,7 +18,7 @@ from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import is_rubbish, list_files
-from vid2vid.data.folders.hints import no_files, no_match
+from vid2vid.data.folders.not_found import no_files, no_match
 from vid2vid.data.folders.numbering import find_runs
 from vid2vid.data.folders.suffixes import frame_key, preferred
 from vid2vid.data.split import ONE_BY_ONE

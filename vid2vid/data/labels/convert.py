@@ -19,8 +19,8 @@ from trainer.files import replace_file
 from vid2vid.config import DataConfig
 from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import LABEL_EXTENSIONS
-from vid2vid.data.folders.hints import no_files
 from vid2vid.data.folders.layout import collect
+from vid2vid.data.folders.not_found import no_files
 from vid2vid.data.labels.colour_tables import Colour, ColourTable, table_of
 from vid2vid.data.labels.decode import LabelReading, UnknownColours, colour_remedy, shown_colours
 from vid2vid.data.labels.label_range import LabelRange

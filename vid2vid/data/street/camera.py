@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street import things as S
+from vid2vid.data.street import objects as S
 from vid2vid.data.street.canvas import SIZE
 from vid2vid.data.street.scene import StreetScene
 from vid2vid.data.street.textures import CUTOUT_LEVELS

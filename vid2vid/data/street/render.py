@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street import things as S
+from vid2vid.data.street import objects as S
 from vid2vid.data.street.camera import Frame, project
 from vid2vid.data.street.canvas import SIZE
 from vid2vid.data.street.textures import LEVELS, atlas, decimation

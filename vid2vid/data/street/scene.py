@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from vid2vid.data.street.materials import Material as M
-from vid2vid.data.street.things import (
+from vid2vid.data.street.objects import (
     ASPHALT,
     FRONT,
     FULL,

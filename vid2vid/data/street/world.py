@@ -13,7 +13,7 @@ import numpy as np
 from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.data.first_picture import other_frame, wants_picture
-from vid2vid.data.street import things as S
+from vid2vid.data.street import objects as S
 from vid2vid.data.street.camera import View, frame_at
 from vid2vid.data.street.render import Picture, draw
 from vid2vid.data.street.scene import FPS, SPLITS, StreetScene

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from vit.data.decoding.part import Size
+from vit.data.decoding.crop_plan import Size
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; the others are lossless or arithmetically coded

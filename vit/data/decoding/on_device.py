@@ -21,7 +21,7 @@ from trainer.data.loader import Late, LateBatch
 from trainer.data.pictures.decode import decode
 from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import ConfigError
-from vit.data.decoding.part import Plan, Size
+from vit.data.decoding.crop_plan import Plan, Size
 
 _PIXELS = 2**26  # decoded at a time: 200 MB, as many again in floats are alive picture by picture only
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit.data.decoding.part import Box
+from vit.data.decoding.crop_plan import Box
 
 _DECOMPRESS = 1
 _SUBSAMPLING, _WIDTH, _HEIGHT, _PROGRESSIVE = 4, 5, 6, 12  # parameters of tj3Get

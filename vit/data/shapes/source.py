@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainer.task import SPLITS
 from vit.config import VitConfig
-from vit.data.decoding.part import Part
+from vit.data.decoding.crop_plan import Part
 from vit.data.shapes.outlines import SHAPES, mask
 from vit.data.shapes.textures import TEXTURES, texture
 from vit.data.source import Source

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
-from vit.data.decoding.part import Part
+from vit.data.decoding.crop_plan import Part
 from vit.data.source import Source, check_labels
 from vit.data.sources.fetched import fetched
 from vit.data.sources.files import scan_once

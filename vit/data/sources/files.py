@@ -18,8 +18,8 @@ from trainer.errors import DataError
 from trainer.text import few
 from vit.config import VitConfig
 from vit.data.class_names import class_keys
-from vit.data.decoding.part import Part
-from vit.data.decoding.partial import decode_part
+from vit.data.decoding.crop_plan import Part
+from vit.data.decoding.partial_jpeg import decode_part
 from vit.data.source import Selection, Source
 
 L = TypeVar("L")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slope.config import SlopeConfig
-from trainer.validation import run_problems
+from trainer.validate import run_problems
 
 
 def problems(config: SlopeConfig) -> list[str]:

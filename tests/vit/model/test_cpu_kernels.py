@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vit.config import AttentionKind, Gelu, ModelConfig, Pool, QkNorm
-from vit.model import kernels
+from vit.model import cpu_kernels
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
 
@@ -66,7 +66,7 @@ NETS = [
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_same_function_and_gradients_as_torch(changes: dict, path: AttentionKind) -> None:
     model = make(**changes, attention=path)
-    with shortcuts.off():
+    with fast_paths.off():
         out, grads = gradients(model)
     own_out, own = gradients(model)
     torch.testing.assert_close(own_out, out, atol=1e-5, rtol=0)
@@ -76,7 +76,7 @@ def test_same_function_and_gradients_as_torch(changes: dict, path: AttentionKind
 @pytest.mark.parametrize("changes", NETS, ids=str)
 def test_bf16_is_as_near_to_fp32_as_torchs_own(changes: dict) -> None:
     model = make(**changes, attention=AttentionKind.auto)
-    with shortcuts.off():
+    with fast_paths.off():
         true_out, true = gradients(model)
         plain_out, plain = gradients(model, bf16=True)
     out, grads = gradients(model, bf16=True)
@@ -114,7 +114,7 @@ def test_bf16_is_as_near_to_fp32_as_timms() -> None:
 
 def test_two_derivatives_by_differences() -> None:
     def attend(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return kernels.attention(kernels._apply(kernels._Linear, x, weight, bias), 2)
+        return cpu_kernels.attention(cpu_kernels._apply(cpu_kernels._Linear, x, weight, bias), 2)
 
     shapes = (2, 3, 4), (12, 4), (12,)
     inputs = tuple(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
@@ -133,7 +133,7 @@ def test_gradient_penalty_equals_torchs() -> None:
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
     own = penalty()
-    with shortcuts.off():
+    with fast_paths.off():
         assert off(own, penalty()) < 1e-4
 
 
@@ -143,7 +143,7 @@ def test_linear_in_bf16_equals_autocasts(wanted: tuple[bool, ...]) -> None:
     inputs = [torch.randn(shape).requires_grad_(want) for shape, want in zip(shapes, wanted, strict=True)]
     grad = torch.randn(2, 5, 4).bfloat16()
     found = []
-    for function in (kernels.linear, F.linear):
+    for function in (cpu_kernels.linear, F.linear):
         with torch.autocast("cpu", torch.bfloat16):
             out = function(*inputs)
         found.append([out.detach(), *torch.autograd.grad(out, [x for x in inputs if x.requires_grad], grad)])
@@ -154,8 +154,8 @@ def test_linear_in_bf16_equals_autocasts(wanted: tuple[bool, ...]) -> None:
 
 def test_backward_within_autocast_stays_in_its_precision() -> None:
     qkv = torch.randn(2, 5, 12, requires_grad=True)
-    (true,) = torch.autograd.grad(kernels.attention(qkv, 2).square().sum(), qkv)
-    out = kernels.attention(qkv, 2)
+    (true,) = torch.autograd.grad(cpu_kernels.attention(qkv, 2).square().sum(), qkv)
+    out = cpu_kernels.attention(qkv, 2)
     with torch.autocast("cpu", torch.bfloat16):
         (found,) = torch.autograd.grad(out.square().sum(), qkv)
     torch.testing.assert_close(found, true, atol=1e-6, rtol=0)
@@ -165,7 +165,7 @@ def test_the_residual_sum_leaves_its_inputs_alone() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     branch = torch.randn(3, 4, dtype=torch.bfloat16, requires_grad=True)
     before = branch.detach().clone()
-    out = kernels.add(x, branch)
+    out = cpu_kernels.add(x, branch)
     assert out.dtype is torch.float32
     torch.testing.assert_close(out, x + branch, rtol=0, atol=0)
     out.sum().backward()
@@ -177,16 +177,16 @@ def test_the_residual_sum_leaves_its_inputs_alone() -> None:
 
 def test_where_hand_written_gradients_apply() -> None:
     x = torch.randn(2, 3)
-    assert kernels.by_hand(x, nn.Parameter(x), None)
-    with shortcuts.off():
-        assert shortcuts.are_off() and not kernels.by_hand(x)
+    assert cpu_kernels.by_hand(x, nn.Parameter(x), None)
+    with fast_paths.off():
+        assert fast_paths.are_off() and not cpu_kernels.by_hand(x)
     with torch.no_grad():
-        assert not kernels.by_hand(x)
-    assert not kernels.by_hand(torch.empty(2, 3, device="meta"))
+        assert not cpu_kernels.by_hand(x)
+    assert not cpu_kernels.by_hand(torch.empty(2, 3, device="meta"))
     with forward_ad.dual_level():
-        assert not kernels.by_hand(x)
+        assert not cpu_kernels.by_hand(x)
     seen = []
-    torch.func.vmap(lambda row: seen.append(kernels.by_hand(row)) or row)(x)
+    torch.func.vmap(lambda row: seen.append(cpu_kernels.by_hand(row)) or row)(x)
     assert seen == [False]
 
 
@@ -228,7 +228,7 @@ def test_the_last_block_computes_the_tokens_that_are_read(changes: dict, monkeyp
     assert seen == [every, read]
     seen.clear()
     model.forward_features(images())
-    with shortcuts.off():
+    with fast_paths.off():
         model(images())
     assert seen == [every] * 4
     torch.testing.assert_close(
@@ -250,7 +250,7 @@ def test_training_with_either_ends_at_the_same_weights() -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for _ in range(3):
             if plain:
-                with shortcuts.off():
+                with fast_paths.off():
                     gradients(model)
             else:
                 gradients(model)
@@ -263,7 +263,7 @@ def test_training_with_either_ends_at_the_same_weights() -> None:
 
 
 def test_default_attention() -> None:
-    default = kernels.default_attention
+    default = cpu_kernels.default_attention
     assert default("cpu", torch.bfloat16, 197, 64) is AttentionKind.explicit
     assert default("cpu", torch.bfloat16, 197, 64, trains=False) is AttentionKind.sdpa
     assert default("cpu", torch.bfloat16, 4096, 64) is AttentionKind.sdpa
@@ -273,8 +273,8 @@ def test_default_attention() -> None:
 
 def test_auto_follows_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     model, calls = make(pool=Pool.gap), []
-    real = kernels.attention
-    monkeypatch.setattr(kernels, "attention", lambda qkv, heads: calls.append(qkv.dtype) or real(qkv, heads))
+    real = cpu_kernels.attention
+    monkeypatch.setattr(cpu_kernels, "attention", lambda qkv, heads: calls.append(qkv.dtype) or real(qkv, heads))
     gradients(model)
     assert calls == []
     gradients(model, bf16=True)

@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 
 MIN_PIXELS = 128 * 128  # in fp32, from this size on the faster layout is used
 
 
 def fast_layout(x: Tensor) -> bool:
     """Whether input ``x`` (..., H, W) should be computed in channels last with prepared weights."""
-    if shortcuts.are_off() or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if fast_paths.are_off() or x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     return torch.is_autocast_enabled("cpu") or (x.dtype is torch.float32 and x.shape[-2] * x.shape[-1] >= MIN_PIXELS)
 
@@ -102,11 +102,11 @@ def keeps_channels_last(x: Tensor) -> bool:
     """Whether ``instance_norm_channels_last`` should norm ``x`` (N, C, H, W): where it lies in channels last, only so.
 
     On CUDA of single samples only (a frame of one clip), which one batch norm does without a copy; of several it would
-    be one after the other. Not measured on a card yet: ``trainer.shortcuts.off`` switches it off, to compare.
+    be one after the other. Not measured on a card yet: ``trainer.device.fast_paths.off`` switches it off, to compare.
     """
     if torch.compiler.is_compiling() or not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
         return False
-    return x.device.type == "cpu" or (x.device.type == "cuda" and x.shape[0] == 1 and not shortcuts.are_off())
+    return x.device.type == "cpu" or (x.device.type == "cuda" and x.shape[0] == 1 and not fast_paths.are_off())
 
 
 def reflect(x: Tensor, width: int) -> Tensor:
@@ -173,7 +173,7 @@ def present_channels(source: Tensor) -> Tensor | None:
     pass. Absent channels add nothing, so leaving them out is exact, but for the order of summation: hence not for a
     few. On an accelerator looking would wait for the device.
     """
-    if shortcuts.are_off() or source.device.type != "cpu" or torch.compiler.is_compiling():
+    if fast_paths.are_off() or source.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     present = source.detach().ne(0).any(dim=0).any(dim=0).flatten(1).any(dim=1).nonzero().flatten()
     absent = source.shape[2] - len(present)

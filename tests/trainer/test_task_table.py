@@ -8,7 +8,7 @@ import pytest
 
 from train import TASKS
 from trainer.errors import UserError
-from trainer.tasks import having, module_of, task_with_data
+from trainer.task_table import having, module_of, task_with_data
 
 
 @pytest.mark.parametrize(("kind", "task"), [("digits", "vit"), ("imagefolder", "vit"), ("video", "vid2vid")])

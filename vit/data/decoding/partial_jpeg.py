@@ -10,8 +10,8 @@ from torch import Tensor
 from trainer.data.pictures.decode import Span, decode
 from trainer.data.pictures.opening import JPEG_MAGIC
 from vit.data.decoding import turbo
+from vit.data.decoding.crop_plan import Part
 from vit.data.decoding.jpeg import ordinary
-from vit.data.decoding.part import Part
 
 
 def decode_part(

@@ -14,8 +14,8 @@ import torch
 
 from tests.helpers.kept_rows import Kept
 from tests.helpers.paths import ROOT
-from trainer.benchmarking import card, trials
-from trainer.benchmarking.trials import Trial, compare_runs, measure_resuming, measure_training, summary
+from trainer.benchmark import card, trials
+from trainer.benchmark.trials import Trial, compare_runs, measure_resuming, measure_training, summary
 from trainer.checkpoint.directory import Checkpoints
 from trainer.records.logger import RunLogger
 
@@ -153,8 +153,8 @@ def test_every_way_to_fail_is_reported(tmp_path: Path) -> None:
     )
     (tmp_path / "test_b.py").write_text(f"import pytest, not_there\n{mark}def test_it(): pass\n")
     program = (
-        "import sys; from pathlib import Path; from trainer.benchmarking import card\n"
-        "from trainer.benchmarking.sections import Rows\n"
+        "import sys; from pathlib import Path; from trainer.benchmark import card\n"
+        "from trainer.benchmark.sections import Rows\n"
         "folder = Path(sys.argv[1]); card.run_tests(Rows(folder / 'rows'), card.marked_files(folder), timeout=3)"
     )
     root = ROOT

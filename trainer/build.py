@@ -13,14 +13,14 @@ from torch import nn
 
 from trainer.config.fields import RunConfig, Strategy
 from trainer.device.pick import pick_device
+from trainer.device.precision import PrecisionPolicy, resolve_precision
 from trainer.errors import ConfigError
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
-from trainer.optim.precision import PrecisionPolicy, resolve_precision
 from trainer.parallel.processes import Parallel
 from trainer.schedule import learning_rate, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
-from trainer.validation import optimizer_problems
+from trainer.validate import optimizer_problems
 
 _THREADS = torch.get_num_threads()
 

@@ -9,7 +9,7 @@ from trainer.checkpoint.weights import network_tensors
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
-from vid2vid.validate.untrained import fed_table, unfed
+from vid2vid.validate.untrained_parts import fed_table, unfed
 
 PRESETS = ["model=vid2vid", "model=vid2vid_tiny", "model=vid2vid_paper", "model=pix2pixhd"]
 EXPERIMENTS = [f"experiment={name}" for name in group_options(CONFIGS, "experiment") if name.startswith("vid2vid/")]

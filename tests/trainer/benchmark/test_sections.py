@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.paths import ROOT
-from trainer.benchmarking.sections import Rows, Section, Series, markdown, show
+from trainer.benchmark.sections import Rows, Section, Series, markdown, show
 
 AMPLE = 60.0  # seconds
 
@@ -23,7 +23,7 @@ AMPLE = 60.0  # seconds
 HEAD = """
 import os, subprocess, sys, time
 from pathlib import Path
-from trainer.benchmarking.sections import Rows
+from trainer.benchmark.sections import Rows
 rows = Rows(Path(sys.argv[1]))
 """
 
@@ -101,8 +101,8 @@ def test_what_does_not_fit_into_the_time_is_left_out(tmp_path: Path) -> None:
 def test_whoever_is_killed_leaves_what_there_was(tmp_path: Path) -> None:
     root = ROOT
     program = (
-        "import sys; from pathlib import Path; from trainer.benchmarking.sections import Section, Series\n"
-        'inner = "import sys, time; from pathlib import Path; from trainer.benchmarking.sections import Rows\\n'
+        "import sys; from pathlib import Path; from trainer.benchmark.sections import Section, Series\n"
+        'inner = "import sys, time; from pathlib import Path; from trainer.benchmark.sections import Rows\\n'
         "Rows(Path(sys.argv[1])).row('t', a=1); time.sleep(600)\"\n"
         f"Series(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), 'found', {{}}, 5, print).run("
         "[Section('one', 'One', [sys.executable, '-c', inner, '{rows}'], 300)])"

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.helpers.small_generator import L, make, source
 from vid2vid.config import ForegroundKind
-from vid2vid.model import MultiscaleDiscriminator, kernels
+from vid2vid.model import MultiscaleDiscriminator, cpu_kernels
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -15,7 +15,7 @@ def test_instance_norm_in_channels_last(affine):
     weight, bias = (torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     parameters = (weight, bias) if affine else (None, None)
     x = torch.randn(3, 5, 4, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
-    y = kernels.instance_norm_channels_last(x, *parameters, 1e-5)
+    y = cpu_kernels.instance_norm_channels_last(x, *parameters, 1e-5)
     expected = nn.functional.instance_norm(x, weight=parameters[0], bias=parameters[1])
     torch.testing.assert_close(y, expected)
     assert y.is_contiguous(memory_format=torch.channels_last)
@@ -32,7 +32,7 @@ def test_fast_layout_gives_the_same_frames_and_gradients(scales, monkeypatch):
     before = [(p, p.data_ptr()) for p in generator.parameters()]
     results = []
     for pixels in (10**9, 1):
-        monkeypatch.setattr(kernels, "MIN_PIXELS", pixels)
+        monkeypatch.setattr(cpu_kernels, "MIN_PIXELS", pixels)
         generator.zero_grad()
         out = generator(labels, None, region)
         (out.frames.square().sum() + out.hallucination.sum()).backward()

@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.helpers.stepping import take_step
 from trainer.config.fields import OptimizerConfig, OptimizerKind, Precision
+from trainer.device.precision import PrecisionPolicy, resolve_precision
 from trainer.optim.optimizers import build_optimizer
-from trainer.optim.precision import PrecisionPolicy, resolve_precision
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from trainer.benchmarking.machine import machine
-from trainer.benchmarking.sections import Rows
+from trainer.benchmark.machine import machine
+from trainer.benchmark.sections import Rows
 from trainer.device.clock import Clock
 
 MARK = re.compile(r"pytest\.mark\.gpu\b")

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.benchmarking.sections import Rows
+from trainer.benchmark.sections import Rows
 from trainer.checkpoint.contents import EMA, WEIGHTS
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import load_weights

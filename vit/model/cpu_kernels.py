@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 
-from trainer import shortcuts
+from trainer.device import fast_paths
 from vit.config import AttentionKind
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float64)
@@ -48,7 +48,7 @@ def by_hand(*tensors: Tensor | None) -> bool:
     (``create_graph=True``) is had from the plain composition, too, in the backward pass.
     """
     return (
-        not shortcuts.are_off()
+        not fast_paths.are_off()
         and torch.is_grad_enabled()
         and all(t is None or (type(t) in (Tensor, nn.Parameter) and t.device.type == "cpu") for t in tensors)
         and not torch.compiler.is_compiling()

@@ -3,7 +3,7 @@
 from collections import Counter
 from statistics import median
 
-from trainer.benchmarking.rounds import in_turn, ratios
+from trainer.benchmark.rounds import in_turn, ratios
 
 
 def test_every_variant_once_a_round_in_changing_order() -> None:
