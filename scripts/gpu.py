@@ -24,7 +24,7 @@ from train import TASKS
 from trainer.benchmark.sections import Bench, Part, Rows, Section, Series
 from trainer.cli import guarded
 from trainer.config.arguments import parse_args
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError, UserError
 from trainer.task_table import having
 

@@ -23,8 +23,9 @@ from trainer.config.fields import RunConfig
 from trainer.config.foreign_flags import check_flags
 from trainer.config.help import help_text
 from trainer.config.resolve import check_resume, load_yaml, resolve
-from trainer.config.schema import Schemas, did_you_mean
+from trainer.config.schema import Schemas
 from trainer.config.short_forms import written_out
+from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse
 from trainer.task_table import TaskEntry, Tasks, having, module_of

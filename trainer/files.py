@@ -83,17 +83,6 @@ def write_json(path: Path, data: Mapping[str, Any], *, durable: bool = True) -> 
     write_text(path, json.dumps(plain_numbers(data), indent=1, allow_nan=False) + "\n", durable=durable)
 
 
-def write_evaluation(path: Path, metrics: Mapping[str, float], facts: Mapping[str, Any]) -> None:
-    """``eval.json`` of a run: flat, an evaluation's metrics and what they are of.
-
-    Args:
-        path: of the file.
-        metrics: name -> number; one that is no number is null.
-        facts: ``step``, ``samples_seen``, and what else the reader must know (split, data, checkpoint, ...).
-    """
-    write_json(path, {**metrics, **facts})
-
-
 def plain_numbers(value: Any) -> Any:
     """Nested dicts and lists with one-element tensors and numpy's numbers as Python's.
 

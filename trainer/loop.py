@@ -22,12 +22,13 @@ from trainer.data.workers import worker_failure
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.errors import CheckpointError
-from trainer.files import write_evaluation, write_json
+from trainer.files import write_json
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import rate_of
 from trainer.records import console
 from trainer.records.console_lines import format_line
 from trainer.records.curves import write_curves
+from trainer.records.evaluation import write_evaluation
 from trainer.records.logger import RunLogger
 from trainer.records.profile import StepProfiler
 from trainer.rehearsal import budget, dry_run, micro_batch, preflight

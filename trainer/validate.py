@@ -20,7 +20,8 @@ from trainer.config.fields import (
     Strategy,
     TrainerConfig,
 )
-from trainer.config.schema import did_you_mean, show
+from trainer.config.schema import show
+from trainer.config.suggestions import did_you_mean
 from trainer.schedule import learning_rate, stage_table
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError
 from trainer.text import few
 from vit.config import ClassWeights, LossConfig, LossKind

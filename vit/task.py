@@ -21,11 +21,13 @@ from trainer.text import ends
 from vit.build import build_model, head_parameters
 from vit.config import Distill, VitConfig
 from vit.data import build_dataset, describe
+from vit.data.augment.erasing import random_erasing
+from vit.data.augment.mixup import Mixer
 from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import ClassMap, class_map
 from vit.data.transforms import EvalTransform
 from vit.distill import Teacher, build_teacher, distillation_loss
-from vit.encoding import Mixer, normalise, random_erasing
+from vit.encoding import normalise
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.plots import Gallery, confusion_picture
 from vit.evaluate.run import measure

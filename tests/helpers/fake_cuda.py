@@ -26,7 +26,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.paths import ROOT
-from vit import encoding as mixing
+from vit import encoding
 
 CUDA = torch.device("cuda", 0)
 HALVES = (torch.float16, torch.bfloat16)
@@ -178,7 +178,7 @@ def fake_cuda() -> Iterator[None]:
     def no_gradients(outputs: Any, inputs: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:
         return tuple(torch.zeros_like(x) for x in inputs)
 
-    mixing._scale_and_shift.cache_clear()  # tensors of another device's making
+    encoding._scale_and_shift.cache_clear()  # tensors of another device's making
     common = torch.cuda.amp.common
     tracer, collects = sys.gettrace(), gc.isenabled()
     gc.disable()  # fake tensors are many, and small
@@ -196,7 +196,7 @@ def fake_cuda() -> Iterator[None]:
         sys.settrace(tracer)
         if collects:
             gc.enable()
-        mixing._scale_and_shift.cache_clear()
+        encoding._scale_and_shift.cache_clear()
 
 
 @contextmanager

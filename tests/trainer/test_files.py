@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.files import replace_file, write_arrays, write_evaluation, write_json, write_text
+from trainer.files import replace_file, write_arrays, write_json, write_text
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -40,11 +40,6 @@ def test_json_has_no_name_for_nan(tmp_path: Path) -> None:
     data = {"a": [float("nan"), torch.tensor(2.5), np.int64(3)], "b": {"c": float("-inf")}}
     write_json(tmp_path / "a.json", data)
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 2.5, 3], "b": {"c": None}}
-
-
-def test_an_evaluation_is_flat(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "eval.json", {"top1": 0.5, "ece": float("nan")}, {"step": 4, "split": "val"})
-    assert json.loads((tmp_path / "eval.json").read_text()) == {"top1": 0.5, "ece": None, "step": 4, "split": "val"}
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -17,7 +17,7 @@ from train import SCHEMAS
 from trainer.cli import compose
 from trainer.optim import optimizers as optim
 from trainer.schedule import durations, learning_rate
-from vit.encoding import Mixer
+from vit.data.augment.mixup import Mixer
 from vit.losses import Criterion
 from vit.task import VitTask
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError
 
 RAW = "raw_"  # before the name of a metric: of the weights as they are, where averaged ones are evaluated

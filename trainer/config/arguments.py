@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config.fields import RunConfig
 from trainer.config.help import field_comments
 from trainer.config.resolve import at_home
-from trainer.config.schema import field_types, schema_keys, show, to_dataclass, type_problem, unknown_key, unwrap
+from trainer.config.schema import field_types, schema_keys, show, to_dataclass, type_problem, unwrap
+from trainer.config.suggestions import unknown_key
 from trainer.errors import ConfigError
 
 T = TypeVar("T")

@@ -22,18 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config.fields import RunConfig
 from trainer.config.help import group_options, groups
 from trainer.config.resolve import load_yaml, plain, resolve
-from trainer.config.schema import (
-    Schemas,
-    did_you_mean,
-    is_free,
-    locate,
-    new_entry,
-    schema_keys,
-    show,
-    type_problem,
-    unknown_key,
-)
+from trainer.config.schema import Schemas, is_free, locate, new_entry, schema_keys, show, type_problem
 from trainer.config.short_forms import written_out
+from trainer.config.suggestions import did_you_mean, unknown_key
 from trainer.errors import ConfigError
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)

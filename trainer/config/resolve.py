@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config.fields import RunConfig
-from trainer.config.schema import Schemas, did_you_mean, show, to_dataclass
+from trainer.config.schema import Schemas, show, to_dataclass
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import CheckpointError, ConfigError, UserError
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.resolve import flatten, load_yaml
-from trainer.config.schema import did_you_mean, show
+from trainer.config.schema import show
+from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
 from trainer.files import write_text

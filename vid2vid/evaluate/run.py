@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.data.loader import make_eval_loader
 from trainer.errors import ConfigError
-from trainer.files import write_evaluation
+from trainer.records.evaluation import write_evaluation
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
 from vid2vid.data.labels.trained_colours import check_colours

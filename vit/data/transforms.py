@@ -36,7 +36,7 @@ class TrainTransform:
     """Random crop, flip and augmentation of one picture: ``transform(image, rng)``.
 
     The order: crop and resize (`augment.crop`), mirror with probability `augment.flip`, the policy `augment.auto`,
-    then `augment.color_jitter`. Mixup, CutMix and erasing follow on the device (`vit.encoding`).
+    then `augment.color_jitter`. Mixup, CutMix and erasing follow on the device (`mixup.py`, `erasing.py`).
 
     Args:
         resolution: (H, W) of the result.

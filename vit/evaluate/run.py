@@ -17,7 +17,7 @@ from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.workers import worker_count
 from trainer.device.compute import CPU, Compute
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.files import write_evaluation
+from trainer.records.evaluation import write_evaluation
 from trainer.records.media import write_png
 from trainer.text import ends
 from vit.config import ClassWeights

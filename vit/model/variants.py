@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError
 
 

@@ -126,7 +126,7 @@ class _Turn:
     square picture leave the sizes alike: then `data.label_exif` must say how labels were drawn.
     """
 
-    def __init__(self, path: Path | None, data: bytes | None, how: LabelExif) -> None:
+    def __init__(self, path: Path | None, data: bytes | bytearray | None, how: LabelExif) -> None:
         self.path, self.how = path, how
         self.turn = 1 if data is None else stored_orientation(data)
         self.sizes: list[tuple[Path, tuple[int, int]]] = []
@@ -137,7 +137,7 @@ class _Turn:
         self.sizes.append((self.path, _size(image)))
         return image
 
-    def alike(self, pixels: Tensor, path: Path, data: bytes) -> Tensor:
+    def alike(self, pixels: Tensor, path: Path, data: bytes | bytearray) -> Tensor:
         """What belongs to the picture, (..., H, W), turned as the picture is.
 
         Raises:

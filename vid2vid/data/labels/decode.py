@@ -52,7 +52,7 @@ class LabelReading:
         """Whether instances are beside the class in the same file."""
         return self.kind is LabelKind.red_channel
 
-    def decode(self, data: bytes, path: Path) -> tuple[Tensor, Tensor | None]:
+    def decode(self, data: bytes | bytearray, path: Path) -> tuple[Tensor, Tensor | None]:
         """The ids of a file, int32 (H, W), and its instances where they are beside the class, int32 (H, W).
 
         An instance is the class where there is no number, else class * 1000 + number, as Cityscapes has it.
@@ -83,7 +83,7 @@ class LabelReading:
         return torch.from_numpy(ids), torch.from_numpy(np.where(numbers == 0, ids, _joined(ids, numbers)))
 
 
-def decode_labels(data: bytes, path: Path) -> Tensor:
+def decode_labels(data: bytes | bytearray, path: Path) -> Tensor:
     """A label map as ids, int32 (H, W): 8- or 16-bit grey, palette index (not its colour), or three equal channels.
 
     Raises DataError for a coloured picture: it holds no ids.
@@ -91,7 +91,7 @@ def decode_labels(data: bytes, path: Path) -> Tensor:
     return LabelReading().decode(data, path)[0]
 
 
-def decode_instances(data: bytes, path: Path) -> Tensor:
+def decode_instances(data: bytes | bytearray, path: Path) -> Tensor:
     """An instance map as ids, int32 (H, W): grey of any depth, palette index, or colours as R + 256 G + 65536 B."""
     pixels = stored(data, path).pixels.astype(np.int64)
     if pixels.ndim == 3:

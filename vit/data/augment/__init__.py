@@ -1,1 +1,1 @@
-"""Augmentation policies, and the operations that they are made of."""
+"""Augmentation: policies of a picture and the operations that they are made of; Mixup, CutMix, erasing of a batch."""

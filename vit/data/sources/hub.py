@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.not_pictures import stranger
 from trainer.errors import DataError

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.config.suggestions import did_you_mean
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.text import few

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.config.suggestions import did_you_mean
 from trainer.data.natural_order import natural_key
 from trainer.errors import DataError
 from trainer.text import ends, few

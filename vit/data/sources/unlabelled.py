@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from trainer.config.schema import did_you_mean
 from trainer.config.short_forms import shown_override
+from trainer.config.suggestions import did_you_mean
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note

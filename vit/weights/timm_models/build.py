@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.config.schema import did_you_mean
+from trainer.config.suggestions import did_you_mean
 from trainer.errors import CheckpointError, ConfigError
 from vit.config import ModelConfig
 from vit.model.timm_model import TimmClassifier

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from vit.config import AugmentConfig
-from vit.encoding import Mixer, beta, normalise, random_erasing
+from vit.data.augment.erasing import random_erasing
+from vit.data.augment.mixup import Mixer, beta
+from vit.encoding import normalise
 from vit.losses import one_hot
 
 CLASSES = 5
