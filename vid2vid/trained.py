@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,11 @@ def load_generator(
         colours=known.get("label_colours"),
         requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
+
+
+def requested_resolution(config: Vid2VidConfig, overrides: Sequence[str]) -> list[int] | None:
+    """[height, width] where a command line names it; None: it is left to the stage that a checkpoint is of."""
+    return config.resolution if any(word.startswith("resolution=") for word in overrides) else None
 
 
 def _requested(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:

@@ -44,18 +44,18 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or data that cannot be used.
     """
+    own: Vid2VidConfig = load_run(arguments.run, schemas)
     config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
 
     from vid2vid.evaluate.image_metrics import build_image_metrics
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
-    from vid2vid.trained import load_generator
+    from vid2vid.trained import load_generator, requested_resolution
 
-    asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
-    own: Vid2VidConfig = load_run(arguments.run, schemas)
     if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
         arguments.first_frame = arguments.first_frame or config.model.first_frame
         config.model.first_frame = own.model.first_frame
-    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
+    size = requested_resolution(config, arguments.overrides)
+    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
     say(loaded.weights_line)
     image_metrics, absent = build_image_metrics(
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device

@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from trainer.cli import load_run
 from trainer.config.resolve import flatten, plain
 from trainer.config.schema import show
-from vid2vid.config import Vid2VidConfig
+from vid2vid.config import DataConfig, Vid2VidConfig
 from vid2vid.data.ranges.settings import with_ranges
 
 OWN = "eval.json"
@@ -58,19 +56,13 @@ def facts(
     }
 
 
-def changed_data(
-    run_dir: Path, config: Vid2VidConfig, ranges: Mapping[str, Sequence[float]] | None = None
-) -> dict[str, str]:
-    """Settings of the data that differ from the run's own, ``data.key`` -> value; none where there is no run.
+def changed_data(own: DataConfig, data: DataConfig, ranges: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Settings of the data that differ from the run's own, ``data.key`` -> value.
 
     Args:
         ranges: what data.range=auto meant in the run: the numbers themselves are then no other setting.
     """
-    if not (run_dir / "config.yaml").is_file():
-        return {}
-    stored: Vid2VidConfig = load_run(run_dir, {"vid2vid": Vid2VidConfig})
-    own = with_ranges(stored.data, ranges or {})
-    before, now = (flatten({"data": plain(data)}) for data in (own, config.data))
+    before, now = (flatten({"data": plain(part)}) for part in (with_ranges(own, ranges), data))
     skipped = {f"data.{name}" for name in _INDIFFERENT}
     return {key: show(value) for key, value in now.items() if key not in skipped and before.get(key) != value}
 

@@ -31,7 +31,7 @@ class Evaluation:
         start: how the clips began, in words.
         scope: which footage it was, in words; empty for the run's own split.
         facts: what the figures are of, flat (`vid2vid.evaluate.provenance`).
-        requested: what differs from the run's own evaluation, the data's settings left out.
+        requested: what differs from the run's own evaluation.
     """
 
     values: dict[str, float]
@@ -76,6 +76,7 @@ def evaluate_run(
     options = {"clips": clips, "frames": frames, "first_frame": first_frame and first_frame.name}
     requested = {key: str(value) for key, value in options.items() if value is not None} | run.requested
     requested |= {"split": split} if split != "val" else {}
+    requested |= {} if own is None else changed_data(own, run.config.data, run.ranges)
     config = deepcopy(run.config)
     config.data.val_frames = frames if frames is not None else config.data.val_frames
     foreign = own is not None and is_foreign(config, own)
@@ -152,10 +153,9 @@ def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:
     its own beside it (`vid2vid.evaluate.provenance`). Whole or not at all.
     """
     facts = {"step": run.step, "samples_seen": run.samples_seen, "checkpoint": str(run.checkpoint), **result.facts}
-    requested = result.requested | changed_data(run_dir, run.config, run.ranges)
-    if requested:
-        facts["asked"] = " ".join(f"{key}={value}" for key, value in requested.items())
-    path = run_dir / file_name(requested)
+    if result.requested:
+        facts["asked"] = " ".join(f"{key}={value}" for key, value in result.requested.items())
+    path = run_dir / file_name(result.requested)
     write_evaluation(path, result.values, facts)
     return path
 

@@ -52,12 +52,12 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from trainer.records.video_writer import check_out
     from vid2vid.generate.relabel import Relabel, parse_remap
     from vid2vid.generate.video import generate_video, open_clip, read_first_image
-    from vid2vid.trained import load_generator
+    from vid2vid.trained import load_generator, requested_resolution
 
     check_out(arguments.out, arguments.fps)
     relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
-    asked = config.resolution if any(word.startswith("resolution=") for word in arguments.overrides) else None
-    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, asked)
+    size = requested_resolution(config, arguments.overrides)
+    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
     say(loaded.weights_line)
     config = loaded.config
     if arguments.seed is not None:

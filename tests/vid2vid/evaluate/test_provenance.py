@@ -19,7 +19,7 @@ from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.measure import Counted
 from vid2vid.evaluate.provenance import file_name
 from vid2vid.evaluate.run import evaluate_run, write_eval
-from vid2vid.trained import load_generator
+from vid2vid.trained import load_generator, requested_resolution
 
 FACTS = ("split", "data", "clips", "frames", "first_frame", "resolution", "weights", "flow")
 
@@ -31,9 +31,9 @@ def read(path: Path) -> dict[str, Any]:
 def evaluate(run_dir: Path, *overrides: str, checkpoint: str | None = None, **options: Any) -> Path:
     """As scripts/evaluate.py does it."""
     config = load_run(run_dir, {"vid2vid": Vid2VidConfig}, overrides)
-    asked = config.resolution if any(word.startswith("resolution=") for word in overrides) else None
-    run = load_generator(config, run_dir, checkpoint, asked)
-    return write_eval(run_dir, evaluate_run(run, **options), run)
+    own = load_run(run_dir, {"vid2vid": Vid2VidConfig}).data
+    run = load_generator(config, run_dir, checkpoint, requested_resolution(config, overrides))
+    return write_eval(run_dir, evaluate_run(run, own=own, **options), run)
 
 
 def test_the_trainer_says_of_what(tmp_path: Path) -> None:
