@@ -69,13 +69,14 @@ def read_trained(source: Path, network: str, ema: bool = True) -> TrainedWeights
     """The weights of a network of the task that wrote a checkpoint.
 
     Args:
-        source: a checkpoint directory or a weights file (``find_checkpoint``).
+        source: a checkpoint directory or a weights file (``find_checkpoint``), or another run's directory.
         network: its name in ``Task.networks``.
         ema: prefer the averaged weights where a checkpoint has them.
 
     Raises:
         CheckpointError: see ``load_weights``.
     """
+    source = checkpoint_of(source)
     weights, meta = load_weights(source, ema)
     averaged = ema and (source / EMA).exists() if source.is_dir() else source.name == EMA
     return TrainedWeights(of_network(weights, network), meta, source, averaged)
@@ -129,16 +130,8 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         CheckpointError: nothing there, no usable checkpoint, or a file that is damaged or holds no plain
             tensors.
     """
-    path = pointed(Path(path))
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist: give a run directory, a checkpoint or a weights file")
+    path = checkpoint_of(Path(path))
     if path.is_dir():
-        if not (path / META).exists():
-            found = Checkpoints(path).latest()
-            if found is None:
-                lacking = f"{path} holds no finished checkpoint: train first, or give a weights file"
-                raise CheckpointError(several_runs(path) or lacking)
-            path = found
         reason = damage(path)
         if reason:
             raise CheckpointError(f"cannot read weights from {path}: {reason}")
@@ -148,3 +141,21 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
         near = path.parent / META
         return read_safetensors(path), (read_meta(path.parent) if near.exists() else {})
     return read_pth(path), {}
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint directory or weights file that a path means: of a run its newest.
+
+    Raises:
+        CheckpointError: nothing there, or no finished checkpoint.
+    """
+    path = pointed(path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: give a run directory, a checkpoint or a weights file")
+    if not path.is_dir() or (path / META).exists():
+        return path
+    found = Checkpoints(path).latest()
+    if found is None:
+        lacking = f"{path} holds no finished checkpoint: train first, or give a weights file"
+        raise CheckpointError(several_runs(path) or lacking)
+    return found

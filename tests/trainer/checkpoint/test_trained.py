@@ -43,6 +43,12 @@ def test_a_checkpoint_without_averages_says_so(tmp_path: Path) -> None:
     assert trained.into(one_weight(), "network").weight.item() == 2.0
 
 
+def test_of_another_run_it_is_the_newest_checkpoint_that_tells(tmp_path: Path) -> None:
+    path = saved(tmp_path, averaged=True)
+    assert read_trained(tmp_path, "one").line == f"averaged (EMA) weights of {path}, step 4"
+    assert read_trained(tmp_path, "one", ema=False).which == "raw weights"
+
+
 def test_the_module_is_ready_to_use_and_must_be_the_same(tmp_path: Path) -> None:
     trained = read_trained(saved(tmp_path, averaged=True), "one")
     module = trained.into(one_weight().train(), "network")
