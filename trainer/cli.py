@@ -18,6 +18,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from trainer.checkpoint.run_folders import runs_below, several_runs
 from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
 from trainer.config.foreign_flags import check_flags
@@ -26,7 +27,7 @@ from trainer.config.resolve import check_resume, load_yaml, resolve
 from trainer.config.schema import Schemas
 from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean
-from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, runs_below, several_runs, sweep_folder
+from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse
 from trainer.task_table import TaskEntry, Tasks, having, module_of
 

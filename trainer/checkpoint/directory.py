@@ -30,10 +30,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.checkpoint.contents import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.disk_errors import explain, os_error, reason_of
+from trainer.checkpoint.run_folders import several_runs
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
 from trainer.config.short_forms import shown_override
-from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError, ConfigError
 from trainer.files import flush_folder, write_flushed, write_text
 from trainer.text import few

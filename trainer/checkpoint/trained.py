@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.contents import BEST, EMA, META, WEIGHTS, damage, pointed, read_meta
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.run_folders import several_runs
 from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors
-from trainer.config.sweeps import several_runs
 from trainer.errors import CheckpointError
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -1,4 +1,4 @@
-"""Sweeps: whether a command line asks for one, where its jobs write, and folders of several runs. Loads no torch."""
+"""Sweeps: whether a command line asks for one, and where its jobs write. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from typing import Any
 
 from trainer.config.schema import show
 from trainer.errors import ConfigError
-from trainer.text import few
 
-CONFIG = "config.yaml"
-_DEPTH = 3  # folders between a sweep's and its runs', at most
-_NAMED = 12
 FOLDER_BYTES = 200  # of a sweep's folder names; file systems take 255
 
 
@@ -76,30 +72,3 @@ def _as_file_name(text: str) -> str:
     """A slash becomes a plus; where that could be another text's name too, a checksum tells them apart."""
     name = re.sub(r"[/\\\0\s]", "+", text)
     return name if name == text.replace("/", "+") and "+" not in text else f"{name}-{zlib.crc32(text.encode()):08x}"
-
-
-def runs_below(folder: str | Path) -> list[Path]:
-    """The runs in a folder that is none itself, in natural order (seed=2 before seed=10); those of the upper levels."""
-    folder = Path(folder)
-    if not folder.is_dir() or (folder / CONFIG).is_file():
-        return []
-    for depth in range(1, _DEPTH + 1):
-        found = [path.parent for path in folder.glob("/".join(["*"] * depth + [CONFIG]))]
-        if found:
-            return sorted(found, key=lambda path: (_natural(str(path)), str(path)))
-    return []
-
-
-def several_runs(folder: str | Path) -> str | None:
-    """What a folder of several runs is, and which ones, for an error about it; None for any other path."""
-    found = runs_below(folder)
-    if not found:
-        return None
-    runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
-    listed = few(found, _NAMED, "\n  ")
-    return f"{folder} is no run but a folder of {runs}; give one of them:\n  {listed}"
-
-
-def _natural(text: str) -> list[tuple[int, float, str]]:
-    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
-    return [(0, float(part), "") if number % 2 else (1, 0.0, part) for number, part in enumerate(parts) if part]

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.checkpoint.run_folders import runs_below
 from trainer.config.resolve import flatten, load_yaml
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
-from trainer.config.sweeps import runs_below
 from trainer.errors import UserError
 from trainer.files import write_text
 from trainer.records import curves

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainer.checkpoint.contents import META
-from trainer.config.sweeps import several_runs
+from trainer.checkpoint.run_folders import several_runs
 from trainer.errors import CheckpointError
 from trainer.text import few
 

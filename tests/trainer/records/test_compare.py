@@ -15,9 +15,9 @@ from PIL import Image
 
 from trainer import cli
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.run_folders import runs_below, several_runs
 from trainer.checkpoint.trained import load_weights
 from trainer.cli import CONFIGS, load_run
-from trainer.config.sweeps import runs_below, several_runs
 from trainer.errors import CheckpointError, UserError
 from trainer.records.compare import as_text, differing, find_runs, panels, table, write
 from trainer.records.curves import _looks, write_curves
@@ -237,6 +237,15 @@ def test_runs_of_a_folder_in_natural_order(tmp_path: Path) -> None:
     assert runs_below(root / expected[0]) == [] == runs_below(tmp_path / "nothing") == runs_below(root / "config.yaml")
     assert [path.name for path in runs_below(tmp_path)] == expected  # a level deeper
     assert several_runs(root / expected[0]) is None
+
+
+def test_runs_below_zero_and_of_versions_are_in_order(tmp_path: Path) -> None:
+    """As files of frames are (trainer/data/natural_order.py): -10 is below -2, and v1.10 comes after v1.9."""
+    expected = ["bias=-10", "bias=-2", "bias=3", "lr=1e-05", "lr=0.0003", "v1.9", "v1.10"]
+    for name in reversed(expected):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    assert [path.name for path in runs_below(tmp_path)] == expected
 
 
 def test_whatever_wants_a_run_names_those_of_a_folder(tmp_path: Path) -> None:
