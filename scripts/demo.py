@@ -15,7 +15,7 @@ from pathlib import Path
 from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded, load_run
 from trainer.config.arguments import parse_args
-from trainer.errors import ConfigError
+from trainer.errors import refuse
 
 EXPERIMENT = "vid2vid/demo"
 
@@ -43,8 +43,7 @@ def main() -> None:
         words = [f"experiment={arguments.experiment}", f"name={arguments.name}"]
         config = compose([*words, f"trainer.budget={arguments.minutes:g}m", *arguments.overrides], SCHEMAS)
     problems = TASKS["vid2vid"].problems(config)
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
 
     from trainer.loop import Trainer
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval

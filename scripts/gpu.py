@@ -25,7 +25,7 @@ from trainer.benchmark.sections import Bench, Part, Rows, Section, Series
 from trainer.cli import guarded
 from trainer.config.arguments import parse_args
 from trainer.config.suggestions import did_you_mean
-from trainer.errors import ConfigError, UserError
+from trainer.errors import UserError, refuse
 from trainer.task_table import having
 
 WORKERS = 12  # data workers of real runs, where there are so many cores
@@ -122,8 +122,7 @@ def check(arguments: Arguments) -> None:
     ]
     if arguments.minutes <= 0:
         problems.append(f"minutes={arguments.minutes:g}: must be above 0")
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     import torch
 
     if not arguments.quick and not torch.cuda.is_available():

@@ -14,7 +14,7 @@ from torch import nn
 from trainer.config.fields import RunConfig, Strategy
 from trainer.device.pick import pick_device
 from trainer.device.precision import PrecisionPolicy, resolve_precision
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.parallel.processes import Parallel
 from trainer.schedule import learning_rate, stage_table
@@ -36,8 +36,7 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     parallel = Parallel(settings.strategy, device)
     problems = stage_table.problems(config, parallel.world) + learning_rate.problems(config.schedule)
     problems += learning_rate.rate_problems(config.schedule, config.optim)
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     # What an earlier job of a sweep in this process had set is not this one's.
     torch.set_num_threads(settings.threads or _THREADS)
     if settings.deterministic:
@@ -133,8 +132,7 @@ def all_phases(config: RunConfig, task: Task, table: Curriculum) -> dict[str, Ph
             f"trainer.strategy=ddp: the task has {len(phases)} phases ({', '.join(phases)}), whose several forward "
             "passes DDP's hooks mishandle; use trainer.strategy=flat"
         )
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return phases
 
 
@@ -163,8 +161,7 @@ def build_optimizers(
             optimizers[name] = build_optimizer(own, row, task.layers(name), task.undecayed(name))
         except ConfigError as error:
             problems += [f"optim.{name}.{problem}" for problem in error.problems]
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return optimizers
 
 

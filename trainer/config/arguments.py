@@ -18,7 +18,7 @@ from trainer.config.help import field_comments
 from trainer.config.resolve import at_home
 from trainer.config.schema import field_types, schema_keys, show, to_dataclass, type_problem, unwrap
 from trainer.config.suggestions import unknown_key
-from trainer.errors import ConfigError
+from trainer.errors import refuse
 
 T = TypeVar("T")
 
@@ -72,8 +72,7 @@ def parse_args(
     for name in needed:
         if name not in given:
             problems.append(f"{name}=... is missing" + (f": {comments[name]}" if comments.get(name) else ""))
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     given = at_home(given)
     if OVERRIDES in field_types(schema):
         given[OVERRIDES] = passed_on

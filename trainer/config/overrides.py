@@ -25,7 +25,7 @@ from trainer.config.resolve import load_yaml, plain, resolve
 from trainer.config.schema import Schemas, is_free, locate, new_entry, schema_keys, show, type_problem
 from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean, unknown_key
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -92,8 +92,7 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, 
             for part in reversed(override.key_or_group.split(".")):
                 value = {part: value}
             container = _merge(container, value)
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return resolve(container, schemas)
 
 

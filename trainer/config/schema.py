@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from trainer.config.fields import RunConfig
 from trainer.config.suggestions import did_you_mean, unknown_key
-from trainer.errors import ConfigError
+from trainer.errors import refuse
 
 Schemas = Mapping[str, type[RunConfig]]
 
@@ -208,8 +208,7 @@ def to_dataclass(schema: type, container: Mapping[str, Any]) -> Any:
         ConfigError: with every unknown key and wrong type.
     """
     problems = find_problems(schema, container)
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return _build(schema, container)
 
 

@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from copy import copy
 from typing import TYPE_CHECKING
 
-import torch
-
 from trainer.data.splitting import split_batch
+from trainer.device.clock import synchronize
 from trainer.device.free_memory import release
 from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
@@ -118,8 +117,7 @@ def _pace(trainer: Stepper, stage: Stage, enough: float) -> float:
                 mark = time.perf_counter()
                 trainer.train_step(segments, ctx)
                 trainer.advance(ctx)
-                if trainer.device.type == "cuda":
-                    torch.cuda.synchronize(trainer.device)
+                synchronize(trainer.device)
                 steps.append(time.perf_counter() - mark)
     # All steps of whole batches count: the first ones of a clip are cheaper. So do whole rounds of phases.
     counted = steps[1:] if cycle == 1 else steps[1 : 1 + (len(steps) - 1) // cycle * cycle]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from trainer.data.splitting import split_batch
+from trainer.device.clock import synchronize
 from trainer.device.free_memory import is_out_of_memory, release
 from trainer.device.used_memory import peak_memory
 from trainer.errors import ConfigError
@@ -123,8 +124,7 @@ def _timed(walks: Iterable[T], device: torch.device, seconds: list[float]) -> It
         try:
             yield item
         finally:
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            synchronize(device)
             seconds.append(time.perf_counter() - begin)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.config.fields import TrainerConfig
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 
 MARKS = {"eval_every": "evaluated", "visuals_every": "pictured", "checkpoint_every": "saved"}  # key: what it was last
 WRITES = 0.5e9  # bytes/s that a checkpoint is taken to be written with, the wait for the disk included
@@ -138,8 +138,7 @@ def check_epochs(settings: TrainerConfig, cadences: Mapping[str, Cadence | None]
                 f"trainer.{key}={getattr(settings, key)}: {NO_EPOCHS}; count steps (250), a share of the run (5%) or a "
                 "time (10min)"
             )
-    if found:
-        raise ConfigError(found)
+    refuse(found)
 
 
 def forward_share(trained: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from trainer.config.fields import RunConfig, StageConfig
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from trainer.schedule.stage_table import micro_batch, problems, rows, stage_size
 from trainer.task import Stage
 from trainer.text import by
@@ -127,8 +127,7 @@ def resolve(config: RunConfig, world: int, segments_per_batch: Callable[[Stage],
         ConfigError: listing every problem of table and run length.
     """
     found = problems(config, world)
-    if found:
-        raise ConfigError(found)
+    refuse(found)
     by_samples, by_steps = config.trainer.max_samples, config.trainer.max_steps
     if by_samples is None and by_steps is None:
         by_samples = ENDLESS

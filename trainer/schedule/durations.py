@@ -13,7 +13,7 @@ import re
 from copy import copy
 
 from trainer.config.fields import RunConfig
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from trainer.schedule import cadence
 from trainer.schedule.cadence import NO_EPOCHS
 
@@ -41,8 +41,7 @@ def in_samples(config: RunConfig, epoch: int | None) -> RunConfig:
             for key, (value, other) in asked.items()
             if value is not None
         ]
-        if found:
-            raise ConfigError(found)
+        refuse(found)
         return config
     if length is None and warmup is None:
         return config

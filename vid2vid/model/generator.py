@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from trainer.errors import ConfigError
+from trainer.errors import refuse
 from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
 from vid2vid.model.blocks import full, initialise, pyramid
 from vid2vid.model.cpu_kernels import fast_layout, prepared, present_channels, to_fast_layout
@@ -267,5 +267,4 @@ def _check(model: ModelConfig) -> None:
     divisor = width_divisor(model)
     if model.ngf < divisor or model.ngf % divisor:
         problems.append(f"model.ngf={model.ngf}: must be a multiple of {divisor} with model.scales={model.scales}")
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, refuse
 from trainer.task import SPLITS
 from trainer.text import few
 from vit.config import DataConfig, DataKind, EvalCrop, VitConfig
@@ -179,8 +179,7 @@ def describe_sources(config: VitConfig, classes: Sequence[str] | None) -> DataIn
         problems.append(
             f"augment.eval_fill has {len(fill)} numbers, but pictures have {channels} channels: give one, or one each"
         )
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     counts = class_counts(train) if train else None
     notes = [*source.notes, *(note for note in held.notes if note not in source.notes)]
     if counts and 0 in counts:

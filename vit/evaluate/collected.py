@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainer.device.clock import synchronize
+
 
 class Collected:
     """Columns of samples; those that only fill up a batch are left out when the columns are read.
@@ -24,7 +26,6 @@ class Collected:
 
     def columns(self) -> tuple[Tensor, ...]:
         """The columns (N, ...) on the CPU; none where nothing was added. Waits for what is still on its way."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
         kept = [[column[counts] for column in columns] for counts, *columns in self._batches]
         return tuple(torch.cat(parts) for parts in zip(*kept, strict=True))
