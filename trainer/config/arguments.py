@@ -18,7 +18,7 @@ from trainer.config.help import field_comments
 from trainer.config.resolve import at_home
 from trainer.config.schema import field_types, schema_keys, show, to_dataclass, type_problem, unwrap
 from trainer.config.suggestions import unknown_key
-from trainer.errors import refuse
+from trainer.errors import ConfigError, refuse
 
 T = TypeVar("T")
 
@@ -77,6 +77,19 @@ def parse_args(
     if OVERRIDES in field_types(schema):
         given[OVERRIDES] = passed_on
     return to_dataclass(schema, given)
+
+
+def number_or(word: str, text: str, key: str, things: str) -> int | None:
+    """An argument that is a number of at least 1, or a word that leaves the number open: None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == word:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{key}={text}: must be a number of {things} of at least 1, or {word}")
+    return int(text)
 
 
 def usage(schema: type, about: str | None = None) -> str:

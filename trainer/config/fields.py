@@ -51,6 +51,12 @@ class DataChanged(Enum):
     accept = "accept"
 
 
+class Split(Enum):  # of the data, as scripts take it
+    val = "val"
+    test = "test"
+    train = "train"
+
+
 OnBadFile = Enum("OnBadFile", {"raise": "raise", "skip": "skip"})  # of data: what `trainer.data.pictures` makes of one
 OnNonFinite = Enum("OnNonFinite", {"raise": "raise", "skip": "skip"})  # `raise` is a keyword: OnNonFinite["raise"]
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from trainer.cli import load_run
+from trainer.config.fields import Split
 from trainer.config.schema import Schemas
 from trainer.records.progress import followed
 from vid2vid.config import FirstFrame, Vid2VidConfig
-
-
-class Split(Enum):
-    val = "val"
-    test = "test"
-    train = "train"
 
 
 @dataclass

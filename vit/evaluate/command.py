@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from trainer.cli import compose
+from trainer.config.arguments import number_or
+from trainer.config.fields import Split
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError, UserError, refuse
 from trainer.records.progress import followed
 from vit.config import VitConfig
-
-
-class Split(Enum):
-    val = "val"
-    test = "test"
-    train = "train"
 
 
 @dataclass
@@ -55,9 +50,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vit.evaluate.run import evaluate, parse_shots, write
 
     shots = parse_shots(arguments.fewshot)
-    batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
-    if batch == 0:
-        raise ConfigError(f"batch={arguments.batch}: must be a number of pictures of at least 1, or auto")
+    batch = number_or("auto", arguments.batch, "batch", "pictures")
     if arguments.run is not None:
         if arguments.model or arguments.weights:
             raise ConfigError("run= is given, so are model= or weights=: a run has both (checkpoint= picks another)")

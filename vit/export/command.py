@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
+from trainer.config.arguments import number_or
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from vit.export import Format
@@ -43,9 +44,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     """
     if (arguments.run is None) == (arguments.weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
-    batch = None if arguments.batch == "dynamic" else int(arguments.batch) if arguments.batch.isdigit() else 0
-    if batch == 0:
-        raise ConfigError(f"batch={arguments.batch}: must be a number of pictures of at least 1, or dynamic")
+    batch = number_or("dynamic", arguments.batch, "batch", "pictures")
     size = arguments.resolution
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ConfigError(f"resolution={size}: needs [H,W] in pixels")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.config.arguments import number_or
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from trainer.records.progress import followed
@@ -62,9 +63,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vit.predict.predictor import load_predictor, predict
     from vit.predict.progress import Progress, mark_of
 
-    batch = None if arguments.batch == "auto" else int(arguments.batch) if arguments.batch.isdigit() else 0
-    if batch == 0:
-        raise ConfigError(f"batch={arguments.batch}: must be a number of pictures of at least 1, or auto")
+    batch = number_or("auto", arguments.batch, "batch", "pictures")
     form = pick_format(out, arguments.format, arguments.features)
     listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
     predictor = load_predictor(

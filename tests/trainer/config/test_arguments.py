@@ -9,7 +9,7 @@ from enum import Enum
 import pytest
 from omegaconf import MISSING
 
-from trainer.config.arguments import parse_args, usage
+from trainer.config.arguments import number_or, parse_args, usage
 from trainer.config.help import field_comments
 from trainer.errors import ConfigError
 
@@ -69,3 +69,10 @@ def test_arguments_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"run=\.\.\. \(required\)\s+the run's folder", text)
     assert re.search(r"format=mp4\s+of the output \(mp4 \| png\)", text)
     assert field_comments(Arguments)["remap"] == "pairs like 11:21,26:33"
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1.5", "\u00b2", "", "dynamic"])
+def test_a_number_or_a_word(text: str) -> None:
+    assert number_or("auto", "auto", "batch", "pictures") is None and number_or("auto", "12", "batch", "pictures") == 12
+    with pytest.raises(ConfigError, match=f"batch={text}: must be a number of pictures of at least 1, or auto"):
+        number_or("auto", text, "batch", "pictures")
