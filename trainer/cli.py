@@ -231,7 +231,7 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
             sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
         raise SystemExit(0)
     task = None if path is None else _task_of_run(path)
-    if task not in tasks:
+    if task is None or task not in tasks:
         if path is not None and len(known) > 1:  # whose arguments these are is not known: what is wrong with the run?
             load_run(path, {name: entry.schema for name, entry in tasks.items()})
         task = next(iter(known))  # without a run: one that does without, and says what lacks
