@@ -43,6 +43,8 @@ from vit.data.sources.files import EncodedSource
 
 _log = logging.getLogger(__name__)
 _VERSION = 2  # of what pictures become: those of another one are not used
+_DEEP_VERSION = 3  # the same of files whose endings allow 16 bits, from which colours once lost the lower eight
+_DEEP = (".png", ".tif", ".tiff", ".ppm", ".pnm")
 _CHUNK = 256  # pictures between two marks of progress
 _SPARE = 64 * 2**20  # bytes of the disk that are left free
 
@@ -241,9 +243,12 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _fingerprint(source: EncodedSource, kept: np.ndarray, side: int) -> str:
+    indices = kept.tolist()
+    deep = any(source.name(index).lower().endswith(_DEEP) for index in indices)
+    version = _DEEP_VERSION if deep else _VERSION
     span = "" if source.span is None else f"|{source.span}"
-    digest = hashlib.blake2b(f"{_VERSION}|{side}|{source.channels}|{len(kept)}{span}".encode(), digest_size=12)
-    for index in kept.tolist():
+    digest = hashlib.blake2b(f"{version}|{side}|{source.channels}|{len(kept)}{span}".encode(), digest_size=12)
+    for index in indices:
         digest.update(source.stamp(index).encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -22,7 +23,7 @@ from vit.data.cache import CachedSource, cached, reduced_size
 from vit.data.dataset import PictureDataset
 from vit.data.opening import open_source
 from vit.data.source import Selection, Source
-from vit.data.sources.files import forget_scans
+from vit.data.sources.files import EncodedSource, forget_scans
 
 
 @pytest.fixture
@@ -101,6 +102,32 @@ def test_another_list_side_or_file_is_another_cache(config: VitConfig) -> None:
     write_picture(Path(str(config.data.root)) / "train/a/0.png", (1, 2, 3), (9, 9))
     _, changed = open_cached(config)
     assert len(folders(config)) == 4 and changed.read(0)[0].shape == (1, 9, 9)
+
+
+def made_before(source: Source, side: int, folder: Path) -> None:
+    """A complete cache of black pictures, 12x16, as it was named while 16-bit colours lost bits."""
+    assert isinstance(source, EncodedSource)
+    digest = hashlib.blake2b(f"2|{side}|3|{len(source)}".encode(), digest_size=12)
+    for index in range(len(source)):
+        digest.update(source.stamp(index).encode() + b"\n")
+    made = folder / digest.hexdigest()
+    made.mkdir(parents=True)
+    np.save(made / "sizes.npy", np.full((len(source), 2), (12, 16), np.int32))
+    (made / "pixels.bin").write_bytes(bytes(len(source) * 12 * 16 * 3))
+    (made / "complete").write_text("{}")
+
+
+@pytest.mark.parametrize("ending, used", [("jpg", True), ("jpeg", True), ("png", False), ("TIF", False)])
+def test_a_cache_from_before_16_bit_colours_kept_their_bits_is_used_for_files_without_them(
+    tmp_path: Path, ending: str, used: bool
+) -> None:
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        write_picture(tmp_path / "r" / place / f"0.{ending}", (200, 200, 200))
+    config = folder_config(tmp_path / "r")
+    config.data.cache, config.data.cache_size = True, 20
+    made_before(open_source(config, "train"), 20, Path(config.data.cache_dir))
+    _, view = open_cached(config)
+    assert (pictures(view)[0].max() == 0) == used and len(folders(config)) == (1 if used else 2)
 
 
 def test_training_reads_from_it(config: VitConfig) -> None:
