@@ -185,6 +185,17 @@ def is_deep(data: bytes | bytearray) -> bool:
         return data.startswith(_TIFF_MAGIC)
 
 
+def is_transparent(data: bytes | bytearray) -> bool:
+    """Whether a picture has alpha or a transparent colour, from its header; False where that cannot be read."""
+    if data.startswith((JPEG_MAGIC, b"BM")):
+        return False
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.has_transparency_data
+    except _DAMAGE:
+        return False
+
+
 def greatest(data: bytes | bytearray) -> int:
     """The largest value that a deep picture's whole numbers can have: a PPM's header says it, else 16 bits."""
     if not data.startswith(b"P"):

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainer.data.natural_order import decimal_key
 from trainer.data.pictures.decode import Span, decode, deep_values
 from trainer.data.pictures.files import picture_extensions
+from trainer.data.pictures.opening import is_transparent
 from trainer.errors import DataError
 
 _USUAL = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -43,8 +44,12 @@ def is_rubbish(folder: str) -> bool:
 
 
 def content_key(data: bytes | bytearray) -> str:
-    """Hash of a file's bytes: the same content has the same key wherever it lies."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    """Hash of a file's bytes: the same content has the same key wherever it lies.
+
+    Transparent pictures have another one than before they were laid over white, when their flow was another.
+    """
+    key = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return f"{key}:white" if is_transparent(data) else key
 
 
 def decode_frame(data: bytes | bytearray, path: Path, span: Span | None, channels: int = 3) -> Tensor:

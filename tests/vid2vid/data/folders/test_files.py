@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import numpy as np
@@ -138,6 +139,12 @@ def test_empty_and_missing_files_are_named(tmp_path):
 
 def test_content_key_is_of_the_content():
     assert content_key(b"a") == content_key(b"a") != content_key(b"b")
+
+
+@pytest.mark.parametrize("mode, kept", [("RGB", True), ("L", True), ("P", True), ("RGBA", False), ("LA", False)])
+def test_flow_kept_from_before_alpha_was_laid_over_white_is_used_for_opaque_pictures(mode, kept):
+    data = encoded(Image.new(mode, (8, 6)), "PNG")
+    assert (content_key(data) == hashlib.blake2b(data, digest_size=16).hexdigest()) == kept
 
 
 @pytest.mark.parametrize(
