@@ -164,17 +164,6 @@ def picture_size(data: bytes | bytearray, name: str | Path) -> tuple[int, int]:
     return (width, height) if swapped else (height, width)
 
 
-def may_be_transparent(data: bytes | bytearray) -> bool:
-    """Whether a picture has alpha or a transparent colour, by its header."""
-    if data.startswith(JPEG_MAGIC):
-        return False
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.has_transparency_data
-    except _DAMAGE:
-        return False
-
-
 def raw_mode(image: Image.Image) -> str:
     """How an opened file's pixels are stored, in Pillow's words; empty where that is not known."""
     tiles = getattr(image, "tile", None)

@@ -13,13 +13,13 @@ from trainer.data.pictures.opening import stored_orientation, turned
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import DataError
 from vid2vid.config import DataKind, LabelExif, Vid2VidConfig
-from vid2vid.data.folders.files import decode_frame
+from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
 from vid2vid.data.frames import FrameSequence, RawFrame, wants_source
 from vid2vid.data.labels.decode import LabelReading, decode_instances
 from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
-from vid2vid.data.ranges.measure import Spans, picture_key
+from vid2vid.data.ranges.measure import Spans, keyed
 
 _FPS = {DataKind.cityscapes: 17.0}  # of the camera; frames in folders carry no rate
 _DEFAULT_FPS = 24.0
@@ -94,7 +94,7 @@ class FolderSequence(FrameSequence):
     def _decode(self, frame: Frame) -> RawFrame:
         label, image, instance = (read_bytes(p) if p else None for p in (frame.label, frame.image, frame.instance))
         spans = self.style.spans
-        key = picture_key(image or label or b"", spans.images)
+        key = keyed(content_key(image or label or b""), spans.images)
         raw = RawFrame(str(frame.image or frame.label), key, (0, 0))
         turn = _Turn(frame.image, image, self.config.data.label_exif)
         if image is not None and frame.image:

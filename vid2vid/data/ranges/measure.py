@@ -16,9 +16,7 @@ import numpy as np
 
 from trainer.data.pictures.decode import Span, deep_values
 from trainer.data.pictures.files import BadFileError, read_bytes
-from trainer.data.pictures.opening import may_be_transparent
 from vid2vid.config import DataConfig
-from vid2vid.data.folders.files import content_key
 from vid2vid.data.frames import tell
 from vid2vid.data.ranges.settings import as_span
 
@@ -61,11 +59,9 @@ def find_spans(data: DataConfig, images: Sequence[Path], sources: Sequence[Path]
     )
 
 
-def picture_key(data: bytes | bytearray, span: Span | None) -> str:
-    """A picture's key for the flow cache, of its file and of how it is seen: in another span, or with what is
-    transparent over another ground (none in older versions), it is another picture, with another flow."""
-    ground = ":over white" if may_be_transparent(data) else ""
-    return content_key(data) + ground + ("" if span is None else f":{span[0]:g}..{span[1]:g}")
+def keyed(key: str, span: Span | None) -> str:
+    """A picture's key for the flow cache: seen in another span the same file is another picture, with another flow."""
+    return key if span is None else f"{key}:{span[0]:g}..{span[1]:g}"
 
 
 def _found(files: Sequence[Path], key: str) -> Span | None:

@@ -12,10 +12,10 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.folders.file_kinds import FileKind
-from vid2vid.data.folders.files import IMAGE_EXTENSIONS, decode_frame, list_files
+from vid2vid.data.folders.files import IMAGE_EXTENSIONS, content_key, decode_frame, list_files
 from vid2vid.data.folders.layout import Frame, match
 from vid2vid.data.frames import FrameSequence, RawFrame
-from vid2vid.data.ranges.measure import find_spans, picture_key
+from vid2vid.data.ranges.measure import find_spans, keyed
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class PictureSequence(FrameSequence):
                 continue
             yield RawFrame(
                 name=str(path),
-                key=picture_key(content, self.span),
+                key=keyed(content_key(content), self.span),
                 size=(image.shape[1], image.shape[2]),
                 image=image,
                 flow_base=None if self.flow_folder is None else self.flow_folder / path.stem,

@@ -269,16 +269,6 @@ def test_flow_is_cached_and_follows_every_crop(make_folders, folder_config, tmp_
     assert sample["confidence"][1:].float().mean() > 0.6 and len(list((tmp_path / "cache").rglob("*.npz"))) == 3
 
 
-def test_flow_of_transparent_pictures_is_not_that_of_the_colours_below(make_folders, folder_config, tmp_path):
-    """Cached by content alone it would be: older versions left alpha out."""
-    root = make_folders({"a": 3, "b": 3})
-    clear = np.full((HEIGHT, WIDTH, 1), 128, np.uint8)
-    save(root / "images/b/frame1.png", np.concatenate([picture(1), clear], axis=2))
-    sequences = train(folder_config(root, val_root=str(root))).sequences
-    solid, seen = (next(iter(sequence.read([1]))) for sequence in sequences)
-    assert seen.key.endswith(":over white") and not solid.key.endswith(":over white")
-
-
 def test_workers_give_what_the_process_itself_gives(make_folders, folder_config):
     """OpenCV has been used before the workers are forked: they must neither hang nor differ."""
     from trainer.data.loader import make_loader
