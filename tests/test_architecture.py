@@ -136,7 +136,8 @@ def test_packages_do_not_print(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*MODULES, *TOP, *TESTS], ids=name_of)
 def test_files_are_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, "a second idea wants a file of its own"
+    most = 400 if path in TESTS else 350
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= most, "a second idea wants a file of its own"
 
 
 def test_sources_are_named_not_sections_of_notes() -> None:
