@@ -21,7 +21,7 @@ class Progress(AbstractContextManager["Progress"]):
     """Progress of one piece of work.
 
     Args:
-        unit: what is counted, in the singular.
+        unit: what is counted, in the singular, or an abbreviation in capitals (MB).
         total: how many there are; None: not known.
         what: a word before the bar.
         tell: takes the lines; None: stderr.
@@ -139,7 +139,7 @@ def followed(
 
 
 def _plural(unit: str) -> str:
-    return unit + ("es" if unit.endswith("ch") else "s")
+    return unit if unit.isupper() else unit + ("es" if unit.endswith("ch") else "s")
 
 
 class _Outlet:

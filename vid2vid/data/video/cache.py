@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trainer.data.pictures.files import BadFileError
 from trainer.data.workers import usable_cores
 from trainer.files import write_arrays
+from trainer.records.progress import Progress
 from vid2vid.data.video.index import VideoIndex, build_index
 from vid2vid.data.video.times import Times
 
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 VERSION = 2  # of what an index holds and of which frames it numbers; entries of another one are not looked at
 _ARRAYS = ("stamps", "places", "prints", "flags", "novelty", "restarts")
 _QUICK_S = 3.0  # work that takes longer is shown
+MB = 10**6  # bytes
 _known: dict[str, VideoIndex] = {}
 _unwritable: set[Path] = set()
 
@@ -183,37 +184,30 @@ def _locked(entry: Path | None, wait: bool) -> Iterator[bool]:
 
 
 class _Shown:
-    """A bar of the bytes read with the time left, once it is clear that the work is long."""
+    """Progress of the bytes read, once it is clear that the work is long."""
 
     def __init__(self, missing: list[tuple[int, Path, str]]) -> None:
-        self._total = sum(path.stat().st_size for _, path, _ in missing if path.exists())
-        self._name = missing[0][1].name if len(missing) == 1 else f"{len(missing)} videos"
-        self._lock = threading.Lock()
+        self._total, self._done = sum(path.stat().st_size for _, path, _ in missing if path.exists()), 0
+        name = missing[0][1].name if len(missing) == 1 else f"{len(missing)} videos"
+        self._progress = Progress("MB", self._total // MB, f"indexing {name} (once)", to_the_end=True)
+        self._begin, self._lock = time.monotonic(), threading.Lock()
 
     def __enter__(self) -> _Shown:
-        import sys
-
-        self._bar: Any = None
-        # A data worker shows none: it would run into the lines of training, and a killed one would keep tqdm's lock.
-        if multiprocessing.parent_process() is None:
-            from tqdm import tqdm
-
-            terminal = sys.stderr.isatty()
-            self._bar = tqdm(
-                desc=f"indexing {self._name} (once)", total=self._total, unit="B", unit_scale=True, delay=_QUICK_S,
-                mininterval=0.2 if terminal else 10.0, leave=False, dynamic_ncols=terminal,
-            )  # fmt: skip
+        self._progress.__enter__()
         return self
 
     def advance(self, count: int) -> None:
         """So many more bytes are done."""
-        if self._bar is not None:
-            with self._lock:
-                self._bar.update(min(count, max(0, self._total - self._bar.n)))
+        # A data worker shows none: it would run into the lines of training, and a killed one would keep tqdm's lock.
+        if multiprocessing.parent_process() is not None:
+            return
+        with self._lock, suppress(OSError):  # nobody reads the terminal any more
+            self._done = min(self._done + count, self._total)
+            if time.monotonic() - self._begin > _QUICK_S:
+                self._progress.show(self._done // MB)
 
     def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._progress.close()
 
 
 def _entry(folder: Path | None, key: str) -> Path | None:

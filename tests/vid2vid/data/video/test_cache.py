@@ -116,3 +116,19 @@ def test_threads_change_nothing(film: Path):
     data = film.read_bytes()
     film.write_bytes(data[: len(data) * 7 // 10])
     assert equal(build_index(film, "key", threads=1), build_index(film, "key", threads=3))
+
+
+def test_long_work_is_told_in_lines_where_nobody_watches(
+    film: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(video_cache, "MB", 100)  # bytes
+    size = film.stat().st_size
+    with video_cache._Shown([(0, film, "")]) as shown:
+        clock[0] = 2.0
+        shown.advance(100)
+        clock[0] = 40.0
+        shown.advance(size // 2 - 100)
+    half = size // 2 // 100
+    assert capsys.readouterr().err.startswith(f"indexing a.ts (once): {100 * half / (size // 100):.0f} % {half} MB, ")
