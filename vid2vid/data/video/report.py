@@ -12,6 +12,7 @@ from trainer.data.pictures.files import BadFileError
 from trainer.text import few
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.frames import say_once
+from vid2vid.data.video.files import VIDEO_EXTENSIONS
 from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,8 @@ def tell_pictures(root: Path, videos: int) -> None:
     """Say where there are pictures beside the videos, more than covers and thumbnails would be: they are not used."""
     if not root.is_dir():
         return
-    counts = [len(list_files(Path(place), IMAGE_EXTENSIONS)) for place, _, _ in os.walk(root)]
+    endings = set(IMAGE_EXTENSIONS) - set(VIDEO_EXTENSIONS)  # .gif is both
+    counts = [len(list_files(Path(place), endings)) for place, _, _ in os.walk(root)]
     if sum(counts) > 2 * videos:
         say_once(
             logger,

@@ -59,6 +59,19 @@ def test_pictures_beside_films_are_announced(
     assert (f"has {pictures} pictures beside 2 videos, and only the videos are used" in caplog.text) == said
 
 
+def test_films_of_a_kind_of_pictures_are_no_pictures_beside_them(
+    tmp_path: Path, video_config: Config, caplog: pytest.LogCaptureFixture
+):
+    _told.clear()
+    stills = [Image.fromarray(np.full((16, 32, 3), 40 * i, np.uint8)) for i in range(6)]
+    for name in "ab":
+        stills[0].save(tmp_path / f"{name}.gif", save_all=True, append_images=stills[1 if name == "a" else 2 :])
+    for i in range(3):
+        stills[i].save(tmp_path / f"{i}.png")
+    assert len(scan_videos(tmp_path, video_config(tmp_path))) == 2
+    assert "pictures beside" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["a.qt", "b.M1V", "c.nut", "d.tp"])
 def test_endings_that_ffmpeg_has_too(name: str, tmp_path: Path, video_config: Config):
     kinds = {"qt": "mov", "m1v": "mpeg1video", "tp": "mpegts"}
