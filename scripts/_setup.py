@@ -1,4 +1,4 @@
-"""First import of every script: passive OpenMP threads before torch is loaded, and the repository on the path."""
+"""First import of every script: passive OpenMP threads before torch is loaded, and the repository first on the path."""
 
 import os
 import sys
@@ -7,5 +7,4 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # before other packages of our names, wherever else on the path it stands

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(ROOT / "scripts"))  # where a script that is run in this process finds its _setup
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Not `item.keywords`: a folder called gpu is among them.

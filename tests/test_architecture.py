@@ -172,7 +172,7 @@ def test_light_modules_load_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", [path for path in TOP[1:] if path.name != "_setup.py"], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in TOP[1:] if not path.name.startswith("_")], ids=name_of)
 def test_scripts_import_their_setup_first(path: Path) -> None:
     """Which makes threads passive before anything could bring torch."""
     first = next(node for node in parse(path).body[1:] if imports(node) != {"__future__"})

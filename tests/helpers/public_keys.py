@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -35,13 +34,11 @@ def public_keys() -> list[str]:
 
 def _arguments() -> Iterator[tuple[str, type]]:
     """The ``Arguments`` of every script, and of every task's module for a verb, by the script's name."""
-    sys.path.append(str(ROOT / "scripts"))  # for _setup, as when a script is run
     modules = [(path.stem, f"scripts.{path.stem}") for path in sorted((ROOT / "scripts").glob("[!_]*.py"))]
     for verb, name in [*modules, *(item for entry in TASKS.values() for item in entry.verbs.items())]:
         schema = getattr(importlib.import_module(name), "Arguments", None)
         if schema is not None:
             yield verb, schema
-    sys.path.remove(str(ROOT / "scripts"))
 
 
 def _keys(schema: type, prefix: str = "") -> Iterator[str]:
