@@ -219,7 +219,8 @@ def _timm(name: str, path: Path | None) -> Found:
     classes: list[str] | None = None
 
     from vit.weights.timm_models.build import load_timm
-    from vit.weights.timm_models.files import pretrained, read_state
+    from vit.weights.timm_models.files import read_state
+    from vit.weights.timm_models.hub import pretrained
 
     if path is None:
         model = pretrained(name)

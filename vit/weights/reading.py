@@ -19,7 +19,7 @@ from vit.weights.names.renamed import Renamed
 from vit.weights.names.translation import to_ours
 from vit.weights.position_tables import first_fitting, fold_register_rows, guessed, square_grid
 from vit.weights.preprocessors import HALF, IMAGENET_MEAN, IMAGENET_STD, from_hf, from_open_clip, from_timm
-from vit.weights.timm_models.hub import HubConfig, facts_of, parse, skeleton
+from vit.weights.timm_models.hub import HubConfig, facts_of, parse, pretrained, settings, skeleton
 
 Size = tuple[int, int]
 
@@ -209,23 +209,9 @@ def _timm_skeleton(found: HubConfig, where: str) -> Any:
 
 def _from_timm_download(name: str) -> ViTCheckpoint:
     """``timm:NAME``: weights through timm's own download and cache."""
-    import timm
-
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('.')[0]}*")[:5] or timm.list_models("vit_*patch16_224")[:5]
-        raise CheckpointError(f"timm:{name}: timm has no model of that name; near ones: {', '.join(near)}")
-    try:
-        model = timm.create_model(name, pretrained=True)
-    except Exception as error:  # of the hub's client: many types, depending on what the network did
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(
-            f"timm:{name} could not be had ({type(error).__name__}: {reason}): check the network, or fetch the file "
-            "elsewhere and give its path (model.weights=FILE)"
-        ) from error
-    where = f"timm:{name}"
+    model, where = pretrained(name), f"timm:{name}"
     renamed = to_ours(model.state_dict(), where)
-    cfg = dict(getattr(model, "pretrained_cfg", {}))
-    return _finish(where, renamed, f"timm {name}", facts_of(model, where), from_timm(cfg))
+    return _finish(where, renamed, f"timm {name}", facts_of(model, where), from_timm(settings(model)))
 
 
 # files without a configuration

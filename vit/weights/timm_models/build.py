@@ -20,8 +20,9 @@ from vit.model.timm_model import TimmClassifier
 from vit.preprocessing import Preprocessing, numbers
 from vit.weights.load import LoadReport, grouped
 from vit.weights.preprocessors import from_timm
-from vit.weights.timm_models.files import TIMM, pretrained, read_state, rows, settings
+from vit.weights.timm_models.files import TIMM, read_state, rows
 from vit.weights.timm_models.filling import filled
+from vit.weights.timm_models.hub import pretrained, settings
 
 Size = tuple[int, int]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.config.schema import show
 from trainer.errors import CheckpointError, ConfigError
@@ -19,7 +19,7 @@ from vit.weights.names.of_clip import clip_for_timm
 from vit.weights.names.prefixes import without_prefix
 from vit.weights.preprocessors import from_hf, from_open_clip, from_timm
 from vit.weights.reading import built_with, read
-from vit.weights.timm_models.hub import class_names, parse
+from vit.weights.timm_models.hub import class_names, parse, pretrained, settings
 
 TIMM = "timm:"
 
@@ -177,29 +177,6 @@ def _check_architecture(weights: str, theirs: str, name: str) -> None:
             f"model.weights={weights} is of another architecture than model.name={name}: "
             f"set model.name={theirs.split('.')[0]}"
         )
-
-
-def settings(net: nn.Module) -> dict[str, Any]:
-    """timm's ``pretrained_cfg`` of a model."""
-    return dict(vars(net).get("pretrained_cfg") or {})
-
-
-def pretrained(name: str) -> nn.Module:
-    """A model of timm with its published weights, by timm's own download (kept in its cache).
-
-    Raises:
-        CheckpointError: no such model, none published, or it cannot be fetched.
-    """
-    import timm
-
-    try:
-        return timm.create_model(name, pretrained=True)
-    except Exception as error:  # timm, the hub client and the network raise dozens of types here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"timm:{name} cannot be had ({type(error).__name__}: {reason[:200]}). It is downloaded at its first use: "
-            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path"
-        ) from error
 
 
 def rows(state: Mapping[str, Tensor], names: Any, axis: int) -> int | None:

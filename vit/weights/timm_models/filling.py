@@ -15,7 +15,8 @@ from vit.model.positions import resample
 from vit.weights.fit import adapt_channels, adapt_statistics
 from vit.weights.load import LoadReport, grouped
 from vit.weights.position_tables import fitting_grid
-from vit.weights.timm_models.files import TimmFile, modules, rows, settings
+from vit.weights.timm_models.files import TimmFile, modules, rows
+from vit.weights.timm_models.hub import settings
 
 
 def filled(

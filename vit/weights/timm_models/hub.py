@@ -1,4 +1,4 @@
-"""The ``config.json`` of a folder in timm's hub format, of every age, and classes as such files name them."""
+"""timm's models from its hub: published weights, the ``config.json`` of a folder of every age, names of classes."""
 
 from __future__ import annotations
 
@@ -67,6 +67,32 @@ def skeleton(found: HubConfig) -> Any:
     cfg = {name: value for name, value in found.cfg.items() if name in known}
     with torch.device("meta"):
         return timm.create_model(found.architecture, pretrained=False, pretrained_cfg=cfg, **found.arguments)
+
+
+def pretrained(name: str) -> Any:
+    """A model of timm with its published weights, by timm's own download (kept in its cache).
+
+    Raises:
+        CheckpointError: no such model, none published, or it cannot be fetched.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0]}*")[:5] or timm.list_models("vit_*patch16_224")[:5]
+        raise CheckpointError(f"timm:{name}: timm has no model of that name; near ones: {', '.join(near)}")
+    try:
+        return timm.create_model(name, pretrained=True)
+    except Exception as error:  # timm, the hub client and the network raise dozens of types here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"timm:{name} cannot be had ({type(error).__name__}: {reason[:200]}). It is downloaded at its first use: "
+            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path"
+        ) from error
+
+
+def settings(net: Any) -> dict[str, Any]:
+    """timm's ``pretrained_cfg`` of a model."""
+    return dict(vars(net).get("pretrained_cfg") or {})
 
 
 def facts_of(model: Any, where: str) -> dict[str, Any]:
