@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import scripts  # noqa: F401  # a script that a test runs in this process finds its _setup
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Not `item.keywords`: a folder called gpu is among them.
