@@ -33,8 +33,7 @@ from omegaconf import MISSING
 
 from train import TASKS
 from trainer.cli import guarded
-from trainer.config.arguments import parse_args
-from trainer.errors import ConfigError
+from trainer.config.arguments import parse_args, size_of
 from trainer.task_table import having
 
 CONVERTERS = {name: module for _, module in having(TASKS, "convert") for name in module.FORMATS}
@@ -65,9 +64,7 @@ class Arguments:
 def main() -> None:
     arguments = parse_args(Arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    size = arguments.resolution
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ConfigError(f"resolution={size}: needs [H,W] in pixels")
+    size_of(arguments.resolution)  # whatever the format
     for line in CONVERTERS[arguments.format.value].run(arguments):
         print(line)
 

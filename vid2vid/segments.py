@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.task import Segment, Stage
 from vid2vid.config import Vid2VidStage
-from vid2vid.encoding import SourceEncoder, images_to_float
+from vid2vid.encoding import SourceEncoder, images_to_float, prepend_context
 
 IDS = ("labels", "instances", "source")
 
@@ -58,10 +58,7 @@ def source(segment: Segment, encoder: SourceEncoder) -> Tensor:
 
     def encode() -> Tensor:
         encoded = encoder.encode({name: segment[name] for name in IDS if name in segment.data})
-        repeated = segment["repeated"]
-        if not repeated:
-            return encoded
-        return torch.cat([encoded[:, :1].expand(-1, repeated, *encoded.shape[2:]), encoded], dim=1)
+        return prepend_context(encoded, segment["repeated"]) if segment["repeated"] else encoded
 
     return segment.once("source", encode)
 

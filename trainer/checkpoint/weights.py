@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def read_pth(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.pth`` state dict, on the CPU; CheckpointError for anything else, pickled code included."""
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
-        raise CheckpointError(
-            f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
-            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
-        ) from error
+    data = load_plain(path)
     for key in ("state_dict", "model", "params"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]
@@ -60,6 +54,28 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         what = f"a dict of {few(data)}" if isinstance(data, Mapping) else type(data).__name__
         raise CheckpointError(f"{path} holds no state dict but {what}: give a file that maps names to tensors")
     return {str(name): tensor for name, tensor in data.items()}
+
+
+def load_plain(path: Path, types: Sequence[Any] = ()) -> Any:
+    """What ``torch.save`` wrote, on the CPU, read by the restricted unpickler.
+
+    Args:
+        types: what it may build beside tensors and plain containers, as ``torch.serialization.safe_globals`` takes it.
+
+    Raises:
+        CheckpointError: it cannot be read so; says why.
+    """
+    try:
+        with (
+            torch.serialization.safe_globals(list(types)),
+            path.open("rb") as file,
+        ):  # by a path torch goes by its suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
+        raise CheckpointError(
+            f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
+            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
+        ) from error
 
 
 def unsafe_reason(error: Exception) -> str:

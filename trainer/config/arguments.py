@@ -92,6 +92,19 @@ def number_or(word: str, text: str, key: str, things: str) -> int | None:
     return int(text)
 
 
+def size_of(resolution: list[int] | None) -> tuple[int, int] | None:
+    """(height, width) of an argument ``resolution=[H,W]``; None where it is not given.
+
+    Raises:
+        ConfigError: it is no pair of numbers above 0.
+    """
+    if resolution is None:
+        return None
+    if len(resolution) != 2 or min(resolution) < 1:
+        raise ConfigError(f"resolution={resolution}: needs [H,W] in pixels")
+    return resolution[0], resolution[1]
+
+
 def usage(schema: type, about: str | None = None) -> str:
     """What ``--help`` of a script prints: what it is about, then one line per argument."""
     module = inspect.getmodule(schema)

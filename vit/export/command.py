@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from trainer.config.arguments import number_or
+from trainer.config.arguments import number_or, size_of
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from vit.export import Format
@@ -45,9 +45,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if (arguments.run is None) == (arguments.weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     batch = number_or("dynamic", arguments.batch, "batch", "pictures")
-    size = arguments.resolution
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ConfigError(f"resolution={size}: needs [H,W] in pixels")
+    size = size_of(arguments.resolution)
 
     from vit.export.graph import export_model
     from vit.preprocessing import given_statistics
@@ -57,7 +55,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)
         native = config.resolution
     else:
-        model, meta = load_weights_model(str(arguments.weights), arguments.name, (size[0], size[1]) if size else None)
+        model, meta = load_weights_model(str(arguments.weights), arguments.name, size)
         native = meta["resolution"]
     say(f"weights of {meta['weights']}")
     for line in meta.get("notes", ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from trainer.config.arguments import size_of
 from vit.weights import FORMATS as FORMATS
 
 
@@ -19,14 +20,13 @@ def run(arguments: Any) -> Iterable[str]:
     """
     from vit.weights.conversion import convert
 
-    size = arguments.resolution
     return convert(
         arguments.src,
         arguments.dst,
         arguments.format.value,
         layout=arguments.layout.value,
         heads=arguments.heads,
-        resolution=(size[0], size[1]) if size else None,
+        resolution=size_of(arguments.resolution),
         mean=arguments.mean,
         std=arguments.std,
     )

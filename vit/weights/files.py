@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from trainer.checkpoint.contents import META, pointed, read_meta
 from trainer.checkpoint.trained import load_weights
-from trainer.checkpoint.weights import read_safetensors, unsafe_reason
+from trainer.checkpoint.weights import load_plain, read_safetensors
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vit.weights.folders import NAMES, SHARDS, is_own, weights_file
@@ -174,14 +173,7 @@ def _load_torch(path: Path) -> Any:
         np.dtype,
         *(type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "?")),
     ]
-    try:
-        with torch.serialization.safe_globals(plain), path.open("rb") as file:  # by a path torch would go by its suffix
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
-        raise CheckpointError(
-            f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
-            "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
-        ) from error
+    return load_plain(path, plain)
 
 
 def _unwrap(path: Path, data: Any) -> Content:

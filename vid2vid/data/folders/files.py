@@ -6,9 +6,10 @@ A file is read once as bytes; the bytes serve both the decoder and the content k
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from trainer.data.natural_order import decimal_key
@@ -20,6 +21,7 @@ from trainer.errors import DataError
 _USUAL = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 IMAGE_EXTENSIONS = (*_USUAL, *sorted(picture_extensions() - {*_USUAL}))  # of two files of one frame the first counts
 LABEL_EXTENSIONS = (".png", ".bmp", ".tif", ".tiff", ".webp")  # what can keep ids as they are
+Stamped = tuple[Path, tuple[int, int]]  # a file, its size and the time of its last change
 RUBBISH = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "__pycache__"}  # folders that systems leave behind
 
 
@@ -41,6 +43,21 @@ def list_files(folder: Path, extensions: Iterable[str]) -> list[Path]:
 def is_rubbish(folder: str) -> bool:
     """Whether a folder's name is hidden (.ipynb_checkpoints) or one that systems leave behind."""
     return folder.startswith(".") or folder in RUBBISH
+
+
+def spread_out(files: Sequence[Path], count: int) -> list[Path]:
+    """At most ``count`` of the files, evenly spread: what is looked at to know them all."""
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int))
+    return [files[index] for index in chosen]
+
+
+def stamped(path: Path) -> Stamped:
+    """A file with what changes when it does; zeros where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path, (0, 0)
+    return path, (status.st_size, status.st_mtime_ns)
 
 
 def content_key(data: bytes | bytearray) -> str:

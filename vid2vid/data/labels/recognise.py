@@ -17,6 +17,7 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import DataConfig
+from vid2vid.data.folders.files import Stamped, spread_out, stamped
 from vid2vid.data.frames import tell
 from vid2vid.data.labels.colour_tables import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
 from vid2vid.data.labels.decode import (
@@ -39,8 +40,6 @@ _PIXELS = 1 << 18  # of each, in a regular grid
 _ATTRIBUTES = 15  # largest number in the green channel: flags (BDD100K), the upper byte of an instance (KITTI-STEP)
 _COLOURS = 1 << 12  # that are counted
 _SHOWN = 12  # classes of a table that are named
-
-_Stamped = tuple[Path, tuple[int, int]]  # a file, its size and the time of its last change
 
 
 @dataclass
@@ -93,26 +92,17 @@ def label_reading(
     change = None if data.label_map is None else parse_label_map(data.label_map)
     form = data.label_format
     if form == "auto":
-        spread = np.unique(np.linspace(0, len(files) - 1, min(_FILES, len(files))).round().astype(int))
-        stamps = tuple(_stamp(files[i]) for i in spread)
-        kind, table = _recognised(stamps, tuple(map(_stamp, tables_near(near))), allowed, change)
+        stamps = tuple(map(stamped, spread_out(files, _FILES)))
+        kind, table = _recognised(stamps, tuple(map(stamped, tables_near(near))), allowed, change)
         return LabelReading(kind, table, change)
     if form in (LabelKind.ids.value, LabelKind.red_channel.value):
         return LabelReading(LabelKind[form], None, change)
     return LabelReading(LabelKind.colours, colour_table(table_of(form)), change)
 
 
-def _stamp(path: Path) -> _Stamped:
-    try:
-        status = path.stat()
-    except OSError:
-        return path, (0, 0)
-    return path, (status.st_size, status.st_mtime_ns)
-
-
 @lru_cache(maxsize=64)
 def _recognised(
-    files: tuple[_Stamped, ...], tables: tuple[_Stamped, ...], allowed: LabelRange, change: LabelMap | None
+    files: tuple[Stamped, ...], tables: tuple[Stamped, ...], allowed: LabelRange, change: LabelMap | None
 ) -> tuple[LabelKind, ColourTable | None]:
     """Kind and table; kept per process until a file changes, so that it is said once."""
     seen = _look([path for path, _ in files])

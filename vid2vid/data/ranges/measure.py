@@ -17,6 +17,7 @@ import numpy as np
 from trainer.data.pictures.decode import Span, deep_values
 from trainer.data.pictures.files import BadFileError, read_bytes
 from vid2vid.config import DataConfig
+from vid2vid.data.folders.files import Stamped, spread_out, stamped
 from vid2vid.data.frames import tell
 from vid2vid.data.ranges.settings import as_span
 
@@ -65,9 +66,7 @@ def keyed(key: str, span: Span | None) -> str:
 
 
 def _found(files: Sequence[Path], key: str) -> Span | None:
-    spread = np.unique(np.linspace(0, len(files) - 1, min(_FILES, len(files))).round().astype(int))
-    chosen = tuple((files[i], _stamp(files[i])) for i in spread)
-    span = _measured(chosen)
+    span = _measured(tuple(map(stamped, spread_out(files, _FILES))))
     if span is not None:
         low, high = (f"{value:.6g}" for value in span)
         words = f"pictures of more than 8 bits: {low} becomes black and {high} white ({key}=[{low},{high}])"
@@ -75,16 +74,8 @@ def _found(files: Sequence[Path], key: str) -> Span | None:
     return span
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
 @lru_cache(maxsize=64)
-def _measured(files: tuple[tuple[Path, tuple[int, int]], ...]) -> Span | None:
+def _measured(files: tuple[Stamped, ...]) -> Span | None:
     """The span of the deep ones among files; None: there are none. Kept per process until a file changes."""
     values: list[np.ndarray] = []
     colours = False
