@@ -99,7 +99,7 @@ class Progress(AbstractContextManager["Progress"]):
             layout = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} UNITS [{elapsed}{postfix}]"
             self.bar = tqdm(
                 total=self.total,
-                desc=self.what,
+                desc=f"{self.what}: " if self.what else None,
                 unit=self.unit,
                 initial=done,
                 dynamic_ncols=True,

@@ -43,9 +43,10 @@ def test_a_bar_with_the_time_left(
     now: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with Progress("frame", 40) as progress:
+    with Progress("frame", 40, "val") as progress:
         now[0] += 10.0
         progress.show(10)
         progress.show(20)
         shown = progress.bar.format_meter(**progress.bar.format_dict)
+    assert shown.startswith("val:  50%|")
     assert "20/40 frames" in shown and "2 frames/s, ETA 10 s" in shown
