@@ -140,7 +140,7 @@ class ClipDataset(ABC):
         """
         if not self.training:
             return self._measured(index, rng)
-        return self.bad_files.replace(index, len(self), lambda chosen: self._load(chosen, rng))
+        return self.bad_files.replace(index, len(self), lambda chosen: self._load(chosen, rng), drawn=True)
 
     def _measured(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """A clip of an evaluation, where each counts once: what fills a bad one's place does not."""

@@ -40,7 +40,7 @@ class BadFiles:
         """How often a bad file was met so far, in all workers."""
         return self._met.value
 
-    def replace(self, index: int, length: int, read: Callable[[int], T]) -> T:
+    def replace(self, index: int, length: int, read: Callable[[int], T], drawn: bool = False) -> T:
         """What ``read`` gives of sample ``index``, or of another near it, the same at every call.
 
         The next one is tried first, then others farther and farther away, out of a damaged stretch.
@@ -48,21 +48,21 @@ class BadFiles:
         Args:
             index: of ``length`` samples.
             read: one of them.
+            drawn: what it reads is drawn anew each time, so that trying the same sample again is worth while.
 
         Raises:
             BadFileError: the file cannot be used, and they are not to be skipped.
             DataError: `TRIES` samples cannot be used.
         """
-        first = None
-        for step in range(min(length, TRIES)):
+        first, tries = None, TRIES if drawn else min(length, TRIES)
+        for step in range(tries):
             try:
                 return read((index + (step if length <= TRIES else step**2)) % length)
             except BadFileError as error:
                 self.passed_over(error, f"Another of the {self.samples} takes its place")
                 first = first or error
         raise DataError(
-            f"{first}\n{min(length, TRIES)} unusable {self.samples} in a row: this is more than "
-            "data.on_bad_file=skip is for"
+            f"{first}\n{tries} unusable {self.samples} in a row: this is more than data.on_bad_file=skip is for"
         )
 
     def passed_over(self, error: BadFileError, instead: str) -> None:

@@ -31,6 +31,13 @@ def test_of_few_every_one_is_tried_once() -> None:
     assert tried == [3, 4, 0, 1, 2]
 
 
+def test_what_is_drawn_anew_is_tried_again() -> None:
+    tried: list[int] = []
+    with pytest.raises(DataError, match=f"{TRIES} unusable clips in a row"):
+        BadFiles(True, "clips").replace(1, 2, reader({0, 1}, tried), drawn=True)
+    assert len(tried) == TRIES and set(tried) == {0, 1}
+
+
 def test_the_first_alone_is_named(caplog: pytest.LogCaptureFixture) -> None:
     files = BadFiles(True, "clips")
     for index in (1, 1, 2):

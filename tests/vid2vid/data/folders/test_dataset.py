@@ -234,6 +234,17 @@ def test_a_corrupt_file_is_named_or_another_clip_taken(make_folders, folder_conf
         train(config).sample(0, rng())
 
 
+def test_one_bad_frame_of_a_single_sequence_is_gone_around(make_folders, folder_config):
+    """Two clips fit side by side, but where they begin is drawn: most that are drawn are good."""
+    root = make_folders({"a": 12, "v": 4})
+    shutil.move(root / "images/v", root / "val/images/v")
+    shutil.move(root / "labels/v", root / "val/labels/v")
+    (root / "images/a/frame6.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    clips = train(folder_config(root, val_root=str(root / "val"), on_bad_file=OnBadFile["skip"]), 5)
+    assert len(clips) == 2
+    assert {clips.sample(0, rng(seed))["name"] for seed in range(40)} == {"a/frame0", "a/frame1", "a/frame7"}
+
+
 def test_in_evaluation_another_clip_fills_a_bad_ones_place_and_does_not_count(make_folders, folder_config, caplog):
     root = make_folders({"a": 3, "b": 3, "c": 3})
     (root / "images/b/frame1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
