@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.checkpoint.weights import save_weights
+from trainer.files import replace_file, write_arrays, write_text
 from vit.model.options import OPTIONS
 from vit.preprocessing import Preprocessing
 from vit.weights import preprocessors
@@ -67,13 +67,13 @@ class Export:
 def _write_npz(export: Export, path: Path, metadata: Metadata) -> None:
     assert export.layout is not None
     arrays: dict[str, Any] = to_google(export.state, export.facts["heads"], export.layout)
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(path, arrays)
     _write_sidecar(export, path, metadata)
 
 
 def _write_torchvision(export: Export, path: Path, metadata: Metadata) -> None:
-    torch.save({name: tensor.clone() for name, tensor in to_torchvision(export.state).items()}, path)
+    state = {name: tensor.clone() for name, tensor in to_torchvision(export.state).items()}
+    replace_file(path, lambda place: torch.save(state, place))
     _write_sidecar(export, path, metadata)
 
 
@@ -81,7 +81,7 @@ def _write_sidecar(export: Export, path: Path, metadata: Metadata) -> None:
     """What the format has no place for, beside the file."""
     content = {"bytes": path.stat().st_size, **metadata.described()}
     sidecar = sidecar_of(path)
-    sidecar.write_text(json.dumps({HEADER: content}, indent=1) + "\n")
+    write_text(sidecar, json.dumps({HEADER: content}, indent=1) + "\n")
     export.notes.append(
         f"class names and preprocessing, which {export.format} has no place for, stand in {sidecar.name}"
     )
@@ -92,15 +92,15 @@ def _write_own(export: Export, path: Path, metadata: Metadata) -> None:
 
     content = {"architecture": export.facts, **metadata.described()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in export.state.items()}
-    save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(content)})
-    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+    told = json.dumps(content)
+    replace_file(path, lambda place: save_file(tensors, place, metadata={"format": "pt", HEADER: told}))
+    write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
 def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    save_weights(path / "model.safetensors", state)
+    replace_file(path / "model.safetensors", lambda place: save_weights(place, state))
     for name, content in files.items():
-        (path / name).write_text(json.dumps(content, indent=2) + "\n")
+        write_text(path / name, json.dumps(content, indent=2) + "\n")
 
 
 def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 import torch
@@ -347,3 +348,19 @@ def test_torchvisions_model_computes_the_same_here(old, tmp_path):
     found.arch["heads"] = 4
     assert difference(theirs(images()), build(found)(images())) < 1e-5
     assert found.mean == pytest.approx((0.485, 0.456, 0.406))
+
+
+@pytest.mark.parametrize("format", PATHS)
+def test_a_full_disk_leaves_what_was_there(format, tmp_path):
+    model = our_model("cls")
+    path = tmp_path / PATHS[format]
+    save(model, tmp_path, format)
+    before = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # bytes that a file may have
+    try:
+        with pytest.raises(Exception, match=r"(?i)file too large|unexpected pos|write"):
+            save(randomise(model, seed=1), tmp_path, format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before and path.exists()
