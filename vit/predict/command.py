@@ -60,8 +60,8 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
     from vit.data.sources.unlabelled import list_pictures
     from vit.predict.files import pick_format, write_features, write_predictions, write_unreadable
+    from vit.predict.interrupted import Progress, mark_of
     from vit.predict.predictor import load_predictor, predict
-    from vit.predict.progress import Progress, mark_of
 
     batch = number_or("auto", arguments.batch, "batch", "pictures")
     form = pick_format(out, arguments.format, arguments.features)

@@ -19,7 +19,7 @@ from trainer.errors import ConfigError, DataError, UserError
 from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict import Format
-from vit.predict.progress import Progress
+from vit.predict.interrupted import Progress
 
 if TYPE_CHECKING:
     from vit.predict.predictor import Answers, Predictor
