@@ -60,7 +60,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
     from vit.data.sources.unlabelled import list_pictures
     from vit.predict.files import pick_format, write_features, write_predictions, write_unreadable
-    from vit.predict.interrupted import Progress, mark_of
+    from vit.predict.interrupted import Interrupted, mark_of
     from vit.predict.predictor import load_predictor, predict
 
     batch = number_or("auto", arguments.batch, "batch", "pictures")
@@ -88,7 +88,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if arguments.features:
         bad, kept = write_features(out, form, listed.names, answers()), 0
     else:
-        left = Progress(out, mark_of(predictor, listed, (form, arguments.top, arguments.batch)))
+        left = Interrupted(out, mark_of(predictor, listed, (form, arguments.top, arguments.batch)))
         if left.find():
             begun = left.pictures
             say(f"goes on where it was interrupted: {begun} of {len(listed.files)} pictures are done")

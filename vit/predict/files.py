@@ -19,7 +19,7 @@ from trainer.errors import ConfigError, DataError, UserError
 from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict import Format
-from vit.predict.interrupted import Progress
+from vit.predict.interrupted import Interrupted
 
 if TYPE_CHECKING:
     from vit.predict.predictor import Answers, Predictor
@@ -208,7 +208,7 @@ def write_predictions(
     listed: Listed,
     answers: Callable[[int], Iterable[Answers]],
     top: int,
-    progress: Progress,
+    progress: Interrupted,
 ) -> tuple[dict[int, str], int]:
     """Writes the likeliest classes of every picture as they come.
 
@@ -220,7 +220,7 @@ def write_predictions(
         listed: all pictures.
         answers: ``vit.predict.predictor.predict`` from a picture on.
         top: how many classes a picture.
-        progress: of ``file``; where it goes on from, if ``Progress.find`` has found that.
+        progress: of ``file``; where it goes on from, if ``Interrupted.find`` has found that.
 
     Returns:
         Why pictures could not be used, by index; and how many of these have kept their rows (``Rows.finish``).

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Progress:
+class Interrupted:
     """How far a file has come: ``.NAME.partial`` is what is written of it, ``.NAME.progress`` says for whom.
 
     Attributes:
