@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from train import SCHEMAS, TASKS
 from trainer.cli import compose, guarded
 from trainer.config.arguments import parse_args
+from trainer.data.checking import check_sheet_path
 from trainer.task_table import module_of, task_with_data
 
 
@@ -43,6 +44,7 @@ def main() -> None:
         words = [f"model={task_with_data(TASKS, names[-1] if names else None).model}", *words]
     config = compose(words, SCHEMAS)
     check = module_of(TASKS, config.task, "check_data")
+    check_sheet_path(arguments.out)
 
     import torch
 

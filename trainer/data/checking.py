@@ -11,6 +11,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
+from trainer.errors import ConfigError
+
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 
@@ -37,6 +39,19 @@ def in_order(read: Callable[[Job], Found], jobs: Iterable[Job], threads: int) ->
 def spread(count: int, most: int) -> list[int]:
     """At most so many of ``count`` indices, the first and the last among them, evenly between."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))}) if count else []
+
+
+def check_sheet_path(out: str) -> None:
+    """Refuse a path that no sheet can be written to; to be called before what is on it is read.
+
+    Raises:
+        ConfigError: its ending names no picture format that Pillow writes, or it is a folder.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise ConfigError(f"out={out}: is a folder; give the name of a picture in it, like out={path / 'sheet.png'}")
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise ConfigError(f"out={out}: the contact sheet is a picture; give a path ending in .png")
 
 
 def write_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> Path | None:

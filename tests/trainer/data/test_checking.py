@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.checking import in_order, spread, write_sheet
+from trainer.data.checking import check_sheet_path, in_order, spread, write_sheet
+from trainer.errors import ConfigError
 
 
 def test_results_are_in_order_and_few_wait() -> None:
@@ -55,3 +56,19 @@ def test_the_sheet(tmp_path: Path) -> None:
     assert np.array_equal(pixels[16:26, :20], red) and np.array_equal(pixels[16:46, 24:32], blue)
     assert np.array_equal(pixels[66:76, :20], red)
     assert write_sheet([("none", [])], tmp_path / "none.png") is None and not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("out", ["s.png", "s.JPG", "nowhere/s.webp"])
+def test_a_sheet_is_any_picture_that_can_be_written(out: str, tmp_path: Path) -> None:
+    check_sheet_path(str(tmp_path / out))
+
+
+@pytest.mark.parametrize("out", ["sheet", "s.foo", "s.psd"])  # Pillow reads Photoshop's files but writes none
+def test_a_sheet_that_cannot_be_written_is_refused_before_anything_is_read(out: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"give a path ending in \.png"):
+        check_sheet_path(str(tmp_path / out))
+
+
+def test_a_sheet_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder; give .*sheet\.png"):
+        check_sheet_path(str(tmp_path))
