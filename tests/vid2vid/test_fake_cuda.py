@@ -54,8 +54,9 @@ ONCE = {
     "vid2vid/encoding.py:_lookup": 0,  # the tables of label ids move to the device
     "vid2vid/encoding.py:_check": 0,  # ids without a channel are named, in the first batch only
 }
-# Evaluation: seconds are measured on the host, and whether a clip only fills up decides what is measured.
-PER_BATCH = {"trainer/device/clock.py:synchronize": 0, "vid2vid/evaluate/measure.py:evaluate_clips": 1.0}
+# Evaluation: seconds are measured on the host, and whether a clip counts decides what is measured.
+MEASURE = "vid2vid/evaluate/measure.py"
+PER_BATCH = {"trainer/device/clock.py:synchronize": 0, f"{MEASURE}:evaluate_clips": 0, f"{MEASURE}:weights_of": 1.0}
 
 
 def made(*words: str) -> Vid2VidTask:
