@@ -20,6 +20,7 @@ Progress = Callable[[Iterable[int], int], Iterable[int]]  # wraps counts of samp
 
 _AHEAD = 64  # jobs that are begun before their turn
 _TITLE, _GAP = 16, 4  # pixels: height of a row's title, between rows and between columns
+_WIDE = 1160  # pixels that a title may need beside fewer pictures
 
 
 def in_order(read: Callable[[Job], Found], jobs: Iterable[Job], threads: int) -> Iterator[Found]:
@@ -78,7 +79,9 @@ def _row(title: str, cells: Sequence[np.ndarray]) -> np.ndarray:
     height = max(cell.shape[0] for cell in cells)
     padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, _GAP), (0, 0))) for cell in cells]
     body = np.concatenate(padded, axis=1)
-    head = Image.new("RGB", (body.shape[1], _TITLE))
     printable = title.encode("utf-8", "backslashreplace").decode()
+    needed = 6 + int(ImageDraw.Draw(Image.new("RGB", (1, 1))).textlength(printable))
+    width = max(body.shape[1], min(needed, _WIDE))  # a class of one picture may have a long name
+    head = Image.new("RGB", (width, _TITLE))
     ImageDraw.Draw(head).text((3, 2), printable, fill=(255, 255, 255))
-    return np.concatenate([np.asarray(head), body])
+    return np.concatenate([np.asarray(head), np.pad(body, ((0, 0), (0, width - body.shape[1]), (0, 0)))])

@@ -52,10 +52,21 @@ def test_the_sheet(tmp_path: Path) -> None:
     assert path is not None
     with Image.open(path) as image:
         pixels = np.asarray(image)
-    assert pixels.shape == (16 + 30 + 4 + 16 + 10 + 4, 20 + 4 + 8 + 4, 3)
+    assert pixels.shape[::2] == (16 + 30 + 4 + 16 + 10 + 4, 3) and pixels.shape[1] >= 20 + 4 + 8 + 4
     assert np.array_equal(pixels[16:26, :20], red) and np.array_equal(pixels[16:46, 24:32], blue)
     assert np.array_equal(pixels[66:76, :20], red)
     assert write_sheet([("none", [])], tmp_path / "none.png") is None and not (tmp_path / "none.png").exists()
+
+
+def test_a_title_is_whole_above_a_single_picture(tmp_path: Path) -> None:
+    """ImageNet's names are longer than one picture is wide."""
+    seen = []
+    for name in ("n02123045", "n02123045 tabby, tabby cat (1)"):
+        path = write_sheet([(name, [np.zeros((10, 40, 3), np.uint8)])], tmp_path / "sheet.png")
+        assert path is not None
+        with Image.open(path) as image:
+            seen.append(int((np.asarray(image)[:16].max(axis=(0, 2)) > 0).nonzero()[0].max()))
+    assert seen[1] > 2.5 * seen[0] > 100
 
 
 @pytest.mark.parametrize("out", ["s.png", "s.JPG", "nowhere/s.webp"])
