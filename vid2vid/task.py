@@ -54,7 +54,7 @@ class Vid2VidTask(Task):
         self._networks = self.nets.trained()
         weights = config.model.weights
         self._start = None if weights is None else start_from(weights, self._networks, config.model)
-        self._counts = torch.zeros(2, dtype=torch.long)  # clips and frames of the last evaluation
+        self._counts = torch.zeros(3, dtype=torch.long)  # clips, frames and skipped clips of the last evaluation
 
     def networks(self) -> dict[str, nn.Module]:
         return self._networks
@@ -175,7 +175,7 @@ class Vid2VidTask(Task):
             scales=stage_row(ctx.stage).scales,
             should_stop=ctx.should_stop,
         )
-        self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames], device=ctx.device))
+        self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames, counted.skipped], device=ctx.device))
         return pairs
 
     def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:

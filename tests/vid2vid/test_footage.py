@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.helpers.made_run import make_run, street_config
 from tests.helpers.paths import ROOT
 from trainer.cli import compose
+from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
 from vid2vid.config import DataConfig, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
@@ -60,6 +62,23 @@ def test_other_footage_is_measured_as_a_whole(tmp_path: Path):
     assert (result.clips, result.frames) == (2, 25)
     assert f"2 clips, 25 frames (all frames of {other}, other footage than the run's own)" in format_table(result)
     assert "all frames" not in evaluate_run(run, own=run.config.data, frames=12).scope
+
+
+def test_clips_with_bad_files_count_nowhere_and_are_told(tmp_path: Path):
+    config = folder_run(tmp_path, footage(tmp_path / "own", {"a": 6, "b": 6}))
+    config.data.val_root, config.data.on_bad_file = str(footage(tmp_path / "val", {"x": 6, "y": 6})), OnBadFile["skip"]
+    for path in (tmp_path / "val/images/y").iterdir():
+        Image.new("RGB", (64, 32), "white").save(path)
+    run = load_generator(config, tmp_path / "run")
+    whole = evaluate_run(run, frames=6)
+    (tmp_path / "val/images/y/0002.png").write_bytes(b"no picture")
+    result = evaluate_run(run, frames=6)
+    assert (result.clips, result.frames, result.facts["skipped"]) == (1, 6, 1) and "skipped" not in whole.facts
+    assert "1 clips, 6 frames (1 clip with a bad file counts nowhere)" in format_table(result)
+    shutil.rmtree(tmp_path / "val/images/y")
+    shutil.rmtree(tmp_path / "val/labels/y")
+    alone = evaluate_run(run, frames=6)
+    assert result.values["l1"] == pytest.approx(alone.values["l1"]) != pytest.approx(whole.values["l1"])
 
 
 def test_what_counts_as_other_footage(tmp_path: Path):

@@ -109,10 +109,10 @@ def weights_of(batch: Mapping[str, Any]) -> list[float]:
 
 
 class Counted:
-    """Counts the clips and frames of the batches that pass through."""
+    """Counts the clips and frames of the batches that pass through, and clips that are skipped for a bad file."""
 
     def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
-        self._batches, self.clips, self.frames = batches, 0, 0
+        self._batches, self.clips, self.frames, self.skipped = batches, 0, 0, 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
@@ -120,6 +120,8 @@ class Counted:
                 real = sum(weight > 0 for weight in weights_of(batch))
                 self.clips += real
                 self.frames += real * batch["images"].shape[1]
+                whole = sum(weight > 0 for weight in weights_of({**batch, "readable": torch.ones(())}))
+                self.skipped += whole - real
             yield batch
 
 

@@ -27,6 +27,7 @@ def facts(
     config: Vid2VidConfig,
     clips: int,
     frames: int,
+    skipped: int = 0,
     *,
     resolution: tuple[int, int],
     split: str = "val",
@@ -37,6 +38,7 @@ def facts(
     Args:
         config: that the data were built from and the clips generated with.
         clips, frames: how many clips, and frames in all, were generated.
+        skipped: clips with a bad file, which count nowhere (data.on_bad_file=skip).
         resolution: (height, width) in pixels.
         averaged: whether the weights were the averaged (EMA) ones; None: as the run keeps them.
     """
@@ -49,6 +51,7 @@ def facts(
         **({} if root is None else {"data_root": root}),
         "clips": clips,
         "frames": frames,
+        **({"skipped": skipped} if skipped else {}),
         "first_frame": config.model.first_frame.name,
         "resolution": f"{resolution[0]}x{resolution[1]}",
         "weights": "EMA" if averaged else "raw",

@@ -29,7 +29,7 @@ class Evaluation:
         values: metric -> number; metrics that could not be measured are absent.
         clips, frames: how many clips, and frames in all, were generated.
         start: how the clips began, in words.
-        scope: which footage it was, in words; empty for the run's own split.
+        scope: which footage it was, and how much of it was skipped, in words; empty for all of the run's own split.
         facts: what the figures are of, flat (`vid2vid.evaluate.provenance`).
         requested: what differs from the run's own evaluation.
     """
@@ -112,7 +112,18 @@ def evaluate_run(
     scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
     if scope and (short := getattr(dataset, "left_out", 0)):
         scope += f", without {short} sequence{'s' if short > 1 else ''} too short for first_frame={start.name}"
-    of = facts(config, counted.clips, counted.frames, resolution=(height, width), split=split, averaged=run.averaged)
+    if counted.skipped:
+        several = "s with bad files count" if counted.skipped > 1 else " with a bad file counts"
+        scope = "; ".join(part for part in (scope, f"{counted.skipped} clip{several} nowhere") if part)
+    of = facts(
+        config,
+        counted.clips,
+        counted.frames,
+        counted.skipped,
+        resolution=(height, width),
+        split=split,
+        averaged=run.averaged,
+    )
     return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, requested)
 
 

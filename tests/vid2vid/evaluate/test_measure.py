@@ -29,7 +29,9 @@ def test_what_fills_the_place_of_a_clip_with_a_bad_file_counts_nowhere() -> None
         return counted, evaluate_clips(generator, encoder, counted, compute=CPU)
 
     counted, found = measured([batch | {"readable": torch.tensor([1, 0])}])
-    assert (counted.clips, counted.frames) == (1, config.data.val_frames)
+    assert (counted.clips, counted.frames, counted.skipped) == (1, config.data.val_frames, 1)
+    padded, _ = measured([batch | {"readable": torch.tensor([1, 0]), "weight": torch.tensor([1.0, 0.0])}])
+    assert (padded.clips, padded.skipped) == (1, 0)
     _, expected = measured([{key: value[:1] for key, value in batch.items()}])
     for name in found.keys() - {"frames_per_s"}:
         assert found[name] == pytest.approx(expected[name], rel=1e-5)
