@@ -22,7 +22,7 @@ def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool =
         shared: other processes may write the same file at the same time.
 
     Raises:
-        OSError: no space, no permission; then ``path`` is as it was and nothing else is left behind.
+        OSError: no space, no permission; names ``path``, which is as it was, and nothing else is left behind.
     """
     own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}." if shared else ""
     temporary = path.with_name(f".{path.name}.{own}tmp")
@@ -32,9 +32,11 @@ def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool =
         if durable:
             flush_file(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (temporary, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the name that the user knows
         raise
 
 

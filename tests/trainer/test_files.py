@@ -25,6 +25,26 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, shared: bo
     assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path, shared: bool) -> None:
+    def refused(place: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+    with pytest.raises(PermissionError) as raised:
+        replace_file(tmp_path / "a.json", refused, shared=shared)
+    assert str(raised.value) == f"[Errno 13] Permission denied: '{tmp_path / 'a.json'}'"
+    (tmp_path / "b").mkdir()
+    with pytest.raises(IsADirectoryError) as taken:
+        replace_file(tmp_path / "b", lambda place: place.write_text("x"), shared=shared)
+    assert str(taken.value) == f"[Errno 21] Is a directory: '{tmp_path / 'b'}'"
+
+
+def test_an_error_of_another_file_is_told_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        replace_file(tmp_path / "a", lambda place: place.write_bytes((tmp_path / "gone").read_bytes()))
+    assert raised.value.filename == str(tmp_path / "gone") and not list(tmp_path.iterdir())
+
+
 def test_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     replace = os.replace
