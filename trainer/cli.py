@@ -279,7 +279,7 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
             where = f" while writing {error.filename}" if error.filename else ""
             sys.stderr.write(
                 f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
-                "(trainer.keep=1 keeps fewer checkpoints) and give the same command again\n"
+                "(training keeps fewer checkpoints with trainer.keep=1) and give the same command again\n"
             )
             sys.exit(2)
         except (RuntimeError, MemoryError) as error:
