@@ -86,7 +86,8 @@ def pretrained(name: str) -> Any:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"timm:{name} cannot be had ({type(error).__name__}: {reason[:200]}). It is downloaded at its first use: "
-            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path"
+            "check the name (timm.list_pretrained()) and the connection, or fetch the file elsewhere and give its path "
+            "(model.weights=FILE)"
         ) from error
 
 
