@@ -6,6 +6,7 @@ epoch unless samples repeat. So batches depend neither on the number of workers 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -164,6 +165,8 @@ class Loader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.workers:
+            gc.collect()  # a worker that finds a decoder in this process's garbage waits for threads that it lacks
         batches = iter(self._loader)
         self._running.append(batches)
         try:

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 import trainer.checkpoint.directory as module
+from tests.helpers.forking import fork
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import load_weights
 from trainer.errors import CheckpointError, ConfigError
@@ -239,11 +239,9 @@ def _save_for_ever(run):
 
 
 def test_sigkill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
-    start = multiprocessing.get_context("fork").Process
     chance = random.Random(0)
     for _ in range(12):
-        process = start(target=_save_for_ever, args=(tmp_path,))
-        process.start()
+        process = fork(_save_for_ever, tmp_path)
         time.sleep(chance.uniform(0.05, 0.25))
         process.kill()
         process.join()

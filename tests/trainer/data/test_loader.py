@@ -1,5 +1,6 @@
 """Loaders: same data for any number of workers, readable errors, weights, waiting times."""
 
+import gc
 import os
 import pickle
 import signal
@@ -245,6 +246,35 @@ def test_workers_survive_signals_sent_to_the_whole_group(number):
     begin = time.perf_counter()
     del batches
     assert time.perf_counter() - begin < 3, "the worker must still end when it is told to"
+
+
+class Ring:
+    """Garbage that only the collector finds; it says in which process it was collected."""
+
+    def __init__(self, log):
+        self.own, self.log = self, log
+
+    def __del__(self):
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+class Collecting(Numbers):
+    def sample(self, index, rng):
+        gc.collect()
+        return super().sample(index, rng)
+
+
+def test_garbage_of_this_process_is_not_left_to_a_worker(tmp_path):
+    """A decoder in it would wait for its threads, which the worker does not have."""
+    gc.disable()
+    try:
+        Ring(str(tmp_path / "log"))
+        list(islice(make_loader(Collecting(), seed=0, samples_seen=0, batch_size=2, workers=2), 3))
+        gc.collect()
+    finally:
+        gc.enable()
+    assert (tmp_path / "log").read_text().split() == [str(os.getpid())]
 
 
 def test_close_ends_the_workers():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers.forking import fork
 from vid2vid.config import DataConfig, FlowMethod
 from vid2vid.flow.cache import FlowCache, flow_settings
 
@@ -88,10 +88,7 @@ def _many(folder: Path) -> None:
 
 
 def test_several_processes_share_a_cache(tmp_path, caplog):
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_many, args=(tmp_path,)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
+    workers = [fork(_many, tmp_path) for _ in range(3)]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]

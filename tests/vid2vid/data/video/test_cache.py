@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.helpers.forking import fork
 from tests.helpers.made_films import X264_B, write_film
 from vid2vid.data.video import cache as video_cache
 from vid2vid.data.video.cache import video_index, video_indices
@@ -89,11 +89,8 @@ def _count(film: Path, folder: Path, log: Path) -> None:
 
 
 def test_processes_wait_for_the_one_that_makes_it(film: Path, tmp_path: Path):
-    context = multiprocessing.get_context("fork")
     log = tmp_path / "log"
-    workers = [context.Process(target=_count, args=(film, tmp_path / "cache", log)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
+    workers = [fork(_count, film, tmp_path / "cache", log) for _ in range(4)]
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * 4
