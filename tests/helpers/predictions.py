@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import csv
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from tests.helpers.paths import ROOT
 from vit.data.sources.unlabelled import list_pictures
 from vit.predict.predictor import Predictor, predict
 
 CPU = ("trainer.device=cpu", "trainer.precision=fp32")
-
-
-def script(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["predict.py", *words])
-    try:
-        runpy.run_path(str(ROOT / "scripts" / "predict.py"), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def pictures(folder: Path, count: int = 6, size: tuple[int, int] = (60, 40)) -> list[Path]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.helpers.scripts import run_script
 from trainer import cli
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.run_folders import runs_below, several_runs
 from trainer.checkpoint.trained import load_weights
-from trainer.cli import CONFIGS, load_run
+from trainer.cli import load_run
 from trainer.errors import CheckpointError, UserError
 from trainer.records.compare import as_text, differing, find_runs, panels, table, write
 from trainer.records.curves import _looks, write_curves
@@ -108,9 +107,9 @@ def test_a_run_of_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path, monke
     ]  # fmt: skip
     assert len(said) == 1 and said[0].startswith(f"left out: {torn}: cannot be read as YAML")
     monkeypatch.chdir(tmp_path)
-    assert script(monkeypatch, "s") == 0
+    assert run_script("compare", "s") == 0
     assert "left out: s/lr=0.1,seed=2/config.yaml" in capsys.readouterr().out
-    assert script(monkeypatch, "s", str(torn.parent)) == 2  # named, so meant
+    assert run_script("compare", "s", str(torn.parent)) == 2  # named, so meant
     assert "lr=0.1,seed=2/config.yaml: cannot be read as YAML" in capsys.readouterr().err
 
 
@@ -199,23 +198,14 @@ def test_many_runs_have_shades(tmp_path: Path) -> None:
         assert drawn.height < 2000
 
 
-def script(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["compare.py", *words])
-    try:
-        runpy.run_path(str(CONFIGS.parent / "scripts" / "compare.py"), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     sweep(tmp_path / "runs" / "s")
     make(tmp_path / "runs" / "a", 0.1, 0)
     monkeypatch.chdir(tmp_path)
-    assert script(monkeypatch, "runs/s") == 0
+    assert run_script("compare", "runs/s") == 0
     shown = capsys.readouterr().out
     assert "lr=0.01,seed=10" in shown and "written: runs/s/compare.csv, runs/s/compare.png" in shown
-    assert script(monkeypatch, "runs/s/lr=0.1,seed=2", "run=runs/a", "out=here") == 0
+    assert run_script("compare", "runs/s/lr=0.1,seed=2", "run=runs/a", "out=here") == 0
     shown = capsys.readouterr().out
     assert "s/lr=0.1,seed=2" in shown and (tmp_path / "here" / "compare.png").is_file()
     for words, message in [
@@ -223,7 +213,7 @@ def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         (["runs/a"], "one run (runs/a) has nothing to be compared with"),
         (["runs/a", "runs/s", "--curves"], "--curves: give runs"),
     ]:
-        assert script(monkeypatch, *words) == 2
+        assert run_script("compare", *words) == 2
         assert message in capsys.readouterr().err
 
 

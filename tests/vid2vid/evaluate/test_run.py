@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.made_run import make_run, street_config
-from tests.helpers.paths import ROOT
+from tests.helpers.scripts import run_script
 from trainer.data.loader import make_eval_loader
 from trainer.device.compute import CPU
 from trainer.errors import CheckpointError, ConfigError, DataError
@@ -254,22 +252,11 @@ def test_table_shows_generated_and_real_side_by_side():
     assert any(line.split()[-2:] == ["0.8400", "1.0000"] for line in lines)
 
 
-def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments])
-    try:
-        runpy.run_path(str(ROOT / "scripts" / "evaluate.py"), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def test_script_prints_a_table_and_writes_eval_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_script_prints_a_table_and_writes_eval_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = street_config()
     config.data.val_clips = 1
     make_run(tmp_path, config, step=9)
-    assert run_script(monkeypatch, f"run={tmp_path}") == 0
+    assert run_script("evaluate", f"run={tmp_path}") == 0
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "eval.json").read_text())
     assert written["step"] == 9 and written["samples_seen"] == 18
@@ -284,10 +271,10 @@ def test_script_prints_a_table_and_writes_eval_json(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "config.yaml", "eval.json"]
 
 
-def test_script_names_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_script_names_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     make_run(tmp_path, street_config())
     for argument, word in (("split=vall", "split"), ("clips=0", "clips=0"), ("first_frame=modle", "first_frame")):
-        assert run_script(monkeypatch, f"run={tmp_path}", argument) == 2
+        assert run_script("evaluate", f"run={tmp_path}", argument) == 2
         assert word in capsys.readouterr().err
     assert not (tmp_path / "eval.json").exists()
 

@@ -43,13 +43,11 @@ def test_scores_of_a_run_are_those_of_its_network(tmp_path: Path) -> None:
     assert "16x16" in loaded.transform_line and "mean 0.5,0.5,0.5" in loaded.transform_line
 
 
-def test_the_script_writes_scores_tables_and_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_script_writes_scores_tables_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path, mu_config())
     assert (
         run_script(
-            monkeypatch,
+            "evaluate",
             f"run={tmp_path}",
             "data.shapes_val_samples=40",
             "samples=20",
@@ -78,20 +76,18 @@ def test_the_script_writes_scores_tables_and_pictures(
             assert min(picture.size) > 50
 
 
-def test_other_data_of_other_classes_are_for_features_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_data_of_other_classes_are_for_features_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "run", mu_config())
     for i in range(30):
         folder = tmp_path / "data" / ("dark" if i % 2 else "light")
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 24), (20 + i, 30, 40) if i % 2 else (200 + i, 240, 230)).save(folder / f"{i:02d}.png")
     words = (f"run={tmp_path / 'run'}", "data=imagefolder", f"data.root={tmp_path / 'data'}", "data.workers=0")
-    assert run_script(monkeypatch, *words) == 2
+    assert run_script("evaluate", *words) == 2
     error = capsys.readouterr().err
     assert "head has 10 classes (circle" in error and "the data have 2 (dark, light)" in error
     out = tmp_path / "out"
-    assert run_script(monkeypatch, *words, "data.val_share=0.4", "fewshot=5", "knn=3", f"out={out}") == 0
+    assert run_script("evaluate", *words, "data.val_share=0.4", "fewshot=5", "knn=3", f"out={out}") == 0
     shown = capsys.readouterr().out
     assert "only features are measured" in shown
     record = json.loads((out / "eval.json").read_text())
@@ -141,14 +137,14 @@ def test_imagenets_classes_are_known_by_their_ids(tmp_path: Path) -> None:
 
 
 def test_published_weights_are_evaluated_as_they_were_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A weights file without a run; the head and the transform are the file's."""
     make_run(tmp_path / "run", mu_config())
     (checkpoint,) = (tmp_path / "run" / "checkpoints").glob("step-*")
     words = ("data.shapes_val_samples=20", "data.workers=0", "resolution=[16,16]", f"out={tmp_path / 'out'}")
     words += ("trainer.device=cpu", "trainer.precision=fp32")
-    assert run_script(monkeypatch, "model=vit_mu", f"weights={checkpoint}", *words) == 0
+    assert run_script("evaluate", "model=vit_mu", f"weights={checkpoint}", *words) == 0
     shown = capsys.readouterr().out
     assert f"weights of {checkpoint}" in shown and "tensors loaded" in shown
     assert json.loads((tmp_path / "out" / "eval.json").read_text())["samples"] == 20
@@ -171,14 +167,13 @@ def test_published_weights_are_evaluated_as_they_were_published(
 )
 def test_mistakes_are_named(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
     message: str,
 ) -> None:
     if "run=RUN" in words:
         make_run(tmp_path, mu_config())
-    assert run_script(monkeypatch, *(word.replace("RUN", str(tmp_path)) for word in words)) == 2
+    assert run_script("evaluate", *(word.replace("RUN", str(tmp_path)) for word in words)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "eval.json").exists()
 
@@ -244,9 +239,7 @@ def test_scores_are_text() -> None:
     assert "5-shot" in lines[2] and "20 nearest" in lines[3]
 
 
-def test_raw_weights_beside_averaged_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_raw_weights_beside_averaged_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A weights file of a checkpoint is called what it holds; raw=true measures both."""
     from trainer.checkpoint.contents import read_meta
     from trainer.checkpoint.directory import Checkpoints
@@ -258,7 +251,7 @@ def test_raw_weights_beside_averaged_ones(
     assert latest is not None
     meta = {key: value for key, value in read_meta(latest).items() if key != "step"}
     saved = Checkpoints(tmp_path).save(8, {"nothing": 0}, raw, averaged, meta)
-    assert run_script(monkeypatch, f"run={tmp_path}", "raw=true") == 0
+    assert run_script("evaluate", f"run={tmp_path}", "raw=true") == 0
     shown = capsys.readouterr().out
     assert "averaged (EMA) weights of" in shown and "the weights as trained" in shown
     record = json.loads((tmp_path / "eval.json").read_text())

@@ -63,7 +63,7 @@ def reader() -> VisionTransformer:
 
 
 @pytest.mark.parametrize("route", ["timm", "hf", "safetensors"])
-def test_a_squashing_file_is_squashed_by_evaluate(route: str, wide: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_squashing_file_is_squashed_by_evaluate(route: str, wide: Path, tmp_path: Path, capsys) -> None:
     """Cases 47, 49, 50: a centre crop sees none of the colour."""
     told = {"crop": "squash", "crop_ratio": 1.0, "interpolation": "bilinear", "mean": (0.5,) * 3, "std": (0.5,) * 3}
     model = reader()
@@ -71,13 +71,13 @@ def test_a_squashing_file_is_squashed_by_evaluate(route: str, wide: Path, tmp_pa
     path = tmp_path / {"safetensors": "a.safetensors"}.get(route, "folder")
     write(model.state_dict(), model.arch, path, route, classes=classes, **told)
     words = ("data=imagefolder", f"data.root={wide}", "data.workers=0", "trainer.device=cpu", "trainer.precision=fp32")
-    assert run_script(monkeypatch, f"weights={path}", *words, f"out={tmp_path / 'out'}") == 0
+    assert run_script("evaluate", f"weights={path}", *words, f"out={tmp_path / 'out'}") == 0
     shown = capsys.readouterr().out
     assert "resized to 32x32 (bilinear)" in shown
     record = json.loads((tmp_path / "out" / "eval.json").read_text())
     assert record["top1"] == 1.0 and record["samples"] == 6 * LEFT
     asked = ("augment.eval_crop=center", "augment.eval_crop_ratio=1.0")
-    assert run_script(monkeypatch, f"weights={path}", *words, *asked, f"out={tmp_path / 'out'}") == 0
+    assert run_script("evaluate", f"weights={path}", *words, *asked, f"out={tmp_path / 'out'}") == 0
     assert json.loads((tmp_path / "out" / "eval.json").read_text())["top1"] < 0.7
 
 
@@ -93,26 +93,26 @@ def test_a_run_that_squashes_hands_it_on(tmp_path: Path) -> None:
         assert loaded.transform_line.startswith("resized to 16x16 (bicubic)")
 
 
-def test_weights_without_a_head_are_no_classifier(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_weights_without_a_head_are_no_classifier(tmp_path: Path, capsys) -> None:
     """A head that was just drawn is not scored, whichever way the model came."""
     task = make_run(tmp_path / "run", mu_config())
     state = {name: t for name, t in task.model.state_dict().items() if not name.startswith("head.")}
     torch.save(state, tmp_path / "trunk.pth")
     words = ("data.shapes_val_samples=20", "data.workers=0", "trainer.device=cpu", f"out={tmp_path / 'out'}")
     for more in ((), ("model=vit_mu", "resolution=[16,16]")):
-        assert run_script(monkeypatch, f"weights={tmp_path / 'trunk.pth'}", *more, *words) == 2
+        assert run_script("evaluate", f"weights={tmp_path / 'trunk.pth'}", *more, *words) == 2
         assert "no head that tells classes apart" in capsys.readouterr().err
-    assert run_script(monkeypatch, f"weights={tmp_path / 'trunk.pth'}", *words, "data.shapes_samples=40", "knn=3") == 0
+    assert run_script("evaluate", f"weights={tmp_path / 'trunk.pth'}", *words, "data.shapes_samples=40", "knn=3") == 0
 
 
-def test_the_batch_is_the_evaluations_own(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_batch_is_the_evaluations_own(tmp_path: Path, capsys) -> None:
     """Not that of training, which is of all processes and all accumulation together."""
     make_run(tmp_path / "run", mu_config("curriculum.stages.all.batch_size=4096"))
     loaded = load_trained(tmp_path / "run")
     assert own_batch(loaded) <= 64
     for word, code in (("batch=3", 0), ("batch=auto", 0), ("batch=0", 2), ("batch=many", 2)):
         words = ("data.shapes_val_samples=20", "data.workers=0", f"out={tmp_path / 'out'}")
-        assert run_script(monkeypatch, f"run={tmp_path / 'run'}", *words, word) == code
+        assert run_script("evaluate", f"run={tmp_path / 'run'}", *words, word) == code
     assert "batch=many: must be a number" in capsys.readouterr().err
 
 
@@ -124,9 +124,9 @@ def test_the_batch_is_the_evaluations_own(tmp_path: Path, monkeypatch, capsys) -
         (("weights=nowhere.pth",), "weights=nowhere.pth: there is no such file"),
     ],
 )
-def test_mistakes(words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_mistakes(words: tuple[str, ...], message: str, tmp_path: Path, capsys) -> None:
     torch.save({}, tmp_path / "a.pth")
-    assert run_script(monkeypatch, *(word.replace("FILE", str(tmp_path / "a.pth")) for word in words)) == 2
+    assert run_script("evaluate", *(word.replace("FILE", str(tmp_path / "a.pth")) for word in words)) == 2
     assert message in capsys.readouterr().err
 
 

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_classifier import make_run, mu_config
-from tests.helpers.predictions import CPU, pictures, read, script, values
+from tests.helpers.predictions import CPU, pictures, read, values
+from tests.helpers.scripts import run_script
 from trainer.errors import UserError
 from vit.data.sources.unlabelled import list_pictures
 from vit.predict.predictor import load_predictor
@@ -38,7 +39,7 @@ def test_a_folder_of_two_names_has_one(backwards: bool, tmp_path, monkeypatch) -
     assert list_pictures(tmp_path / "pics").names == ["alias/0.png", "alias/1.png"]
 
 
-def test_json_lines_are_utf_8_whatever_files_are_called(tmp_path, monkeypatch) -> None:
+def test_json_lines_are_utf_8_whatever_files_are_called(tmp_path) -> None:
     make_run(tmp_path / "run", mu_config())
     (path,) = pictures(tmp_path / "pics", 1)
     for name in (b"caf\xc3\xa9.png", b"caf\xe9.png"):
@@ -47,7 +48,7 @@ def test_json_lines_are_utf_8_whatever_files_are_called(tmp_path, monkeypatch) -
         except OSError:
             pytest.skip("this file system takes UTF-8 alone")
     out = tmp_path / "p.jsonl"
-    assert script(monkeypatch, f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", f"out={out}", *CPU) == 0
+    assert run_script("predict", f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", f"out={out}", *CPU) == 0
     text = out.read_text(encoding="utf-8")
     names = {os.fsencode(json.loads(line)["file"]) for line in text.splitlines()}
     assert names == {b"0.png", b"caf\xc3\xa9.png", b"caf\xe9.png"} and "café.png" in text
@@ -86,13 +87,13 @@ def test_tables_as_people_have_them(tmp_path) -> None:
         list_pictures(names)
 
 
-def test_missing_files_of_a_table_are_listed(tmp_path, monkeypatch, capsys) -> None:
+def test_missing_files_of_a_table_are_listed(tmp_path, capsys) -> None:
     make_run(tmp_path / "run", mu_config())
     pictures(tmp_path / "pics", count=2)
     (tmp_path / "pics" / "t.csv").write_text("file\n0.png\ngone.png\n1.png\n")
     out = tmp_path / "p.csv"
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics' / 't.csv'}", f"out={out}", "format=kaggle", *CPU)
-    assert script(monkeypatch, *words) == 0
+    assert run_script("predict", *words) == 0
     assert "gone.png: cannot be read (No such file or directory)" in capsys.readouterr().out
     assert [row["id"] for row in read(out)] == ["0", "1"]
     assert read(tmp_path / "p-unreadable.csv")[0]["file"] == "gone.png"
@@ -116,13 +117,13 @@ def test_patterns_and_streams(tmp_path, monkeypatch, capsys) -> None:
         (b"a/c d/0.png\0a/b/1.png\0", ["a/c d/0.png", "a/b/1.png"]),
     ]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-        assert script(monkeypatch, "run=run", "source=-", "out=p.csv", *CPU) == 0
+        assert run_script("predict", "run=run", "source=-", "out=p.csv", *CPU) == 0
         assert [row["file"] for row in read(tmp_path / "p.csv")] == names
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"2\n")))
     assert list_pictures("-", folder="a/b", suffix=".png").files == [Path("a/b/2.png")]
     for text, message in [(b"\n", "names no pictures"), (b"gone.png", "none of the 1 files exists, first gone.png")]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-        assert script(monkeypatch, "run=run", "source=-", *CPU) == 2
+        assert run_script("predict", "run=run", "source=-", *CPU) == 2
         assert message in capsys.readouterr().err
 
 
@@ -137,7 +138,7 @@ SAMPLES = {  # a competition's table, and what comes of it: 1.png is a circle, 0
 
 
 @pytest.mark.parametrize("sample", list(SAMPLES))
-def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, monkeypatch, capsys) -> None:
+def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, capsys) -> None:
     """Its heading, its ids letter for letter, all of its rows: else it is not accepted."""
     make_run(tmp_path / "run", mu_config())
     pictures(tmp_path / "pics", count=2)
@@ -146,8 +147,8 @@ def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, monkeypat
     (tmp_path / "sample.csv").write_text(table)
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
     suffix = ["suffix=.png"] if sample == "ids without" else []
-    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'k.csv'}", "format=kaggle") == 0
-    assert script(monkeypatch, *words, *suffix, f"out={tmp_path / 'p.csv'}") == 0
+    assert run_script("predict", *words, *suffix, f"out={tmp_path / 'k.csv'}", "format=kaggle") == 0
+    assert run_script("predict", *words, *suffix, f"out={tmp_path / 'p.csv'}") == 0
     labels = {Path(row["file"]).stem: row["label_1"] for row in read(tmp_path / "p.csv")}
     found = (tmp_path / "k.csv").read_text().splitlines()
     assert found == [line.replace("?", labels["1" if "1" in line else "0"]) for line in expected]
@@ -155,7 +156,7 @@ def test_a_competitions_table_comes_back_filled(sample: str, tmp_path, monkeypat
         assert "1 pictures cannot be used and keep their rows of the table" in capsys.readouterr().out
 
 
-def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, capsys) -> None:
+def test_a_column_for_every_class_holds_its_probability(tmp_path, capsys) -> None:
     make_run(tmp_path / "run", mu_config())
     pictures(tmp_path / "pics", count=2)
     predictor = load_predictor(str(tmp_path / "run"))
@@ -163,18 +164,18 @@ def test_a_column_for_every_class_holds_its_probability(tmp_path, monkeypatch, c
     (tmp_path / "sample.csv").write_text("\n".join([",".join(["id", *columns]), "1" + ",0.1" * len(columns)]))
     out = tmp_path / "k.csv"
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={tmp_path / 'pics'}", *CPU)
-    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 0
+    assert run_script("predict", *words, "suffix=.png", f"out={out}", "format=kaggle") == 0
     heading, (name, *shares) = (line.split(",") for line in out.read_text().splitlines())
     assert heading == ["id", *columns] and name == "1"
     image = predictor.transform(torch.from_numpy(np.array(Image.open(tmp_path / "pics" / "1.png"))).permute(2, 0, 1))
     wanted = predictor.probabilities(image[None])[0].flip(0)
     np.testing.assert_allclose([float(share) for share in shares], wanted.numpy(), rtol=1e-4)
     (tmp_path / "sample.csv").write_text("id,label,width\n1,0,5\n")
-    assert script(monkeypatch, *words, "suffix=.png", f"out={out}", "format=kaggle") == 2
+    assert run_script("predict", *words, "suffix=.png", f"out={out}", "format=kaggle") == 2
     assert "which columns are to be filled (label, width)?" in capsys.readouterr().err
 
 
-def test_a_sample_submission_tells_the_columns(tmp_path, monkeypatch, capsys) -> None:
+def test_a_sample_submission_tells_the_columns(tmp_path, capsys) -> None:
     """Its ids, as they are there, its order and its columns: a label, or the probabilities of classes."""
     make_run(tmp_path / "run", mu_config())
     paths = pictures(tmp_path / "pics", count=3)
@@ -185,7 +186,7 @@ def test_a_sample_submission_tells_the_columns(tmp_path, monkeypatch, capsys) ->
     def submit(text: str) -> int:
         (tmp_path / "sample.csv").write_text(text)
         words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'sample.csv'}", f"folder={paths[0].parent}")
-        return script(monkeypatch, *words, f"out={out}", "format=kaggle", *CPU)
+        return run_script("predict", *words, f"out={out}", "format=kaggle", *CPU)
 
     assert submit("image_id,disease\n2.png,0\n0.png,0\n") == 0
     assert out.read_text().splitlines() == [

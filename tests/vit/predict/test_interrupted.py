@@ -12,7 +12,8 @@ import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.paths import ROOT
-from tests.helpers.predictions import CPU, pictures, read, script
+from tests.helpers.predictions import CPU, pictures, read
+from tests.helpers.scripts import run_script
 from vit.predict.predictor import Predictor
 
 
@@ -44,7 +45,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def interrupt(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     with monkeypatch.context() as patched:
         Counted(patched, at=3)  # after four pictures
-        assert script(patched, *words) == 130
+        assert run_script("predict", *words) == 130
 
 
 def hidden() -> list[str]:
@@ -57,14 +58,14 @@ def test_the_same_command_goes_on(suffix: str, words, tmp_path, monkeypatch, cap
     if suffix == "kaggle":
         more, suffix = ["source=sample.csv", "folder=pics", "suffix=.png", "format=kaggle"], "csv"
     whole, cut = [*words, *more, f"out=whole.{suffix}"], [*words, *more, f"out=cut.{suffix}"]
-    assert script(monkeypatch, *whole) == 0
+    assert run_script("predict", *whole) == 0
     interrupt(monkeypatch, cut)
     assert "4 of 8 pictures are done; the same command goes on from there" in capsys.readouterr().out
     assert hidden() == [f".cut.{suffix}.partial", f".cut.{suffix}.progress"] and not Path(f"cut.{suffix}").exists()
     with Path(f".cut.{suffix}.partial").open("a") as stream:
         stream.write("half of a row")  # as where the machine went down
     counted = Counted(monkeypatch)
-    assert script(monkeypatch, *cut) == 0
+    assert run_script("predict", *cut) == 0
     assert "goes on where it was interrupted: 4 of 8 pictures are done" in capsys.readouterr().out
     assert counted.calls == 2 and hidden() == []
     assert Path(f"cut.{suffix}").read_bytes() == Path(f"whole.{suffix}").read_bytes()
@@ -88,9 +89,9 @@ def test_what_has_changed_starts_anew(change: str, words, tmp_path, monkeypatch,
         Path(".cut.csv.partial").write_text("")
     counted = Counted(monkeypatch)
     capsys.readouterr()
-    assert script(monkeypatch, *cut) == 0
+    assert run_script("predict", *cut) == 0
     assert "interrupted" not in capsys.readouterr().out and counted.calls == 4 and hidden() == []
-    assert script(monkeypatch, *[word for word in cut if word != "out=cut.csv"], "out=whole.csv") == 0
+    assert run_script("predict", *[word for word in cut if word != "out=cut.csv"], "out=whole.csv") == 0
     assert Path("cut.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
@@ -100,7 +101,7 @@ def test_a_failure_leaves_nothing(words, monkeypatch) -> None:
 
     monkeypatch.setattr(Predictor, "probabilities", failing)
     with pytest.raises(RuntimeError, match="out of luck"):
-        script(monkeypatch, *words, "source=pics", "out=cut.csv")
+        run_script("predict", *words, "source=pics", "out=cut.csv")
     assert hidden() == []
 
 

@@ -19,7 +19,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 import vit.weights.timm_models.build
 from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
-from tests.helpers.predictions import CPU, pictures, read, script, values
+from tests.helpers.predictions import CPU, pictures, read, values
+from tests.helpers.scripts import run_script
 from trainer.cli import compose
 from trainer.errors import UserError
 from vit.config import VitConfig
@@ -114,13 +115,13 @@ def test_heads_of_attention_that_the_file_does_not_tell_can_be_given(tmp_path: P
         torch.testing.assert_close(found.model(images), source(images), atol=1e-5, rtol=0)
 
 
-def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, monkeypatch, capsys) -> None:
+def test_a_file_of_timms_weights_needs_its_models_name(tmp_path, capsys) -> None:
     net = timm_net("test_convnext")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
     paths = pictures(tmp_path / "pics")
     out = tmp_path / "deep" / "p.csv"
     words = (f"weights={tmp_path / 'w.safetensors'}", "name=test_convnext", f"source={paths[0]}", f"out={out}")
-    assert script(monkeypatch, *words, *CPU) == 0
+    assert run_script("predict", *words, *CPU) == 0
     shown = capsys.readouterr().out
     assert "name no classes: they are called 0 to 6" in shown and "1 pictures" in shown
     (row,) = read(out)
@@ -146,7 +147,7 @@ def test_deep_pictures_are_scaled_as_the_run_scales_them(tmp_path: Path) -> None
     assert np.abs(values(predictor, tmp_path / "deep") - expected).max() > 0.1
 
 
-def test_a_run_says_of_files_what_it_says_in_its_evaluation(tmp_path, monkeypatch, capsys) -> None:
+def test_a_run_says_of_files_what_it_says_in_its_evaluation(tmp_path, capsys) -> None:
     """Any depth, natural order, damaged files listed and left out, hidden ones and text passed over."""
     task = make_run(tmp_path / "run", mu_config(), head=5.0)
     data = build_dataset(load_trained(tmp_path / "run").config, "val", (16, 16))
@@ -162,7 +163,7 @@ def test_a_run_says_of_files_what_it_says_in_its_evaluation(tmp_path, monkeypatc
     (folder / "deep" / "again").symlink_to(folder, target_is_directory=True)
     out = tmp_path / "predictions.csv"
     words = (f"run={tmp_path / 'run'}", f"source={folder}", f"out={out}", "batch=5", "top=2", *CPU)
-    assert script(monkeypatch, *words) == 0
+    assert run_script("predict", *words) == 0
     shown = capsys.readouterr().out
     assert "averaged (EMA) weights" in shown and "1 pictures cannot be used" in shown and "1 .me" in shown
     rows = read(out)
@@ -179,7 +180,7 @@ def test_a_run_says_of_files_what_it_says_in_its_evaluation(tmp_path, monkeypatc
     (bad,) = read(tmp_path / "predictions-unreadable.csv")
     assert bad["file"] == "pic100.jpg" and "damaged" in bad["reason"]
     (folder / "pic100.jpg").unlink()
-    assert script(monkeypatch, *words, "format=jsonl") == 0
+    assert run_script("predict", *words, "format=jsonl") == 0
     assert not (tmp_path / "predictions-unreadable.csv").exists()
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["file"] for line in lines] == odd + even
@@ -198,12 +199,12 @@ def test_several_processes_read_the_same(tmp_path) -> None:
     assert reading_processes(torch.device("cpu"), 9, 64) == 0 < reading_processes(torch.device("cuda"), 10**6, 64)
 
 
-def test_features_are_what_the_head_reads(tmp_path, monkeypatch) -> None:
+def test_features_are_what_the_head_reads(tmp_path) -> None:
     task = make_run(tmp_path / "run", mu_config())
     paths = pictures(tmp_path / "pics", size=(16, 16))
     out = tmp_path / "v.npz"
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", "features=true", f"out={out}", *CPU)
-    assert script(monkeypatch, *words, "augment.eval_crop=squash") == 0
+    assert run_script("predict", *words, "augment.eval_crop=squash") == 0
     stored = np.load(out)
     images = torch.stack([torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in paths])
     with torch.no_grad():
@@ -218,17 +219,17 @@ def test_features_as_parquet(tmp_path, monkeypatch, capsys) -> None:
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", "features=true", *CPU)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pyarrow", None)
-        assert script(monkeypatch, *words, f"out={tmp_path / 'v.parquet'}") == 2
+        assert run_script("predict", *words, f"out={tmp_path / 'v.parquet'}") == 2
     assert "pip install -e '.[parquet]'; out=NAME.npz does without" in capsys.readouterr().err
     parquet = pytest.importorskip("pyarrow.parquet")
-    assert script(monkeypatch, *words, f"out={tmp_path / 'v.parquet'}") == 0
-    assert script(monkeypatch, *words, f"out={tmp_path / 'v.npz'}") == 0
+    assert run_script("predict", *words, f"out={tmp_path / 'v.parquet'}") == 0
+    assert run_script("predict", *words, f"out={tmp_path / 'v.npz'}") == 0
     table, stored = parquet.read_table(tmp_path / "v.parquet").to_pydict(), np.load(tmp_path / "v.npz")
     assert table["names"] == stored["names"].tolist()
     assert (np.array(table["features"], np.float32) == stored["features"]).all()
 
 
-def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
+def test_several_labels_a_picture(tmp_path) -> None:
     """Probabilities are sigmoids; a competition's label is every class from a half on."""
     pictures(tmp_path / "pics")
     lines = [f"{n}.png,{'cat|dog' if n % 2 else 'dog'}" for n in range(6)]
@@ -250,14 +251,14 @@ def test_several_labels_a_picture(tmp_path, monkeypatch) -> None:
     Checkpoints(tmp_path / "run").save(8, {"nothing": 0}, state, state, meta)
     out = tmp_path / "k.csv"
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics' / 'train.csv'}", f"out={out}", *CPU)
-    assert script(monkeypatch, *words, "format=kaggle") == 0
+    assert run_script("predict", *words, "format=kaggle") == 0
     assert out.read_text().splitlines() == ["id,label", *(f"{n},cat|dog" for n in range(6))]
-    assert script(monkeypatch, *words) == 0
+    assert run_script("predict", *words) == 0
     assert all(float(row["probability_1"]) > 0.99 and float(row["probability_2"]) > 0.99 for row in read(out))
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
-def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeypatch, capsys) -> None:
+def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, capsys) -> None:
     """One NaN in the head: the first class was everything's label, and the score that of chance."""
     task = make_run(tmp_path / "run", mu_config())
     state = {**task.model.state_dict()}
@@ -268,7 +269,7 @@ def test_answers_that_are_no_numbers_are_no_answers(verb: str, tmp_path, monkeyp
     paths = pictures(tmp_path / "pics", size=(16, 16))
     out, words = tmp_path / "p.jsonl", [f"weights={tmp_path / 'w.pth'}", "resolution=[16,16]", *CPU]
     if verb == "predict":
-        assert script(monkeypatch, *words, f"source={paths[0].parent}", f"out={out}") == 2
+        assert run_script("predict", *words, f"source={paths[0].parent}", f"out={out}") == 2
         said = capsys.readouterr().err
         assert "0.png: the network's answer is not a number" in said and not out.exists()
     else:
@@ -294,11 +295,11 @@ def test_a_files_answers_are_in_full_precision(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("batch", ["auto", "1", "4"])
-def test_the_batch_changes_no_prediction(batch: str, tmp_path, monkeypatch) -> None:
+def test_the_batch_changes_no_prediction(batch: str, tmp_path) -> None:
     make_run(tmp_path / "run", mu_config())
     pictures(tmp_path / "pics")
     words = (f"run={tmp_path / 'run'}", f"source={tmp_path / 'pics'}", *CPU)
-    assert script(monkeypatch, *words, f"batch={batch}", f"out={tmp_path / 'a.csv'}") == 0
+    assert run_script("predict", *words, f"batch={batch}", f"out={tmp_path / 'a.csv'}") == 0
     predictor = load_predictor(str(tmp_path / "run"), overrides=CPU)
     order = values(predictor, tmp_path / "pics", batch=3).argmax(1)
     assert [row["label_1"] for row in read(tmp_path / "a.csv")] == [predictor.classes[k] for k in order]
@@ -339,6 +340,6 @@ def test_mistakes_are_told_and_leave_no_file(words, message, tmp_path, monkeypat
         pictures(tmp_path / "TWINS" / twin, count=2)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert script(monkeypatch, *words, *CPU) == 2
+    assert run_script("predict", *words, *CPU) == 2
     assert message in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_vits import made
-from tests.helpers.paths import ROOT
+from tests.helpers.scripts import run_script
 from trainer.errors import ConfigError
 from vit.predict.predictor import load_predictor
 from vit.weights.conversion import convert
@@ -28,18 +26,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "a.pth"
 
 
-def run(name: str, *words: str) -> int:
-    before = sys.argv
-    sys.argv = [f"{name}.py", *words]
-    try:
-        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
-    except SystemExit as error:
-        return int(error.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
 def test_predictions(file: Path) -> None:
     words = ["data.mean=[0.1,0.2,0.3]", "data.std=[0.5]", "trainer.device=cpu"]
     predictor = load_predictor(None, str(file), None, None, words)
@@ -53,7 +39,7 @@ def test_predictions_see_it(file: Path, tmp_path: Path) -> None:
     outs = []
     for word in ("data.mean=[0.1]", "data.mean=[0.9]"):
         words = (f"weights={file}", f"source={tmp_path / 'x.png'}", f"out={tmp_path / 'o.csv'}", "trainer.device=cpu")
-        assert run("predict", *words, word) == 0
+        assert run_script("predict", *words, word) == 0
         outs.append((tmp_path / "o.csv").read_text())
     assert outs[0] != outs[1]
 
@@ -62,13 +48,13 @@ def test_conversions_carry_it(file: Path, tmp_path: Path) -> None:
     list(convert(file, tmp_path / "b", "hf", heads=2, mean=[0.1, 0.2, 0.3], std=[0.5]))
     found = read(tmp_path / "b")
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))
-    assert run("convert", f"src={file}", f"dst={tmp_path / 'c'}", "format=timm", "mean=[0.4]", "std=[0.6]") == 0
+    assert run_script("convert", f"src={file}", f"dst={tmp_path / 'c'}", "format=timm", "mean=[0.4]", "std=[0.6]") == 0
     assert read(tmp_path / "c").mean == (0.4, 0.4, 0.4)
 
 
 def test_exports_carry_it(file: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     words = (f"weights={file}", f"out={tmp_path / 'a.pt2'}", "format=torch_export", "batch=1")
-    assert run("export", *words, "mean=[0.1,0.2,0.3]", "std=[0.5]") == 0
+    assert run_script("export", *words, "mean=[0.1,0.2,0.3]", "std=[0.5]") == 0
     told = json.loads((tmp_path / "a.pt2.json").read_text())
     assert told["mean"] == [0.1, 0.2, 0.3] and told["std"] == [0.5] * 3
