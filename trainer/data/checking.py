@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from trainer.errors import ConfigError
+from trainer.files import replace_file
 
 Job = TypeVar("Job")
 Found = TypeVar("Found")
@@ -70,8 +71,8 @@ def write_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) ->
         return None
     width = max(row.shape[1] for row in drawn)
     sheet = np.concatenate([np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0))) for row in drawn])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    form = Image.registered_extensions()[path.suffix.lower()]
+    replace_file(path, lambda place: Image.fromarray(sheet).save(place, format=form))
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from trainer.files import replace_file
 from trainer.records.media import write_png
 from vid2vid.data import open_source
 from vid2vid.generate.panels import contact_sheet
@@ -43,7 +44,7 @@ def draw_curves(run_dir: Path) -> Path:
         if axis.has_data():
             axis.legend(fontsize=7)
     path = run_dir / "curves.png"
-    figure.savefig(path, dpi=100)
+    replace_file(path, lambda place: figure.savefig(place, dpi=100, format="png"))
     pyplot.close(figure)
     return path
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.files import replace_file
 from trainer.records.media import label_panel
 from vit.evaluate.metrics import Bins, MultiLabel, SingleLabel
 
@@ -171,12 +172,16 @@ def write_per_class(path: Path, classes: list[str], counted: SingleLabel | Multi
     else:
         header = ["class", "samples", "accuracy", "most_taken_for"]
         columns = [counted.class_accuracy().tolist(), _taken_for(counted.confusion(), classes)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for name, count, *values in zip(classes, samples, *columns, strict=True):
-            shown = [f"{x:.6f}" if isinstance(x, float) else x for x in values]
-            writer.writerow([name, count, *(shown if count else [""] * len(shown))])
+
+    def fill(place: Path) -> None:
+        with place.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for name, count, *values in zip(classes, samples, *columns, strict=True):
+                shown = [f"{x:.6f}" if isinstance(x, float) else x for x in values]
+                writer.writerow([name, count, *(shown if count else [""] * len(shown))])
+
+    replace_file(path, fill)
 
 
 def _taken_for(confusion: Tensor | None, classes: list[str]) -> list[str]:

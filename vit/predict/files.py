@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from trainer.errors import ConfigError, DataError, UserError
+from trainer.files import replace_file, write_arrays
 from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict import Format
@@ -190,14 +190,13 @@ def write_features(file: Path, form: Format, names: Sequence[str], answers: Iter
         parts.append(answer.values.astype(np.float32))
         bad |= answer.bad
     vectors = np.concatenate(parts)
-    with _beside(file) as temporary:
-        if form is Format.parquet:
-            arrow, parquet = _pyarrow()
-            flat = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), vectors.shape[1])
-            parquet.write_table(arrow.table({"names": kept, "features": flat}), temporary)
-        else:
-            with temporary.open("wb") as stream:  # a name would get a second suffix
-                np.savez(stream, names=np.array(kept), features=vectors)
+    if form is Format.parquet:
+        arrow, parquet = _pyarrow()
+        flat = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), vectors.shape[1])
+        table = arrow.table({"names": kept, "features": flat})
+        replace_file(file, lambda place: parquet.write_table(table, place))
+    else:
+        write_arrays(file, {"names": np.array(kept), "features": vectors})
     return bad
 
 
@@ -256,23 +255,15 @@ def write_unreadable(file: Path, names: Sequence[str], bad: dict[int, str]) -> P
     path.unlink(missing_ok=True)
     if not bad:
         return None
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(
-            [("file", "reason"), *((names[index], reason) for index, reason in sorted(bad.items()))]
-        )
+
+    def fill(place: Path) -> None:
+        with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(
+                [("file", "reason"), *((names[index], reason) for index, reason in sorted(bad.items()))]
+            )
+
+    replace_file(path, fill)
     return path
-
-
-@contextmanager
-def _beside(file: Path) -> Iterator[Path]:
-    """A name to write to, which becomes the file's when all went well and is removed when not."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.partial")
-    try:
-        yield temporary
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -56,6 +57,18 @@ def test_the_sheet(tmp_path: Path) -> None:
     assert np.array_equal(pixels[16:26, :20], red) and np.array_equal(pixels[16:46, 24:32], blue)
     assert np.array_equal(pixels[66:76, :20], red)
     assert write_sheet([("none", [])], tmp_path / "none.png") is None and not (tmp_path / "none.png").exists()
+
+
+def test_a_sheet_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(image: Image.Image, place: Path, **options: object) -> None:
+        place.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    (tmp_path / "sheet.png").write_bytes(b"old")
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match=r"No space.*/sheet\.png"):
+        write_sheet([("one", [np.zeros((4, 4, 3), np.uint8)])], tmp_path / "sheet.png")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("sheet.png", b"old")]
 
 
 def test_a_title_is_whole_above_a_single_picture(tmp_path: Path) -> None:
