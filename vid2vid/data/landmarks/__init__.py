@@ -1,0 +1,1 @@
+"""Landmarks of people: their files of any known skeleton, as bodies, hands and faces of one form."""

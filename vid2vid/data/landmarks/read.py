@@ -1,0 +1,168 @@
+"""Files of landmarks: OpenPose's JSON, COCO's lists of keypoints, and plain lists of points, as people.
+
+- OpenPose: `{"people": [{"pose_keypoints_2d": [x, y, c, ...], "face_keypoints_2d": ..., "hand_left_keypoints_2d": ...,
+  "hand_right_keypoints_2d": ...}]}`, with or without `_2d`. The skeleton is known by the count of its points.
+- COCO: `[{"keypoints": [x, y, v, ...]}, ...]`, one such object, or the list below `annotations`.
+- Points: `[[x, y], ...]` or `[[x, y, c], ...]` of one person, or a list of those; or lines `x,y`.
+
+Coordinates are pixels of the frame, a confidence of 0 is a point that is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.data.pictures.files import BadFileError
+from trainer.errors import DataError
+from vid2vid.data.landmarks.person import Person, missing
+from vid2vid.data.landmarks.skeletons import BODIES, FACES, HAND, Points, to_body, to_face
+
+LANDMARK_EXTENSIONS = (".json", ".txt")
+_KNOWN = (
+    "bodies of 25 (BODY_25), 18 (COCO-18), 17 (COCO-17) or 33 points (MediaPipe), faces of 68, 70 or 478, hands of 21"
+)
+_FEW = 5  # points that can lie within one pixel by chance
+
+
+def read_people(data: bytes | bytearray, path: Path) -> list[Person]:
+    """The people of one frame, in the order of the file; none for a frame in which nobody was found.
+
+    Args:
+        data: content of the file.
+        path: named in errors; `.txt` is read as lines, everything else as JSON.
+    Raises:
+        BadFileError: it is cut off or no JSON at all.
+        DataError: it holds something else than landmarks of a known skeleton in pixels.
+    """
+    text = _text(data, path)
+    content = _lines(text, path) if path.suffix.lower() == ".txt" else _json(text, path)
+    people = [_person(entry, path) for entry in _entries(content, path)]
+    points = np.concatenate([part for person in people for part in person.parts().values()]) if people else missing(0)
+    found = points[points[:, 2] > 0, :2]
+    if len(found) > _FEW and np.abs(found).max() <= 1:
+        raise DataError(
+            f"{path}: all its points lie within 0..1, so they are shares of the frame, not pixels. "
+            "Multiply x by the frame's width and y by its height."
+        )
+    return people
+
+
+def _text(data: bytes | bytearray, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadFileError(f"{path}: is no text ({error.reason}), so no landmarks") from error
+
+
+def _json(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadFileError(f"{path}: is no JSON ({error}). Write it again, or set data.on_bad_file=skip") from error
+
+
+def _lines(text: str, path: Path) -> list[list[float]]:
+    points = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                points.append([float(word) for word in line.replace(",", " ").split()])
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: {line.strip()[:40]!r} is no point; lines are x,y") from error
+    return points
+
+
+def _entries(content: Any, path: Path) -> list[Any]:
+    """What describes one person each."""
+    if isinstance(content, dict):
+        for key in ("people", "annotations"):
+            if isinstance(content.get(key), list):
+                _one_picture(content[key], path)
+                return content[key]
+        if "keypoints" in content or any(name in content for names in _OPENPOSE.values() for name in names):
+            return [content]
+        raise DataError(f"{path}: has the keys {', '.join(map(str, list(content)[:8])) or 'none'}, {_remedy()}")
+    if not isinstance(content, list):
+        raise DataError(f"{path}: holds {type(content).__name__}, {_remedy()}")
+    if content and not isinstance(content[0], dict) and _depth(content) == 2:
+        return [content]
+    _one_picture(content, path)
+    return content
+
+
+def _one_picture(entries: list[Any], path: Path) -> None:
+    pictures = {str(entry["image_id"]) for entry in entries if isinstance(entry, dict) and "image_id" in entry}
+    if len(pictures) > 1:
+        raise DataError(
+            f"{path}: holds keypoints of {len(pictures)} pictures (image_id); write one file per frame, named as it"
+        )
+
+
+_OPENPOSE = {
+    "body": ("pose_keypoints_2d", "pose_keypoints"),
+    "face": ("face_keypoints_2d", "face_keypoints"),
+    "left_hand": ("hand_left_keypoints_2d", "hand_left_keypoints"),
+    "right_hand": ("hand_right_keypoints_2d", "hand_right_keypoints"),
+}
+
+
+def _person(entry: Any, path: Path) -> Person:
+    if isinstance(entry, list):
+        points = _points(entry, path)
+        part = "face" if len(points) in FACES else "body"
+        return Person(**{part: _known(points, part, path)})
+    if not isinstance(entry, dict):
+        raise DataError(f"{path}: a person is {str(entry)[:40]!r}, {_remedy()}")
+    found = {}
+    names = {"body": (*_OPENPOSE["body"], "keypoints")} | {k: v for k, v in _OPENPOSE.items() if k != "body"}
+    for part, keys in names.items():
+        value = next((entry[key] for key in keys if entry.get(key)), None)
+        if value is not None:
+            found[part] = _known(_points(value, path), part, path)
+    if not found and not any(key in entry for keys in names.values() for key in keys):
+        raise DataError(f"{path}: a person has the keys {', '.join(map(str, list(entry)[:8])) or 'none'}, {_remedy()}")
+    return Person(**found)
+
+
+def _points(value: Any, path: Path) -> Points:
+    """(N, 3) of triples one after the other, or of a list of pairs or triples; not a number: missing."""
+    try:
+        array = np.array(value, np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{path}: points that are no numbers, or of different lengths ({str(error)[:80]})") from error
+    if array.ndim == 1 and len(array) % 3 == 0:
+        array = array.reshape(-1, 3)
+    if array.ndim != 2 or array.shape[1] not in (2, 3):
+        shape = "x".join(map(str, array.shape))
+        raise DataError(f"{path}: {shape} numbers are no points; lists are x, y, confidence, one after the other")
+    if array.shape[1] == 2:
+        array = np.concatenate([array, np.ones((len(array), 1), np.float32)], axis=1)
+    array[~np.isfinite(array).all(axis=1)] = 0.0
+    array[:, 2] = array[:, 2].clip(0.0, 1.0)  # COCO's flag of a visible point is 2
+    return array
+
+
+def _known(points: Points, part: str, path: Path) -> Points:
+    if part == "body" and len(points) in BODIES:
+        return to_body(points)
+    if part == "face" and len(points) in FACES:
+        return to_face(points)
+    if part in ("left_hand", "right_hand") and len(points) == HAND:
+        return points
+    what = part.replace("_", " ")
+    raise DataError(f"{path}: {what} of {len(points)} points, which is no skeleton that is known: {_KNOWN}")
+
+
+def _depth(value: Any) -> int:
+    return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list) else 0
+
+
+def _remedy() -> str:
+    return (
+        "which are no landmarks that are known: OpenPose's people, COCO's keypoints, or a list of points [x, y] "
+        f"({_KNOWN}). scripts/prepare.py people finds them in a film."
+    )
