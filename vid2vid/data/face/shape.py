@@ -45,24 +45,6 @@ OUTLINE = 0  # of the curves: the head's
 _TOP = 2 / 3  # height of the head above the line through the ends of the jaw, relative to the jaw's depth below it
 
 
-def _pairs() -> np.ndarray:
-    """For each point the one on the other side of the face."""
-    other = np.arange(POINTS)
-    for one, two in (
-        *((i, 16 - i) for i in range(8)),
-        *((17 + i, 26 - i) for i in range(5)),
-        *((31, 35), (32, 34)),
-        *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)),
-        *((48, 54), (49, 53), (50, 52), (55, 59), (56, 58)),
-        *((60, 64), (61, 63), (65, 67)),
-    ):
-        other[one], other[two] = two, one
-    return other
-
-
-MIRRORED = _pairs()
-
-
 def with_top(points: np.ndarray) -> np.ndarray:
     """The points with the top of the head: jaw points 1..15 mirrored at the line through 0 and 16, at 2/3 of their
     distance to it.

@@ -5,18 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tests.helpers.made_faces import made_face, placed
-from vid2vid.data.face.shape import CURVES, MIRRORED, PARTS, POINTS, with_top
+from vid2vid.data.face.shape import CURVES, PARTS, POINTS, with_top
 
 
 def test_there_are_14_curves_through_all_points_but_the_bridge_of_the_nose():
     assert len(CURVES) == 14
     assert set().union(*CURVES) == set(range(83)) - {27, 29, 30}
     assert sorted(point for part in PARTS.values() for point in part) == list(range(POINTS))
-
-
-def test_mirrored_points_of_a_symmetric_face_are_those_of_the_other_side():
-    face = made_face()
-    np.testing.assert_allclose(face[MIRRORED], face * [-1, 1], atol=1e-12)
 
 
 def test_the_top_of_the_head_is_the_jaw_mirrored_at_two_thirds():

@@ -1,0 +1,77 @@
+"""One face through the frames of a sequence: whose it is, and what stands in where it was not found for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vid2vid.data.landmarks.person import Person
+
+SEEN = 0.1  # confidence of a point above which it counts, as in the released code
+_ENOUGH = 34  # of the 68 points: fewer are no face
+
+
+def face_track(frames: Sequence[Sequence[Person]]) -> np.ndarray:
+    """The same person's face in all frames: the largest one first, then always the one nearest to where it was.
+
+    Args:
+        frames: the people of each frame.
+
+    Returns:
+        float32 (T, 68, 2) x, y in pixels; NaN for points of a confidence up to `SEEN`, and for all points of a frame in
+        which half of them or more are missing.
+    """
+    track = np.full((len(frames), 68, 2), np.nan, np.float32)
+    last: np.ndarray | None = None
+    for number, people in enumerate(frames):
+        faces = [face for person in people if (face := _known(person)) is not None]
+        if not faces:
+            continue
+        if last is None:
+            track[number] = max(faces, key=lambda face: float(np.nanmax(face[:, 0]) - np.nanmin(face[:, 0])))
+        else:
+            centre = last
+            track[number] = min(faces, key=lambda face: float(np.hypot(*(_centre(face) - centre))))
+        last = _centre(track[number])
+    return track
+
+
+def bridge(track: np.ndarray, gap: int) -> np.ndarray:
+    """Points that are missing in up to ``gap`` frames in a row, on the straight line from where they were before to
+    where they are after: at the ends of the sequence nothing is made up.
+
+    Args:
+        track: (T, 68, 2), NaN where missing.
+
+    Returns:
+        A new (T, 68, 2).
+    """
+    track = track.copy()
+    times = np.arange(len(track))
+    known = ~np.isnan(track[..., 0])
+    for point in np.flatnonzero(~known.all(axis=0)):
+        there = times[known[:, point]]
+        if len(there) < 2:
+            continue
+        after = np.searchsorted(there, times).clip(1, len(there) - 1)
+        inside = (times > there[0]) & (times < there[-1])
+        filled = inside & ~known[:, point] & (there[after] - there[after - 1] - 1 <= gap)
+        for axis in range(2):
+            track[filled, point, axis] = np.interp(times[filled], there, track[there, point, axis])
+    return track
+
+
+def found(track: np.ndarray) -> np.ndarray:
+    """In which frames there is a face: (T,) bool."""
+    return (~np.isnan(track[..., 0])).sum(axis=1) >= _ENOUGH
+
+
+def _known(person: Person) -> np.ndarray | None:
+    """(68, 2) with NaN where missing; None: too few are known."""
+    seen = person.face[:, 2] > SEEN
+    return np.where(seen[:, None], person.face[:, :2], np.nan) if seen.sum() >= _ENOUGH else None
+
+
+def _centre(face: np.ndarray) -> np.ndarray:
+    return np.nanmean(face, axis=0)
