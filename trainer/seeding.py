@@ -55,6 +55,12 @@ def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(_sequence(seed, _ORDER, epoch))).permutation(n)
 
 
-def batch_rng(seed: int, samples_seen: int) -> np.random.Generator:
-    """The stream of a batch: the same in every process and for every micro-batch, however the batch is split."""
-    return np.random.Generator(np.random.Philox(_sequence(seed, _BATCH, samples_seen)))
+def batch_rng(seed: int, samples_seen: int, *use: int) -> np.random.Generator:
+    """The stream of a batch: the same in every process and for every micro-batch, however the batch is split.
+
+    Args:
+        seed: the run's seed.
+        samples_seen: the batch's position.
+        use: numbers that tell one use's stream from another's.
+    """
+    return np.random.Generator(np.random.Philox(_sequence(seed, _BATCH, samples_seen, *use)))

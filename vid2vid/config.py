@@ -44,6 +44,12 @@ class Gan(Enum):
     non_saturating = "non_saturating"
 
 
+class Augmentation(Enum):
+    colour = "colour"  # brightness, saturation, contrast
+    shift = "shift"
+    cutout = "cutout"
+
+
 class VideoWindows(Enum):
     random = "random"  # where D_V's windows begin is drawn for every batch, so pairs across segments are judged too
     aligned = "aligned"  # the released code: windows end with a segment
@@ -105,6 +111,7 @@ class ModelConfig:
     foreground_labels: list[int] = field(default_factory=lambda: list(range(24, 34)))
     first_frame: FirstFrame = FirstFrame.model
     backprop_frames: int = 1  # frames through which gradients flow back in time; 1: history is detached
+    feedback_noise: float = 0.0  # standard deviation of the noise on fed-back frames that networks see in training
     checkpointing: bool = False  # recompute activations of each frame in the backward pass
     ndf: int = 64
     discriminator_scales: int = 2
@@ -115,6 +122,7 @@ class ModelConfig:
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
     video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
+    diff_augment: list[Augmentation] = field(default_factory=list)  # of what discriminators see: for small footage
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0
     lambda_feature: float = 10.0
@@ -176,6 +184,7 @@ class Vid2VidStage(StageConfig):
     segment_frames: int = 3  # frames generated between two updates
     scales: int | None = None  # generator scales in use; None: all
     discriminator_scales: int | None = None  # image and video discriminator scales in use, coarsest first
+    backprop_frames: int | None = None  # as model.backprop_frames, in this stage; None: that
 
 
 @dataclass

@@ -8,6 +8,7 @@ Shapes: B clips, T frames of a segment, H x W pixels, L past frames, K frames se
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,8 +23,12 @@ from vid2vid.encoding import images_to_float
 from vid2vid.flow.estimate import compose_flow
 from vid2vid.generate.clip import first_picture
 from vid2vid.model import GeneratorOutput
+from vid2vid.model.diff_augment import DiffAugment
+from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+
+_NOISE, _AUGMENT = 1, 2  # uses of a batch's random numbers
 
 
 class ForwardPasses:
@@ -68,13 +73,16 @@ class ForwardPasses:
 
         def run() -> GeneratorOutput:
             encoder = self.nets.encoder
+            row, seed = segments.stage_row(ctx.stage), segment.data.get("noise_seed")
             with ctx.amp():
                 out = self.nets.generator(
                     segments.source(segment, encoder),
                     past=segment["past"],
                     foreground=segments.foreground(segment, encoder),
-                    scales=segments.stage_row(ctx.stage).scales,
+                    scales=row.scales,
                     first=segment["first"],
+                    backprop_frames=row.backprop_frames,
+                    noise=None if seed is None else FeedbackNoise(self.model.feedback_noise, seed),
                 )
             out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
             segment.carried = out.past or None, out.frames.detach()
@@ -91,19 +99,34 @@ class ForwardPasses:
         assert newest is not None
         return past, newest
 
+    def drawn(self, start: int, ctx: StepContext) -> dict[str, Any]:
+        """Random numbers of the segment that begins at frame ``start``, as plain data, as far as any are wanted.
+
+        They are the same for all clips of a batch, in whatever micro-batches and processes they are.
+        """
+        found: dict[str, Any] = {}
+        if self.model.feedback_noise > 0:
+            rng = batch_rng(self.config.seed, ctx.samples_seen, _NOISE, start)
+            found["noise_seed"] = int(rng.integers(2**63))
+        if self.model.diff_augment:
+            rng = batch_rng(self.config.seed, ctx.samples_seen, _AUGMENT, start)
+            found["augment"] = asdict(DiffAugment.draw(self.model.diff_augment, rng))
+        return found
+
     def image_discriminator(self, segment: Segment, ctx: StepContext) -> SharedDiscriminator:
         """D_I on (labels, frame): real, composed, hallucination; every frame of the segment."""
         assert self.nets.d_image is not None
         network, scales = self.nets.d_image, segments.stage_row(ctx.stage).discriminator_scales
+        augment = DiffAugment(**segment.data.get("augment", {}))
 
         def run() -> SharedDiscriminator:
-            labels = segments.source(segment, self.nets.encoder)[:, self.model.past_frames :]
+            labels = augment.maps(segments.source(segment, self.nets.encoder)[:, self.model.past_frames :])
             with ctx.amp():
                 return SharedDiscriminator(
                     lambda x, condition: network(x, scales, condition),
                     segments.real(segment),
                     generated_images(self.generate(segment, ctx)),
-                    prepare=lambda frames: frames.flatten(0, 1),
+                    prepare=lambda frames: augment.frames(frames).flatten(0, 1),
                     condition=labels.flatten(0, 1),
                 )
 
@@ -113,6 +136,7 @@ class ForwardPasses:
         """D_V per temporal scale on windows of K frames; None where the clip is still too short for one."""
         assert self.nets.d_video is not None
         networks, scales = self.nets.d_video, segments.stage_row(ctx.stage).discriminator_scales
+        augment = DiffAugment(**segment.data.get("augment", {}))
 
         def run() -> list[SharedDiscriminator | None]:
             out = self.generate(segment, ctx)
@@ -122,6 +146,7 @@ class ForwardPasses:
                 if windows is None:
                     shared.append(None)
                     continue
+                windows = windows.augmented(augment)
                 with ctx.amp():
                     shared.append(
                         SharedDiscriminator(

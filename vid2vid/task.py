@@ -152,6 +152,7 @@ class Vid2VidTask(Task):
                 made_buffer=made,
                 window_phases=phases,
                 first=start == 0 and model.first_frame is not FirstFrame.image,
+                **passes.drawn(start, ctx),
             )
             yield segment
             past, newest = passes.carried(segment, ctx)

@@ -112,6 +112,13 @@ CROSS_FIELD = [
         ["model.backprop_frames=2"],
         "model.backprop_frames=2 must divide segment_frames=3",
     ),
+    (["curriculum.stages.half_short.backprop_frames=2"], "backprop_frames=2 must divide its segment_frames=3"),
+    (["model.feedback_noise=-0.1"], "model.feedback_noise=-0.1: must be at least 0"),
+    (["model.past_frames=0", "model.flow=false", "model.feedback_noise=0.1"], "no frame is fed back"),
+    (
+        ["model.image_discriminator=false", "model.video_discriminator=false", "model.diff_augment=[shift]"],
+        "model.diff_augment=[shift] is of what discriminators see",
+    ),
     (["model.video_discriminator_frames=99"], "the video discriminator would never train"),
     (["model.perceptual_weights=vgg.pth"], "model.perceptual_weights=vgg.pth: there is no such file"),
     (["model.weights=runs/none"], "model.weights=runs/none: there is no such file or folder"),

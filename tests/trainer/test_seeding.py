@@ -27,6 +27,12 @@ def test_step_streams_repeat_and_differ_by_every_counter():
         assert all(a != b for a, b in zip(first, other, strict=True))
 
 
+def test_uses_of_a_batch_have_streams_of_their_own():
+    plain, one, two = (batch_rng(3, 8, *use).random(4).tolist() for use in ((), (1, 0), (2, 0)))
+    assert batch_rng(3, 8, 1, 0).random(4).tolist() == one
+    assert not set(plain) & set(one) and not set(one) & set(two)
+
+
 def test_step_generator_is_independent_of_the_global_stream():
     generator = seed_step(0, 0, 0, "cpu")
     expected = torch.rand(4, generator=generator)

@@ -20,6 +20,7 @@ from trainer.errors import refuse
 from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
 from vid2vid.model.blocks import full, initialise, pyramid
 from vid2vid.model.cpu_kernels import fast_layout, prepared, present_channels, to_fast_layout
+from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
 from vid2vid.model.subnets import FlowMask
 
@@ -124,6 +125,8 @@ class Generator(nn.Module):
         foreground: Tensor | None = None,
         scales: int | None = None,
         first: bool = False,
+        backprop_frames: int | None = None,
+        noise: FeedbackNoise | None = None,
     ) -> GeneratorOutput:
         """Generates T frames one after the other.
 
@@ -135,6 +138,8 @@ class Generator(nn.Module):
             foreground: (B, T, 1, H, W) foreground mask; needed where the model has a foreground network.
             scales: how many scales are in use, the coarsest first; the input has the finest one's resolution.
             first: do not warp into the first frame (its history is not a picture of the video, as with zeros).
+            backprop_frames: gradients flow back through so many frames; None: as the model was configured.
+            noise: added to what the networks see of the history, where that is pictures; None: nothing.
 
         Raises:
             ValueError: when shapes or the number of scales do not fit the model.
@@ -150,25 +155,35 @@ class Generator(nn.Module):
         )
         history = None if past is None or self.past_frames == 0 else [full(x) for x in past]
         with prepared(self, inputs.fast):
-            return self._generate(inputs, history, usable=history is not None and not first)
+            return self._generate(
+                inputs, history, history is not None and not first, backprop_frames or self.backprop_frames, noise
+            )
 
-    def _generate(self, inputs: _Inputs, history: list[Tensor] | None, usable: bool) -> GeneratorOutput:
+    def _generate(
+        self,
+        inputs: _Inputs,
+        history: list[Tensor] | None,
+        usable: bool,
+        backprop_frames: int,
+        noise: FeedbackNoise | None,
+    ) -> GeneratorOutput:
         frames = inputs.sources[0].shape[1] - self.past_frames
         # On an accelerator the labels of all frames are encoded at once, and on a CPU where the layout is the fast one.
         batched = (inputs.fast or inputs.sources[0].device.type != "cpu") and not self.checkpointing
         encoded = self._encode(inputs, 0, frames) if batched else None
         made: list[list[ScaleFrame]] = []
         for t in range(frames):
-            if history is not None and t % self.backprop_frames == 0:
+            if history is not None and t % backprop_frames == 0:
                 history = [x.detach() for x in history]
+            added = noise.like(history) if noise is not None and history is not None and usable else None
             if self.checkpointing:
-                made.append(self._checkpointed(inputs, t, history, usable))
+                made.append(self._checkpointed(inputs, t, history, usable, added))
             else:
                 if encoded is None:
                     parts = self._encode(inputs, t, 1)
                 else:
                     parts = [part.frame(t, frames) for part in encoded]
-                made.append(self._frame(parts, history, usable))
+                made.append(self._frame(parts, history, usable, added))
             if self.past_frames > 0:
                 newest = [frame.composed[:, None] for frame in made[-1]]
                 if history is None:
@@ -203,19 +218,24 @@ class Generator(nn.Module):
             out.append(item)
         return out
 
-    def _frame(self, encoded: list[EncodedLabels], history: list[Tensor] | None, usable: bool) -> list[ScaleFrame]:
+    def _frame(
+        self, encoded: list[EncodedLabels], history: list[Tensor] | None, usable: bool, noise: list[Tensor] | None
+    ) -> list[ScaleFrame]:
         made: list[ScaleFrame] = []
         for index, item in enumerate(encoded):
             past = None if history is None else history[index]
-            made.append(self.scale(index)(item, past, made[-1] if made else None, usable))
+            added = None if noise is None else noise[index]
+            made.append(self.scale(index)(item, past, made[-1] if made else None, usable, added))
         return made
 
-    def _checkpointed(self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool) -> list[ScaleFrame]:
+    def _checkpointed(
+        self, inputs: _Inputs, t: int, history: list[Tensor] | None, usable: bool, noise: list[Tensor] | None
+    ) -> list[ScaleFrame]:
         """One frame whose activations are computed again in the backward pass (its label encoding included)."""
 
         def run(*past: Tensor) -> list[ScaleFrame]:
             encoded = self._encode(inputs, t, 1)
-            frames = self._frame(encoded, list(past) if past else None, usable)
+            frames = self._frame(encoded, list(past) if past else None, usable, noise)
             for frame in frames:  # not kept: only the finer scale read them
                 frame.features, frame.flow_features = frame.composed, None
             return frames

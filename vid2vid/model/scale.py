@@ -93,7 +93,12 @@ class ScaleGenerator(nn.Module):
             self.foreground = Foreground(inputs, narrow, downs, blocks, norm)
 
     def forward(
-        self, encoded: EncodedLabels, past: Tensor | None, coarser: ScaleFrame | None, usable: bool
+        self,
+        encoded: EncodedLabels,
+        past: Tensor | None,
+        coarser: ScaleFrame | None,
+        usable: bool,
+        noise: Tensor | None = None,
     ) -> ScaleFrame:
         """One frame: eq. 4, and with a foreground network eq. 9 or the released code's form of it.
 
@@ -102,10 +107,12 @@ class ScaleGenerator(nn.Module):
             past: (B, L, 3, Hs, Ws) this scale's own newest frames, newest last, or None.
             coarser: what the next coarser scale made of the same frame; None for the coarsest.
             usable: whether the past's newest frame may be warped.
+            noise: (1, L, 3, Hs, Ws) on what the encoder sees of the past. What is warped stays clean: noise copied
+                into the frame would teach the mask not to warp.
         """
         x = encoded.labels
         if self.past is not None and past is not None:
-            x = x + self.past(past.flatten(1, 2))
+            x = x + self.past((past if noise is None else past + noise).flatten(1, 2))
         image, features = self.hallucination(x if coarser is None else x + coarser.features)
         region, foreground = encoded.region, encoded.foreground
         merged = image if region is None or foreground is None else foreground * region + image * (1 - region)

@@ -12,6 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from vid2vid.model.diff_augment import DiffAugment
+
 FLOW_SCALE = 20.0  # flows are divided by this before a discriminator sees them
 
 LongFlow = Callable[[int, int], Tensor]
@@ -30,6 +32,10 @@ class TemporalWindows:
     real: Tensor
     fake: Tensor
     flow: Tensor
+
+    def augmented(self, augment: DiffAugment) -> TemporalWindows:
+        """The same windows as D_V sees them: frames and flow moved and cut alike."""
+        return TemporalWindows(augment.frames(self.real), augment.frames(self.fake), augment.maps(self.flow))
 
     def real_input(self) -> Tensor:
         """(M, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them."""

@@ -23,6 +23,17 @@ def model_problems(model: ModelConfig) -> list[str]:
     for name in (name for name in vars(model) if name.startswith("lambda_")):
         if getattr(model, name) is not None:
             found += at_least(f"model.{name}", getattr(model, name), 0.0)
+    found += at_least("model.feedback_noise", model.feedback_noise, 0.0)
+    if model.feedback_noise > 0 and model.past_frames < 1:
+        found.append(
+            f"model.feedback_noise={model.feedback_noise:g}, but with model.past_frames={model.past_frames} no "
+            "frame is fed back: set model.feedback_noise=0"
+        )
+    if model.diff_augment and not (model.image_discriminator or model.video_discriminator):
+        found.append(
+            f"model.diff_augment={show(model.diff_augment)} is of what discriminators see, and there is none: "
+            "set model.diff_augment=[]"
+        )
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
         found.append(

@@ -22,7 +22,8 @@ def stage_problems(config: Vid2VidConfig) -> list[str]:
             value = getattr(stage, column)
             if value is not None and not 1 <= value <= available:
                 found.append(f"{key}{column}={value}: must lie between 1 and model.{column}={available}")
-    segments = sorted({stage.segment_frames for stage in stages.values() if stage.segment_frames >= 1})
+    inherited = [stage for stage in stages.values() if stage.backprop_frames is None]
+    segments = sorted({stage.segment_frames for stage in inherited if stage.segment_frames >= 1})
     indivisible = [n for n in segments if model.backprop_frames >= 1 and n % model.backprop_frames]
     if indivisible:
         common = [n for n in range(1, segments[0] + 1) if all(segment % n == 0 for segment in segments)]
@@ -51,6 +52,10 @@ def _clip_problems(key: str, stage: Vid2VidStage, model: ModelConfig) -> list[st
             f"nearest: {nearest_multiples(stage.frames, segment)}"
             + (f", or {key}segment_frames={stage.frames}" if stage.frames < segment else "")
         )
+    reach = stage.backprop_frames
+    if reach is not None and (reach < 1 or segment % reach):
+        divisors = ", ".join(str(n) for n in range(1, segment + 1) if segment % n == 0)
+        found.append(f"{key}backprop_frames={reach} must divide its segment_frames={segment}; possible: {divisors}")
     return found
 
 

@@ -163,12 +163,13 @@ def test_each_scale_keeps_its_own_past():
     assert out.past[0].shape == pooled.shape and not torch.allclose(out.past[0], pooled, atol=1e-3)
 
 
+@pytest.mark.parametrize("by_model", [True, False])
 @pytest.mark.parametrize(("backprop", "reaches"), [(1, False), (2, True)])
-def test_gradients_through_time(backprop, reaches):
+def test_gradients_through_time(backprop, reaches, by_model):
     """The second frame's loss reaches the label encoder by the first frame's labels only through the history."""
-    generator = make(backprop_frames=backprop, past_frames=1)
+    generator = make(backprop_frames=backprop if by_model else 5 - backprop, past_frames=1)
     labels = source(3).requires_grad_()
-    out = generator(labels, [images(1)])
+    out = generator(labels, [images(1)], backprop_frames=None if by_model else backprop)
     out.frames[:, 1].square().sum().backward()
     assert labels.grad is not None
     assert bool(labels.grad[:, 0].any()) is reaches

@@ -1,0 +1,34 @@
+"""Noise on the frames that a generator is given back in training, so that it learns to mend what goes wrong in them.
+
+Generated frames are never quite right, and a generator that trusts them repeats and enlarges every error. Noise on the
+history in training, as of Ho et al. (2022, cascaded diffusion, "conditioning augmentation") and Valevski et al. (2024,
+GameNGen, where it keeps thousands of frames from drifting), makes it look at the labels again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class FeedbackNoise:
+    """Gaussian noise of one segment, a function of a seed.
+
+    The clips of a batch share it, so that it does not depend on how the batch is split.
+
+    Args:
+        std: standard deviation, in the units of frames (-1..1).
+        seed: at least 0.
+    """
+
+    def __init__(self, std: float, seed: int) -> None:
+        self.std, self.seed = std, seed
+        self._generator: torch.Generator | None = None
+
+    def like(self, history: Sequence[Tensor]) -> list[Tensor]:
+        """New noise for a history (B, L, 3, Hs, Ws) of every scale: (1, L, 3, Hs, Ws) each, in float32."""
+        if self._generator is None:
+            self._generator = torch.Generator(history[0].device).manual_seed(self.seed)
+        return [self.std * torch.randn((1, *x.shape[1:]), generator=self._generator, device=x.device) for x in history]
