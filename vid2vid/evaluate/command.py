@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from trainer.cli import load_run
@@ -11,6 +12,16 @@ from trainer.config.fields import Split
 from trainer.config.schema import Schemas
 from trainer.records.progress import followed
 from vid2vid.config import FirstFrame, Vid2VidConfig
+
+
+class FlowEstimator(Enum):
+    """Of tOF."""
+
+    off = "off"
+    run = "run"  # the run's own; dis where its flow is not estimated
+    dis = "dis"
+    farneback = "farneback"
+    raft = "raft"  # weights: data.flow_weights
 
 
 @dataclass
@@ -23,8 +34,9 @@ class Arguments:
     frames: int | None = None  # length of a clip; null: data.val_frames
     first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
     checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
-    inception_weights: str | None = None  # file for FID: pt_inception-2015-12-05-6726825d.pth
-    lpips_weights: str | None = None  # file for LPIPS: torchvision's alexnet-owt-7be5be79.pth
+    inception_weights: str | None = None  # file for FID and KID: pt_inception-2015-12-05-6726825d.pth
+    lpips_weights: str | None = None  # file for LPIPS and tLP: torchvision's alexnet-owt-7be5be79.pth
+    tof: FlowEstimator = FlowEstimator.off  # do things move as in the real video? with which estimator of flow
     overrides: list[str] = field(default_factory=list)
 
 
@@ -41,6 +53,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     own: Vid2VidConfig = load_run(arguments.run, schemas)
     config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
 
+    from vid2vid.evaluate.chosen import build_clip_metrics
     from vid2vid.evaluate.image_metrics import build_image_metrics
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
     from vid2vid.trained import load_generator, requested_resolution
@@ -54,6 +67,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     image_metrics, absent = build_image_metrics(
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device
     )
+    clip_metrics = build_clip_metrics(
+        tof=arguments.tof.value, data=own.data, image_metrics=image_metrics, device=loaded.compute.device
+    )
     result = evaluate_run(
         loaded,
         split=arguments.split.value,
@@ -62,6 +78,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         first_frame=arguments.first_frame,
         own=own.data,
         image_metrics=image_metrics,
+        clip_metrics=clip_metrics,
         wrap=lambda loader: followed(loader, unit="clip"),
     )
     path = write_eval(Path(arguments.run), result, loaded)

@@ -18,6 +18,8 @@ from trainer.errors import DataError
 from vid2vid.config import FirstFrame, FlowMethod
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.evaluate import metrics
+from vid2vid.evaluate.clip_metrics import ClipMetric, Piece
+from vid2vid.evaluate.drift import Drift
 from vid2vid.evaluate.image_metrics import ImageMetric
 from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator
@@ -33,6 +35,7 @@ def evaluate_clips(
     scales: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     image_metrics: Sequence[ImageMetric] = (),
+    clip_metrics: Sequence[ClipMetric] = (),
 ) -> dict[str, tuple[float, float]]:
     """Generate every clip of a loader and measure it.
 
@@ -40,19 +43,20 @@ def evaluate_clips(
         loader: collated samples (see ``generate_segments``) with ``images`` and, where there is reference flow,
             ``flow`` and ``confidence``; see ``weights_of`` for which of them count.
         should_stop: polled between batches; True returns what was measured so far.
-        image_metrics: are fed every counted clip; the caller reads them.
+        image_metrics, clip_metrics: are fed every counted clip; the caller reads them.
 
     Returns:
         Metric -> (sum, weight) over this process's share; the value is sum / weight after adding over processes.
         ``psnr`` [dB], ``ssim``, ``l1`` (pixels in 0..1), ``sharpness`` at each clip's last frame and ``sharpness_all``
-        over all frames (1: as sharp as real), ``frames_per_s`` of generation on one process; ``mask_mean``, the share
-        of hallucination, for generators with flow; ``warp_error`` and ``warp_error_real`` for data with reference
-        flow. Frames that ``first_frame=real`` echoed are not measured.
+        over all frames (1: as sharp as real), ``sharpness_drift`` and ``colour_drift`` (`vid2vid.evaluate.drift`),
+        ``frames_per_s`` of generation on one process; ``mask_mean``, the share of hallucination, for generators with
+        flow; ``warp_error`` and ``warp_error_real`` for data with reference flow. Frames that ``first_frame=real``
+        echoed are not measured.
 
     Raises:
         DataError: the data has no real images, or clips too short for ``first_frame=real``.
     """
-    names = [*metrics.OF_FRAMES, "sharpness", "sharpness_all", "frames_per_s"]
+    names = [*metrics.OF_FRAMES, "sharpness", "sharpness_all", "sharpness_drift", "colour_drift", "frames_per_s"]
     if encoder.model.flow and encoder.model.past_frames:
         names.append("mask_mean")
     if encoder.data.flow is not FlowMethod.none:
@@ -76,7 +80,10 @@ def evaluate_clips(
         weights = weights_of(host_batch)
         if not any(weights):
             continue
-        clips = [_Measure(batch, i, skip, image_metrics) if weight else None for i, weight in enumerate(weights)]
+        clips = [
+            _Measure(batch, i, skip, image_metrics, clip_metrics) if weight else None
+            for i, weight in enumerate(weights)
+        ]
         made = generate_segments(generator, encoder, batch, amp=compute.amp, first_frame=first_frame, scales=scales)
         seconds = 0.0
         while True:
@@ -132,18 +139,25 @@ class _Measure:
         batch: with ``images`` and, where there is reference flow, ``flow`` and ``confidence``.
         index: of the clip in the batch.
         skip: the first so many frames are real and only serve as history.
-        image_metrics: are fed with every frame that counts.
+        image_metrics, clip_metrics: are fed with every frame that counts.
 
     Attributes:
         sums: metric -> (sum, weight), float64.
     """
 
     def __init__(
-        self, batch: Mapping[str, Tensor], index: int, skip: int, image_metrics: Sequence[ImageMetric]
+        self,
+        batch: Mapping[str, Tensor],
+        index: int,
+        skip: int,
+        image_metrics: Sequence[ImageMetric],
+        clip_metrics: Sequence[ClipMetric],
     ) -> None:
         self._real = batch["images"][index]
         self._flow = (batch["flow"][index], batch["confidence"][index]) if "flow" in batch else None
+        self._labels = batch["labels"][index] if "labels" in batch else None
         self._skip, self._image_metrics = skip, image_metrics
+        self._watches, self._drift = [metric.clip() for metric in clip_metrics], Drift()
         self._done = 0  # frames so far
         self._before: Tensor | None = None  # the newest generated frame, (1, 3, H, W) in 0..1
         self.sums: dict[str, Tensor] = {}
@@ -159,11 +173,18 @@ class _Measure:
         if start >= self._skip:
             for name, measure in metrics.OF_FRAMES.items():
                 self._count(name, measure(generated, real))
-            self._count("sharpness_all", metrics.sharpness(generated, real))
+            self._count("sharpness_all", self._drift.add(generated, real))
             for image_metric in self._image_metrics:
                 image_metric.update(shown, self._real[start:stop])
+            labels = None if self._labels is None else self._labels[start:stop]
+            for watch in self._watches:
+                watch.add(Piece(shown, self._real[start:stop], labels))
         if stop == len(self._real):
             self._count("sharpness", metrics.sharpness(generated[-1:], real[-1:]))
+            for name, pair in self._drift.pairs().items():
+                self._count(name, pair)
+            for watch in self._watches:
+                watch.close()
         if "mask" in made:
             mask = made["mask"][1 if start == 0 else 0 :].double()  # the first frame of all is hallucination
             self._count("mask_mean", (mask.sum(), torch.full_like(mask.sum(), mask.numel())))

@@ -147,9 +147,14 @@ METRICS = {
     "warp_error": Metric("temporal warping error", "warp_error_real", larger=False),
     "sharpness": Metric("sharpness, last frame", 1.0),
     "sharpness_all": Metric("sharpness, all frames", 1.0),
+    "sharpness_drift": Metric("sharpness drift", 1.0),
+    "colour_drift": Metric("colour drift (0..1)", 0.0),
     "mask_mean": Metric("share of hallucination"),
     "fid": Metric("FID", 0.0),
+    "kid": Metric("KID", 0.0),
     "lpips": Metric("LPIPS", 0.0),
+    "tlp": Metric("tLP", 0.0),
+    "tof": Metric("tOF [pixels]", 0.0),
     "frames_per_s": Metric("frames/s"),
 }
 OF_FRAMES = {name: metric.of_frames for name, metric in METRICS.items() if metric.of_frames is not None}

@@ -14,9 +14,10 @@ from trainer.records.evaluation import write_evaluation
 from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
 from vid2vid.data import build_evaluation
 from vid2vid.data.labels.trained_colours import check_colours
+from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric
 from vid2vid.evaluate.measure import Counted, evaluate_clips
-from vid2vid.evaluate.metrics import METRICS
+from vid2vid.evaluate.metrics import METRICS, Metric
 from vid2vid.evaluate.provenance import changed_data, facts, file_name
 from vid2vid.trained import LoadedRun
 
@@ -32,6 +33,8 @@ class Evaluation:
         scope: which footage it was, and how much of it was skipped, in words; empty for all of the run's own split.
         facts: what the figures are of, flat (`vid2vid.evaluate.provenance`).
         requested: what differs from the run's own evaluation.
+        rows: of the table, beside `METRICS`: figures whose names depend on what they were measured with.
+        remarks: lines below the table.
     """
 
     values: dict[str, float]
@@ -41,6 +44,8 @@ class Evaluation:
     scope: str = ""
     facts: dict[str, str | int | float] = field(default_factory=dict)
     requested: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, Metric] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def evaluate_run(
@@ -52,6 +57,7 @@ def evaluate_run(
     first_frame: FirstFrame | None = None,
     own: DataConfig | None = None,
     image_metrics: Sequence[ImageMetric] = (),
+    clip_metrics: Sequence[ClipMetric] = (),
     wrap: Callable[[Any], Iterable[dict[str, Any]]] = lambda loader: loader,
 ) -> Evaluation:
     """Generate a split's clips and measure them.
@@ -64,7 +70,8 @@ def evaluate_run(
         first_frame: None: the run's own ``model.first_frame``.
         own: the data that the run was trained on: other footage is measured as a whole, none of it was seen. None: the
             data are the run's own.
-        image_metrics: FID, LPIPS (`vid2vid.evaluate.image_metrics`).
+        image_metrics: FID, KID, LPIPS (`vid2vid.evaluate.image_metrics`).
+        clip_metrics: what looks at clips in order (`vid2vid.evaluate.chosen`).
         wrap: around the loader, to show progress.
 
     Raises:
@@ -100,9 +107,13 @@ def evaluate_run(
         first_frame=start,
         scales=run.scales,
         image_metrics=image_metrics,
+        clip_metrics=clip_metrics,
     )
     values = {name: total / weight for name, (total, weight) in pairs.items() if weight}
     values |= {metric.name: metric.compute() for metric in image_metrics}
+    rows = {name: row for metric in clip_metrics for name, row in metric.rows.items()}
+    for clip_metric in clip_metrics:
+        values |= clip_metric.compute()
     words = {
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",
@@ -124,7 +135,10 @@ def evaluate_run(
         split=split,
         averaged=run.averaged,
     )
-    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, requested)
+    for clip_metric in clip_metrics:
+        of |= clip_metric.facts()
+    remarks = [line for metric in clip_metrics for line in metric.lines()]
+    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, requested, rows, remarks)
 
 
 def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
@@ -148,13 +162,13 @@ def format_table(result: Evaluation) -> str:
         f"{result.clips} clips, {result.frames} frames{f' ({result.scope})' if result.scope else ''}, {result.start}",
         f"{'':<26}{'generated':>12}{'real':>12}",
     ]
-    for name, metric in METRICS.items():
+    for name, metric in (METRICS | result.rows).items():
         if name not in result.values:
             continue
         other = result.values.get(metric.real) if isinstance(metric.real, str) else metric.real
         real = "" if other is None else _number(other)
         lines.append(f"{metric.title:<26}{_number(result.values[name]):>12}{real:>12}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *result.remarks])
 
 
 def write_eval(run_dir: Path, result: Evaluation, run: LoadedRun) -> Path:

@@ -74,19 +74,37 @@ def estimate_pair(
     """
     if current.shape != previous.shape:
         raise ValueError(f"frames of different shapes: {tuple(current.shape)} and {tuple(previous.shape)}")
+    _check_method(method)
     if method is FlowMethod.raft:
         forward, backward = _raft_both_ways(current, previous, weights, device)
-    elif method in (FlowMethod.dis, FlowMethod.farneback):
+    else:
         first, second = _grey(current), _grey(previous)
         forward, backward = _opencv(first, second, method), _opencv(second, first, method)
-    else:
+    consistent = forward_backward(forward[None], backward[None])
+    photometric = photometric_confidence(_signed(current), _signed(previous), forward[None], PHOTOMETRIC_LOOSE)
+    return forward.to(torch.float16), (consistent & photometric)[0].to(torch.uint8)
+
+
+def estimate_flow(
+    current: Tensor,
+    previous: Tensor,
+    method: FlowMethod = FlowMethod.dis,
+    weights: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Flow from `current` to `previous` alone, float32 (2, H, W) pixels; arguments and errors as `estimate_pair`."""
+    if method is FlowMethod.raft:
+        return _raft_both_ways(current, previous, weights, device)[0]
+    _check_method(method)
+    return _opencv(_grey(current), _grey(previous), method)
+
+
+def _check_method(method: FlowMethod) -> None:
+    if method not in ESTIMATORS:
         raise ConfigError(
             f"data.flow={method.value} is not an estimator of flow between two frames; "
             f"use one of {', '.join(m.value for m in ESTIMATORS)}"
         )
-    consistent = forward_backward(forward[None], backward[None])
-    photometric = photometric_confidence(_signed(current), _signed(previous), forward[None], PHOTOMETRIC_LOOSE)
-    return forward.to(torch.float16), (consistent & photometric)[0].to(torch.uint8)
 
 
 def forward_backward(forward: Tensor, backward: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from tests.helpers.made_run import make_run, street_config
 from tests.helpers.scripts import run_script
 from trainer.data.loader import make_eval_loader
 from trainer.device.compute import CPU
-from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.errors import ConfigError, DataError
 from vid2vid.config import FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.data import build_dataset
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float, prepend_context
 from vid2vid.evaluate import metrics
-from vid2vid.evaluate.image_metrics import build_image_metrics
 from vid2vid.evaluate.measure import evaluate_clips
 from vid2vid.evaluate.run import Evaluation, evaluate_run, format_table
 from vid2vid.generate.clip import MADE, generate_clip
@@ -204,7 +202,8 @@ def test_metrics_that_the_data_or_model_cannot_have_are_absent():
     config.model = ModelConfig(ngf=4, blocks=2, downsamplings=2, past_frames=0, flow=False)
     generator, encoder = network(config)
     pairs = evaluate_clips(generator, encoder, loader(config), compute=CPU)
-    assert set(pairs) == {"psnr", "ssim", "l1", "sharpness", "sharpness_all", "frames_per_s"}
+    drift = {"sharpness_drift", "colour_drift"}
+    assert set(pairs) == {"psnr", "ssim", "l1", "sharpness", "sharpness_all", "frames_per_s"} | drift
     batch = next(iter(loader(config)))
     del batch["images"]
     with pytest.raises(DataError, match="real images"):
@@ -277,46 +276,3 @@ def test_script_names_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert run_script("evaluate", f"run={tmp_path}", argument) == 2
         assert word in capsys.readouterr().err
     assert not (tmp_path / "eval.json").exists()
-
-
-# FID and LPIPS
-
-
-def test_absent_metrics_are_told_and_named_files_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    found, lines = build_image_metrics(None, None, CPU.device)
-    assert found == [] and [line.split()[0] for line in lines] == ["FID", "LPIPS"]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found, lines = build_image_metrics(str(tmp_path / "a"), str(tmp_path / "b"), CPU.device)
-    assert found == [] and all("[eval]" in line for line in lines)
-
-
-def test_lpips_with_a_local_file_is_that_of_torchmetrics(tmp_path: Path):
-    lpips = pytest.importorskip("torchmetrics.functional.image.lpips", reason="the extra [eval]")
-    from torchvision.models import alexnet
-
-    torch.manual_seed(0)
-    backbone = alexnet(weights=None)
-    torch.save(backbone.state_dict(), tmp_path / "alexnet.pth")
-    metric = build_image_metrics(None, str(tmp_path / "alexnet.pth"), CPU.device)[0][0]
-    real = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
-    generated = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
-    metric.update(generated, real)
-    reference = lpips._LPIPS(pretrained=True, net="alex", pnet_rand=True)
-    features = {f"features.{name}": value for name, value in backbone.features.state_dict().items()}
-    for name, parameter in reference.net.named_parameters():
-        parameter.data.copy_(features["features." + name.partition(".")[2]])
-    expected = reference(images_to_float(generated), images_to_float(real)).mean().item()
-    assert metric.compute() == pytest.approx(expected, rel=1e-5)
-    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other\.pth"):
-        build_image_metrics(None, str(tmp_path / "other.pth"), CPU.device)
-    with pytest.raises(CheckpointError, match="alexnet-owt"):
-        build_image_metrics(None, str(tmp_path / "absent.pth"), CPU.device)
-
-
-def test_fid_needs_its_own_network(tmp_path: Path):
-    pytest.importorskip("torchmetrics", reason="the extra [eval]")
-    pytest.importorskip("torch_fidelity", reason="the extra [eval]")
-    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="pt_inception"):
-        build_image_metrics(str(tmp_path / "other.pth"), None, CPU.device)
