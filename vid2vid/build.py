@@ -9,7 +9,7 @@ from torch import nn
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
-from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.model import Generator, MultiscaleDiscriminator, StyleEncoder, VideoDiscriminators
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Networks:
     Attributes:
         encoder: makes the networks' input of label maps or pictures; it has no weights.
         generator: F of eq. 3.
+        style: E, which encodes how things look; None with model.style_channels=0.
         d_image, d_video: D_I and D_V of eqs. 6 and 7; None where the model has none.
         perceptual: VGG-19, frozen; None where no perceptual loss is wanted, or it has no weights.
     """
@@ -28,10 +29,13 @@ class Networks:
     d_image: MultiscaleDiscriminator | None
     d_video: VideoDiscriminators | None
     perceptual: Perceptual | None
+    style: StyleEncoder | None = None
 
     def trained(self) -> dict[str, nn.Module]:
         """By the names that their weights begin with."""
-        nets = {"generator": self.generator, "d_image": self.d_image, "d_video": self.d_video}
+        nets = {
+            "generator": self.generator, "style": self.style, "d_image": self.d_image, "d_video": self.d_video
+        }  # fmt: skip
         return {name: net for name, net in nets.items() if net is not None}
 
 
@@ -44,7 +48,7 @@ def build_networks(config: Vid2VidConfig) -> Networks:
     """
     model = config.model
     encoder = SourceEncoder(model, config.data)
-    generator = Generator(model, encoder.channels)
+    generator = Generator(model, encoder.generator_channels)
     sizes = (model.ndf, model.discriminator_scales, model.discriminator_layers, model.norm)
     d_image: MultiscaleDiscriminator | None = None
     if model.image_discriminator:
@@ -54,4 +58,5 @@ def build_networks(config: Vid2VidConfig) -> Networks:
         frames = model.video_discriminator_frames
         d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
     perceptual = build_perceptual(model.perceptual_weights) if model.lambda_perceptual > 0 else None
-    return Networks(encoder, generator, d_image, d_video, perceptual)
+    style = StyleEncoder(model) if model.style_channels else None
+    return Networks(encoder, generator, d_image, d_video, perceptual, style)

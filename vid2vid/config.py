@@ -55,6 +55,11 @@ class VideoWindows(Enum):
     aligned = "aligned"  # the released code: windows end with a segment
 
 
+class StylePooling(Enum):
+    segment = "segment"  # an instance has one vector for all frames of a segment, as it has one for a whole video later
+    frame = "frame"  # one for each frame, as in the paper: for data whose instance ids are new in every frame
+
+
 class DataKind(Enum):
     """Whose clips; they are opened by ``vid2vid.data``."""
 
@@ -113,6 +118,10 @@ class ModelConfig:
     backprop_frames: int = 1  # frames through which gradients flow back in time; 1: history is detached
     feedback_noise: float = 0.0  # standard deviation of the noise on fed-back frames that networks see in training
     checkpointing: bool = False  # recompute activations of each frame in the backward pass
+    style_channels: int = 0  # of the feature encoder E, which lets every instance have a look of its own: 3; 0: none
+    style_pooling: StylePooling = StylePooling.segment
+    nef: int = 16  # width of E
+    style_downsamplings: int = 4  # of E
     ndf: int = 64
     discriminator_scales: int = 2
     discriminator_layers: int = 3
@@ -198,6 +207,11 @@ class Vid2VidConfig(RunConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+
+
+def wants_instances(model: ModelConfig) -> bool:
+    """Whether the instance ids of label maps are of use: as edges, or for a vector of each instance."""
+    return model.instance_edges or model.style_channels > 0
 
 
 def width_divisor(model: ModelConfig) -> int:

@@ -66,6 +66,8 @@ class SourceEncoder:
 
     Attributes:
         channels: of one encoded frame.
+        generator_channels: of one frame as the generator sees it: E's features follow the condition. Discriminators do
+            not see these (as in pix2pixHD): what E saw of the real frame fits no other one, and would give it away.
 
     Raises:
         ConfigError: a foreground mask is asked for where the source has no labels.
@@ -82,6 +84,7 @@ class SourceEncoder:
         self.ids = list(model.label_ids) if model.label_ids is not None else list(range(model.num_labels))
         self.edges = self.labels and model.instance_edges
         self.channels = len(self.ids) + int(self.edges) if self.labels else model.source_channels
+        self.generator_channels = self.channels + model.style_channels
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._checked = False
 
@@ -124,6 +127,10 @@ class SourceEncoder:
         if self.edges:
             encoded[:, :, -1] = instance_edges(batch.get("instances", labels))
         return encoded
+
+    def class_channels(self, labels: Tensor) -> Tensor:
+        """The channel of each pixel's class, negative for ids of no class; int64 in the shape of ``labels``."""
+        return self._lookup(labels.device)[0][labels.long() & (IDS - 1)]
 
     def foreground_mask(self, batch: dict[str, Tensor]) -> Tensor | None:
         """1 inside ``model.foreground_labels``: (B, T, 1, H, W) float32, or None when ``model.foreground=off``."""

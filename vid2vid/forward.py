@@ -19,14 +19,15 @@ from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.build import Networks
 from vid2vid.config import FirstFrame, Vid2VidConfig, VideoWindows
-from vid2vid.encoding import images_to_float
+from vid2vid.encoding import images_to_float, prepend_context
 from vid2vid.flow.estimate import compose_flow
 from vid2vid.generate.clip import first_picture
-from vid2vid.model import GeneratorOutput
+from vid2vid.model import GeneratorOutput, StyleEncoder
 from vid2vid.model.diff_augment import DiffAugment
 from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.styles.pooling import pooled_maps
 
 _NOISE, _AUGMENT = 1, 2  # uses of a batch's random numbers
 
@@ -41,12 +42,14 @@ class ForwardPasses:
     Attributes:
         context: real frames before the first generated one.
         history: frames before a segment that D_V's windows reach back to.
+        styled_context: frames before a segment that E sees, as the generator sees their labels.
     """
 
     def __init__(self, config: Vid2VidConfig, nets: Networks) -> None:
         self.config, self.model, self.nets = config, config.model, nets
         model = config.model
         self.context = model.past_frames if model.first_frame is FirstFrame.real else 0
+        self.styled_context = 0 if nets.style is None else model.past_frames
         self.history = 0
         if nets.d_video is not None:
             self.history = buffer_frames(model.video_discriminator_frames, model.temporal_scales)
@@ -74,9 +77,12 @@ class ForwardPasses:
         def run() -> GeneratorOutput:
             encoder = self.nets.encoder
             row, seed = segments.stage_row(ctx.stage), segment.data.get("noise_seed")
+            source = segments.source(segment, encoder)
+            if self.nets.style is not None:
+                source = torch.cat([source, self.styles(segment, self.nets.style, ctx)], dim=2)
             with ctx.amp():
                 out = self.nets.generator(
-                    segments.source(segment, encoder),
+                    source,
                     past=segment["past"],
                     foreground=segments.foreground(segment, encoder),
                     scales=row.scales,
@@ -89,6 +95,15 @@ class ForwardPasses:
             return out
 
         return segment.once("generated", run)
+
+    def styles(self, segment: Segment, style: StyleEncoder, ctx: StepContext) -> Tensor:
+        """E's features of the real frames, averaged over each instance: (B, L+T, d, H, W), as the labels are."""
+        batch = segments.condition(segment)
+        images = images_to_float(segment["images"][:, -batch["labels"].shape[1] :])
+        with ctx.amp():
+            features = style(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        maps = pooled_maps(features, batch, self.nets.encoder)
+        return prepend_context(maps, segment["repeated"]) if segment["repeated"] else maps
 
     def carried(self, segment: Segment, ctx: StepContext) -> tuple[list[Tensor] | None, Tensor]:
         """The history after a segment, and its frames; generated now where no phase has asked for them."""

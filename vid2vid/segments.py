@@ -53,11 +53,16 @@ def has_flow(segment: Segment) -> bool:
     return "flow" in segment.data
 
 
+def condition(segment: Segment) -> dict[str, Tensor]:
+    """What the condition is made of, with the frames before the segment that its context needs and that there are."""
+    return {name: segment[name] for name in IDS if name in segment.data}
+
+
 def source(segment: Segment, encoder: SourceEncoder) -> Tensor:
     """The encoded condition with its context, (B, L+T, C, H, W)."""
 
     def encode() -> Tensor:
-        encoded = encoder.encode({name: segment[name] for name in IDS if name in segment.data})
+        encoded = encoder.encode(condition(segment))
         return prepend_context(encoded, segment["repeated"]) if segment["repeated"] else encoded
 
     return segment.once("source", encode)

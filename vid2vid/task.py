@@ -10,6 +10,7 @@ Shapes: B clips, T frames of a segment, C source channels, H x W pixels, L past 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,11 +30,13 @@ from vid2vid.forward import ForwardPasses
 from vid2vid.generate.panels import clip_visuals
 from vid2vid.losses.objective import discriminator_losses, generator_losses
 from vid2vid.segments import stage_row
+from vid2vid.styles.pooling import Styling, own_styles
 from vid2vid.validate.notes import notes
 from vid2vid.validate.untrained_parts import fed_table
 from vid2vid.weights.growing import start_from
 
-NETWORKS = {"g": "generator", "d_image": "d_image", "d_video": "d_video"}  # that a phase trains
+# Networks that a phase trains, as far as there are. E learns with the generator: its gradients come through it alone.
+NETWORKS = {"g": ("generator", "style"), "d_image": ("d_image",), "d_video": ("d_video",)}
 
 
 class Vid2VidTask(Task):
@@ -64,10 +67,11 @@ class Vid2VidTask(Task):
 
     def phases(self, stage: Stage) -> tuple[Phase, ...]:
         optim = self.config.optim
+        present = {
+            name: tuple(module for module in modules if module in self._networks) for name, modules in NETWORKS.items()
+        }
         return tuple(
-            Phase(name, (module,), optim[name].every, optim[name].clip)
-            for name, module in NETWORKS.items()
-            if module in self._networks
+            Phase(name, modules, optim[name].every, optim[name].clip) for name, modules in present.items() if modules
         )
 
     def idle_phases(self) -> tuple[str, ...]:
@@ -124,7 +128,8 @@ class Vid2VidTask(Task):
     def compiled(self) -> list[nn.Module]:
         nets = self.nets
         nets.generator.by_hand = False
-        return [*nets.generator.parts(), *(net for net in (nets.d_image, nets.d_video) if net is not None)]
+        others = (nets.style, nets.d_image, nets.d_video)
+        return [*nets.generator.parts(), *(net for net in others if net is not None)]
 
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
         return [("what each stage trains", fed_table(self.config))]
@@ -147,7 +152,7 @@ class Vid2VidTask(Task):
                 start,
                 min(start + row.segment_frames, end),
                 past_frames=model.past_frames,
-                history=passes.history,
+                history=max(passes.history, passes.styled_context),
                 past=past,
                 made_buffer=made,
                 window_phases=phases,
@@ -174,10 +179,17 @@ class Vid2VidTask(Task):
             compute=Compute(ctx.device, ctx.amp),
             first_frame=self.config.model.first_frame,
             scales=stage_row(ctx.stage).scales,
+            styles=self._own_styles(ctx),
             should_stop=ctx.should_stop,
         )
         self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames, counted.skipped], device=ctx.device))
         return pairs
+
+    def _own_styles(self, ctx: StepContext) -> Styling | None:
+        """Clips are evaluated with E's own view of their real frames: mixtures to draw from are fitted later."""
+        if self.nets.style is None:
+            return None
+        return partial(own_styles, self.nets.style, self.nets.encoder, amp=ctx.amp)
 
     def evaluation_facts(self, stage: Stage) -> dict[str, str | int | float]:
         return facts(self.config, *self._counts.tolist(), resolution=stage.resolution)
@@ -187,5 +199,11 @@ class Vid2VidTask(Task):
 
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
         return clip_visuals(
-            self.nets.generator, self.nets.encoder, loader, ctx, self.config, stage_row(ctx.stage).scales
+            self.nets.generator,
+            self.nets.encoder,
+            loader,
+            ctx,
+            self.config,
+            stage_row(ctx.stage).scales,
+            self._own_styles(ctx),
         )

@@ -14,10 +14,10 @@ from trainer.errors import ConfigError
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges.settings import with_ranges
 from vid2vid.encoding import SourceEncoder
-from vid2vid.model import Generator
+from vid2vid.model import Generator, StyleEncoder
 
 _FILES = (DataKind.folders, DataKind.cityscapes)
-NETWORK = "generator"  # its name in ``Vid2VidTask.networks``
+NETWORK, STYLE = "generator", "style"  # their names in ``Vid2VidTask.networks``
 
 
 @dataclass
@@ -38,6 +38,7 @@ class LoadedRun:
         ranges: what data.range=auto found in the training data, by key (`vid2vid.data.ranges`).
         colours: what the colours of its label maps meant (`vid2vid.data.labels.trained_colours`); None: not
             known, or none.
+        style: E, as the generator; None for a run without.
         requested: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
@@ -54,6 +55,7 @@ class LoadedRun:
     instances: bool | None = None
     ranges: dict[str, list[float]] = field(default_factory=dict)
     colours: dict[str, Any] | None = None
+    style: StyleEncoder | None = None
     requested: dict[str, str] = field(default_factory=dict)
 
 
@@ -78,7 +80,10 @@ def load_generator(
     meta = trained.meta
     _check_edges(config, meta)
     encoder = SourceEncoder(config.model, config.data)
-    generator = trained.into(Generator(config.model, encoder.channels), NETWORK)
+    generator = trained.into(Generator(config.model, encoder.generator_channels), NETWORK)
+    style = None
+    if config.model.style_channels:
+        style = read_trained(path, STYLE).into(StyleEncoder(config.model), "feature encoder")
     row = _stage(config, meta)
     compute = choose_compute(config.trainer)
     known = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
@@ -100,6 +105,7 @@ def load_generator(
         instances=known.get("instances"),
         ranges=ranges,
         colours=known.get("label_colours"),
+        style=None if style is None else style.to(compute.device),
         requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
 
@@ -139,7 +145,8 @@ def _stage(config: Vid2VidConfig, meta: dict[str, Any]) -> Vid2VidStage | None:
 
 def _check_resolution(config: Vid2VidConfig, row: Vid2VidStage | None, height: int, width: int) -> None:
     scales = (row.scales if row else None) or config.model.scales
-    halvings = config.model.downsamplings + scales - 1
+    model = config.model
+    halvings = max(model.downsamplings + scales - 1, model.style_downsamplings if model.style_channels else 0)
     divisor = 2**halvings
     if height % divisor or width % divisor:
         near = [max(1, round(side / divisor)) * divisor for side in (height, width)]

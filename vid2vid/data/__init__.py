@@ -3,7 +3,7 @@
 A sample is a dict of numpy arrays (T frames of H x W pixels):
     labels (T, H, W) int16 class ids, or with model.source=image: source (T, C, H, W) uint8
     instances (T, H, W) int32, where the data has them (a folder of their own, or beside the class in label maps) and
-        model.instance_edges is on
+        model.instance_edges is on, or model.style_channels above 0
     images (T, 3, H, W) uint8 RGB
     flow (T, 2, H, W) float16 pixels, backward: x_t -> x_{t-1}, channel 0 = x; entry 0 is zero; absent with flow=none
     confidence (T, 1, H, W) uint8, 1 where the flow can be trusted; entry 0 is zero; absent with flow=none

@@ -23,6 +23,7 @@ from vid2vid.evaluate.drift import Drift
 from vid2vid.evaluate.image_metrics import ImageMetric
 from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator
+from vid2vid.styles.pooling import Styling
 
 
 def evaluate_clips(
@@ -33,6 +34,7 @@ def evaluate_clips(
     compute: Compute,
     first_frame: FirstFrame = FirstFrame.model,
     scales: int | None = None,
+    styles: Styling | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     image_metrics: Sequence[ImageMetric] = (),
     clip_metrics: Sequence[ClipMetric] = (),
@@ -42,6 +44,7 @@ def evaluate_clips(
     Args:
         loader: collated samples (see ``generate_segments``) with ``images`` and, where there is reference flow,
             ``flow`` and ``confidence``; see ``weights_of`` for which of them count.
+        styles: gives a batch's clips their vectors (`vid2vid.styles`), for generators with a feature encoder.
         should_stop: polled between batches; True returns what was measured so far.
         image_metrics, clip_metrics: are fed every counted clip; the caller reads them.
 
@@ -84,7 +87,15 @@ def evaluate_clips(
             _Measure(batch, i, skip, image_metrics, clip_metrics) if weight else None
             for i, weight in enumerate(weights)
         ]
-        made = generate_segments(generator, encoder, batch, amp=compute.amp, first_frame=first_frame, scales=scales)
+        made = generate_segments(
+            generator,
+            encoder,
+            batch,
+            amp=compute.amp,
+            first_frame=first_frame,
+            scales=scales,
+            styles=None if styles is None else styles(batch),
+        )
         seconds = 0.0
         while True:
             begin = time.perf_counter()

@@ -18,6 +18,7 @@ from vid2vid.config import DataConfig, Vid2VidConfig
 from vid2vid.data.ranges.settings import with_ranges
 
 OWN = "eval.json"
+OWN_STYLE = "own (E encodes the real frames)"
 
 # Of `data`: how it is read or augmented in training, which no evaluation depends on.
 _INDIFFERENT = ("workers", "flow_cache", "on_bad_file", "scale", "flip", "frame_step", "clips", "start_frames")
@@ -32,6 +33,7 @@ def facts(
     resolution: tuple[int, int],
     split: str = "val",
     averaged: bool | None = None,
+    style: str = OWN_STYLE,
 ) -> dict[str, str | int | float]:
     """Flat, for ``eval.json``.
 
@@ -41,6 +43,7 @@ def facts(
         skipped: clips with a bad file, which count nowhere (data.on_bad_file=skip).
         resolution: (height, width) in pixels.
         averaged: whether the weights were the averaged (EMA) ones; None: as the run keeps them.
+        style: whose vectors the instances had, for models with a feature encoder.
     """
     data = config.data
     root = data.root if split == "train" or data.val_root is None else data.val_root
@@ -56,6 +59,7 @@ def facts(
         "resolution": f"{resolution[0]}x{resolution[1]}",
         "weights": "EMA" if averaged else "raw",
         "flow": data.flow.name,
+        **({"style": style} if config.model.style_channels else {}),
     }
 
 

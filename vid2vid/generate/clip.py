@@ -16,6 +16,7 @@ from trainer.errors import DataError
 from vid2vid.config import FirstFrame
 from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.model import Generator
+from vid2vid.styles.pooling import ClipStyles
 
 SEGMENT = 8  # frames per call of the generator: bounds the memory of long clips, changes no result
 MADE = ("frames", "hallucination", "flow", "mask")  # by the generator
@@ -29,6 +30,7 @@ def generate_segments(
     amp: Callable[[], AbstractContextManager[Any]] = nullcontext,
     first_frame: FirstFrame = FirstFrame.model,
     scales: int | None = None,
+    styles: ClipStyles | None = None,
     segment: int = SEGMENT,
 ) -> Iterator[dict[str, Tensor]]:
     """Generate whole clips, ``segment`` frames per call of the generator and per item.
@@ -40,6 +42,7 @@ def generate_segments(
         first_frame: ``real`` takes the first L frames from the images; ``image`` starts from ``picture``, another
             frame of the sequence in place of the picture that a user would give (without one: from the clip's last
             frame); ``zeros`` starts from mid-grey; ``model`` from nothing.
+        styles: a vector for each region of the clips; for a generator with a feature encoder.
 
     Yields:
         ``frames`` and ``hallucination`` (B, t, 3, H, W) in [-1, 1]; ``flow`` (B, t, 2, H, W) and ``mask``
@@ -68,8 +71,11 @@ def generate_segments(
         window = torch.arange(start - context, stop, device=next(iter(condition.values())).device).clamp(min=0)
         part = {k: v[:, window] for k, v in condition.items()}
         with torch.inference_mode(), amp():
+            source = encoder.encode(part)
+            if styles is not None:
+                source = torch.cat([source, styles.maps(window)], dim=2)
             output = generator(
-                encoder.encode(part),
+                source,
                 past=past,
                 foreground=encoder.foreground_mask({k: v[:, start:stop] for k, v in condition.items()}),
                 scales=scales,
@@ -77,7 +83,7 @@ def generate_segments(
             )
         past = output.past if context else None
         made = {name: value.float() for name in MADE if (value := getattr(output, name)) is not None}
-        del output  # not two segments at a time
+        del output, source  # not two segments at a time
         yield made
         del made
 

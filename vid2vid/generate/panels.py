@@ -14,6 +14,7 @@ from vid2vid.data.labels.palette import colorize
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator
+from vid2vid.styles.pooling import Styling
 
 
 def condition_pictures(batch: dict[str, Tensor]) -> Tensor:
@@ -51,12 +52,14 @@ def clip_visuals(
     ctx: StepContext,
     config: Vid2VidConfig,
     scales: int | None,
+    styles: Styling | None = None,
 ) -> dict[str, Tensor]:
     """The first held-out clip: ``video`` (T, H, W, 3) and ``contact_sheet`` (H, W, 3), generated freely."""
     batch = next(iter(loader))
     clip = {k: v[:1].to(ctx.device) for k, v in batch.items() if isinstance(v, Tensor)}
     first = config.model.first_frame
-    made = generate_segments(generator, encoder, clip, amp=ctx.amp, first_frame=first, scales=scales)
+    vectors = None if styles is None else styles(clip)
+    made = generate_segments(generator, encoder, clip, amp=ctx.amp, first_frame=first, scales=scales, styles=vectors)
     generated = torch.cat([float_to_images(piece["frames"][0]).movedim(1, -1).cpu() for piece in made])
     real = clip["images"][0].movedim(1, -1).cpu()
     one = {k: v[0] for k, v in clip.items() if k in ("labels", "source")}

@@ -6,6 +6,15 @@ Letters in all of them: B clips, T frames, L past frames, K frames of a window o
 from vid2vid.model.blocks import pyramid
 from vid2vid.model.discriminators import MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.generator import Generator, GeneratorOutput
+from vid2vid.model.style_encoder import StyleEncoder
 from vid2vid.model.warp import warp
 
-__all__ = ["Generator", "GeneratorOutput", "MultiscaleDiscriminator", "VideoDiscriminators", "pyramid", "warp"]
+__all__ = [
+    "Generator",
+    "GeneratorOutput",
+    "MultiscaleDiscriminator",
+    "StyleEncoder",
+    "VideoDiscriminators",
+    "pyramid",
+    "warp",
+]

@@ -17,6 +17,7 @@ def model_problems(model: ModelConfig) -> list[str]:
         "num_labels": 1, "source_channels": 1, "past_frames": 0, "ngf": 1, "downsamplings": 1, "blocks": 1,
         "local_blocks": 1, "scales": 1, "backprop_frames": 1, "ndf": 1, "discriminator_scales": 1,
         "discriminator_layers": 1, "video_discriminator_frames": 2, "temporal_scales": 1,
+        "style_channels": 0, "nef": 1, "style_downsamplings": 1,
     }  # fmt: skip
     for name, value in lowest.items():
         found += at_least(f"model.{name}", getattr(model, name), value)
@@ -63,6 +64,11 @@ def label_problems(model: ModelConfig) -> list[str]:
             found.append(
                 f"model.foreground={show(model.foreground)} needs label maps, but model.source=image has none: "
                 "set model.foreground=off"
+            )
+        if model.style_channels > 0:
+            found.append(
+                f"model.style_channels={model.style_channels} needs label maps, but model.source=image has none: "
+                "set model.style_channels=0"
             )
         return found
     ids = model.label_ids

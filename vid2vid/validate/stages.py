@@ -69,7 +69,7 @@ def _size_problems(stages: Mapping[str, Vid2VidStage], config: Vid2VidConfig) ->
         downscale = 1 if stage.resolution else stage.downscale
         if len(size) != 2 or min(size) < 1 or model.downsamplings < 0 or scales < 1 or downscale < 1:
             continue  # said by others
-        step = 2 ** (model.downsamplings + scales - 1) * downscale
+        step = 2 ** max(model.downsamplings + scales - 1, _style_halvings(model)) * downscale
         if source not in strictest or step > strictest[source][1]:
             strictest[source] = (size, step, downscale, scales)
     found = []
@@ -79,9 +79,15 @@ def _size_problems(stages: Mapping[str, Vid2VidStage], config: Vid2VidConfig) ->
                 continue
             reasons = [f"model.downsamplings={model.downsamplings}"]
             reasons += [f"{scales} generator scales"] if scales > 1 else []
+            reasons += [f"model.style_downsamplings={model.style_downsamplings}"] if _style_halvings(model) else []
             reasons += [f"a stage with downscale={downscale}"] if downscale > 1 else []
             found.append(
                 f"{source}={show(size)}: {word} {side} must be a multiple of {step} and at least {2 * step}, "
                 f"because of {', '.join(reasons)}; nearest: {nearest_multiples(side, step, 2)}"
             )
     return found
+
+
+def _style_halvings(model: ModelConfig) -> int:
+    """How often E halves the picture; 0 without E."""
+    return model.style_downsamplings if model.style_channels > 0 else 0

@@ -41,6 +41,7 @@ class SourceChannels:
         ids: classes in the order of their channels; None: not known, or the source is no label map.
         edges: whether the last channel is that of instance edges.
         kind: of the source; None: not known.
+        styles: E's features, which the generator sees behind the channels.
         guess: how classes are told apart where the file does not name them.
     """
 
@@ -49,6 +50,7 @@ class SourceChannels:
     ids: tuple[int, ...] | None = None
     edges: bool = False
     kind: SourceKind | None = None
+    styles: int = 0
     guess: str = ""
 
     @staticmethod
@@ -58,7 +60,12 @@ class SourceChannels:
             return SourceChannels(model.source_channels, model.past_frames, kind=model.source)
         ids = tuple(range(model.num_labels) if model.label_ids is None else model.label_ids)
         return SourceChannels(
-            len(ids) + model.instance_edges, model.past_frames, ids, model.instance_edges, model.source
+            len(ids) + model.instance_edges,
+            model.past_frames,
+            ids,
+            model.instance_edges,
+            model.source,
+            model.style_channels,
         )
 
 
@@ -127,7 +134,7 @@ def _channels_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], m
     if stored:
         known = {
             name: stored[name]
-            for name in ("num_labels", "label_ids", "instance_edges", "source_channels")
+            for name in ("num_labels", "label_ids", "instance_edges", "source_channels", "style_channels")
             if name in stored
         }
         source = SourceKind[stored.get("source", SourceKind.labels.name)]
@@ -137,11 +144,15 @@ def _channels_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], m
     here = SourceChannels.of(model)
     seen = infer_model(found) if "generator.scale0.labels.layers.0.conv.weight" in found else {}
     judge = found.get("d_image.scale0.layers.0.conv.weight")
-    channels = seen.get("source_channels") or (here.channels if judge is None else judge.shape[1] - 3)
+    head = found.get("style.head.conv.weight")
+    styles = 0 if head is None else head.shape[0]
+    channels = seen["source_channels"] - styles if seen else here.channels if judge is None else judge.shape[1] - 3
     past, classes = seen.get("past_frames", here.past), channels - here.edges
     if here.ids is not None and len(here.ids) < classes and max(here.ids) < classes:
-        return SourceChannels(channels, past, tuple(range(classes)), here.edges, guess="classes by id = channel")
-    return SourceChannels(channels, past, None, here.edges, guess="classes by position" if here.ids is not None else "")
+        ids, guess = tuple(range(classes)), "classes by id = channel"
+    else:
+        ids, guess = None, "classes by position" if here.ids is not None else ""
+    return SourceChannels(channels, past, ids, here.edges, styles=styles, guess=guess)
 
 
 def _check_kind(path: str, here: SourceChannels, there: SourceChannels) -> None:
@@ -183,8 +194,9 @@ class _Growth:
         if match is None:
             return None
         older = here.past - there.past  # frames that the weights do not know
-        frames, per_frame = (here.past, 3) if match[1] == "past" else (here.past + 1, there.channels)
-        one: Sequence[int | None] = range(3) if match[1] == "past" else self.placed
+        frames, per_frame = (here.past, 3) if match[1] == "past" else (here.past + 1, there.channels + there.styles)
+        styles: Index = [there.channels + i if i < there.styles else None for i in range(here.styles)]
+        one: Sequence[int | None] = range(3) if match[1] == "past" else [*self.placed, *styles]
         return [None if i is None or t < older else (t - older) * per_frame + i for t in range(frames) for i in one]
 
 
@@ -286,6 +298,7 @@ def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index,
     if here.kind is SourceKind.image:
         titles = [f"source channel {i}" for i in range(classes)]
     report.zero += [title for title, source in zip(titles, placed, strict=True) if source is None]
+    report.zero += ["features of E"] if here.styles and not there.styles else []
     if there.past and here.past > there.past:
         report.zero.append(f"past frames {', '.join(str(n) for n in range(there.past + 1, here.past + 1))} back")
     elif here.past < there.past:

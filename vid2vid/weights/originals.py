@@ -168,6 +168,11 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
             network, rest = f"D_T{match[1]}", match[2]
         elif match := re.match(r"^d_image\.(.+)$", name):
             network, rest = "D", match[1]
+        elif name.startswith("style."):
+            raise CheckpointError(
+                "these weights have a feature encoder (model.style_channels), for which the originals' video generator "
+                "has no input: only a model without one can be written in their format"
+            )
         else:
             raise CheckpointError(f"{name!r} belongs to none of generator, d_image, d_video: not vid2vid weights")
         groups.setdefault(network, {})[rest] = tensor

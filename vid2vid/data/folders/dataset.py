@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
-from vid2vid.config import DataConfig, DataKind, Vid2VidConfig
+from vid2vid.config import DataConfig, DataKind, Vid2VidConfig, wants_instances
 from vid2vid.data.clips import ClipDataset
 from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
@@ -128,7 +128,7 @@ def _label_kind(config: Vid2VidConfig, folder: Path, option: str) -> FileKind:
 
 def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> FileKind | None:
     """Where instance maps are; None: there are none, or the model takes none."""
-    if not config.model.instance_edges or wants_source(config):
+    if not wants_instances(config.model) or wants_source(config):
         return None
     data, prefer = config.data, ("instanceids",)
     if data.instances_dir:

@@ -12,7 +12,7 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.opening import stored_orientation, turned
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import DataError
-from vid2vid.config import DataKind, LabelExif, Vid2VidConfig
+from vid2vid.config import DataKind, LabelExif, Vid2VidConfig, wants_instances
 from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
 from vid2vid.data.frames import FrameSequence, RawFrame, wants_source
@@ -63,7 +63,7 @@ class FolderSequence(FrameSequence):
         self.fps = _FPS.get(config.data.kind, _DEFAULT_FPS)
         self.has_pictures = any(frame.image is not None for frame in frames)
         self.wants_source = wants_source(config)
-        self.wants_instances = config.model.instance_edges and not self.wants_source
+        self.wants_instances = wants_instances(config.model) and not self.wants_source
         self.label_range: LabelRange | None = label_range(config)
 
     @property

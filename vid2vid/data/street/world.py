@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import ConfigError
-from vid2vid.config import FlowMethod, Vid2VidConfig
+from vid2vid.config import FlowMethod, Vid2VidConfig, wants_instances
 from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.street import objects as S
 from vid2vid.data.street.camera import View, frame_at
@@ -166,7 +166,7 @@ def mirror(sample: dict[str, Any]) -> dict[str, Any]:
 def _as_configured(sample: dict[str, Any], config: Vid2VidConfig) -> dict[str, Any]:
     """Leave out what the configuration does not use; estimate the flow where it asks for another than the exact one."""
     data = config.data
-    if not config.model.instance_edges:
+    if not wants_instances(config.model):
         del sample["instances"]
     if data.flow is FlowMethod.none:
         del sample["flow"], sample["confidence"]
@@ -197,7 +197,7 @@ class StreetSequence:
         height, width = self.config.resolution
         for k in range(self.frames):
             one = self.world.render(k, (height, width), self.config.data.supersample)
-            keys = ("labels", "instances", "image") if self.config.model.instance_edges else ("labels", "image")
+            keys = ("labels", "instances", "image") if wants_instances(self.config.model) else ("labels", "image")
             yield {key: one[key] for key in keys}
 
 
