@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vid2vid.config import ModelConfig, Norm
+from vid2vid.config import ModelConfig
 from vid2vid.model import StyleEncoder
 
 
@@ -18,7 +18,7 @@ def test_parameters_are_those_of_the_layout() -> None:
 
 def test_features_have_the_size_of_the_picture_and_lie_within_tanh() -> None:
     torch.manual_seed(0)
-    encoder = StyleEncoder(ModelConfig(style_channels=4, nef=4, style_downsamplings=2, norm=Norm.none))
+    encoder = StyleEncoder(ModelConfig(style_channels=4, nef=4, style_downsamplings=2))
     with torch.no_grad():
         encoder.head.conv.weight.mul_(1000)
         out = encoder(torch.rand(2, 3, 16, 24) * 2 - 1)
