@@ -141,9 +141,13 @@ class Stream:
         sequence: what to read.
         resolution: (H, W).
         skip: pass over frames that cannot be decoded.
+
+    Attributes:
+        crop: of all frames; None before the first is read.
     """
 
     def __init__(self, sequence: FrameSequence, resolution: tuple[int, int], skip: bool) -> None:
+        self.crop: Crop | None = None
         self.sequence, self.resolution, self.skip = sequence, resolution, skip
         self.name, self.fps, self.has_pictures = sequence.name, sequence.fps, sequence.has_pictures
 
@@ -151,14 +155,13 @@ class Stream:
         return len(self.sequence)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        crop: Crop | None = None
         for frame in self.sequence.read(range(len(self.sequence)), self.skip):
-            if crop is None:
-                crop = centre_crop(frame.size, self.resolution)
-                loss = cut_off(crop)
+            if self.crop is None:
+                self.crop = centre_crop(frame.size, self.resolution)
+                loss = cut_off(self.crop)
                 if loss:
                     tell(logger, self.name, loss)
-            yield frame.cropped(crop)
+            yield frame.cropped(self.crop)
 
 
 def cut_off(crop: Crop) -> str:

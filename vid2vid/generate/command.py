@@ -29,6 +29,7 @@ class Arguments:
     zoom: int = 1  # enlarge the video's pixels so many times
     png: bool = False  # also every generated frame as PNG, in a folder beside the video
     remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
+    edit: str | None = None  # YAML file of edits by class, object and region: replace, remove, insert (docs/editing.md)
     fps: float | None = None  # null: the source's own
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     overrides: list[str] = field(default_factory=list)
@@ -50,12 +51,16 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
     from trainer.records.video_writer import check_out
-    from vid2vid.generate.relabel import Relabel, parse_remap
+    from vid2vid.data import Sequence
+    from vid2vid.generate.edit.edits import Edits
+    from vid2vid.generate.edit.file import read_edits
+    from vid2vid.generate.edit.relabel import Relabel, parse_remap
     from vid2vid.generate.video import generate_video, open_clip, read_first_image
     from vid2vid.trained import load_generator, requested_resolution
 
     check_out(arguments.out, arguments.fps)
-    relabel = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
+    remap = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
+    asked = read_edits(arguments.edit, config.model) if arguments.edit is not None else []
     size = requested_resolution(config, arguments.overrides)
     loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
     say(loaded.weights_line)
@@ -63,6 +68,13 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if arguments.seed is not None:
         config.data.world_seed = arguments.seed
     sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
+    edits = None
+    if remap is not None or asked:
+
+        def open_track(source: str, clip: int, frames: int | None) -> Sequence:
+            return open_clip(source, config, clip, arguments.frames if frames is None else frames)
+
+        edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution
     image = None
     if arguments.image is not None:
@@ -75,7 +87,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             frames=arguments.frames,
             first_frame=first_frame,
             image=image,
-            relabel=relabel,
+            edits=edits,
             compare=arguments.compare,
             png=arguments.png,
             zoom=arguments.zoom,

@@ -21,8 +21,8 @@ from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, 
 from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.data.labels.trained_colours import check_colours
+from vid2vid.generate.edit.edits import Edits
 from vid2vid.generate.panels import condition_pictures
-from vid2vid.generate.relabel import Relabel
 from vid2vid.generate.rollout import Rollout
 from vid2vid.trained import LoadedRun
 
@@ -105,7 +105,7 @@ def generate_video(
     frames: int | None = None,
     first_frame: FirstFrame | None = None,
     image: Tensor | None = None,
-    relabel: Relabel | None = None,
+    edits: Edits | None = None,
     compare: bool = False,
     png: bool = False,
     zoom: int = 1,
@@ -124,7 +124,7 @@ def generate_video(
         frames: at most so many; None: all that the sequence has.
         first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
         image: (3, H, W) uint8 for ``first_frame=image``.
-        relabel: changes classes before anything sees them.
+        edits: change classes and objects before anything sees them.
         compare: the source, the real frame and the generated one side by side, with captions; the real one where the
             source has any, and "no picture" for frames that lack theirs.
         zoom: pixels of the video are this many times enlarged, for small frames on large screens.
@@ -160,7 +160,7 @@ def generate_video(
                 rollout.reset()
                 scenes += 1
             with_real = frame.get("image") is not None if with_real is None else with_real
-            frame = relabel(frame) if relabel else frame
+            frame = edits(frame, getattr(sequence, "crop", None)) if edits is not None else frame
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
             shown = _side_by_side(frame, generated, zoom, with_real) if compare else _enlarge(generated, zoom)
             if writer is None:
@@ -176,8 +176,8 @@ def generate_video(
             raise DataError(f"the sequence {sequence.name} has no frames, so there is nothing to generate from")
     if frames is not None and done < frames:
         _log.warning("the sequence ended after %d of the %d frames asked for", done, frames)
-    if relabel is not None and relabel.unseen:
-        _log.warning("remap: no pixel had label %s", ", ".join(map(str, sorted(relabel.unseen))))
+    for line in edits.unmet() if edits is not None else ():
+        _log.warning("%s", line)
     if scenes > 1:
         _log.info("the source has %d scenes: each was begun anew (data.cut_threshold=null: as one)", scenes)
     made = pictures.path if pictures is not None else None

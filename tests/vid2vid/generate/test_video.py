@@ -23,7 +23,8 @@ from tests.helpers.paths import ROOT
 from trainer.config.resolve import plain
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataKind, FirstFrame
-from vid2vid.generate.relabel import Relabel
+from vid2vid.generate.edit.edits import Edits
+from vid2vid.generate.edit.relabel import Relabel
 from vid2vid.generate.video import generate_video, open_clip, read_first_image
 from vid2vid.trained import LoadedRun, load_generator
 
@@ -246,8 +247,9 @@ def test_clips_of_a_source(run: LoadedRun, tmp_path: Path):
 def test_relabelled_video_differs_and_unseen_labels_are_told(
     run: LoadedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    def pictures(relabel: Relabel | None) -> np.ndarray:
-        made = generate_video(run, street(run, 2), tmp_path / "x.mp4", relabel=relabel, png=True)
+    def pictures(remap: Relabel | None) -> np.ndarray:
+        edits = Edits([], run.config.model, lambda *clip: street(run, 2), remap=remap)
+        made = generate_video(run, street(run, 2), tmp_path / "x.mp4", edits=edits, png=True)
         assert made.pictures is not None
         return np.stack([np.asarray(Image.open(p)) for p in sorted(made.pictures.iterdir())])
 
@@ -277,6 +279,7 @@ def test_script_writes_a_video(run_dir: Path, tmp_path: Path):
     ("arguments", "words"),
     [
         (["source=street", "remap=11:99"], ["remap", "99"]),
+        (["source=street", "edit=/nowhere/edit.yaml"], ["/nowhere/edit.yaml: no such file"]),
         (["source=street", "frmes=3"], ["frmes", "frames"]),
         (["source=/nowhere/at/all"], ["/nowhere/at/all"]),
         (["source=street", "checkpoint=step-3"], ["step-3", "step-00000007"]),

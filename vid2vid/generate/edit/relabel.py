@@ -1,4 +1,4 @@
-"""Changing classes of a scene before it is generated: buildings to trees."""
+"""Changing classes of a whole scene, all at once (``remap=11:21``): buildings to trees."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import torch
 from trainer.errors import ConfigError
 from vid2vid.config import ModelConfig, SourceKind
 from vid2vid.data.labels.label_map import parse_pairs
-
-CITYSCAPES_LABELS = (34, 35)  # numbers of labels with which ids are taken for Cityscapes labelIds
-CITYSCAPES_THINGS = range(24, 34)  # classes whose objects have an instance id each
+from vid2vid.generate.edit.objects import CITYSCAPES_THINGS, knows_cityscapes
 
 
 class Relabel:
@@ -35,7 +33,7 @@ class Relabel:
     """
 
     def __init__(self, mapping: Mapping[int, int], model: ModelConfig) -> None:
-        if model.source is not SourceKind.labels:
+        if model.source is SourceKind.image:
             raise ConfigError("remap changes labels, but this run has model.source=image; leave remap out")
         known = model.label_ids if model.label_ids is not None else range(model.num_labels)
         missing = sorted({new for new in mapping.values() if new not in known})
@@ -45,7 +43,7 @@ class Relabel:
             )
         self.mapping = dict(mapping)
         self.unseen = set(mapping)
-        self._cityscapes = model.num_labels in CITYSCAPES_LABELS
+        self._cityscapes = knows_cityscapes(model)
 
     def __call__(self, frame: dict[str, Any]) -> dict[str, Any]:
         """A frame (``labels`` (H, W), optionally ``instances`` (H, W)) with its classes changed, as a new dict."""

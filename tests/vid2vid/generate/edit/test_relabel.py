@@ -8,7 +8,7 @@ import torch
 from trainer.errors import ConfigError
 from vid2vid.config import DataConfig, ModelConfig, SourceKind
 from vid2vid.encoding import SourceEncoder, instance_edges
-from vid2vid.generate.relabel import Relabel, parse_remap
+from vid2vid.generate.edit.relabel import Relabel, parse_remap
 
 
 def test_remap_is_read():
