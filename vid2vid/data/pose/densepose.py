@@ -33,7 +33,7 @@ def check_iuv(iuv: Tensor, path: Path) -> None:
 
 
 def draw_iuv(iuv: Tensor, dropped: Collection[int] = ()) -> Tensor:
-    """A map as the network sees it: parts spread over all values (spec 7.2), none between two of them.
+    """A map as the network sees it: parts spread over all values, as in the released code, none between two of them.
 
     Args:
         iuv: uint8 (3, H, W), resized to the nearest pixel: a value between two parts would be a third one.

@@ -1,7 +1,7 @@
-"""Skeletons drawn as pictures: limbs and fingers in fixed colours, faces as white curves (spec 7.2).
+"""Skeletons drawn as pictures: limbs and fingers in fixed colours, faces as white curves without the jaw.
 
-Everything scales with the height of the picture, and is drawn at the resolution that the network sees, so fine strokes
-are as sharp in a crop as in the whole frame.
+These parts and their confidences are those of the released code. Everything scales with the height of the picture, and
+is drawn at the resolution that the network sees, so fine strokes are as sharp in a crop as in the whole frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.skeletons import FINGERS, LIMBS, Points
-from vid2vid.data.landmarks.strokes import draw_strokes
+from vid2vid.data.strokes import coloured_strokes
 
 BODY_STROKE, FINE_STROKE = 3.0, 1.0  # pixels at a height of 512
 _AT = 512
@@ -96,9 +96,9 @@ def draw_people(
         if not drops.face:
             lines += _face(person.face, face_confidence)
     scale = size[0] / _AT
-    return draw_strokes(
+    return coloured_strokes(
         size,
-        np.array([(*a[:2], *b[:2]) for a, b, _, _ in lines]).reshape(-1, 4),
+        np.array([(a[:2], b[:2]) for a, b, _, _ in lines]).reshape(-1, 2, 2),
         np.array([max(_FINEST, stroke * scale) for *_, stroke in lines]),
         np.array([colour for _, _, colour, _ in lines]).reshape(-1, 3),
     )
