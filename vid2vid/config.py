@@ -16,7 +16,8 @@ PHASES = ("g", "d_image", "d_video")
 
 class SourceKind(Enum):
     labels = "labels"  # class ids, one-hot, with an instance-edge channel on request
-    image = "image"  # any picture as condition: edges, sketches, RGB label colours
+    image = "image"  # any picture as condition: edges, sketches, RGB label colours, or what data.sources draw
+    both = "both"  # labels, then what data.sources draw
 
 
 class Norm(Enum):
@@ -100,7 +101,7 @@ class ModelConfig:
     num_labels: int = 35
     label_ids: list[int] | None = None  # only these ids get a channel (in this order); None: 0..num_labels-1
     instance_edges: bool = True
-    source_channels: int = 3  # for source=image
+    source_channels: int = 3  # of pictures in data.labels_dir, for source=image without data.sources
     past_frames: int = 2
     ngf: int = 32
     downsamplings: int = 3
@@ -155,6 +156,8 @@ class DataConfig:
     labels_dir: str = "labels"
     images_dir: str = "images"
     instances_dir: str | None = None
+    sources: list[str] = field(default_factory=list)  # pictures side by side as condition, KIND:FOLDER each, or edges
+    frame_size: list[int] | None = None  # [height, width] that landmarks are of, where no picture is beside them
     labels: LabelFormat = LabelFormat.ids
     label_format: str = "auto"  # ids, red_channel, or colors:FILE, colors:cityscapes, colors:camvid, colors:voc
     label_map: Any = None  # ids changed when read: 255:1, [11:21,26:24], *:255 for all others, or a file of pairs

@@ -12,8 +12,9 @@ from torch import Tensor
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
-from vid2vid.config import DataConfig, ForegroundKind, ModelConfig, SourceKind
+from vid2vid.config import DataConfig, ForegroundKind, ModelConfig
 from vid2vid.data.labels.label_map import ignored_ids
+from vid2vid.data.sources.kinds import picture_channels, wants_labels
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned
 IGNORED, UNKNOWN = -1, -2
@@ -59,6 +60,7 @@ class SourceEncoder:
     Labels become one channel per class, in the order of ``model.label_ids`` (default 0..num_labels-1), then one channel
     of instance edges when ``model.instance_edges``. Where a data set has no instance ids, the edges are those of the
     label map itself. ``data.ignore_label`` (one id or several) belongs to no class: all its class channels are 0.
+    Pictures (``data.sources``) follow, in the order of their list.
 
     Args:
         model: sizes and the choice of source.
@@ -75,7 +77,7 @@ class SourceEncoder:
 
     def __init__(self, model: ModelConfig, data: DataConfig) -> None:
         self.model, self.data = model, data
-        self.labels = model.source is SourceKind.labels
+        self.labels, self.pictures = wants_labels(model), picture_channels(model, data)
         if not self.labels and model.foreground is not ForegroundKind.off:
             raise ConfigError(
                 f"model.foreground={model.foreground.value} needs label maps, but model.source=image has none; "
@@ -83,7 +85,8 @@ class SourceEncoder:
             )
         self.ids = list(model.label_ids) if model.label_ids is not None else list(range(model.num_labels))
         self.edges = self.labels and model.instance_edges
-        self.channels = len(self.ids) + int(self.edges) if self.labels else model.source_channels
+        self.classes = len(self.ids) + int(self.edges) if self.labels else 0
+        self.channels = self.classes + self.pictures
         self.generator_channels = self.channels + model.style_channels
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._checked = False
@@ -93,7 +96,7 @@ class SourceEncoder:
 
         Args:
             batch: ``labels`` (B, T, H, W) ids and optionally ``instances`` (B, T, H, W); or, for ``source=image``,
-                ``source`` (B, T, C, H, W) uint8.
+                ``source`` (B, T, C, H, W) uint8; for ``source=both`` all of them.
 
         Returns:
             (B, T, channels, H, W): 0 or 1 for labels and edges; [-1, 1] for images.
@@ -103,18 +106,13 @@ class SourceEncoder:
                 ignore label, which is looked for in every batch on a CPU, on other devices in the first only, where it
                 costs one wait for the device.
         """
-        needed = "labels" if self.labels else "source"
-        if needed not in batch:
-            there = "pictures" if self.labels else "label maps"
-            raise DataError(f"the model has model.source={self.model.source.value}, but this source gives {there}")
+        for needed, wanted, other in (("labels", self.labels, "pictures"), ("source", self.pictures, "label maps")):
+            if wanted and needed not in batch:
+                raise DataError(f"the model has model.source={self.model.source.value}, but this source gives {other}")
+        pictures = self._encode_pictures(batch["source"]) if self.pictures else None
         if not self.labels:
-            source = batch["source"]
-            if source.shape[2] != self.channels:
-                raise DataError(
-                    f"the source has {source.shape[2]} channels but model.source_channels={self.channels}; "
-                    f"set model.source_channels={source.shape[2]} or supply other pictures"
-                )
-            return images_to_float(source)
+            assert pictures is not None
+            return pictures
         labels = batch["labels"]
         channel = self._lookup(labels.device)[0][labels.long() & (IDS - 1)]
         if labels.device.type == "cpu" or not self._checked:
@@ -125,12 +123,27 @@ class SourceEncoder:
         known = (channel >= 0).to(torch.float32)
         encoded.scatter_(2, channel.clamp(min=0).unsqueeze(2), known.unsqueeze(2))
         if self.edges:
-            encoded[:, :, -1] = instance_edges(batch.get("instances", labels))
+            encoded[:, :, self.classes - 1] = instance_edges(batch.get("instances", labels))
+        if pictures is not None:
+            encoded[:, :, self.classes :] = pictures
         return encoded
 
     def class_channels(self, labels: Tensor) -> Tensor:
         """The channel of each pixel's class, negative for ids of no class; int64 in the shape of ``labels``."""
         return self._lookup(labels.device)[0][labels.long() & (IDS - 1)]
+
+    def _encode_pictures(self, source: Tensor) -> Tensor:
+        channels = source.shape[2]
+        if channels == self.pictures:
+            return images_to_float(source)
+        if self.data.sources:
+            raise DataError(
+                f"the source has {channels} channels, but data.sources={show(self.data.sources)} have {self.pictures}"
+            )
+        raise DataError(
+            f"the source has {channels} channels but model.source_channels={self.pictures}; "
+            f"set model.source_channels={channels} or supply other pictures"
+        )
 
     def foreground_mask(self, batch: dict[str, Tensor]) -> Tensor | None:
         """1 inside ``model.foreground_labels``: (B, T, 1, H, W) float32, or None when ``model.foreground=off``."""

@@ -56,7 +56,7 @@ class Vid2VidTask(Task):
         self.passes = ForwardPasses(config, self.nets)
         self._networks = self.nets.trained()
         weights = config.model.weights
-        self._start = None if weights is None else start_from(weights, self._networks, config.model)
+        self._start = None if weights is None else start_from(weights, self._networks, config.model, config.data)
         self._counts = torch.zeros(3, dtype=torch.long)  # clips, frames and skipped clips of the last evaluation
 
     def networks(self) -> dict[str, nn.Module]:

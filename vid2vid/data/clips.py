@@ -174,11 +174,13 @@ class ClipDataset(ABC):
         sequence, indices = self._cut(index, rng)
         flow = self.reference.clip()
         crop: Crop | None = None
+        # What sources draw at random is drawn once per clip; other conditions draw nothing more than they did.
+        seed = int(rng.integers(1 << 62)) if self.training and self.data.sources else None
         frames = []
         for raw in sequence.read(indices):
             crop = crop or self._crop(raw.size, rng)
             raw.pixels()
-            frames.append(raw.cropped(crop))
+            frames.append(raw.cropped(crop, seed))
             if flow is not None:
                 flow.add(raw)
         assert crop is not None

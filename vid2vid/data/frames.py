@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor
 
 from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import LabelFormat, SourceKind, Vid2VidConfig
+from vid2vid.config import LabelFormat, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop
+from vid2vid.data.sources.frame_source import FrameSource
+from vid2vid.data.sources.kinds import pictures_for_labels, wants_labels
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,10 @@ class RawFrame:
         size: (h, w).
         image: uint8 (3, h, w), or None.
         labels: int32 (h, w), or None.
-        source: uint8 (C, h, w), or None.
+        sources: pictures that are its condition, side by side.
         instances: int32 (h, w), or None.
         label_name: file of its labels, for messages.
         flow_base: path of its precomputed flow file without extension, or None.
-        edges: thresholds of Canny edges that are its source, computed after cropping; None: `source` is given.
     """
 
     name: str
@@ -59,11 +60,10 @@ class RawFrame:
     size: tuple[int, int]
     image: Tensor | None = None
     labels: Tensor | None = None
-    source: Tensor | None = None
+    sources: list[FrameSource] = field(default_factory=list)
     instances: Tensor | None = None
     label_name: str | None = None
     flow_base: Path | None = None
-    edges: tuple[int, int] | None = None
 
     def pixels(self) -> Tensor:
         """The picture; raises DataError where there is none."""
@@ -71,8 +71,12 @@ class RawFrame:
             raise DataError(f"{self.name}: has no picture to train on")
         return self.image
 
-    def cropped(self, crop: Crop) -> dict[str, Tensor]:
-        """`image`, `labels` (int16, wrapped above 32767), `instances`, `source` of the crop, as far as there are."""
+    def cropped(self, crop: Crop, seed: int | None = None) -> dict[str, Tensor]:
+        """`image`, `labels` (int16, wrapped above 32767), `instances`, `source` of the crop, as far as there are.
+
+        Args:
+            seed: see `FrameSource.draw`.
+        """
         if crop.source != self.size:
             raise DataError(
                 f"{self.name}: frame of {self.size[0]}x{self.size[1]} (HxW) in a sequence of "
@@ -86,10 +90,8 @@ class RawFrame:
             out["labels"] = crop.ids(self.labels).to(torch.int16)
         if self.instances is not None:
             out["instances"] = crop.ids(self.instances)
-        if self.edges is not None:
-            out["source"] = canny(out["image"], *self.edges)
-        elif self.source is not None:
-            out["source"] = crop.image(self.source)
+        if self.sources:
+            out["source"] = torch.cat([source.draw(crop, out.get("image"), seed) for source in self.sources])
         return out
 
 
@@ -186,34 +188,14 @@ def streams(sequences: list[FrameSequence], config: Vid2VidConfig) -> list[Strea
     return [Stream(sequence, (height, width), skip) for sequence in sequences]
 
 
-def canny(image: Tensor, low: int, high: int) -> Tensor:
-    """Edges of a picture after a slight blur (Gaussian, sigma 1): uint8 (3, H, W) to 0/255 uint8 (1, H, W).
-
-    Args:
-        image: RGB.
-        low, high: Canny's hysteresis thresholds (`data.edge_low`, `data.edge_high`).
-    """
-    import cv2
-
-    grey = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2GRAY)
-    return torch.from_numpy(cv2.Canny(cv2.GaussianBlur(grey, (5, 5), 1.0), low, high))[None]
-
-
-def wants_source(config: Vid2VidConfig) -> bool:
-    """True when pictures are the condition, False when label ids are.
-
-    Raises:
-        ConfigError: RGB label maps with a model that takes ids, or a count of channels that no picture has.
-    """
-    if config.model.source is SourceKind.labels:
-        if config.data.labels is LabelFormat.rgb:
+def check_condition(config: Vid2VidConfig) -> None:
+    """Raise ConfigError where labels are not of the form that the model takes, or pictures have other channels."""
+    model, data = config.model, config.data
+    if wants_labels(model):
+        if data.labels is LabelFormat.rgb:
             raise ConfigError(
-                "data.labels=rgb gives pictures, but model.source=labels takes ids: set model.source=image "
-                "(and model.source_channels=3), or data.labels=ids"
+                f"data.labels=rgb gives pictures, but model.source={model.source.value} takes ids: set "
+                "model.source=image (and model.source_channels=3), or data.labels=ids"
             )
-        return False
-    if config.model.source_channels not in (1, 3):
-        raise ConfigError(
-            f"model.source_channels={config.model.source_channels}: pictures have 3 channels, or 1 read as grey"
-        )
-    return True
+    elif pictures_for_labels(model, data) and model.source_channels not in (1, 3):
+        raise ConfigError(f"model.source_channels={model.source_channels}: pictures have 3 channels, or 1 read as grey")

@@ -7,9 +7,10 @@ from typing import Any
 
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import DataConfig, LabelFormat, ModelConfig, SourceKind
+from vid2vid.config import DataConfig, LabelFormat, ModelConfig
 from vid2vid.data.labels.colour_tables import NAMED, colour_table, table_of
 from vid2vid.data.labels.label_map import ignored_ids, parse_label_map
+from vid2vid.data.sources.kinds import wants_labels
 
 _FORMATS = ("auto", "ids", "red_channel")
 
@@ -37,7 +38,7 @@ def _ignore_problems(data: DataConfig, model: ModelConfig) -> list[str]:
     if not all(isinstance(label, int) and not isinstance(label, bool) for label in ignored):
         return [f"data.ignore_label={show(data.ignore_label)}: needs an id, several like [255,0], or null for none"]
     both = [label for label in model.label_ids or () if label in ignored]
-    if not both or model.source is not SourceKind.labels:
+    if not both or not wants_labels(model):
         return []
     left = [label for label in ignored if label not in both]
     rest = show(left if len(left) > 1 else left[0] if left else None)

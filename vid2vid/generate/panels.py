@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,32 +12,34 @@ from trainer.records.media import label_panel
 from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.labels.palette import colorize
+from vid2vid.data.sources.look import columns
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.generate.clip import generate_segments
 from vid2vid.model import Generator
 from vid2vid.styles.pooling import Styling
 
 
-def condition_pictures(batch: dict[str, Tensor]) -> Tensor:
-    """The condition as pictures: labels in palette colours, or the source itself.
+def condition_columns(batch: Mapping[str, Tensor], config: Vid2VidConfig) -> dict[str, Tensor]:
+    """Everything in a condition as a picture, under its name: labels in palette colours, then each of the sources.
 
     Args:
-        batch: ``labels`` (..., H, W) ids, or ``source`` (..., C, H, W) uint8.
+        batch: ``labels`` (..., H, W) ids, or ``source`` (..., C, H, W) uint8, or both.
 
     Returns:
-        (..., H, W, 3) uint8.
+        (..., H, W, 3) uint8 by name, in order.
     """
+    found: dict[str, Tensor] = {}
     if "labels" in batch:
-        return torch.from_numpy(colorize(batch["labels"].cpu().numpy())).movedim(-3, -1)
-    source = batch["source"].cpu()
-    if source.shape[-3] >= 3:
-        return source[..., :3, :, :].movedim(-3, -1)
-    return source[..., :1, :, :].movedim(-3, -1).expand(*source.shape[:-3], *source.shape[-2:], 3).contiguous()
+        found["label"] = torch.from_numpy(colorize(batch["labels"].cpu().numpy())).movedim(-3, -1)
+    if "source" in batch:
+        pictures = columns(batch["source"].cpu(), config.model, config.data)
+        found |= {name: picture.movedim(-3, -1).contiguous() for name, picture in pictures.items()}
+    return found
 
 
-def comparison(condition: Tensor, real: Tensor, generated: Tensor, what: str = "label") -> Tensor:
-    """Condition | real | generated under captions; all (T, H, W, 3) uint8, back as (T, H + caption, 3W, 3)."""
-    return label_panel([condition, real, generated], [what, "real", "generated"])
+def comparison(condition: Mapping[str, Tensor], real: Tensor, generated: Tensor) -> Tensor:
+    """Condition | real | generated under captions; all (T, H, W, 3) uint8, back as (T, H + caption, n W, 3)."""
+    return label_panel([*condition.values(), real, generated], [*condition, "real", "generated"])
 
 
 def contact_sheet(panels: Tensor, count: int = 6) -> Tensor:
@@ -63,6 +66,5 @@ def clip_visuals(
     generated = torch.cat([float_to_images(piece["frames"][0]).movedim(1, -1).cpu() for piece in made])
     real = clip["images"][0].movedim(1, -1).cpu()
     one = {k: v[0] for k, v in clip.items() if k in ("labels", "source")}
-    what = "label" if "labels" in one else "source"
-    video = comparison(condition_pictures(one), real, generated, what)
+    video = comparison(condition_columns(one, config), real, generated)
     return {"video": video, "contact_sheet": contact_sheet(video)}

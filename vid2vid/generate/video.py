@@ -18,11 +18,12 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from trainer.records.media import label_panel
 from trainer.records.video_writer import PictureFolder, VideoWriter, check_out, video_output
-from vid2vid.config import DataConfig, FirstFrame, SourceKind, Vid2VidConfig
+from vid2vid.config import DataConfig, FirstFrame, Vid2VidConfig
 from vid2vid.data import Sequence, open_source
 from vid2vid.data.labels.trained_colours import check_colours
+from vid2vid.data.sources.kinds import wants_labels
 from vid2vid.generate.edit.edits import Edits
-from vid2vid.generate.panels import condition_pictures
+from vid2vid.generate.panels import condition_columns
 from vid2vid.generate.rollout import Rollout
 from vid2vid.trained import LoadedRun
 
@@ -64,10 +65,10 @@ def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | N
     """
     if clip < 0:
         raise ConfigError(f"clip={clip}: sequences are numbered from 0")
-    if config.model.source is SourceKind.labels and Path(source).is_file():
+    if wants_labels(config.model) and Path(source).is_file():
         raise DataError(
-            f"source={source} is a file, but this run was trained on label maps (model.source=labels): "
-            "give a folder of them, or street"
+            f"source={source} is a file, but this run was trained on label maps "
+            f"(model.source={config.model.source.value}): give a folder of them, or street"
         )
     config = deepcopy(config)
     config.data.val_clips = max(config.data.val_clips, clip + 1)  # street has as many scenes as one asks for
@@ -162,7 +163,9 @@ def generate_video(
             with_real = frame.get("image") is not None if with_real is None else with_real
             frame = edits(frame, getattr(sequence, "crop", None)) if edits is not None else frame
             generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
-            shown = _side_by_side(frame, generated, zoom, with_real) if compare else _enlarge(generated, zoom)
+            shown = (
+                _side_by_side(frame, generated, run.config, zoom, with_real) if compare else _enlarge(generated, zoom)
+            )
             if writer is None:
                 _tell_instances(run, frame)
                 size = (shown.shape[0], shown.shape[1])
@@ -199,10 +202,12 @@ def _enlarge(image: Tensor, zoom: int) -> Tensor:
     return image.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1) if zoom > 1 else image
 
 
-def _side_by_side(frame: Mapping[str, Any], generated: Tensor, zoom: int, with_real: bool) -> Tensor:
+def _side_by_side(
+    frame: Mapping[str, Any], generated: Tensor, config: Vid2VidConfig, zoom: int, with_real: bool
+) -> Tensor:
     """(zoom H + caption, n zoom W, 3) uint8 on the host; n depends on ``with_real`` alone."""
     condition = {name: torch.as_tensor(frame[name]) for name in ("labels", "source") if name in frame}
-    columns = {"label" if "labels" in condition else "source": condition_pictures(condition)}
+    columns = condition_columns(condition, config)
     if with_real and frame.get("image") is not None:
         columns["real"] = torch.as_tensor(frame["image"]).permute(1, 2, 0)
     elif with_real:

@@ -6,12 +6,12 @@ what a user should know of a configuration that is right.
 
 from __future__ import annotations
 
-from trainer.config.schema import show
 from trainer.validate import run_problems
-from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
+from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.data.settings import reading_problems
 from vid2vid.validate.data import data_problems
 from vid2vid.validate.model import label_problems, model_problems
+from vid2vid.validate.sources import source_problems
 from vid2vid.validate.stages import stage_problems
 
 
@@ -31,20 +31,7 @@ def _agreement_problems(config: Vid2VidConfig) -> list[str]:
     """Where model and data must fit each other."""
     model, data = config.model, config.data
     found = []
-    if data.kind is DataKind.video and model.source is not SourceKind.image:
-        found.append(
-            "model.source=labels, but data=video has no label maps (its edges are the source): set model.source=image"
-        )
-    if data.kind is DataKind.street and model.source is not SourceKind.labels:
-        found.append("model.source=image, but data=street gives label maps: set model.source=labels")
-    files = data.kind in (DataKind.folders, DataKind.cityscapes)
-    if files and (data.labels is LabelFormat.rgb) != (model.source is SourceKind.image):
-        found.append(
-            f"data.labels={show(data.labels)} does not fit model.source={show(model.source)}: "
-            "ids go with labels, rgb with image"
-        )
-    if model.source is SourceKind.image and model.source_channels not in (1, 3):
-        found.append(f"model.source_channels={model.source_channels}: pictures have 3 channels, or 1 read as grey")
+    found += source_problems(config)
     if model.first_frame is FirstFrame.real and 1 <= data.val_frames <= model.past_frames:
         found.append(
             f"data.val_frames={data.val_frames}: with model.first_frame=real the first model.past_frames="

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -21,13 +21,15 @@ from trainer.checkpoint.trained import load_weights, of_network
 from trainer.checkpoint.weights import compare_architecture
 from trainer.errors import CheckpointError
 from trainer.text import few
-from vid2vid.config import ModelConfig, SourceKind
+from vid2vid.config import DataConfig, ModelConfig, SourceKind
+from vid2vid.data.sources.kinds import picture_channels, wants_labels
 from vid2vid.weights.originals import infer_model
 
 _UNIT = re.compile(r"^((?:\d+\.)?scale\d+)\.")  # what can be added or left out as a whole
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")
 _COMPARED = ("ngf", "downsamplings", "blocks", "local_blocks", "norm", "flow", "foreground", "ndf")
 
+_DATA = {item.name for item in fields(DataConfig)}
 Index = list[int | None]  # per channel: which one of the weights goes there
 
 
@@ -39,7 +41,8 @@ class SourceChannels:
         channels: C.
         past: L.
         ids: classes in the order of their channels; None: not known, or the source is no label map.
-        edges: whether the last channel is that of instance edges.
+        edges: whether a channel of instance edges follows the classes.
+        pictures: channels of pictures, which come last.
         kind: of the source; None: not known.
         styles: E's features, which the generator sees behind the channels.
         guess: how classes are told apart where the file does not name them.
@@ -49,24 +52,25 @@ class SourceChannels:
     past: int
     ids: tuple[int, ...] | None = None
     edges: bool = False
+    pictures: int = 0
     kind: SourceKind | None = None
     styles: int = 0
     guess: str = ""
 
     @staticmethod
-    def of(model: ModelConfig) -> SourceChannels:
+    def of(model: ModelConfig, data: DataConfig) -> SourceChannels:
         """That of a configuration."""
-        if model.source is SourceKind.image:
-            return SourceChannels(model.source_channels, model.past_frames, kind=model.source)
+        pictures, past, styles = picture_channels(model, data), model.past_frames, model.style_channels
+        if not wants_labels(model):
+            return SourceChannels(pictures, past, pictures=pictures, kind=model.source, styles=styles)
         ids = tuple(range(model.num_labels) if model.label_ids is None else model.label_ids)
-        return SourceChannels(
-            len(ids) + model.instance_edges,
-            model.past_frames,
-            ids,
-            model.instance_edges,
-            model.source,
-            model.style_channels,
-        )
+        edges = model.instance_edges
+        return SourceChannels(len(ids) + edges + pictures, past, ids, edges, pictures, model.source, styles)
+
+    @property
+    def classes(self) -> int:
+        """Channels of classes."""
+        return self.channels - self.edges - self.pictures
 
 
 @dataclass
@@ -90,19 +94,20 @@ class Report:
         return "; ".join(parts)
 
 
-def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig) -> Report:
+def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig, data: DataConfig) -> Report:
     """Load ``model.weights`` (EMA where there is one) into networks of the same or a larger size.
 
     Args:
         path: a run, a checkpoint or a weights file.
         networks: the task's, by name.
-        model: what they were built from.
+        model, data: what they were built from.
 
     Raises:
         CheckpointError: nothing usable there, or networks that differ in more than can grow.
     """
     found, meta = load_weights(path)
-    here, there = SourceChannels.of(model), _channels_of_weights(found, meta, model)
+    here = SourceChannels.of(model, data)
+    there = _channels_of_weights(found, meta, model, here)
     _check_kind(path, here, there)
     placed = _channels(here, there)
     report, absent = Report(), []
@@ -124,7 +129,9 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig)
     return report
 
 
-def _channels_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], model: ModelConfig) -> SourceChannels:
+def _channels_of_weights(
+    found: Mapping[str, Tensor], meta: Mapping[str, Any], model: ModelConfig, here: SourceChannels
+) -> SourceChannels:
     """From the configuration beside the weights, else from their shapes.
 
     Classes are then known by position. Of a file with more of them than there are here they are ids, as in the
@@ -138,24 +145,28 @@ def _channels_of_weights(found: Mapping[str, Tensor], meta: Mapping[str, Any], m
             if name in stored
         }
         source = SourceKind[stored.get("source", SourceKind.labels.name)]
+        settings = {key: value for key, value in meta["config"].get("data", {}).items() if key in _DATA}
         return SourceChannels.of(
-            ModelConfig(source=source, past_frames=stored.get("past_frames", model.past_frames), **known)
+            ModelConfig(source=source, past_frames=stored.get("past_frames", model.past_frames), **known),
+            DataConfig(**settings),
         )
-    here = SourceChannels.of(model)
     seen = infer_model(found) if "generator.scale0.labels.layers.0.conv.weight" in found else {}
     judge = found.get("d_image.scale0.layers.0.conv.weight")
     head = found.get("style.head.conv.weight")
     styles = 0 if head is None else head.shape[0]
     channels = seen["source_channels"] - styles if seen else here.channels if judge is None else judge.shape[1] - 3
-    past, classes = seen.get("past_frames", here.past), channels - here.edges
+    past = seen.get("past_frames", here.past)
+    pictures = channels if here.ids is None else here.pictures
+    classes = channels - here.edges - pictures
+    alike = SourceChannels(channels, past, None, here.edges, pictures, styles=styles)
     if here.ids is not None and len(here.ids) < classes and max(here.ids) < classes:
-        ids, guess = tuple(range(classes)), "classes by id = channel"
-    else:
-        ids, guess = None, "classes by position" if here.ids is not None else ""
-    return SourceChannels(channels, past, ids, here.edges, styles=styles, guess=guess)
+        return replace(alike, ids=tuple(range(classes)), guess="classes by id = channel")
+    return replace(alike, guess="classes by position" if here.ids is not None else "")
 
 
 def _check_kind(path: str, here: SourceChannels, there: SourceChannels) -> None:
+    if there.kind is SourceKind.labels and here.kind is SourceKind.both:
+        return  # pictures beside the labels are new inputs
     if there.kind is not None and here.kind is not there.kind:
         assert here.kind is not None
         raise CheckpointError(
@@ -170,9 +181,10 @@ def _channels(here: SourceChannels, there: SourceChannels) -> Index:
         position: dict[int | str, int] = {label: index for index, label in enumerate(there.ids)}
         classes: Index = [position.get(label) for label in here.ids]
     else:
-        count = there.channels - there.edges
-        classes = [index if index < count else None for index in range(here.channels - here.edges)]
-    return classes + [there.channels - 1 if there.edges else None] * here.edges
+        classes = [index if index < there.classes else None for index in range(here.classes)]
+    edges: Index = [there.classes if there.edges else None] * here.edges
+    before = there.classes + there.edges
+    return classes + edges + [before + i if i < there.pictures else None for i in range(here.pictures)]
 
 
 @dataclass(frozen=True)
@@ -293,10 +305,7 @@ def _names(network: str, keys: set[str], all_keys: Mapping[str, Tensor]) -> list
 
 
 def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index, report: Report) -> None:
-    classes = len(placed) - here.edges
-    titles = [f"class {here.ids[i] if here.ids else i}" for i in range(classes)] + ["instance edges"] * here.edges
-    if here.kind is SourceKind.image:
-        titles = [f"source channel {i}" for i in range(classes)]
+    titles = _titles(here)
     report.zero += [title for title, source in zip(titles, placed, strict=True) if source is None]
     report.zero += ["features of E"] if here.styles and not there.styles else []
     if there.past and here.past > there.past:
@@ -304,9 +313,16 @@ def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index,
     elif here.past < there.past:
         report.left_out.append(f"past frames {', '.join(str(n) for n in range(here.past + 1, there.past + 1))} back")
     gone = sorted(set(range(there.channels)) - {source for source in placed if source is not None})
-    names = [*(f"class {i}" for i in there.ids or range(there.channels - there.edges)), "instance edges"]
-    report.left_out += [names[i] if here.kind is SourceKind.labels else f"source channel {i}" for i in gone]
+    names = _titles(there)
+    report.left_out += [names[i] for i in gone]
     report.guess = there.guess if report.zero or gone else ""
+
+
+def _titles(channels: SourceChannels) -> list[str]:
+    """What each channel is, in the user's words."""
+    classes = [f"class {label}" for label in channels.ids or range(channels.classes)]
+    edges = ["instance edges"] * channels.edges
+    return [*classes, *edges, *(f"source channel {i}" for i in range(channels.pictures))]
 
 
 def _settings(growth: _Growth, own: Mapping[str, Tensor], name: str) -> str:

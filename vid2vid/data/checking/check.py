@@ -87,7 +87,7 @@ def check_data(
     """
     report = Report()
     first = next((s for _, s in sequences if isinstance(s, FolderSequence)), None)
-    if first is not None and not first.wants_source:
+    if first is not None and first.wants_labels:
         report.label_range = first.label_range
         table = first.style.labels.table
         report.changed = first.style.labels.label_map is not None

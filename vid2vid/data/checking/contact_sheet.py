@@ -11,8 +11,9 @@ from torch import Tensor
 from trainer.data.checking import spread, write_sheet
 from trainer.errors import DataError
 from vid2vid.data.augment import whole_frame
-from vid2vid.data.frames import FrameSequence, RawFrame, canny
+from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.labels.palette import colorize
+from vid2vid.data.sources.look import as_picture
 
 _ROWS, _COLUMNS = 8, 4
 _COLOURED = 7  # first id whose colour tells it from others
@@ -43,10 +44,8 @@ def _cell(raw: RawFrame) -> np.ndarray:
     parts: list[Tensor] = [] if raw.image is None else [crop.image(raw.image)]
     if raw.labels is not None:
         parts.append(torch.from_numpy(_painted(crop.ids(raw.labels).numpy())))
-    elif raw.edges is not None:
-        parts.append(canny(parts[0], *raw.edges).expand(3, -1, -1))
-    elif raw.source is not None:
-        parts.append(crop.image(raw.source).expand(3, -1, -1))
+    image = parts[0] if raw.image is not None else None
+    parts += [as_picture(source.draw(crop, image, None)) for source in raw.sources]
     return torch.cat(parts, dim=1).permute(1, 2, 0).numpy()
 
 

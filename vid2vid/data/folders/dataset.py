@@ -19,12 +19,13 @@ from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.folders.frames import FolderSequence, Style, label_range
 from vid2vid.data.folders.layout import Frame, collect, match
-from vid2vid.data.folders.not_found import folder_below
+from vid2vid.data.folders.not_found import folder_below, source_folder
 from vid2vid.data.folders.suffixes import kind_of
-from vid2vid.data.frames import FrameSequence, Stream, streams, tell, wants_source
+from vid2vid.data.frames import FrameSequence, Stream, check_condition, streams, tell
 from vid2vid.data.labels.recognise import label_reading
 from vid2vid.data.ranges.measure import Spans, find_spans
 from vid2vid.data.ranges.settings import as_span
+from vid2vid.data.sources.kinds import SourceSpec, parse_sources, pictures_for_labels, wants_labels
 from vid2vid.data.split import part_of_split, root_of
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
         DataError: a folder is missing or nothing matches; says what is there.
     """
     data = config.data
+    check_condition(config)
     cityscapes = data.kind is DataKind.cityscapes
     labels, images = data.labels_dir, data.images_dir
     if cityscapes and root.is_dir():
@@ -103,9 +105,15 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
         labels = found.name if found is not None else labels
         found = _cityscapes_folder(root, images, DataConfig.images_dir, _CITYSCAPES_IMAGES)
         images = found.name if found is not None else images
-    label_folder = folder_below(root, labels, "data.labels_dir", labels=not wants_source(config)) / subset
-    kinds = [_label_kind(config, label_folder, "data.labels_dir")]
-    required: tuple[str, ...] = ("labels",)
+    entries = parse_sources(data)
+    kinds: list[FileKind] = []
+    label_folder = root / labels / subset
+    if wants_labels(config.model) or not entries:
+        label_folder = folder_below(root, labels, "data.labels_dir", labels=wants_labels(config.model)) / subset
+        kinds.append(_label_kind(config, label_folder, "data.labels_dir"))
+    kinds += [_source_kind(entry, source_folder(root, entry) / subset) for entry in entries if entry.of.files]
+    required = _required(kinds, entries)
+    need_images |= any(not entry.of.files for entry in entries)  # they are made of the frames
     if need_images or (root / images).is_dir():
         image_folder = folder_below(root, images, "data.images_dir", labels=False) / subset
         kinds.append(FileKind("images", image_folder, "data.images_dir", suffix=data.image_suffix))
@@ -118,7 +126,7 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
 
 
 def _label_kind(config: Vid2VidConfig, folder: Path, option: str) -> FileKind:
-    if wants_source(config):
+    if pictures_for_labels(config.model, config.data):
         return FileKind("labels", folder, option, IMAGE_EXTENSIONS, ("color",), config.data.label_suffix)
     train_ids = config.model.num_labels in (19, 20)
     prefer = ("labeltrainids", "labelids") if train_ids else ("labelids", "labeltrainids")
@@ -126,9 +134,20 @@ def _label_kind(config: Vid2VidConfig, folder: Path, option: str) -> FileKind:
     return FileKind("labels", folder, option, LABEL_EXTENSIONS, prefer, config.data.label_suffix)
 
 
+def _source_kind(entry: SourceSpec, folder: Path) -> FileKind:
+    kind = entry.of
+    return FileKind(entry.word, folder, "data.sources", kind.extensions or IMAGE_EXTENSIONS, endings=kind.endings)
+
+
+def _required(kinds: list[FileKind], entries: list[SourceSpec]) -> tuple[str, ...]:
+    """Names of the kinds without which a frame is none: those that may lack a frame are, where there is no other."""
+    may_lack = {entry.word for entry in entries if entry.of.gaps}
+    return tuple(kind.name for kind in kinds if kind.name not in may_lack) or tuple(kind.name for kind in kinds)
+
+
 def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> FileKind | None:
     """Where instance maps are; None: there are none, or the model takes none."""
-    if not wants_instances(config.model) or wants_source(config):
+    if not wants_instances(config.model) or not wants_labels(config.model):
         return None
     data, prefer = config.data, ("instanceids",)
     if data.instances_dir:
@@ -162,8 +181,16 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
         cityscapes and _cityscapes_folder(root, data.labels_dir, DataConfig.labels_dir, _CITYSCAPES_LABELS)
     ):
         return streams(scan_folder(root, config, need_images=False), config)
+    entries = parse_sources(data)
+    if entries:
+        own = [entry for entry in entries if entry.of.files]
+        there = any((root / entry.folder).is_dir() for entry in own) or (root / data.images_dir).is_dir()
+        if there or wants_labels(config.model) or len(entries) > 1:
+            return streams(scan_folder(root, config, need_images=False), config)
+        alone = _source_kind(own[0], root) if own else FileKind("images", root, "source", suffix=data.image_suffix)
+        return streams(_sequences(root, config, [alone], (alone.name,)), config)
     if (root / data.images_dir).is_dir():
-        folder_below(root, data.labels_dir, "data.labels_dir", labels=not wants_source(config))
+        folder_below(root, data.labels_dir, "data.labels_dir", labels=wants_labels(config.model))
     return streams(_sequences(root, config, [_label_kind(config, root, "source")], ("labels",)), config)
 
 
@@ -187,17 +214,32 @@ def _sequences(
 def _style(root: Path, config: Vid2VidConfig, kinds: list[FileKind], frames: list[Frame]) -> Style:
     labels = [frame.label for frame in frames if frame.label is not None]
     images = [frame.image for frame in frames if frame.image is not None]
-    if wants_source(config):
+    if pictures_for_labels(config.model, config.data):
         return Style(spans=find_spans(config.data, images, labels))
+    pictures = {kind.name for kind in kinds if kind.extensions == IMAGE_EXTENSIONS}
+    sources = [
+        path
+        for frame in frames
+        for word, path in zip(_words(kinds), frame.sources, strict=True)
+        if path is not None and word in pictures
+    ]
+    spans = find_spans(config.data, images, sources)
+    if not wants_labels(config.model):
+        return Style(spans=spans)
     near = [root, kinds[0].folder, kinds[0].folder.parent]
-    return Style(label_reading(config.data, labels, label_range(config), near), find_spans(config.data, images, []))
+    return Style(label_reading(config.data, labels, label_range(config), near), spans)
+
+
+def _words(kinds: list[FileKind]) -> list[str]:
+    """Of `data.sources`, in the order of `Frame.sources`."""
+    return [kind.name for kind in kinds if kind.option == "data.sources"]
 
 
 def _flow_folder(flow_root: Path, kinds: list[FileKind], frame: Frame, subset: str) -> Path:
     """Where the flow of a frame's sequence lies: as its pictures lie below their folder."""
-    name, path = ("labels", frame.label) if frame.image is None else ("images", frame.image)
+    files = {"images": frame.image, "labels": frame.label, **dict(zip(_words(kinds), frame.sources, strict=True))}
+    name, path = next((name, path) for name, path in files.items() if path is not None)
     folder = next(kind.folder for kind in kinds if kind.name == name)
-    assert path is not None
     below = path.parent.relative_to(folder)
     with_subset = flow_root / subset / below
     return with_subset if with_subset.is_dir() else flow_root / below

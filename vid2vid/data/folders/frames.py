@@ -1,9 +1,9 @@
-"""Frames that are files: label map, picture and instance map of one frame, decoded and brought into one position."""
+"""Frames that are files: label map, picture, instance map and sources of a frame, brought into one position."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,11 +15,14 @@ from trainer.errors import DataError
 from vid2vid.config import DataKind, LabelExif, Vid2VidConfig, wants_instances
 from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
-from vid2vid.data.frames import FrameSequence, RawFrame, wants_source
+from vid2vid.data.frames import FrameSequence, RawFrame, check_condition
 from vid2vid.data.labels.decode import LabelReading, decode_instances
 from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.ranges.measure import Spans, keyed
+from vid2vid.data.sources.frame_source import SourceSequence, open_sources
+from vid2vid.data.sources.kinds import parse_sources, pictures_for_labels, wants_labels
+from vid2vid.data.sources.pictures import PictureSource
 
 _FPS = {DataKind.cityscapes: 17.0}  # of the camera; frames in folders carry no rate
 _DEFAULT_FPS = 24.0
@@ -62,9 +65,25 @@ class FolderSequence(FrameSequence):
         self.flow_folder, self.style = flow_folder, style or Style()
         self.fps = _FPS.get(config.data.kind, _DEFAULT_FPS)
         self.has_pictures = any(frame.image is not None for frame in frames)
-        self.wants_source = wants_source(config)
-        self.wants_instances = wants_instances(config.model) and not self.wants_source
+        check_condition(config)
+        self.wants_labels = wants_labels(config.model)
+        self.wants_instances = wants_instances(config.model) and self.wants_labels
+        self._sources: list[SourceSequence] | None = None
         self.label_range: LabelRange | None = label_range(config)
+
+    @property
+    def sources(self) -> list[SourceSequence]:
+        """Its sources (`data.sources`), opened when they are first asked for."""
+        if self._sources is None:
+            data, span = self.config.data, self.style.spans.source
+            if span is not None:
+                data = replace(data, source_range=list(span))
+            entries, files = parse_sources(data), []
+            for frame in self.frames:
+                given = iter(frame.sources)
+                files.append([next(given) if entry.of.files else None for entry in entries])
+            self._sources = open_sources(entries, files, replace(self.config, data=data))
+        return self._sources
 
     @property
     def has_instances(self) -> bool:
@@ -85,24 +104,26 @@ class FolderSequence(FrameSequence):
     def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
         for index in indices:
             try:
-                frame = self._decode(self.frames[index])
+                frame = self._decode(index)
             except BadFileError as error:
                 left_out(error, skip)
                 continue
             yield frame
 
-    def _decode(self, frame: Frame) -> RawFrame:
+    def _decode(self, index: int) -> RawFrame:
+        frame = self.frames[index]
         label, image, instance = (read_bytes(p) if p else None for p in (frame.label, frame.image, frame.instance))
         spans = self.style.spans
         key = keyed(content_key(image or label or b""), spans.images)
-        raw = RawFrame(str(frame.image or frame.label), key, (0, 0))
+        first = next((path for path in (frame.image, frame.label, *frame.sources) if path is not None), frame.key)
+        raw = RawFrame(str(first), key, (0, 0))
         turn = _Turn(frame.image, image, self.config.data.label_exif)
         if image is not None and frame.image:
             raw.image = turn.picture(decode_frame(image, frame.image, spans.images))
         if label is not None and frame.label:
-            if self.wants_source:
+            if pictures_for_labels(self.config.model, self.config.data):
                 source = decode_frame(label, frame.label, spans.source, self.config.model.source_channels)
-                raw.source = turn.alike(source, frame.label, label)
+                raw.sources = [PictureSource(turn.alike(source, frame.label, label))]
             else:
                 ids, numbers = self.style.labels.decode(label, frame.label)
                 raw.labels = turn.alike(ids, frame.label, label)
@@ -113,7 +134,10 @@ class FolderSequence(FrameSequence):
                     raw.instances = turn.alike(numbers, frame.label, label)
         if instance is not None and frame.instance:
             raw.instances = turn.alike(decode_instances(instance, frame.instance), frame.instance, instance)
-        raw.size = turn.size(self.wants_source)
+        if self.config.data.sources:
+            raw.sources = [source.frame(index, turn.alike) for source in self.sources]
+            turn.told = next((source.size for source in raw.sources if source.size is not None), None)
+        raw.size = turn.size(not self.wants_labels, self.config.data.frame_size)
         if self.flow_folder is not None:
             raw.flow_base = self.flow_folder / (frame.image or frame.label or Path(frame.key)).stem
         return raw
@@ -130,6 +154,7 @@ class _Turn:
         self.path, self.how = path, how
         self.turn = 1 if data is None else stored_orientation(data)
         self.sizes: list[tuple[Path, tuple[int, int]]] = []
+        self.told: tuple[int, int] | None = None  # by a file that holds no pixels
 
     def picture(self, image: Tensor) -> Tensor:
         """The picture, which is upright already."""
@@ -161,14 +186,23 @@ class _Turn:
             return _size(pixels) == as_stored
         return self.how is LabelExif.stored
 
-    def size(self, pictures: bool) -> tuple[int, int]:
+    def size(self, pictures: bool, given: list[int] | None = None) -> tuple[int, int]:
         """(H, W) of all files of the frame.
 
         Args:
             pictures: the condition is a picture too.
+            given: `data.frame_size`, for frames of which no file tells it.
         Raises:
-            DataError: they differ.
+            DataError: they differ; or no file tells.
         """
+        if not self.sizes:
+            told = self.told if given is None else (given[0], given[1])
+            if told is None:
+                raise DataError(
+                    "the size of frames is not known where landmarks have no pictures beside them: set "
+                    "data.frame_size=[HEIGHT,WIDTH], that of the frames that they were found in"
+                )
+            return told
         first, size = self.sizes[0]
         for path, other in self.sizes[1:]:
             if other == size:

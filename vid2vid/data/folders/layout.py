@@ -23,6 +23,7 @@ from vid2vid.data.folders.numbering import find_runs
 from vid2vid.data.folders.suffixes import frame_key, preferred
 from vid2vid.data.split import ONE_BY_ONE
 
+_OWN = ("labels", "images", "instances")  # kinds with a place of their own; the others are sources
 _FEWEST = 3  # frames that make a step or an order: two would be chance
 _CITYSCAPES_NAME = re.compile(r"^(?P<clip>.+_\d{6})_(?P<number>\d{6})$")
 
@@ -34,12 +35,14 @@ class Frame:
     Attributes:
         key: name that its files share.
         label, image, instance: files, or None.
+        sources: its file of each of `data.sources` that has files.
     """
 
     key: str
     label: Path | None = None
     image: Path | None = None
     instance: Path | None = None
+    sources: tuple[Path | None, ...] = ()
 
 
 @dataclass
@@ -108,7 +111,8 @@ def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: 
                 lacking[kind].append(key)
             if not absent:
                 label, image, instance = (here.get(kind, {}).get(key) for kind in ("labels", "images", "instances"))
-                runs[-1].append(Frame(key, label, image, instance))
+                sources = tuple(here[kind].get(key) for kind in here if kind not in _OWN)
+                runs[-1].append(Frame(key, label, image, instance, sources))
             elif runs[-1] and step == 1:
                 runs.append([])
     for kind, keys_without in lacking.items():
@@ -133,7 +137,9 @@ def _once(found: Matched) -> list[tuple[str, list[Frame]]]:
     """The runs without those whose files are another sequence's, through a link: validation would see them again."""
     kept, seen = [], {}
     for name, frames in found.runs:
-        files = tuple(os.path.realpath(path) for path in (frames[0].label, frames[0].image) if path is not None)
+        first_frame = frames[0]
+        own = (first_frame.label, first_frame.image, *first_frame.sources)
+        files = tuple(os.path.realpath(path) for path in own if path is not None)
         first = seen.setdefault(files, name)
         if first != name:
             found.notes.append(f"sequence {name} dropped: its files are those of {first}, through a link")
@@ -155,7 +161,7 @@ def collect(kind: FileKind, cityscapes: bool = False, notes: list[str] | None = 
     notes = [] if notes is None else notes
     for folder, relative in _walk(kind.folder, notes):
         files = preferred(list_files(folder, kind.extensions), kind.prefer if kind.suffix is None else ())
-        keys = [(path, key) for path in files if (key := frame_key(path.stem, kind.suffix)) is not None]
+        keys = [(path, key) for path in files if (key := frame_key(path.stem, kind.suffix, kind.endings)) is not None]
         if len(keys) < len(files):
             notes.append(
                 f"{folder}: {len(files) - len(keys)} files whose names do not end in {kind.suffix} are no {kind.name}"

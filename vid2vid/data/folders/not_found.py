@@ -16,6 +16,7 @@ from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
 from vid2vid.data.folders.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
 from vid2vid.data.folders.suffixes import common_ending, kind_of
+from vid2vid.data.sources.kinds import SourceSpec
 
 _LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
@@ -42,6 +43,24 @@ def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
     hint = _below(root, there, name) or f" Set {option} to its name."
     hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting and hint.startswith(" Set") else hint
     raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+
+
+def source_folder(root: Path, entry: SourceSpec) -> Path:
+    """The folder of one of `data.sources`, which must be there.
+
+    Raises:
+        DataError: lists what is there.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (data.root). Give the folder that holds {entry.folder}/.")
+    folder = root / entry.folder
+    if not folder.is_dir():
+        there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=decimal_key)
+        raise DataError(
+            f"{root}: there is no folder {entry.folder!r} (data.sources has {entry.word}); it holds: "
+            f"{', '.join(there) or 'none'}. Name the one of the {entry.of.help}: data.sources=[{entry.kind}:NAME]."
+        )
+    return folder
 
 
 def _below(root: Path, there: Sequence[str], name: str) -> str:

@@ -21,18 +21,20 @@ _KNOWN = re.compile(
 _PLAIN_KINDS = {"train_id": "labeltrainids", "train_color": "color"}
 
 
-def frame_key(stem: str, suffix: str | None = None) -> str | None:
+def frame_key(stem: str, suffix: str | None = None, endings: Sequence[str] = ()) -> str | None:
     """The name of the frame that a file belongs to.
 
     Args:
         stem: the file's name without extension.
         suffix: the user's own ending (`data.label_suffix`, ...), which replaces the known ones.
+        endings: of this kind of files, of which a name may have one.
     Returns:
         None: it lacks that ending.
     """
     stem = normal(stem)
     if suffix is None:
-        return _KNOWN.sub("", stem)
+        known = next((end for end in endings if stem.lower().endswith(end.lower()) and len(stem) > len(end)), "")
+        return _KNOWN.sub("", stem[: len(stem) - len(known)])
     suffix = normal(suffix)
     if not stem.lower().endswith(suffix.lower()) or len(stem) == len(suffix):
         return None

@@ -16,6 +16,7 @@ from vid2vid.data.folders.files import IMAGE_EXTENSIONS, content_key, decode_fra
 from vid2vid.data.folders.layout import Frame, match
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.ranges.measure import find_spans, keyed
+from vid2vid.data.sources.pictures import EdgeSource
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class PictureSequence(FrameSequence):
                 size=(image.shape[1], image.shape[2]),
                 image=image,
                 flow_base=None if self.flow_folder is None else self.flow_folder / path.stem,
-                edges=(data.edge_low, data.edge_high),
+                sources=[EdgeSource(str(path), data)],
             )
 
 

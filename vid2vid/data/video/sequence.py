@@ -14,6 +14,7 @@ from trainer.data.pictures.skipping import left_out
 from trainer.errors import ConfigError
 from vid2vid.config import SourceKind, Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame
+from vid2vid.data.sources.pictures import EdgeSource
 from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.index import CORRUPT, VideoIndex
 from vid2vid.data.video.read import FrameReader
@@ -74,13 +75,14 @@ class VideoSequence(FrameSequence):
         flow_folder = None if not data.flow_dir else Path(self.root or self.path.parent, data.flow_dir, self.name)
         try:
             for number, image in self.reader.read(int(self.numbers[i]) for i in indices):
+                name = f"{self.path} frame {number}"
                 yield RawFrame(
-                    name=f"{self.path} frame {number}",
+                    name=name,
                     key=f"{self.index.key}:{number}",
                     size=(image.shape[1], image.shape[2]),
                     image=image,
                     flow_base=None if flow_folder is None else flow_folder / f"{number:06d}",
-                    edges=(data.edge_low, data.edge_high),
+                    sources=[EdgeSource(name, data)],
                 )
         except BadFileError as error:  # what follows damage in a video is not decodable either
             left_out(error, skip)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from trainer.errors import ConfigError
-from vid2vid.config import ModelConfig, SourceKind
+from vid2vid.config import ModelConfig
 from vid2vid.data.labels.label_map import parse_pairs
+from vid2vid.data.sources.kinds import wants_labels
 from vid2vid.generate.edit.objects import CITYSCAPES_THINGS, knows_cityscapes
 
 
@@ -33,7 +34,7 @@ class Relabel:
     """
 
     def __init__(self, mapping: Mapping[int, int], model: ModelConfig) -> None:
-        if model.source is SourceKind.image:
+        if not wants_labels(model):
             raise ConfigError("remap changes labels, but this run has model.source=image; leave remap out")
         known = model.label_ids if model.label_ids is not None else range(model.num_labels)
         missing = sorted({new for new in mapping.values() if new not in known})

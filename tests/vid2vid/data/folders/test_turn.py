@@ -98,7 +98,7 @@ def test_instances_and_source_pictures_turn_too(tmp_path, folder_config):
     assert np.array_equal(raw.instances.numpy(), UPRIGHT)
     config = folder_config(tmp_path, labels=LabelFormat.rgb)
     config.model.source, config.model.source_channels = SourceKind.image, 1
-    assert np.array_equal(first(tmp_path, config).source[0].numpy(), UPRIGHT)
+    assert np.array_equal(first(tmp_path, config).sources[0].pixels[0].numpy(), UPRIGHT)
 
 
 def test_pictures_without_a_tag_are_not_touched(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidStage
-from vid2vid.data.frames import canny
+from vid2vid.data.sources.pictures import canny
 from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import VideoDataset
 from vid2vid.data.video.sequence import VideoSequence, decode_frames

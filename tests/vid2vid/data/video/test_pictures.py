@@ -14,9 +14,9 @@ from tests.helpers.made_frames import picture, save
 from trainer.errors import DataError
 from vid2vid.data import build_dataset, open_source
 from vid2vid.data.checking.check import check_data, find_sequences
-from vid2vid.data.frames import canny
 from vid2vid.data.ranges.settings import with_ranges
 from vid2vid.data.run_data import RunData
+from vid2vid.data.sources.pictures import canny
 
 
 @pytest.fixture
