@@ -51,6 +51,7 @@ TASKS = {
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",
             "gpu": "vid2vid.benchmark.command",
+            "train_segmenter": "vid2vid.segmenter.command",
         },
     ),
     "vit": TaskEntry(

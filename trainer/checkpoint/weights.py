@@ -15,8 +15,12 @@ from trainer.files import flush_file
 from trainer.text import by, few
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors and flush them to the disk."""
+def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors and flush them to the disk.
+
+    Args:
+        header: texts by name that the file's header gets.
+    """
     from safetensors.torch import save_file
 
     seen: set[int] = set()
@@ -29,7 +33,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
             tensor = tensor.clone()
         seen.add(tensor.untyped_storage().data_ptr())
         whole[name] = tensor
-    save_file(whole, path, metadata={"format": "pt"})
+    save_file(whole, path, metadata={"format": "pt", **(header or {})})
     flush_file(path)
 
 

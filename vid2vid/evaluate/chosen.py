@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from vid2vid.config import DataConfig, FlowMethod
 from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric, PerceptualSimilarity
+from vid2vid.evaluate.segmentation import LabelAgreement
 from vid2vid.evaluate.temporal import flow_difference, perceptual_difference
 from vid2vid.flow.estimate import ESTIMATORS
+from vid2vid.segmenter.file import load_segmenter
 
 
 def build_clip_metrics(
-    *, tof: str, data: DataConfig, image_metrics: Sequence[ImageMetric], device: torch.device
+    *,
+    tof: str = "off",
+    segmenter: str | None = None,
+    data: DataConfig,
+    image_metrics: Sequence[ImageMetric] = (),
+    device: torch.device,
 ) -> list[ClipMetric]:
     """The measures that look at clips in order.
 
     Args:
         tof: off, run (the run's own estimator of flow; DIS where its flow is not estimated), dis, farneback or raft.
+        segmenter: file of one (`scripts/train_segmenter.py`), for mIoU.
         data: of the run.
         image_metrics: LPIPS among them brings tLP.
         device: where to compute.
+
+    Raises:
+        CheckpointError: a file that was named is missing or wrong.
     """
     found: list[ClipMetric] = []
+    if segmenter is not None:
+        found.append(LabelAgreement(load_segmenter(Path(segmenter), device), device))
     if tof != "off":
         own = data.flow if data.flow in ESTIMATORS else FlowMethod.dis
         found.append(flow_difference(own if tof == "run" else FlowMethod[tof], data.flow_weights, device))

@@ -36,6 +36,7 @@ class Arguments:
     checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
     inception_weights: str | None = None  # file for FID and KID: pt_inception-2015-12-05-6726825d.pth
     lpips_weights: str | None = None  # file for LPIPS and tLP: torchvision's alexnet-owt-7be5be79.pth
+    segmenter: str | None = None  # for mIoU of labels: a file of scripts/train_segmenter.py
     tof: FlowEstimator = FlowEstimator.off  # do things move as in the real video? with which estimator of flow
     overrides: list[str] = field(default_factory=list)
 
@@ -68,7 +69,11 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device
     )
     clip_metrics = build_clip_metrics(
-        tof=arguments.tof.value, data=own.data, image_metrics=image_metrics, device=loaded.compute.device
+        tof=arguments.tof.value,
+        segmenter=arguments.segmenter,
+        data=own.data,
+        image_metrics=image_metrics,
+        device=loaded.compute.device,
     )
     result = evaluate_run(
         loaded,

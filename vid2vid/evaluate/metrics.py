@@ -147,6 +147,8 @@ METRICS = {
     "warp_error": Metric("temporal warping error", "warp_error_real", larger=False),
     "sharpness": Metric("sharpness, last frame", 1.0),
     "sharpness_all": Metric("sharpness, all frames", 1.0),
+    "miou": Metric("label mIoU", "miou_real"),
+    "pixel_accuracy": Metric("label pixel accuracy", "pixel_accuracy_real"),
     "sharpness_drift": Metric("sharpness drift", 1.0),
     "colour_drift": Metric("colour drift (0..1)", 0.0),
     "mask_mean": Metric("share of hallucination"),
