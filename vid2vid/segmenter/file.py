@@ -106,7 +106,7 @@ def read_facts(path: Path) -> SegmenterFacts:
     try:
         with safe_open(path, "pt") as file:
             told: dict[str, Any] = json.loads((file.metadata() or {})[HEADER])
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in told.items()}
         return SegmenterFacts(**lists)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is no segmenter that scripts/train_segmenter.py wrote; {REMEDY}") from error
