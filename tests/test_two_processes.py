@@ -58,6 +58,7 @@ def train(folder: Path, name: str, model: str, scale: float, *before: str) -> tu
     return load_weights(run_dir, ema=False)[0], record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(WORDS))
 def test_half_the_batch_each(tmp_path: Path, model: str) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

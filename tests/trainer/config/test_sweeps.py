@@ -100,6 +100,7 @@ def test_a_failing_job_is_told_at_once_and_the_others_go_on(run_train, tmp_path:
     assert (tmp_path / "runs" / "s" / "data.kind=street" / "done.json").is_file()
 
 
+@pytest.mark.slow
 def test_paths_of_a_sweep_are_understood_by_every_command(run_train, tmp_path: Path) -> None:
     """They hold ``=``, which Hydra's grammar takes in quotes only; no user should have to know."""
     run_train("-m", "model=vid2vid_tiny", "seed=5", "name=s", "model.ndf=4,6", "trainer.max_steps=2")
@@ -166,6 +167,7 @@ ConfigStore.instance().store(
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_jobs_run_elsewhere_ends_with_its_runs_beside_each_other(
     run_train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

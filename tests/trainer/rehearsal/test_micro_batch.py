@@ -142,7 +142,7 @@ def crashed(run_dir: Path, step: int) -> None:
         build(run_dir, task=lambda: Crashing(noise=0.1), **KEPT).fit()
 
 
-@pytest.mark.parametrize("step", [3, 9])
+@pytest.mark.parametrize("step", [3, pytest.param(9, marks=pytest.mark.slow)])
 def test_resuming_keeps_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Before the first checkpoint and after it, whatever is free by then."""
     free(monkeypatch, 4_000)
@@ -165,6 +165,7 @@ def test_resuming_keeps_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert not (tmp_path / "crashed" / micro_batch.FILE).exists()
 
 
+@pytest.mark.slow
 def test_another_batch_or_a_new_start_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 4_000)
     build(tmp_path).fit()
@@ -178,6 +179,7 @@ def test_another_batch_or_a_new_start_is_measured_anew(tmp_path: Path, monkeypat
     assert accumulate(anew) == [1, 1]
 
 
+@pytest.mark.slow
 def test_what_was_found_for_another_run_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was killed before its first checkpoint; the network may have been another."""
     free(monkeypatch, 2**40)
