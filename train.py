@@ -21,6 +21,8 @@ from trainer.config.fields import RunConfig
 from trainer.task import Task
 from trainer.task_table import TaskEntry
 from vid2vid.config import Vid2VidConfig
+from vid2vid.future.config import LabelPredictorConfig
+from vid2vid.future.validate import problems as label_predictor_problems
 from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig
 from vit.validate import problems as vit_problems
@@ -30,6 +32,12 @@ def build_vid2vid(config: Vid2VidConfig) -> Task:
     from vid2vid.task import Vid2VidTask  # with torch, which --help and configuration errors do without
 
     return Vid2VidTask(config)
+
+
+def build_label_predictor(config: LabelPredictorConfig) -> Task:
+    from vid2vid.future.task import LabelPredictorTask
+
+    return LabelPredictorTask(config)
 
 
 def build_vit(config: VitConfig) -> Task:
@@ -53,6 +61,12 @@ TASKS = {
             "gpu": "vid2vid.benchmark.command",
             "train_segmenter": "vid2vid.segmenter.command",
         },
+    ),
+    "label_predictor": TaskEntry(
+        schema=LabelPredictorConfig,
+        problems=label_predictor_problems,
+        build=build_label_predictor,
+        model="label_predictor",
     ),
     "vit": TaskEntry(
         schema=VitConfig,

@@ -22,12 +22,12 @@ def problems(config: Vid2VidConfig) -> list[str]:
     found += label_problems(config.model)
     found += data_problems(config.data)
     found += reading_problems(config.data, config.model)
-    found += _agreement_problems(config)
+    found += agreement_problems(config)
     found += stage_problems(config)
     return found
 
 
-def _agreement_problems(config: Vid2VidConfig) -> list[str]:
+def agreement_problems(config: Vid2VidConfig) -> list[str]:
     """Where model and data must fit each other."""
     model, data = config.model, config.data
     found = []
