@@ -19,7 +19,7 @@ from vid2vid.validate import problems
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
     ("model=vid2vit", "did you mean 'vid2vid'?"),
-    ("model=vid2vit", "model=vid2vit: not one of: pix2pixhd, timm, vid2vid, vid2vid_paper, vid2vid_tiny, vit_b16, "),
+    ("model=vid2vit", "model=vid2vit: not one of: label_predictor, pix2pixhd, timm, vid2vid, vid2vid_paper, vid2vid_tiny, vit_b16, "),
     ("model=vit_b17", "did you mean 'vit_b16'?"),
     ("data=streat", "did you mean 'street'?"),
     ("experiment=vid2vid/dmo", "did you mean 'vid2vid/demo'?"),
@@ -52,7 +52,7 @@ MISTAKES = [
     ("data=cityscapes", "data.root is not set"),
     ("trainer.resume=runs/none", "trainer.resume=runs/none: no such checkpoint folder"),
     ("name=../up", "name=../up: the run's folder below runs/"),
-    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, vit; did you mean 'vid2vid'?"),
+    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, label_predictor, vit; did you mean 'vid2vid'?"),
 ]
 
 
