@@ -19,7 +19,10 @@ from vid2vid.validate import problems
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
     ("model=vid2vit", "did you mean 'vid2vid'?"),
-    ("model=vid2vit", "model=vid2vit: not one of: label_predictor, pix2pixhd, timm, vid2vid, vid2vid_paper, vid2vid_tiny, vit_b16, "),
+    (
+        "model=vid2vit",
+        "model=vid2vit: not one of: label_predictor, pix2pixhd, timm, vid2vid, vid2vid_paper, vid2vid_tiny, vit_b16, ",
+    ),
     ("model=vit_b17", "did you mean 'vit_b16'?"),
     ("data=streat", "did you mean 'street'?"),
     ("experiment=vid2vid/dmo", "did you mean 'vid2vid/demo'?"),

@@ -49,5 +49,5 @@ def cross_entropy(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def log_likelihood_loss(log_probabilities: Tensor, target: Tensor) -> Tensor:
-    """The same of log probabilities (..., C, H, W); ``target`` (..., C, H, W): one-hot, zeros where no class is known."""
+    """The same of log probabilities, (..., C, H, W) as the one-hot target, which is zero where no class is known."""
     return -(log_probabilities * target).sum() / torch.clamp(target.sum(), min=1.0)

@@ -82,7 +82,7 @@ class LabelPredictorTask(Task):
         return "main/composed", "main/flow", "main/flow_warp", "mask_mean"
 
     def quicker(self) -> str:
-        return "experiment=vid2vid/demo_future trains in minutes; model.ngf=8 resolution=[32,64] tries a change in seconds"
+        return "experiment=vid2vid/demo_future trains in minutes; model.ngf=8 resolution=[32,64] tries a change"
 
     def judged_by(self) -> dict[str, bool]:
         return {"miou": True, "accuracy": True}
