@@ -18,7 +18,8 @@ TINY = [
     "model=label_predictor", f"model.label_ids={IDS}", "model.past_frames=3", "model.ngf=4", "model.downsamplings=2",
     "model.blocks=2", "resolution=[32,64]", "data.clips=4", "data.val_clips=2", "data.val_frames=6", "data.workers=0",
     "curriculum.stages.all.frames=4", "curriculum.stages.all.segment_frames=2", "trainer.max_samples=4",
-    "trainer.log_every=1", "trainer.device=cpu", "trainer.precision=fp32", "logger.tensorboard=false", "logger.curves=false",
+    "trainer.log_every=1", "trainer.device=cpu", "trainer.precision=fp32", "logger.tensorboard=false",
+    "logger.curves=false",
 ]  # fmt: skip
 
 
