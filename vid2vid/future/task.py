@@ -24,7 +24,7 @@ from vid2vid.evaluate.provenance import facts
 from vid2vid.future.config import PHASES, LabelPredictorConfig, PredictorStage, as_vid2vid
 from vid2vid.future.losses import predictor_losses
 from vid2vid.future.predictor import LabelPredictor, PredictedLabels
-from vid2vid.generate.panels import condition_pictures, contact_sheet
+from vid2vid.generate.panels import condition_columns, contact_sheet
 
 NETWORK = "predictor"
 
@@ -137,8 +137,7 @@ class LabelPredictorTask(Task):
             if not len(labels):
                 continue
             for row, predicted in enumerate((self._classes(labels, ctx), None)):
-                true = self.encoder.encode({"labels": labels})
-                numbers = torch.where(true.sum(2) > 0, true.argmax(2), -1)
+                numbers = self.encoder.class_channels(labels)
                 last = numbers[:, observed - 1 : observed].expand_as(numbers[:, observed:]).clamp(min=0)
                 guess = last if predicted is None else predicted
                 counts[row] += confusion(guess, numbers[:, observed:], classes)
@@ -174,9 +173,9 @@ class LabelPredictorTask(Task):
         """The first held-out clip behind its observed maps, true | predicted: ``video`` and ``contact_sheet``."""
         labels = next(iter(loader))["labels"][:1].to(ctx.device)
         ids = torch.tensor(self.encoder.ids, device=ctx.device)
-        predicted = condition_pictures({"labels": ids[self._classes(labels, ctx)[0]]})
-        true = condition_pictures({"labels": labels[0, self.config.model.past_frames :]})
-        video = label_panel([true, predicted], ["true labels", "predicted"])
+        maps = labels[0, self.config.model.past_frames :], ids[self._classes(labels, ctx)[0]]
+        panels = [condition_columns({"labels": each}, self._footage)["label"] for each in maps]
+        video = label_panel(panels, ["true labels", "predicted"])
         return {"video": video, "contact_sheet": contact_sheet(video)}
 
 
