@@ -5,10 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+PEOPLE := .venv-people
+# MediaPipe 0.10.21, the last that brings its networks along, has no wheel for Python 3.13 and needs NumPy below 2.
+PEOPLE_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+# What it imports, without what it only lists: JAX, SciPy, a sound library, sentencepiece.
+PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplotlib 'opencv-python-headless<4.12'
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu test test-slow test-oldest lint docs clean pinned
+.PHONY: help setup demo gpu people-tools test test-slow test-oldest lint docs clean pinned
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
@@ -16,6 +22,7 @@ help:
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
 	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
+	@echo "make people-tools MediaPipe in an environment of its own, for prepare.py people: $(PEOPLE) (1 minute, 400 MB)"
 	@echo "make lint         ruff and pyright"
 	@echo "make docs         draw the architecture anew, from the imports: docs/architecture.svg"
 	@echo "make setup        only install into $(VENV); CONSTRAINTS=constraints.txt: the versions of BENCHMARKS.md"
@@ -28,6 +35,8 @@ demo: $(VENV)/core.stamp
 
 gpu: $(VENV)/dev.stamp
 	$(BIN)/python scripts/gpu.py
+
+people-tools: $(PEOPLE)/tools.stamp
 
 test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "not slow and not gpu" \
@@ -69,6 +78,16 @@ $(OLDEST)/dev.stamp: pyproject.toml tests/helpers/oldest.py
 		--editable '.[dev,eval]'
 	@touch $@
 
+$(PEOPLE)/tools.stamp:
+	@test -n "$(PEOPLE_PYTHON)" || { echo "needs Python 3.9 to 3.12 (MediaPipe 0.10.21 has no wheel for others): \
+install one, or name it: make people-tools PEOPLE_PYTHON=PATH"; exit 2; }
+	@test -x $(PEOPLE)/bin/pip || { echo "making $(PEOPLE) with $(PEOPLE_PYTHON)"; $(PEOPLE_PYTHON) -m venv $(PEOPLE); }
+	@echo "installing MediaPipe and what it imports"
+	$(PEOPLE)/bin/pip install --disable-pip-version-check --quiet $(PEOPLE_TOOLS)
+	$(PEOPLE)/bin/pip install --disable-pip-version-check --quiet --no-deps mediapipe==0.10.21
+	$(PEOPLE)/bin/python -W ignore -c 'import mediapipe'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEOPLE) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)*' -prune -exec rm -rf {} +

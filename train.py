@@ -55,6 +55,7 @@ TASKS = {
         verbs={
             "evaluate": "vid2vid.evaluate.command",
             "generate": "vid2vid.generate.command",
+            "prepare": "vid2vid.prepare.command",
             "check_data": "vid2vid.data.checking.command",
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",

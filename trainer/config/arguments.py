@@ -25,6 +25,9 @@ T = TypeVar("T")
 OVERRIDES = "overrides"
 """A field of this name (``list[str]``) takes the ``key=value`` arguments that belong to a run's configuration."""
 
+ACTION = "what"
+"""A field of this name is what is to be done: its value may stand alone, as the first word."""
+
 
 def parse_args(
     schema: type[T], argv: Sequence[str] | None = None, run: type[RunConfig] = RunConfig, about: str | None = None
@@ -47,6 +50,8 @@ def parse_args(
     if {"-h", "--help"} & set(words):
         sys.stdout.write(usage(schema, about) + "\n")
         raise SystemExit(0)
+    if ACTION in field_types(schema) and words and "=" not in words[0] and not words[0].startswith("-"):
+        words[0] = f"{ACTION}={words[0]}"
     needed, known = required(schema), list(schema_keys(schema))
     given: dict[str, Any] = {}
     passed_on: list[str] = []
