@@ -10,6 +10,7 @@ from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.model import Generator, MultiscaleDiscriminator, StyleEncoder, VideoDiscriminators
+from vid2vid.model.regions import RegionDiscriminators
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Networks:
         generator: F of eq. 3.
         style: E, which encodes how things look; None with model.style_channels=0.
         d_image, d_video: D_I and D_V of eqs. 6 and 7; None where the model has none.
+        d_region: of faces and hands; None where no regions are wanted.
         perceptual: VGG-19, frozen; None where no perceptual loss is wanted, or it has no weights.
     """
 
@@ -28,14 +30,19 @@ class Networks:
     generator: Generator
     d_image: MultiscaleDiscriminator | None
     d_video: VideoDiscriminators | None
+    d_region: RegionDiscriminators | None
     perceptual: Perceptual | None
     style: StyleEncoder | None = None
 
     def trained(self) -> dict[str, nn.Module]:
         """By the names that their weights begin with."""
         nets = {
-            "generator": self.generator, "style": self.style, "d_image": self.d_image, "d_video": self.d_video
-        }  # fmt: skip
+            "generator": self.generator,
+            "style": self.style,
+            "d_image": self.d_image,
+            "d_video": self.d_video,
+            "d_region": self.d_region,
+        }
         return {name: net for name, net in nets.items() if net is not None}
 
 
@@ -59,4 +66,5 @@ def build_networks(config: Vid2VidConfig) -> Networks:
         d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
     perceptual = build_perceptual(model.perceptual_weights) if model.lambda_perceptual > 0 else None
     style = StyleEncoder(model) if model.style_channels else None
-    return Networks(encoder, generator, d_image, d_video, perceptual, style)
+    d_region = RegionDiscriminators(model) if model.regions else None
+    return Networks(encoder, generator, d_image, d_video, d_region, perceptual, style)

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.config.fields import OnBadFile, RunConfig, StageConfig
 
-PHASES = ("g", "d_image", "d_video")
+PHASES = ("g", "d_image", "d_video", "d_region")
 
 
 class SourceKind(Enum):
@@ -49,6 +49,12 @@ class Augmentation(Enum):
     colour = "colour"  # brightness, saturation, contrast
     shift = "shift"
     cutout = "cutout"
+
+
+class Region(Enum):
+    face = "face"  # of the largest person, by its landmarks
+    hands = "hands"
+    labels = "labels"  # what has one of `region_labels`
 
 
 class VideoWindows(Enum):
@@ -132,11 +138,14 @@ class ModelConfig:
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
     video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
+    regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
+    region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: a box around the pixels of each
     diff_augment: list[Augmentation] = field(default_factory=list)  # of what discriminators see: for small footage
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0
     lambda_feature: float = 10.0
     lambda_feature_video: float = 10.0
+    lambda_region: float = 2.0  # factor of lambda_gan and lambda_feature for regions: the released code's
     lambda_perceptual: float = 10.0  # needs perceptual_weights
     lambda_flow: float = 10.0
     lambda_flow_warp: float = 10.0

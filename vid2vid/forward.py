@@ -1,7 +1,7 @@
 """Forward passes of a segment, each made once, whichever phase asks for it first.
 
-The phases ``g``, ``d_image`` and ``d_video`` share the generator's pass, and each discriminator sees real and generated
-frames in one call that serves its own loss and the generator's (``model.sharing``).
+The phases ``g``, ``d_image``, ``d_video`` and ``d_region`` share the generator's pass, and each discriminator sees real
+and generated frames in one call that serves its own loss and the generator's (``model.sharing``).
 
 Shapes: B clips, T frames of a segment, H x W pixels, L past frames, K frames seen by D_V.
 """
@@ -18,13 +18,14 @@ from trainer.seeding import batch_rng
 from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.build import Networks
-from vid2vid.config import FirstFrame, Vid2VidConfig, VideoWindows
+from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoWindows
 from vid2vid.encoding import images_to_float, prepend_context
 from vid2vid.flow.estimate import compose_flow
 from vid2vid.generate.clip import first_picture
 from vid2vid.model import GeneratorOutput, StyleEncoder
 from vid2vid.model.diff_augment import DiffAugment
 from vid2vid.model.feedback_noise import FeedbackNoise
+from vid2vid.model.regions import cut_out, find_boxes, weights_of
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.styles.pooling import pooled_maps
@@ -171,6 +172,29 @@ class ForwardPasses:
             return shared
 
         return segment.once("d_video", run)
+
+    def region_discriminators(
+        self, segment: Segment, ctx: StepContext
+    ) -> dict[Region, tuple[SharedDiscriminator, Tensor]]:
+        """D_region by kind on the composed frames' regions, and what each of these counts (``model.regions``)."""
+        assert self.nets.d_region is not None
+        networks, augment = self.nets.d_region, DiffAugment(**segment.data.get("augment", {}))
+
+        def run() -> dict[Region, tuple[SharedDiscriminator, Tensor]]:
+            real, made = segments.real(segment), self.generate(segment, ctx).frames
+            found: dict[Region, tuple[SharedDiscriminator, Tensor]] = {}
+            for kind, boxes in find_boxes(self.model, segment.data, segment["frames"]).items():
+                with ctx.amp():
+                    shared = SharedDiscriminator(
+                        lambda x, k=kind: networks(x, k),
+                        real,
+                        [made],
+                        prepare=lambda frames, b=boxes: augment.frames(cut_out(frames, b)),
+                    )
+                found[kind] = shared, weights_of(boxes, (real.shape[-2], real.shape[-1]))
+            return found
+
+        return segment.once("d_region", run)
 
     def window_phases(self, ctx: StepContext) -> list[int]:
         """Per temporal scale; the same for all clips of a batch, in whatever micro-batches and processes they are."""

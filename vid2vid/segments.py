@@ -43,7 +43,7 @@ def cut(batch: dict[str, Any], start: int, stop: int, *, past_frames: int, histo
         "repeated": max(past_frames - start, 0),
         "images": batch["images"][:, start - before : stop],
         **{name: batch[name][:, max(start - past_frames, 0) : stop] for name in IDS if name in batch},
-        **{name: batch[name][:, start - before : stop] for name in ("flow", "confidence") if name in batch},
+        **{name: batch[name][:, start - before : stop] for name in ("flow", "confidence", "regions") if name in batch},
     }
     return Segment(**data, **more)
 

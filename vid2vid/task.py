@@ -36,7 +36,7 @@ from vid2vid.validate.untrained_parts import fed_table
 from vid2vid.weights.growing import start_from
 
 # Networks that a phase trains, as far as there are. E learns with the generator: its gradients come through it alone.
-NETWORKS = {"g": ("generator", "style"), "d_image": ("d_image",), "d_video": ("d_video",)}
+NETWORKS = {"g": ("generator", "style"), "d_image": ("d_image",), "d_video": ("d_video",), "d_region": ("d_region",)}
 
 
 class Vid2VidTask(Task):
@@ -128,7 +128,7 @@ class Vid2VidTask(Task):
     def compiled(self) -> list[nn.Module]:
         nets = self.nets
         nets.generator.by_hand = False
-        others = (nets.style, nets.d_image, nets.d_video)
+        others = (nets.style, nets.d_image, nets.d_video, nets.d_region)
         return [*nets.generator.parts(), *(net for net in others if net is not None)]
 
     def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:

@@ -17,7 +17,7 @@ from vid2vid.trained import LoadedRun
 CURVES = {
     "generator": ("g/l1", "g/gan", "g/feature", "g/gan_video0", "g/feature_video0"),
     "motion": ("g/flow", "g/flow_warp", "g/output_warp", "g/mask"),
-    "discriminators": ("d_image/real", "d_image/fake", "d_video/real", "d_video/fake"),
+    "discriminators": ("d_image/real", "d_image/fake", "d_video/real", "d_video/fake", "d_region/fake"),
     "mask and pixels": ("mask_mean", "l1_pixels"),
 }
 

@@ -35,6 +35,12 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
                 total |= {f"gan{name}": real.new_zeros(()), f"feature{name}": real.new_zeros(())}
             else:
                 total |= _adversarial(passes, shared, name, model.lambda_gan_video, model.lambda_feature_video, ctx)
+    if nets.d_region is not None:
+        factor = model.lambda_region
+        for kind, (shared, weights) in passes.region_discriminators(segment, ctx).items():
+            name = f"_region_{kind.value}"
+            gan, feature = factor * model.lambda_gan, factor * model.lambda_feature
+            total |= _adversarial(passes, shared, name, gan, feature, ctx, weights)
     if nets.perceptual is not None:
         with ctx.amp():
             features = nets.perceptual.features(real.flatten(0, 1))
@@ -52,7 +58,14 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
 
 
 def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
-    """Eq. 6 for D_I (``phase`` ``d_image``), eq. 7 for D_V (``d_video``); none where D_V has no window yet."""
+    """Eq. 6 for D_I (``phase`` ``d_image``), eq. 7 for D_V (``d_video``); none where D_V has no window yet.
+
+    D_region (``d_region``) minimises eq. 6 on the regions that are there.
+    """
+    if phase == "d_region":
+        regions = passes.region_discriminators(segment, ctx).values()
+        judged = [(each.real, each.fakes) for each, _ in regions]
+        return terms.discriminator(judged, passes.model.gan, [weights for _, weights in regions])
     if phase == "d_image":
         shared = [passes.image_discriminator(segment, ctx)]
     else:
@@ -82,15 +95,22 @@ def motion_losses(passes: ForwardPasses, segment: Segment, out: GeneratorOutput,
 
 
 def _adversarial(
-    passes: ForwardPasses, shared: SharedDiscriminator, name: str, gan: float, feature: float, ctx: StepContext
+    passes: ForwardPasses,
+    shared: SharedDiscriminator,
+    name: str,
+    gan: float,
+    feature: float,
+    ctx: StepContext,
+    weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The generator's side of eqs. 6 and 7, and feature matching, by what one discriminator sees."""
     kind = passes.model.gan
 
     def objective(real: terms.Features, fakes: list[terms.Features]) -> dict[str, Tensor]:
         return {
-            f"gan{name}": gan * torch.stack([terms.gan_generator(fake, kind) for fake in fakes]).sum(),
-            f"feature{name}": feature * torch.stack([terms.feature_matching(fake, real) for fake in fakes]).sum(),
+            f"gan{name}": gan * torch.stack([terms.gan_generator(fake, kind, weights) for fake in fakes]).sum(),
+            f"feature{name}": feature
+            * torch.stack([terms.feature_matching(fake, real, weights) for fake in fakes]).sum(),
         }
 
     return shared.generator_losses(objective, ctx.loss_scale)

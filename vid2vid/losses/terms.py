@@ -20,61 +20,91 @@ from vid2vid.model.warp import warp
 L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
 
 
-def gan_generator(fake: Features, kind: Gan = Gan.lsgan) -> Tensor:
-    """What the generator minimises of eqs. 6 and 7 on predictions of generated input; summed over scales."""
+def gan_generator(fake: Features, kind: Gan = Gan.lsgan, weights: Tensor | None = None) -> Tensor:
+    """What the generator minimises of eqs. 6 and 7 on predictions of generated input; summed over scales.
+
+    Args:
+        weights: (N) what each input counts; the mean still runs over all N. None: all alike.
+    """
     total = torch.zeros((), device=fake[0][-1].device)
     for features in fake:
         prediction = features[-1].float()
         if kind is Gan.lsgan:
-            total = total + (prediction - 1).square().mean()
+            total = total + _mean((prediction - 1).square(), weights)
         elif kind is Gan.hinge:
-            total = total - prediction.mean()
+            total = total - _mean(prediction, weights)
         else:
-            total = total + F.softplus(-prediction).mean()
+            total = total + _mean(F.softplus(-prediction), weights)
     return total
 
 
-def gan_discriminator(real: Features, fake: Features, kind: Gan = Gan.lsgan) -> tuple[Tensor, Tensor]:
-    """The discriminator's two halves of eqs. 6 and 7, each summed over scales; it minimises 0.5 * (real + fake)."""
+def gan_discriminator(
+    real: Features, fake: Features, kind: Gan = Gan.lsgan, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The discriminator's two halves of eqs. 6 and 7, each summed over scales; it minimises 0.5 * (real + fake).
+
+    Args:
+        weights: as of ``gan_generator``.
+    """
     device = real[0][-1].device
     on_real, on_fake = torch.zeros((), device=device), torch.zeros((), device=device)
     for real_features, fake_features in zip(real, fake, strict=True):
         r, f = real_features[-1].float(), fake_features[-1].float()
         if kind is Gan.lsgan:
-            on_real, on_fake = on_real + (r - 1).square().mean(), on_fake + f.square().mean()
+            halves = (r - 1).square(), f.square()
         elif kind is Gan.hinge:
-            on_real, on_fake = on_real + F.relu(1 - r).mean(), on_fake + F.relu(1 + f).mean()
+            halves = F.relu(1 - r), F.relu(1 + f)
         else:
-            on_real, on_fake = on_real + F.softplus(-r).mean(), on_fake + F.softplus(f).mean()
+            halves = F.softplus(-r), F.softplus(f)
+        on_real, on_fake = on_real + _mean(halves[0], weights), on_fake + _mean(halves[1], weights)
     return on_real, on_fake
 
 
-def discriminator(judged: Sequence[tuple[Features, Sequence[Features]]], kind: Gan = Gan.lsgan) -> dict[str, Tensor]:
+def discriminator(
+    judged: Sequence[tuple[Features, Sequence[Features]]],
+    kind: Gan = Gan.lsgan,
+    weights: Sequence[Tensor | None] | None = None,
+) -> dict[str, Tensor]:
     """What a discriminator minimises, ``real`` and ``fake``: half the sum of both terms, as in the released code.
 
     Args:
         judged: per temporal scale that had input, the features of the real input and those of each generated one
             (composed and raw frames). Without any there is nothing to learn from, and no loss.
+        weights: for each of ``judged``, as of ``gan_generator``.
     """
-    pairs = [gan_discriminator(real, fake, kind) for real, fakes in judged for fake in fakes]
+    each = weights or [None] * len(judged)
+    pairs = [
+        gan_discriminator(real, fake, kind, weight)
+        for (real, fakes), weight in zip(judged, each, strict=True)
+        for fake in fakes
+    ]
     if not pairs:
         return {}
     on_real, on_fake = zip(*pairs, strict=True)
     return {"real": 0.5 * torch.stack(on_real).sum(), "fake": 0.5 * torch.stack(on_fake).sum()}
 
 
-def feature_matching(fake: Features, real: Features) -> Tensor:
+def feature_matching(fake: Features, real: Features, weights: Tensor | None = None) -> Tensor:
     """L1 between the discriminator's features of generated and (detached) real input, the prediction left out.
 
     Wang et al. 2018b (pix2pixHD), eq. 4, weighted as in the released code: each layer counts 4 / (layers + 1), where
     ``layers + 1`` is the number of layers before the prediction, and the scales are averaged.
+
+    Args:
+        weights: as of ``gan_generator``.
     """
     total = torch.zeros((), device=fake[0][0].device)
     for fake_features, real_features in zip(fake, real, strict=True):
         weight = 4 / (len(fake_features) - 1) / len(fake)
         for f, r in zip(fake_features[:-1], real_features[:-1], strict=True):
-            total = total + weight * F.l1_loss(f.float(), r.detach().float())
+            f, r = f.float(), r.detach().float()
+            total = total + weight * (F.l1_loss(f, r) if weights is None else _mean((f - r).abs(), weights))
     return total
+
+
+def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
+    """Over all elements of (N, ...), each of the N with its weight."""
+    return x.mean() if weights is None else (x.flatten(1).mean(1) * weights).mean()
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:

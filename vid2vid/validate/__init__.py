@@ -17,7 +17,9 @@ from vid2vid.validate.stages import stage_problems
 
 def problems(config: Vid2VidConfig) -> list[str]:
     """Every problem of a configuration, one line each: key, value, remedy."""
-    found = run_problems(config, PHASES)
+    # Without regions their optimiser may stand there, as in the tables of `configs/optim`, and need not.
+    needed = [name for name in PHASES if name != "d_region" or config.model.regions or name in config.optim]
+    found = run_problems(config, needed)
     found += model_problems(config.model)
     found += label_problems(config.model)
     found += data_problems(config.data)

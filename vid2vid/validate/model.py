@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.validate import at_least, existing
-from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, SourceKind, width_divisor
+from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, Region, SourceKind, width_divisor
 from vid2vid.validate.multiples import nearest_multiples
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
@@ -30,11 +30,12 @@ def model_problems(model: ModelConfig) -> list[str]:
             f"model.feedback_noise={model.feedback_noise:g}, but with model.past_frames={model.past_frames} no "
             "frame is fed back: set model.feedback_noise=0"
         )
-    if model.diff_augment and not (model.image_discriminator or model.video_discriminator):
+    if model.diff_augment and not (model.image_discriminator or model.video_discriminator or model.regions):
         found.append(
             f"model.diff_augment={show(model.diff_augment)} is of what discriminators see, and there is none: "
             "set model.diff_augment=[]"
         )
+    found += _region_problems(model)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
         found.append(
@@ -53,6 +54,26 @@ def model_problems(model: ModelConfig) -> list[str]:
         )
     found += existing("model.perceptual_weights", model.perceptual_weights, allowed=("torchvision",))
     found += existing("model.weights", model.weights)
+    return found
+
+
+def _region_problems(model: ModelConfig) -> list[str]:
+    chosen, ids = model.regions, model.region_labels
+    found = []
+    if len(set(chosen)) < len(chosen):
+        found.append(f"model.regions={show(chosen)}: name each kind once")
+    if Region.labels in chosen and model.source is SourceKind.image:
+        found.append(
+            f"model.regions={show(chosen)}: labels needs label maps, but model.source=image has none: "
+            "leave labels out, or use face and hands, whose boxes come with landmarks"
+        )
+    elif Region.labels in chosen and not ids:
+        found.append(
+            f"model.regions={show(chosen)}: model.region_labels=[] names no class; give the ids that each are a "
+            "region, for example model.region_labels=[24,26]"
+        )
+    if ids and Region.labels not in chosen:
+        found.append(f"model.region_labels={show(ids)} is read with model.regions=[labels] only: set that, or []")
     return found
 
 

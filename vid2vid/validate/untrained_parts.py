@@ -90,11 +90,13 @@ def fed_table(config: Vid2VidConfig) -> list[list[str]]:
     """What each stage feeds, as text: heading and one row a stage."""
     model = config.model
     rows = [["stage", "generator scales", "discriminator scales", "frame spacings of d_video"]]
+    rows[0] += ["regions of d_region"] if model.regions else []
     for name, stage in stages_of(config).items():
         count = temporal_scales(model, stage) if model.video_discriminator else 0
         spacings = [str(model.video_discriminator_frames**scale) for scale in range(count)]
         scales = [_scales(stage.scales, model.scales), _scales(stage.discriminator_scales, model.discriminator_scales)]
-        rows.append([name, *map(str, scales), " ".join(spacings) or "none"])
+        regions = [" ".join(kind.value for kind in model.regions)] if model.regions else []
+        rows.append([name, *map(str, scales), " ".join(spacings) or "none", *regions])
     return rows
 
 

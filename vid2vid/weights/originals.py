@@ -154,13 +154,17 @@ def from_originals(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tens
 
 
 def to_originals(weights: Mapping[str, Tensor]) -> States:
-    """The inverse of ``from_originals``: the originals' state dicts by network name.
+    """The inverse of ``from_originals``: the originals' state dicts by network name; ``d_region`` is left out.
 
     Raises:
         CheckpointError: for a parameter that the originals have no name for.
     """
     groups: States = {}
+    if any(name.startswith("d_region.") for name in weights):
+        log.info("left out d_region: the originals' discriminator of faces sees labels too")
     for name, tensor in weights.items():
+        if name.startswith("d_region."):
+            continue
         match = re.match(r"^generator\.scale(\d+)\.(.+)$", name)
         if match:
             network, rest = f"G{match[1]}", match[2]

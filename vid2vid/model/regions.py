@@ -1,0 +1,128 @@
+"""D_region: discriminators of parts of a picture that people look at first, faces and hands, cut out and enlarged.
+
+The released code has one for faces (an addition to the paper), its successor one for faces and one for hands. Each sees
+the picture alone, as in the successor: cut out and resized, the lines of a drawn condition vanish between pixels, and
+D_I sees it beside the whole frame already. Boxes differ by frame and may be absent; absent ones get weight 0, so that
+nothing here depends on values and the host never waits for the device.
+
+Shapes: B clips, T frames, R places for boxes, H x W pixels of a frame, S x S of a cut-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from trainer.config.schema import show
+from trainer.errors import DataError
+from vid2vid.config import ModelConfig, Region
+from vid2vid.model.discriminators import MultiscaleDiscriminator
+
+
+class RegionDiscriminators(nn.ModuleDict):
+    """One PatchGAN at one scale for each kind of region: a cut-out is small, a coarser view of it is D_I's."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        sizes = (model.ndf, 1, model.discriminator_layers, model.norm)
+        super().__init__({kind.value: MultiscaleDiscriminator(3, *sizes) for kind in model.regions})
+
+    def forward(self, cut_outs: Tensor, kind: Region) -> list[list[Tensor]]:
+        """Features as of ``MultiscaleDiscriminator`` for cut-outs (N, 3, S, S) of one kind."""
+        return self[kind.value](cut_outs)
+
+
+def places(kind: Region, model: ModelConfig) -> int:
+    """R of one kind: a face, two hands, or one box for each of ``model.region_labels``."""
+    return {Region.face: 1, Region.hands: 2, Region.labels: len(model.region_labels)}[kind]
+
+
+def find_boxes(model: ModelConfig, data: Mapping[str, Tensor], frames: int) -> dict[Region, Tensor]:
+    """The boxes of every kind in the last ``frames`` frames of a segment.
+
+    Args:
+        data: ``regions`` (B, T, R, 4) of the kinds that come with the data, in the order of ``model.regions``
+            (``vid2vid.data.landmarks.regions``); ``labels`` (B, T, H, W) for `labels`.
+
+    Returns:
+        (B, T, R, 4) by kind, see ``cut_out``.
+
+    Raises:
+        DataError: faces or hands are wanted of data without landmarks.
+    """
+    if "regions" not in data and any(kind is not Region.labels for kind in model.regions):
+        raise DataError(
+            f"model.regions={show(model.regions)}: the boxes of faces and hands come with landmarks, and these data "
+            "have none; regions=[labels] finds boxes in label maps, [] is without"
+        )
+    found, start = {}, 0
+    for kind in model.regions:
+        count = places(kind, model)
+        if kind is Region.labels:
+            found[kind] = label_boxes(data["labels"][:, -frames:], model.region_labels)
+        else:
+            found[kind] = data["regions"][:, -frames:, start : start + count].float()
+            start += count
+    return found
+
+
+def label_boxes(labels: Tensor, ids: Sequence[int]) -> Tensor:
+    """The box around all pixels of each label, (B, T, R, 4) of (B, T, H, W); NaN where a frame has none."""
+    boxes = []
+    for label in ids:
+        mask = labels == label
+        rows, columns = mask.any(-1).byte(), mask.any(-2).byte()
+        top, left = rows.argmax(-1), columns.argmax(-1)
+        bottom = rows.shape[-1] - rows.flip(-1).argmax(-1)
+        right = columns.shape[-1] - columns.flip(-1).argmax(-1)
+        box = torch.stack([left, top, right, bottom], dim=-1).float()
+        boxes.append(box.masked_fill(~mask.flatten(-2).any(-1, keepdim=True), torch.nan))
+    return torch.stack(boxes, dim=-2)
+
+
+def side(height: int) -> int:
+    """S for frames of ``height``: a quarter of it in steps of 8 pixels, as in the released code."""
+    return max(height // 32, 1) * 8
+
+
+def squares(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Boxes made square about their centres, within the frame where it has room.
+
+    Args:
+        boxes: (..., 4), see ``cut_out``.
+        size: (H, W).
+
+    Returns:
+        The squares, and (...) 1 for a box that is there, 0 for an absent one, whose square is the frame's corner.
+    """
+    height, width = size
+    corner, end = boxes[..., :2], boxes[..., 2:]
+    centre, longer = (corner + end) / 2, (end - corner).amax(-1, keepdim=True)
+    edges = torch.tensor([width, height], dtype=boxes.dtype, device=boxes.device)
+    there = ((end > corner) & (centre >= 0) & (centre < edges)).all(-1, keepdim=True)  # false for NaN
+    longer = torch.where(there, longer, 1.0).clamp(max=min(height, width))
+    first = torch.minimum((torch.where(there, centre, 0.0) - longer / 2).clamp(min=0), edges - longer)
+    return torch.cat([first, first + longer], dim=-1), there[..., 0].to(boxes.dtype)
+
+
+def cut_out(frames: Tensor, boxes: Tensor) -> Tensor:
+    """Every box of every frame as a picture of its own, (B * T * R, 3, S, S) in float32, the boxes of a frame together.
+
+    Args:
+        frames: (B, T, 3, H, W).
+        boxes: (B, T, R, 4), the left, upper, right and lower edge in pixels; 0, 0, W, H is the whole frame. Absent
+            where NaN, empty, or centred outside.
+    """
+    size = (frames.shape[-2], frames.shape[-1])
+    rois = squares(boxes, size)[0].flatten(0, 1)
+    number = torch.arange(len(rois), device=boxes.device, dtype=boxes.dtype).view(-1, 1, 1).expand(-1, rois.shape[1], 1)
+    rois = torch.cat([number, rois], dim=-1).flatten(0, 1)
+    # As many samples to a pixel as it covers: what is made smaller is averaged.
+    return roi_align(frames.flatten(0, 1).float(), rois, side(size[0]), sampling_ratio=-1, aligned=True)
+
+
+def weights_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """What each cut-out of ``cut_out`` counts: 1, or 0 where there is none; (B * T * R)."""
+    return squares(boxes, size)[1].flatten()
