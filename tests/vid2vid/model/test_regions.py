@@ -111,6 +111,6 @@ def test_frames_without_any_region_change_nothing(tmp_path: Path) -> None:
     assert task.nets.d_region is not None
     assert all(p.grad is not None and not p.grad.any() for p in task.nets.d_region.parameters())
     gradient = torch.autograd.grad(
-        torch.stack(list(found.values())).sum(), task.nets.generator.parameters(), allow_unused=True
+        torch.stack(list(found.values())).sum(), list(task.nets.generator.parameters()), allow_unused=True
     )
     assert all(g is None or torch.isfinite(g).all() for g in gradient)
