@@ -150,6 +150,7 @@ class ModelConfig:
     lambda_flow: float = 10.0
     lambda_flow_warp: float = 10.0
     lambda_output_warp: float = 10.0
+    lambda_palindrome: float = 10.0  # frames of the way back against those of the way forth (stages' palindrome)
     lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
     lambda_l1: float | None = None  # None: 10 in place of a perceptual loss that has no weights, else 0
     perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: L1 instead
@@ -206,6 +207,7 @@ class Vid2VidStage(StageConfig):
     scales: int | None = None  # generator scales in use; None: all
     discriminator_scales: int | None = None  # image and video discriminator scales in use, coarsest first
     backprop_frames: int | None = None  # as model.backprop_frames, in this stage; None: that
+    palindrome: bool = False  # the second half of each clip is the first, played backwards: its frames must agree
 
 
 @dataclass

@@ -48,6 +48,54 @@ def cut(batch: dict[str, Any], start: int, stop: int, *, past_frames: int, histo
     return Segment(**data, **more)
 
 
+class WayBack:
+    """The generated frames of clips that are played forth and back, for the second half to agree with.
+
+    Args:
+        frames: generated ones of a whole clip, an even number: frame t mirrors frame ``frames - 1 - t``.
+    """
+
+    def __init__(self, frames: int) -> None:
+        self.frames, self.half = frames, frames // 2
+        self._forth: Tensor | None = None
+
+    def keep(self, newest: Tensor) -> None:
+        """The frames of a segment, (B, T, 3, H, W), detached; those of the way back are not kept."""
+        forth = newest if self._forth is None else torch.cat([self._forth, newest], dim=1)
+        self._forth = forth[:, : self.half]
+
+    def of(self, start: int, stop: int) -> dict[str, Any]:
+        """What a segment of the frames ``start .. stop`` has to know.
+
+        Returns:
+            ``returning``: how many of its frames, its last, are on the way back; ``forth``: the frames that these
+            mirror and that were generated before the segment, (B, n, 3, H, W) in their own order, None without any.
+        """
+        returning = max(stop - max(start, self.half), 0)
+        first = self.frames - stop
+        before = min(start, first + returning) - first
+        known = None if self._forth is None or not returning or before < 1 else self._forth[:, first : first + before]
+        return {"returning": returning, "forth": known}
+
+
+def there_and_back(segment: Segment, frames: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The segment's frames on the way back, and the ones that they mirror, detached; None where it has none.
+
+    Args:
+        frames: the segment's as generated, (B, T, 3, H, W).
+
+    Returns:
+        (B, n, 3, H, W) each.
+    """
+    returning = segment.data.get("returning", 0)
+    if not returning:
+        return None
+    turn, forth = segment["frames"] - returning, segment["forth"]
+    own = returning - (0 if forth is None else forth.shape[1])  # that mirror frames of the same segment
+    target = frames[:, turn - own : turn].detach()
+    return frames[:, turn:], (target if forth is None else torch.cat([forth, target], dim=1)).flip(1)
+
+
 def has_flow(segment: Segment) -> bool:
     """Whether there is reference flow."""
     return "flow" in segment.data

@@ -78,8 +78,10 @@ class Vid2VidTask(Task):
         return tuple(name for name in PHASES[1:] if name not in self._networks)
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
-        frames = stage.frames + self.passes.context if split == "train" else self.config.data.val_frames
-        return self._data.build(split, stage.resolution, frames)
+        if split != "train":
+            return self._data.build(split, stage.resolution, self.config.data.val_frames)
+        back = stage.frames // 2 if stage_row(stage).palindrome else 0
+        return self._data.build(split, stage.resolution, stage.frames - back + self.passes.context, back)
 
     def epoch_samples(self) -> int | None:
         return self._data.epoch()
@@ -98,7 +100,9 @@ class Vid2VidTask(Task):
         clips = stage.batch_size / stage.accumulate
         scales = row.scales or model.scales, row.discriminator_scales or model.discriminator_scales
         seen = min(stage.frames, self.passes.history + 1)  # by D_V
-        return (height * width * row.segment_frames * clips, height * width * seen * clips, *scales)
+        kept = stage.frames // 2 if row.palindrome else 0
+        pixels = height * width * clips
+        return (pixels * row.segment_frames, pixels * seen, pixels * kept, *scales)
 
     def frames_per_sample(self, stage: Stage) -> int:
         return stage.frames
@@ -146,11 +150,13 @@ class Vid2VidTask(Task):
         # Generated frames as the video discriminators' history; real context frames count as generated.
         made = images_to_float(batch["images"][:, : passes.context]) if passes.context else None
         end = passes.context + ctx.stage.frames
+        back = segments.WayBack(ctx.stage.frames) if row.palindrome else None
         for start in range(passes.context, end, row.segment_frames):
+            stop = min(start + row.segment_frames, end)
             segment = segments.cut(
                 batch,
                 start,
-                min(start + row.segment_frames, end),
+                stop,
                 past_frames=model.past_frames,
                 history=max(passes.history, passes.styled_context),
                 past=past,
@@ -158,9 +164,12 @@ class Vid2VidTask(Task):
                 window_phases=phases,
                 first=start == 0 and model.first_frame is not FirstFrame.image,
                 **passes.drawn(start, ctx),
+                **(back.of(start - passes.context, stop - passes.context) if back else {}),
             )
             yield segment
             past, newest = passes.carried(segment, ctx)
+            if back:
+                back.keep(newest)
             if self.nets.d_video is not None:
                 made = newest if made is None else torch.cat([made, newest], dim=1)
                 made = made[:, -passes.history :]

@@ -51,11 +51,15 @@ class Sequence(Protocol):
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
 
 
-def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
+def build_dataset(
+    config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int, back: int = 0
+) -> SampleDataset:
     """Clips of ``frames`` frames at ``resolution`` (height, width) in pixels.
 
     Args:
         split: ``train`` draws augmentation; ``val`` and ``test`` are deterministic and not augmented.
+        back: so many of the last frames come again after them, the last first, with the flow of that direction:
+            training clips that are played forth and back.
 
     Raises:
         ValueError: unknown split.
@@ -66,8 +70,8 @@ def build_dataset(config: Vid2VidConfig, split: str, resolution: tuple[int, int]
     if config.data.kind is DataKind.street:
         from vid2vid.data.street.world import StreetDataset
 
-        return StreetDataset(config, split, resolution, frames)
-    return clips_of(config.data.kind)(config, split, resolution, frames)
+        return StreetDataset(config, split, resolution, frames, back)
+    return clips_of(config.data.kind)(config, split, resolution, frames, back)
 
 
 def clips_of(kind: DataKind) -> type[ClipDataset]:

@@ -48,6 +48,7 @@ class ClipDataset(ABC):
         split: train, val or test.
         resolution: (H, W).
         frames: length T of training clips.
+        back: see `vid2vid.data.build_dataset`.
 
     Attributes:
         left_out: sequences that `measure_all` found too short.
@@ -61,10 +62,11 @@ class ClipDataset(ABC):
         split: str,
         resolution: tuple[int, int],
         frames: int,
+        back: int = 0,
     ) -> None:
         sequences = self.sequences_of_split(config, split)
         self.config, self.data, self.split = config, config.data, split
-        self.training = split == "train"
+        self.training, self.back = split == "train", back
         self.resolution = resolution
         self.reference = ReferenceFlow(config.data, resolution)
         self.bad_files = BadFiles(self.data.on_bad_file is OnBadFile["skip"], "clips")
@@ -176,14 +178,19 @@ class ClipDataset(ABC):
         crop: Crop | None = None
         # What sources draw at random is drawn once per clip; other conditions draw nothing more than they did.
         seed = int(rng.integers(1 << 62)) if self.training and self.data.sources else None
-        frames = []
+        frames, shown = [], []
         for raw in sequence.read(indices):
             crop = crop or self._crop(raw.size, rng)
             raw.pixels()
             frames.append(raw.cropped(crop, seed))
             if flow is not None:
                 flow.add(raw)
+                shown += [raw] if self.back else []
         assert crop is not None
+        if self.back:
+            frames += frames[: -self.back - 1 : -1]
+            if flow is not None:
+                flow.turn(shown[-self.back :])
         sample: dict[str, Any] = {
             "images" if key == "image" else key: torch.stack([frame[key] for frame in frames]) for key in frames[0]
         }

@@ -7,7 +7,7 @@ cropped frames themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -90,6 +90,25 @@ class ClipFlow:
             self.pairs.append(read_flow(_flow_file(frame.flow_base)))
         elif self.owner.is_cached:
             self.pairs.append(self._cached(frame, previous))
+
+    def turn(self, frames: Sequence[RawFrame]) -> None:
+        """The last frames of the clip once more, backwards.
+
+        Nothing moves where it turns. On the way back flow is that from each frame to the one that came after it, which
+        is estimated as the other is; flow files have one direction, so there confidence is 0.
+
+        Args:
+            frames: in their own order; two at least.
+        """
+        if not self.pairs:
+            return  # flow is estimated on the cropped frames, of which the whole clip is given
+        flow, confidence = self.pairs[-1]
+        self.pairs.append((torch.zeros_like(flow), torch.ones_like(confidence)))
+        for frame in reversed(frames[:-1]):
+            if self.data.flow is FlowMethod.precomputed:
+                self.pairs.append((torch.zeros_like(flow), torch.zeros_like(confidence)))
+            else:
+                self.add(frame)
 
     def finish(self, images: Tensor, crop: Crop) -> tuple[Tensor, Tensor]:
         """Flow float16 (T, 2, H, W) in pixels of the sample, confidence uint8 (T, 1, H, W); entry 0 zeros.

@@ -36,11 +36,11 @@ class RunData:
         self._instances = False
         self._colours: dict[str, Any] | None = None  # what the labels' colours meant in training
 
-    def build(self, split: str, resolution: tuple[int, int], frames: int) -> SampleDataset:
+    def build(self, split: str, resolution: tuple[int, int], frames: int, back: int = 0) -> SampleDataset:
         """See `build_dataset`."""
         if not self._settled:
             self._config, self._settled = settled(self._config), True
-        dataset = build_dataset(self._config, split, resolution, frames)
+        dataset = build_dataset(self._config, split, resolution, frames, back)
         if split == "train" and frames == 1:
             tell(logger, self._config.data.root or "street", "clips of one frame: pictures are learnt, motion is not")
         sequences = getattr(dataset, "sequences", ())

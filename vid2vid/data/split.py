@@ -82,13 +82,18 @@ def longest_clip(config: Vid2VidConfig) -> int:
     One length for all stages, so that no stage trains on what another validates on.
     """
     stages = config.curriculum.stages.values() or [Vid2VidStage()]
-    return max(stage.frames for stage in stages) + _context(config)
+    return max(map(_read, stages)) + _context(config)
 
 
 def shortest_clip(config: Vid2VidConfig) -> int:
     """Frames that the shortest training clip of the curriculum reads: every sequence of so many is trained on."""
     stages = config.curriculum.stages.values() or [Vid2VidStage()]
-    return min(stage.frames for stage in stages) + _context(config)
+    return min(map(_read, stages)) + _context(config)
+
+
+def _read(stage: Vid2VidStage) -> int:
+    """Frames that a clip reads: half of it where it is played forth and back."""
+    return stage.frames - stage.frames // 2 if stage.palindrome else stage.frames
 
 
 def shortest_validation(config: Vid2VidConfig) -> int:

@@ -50,6 +50,11 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
         total["l1"] = weight * torch.stack([terms.l1(fake, real) for fake in fakes]).sum()
     if segments.has_flow(segment):
         total |= motion_losses(passes, segment, out, ctx)
+    if segments.stage_row(ctx.stage).palindrome and model.lambda_palindrome > 0:
+        pair = segments.there_and_back(segment, out.frames)
+        share = 0.0 if pair is None else pair[0].shape[1] / out.frames.shape[1]  # zeros keep the record's columns
+        agree = real.new_zeros(()) if pair is None else terms.palindrome(*pair)
+        total["palindrome"] = model.lambda_palindrome * share * agree
     with torch.no_grad():
         ctx.log("l1_pixels", (out.frames - real).abs().mean() / 2)
         if out.mask is not None:

@@ -151,6 +151,15 @@ def output_warp(generated: Tensor, previous: Tensor, reference: Tensor, confiden
     return masked_l1(generated, target, confidence)
 
 
+def palindrome(returned: Tensor, before: Tensor) -> Tensor:
+    """L1 between the frames of the way back and those of the way forth that show the same (Chu et al. 2020, eq. 3).
+
+    There gradients go both ways. Here the way forth is the target: its frames have been fed back less often and so have
+    drifted less, and what is behind them belongs to earlier updates.
+    """
+    return F.l1_loss(returned.float(), before.detach().float())
+
+
 def mask(predicted: Tensor, confidence: Tensor) -> Tensor:
     """Mean of the mask where the reference flow is trusted: rather warp than hallucinate there.
 

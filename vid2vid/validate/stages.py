@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import lcm
 
 from trainer.config.schema import show
 from vid2vid.config import FirstFrame, ModelConfig, Vid2VidConfig, Vid2VidStage
@@ -51,6 +52,12 @@ def _clip_problems(key: str, stage: Vid2VidStage, model: ModelConfig) -> list[st
             f"{key}frames={stage.frames} must be a multiple of segment_frames={segment}; "
             f"nearest: {nearest_multiples(stage.frames, segment)}"
             + (f", or {key}segment_frames={stage.frames}" if stage.frames < segment else "")
+        )
+    whole = lcm(2, segment)
+    if stage.palindrome and (stage.frames < 4 or stage.frames % 2):
+        found.append(
+            f"{key}frames={stage.frames}: with palindrome=true half of them go forth and half back, so their number "
+            f"must be even and at least 4; nearest: {nearest_multiples(stage.frames, whole, -(-4 // whole))}"
         )
     reach = stage.backprop_frames
     if reach is not None and (reach < 1 or segment % reach):

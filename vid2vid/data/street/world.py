@@ -85,8 +85,14 @@ class StreetWorld:
         resolution: tuple[int, int],
         supersample: int = 1,
         view: View | None = None,
+        back: int = 0,
     ) -> dict[str, Any]:
-        """Frames start, start + step, ... as a sample (see `vid2vid.data`), with instances, flow and confidence."""
+        """Frames start, start + step, ... as a sample (see `vid2vid.data`), with instances, flow and confidence.
+
+        After them come the last ``back`` frames again, the last first; their flow is exact as well.
+        """
+        order = [*range(frames), *range(frames - 1, frames - 1 - back, -1)]
+        frames = len(order)
         height, width = resolution
         sample: dict[str, Any] = {
             "labels": np.empty((frames, height, width), np.int16),
@@ -97,8 +103,8 @@ class StreetWorld:
             "name": f"{self.name}/{start:06d}",
         }
         previous = None
-        for k in range(frames):
-            one = self.render(start + k * step, resolution, supersample, view, previous)
+        for k, number in enumerate(order):
+            one = self.render(start + number * step, resolution, supersample, view, previous)
             sample["labels"][k], sample["instances"][k], sample["images"][k] = (
                 one[name] for name in ("labels", "instances", "image")
             )
@@ -120,10 +126,12 @@ class StreetDataset:
         ConfigError: data.flow=precomputed, which the street cannot have.
     """
 
-    def __init__(self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int) -> None:
+    def __init__(
+        self, config: Vid2VidConfig, split: str, resolution: tuple[int, int], frames: int, back: int = 0
+    ) -> None:
         if config.data.flow is FlowMethod.precomputed:
             raise ConfigError("data.flow=precomputed, but data=street is rendered while training: use data.flow=exact")
-        self.config, self.split, self.frames = config, split, frames
+        self.config, self.split, self.frames, self.back = config, split, frames, back
         self.resolution = (int(resolution[0]), int(resolution[1]))
 
     def __len__(self) -> int:
@@ -140,7 +148,7 @@ class StreetDataset:
             flip = bool(rng.random() < data.flip)
             zoom = max(1.0, float(rng.uniform(data.scale[0], data.scale[1])))
             view = View.of(*self.resolution, zoom, (float(rng.random()), float(rng.random())))
-        sample = world.render_clip(start, self.frames, step, self.resolution, data.supersample, view)
+        sample = world.render_clip(start, self.frames, step, self.resolution, data.supersample, view, self.back)
         model = self.config.model
         if wants_picture(model):
             shown = [start + k * step for k in range(self.frames)]
