@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import compose
 from trainer.config.schema import Schemas, show
 from trainer.errors import refuse
+from trainer.records.console_lines import format_time
 from vid2vid.config import Vid2VidConfig
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _extractor(arguments: Arguments, config: Vid2VidConfig) -> Extractor:
 def _footage(shots: list[Shot]) -> str:
     frames = sum(map(len, shots))
     films = len({shot.film for shot in shots})
-    minutes, seconds = divmod(round(sum(len(shot) / shot.fps for shot in shots)), 60)
-    lasting = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    seconds = sum(len(shot) / shot.fps for shot in shots)
+    lasting = format_time(seconds) if seconds >= 60 else f"{seconds:.3g} s"
     cut = f" in {len(shots)} shots" if len(shots) > films else ""
     return f"{films} film{'s' if films > 1 else ''} of {lasting}, {frames} frames{cut}"
 

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.data.checking import spread, write_sheet
 from trainer.data.pictures.files import read_bytes
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
-from vid2vid.data.labels.palette import colorize
+from vid2vid.data.labels.colour_tables import voc_colour
 from vid2vid.data.labels.stored import stored
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.prepare.extractor import Prepared
@@ -48,24 +48,25 @@ def _file(out: Path, folder: str, shot: str, key: str, suffix: str = ".png") -> 
 
 def _cell(out: Path, shot: str, key: str, frame: Path) -> np.ndarray:
     """Everything of one frame, uint8 (h, w, 3)."""
-    image = _picture(frame)
+    image = _picture(out, frame)
     scale = _HEIGHT / image.shape[0]
     size = (max(1, round(image.shape[1] * scale)), _HEIGHT)
     small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     landmarks = _file(out, "landmarks", shot, key, ".json")
     if landmarks.is_file():
         _dot(small, landmarks, scale)
-    others = [_file(out, folder, shot, key) for folder in _FOLDERS]
-    below = [cv2.resize(_picture(path), size, interpolation=cv2.INTER_NEAREST) for path in others if path.is_file()]
+    others = [path for path in (_file(out, folder, shot, key) for folder in _FOLDERS) if path.is_file()]
+    below = [cv2.resize(_picture(out, path), size, interpolation=cv2.INTER_NEAREST) for path in others]
     return np.concatenate([small, *below])
 
 
-def _picture(path: Path) -> np.ndarray:
+def _picture(out: Path, path: Path) -> np.ndarray:
     """A file of the folder to look at, RGB uint8 (h, w, 3): ids in colours, 16 bits reduced to 8."""
     found = stored(read_bytes(path), path)
     pixels = found.pixels
-    if path.parent.parent.name == "labels" or found.palette is not None:
-        return np.ascontiguousarray(colorize(pixels).transpose(1, 2, 0))
+    if path.is_relative_to(out / "labels"):
+        palette = np.array([voc_colour(label) for label in range(int(pixels.max()) + 1)], np.uint8)
+        return palette[pixels]
     if found.deep:
         pixels = (pixels >> 8).astype(np.uint8)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

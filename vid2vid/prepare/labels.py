@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from trainer.files import write_json
-from vid2vid.data.labels.palette import PALETTE
+from vid2vid.data.labels.colour_tables import voc_colour
 from vid2vid.prepare.contact_sheet import write_contact_sheet
 from vid2vid.prepare.extractor import Extractor, Prepared, Say, Tool, Write
 from vid2vid.prepare.networks import Segmenter, load_segmenter
@@ -52,8 +52,7 @@ class Labels(Extractor):
             prepared.out / CLASSES,
             {
                 "classes": [
-                    {"id": index, "name": name, "color": _colours(len(names))[index].tolist()}
-                    for index, name in enumerate(names)
+                    {"id": index, "name": name, "color": list(voc_colour(index))} for index, name in enumerate(names)
                 ]
             },
         )
@@ -92,14 +91,7 @@ def _as_png(ids: np.ndarray, classes: int) -> bytes:
         picture = Image.fromarray(ids.astype(np.uint16))
     else:
         picture = Image.fromarray(ids.astype(np.uint8))
-        picture.putpalette(_colours(256).tobytes())
+        picture.putpalette([value for index in range(256) for value in voc_colour(index)])
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _colours(classes: int) -> np.ndarray:
-    """uint8 (classes, 3): the palette of the previews; beyond it, the id's digits to the base of 16."""
-    more = np.arange(len(PALETTE), max(classes, len(PALETTE)))
-    digits = np.stack([more >> 8 & 15, more >> 4 & 15, more & 15], axis=1) * 16
-    return np.concatenate([PALETTE, digits.astype(np.uint8)])[:classes]

@@ -113,13 +113,13 @@ def _named(name: str) -> ColourTable:
         return _table(name, [(label, text, colour) for label, (text, *colour) in classes.items()])
     if name == "camvid":
         return _table(name, _from_lines(_CAMVID.replace(", ", "\n").replace(",\n", "\n")))
-    colours = [_voc_colour(index) for index in range(len(_VOC))]
+    colours = [voc_colour(index) for index in range(len(_VOC))]
     rows: list[_Row] = [(index, text, colours[index]) for index, text in enumerate(_VOC)]
     return _table(name, [*rows, (255, "border", (224, 224, 192))])
 
 
-def _voc_colour(index: int) -> Colour:
-    """The VOC development kit's colours: bits 0, 1, 2 of an id, then 3, 4, 5, ... from each channel's top downward."""
+def voc_colour(index: int) -> Colour:
+    """The VOC development kit's colour of an id: bits 0, 1, 2, then 3, 4, 5, ... from each channel's top downward."""
     channels = [0, 0, 0]
     for place in range(7, -1, -1):
         for channel in range(3):
