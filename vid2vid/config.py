@@ -81,6 +81,16 @@ class DataKind(Enum):
         return self is DataKind.street
 
 
+class CropKind(Enum):
+    none = "none"  # the middle of the frame; in training anywhere in it
+    face = "face"  # the square around the face of data.sources, one for a sequence (in training for a clip)
+
+
+class FaceBackground(Enum):
+    none = "none"
+    edges = "edges"  # Canny edges of the frame outside the head; of generate.py's background=PATH, or where it has none
+
+
 class LabelFormat(Enum):
     ids = "ids"
     rgb = "rgb"
@@ -168,6 +178,10 @@ class DataConfig:
     instances_dir: str | None = None
     sources: list[str] = field(default_factory=list)  # pictures side by side as condition, KIND:FOLDER each, or edges
     frame_size: list[int] | None = None  # [height, width] that landmarks are of, where no picture is beside them
+    crop: CropKind = CropKind.none  # what is shown of a frame: face frames that of data.sources' face:FOLDER
+    face_distance: bool = True  # with 14 channels of the distance to each curve beside the map of curves
+    face_background: FaceBackground = FaceBackground.none  # what stands outside the head in the map of curves
+    face_gap: int = 5  # frames in a row without a face that are bridged; in longer gaps a sequence ends
     labels: LabelFormat = LabelFormat.ids
     label_format: str = "auto"  # ids, red_channel, or colors:FILE, colors:cityscapes, colors:camvid, colors:voc
     label_map: Any = None  # ids changed when read: 255:1, [11:21,26:24], *:255 for all others, or a file of pairs

@@ -39,6 +39,7 @@ class LoadedRun:
         colours: what the colours of its label maps meant (`vid2vid.data.labels.trained_colours`); None: not
             known, or none.
         style: E, as the generator; None for a run without.
+        proportions: of the people it was trained on (`vid2vid.data.retarget`); None: not known, or none.
         requested: what was asked for in place of the newest checkpoint and its stage's resolution.
     """
 
@@ -57,6 +58,7 @@ class LoadedRun:
     colours: dict[str, Any] | None = None
     style: StyleEncoder | None = None
     requested: dict[str, str] = field(default_factory=dict)
+    proportions: dict[str, Any] | None = None
 
 
 def load_generator(
@@ -106,6 +108,7 @@ def load_generator(
         ranges=ranges,
         colours=known.get("label_colours"),
         style=None if style is None else style.to(compute.device),
+        proportions=known.get("proportions"),
         requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vid2vid.flow.estimate import inside
 
+Box = tuple[int, int, int, int]  # top, left, height, width of a part of a frame, pixels
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -105,6 +107,7 @@ def random_crop(
     scale: tuple[float, float],
     flip: float,
     rng: np.random.Generator,
+    within: Box | None = None,
 ) -> Crop:
     """A box drawn for a whole clip.
 
@@ -114,11 +117,13 @@ def random_crop(
         scale: the frame is as if resized to cover the resolution, times a factor drawn from [low, high], low >= 1.
         flip: probability of mirroring.
         rng: draws factor, position and flip, always the same number of times.
+        within: in place of the whole frame.
     """
+    above, beside, rows, columns = within or (0, 0, *source)
     factor, row, column, coin = rng.uniform(scale[0], scale[1]), rng.random(), rng.random(), rng.random()
-    height, width = _box(source, resolution, factor)
-    top = int(row * (source[0] - height + 1))
-    left = int(column * (source[1] - width + 1))
+    height, width = _box((rows, columns), resolution, factor)
+    top = above + int(row * (rows - height + 1))
+    left = beside + int(column * (columns - width + 1))
     return Crop(source, top, left, height, width, resolution, bool(coin < flip))
 
 

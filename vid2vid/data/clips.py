@@ -20,7 +20,7 @@ from trainer.data.pictures.skipping import BadFiles
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import FirstFrame, Vid2VidConfig
-from vid2vid.data.augment import Crop, centre_crop, random_crop
+from vid2vid.data.augment import Crop, random_crop
 from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.frames import FrameSequence, tell
 from vid2vid.data.reference_flow import ReferenceFlow
@@ -166,11 +166,14 @@ class ClipDataset(ABC):
         start = int(rng.integers(0, len(sequence) - step * (self.frames - 1)))
         return sequence, [start + step * t for t in range(self.frames)]
 
-    def _crop(self, size: tuple[int, int], rng: np.random.Generator) -> Crop:
+    def _crop(
+        self, sequence: FrameSequence, indices: list[int], size: tuple[int, int], rng: np.random.Generator
+    ) -> Crop:
         if not self.training:
-            return centre_crop(size, self.resolution)
+            return sequence.centred(size, self.resolution)
         low, high = self.data.scale
-        return random_crop(size, self.resolution, (low, high), self.data.flip, rng)
+        box = sequence.framing(indices, size, self.resolution)
+        return random_crop(size, self.resolution, (low, high), self.data.flip, rng, box)
 
     def _load(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         sequence, indices = self._cut(index, rng)
@@ -180,7 +183,7 @@ class ClipDataset(ABC):
         seed = int(rng.integers(1 << 62)) if self.training and self.data.sources else None
         frames, shown = [], []
         for raw in sequence.read(indices):
-            crop = crop or self._crop(raw.size, rng)
+            crop = crop or self._crop(sequence, indices, raw.size, rng)
             raw.pixels()
             frames.append(raw.cropped(crop, seed))
             if flow is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import LabelFormat, Vid2VidConfig
-from vid2vid.data.augment import Crop, centre_crop
+from vid2vid.data.augment import Box, Crop, centre_crop
 from vid2vid.data.sources.frame_source import FrameSource
 from vid2vid.data.sources.kinds import pictures_for_labels, wants_labels
 
@@ -132,6 +132,24 @@ class FrameSequence(ABC):
     def part(self, start: int, stop: int) -> FrameSequence:
         """The frames [start, stop) as a sequence of the same name and group."""
 
+    def framing(self, indices: Sequence[int], size: tuple[int, int], resolution: tuple[int, int]) -> Box | None:
+        """What `data.crop` shows of some frames, see `SourceSequence.framing`; None: of the whole frame."""
+        return None
+
+    def centred(self, size: tuple[int, int], resolution: tuple[int, int]) -> Crop:
+        """The same crop for all its frames: validation and generation.
+
+        Args:
+            size: (h, w) of its frames.
+            resolution: (H, W).
+        """
+        box = self.framing(range(len(self)), size, resolution)
+        return centre_crop(size, resolution) if box is None else Crop(size, *box, resolution)
+
+    def lost(self, crop: Crop) -> str:
+        """What its centred crop does not show, in words; empty where it is next to nothing."""
+        return cut_off(crop)
+
 
 class Stream:
     """One sequence for generation: iterates over dicts of single frames, holding one frame at a time.
@@ -159,8 +177,8 @@ class Stream:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for frame in self.sequence.read(range(len(self.sequence)), self.skip):
             if self.crop is None:
-                self.crop = centre_crop(frame.size, self.resolution)
-                loss = cut_off(self.crop)
+                self.crop = self.sequence.centred(frame.size, self.resolution)
+                loss = self.sequence.lost(self.crop)
                 if loss:
                     tell(logger, self.name, loss)
             yield frame.cropped(self.crop)

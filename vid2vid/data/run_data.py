@@ -34,6 +34,7 @@ class RunData:
     def __init__(self, config: Vid2VidConfig) -> None:
         self._config, self._settled = config, False
         self._instances = False
+        self._proportions: dict[str, Any] = {}  # of the people it is trained on
         self._colours: dict[str, Any] | None = None  # what the labels' colours meant in training
 
     def build(self, split: str, resolution: tuple[int, int], frames: int, back: int = 0) -> SampleDataset:
@@ -46,6 +47,10 @@ class RunData:
         sequences = getattr(dataset, "sequences", ())
         self._instances |= self._config.data.kind is DataKind.street
         self._instances |= any(getattr(sequence, "has_instances", False) for sequence in sequences)
+        if split == "train" and sequences and not self._proportions and self._config.data.sources:
+            from vid2vid.data.retarget import proportions_of
+
+            self._proportions = proportions_of(sequences, self._config)
         if split == "train" and sequences:
             known, self._colours = self._colours, used_colours(sequences)
             if self._colours is not None and known is None and self._config.data.val_root:
@@ -101,12 +106,13 @@ class RunData:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
-        whether instance ids came with the labels; `label_colours`, see `used_colours`."""
+        whether instance ids came with the labels; `label_colours`, see `used_colours`; `proportions` of the people in it, if any, see `vid2vid.data.retarget`."""
         ranges = ranges_of(self._config.data)
-        return {"data_range": ranges, "instances": self._instances, "label_colours": self._colours}
+        people = {"proportions": self._proportions} if self._proportions else {}
+        return {"data_range": ranges, "instances": self._instances, "label_colours": self._colours, **people}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what the run's data were found to have."""
         data = with_ranges(self._config.data, state.get("data_range", {}))
         self._config, self._instances = replace(self._config, data=data), bool(state.get("instances", False))
-        self._colours = state.get("label_colours")
+        self._colours, self._proportions = state.get("label_colours"), state.get("proportions", {})

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from trainer.records.progress import Progress
-from vid2vid.config import FirstFrame, Vid2VidConfig
+from vid2vid.config import FaceBackground, FirstFrame, Vid2VidConfig
+
+if TYPE_CHECKING:
+    from vid2vid.trained import LoadedRun
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Arguments:
     png: bool = False  # also every generated frame as PNG, in a folder beside the video
     remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
     edit: str | None = None  # YAML file of edits by class, object and region: replace, remove, insert (docs/editing.md)
+    retarget: Any = None  # true: people of the source in the proportions of those trained on; PATH: of those there
+    background: str | None = None  # picture whose edges stand behind a face, where the run has learnt with such edges
     fps: float | None = None  # null: the source's own
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     overrides: list[str] = field(default_factory=list)
@@ -76,6 +82,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
         edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution
+    sequence = _as_asked(sequence, arguments, loaded, say)
     image = None
     if arguments.image is not None:
         image = read_first_image(Path(arguments.image), (height, width), config.data)
@@ -98,3 +105,24 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
     if made.pictures is not None:
         say(f"{made.pictures}: {made.frames} pictures")
+
+
+def _as_asked(sequence: Any, arguments: Arguments, loaded: LoadedRun, say: Callable[[str], None]) -> Any:
+    """The source with its people in other proportions, and before another background, as far as that is asked for."""
+    from vid2vid.data.retarget import before_picture, retargeted, target_of
+    from vid2vid.generate.video import read_first_image
+
+    config, behind = loaded.config, loaded.config.data.face_background is FaceBackground.edges
+    if arguments.retarget not in (None, False):
+        sequence = retargeted(sequence, target_of(arguments.retarget, loaded.proportions, config))
+    if arguments.background is not None:
+        if not behind:
+            raise ConfigError(
+                f"background={arguments.background}: this run has learnt faces without edges behind them "
+                "(data.face_background=none): leave it out"
+            )
+        height, width = config.resolution
+        return before_picture(sequence, read_first_image(Path(arguments.background), (height, width), config.data))
+    if behind and not sequence.has_pictures:
+        say("no edges behind the face: the source has no pictures (background=PATH gives one for all frames)")
+    return sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.text import few
-from vid2vid.config import ForegroundKind, Vid2VidConfig
+from vid2vid.config import CropKind, ForegroundKind, Vid2VidConfig
 from vid2vid.data.augment import centre_crop
 from vid2vid.data.frames import FrameSequence, cut_off
 from vid2vid.data.labels.decode import colour_remedy
@@ -34,7 +34,9 @@ def give_advice(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]
             f"{name}: of another size ({height}x{width}) than the others: {few(sorted(files))}. Resize them, or take "
             "them away with their labels: the sequence then ends there and goes on behind"
         )
-    crops = {size: cut_off(centre_crop(size, (config.resolution[0], config.resolution[1]))) for size in report.sizes}
+    height, width = config.resolution
+    whole = report.sizes if config.data.crop is CropKind.none else ()
+    crops = {size: cut_off(centre_crop(size, (height, width))) for size in whole}
     advice += [loss for loss in crops.values() if loss][:2]
     return advice + _about_lengths(config, sequences)
 

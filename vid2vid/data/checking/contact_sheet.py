@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.data.checking import spread, write_sheet
 from trainer.errors import DataError
-from vid2vid.data.augment import whole_frame
+from vid2vid.data.augment import Crop, whole_frame
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.labels.palette import colorize
 from vid2vid.data.sources.look import as_picture
@@ -18,6 +18,7 @@ from vid2vid.data.sources.look import as_picture
 _ROWS, _COLUMNS = 8, 4
 _COLOURED = 7  # first id whose colour tells it from others
 _CELL = (90, 180)  # (H, W) that a picture covers
+_SQUARE = (180, 180)  # (H, W) of what is shown of it in place of the whole
 
 
 def contact_sheet(sequences: list[tuple[str, FrameSequence]], path: Path) -> Path | None:
@@ -31,16 +32,17 @@ def contact_sheet(sequences: list[tuple[str, FrameSequence]], path: Path) -> Pat
         cells: list[np.ndarray] = []
         for index in spread(len(sequence), _COLUMNS):
             try:
-                cells += [_cell(raw) for raw in sequence.read([index])]
+                cells += [_cell(raw, sequence) for raw in sequence.read([index])]
             except DataError:
                 continue  # it is in the report
         rows.append((f"{split}: {sequence.name}, {len(sequence)} frames", cells))
     return write_sheet(rows, path)
 
 
-def _cell(raw: RawFrame) -> np.ndarray:
-    """Picture above condition, uint8 (H, W, 3)."""
-    crop = whole_frame(raw.size, _CELL)
+def _cell(raw: RawFrame, sequence: FrameSequence) -> np.ndarray:
+    """Picture above condition, uint8 (H, W, 3): the whole frame, or what `data.crop` shows of it."""
+    framed = sequence.framing(range(len(sequence)), raw.size, _SQUARE)
+    crop = whole_frame(raw.size, _CELL) if framed is None else Crop(raw.size, *framed, _SQUARE)
     parts: list[Tensor] = [] if raw.image is None else [crop.image(raw.image)]
     if raw.labels is not None:
         parts.append(torch.from_numpy(_painted(crop.ids(raw.labels).numpy())))

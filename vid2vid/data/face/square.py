@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Box = tuple[int, int, int, int]  # top, left, height, width, pixels
+from vid2vid.data.augment import Box
 
 SIDE = 2.5  # of the square, in widths of the landmarks
 

@@ -18,6 +18,7 @@ from vid2vid.data.clips import ClipDataset
 from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.folders.frames import FolderSequence, Style, label_range
+from vid2vid.data.folders.gaps import without_gaps
 from vid2vid.data.folders.layout import Frame, collect, match
 from vid2vid.data.folders.not_found import folder_below, source_folder
 from vid2vid.data.folders.suffixes import kind_of
@@ -112,12 +113,13 @@ def scan_folder(root: Path, config: Vid2VidConfig, subset: str = "", need_images
         label_folder = folder_below(root, labels, "data.labels_dir", labels=wants_labels(config.model)) / subset
         kinds.append(_label_kind(config, label_folder, "data.labels_dir"))
     kinds += [_source_kind(entry, source_folder(root, entry) / subset) for entry in entries if entry.of.files]
-    required = _required(kinds, entries)
     need_images |= any(not entry.of.files for entry in entries)  # they are made of the frames
+    optional: list[str] = []
     if need_images or (root / images).is_dir():
         image_folder = folder_below(root, images, "data.images_dir", labels=False) / subset
         kinds.append(FileKind("images", image_folder, "data.images_dir", suffix=data.image_suffix))
-        required += ("images",) if need_images else ()
+        optional += [] if need_images else ["images"]
+    required = _required(kinds, entries, optional)
     instances = _instance_kind(root, config, label_folder, subset, need_images)
     if instances is not None:
         kinds.append(instances)
@@ -139,10 +141,11 @@ def _source_kind(entry: SourceSpec, folder: Path) -> FileKind:
     return FileKind(entry.word, folder, "data.sources", kind.extensions or IMAGE_EXTENSIONS, endings=kind.endings)
 
 
-def _required(kinds: list[FileKind], entries: list[SourceSpec]) -> tuple[str, ...]:
+def _required(kinds: list[FileKind], entries: list[SourceSpec], optional: list[str]) -> tuple[str, ...]:
     """Names of the kinds without which a frame is none: those that may lack a frame are, where there is no other."""
     may_lack = {entry.word for entry in entries if entry.of.gaps}
-    return tuple(kind.name for kind in kinds if kind.name not in may_lack) or tuple(kind.name for kind in kinds)
+    needed = [kind.name for kind in kinds if kind.name not in optional]
+    return tuple(name for name in needed if name not in may_lack) or tuple(needed)
 
 
 def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> FileKind | None:
@@ -198,17 +201,19 @@ def _sequences(
     root: Path, config: Vid2VidConfig, kinds: list[FileKind], required: tuple[str, ...], subset: str = ""
 ) -> list[FrameSequence]:
     found = match(kinds, required, config.data.kind is DataKind.cityscapes)
-    if found.notes:
-        tell(logger, root, "; ".join(found.notes[:_NOTES]) + (" ..." if len(found.notes) > _NOTES else ""))
     style = _style(root, config, kinds, [frame for _, frames in found.runs for frame in frames])
     flow_root = Path(root, config.data.flow_dir) if config.data.flow_dir else None
-    sequences: list[FrameSequence] = []
+    sequences: list[FolderSequence] = []
     for name, frames in found.runs:
         title = root.resolve().name if name == "." else name
         flow_folder = None if flow_root is None else _flow_folder(flow_root, kinds, frames[0], subset)
         sequences.append(FolderSequence(title, title, frames, config, flow_folder, style))
-    logger.info("%s: %d sequences, %d frames", root, len(sequences), sum(map(len, sequences)))
-    return sequences
+    kept, gaps = without_gaps(sequences, root)
+    notes = [*gaps, *found.notes]
+    if notes:
+        tell(logger, root, "; ".join(notes[:_NOTES]) + (" ..." if len(notes) > _NOTES else ""))
+    logger.info("%s: %d sequences, %d frames", root, len(kept), sum(map(len, kept)))
+    return list(kept)
 
 
 def _style(root: Path, config: Vid2VidConfig, kinds: list[FileKind], frames: list[Frame]) -> Style:

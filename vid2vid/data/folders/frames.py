@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.opening import stored_orientation, turned
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import DataError
-from vid2vid.config import DataKind, LabelExif, Vid2VidConfig, wants_instances
+from vid2vid.config import CropKind, DataKind, LabelExif, Vid2VidConfig, wants_instances
+from vid2vid.data.augment import Box, Crop
 from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
 from vid2vid.data.frames import FrameSequence, RawFrame, check_condition
@@ -85,6 +87,10 @@ class FolderSequence(FrameSequence):
             self._sources = open_sources(entries, files, replace(self.config, data=data))
         return self._sources
 
+    def opened(self) -> list[SourceSequence]:
+        """Those of its sources that may lack frames: they were looked for in its pictures."""
+        return self.sources if any(entry.of.gaps for entry in parse_sources(self.config.data)) else []
+
     @property
     def has_instances(self) -> bool:
         """Whether instance ids come with its labels."""
@@ -99,7 +105,43 @@ class FolderSequence(FrameSequence):
     def part(self, start: int, stop: int) -> FolderSequence:
         part = FolderSequence(self.name, self.group, self.frames[start:stop], self.config, self.flow_folder, self.style)
         part.label_range = self.label_range
+        if self._sources is not None:
+            part._sources = [source.part(start, stop) for source in self._sources]
         return part
+
+    def fitted(self, proportions: Mapping[str, Any]) -> FolderSequence:
+        """Its people on other proportions, by kind of source (`vid2vid.data.retarget`)."""
+        kinds = [entry.kind for entry in parse_sources(self.config.data)]
+        sources = zip(kinds, self.sources, strict=True)
+        return self._with([one.fitted(proportions[kind]) if kind in proportions else one for kind, one in sources])
+
+    def before(self, picture: Tensor) -> FolderSequence:
+        """What is drawn of it before a picture, see `SourceSequence.before`."""
+        return self._with([source.before(picture) for source in self.sources])
+
+    def _with(self, sources: list[SourceSequence]) -> FolderSequence:
+        same = self.part(0, len(self))
+        same._sources = sources
+        return same
+
+    def framing(self, indices: Sequence[int], size: tuple[int, int], resolution: tuple[int, int]) -> Box | None:
+        if self.config.data.crop is CropKind.none:
+            return None
+        boxes = (source.framing(indices, size, resolution) for source in self.sources)
+        return next((box for box in boxes if box is not None), None)
+
+    def lost(self, crop: Crop) -> str:
+        if self.config.data.crop is CropKind.none:
+            return super().lost(crop)
+        box = crop.top, crop.left, crop.height, crop.width
+        frames = max((source.leaving(box) for source in self.sources), default=0)
+        if not frames:
+            return ""
+        what = self.config.data.crop.value
+        return (
+            f"the {what} leaves the box around it, which stays where it is, in {frames} of {len(self)} frames: cut the "
+            "film into shorter pieces, or set data.crop=none"
+        )
 
     def read(self, indices: Iterable[int], skip: bool = False) -> Iterator[RawFrame]:
         for index in indices:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.augment import Crop
+from vid2vid.data.augment import Box, Crop
 from vid2vid.data.sources.kinds import SourceSpec
 
 Alike = Callable[[Tensor, Path, bytes | bytearray], Tensor]  # turns the pixels of a file as its frame's picture is
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Frames of a sequence in which nobody was found.
+
+    Attributes:
+        what: was looked for, such as "face".
+        usable: (T,) bool, those that have one, or whose neighbours stand in for it.
+        bridged: how many of these there are.
+        option: the key and its value that says how long a gap may be.
+    """
+
+    what: str
+    usable: NDArray[np.bool_]
+    bridged: int
+    option: str
 
 
 class FrameSource(Protocol):
@@ -37,9 +58,10 @@ class FrameSource(Protocol):
         ...
 
 
-class SourceSequence(Protocol):
+class SourceSequence(ABC):
     """The sources of a sequence's frames, in their order."""
 
+    @abstractmethod
     def frame(self, index: int, alike: Alike) -> FrameSource:
         """The source of one frame, read now.
 
@@ -49,7 +71,38 @@ class SourceSequence(Protocol):
             BadFileError: a file that cannot be decoded.
             DataError: one that holds something else.
         """
-        ...
+
+    @abstractmethod
+    def part(self, start: int, stop: int) -> SourceSequence:
+        """Those of the frames [start, stop)."""
+
+    def gaps(self) -> Gaps | None:
+        """Where nobody was found; None: every frame can be used."""
+        return None
+
+    def framing(self, indices: Sequence[int], frame: tuple[int, int], resolution: tuple[int, int]) -> Box | None:
+        """What `data.crop` shows of some frames.
+
+        Args:
+            indices: of the frames.
+            frame: (h, w) of the frames, pixels.
+            resolution: (H, W) it is shown at.
+        Returns:
+            One box for all of them, with the resolution's aspect; None: this source has nothing to say about it.
+        """
+        return None
+
+    def fitted(self, proportions: Any) -> SourceSequence:
+        """The same motion on other proportions (`Kind.proportions`)."""
+        return self
+
+    def before(self, picture: Tensor) -> SourceSequence:
+        """The same before what is seen in a picture, uint8 (3, H, W) of the resolution that is drawn."""
+        return self
+
+    def leaving(self, box: Box) -> int:
+        """In how many frames what `data.crop` is about is not wholly within a box."""
+        return 0
 
 
 def open_sources(

@@ -28,6 +28,8 @@ class Kind:
         extensions: of its files; empty: those of pictures.
         files: whether it needs a folder.
         endings: that the names of its files may have beside the frame's, such as _keypoints.
+        proportions: "module:function" that measures the people in sequences of this kind, as plain data; empty: it is
+            not about people.
         gaps: whether a frame without a file of this kind can still be used (where nobody was found).
     """
 
@@ -38,11 +40,21 @@ class Kind:
     files: bool = True
     endings: tuple[str, ...] = ()
     gaps: bool = False
+    proportions: str = ""
 
 
 KINDS: dict[str, Kind] = {
     "image": Kind("colour pictures", lambda data: 3, "vid2vid.data.sources.pictures:open_pictures"),
     "depth": Kind("grey pictures of 8 or 16 bits", lambda data: 1, "vid2vid.data.sources.pictures:open_pictures"),
+    "face": Kind(
+        "facial landmarks",
+        lambda data: 15 if data.face_distance else 1,
+        "vid2vid.data.face.source:open_faces",
+        extensions=(".json", ".txt"),
+        endings=("_keypoints",),
+        gaps=True,
+        proportions="vid2vid.data.face.source:face_proportions",
+    ),
     "edges": Kind("Canny edges of the frames", lambda data: 1, "vid2vid.data.sources.pictures:open_edges", files=False),
 }
 

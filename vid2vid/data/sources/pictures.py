@@ -15,7 +15,7 @@ from vid2vid.config import DataConfig, Vid2VidConfig
 from vid2vid.data.augment import Crop
 from vid2vid.data.folders.files import decode_frame
 from vid2vid.data.ranges.settings import as_span
-from vid2vid.data.sources.frame_source import Alike
+from vid2vid.data.sources.frame_source import Alike, SourceSequence
 from vid2vid.data.sources.kinds import SourceSpec
 
 
@@ -56,7 +56,7 @@ class EdgeSource:
         return canny(image, self.low, self.high)
 
 
-class Pictures:
+class Pictures(SourceSequence):
     """Picture files, one per frame.
 
     Args:
@@ -74,8 +74,11 @@ class Pictures:
         data = read_bytes(path)
         return PictureSource(alike(decode_frame(data, path, self.span, self.channels), path, data))
 
+    def part(self, start: int, stop: int) -> Pictures:
+        return Pictures(self.files[start:stop], self.channels, self.span)
 
-class Edges:
+
+class Edges(SourceSequence):
     """Edges of each frame."""
 
     def __init__(self, data: DataConfig) -> None:
@@ -83,6 +86,9 @@ class Edges:
 
     def frame(self, index: int, alike: Alike) -> EdgeSource:
         return EdgeSource(f"frame {index}", self.data)
+
+    def part(self, start: int, stop: int) -> Edges:
+        return self
 
 
 def open_pictures(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidConfig) -> Pictures:
