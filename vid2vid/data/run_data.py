@@ -106,7 +106,8 @@ class RunData:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint: `data_range`, the values that data.range=auto found, by key; `instances`,
-        whether instance ids came with the labels; `label_colours`, see `used_colours`; `proportions` of the people in it, if any, see `vid2vid.data.retarget`."""
+        whether instance ids came with the labels; `label_colours`, see `used_colours`; `proportions` of the people in
+        the training data, if any, see `vid2vid.data.retarget`."""
         ranges = ranges_of(self._config.data)
         people = {"proportions": self._proportions} if self._proportions else {}
         return {"data_range": ranges, "instances": self._instances, "label_colours": self._colours, **people}

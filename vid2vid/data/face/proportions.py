@@ -29,7 +29,7 @@ def neutral_face(track: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a point that is always missing: NaN is its median
         own, _, _ = _normalised(track)
-        return np.stack([np.nanmedian(own.real, axis=0), np.nanmedian(own.imag, axis=0)], axis=1)
+        return np.nanmedian(_axes(own), axis=0)
 
 
 def fit_proportions(track: np.ndarray, neutral: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def fit_proportions(track: np.ndarray, neutral: np.ndarray, target: np.ndarray) 
         (T, 68, 2). Parts of which one of the two neutral faces knows nothing, and frames without both eyes, stay.
     """
     own, origin, unit = _normalised(track)
-    points = np.stack([own.real, own.imag], axis=-1)
+    points = _axes(own)
     for part in PARTS.values():
         chosen = list(part)
         (here, size), (there, other) = _measured(neutral[chosen]), _measured(target[chosen])
@@ -56,7 +56,7 @@ def fit_proportions(track: np.ndarray, neutral: np.ndarray, target: np.ndarray) 
         points[:, chosen] = there + (points[:, chosen] - here) * ratio
     with np.errstate(invalid="ignore"):  # of NaN
         moved = origin + (points[..., 0] + 1j * points[..., 1]) * unit
-    fitted = np.stack([moved.real, moved.imag], axis=-1).astype(track.dtype)
+    fitted = _axes(moved).astype(track.dtype)
     return np.where(np.isnan(origin)[..., None], track, fitted)
 
 
@@ -69,6 +69,10 @@ def _normalised(track: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     origin = np.where(np.isnan(unit), np.nan, origin)
     with np.errstate(invalid="ignore"):  # of NaN
         return (points - origin) / unit, origin, unit
+
+
+def _axes(points: np.ndarray) -> np.ndarray:
+    return np.stack([np.real(points), np.imag(points)], axis=-1)
 
 
 def _measured(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,4 +44,4 @@ def outside(track: np.ndarray, box: Box) -> int:
 
 
 def _any(track: np.ndarray) -> np.ndarray:
-    return ~np.isnan(track[..., 0]).all(axis=1)
+    return np.asarray(~np.isnan(track[..., 0]).all(axis=1))
