@@ -70,8 +70,8 @@ def target_of(wanted: Any, stored: Mapping[str, Any] | None, config: Vid2VidConf
     missing = [kind for kind in dict.fromkeys(kinds) if kind not in found]
     if missing:
         raise DataError(
-            f"retarget={wanted}: no {' and no '.join(missing)} is whole in any frame, so there are no proportions to fit "
-            "to. Give a folder of the person seen from the front."
+            f"retarget={wanted}: no {' and no '.join(missing)} is whole in any frame, so there are no proportions to "
+            "fit to. Give a folder of the person seen from the front."
         )
     return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.validate import at_least, existing
-from vid2vid.config import DataConfig, DataKind, FlowMethod
+from vid2vid.config import CropKind, DataConfig, DataKind, FlowMethod
 
 
 def data_problems(data: DataConfig) -> list[str]:
@@ -21,6 +21,7 @@ def data_problems(data: DataConfig) -> list[str]:
         "val_clips": 1,
         "val_frames": 1,
         "supersample": 1,
+        "face_gap": 0,
     }.items():
         found += at_least(f"data.{name}", getattr(data, name), value)
     if not 0.0 <= data.flip <= 1.0:
@@ -46,6 +47,11 @@ def data_problems(data: DataConfig) -> list[str]:
         found.append(
             f"data.cut_threshold={show(data.cut_threshold)}: a share between 0 and 1, for example 0.15; "
             "null looks for no cuts"
+        )
+    if data.crop is CropKind.face and not any(str(word).startswith("face:") for word in data.sources):
+        found.append(
+            f"data.crop=face, but data.sources={show(data.sources)} has no face:FOLDER that says where faces are: add "
+            "it, or set data.crop=none"
         )
     if not data.kind.built_in:
         found += existing("data.root", data.root, f"data={show(data.kind)} reads files; give data.root=PATH")

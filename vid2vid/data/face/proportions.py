@@ -1,8 +1,9 @@
 """Proportions of a face, and one face's expression on another one's proportions (face swapping).
 
 A face is brought into a frame of its own by the similarity that puts the middle between the eyes to the origin and the
-left eye one unit to the right of the right one. In it the median over time is the neutral face, in which each part
-(jaw, brows, nose, eyes, mouth) has a centre and, along both axes, a scale.
+left eye one unit to the right of the right one. In it the median over the frames that are seen from the front, made
+symmetric, is the neutral face, in which each part (jaw, brows, nose, eyes, mouth) has a centre and, along both axes, a
+scale.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import warnings
 import numpy as np
 
 from vid2vid.data.face.shape import PARTS
+from vid2vid.data.landmarks.skeletons import MIRRORED_FACE
 
 _CORNERS = (36, 39), (42, 45)  # of the right and the left eye: they stay where they are when it blinks
+_NOSE = 33  # its foot, in the middle of a face that is seen from the front
 _LEAST = 1e-3  # of the distance between the eyes: a part that is thinner has no scale along that axis
 
 
 def neutral_face(track: np.ndarray) -> np.ndarray:
-    """The median face of some frames, in the frame of its eyes.
+    """The median face of those half of some frames in which it is turned aside the least, in the frame of its eyes.
+
+    It is made symmetric: a head that is turned throughout would hand on its turn as proportions, nose aside.
 
     Args:
         track: (T, 68, 2) x, y in pixels, NaN where missing.
@@ -29,7 +34,10 @@ def neutral_face(track: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a point that is always missing: NaN is its median
         own, _, _ = _normalised(track)
-        return np.nanmedian(_axes(own), axis=0)
+        aside = np.abs(np.real(own[:, _NOSE]))
+        own = own[~(aside > np.nanmedian(aside))]
+        neutral = np.nanmedian(_axes(own), axis=0)
+        return np.nanmean([neutral, neutral[list(MIRRORED_FACE)] * [-1, 1]], axis=0)
 
 
 def fit_proportions(track: np.ndarray, neutral: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ PARTS: dict[str, range] = {
 }
 
 # Each curve is one channel of distances: outline of the head (1), brows (2), nose (3), eyes (2 + 2), mouth (2), inner
-# mouth (2).
+# mouth (2). Left ones begin where right ones do, so that a mirrored face is drawn as the mirror shows it.
 CURVES: tuple[tuple[int, ...], ...] = (
     (*_JAW, *range(82, 67, -1), 0),
     tuple(range(17, 22)),
@@ -33,8 +33,8 @@ CURVES: tuple[tuple[int, ...], ...] = (
     (35, 28),
     (36, 37, 38, 39),
     (39, 40, 41, 36),
-    (42, 43, 44, 45),
-    (45, 46, 47, 42),
+    (45, 44, 43, 42),
+    (42, 47, 46, 45),
     tuple(range(48, 55)),
     (54, 55, 56, 57, 58, 59, 48),
     tuple(range(60, 65)),

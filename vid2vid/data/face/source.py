@@ -150,11 +150,13 @@ def open_faces(spec: SourceSpec, files: Sequence[Path | None], config: Vid2VidCo
     return Faces(track, Style(data.face_distance, edges), data.face_gap, damaged)
 
 
-def face_proportions(sequences: Sequence[Faces]) -> list[list[float]] | None:
-    """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: there is none."""
+def face_proportions(sequences: Sequence[Faces]) -> list[list[float | None]] | None:
+    """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: no frame has both eyes."""
     track = np.concatenate([faces.track for faces in sequences])
     neutral = neutral_face(track[_spread(len(track))])
-    return None if np.isnan(neutral).any() else [[round(float(value), 5) for value in point] for point in neutral]
+    if np.isnan(neutral).all():
+        return None
+    return [[None if np.isnan(value) else round(float(value), 5) for value in point] for point in neutral]
 
 
 def _spread(frames: int) -> np.ndarray:

@@ -24,6 +24,24 @@ def test_the_neutral_face_is_the_median_so_words_and_outliers_do_not_show():
     np.testing.assert_allclose(neutral_face(track), made_face() / EYES, atol=1e-12)
 
 
+def test_frames_that_are_turned_aside_do_not_count_while_there_are_others():
+    turned = made_face()
+    turned[27:36, 0] += 0.3
+    turned[:17] *= [0.8, 1.0]
+    track = np.stack([placed(face, *PLACES[0]) for face in (made_face(), turned, made_face(), turned)])
+    np.testing.assert_allclose(neutral_face(track), made_face() / EYES, atol=1e-12)
+
+
+def test_a_face_that_is_always_turned_is_symmetric_all_the_same():
+    turned = made_face()
+    turned[27:36, 0] += 0.3
+    turned[17:22, 1] -= 0.2  # and one brow is higher: both are, by half of it
+    neutral = neutral_face(placed(turned, *PLACES[1])[None])
+    expected = made_face()
+    expected[17:27, 1] -= 0.1
+    np.testing.assert_allclose(neutral, expected / EYES, atol=1e-12)
+
+
 def other_face() -> np.ndarray:
     """The made face with a jaw 1.2 times as wide and half as deep, and the mouth 0.1 lower and 1.5 times as wide."""
     face = made_face()

@@ -1,0 +1,161 @@
+"""Landmark files as faces of a sequence: drawn in a crop, framed, bridged, left out, fitted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.made_faces import made_face, placed
+from trainer.config.fields import OnBadFile
+from trainer.errors import DataError
+from vid2vid.config import CropKind, FaceBackground
+from vid2vid.data.augment import Crop
+from vid2vid.data.face.picture import draw_face, head_mask
+from vid2vid.data.face.proportions import neutral_face
+from vid2vid.data.face.source import FaceSource, Style
+from vid2vid.data.folders.dataset import FolderDataset, open_folder, scan_folder
+from vid2vid.data.sources.pictures import canny
+
+CROP = Crop((80, 120), 10, 30, 50, 50, (100, 100))
+# Channels of the other side: brows, sides of the nose, upper and lower lids.
+MIRRORED = [0, 1, 3, 2, 6, 5, 4, 9, 10, 7, 8, 11, 12, 13, 14]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_a_face_is_drawn_where_it_is_in_the_crop():
+    points = placed(made_face(), 55, 40, 10)
+    shown = FaceSource(points, Style()).draw(CROP, None, None)
+    # Twice as large; pixel centres: (x + 1/2 - 30) * 2 - 1/2.
+    assert np.array_equal(shown.numpy(), draw_face((points + 0.5 - [30, 10]) * 2 - 0.5, (100, 100)))
+    assert shown.dtype == torch.uint8 and shown.shape == (15, 100, 100)
+    assert FaceSource(points, Style(distance=False)).draw(CROP, None, None).shape == (1, 100, 100)
+
+
+def test_a_mirrored_crop_shows_the_mirrored_face_with_its_sides_exchanged():
+    points = placed(made_face(mouth_open=0.2), 53, 40, 10, roll=0.3)
+    plain = FaceSource(points, Style()).draw(CROP, None, None).flip(-1)[MIRRORED].int()
+    flipped = FaceSource(points, Style()).draw(replace(CROP, flip=True), None, None).int()
+    assert (plain - flipped).abs().max() <= 2
+
+
+def test_points_without_confidence_leave_their_curves_out():
+    points = placed(made_face(), 55, 40, 10)
+    points[36] = np.nan
+    shown = FaceSource(points, Style()).draw(CROP, None, None)
+    assert shown[7].min() == 0  # 37, 38, 39 are known, and the line between the last two
+    points[36:42] = np.nan
+    shown = FaceSource(points, Style()).draw(CROP, None, None)
+    assert (shown[[7, 8]] == 255).all() and shown[9].min() == 0
+
+
+def test_edges_stand_outside_the_head_alone():
+    points = placed(made_face(), 55, 40, 10)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 100, 100), dtype=np.uint8))
+    style = Style(edges=(60, 160))
+    plain, shown = (FaceSource(points, style).draw(CROP, picture, None) for picture in (None, image))
+    head = torch.from_numpy(head_mask((points + 0.5 - [30, 10]) * 2 - 0.5, (100, 100)))
+    edges = canny(image, 60, 160)[0]
+    assert torch.equal(shown[0], torch.maximum(plain[0], torch.where(head, 0, edges))) and torch.equal(
+        shown[1:], plain[1:]
+    )
+    assert edges[head].any() and (shown[0] > plain[0]).sum() > 500
+    other = FaceSource(points, replace(style, behind=image)).draw(CROP, torch.zeros_like(image), None)
+    assert torch.equal(other, shown)
+
+
+def test_training_frames_the_clip_and_evaluation_the_sequence(face_root, face_config):
+    config = face_config(face_root([30, 30, 30, 90, 90, 90, 90]), flip=0.0)
+    training = FolderDataset(config, "train", (32, 32), 3)
+    (sequence,) = training.sequences
+    # 20 wide: side 50; y = 40 + (3 * -4 + 14) / 4 = 40.5, x = 30 or 90: 25 less, half a pixel more.
+    assert sequence.framing([0, 1, 2], (80, 120), (32, 32)) == (16, 6, 50, 50)
+    assert sequence.framing(range(7), (80, 120), (32, 32)) == (16, 66, 50, 50)
+    for indices, left in (([0, 1, 2], 6), ([4, 5, 6], 66)):
+        crop = training._crop(sequence, indices, (80, 120), rng())
+        assert crop == Crop((80, 120), 16, left, 50, 50, (32, 32))
+    assert training.sequences[0].centred((80, 120), (32, 32)) == Crop((80, 120), 16, 66, 50, 50, (32, 32))
+
+
+def test_zoomed_crops_stay_within_the_square(face_root, face_config):
+    config = face_config(face_root([60] * 4), flip=0.0, scale=[1.5, 1.5])
+    training = FolderDataset(config, "train", (32, 32), 3)
+    for seed in range(20):
+        crop = training._crop(training.sequences[0], [0, 1, 2], (80, 120), np.random.default_rng(seed))
+        assert crop.height == crop.width == 33
+        assert 16 <= crop.top <= 16 + 17 and 36 <= crop.left <= 36 + 17
+
+
+def test_without_a_crop_the_whole_frame_is_used(face_root, face_config):
+    config = face_config(face_root([30, 90, 30]), crop=CropKind.none)
+    (stream,) = open_folder(config.data.root, config)
+    assert stream.sequence.framing([0], (80, 120), (32, 32)) is None
+    assert stream.sequence.centred((80, 120), (32, 32)) == Crop((80, 120), 0, 20, 80, 80, (32, 32))
+
+
+def test_short_gaps_are_bridged_long_ones_end_a_sequence_and_both_are_counted(face_root, face_config, caplog):
+    root = face_root([30, None, 50, 50, *[None] * 3, 60, 70, None])
+    (root / "landmarks/a/000001.json").unlink()  # no file is nobody too
+    first, second = scan_folder(root, face_config(root, face_gap=2))
+    assert [len(first), len(second)] == [4, 2]
+    assert [frame.key for frame in second.frames] == ["000007", "000008"]
+    assert "1 frames without a face are bridged (data.face_gap=2)" in caplog.text
+    assert "4 frames without a face are left out" in caplog.text and "a (4)" in caplog.text
+    (raw,) = first.read([1])
+    np.testing.assert_allclose(raw.sources[0].points, placed(made_face(), 40, 40, 10), rtol=1e-5)
+    (raw,) = first.part(1, 2).read([0])
+    np.testing.assert_allclose(raw.sources[0].points, placed(made_face(), 40, 40, 10), rtol=1e-5)
+
+
+def test_nobody_anywhere_is_an_error(face_root, face_config):
+    root = face_root([None, None])
+    with pytest.raises(DataError, match=r"no frame has a face.*prepare\.py people"):
+        scan_folder(root, face_config(root))
+
+
+def test_a_damaged_file_is_named_when_it_is_read_or_is_a_frame_without_a_face(face_root, face_config, caplog):
+    root = face_root([30, 40, 50])
+    (root / "landmarks/a/000001.json").write_text('{"people": [')
+    (sequence,) = scan_folder(root, face_config(root))
+    assert len(sequence) == 3 and len(list(sequence.read([0, 2]))) == 2
+    with pytest.raises(DataError, match=r"000001\.json"):
+        list(sequence.read([1]))
+    with pytest.raises(DataError, match=r"000001\.json"):
+        list(sequence.part(1, 3).read([0]))
+    (skipping,) = scan_folder(root, face_config(root, on_bad_file=OnBadFile["skip"]))
+    assert len(list(skipping.read(range(3)))) == 3
+    assert "000001.json" in caplog.text and "1 frames without a face are bridged" in caplog.text
+
+
+def test_the_background_is_that_of_the_frames(face_root, face_config):
+    root = face_root([60, 60, 60])
+    plain = FolderDataset(face_config(root, flip=0.0), "train", (32, 32), 3).sample(0, rng())
+    behind = FolderDataset(face_config(root, flip=0.0, face_background=FaceBackground.edges), "train", (32, 32), 3)
+    sample = behind.sample(0, rng())
+    assert torch.equal(sample["source"][:, 1:], plain["source"][:, 1:])
+    assert (sample["source"][:, 0] > plain["source"][:, 0]).any()
+
+
+def test_a_face_that_leaves_its_box_is_told(face_root, face_config, caplog):
+    root = face_root([60] * 5 + [110])
+    (stream,) = open_folder(root, face_config(root))
+    assert len(list(stream)) == 6
+    assert "the face leaves the box around it, which stays where it is, in 1 of 6 frames" in caplog.text
+
+
+def test_faces_fitted_to_another_keep_their_place(face_root, face_config):
+    root = face_root([40, 50, 60])
+    (sequence,) = scan_folder(root, face_config(root))
+    wide = made_face()
+    wide[:17] *= [1.3, 1.0]
+    fitted = sequence.fitted({"face": neutral_face(wide[None]).tolist()})
+    for index, x in enumerate((40, 50, 60)):
+        np.testing.assert_allclose(fitted.sources[0].track[index], placed(wide, x, 40, 10), rtol=1e-5)
+    # 26 wide: side 65.
+    assert fitted.framing(range(3), (80, 120), (32, 32)) == (8, 18, 65, 65)
+    assert sequence.framing(range(3), (80, 120), (32, 32)) == (16, 26, 50, 50)
