@@ -4,10 +4,12 @@ python scripts/benchmark.py suite=vit threads=2 repeats=15
 python scripts/benchmark.py suite=vit models=[B/16] batch=8
 python scripts/benchmark.py suite=data
 python scripts/benchmark.py suite=vid2vid threads=2
+python scripts/benchmark.py suite=drawing
 
 suite=vit times one training step beside timm's, suite=vid2vid one training window beside a loop that runs the same
 networks frame by frame, as the original does: in the same process and in turn. Ratios hold on a busy machine, seconds
-only on a quiet one. suite=data times decoding, cropping and flipping of JPEGs, and how long an epoch waits for them.
+only on a quiet one. suite=drawing times how landmarks and edges are drawn, on one core. suite=data times decoding,
+cropping and flipping of JPEGs, and how long an epoch waits for them.
 """
 
 # pyright: reportInvalidTypeForm=false

@@ -19,7 +19,13 @@ def _steps(arguments: Any, command: str) -> Iterator[str]:
     return suite(arguments.repeats, command)
 
 
-SUITES = {"vid2vid": _steps}  # (the script's arguments, what was typed) -> lines
+def _drawing(arguments: Any, command: str) -> Iterator[str]:
+    from vid2vid.benchmark.drawing import suite
+
+    return suite(arguments.repeats, command)
+
+
+SUITES = {"vid2vid": _steps, "drawing": _drawing}  # (the script's arguments, what was typed) -> lines
 
 
 def _windows(bench: Bench) -> None:

@@ -151,7 +151,7 @@ def open_faces(spec: SourceSpec, files: Sequence[Path | None], config: Vid2VidCo
 
 
 def face_proportions(sequences: Sequence[Faces]) -> list[list[float | None]] | None:
-    """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: no frame has both eyes."""
+    """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: there are no eyes."""
     track = np.concatenate([faces.track for faces in sequences])
     neutral = neutral_face(track[_spread(len(track))])
     if np.isnan(neutral).all():
