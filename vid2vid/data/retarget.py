@@ -27,14 +27,15 @@ def proportions_of(sequences: Sequence[Any], config: Vid2VidConfig) -> Proportio
     """What is measured of the people in some sequences; empty where no source is about people.
 
     Args:
-        sequences: of one data set.
+        sequences: of one data set, in folders.
         config: of the run.
     """
     found: Proportions = {}
     for position, entry in enumerate(parse_sources(config.data)):
         if entry.of.proportions and entry.kind not in found:
             module, name = entry.of.proportions.split(":")
-            measured = getattr(import_module(module), name)([sequence.sources[position] for sequence in sequences])
+            sources = [sequence.sources[position] for sequence in sequences]
+            measured = getattr(import_module(module), name)(sources, [sequence.frame_size for sequence in sequences])
             if measured is not None:
                 found[entry.kind] = measured
     return found

@@ -115,12 +115,8 @@ class Faces(SourceSequence):
     def leaving(self, box: Box) -> int:
         return outside(self.track, box)
 
-    def fitted(self, proportions: Any) -> Faces:
-        """The faces on other proportions.
-
-        Args:
-            proportions: of `face_proportions`.
-        """
+    def fitted(self, proportions: Any, frame: tuple[int, int]) -> Faces:
+        """The faces on other proportions, of `face_proportions`."""
         fit = self.part(0, len(self.track))
         neutral = neutral_face(self.track[_spread(len(self.track))])
         fit.track = fit_proportions(self.track, neutral, np.array(proportions, np.float64))
@@ -150,7 +146,7 @@ def open_faces(spec: SourceSpec, files: Sequence[Path | None], config: Vid2VidCo
     return Faces(track, Style(data.face_distance, edges), data.face_gap, damaged)
 
 
-def face_proportions(sequences: Sequence[Faces]) -> list[list[float | None]] | None:
+def face_proportions(sequences: Sequence[Faces], frames: Sequence[tuple[int, int]]) -> list[list[float | None]] | None:
     """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: there are no eyes."""
     track = np.concatenate([faces.track for faces in sequences])
     neutral = neutral_face(track[_spread(len(track))])

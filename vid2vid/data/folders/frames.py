@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,17 @@ class FolderSequence(FrameSequence):
     def fitted(self, proportions: Mapping[str, Any]) -> FolderSequence:
         """Its people on other proportions, by kind of source (`vid2vid.data.retarget`)."""
         kinds = [entry.kind for entry in parse_sources(self.config.data)]
-        sources = zip(kinds, self.sources, strict=True)
-        return self._with([one.fitted(proportions[kind]) if kind in proportions else one for kind, one in sources])
+        fitted = [
+            source.fitted(proportions[kind], self.frame_size) if kind in proportions else source
+            for kind, source in zip(kinds, self.sources, strict=True)
+        ]
+        return self._with(fitted)
+
+    @cached_property
+    def frame_size(self) -> tuple[int, int]:
+        """(h, w) of its first frame, pixels."""
+        (frame,) = self.read([0])
+        return frame.size
 
     def before(self, picture: Tensor) -> FolderSequence:
         """What is drawn of it before a picture, see `SourceSequence.before`."""

@@ -92,8 +92,8 @@ class SourceSequence(ABC):
         """
         return None
 
-    def fitted(self, proportions: Any) -> SourceSequence:
-        """The same motion on other proportions (`Kind.proportions`)."""
+    def fitted(self, proportions: Any, frame: tuple[int, int]) -> SourceSequence:
+        """The same motion on other proportions (`Kind.proportions`); `frame`: (h, w) of its frames, pixels."""
         return self
 
     def before(self, picture: Tensor) -> SourceSequence:
