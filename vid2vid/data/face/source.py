@@ -26,7 +26,7 @@ from vid2vid.data.face.track import bridge, face_track, found
 from vid2vid.data.folders.files import Stamped, stamped
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.read import read_people
-from vid2vid.data.sources.frame_source import Alike, Gaps, SourceSequence
+from vid2vid.data.sources.frame_source import Alike, FrameSize, Gaps, SourceSequence
 from vid2vid.data.sources.kinds import SourceSpec
 from vid2vid.data.sources.pictures import canny
 
@@ -115,7 +115,7 @@ class Faces(SourceSequence):
     def leaving(self, box: Box) -> int:
         return outside(self.track, box)
 
-    def fitted(self, proportions: Any, frame: tuple[int, int]) -> Faces:
+    def fitted(self, proportions: Any, frame: FrameSize) -> Faces:
         """The faces on other proportions, of `face_proportions`."""
         fit = self.part(0, len(self.track))
         neutral = neutral_face(self.track[_spread(len(self.track))])
@@ -146,7 +146,7 @@ def open_faces(spec: SourceSpec, files: Sequence[Path | None], config: Vid2VidCo
     return Faces(track, Style(data.face_distance, edges), data.face_gap, damaged)
 
 
-def face_proportions(sequences: Sequence[Faces], frames: Sequence[tuple[int, int]]) -> list[list[float | None]] | None:
+def face_proportions(sequences: Sequence[Faces], frames: Sequence[FrameSize]) -> list[list[float | None]] | None:
     """The neutral face of all frames of some sequences (`neutral_face`), as plain numbers; None: there are no eyes."""
     track = np.concatenate([faces.track for faces in sequences])
     neutral = neutral_face(track[_spread(len(track))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,6 @@ class FolderSequence(FrameSequence):
         ]
         return self._with(fitted)
 
-    @cached_property
     def frame_size(self) -> tuple[int, int]:
         """(h, w) of its first frame, pixels."""
         (frame,) = self.read([0])

@@ -19,6 +19,8 @@ from vid2vid.data.sources.kinds import SourceSpec
 
 Alike = Callable[[Tensor, Path, bytes | bytearray], Tensor]  # turns the pixels of a file as its frame's picture is
 
+FrameSize = Callable[[], tuple[int, int]]  # (h, w) of a sequence's frames, pixels; DataError where no file tells
+
 
 @dataclass(frozen=True)
 class Gaps:
@@ -92,8 +94,8 @@ class SourceSequence(ABC):
         """
         return None
 
-    def fitted(self, proportions: Any, frame: tuple[int, int]) -> SourceSequence:
-        """The same motion on other proportions (`Kind.proportions`); `frame`: (h, w) of its frames, pixels."""
+    def fitted(self, proportions: Any, frame: FrameSize) -> SourceSequence:
+        """The same motion on other proportions (`Kind.proportions`)."""
         return self
 
     def before(self, picture: Tensor) -> SourceSequence:

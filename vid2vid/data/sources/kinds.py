@@ -28,8 +28,8 @@ class Kind:
         extensions: of its files; empty: those of pictures.
         files: whether it needs a folder.
         endings: that the names of its files may have beside the frame's, such as _keypoints.
-        proportions: "module:function" of (sequences of this kind, (h, w) of the frames of each) that measures the
-            people in them, as plain data; None where there is nobody; empty: the kind is not about people.
+        proportions: "module:function" of (sequences of this kind, the `FrameSize` of each) that measures the people in
+            them, as plain data, None where there is nobody; empty: the kind is not about people.
         gaps: whether a frame without a file of this kind can still be used (where nobody was found).
     """
 
