@@ -129,7 +129,7 @@ class Faces(SourceSequence):
         return shown
 
 
-def open_faces(spec: SourceSpec, files: Sequence[Path | None], config: Vid2VidConfig) -> Faces:
+def open_faces(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidConfig) -> Faces:
     """`face:` of one sequence: who was found there is followed, short gaps are bridged.
 
     Raises:
