@@ -61,6 +61,7 @@ TASKS = {
             "benchmark": "vid2vid.benchmark.command",
             "gpu": "vid2vid.benchmark.command",
             "train_segmenter": "vid2vid.segmenter.command",
+            "ab_sheet": "vid2vid.preference.command",
         },
     ),
     "label_predictor": TaskEntry(

@@ -1,0 +1,75 @@
+"""Confidence intervals of a share that was counted. Loads no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+CONFIDENCE = 0.95
+_NORMAL = 1.959963984540054  # two-sided quantile of the normal distribution at CONFIDENCE
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Exact binomial interval (Clopper and Pearson 1934): the shares that the count does not contradict.
+
+    The lower end is the share at which as many successes or more have the probability (1 - confidence) / 2, the upper
+    end the one at which as many or fewer have it. Covers at least as often as it says.
+
+    Raises:
+        ValueError: no trials, or counts that cannot be.
+    """
+    _check(successes, trials)
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else _solve(lambda p: at_least(successes, trials, p) - tail)
+    high = 1.0 if successes == trials else _solve(lambda p: tail - (1 - at_least(successes + 1, trials, p)))
+    return low, high
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Score interval (Wilson 1927) at 95 %: shorter, right on average over shares.
+
+    Raises:
+        ValueError: no trials, or counts that cannot be.
+    """
+    _check(successes, trials)
+    share, squared = successes / trials, _NORMAL**2
+    centre = (share + squared / (2 * trials)) / (1 + squared / trials)
+    half = _NORMAL * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2)) / (1 + squared / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def two_sided_p(successes: int, trials: int) -> float:
+    """Probability of a count at least as far from one half, if both were preferred alike (exact binomial test)."""
+    _check(successes, trials)
+    return min(1.0, 2 * at_least(max(successes, trials - successes), trials, 0.5))
+
+
+def at_least(successes: int, trials: int, share: float) -> float:
+    """Probability of so many successes or more."""
+    if successes <= 0:
+        return 1.0
+    if share <= 0 or share >= 1:
+        return float(share >= 1)
+    logs = (
+        math.lgamma(trials + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(trials - k + 1)
+        + k * math.log(share)
+        + (trials - k) * math.log1p(-share)
+        for k in range(successes, trials + 1)
+    )
+    return min(1.0, math.fsum(math.exp(log) for log in logs))
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """Where a function that rises on 0..1 is zero."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _check(successes: int, trials: int) -> None:
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"{successes} of {trials}: needs 0 <= successes <= trials and at least one trial")
