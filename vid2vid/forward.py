@@ -89,7 +89,9 @@ class ForwardPasses:
                     scales=row.scales,
                     first=segment["first"],
                     backprop_frames=row.backprop_frames,
-                    noise=None if seed is None else FeedbackNoise(self.model.feedback_noise, seed),
+                    noise=None
+                    if seed is None
+                    else FeedbackNoise(self.model.feedback_noise, ctx.generator.manual_seed(seed)),
                 )
             out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
             segment.carried = out.past or None, out.frames.detach()

@@ -126,6 +126,7 @@ CROSS_FIELD = [
     (["model.region_labels=[26]"], "model.region_labels=[26] is read with model.regions=[labels] only"),
     (["model.regions=[labels,labels]", "model.region_labels=[26]"], "name each kind once"),
     (["curriculum.stages.half_short.palindrome=true", "curriculum.stages.half_short.frames=9"], "nearest: 6 or 12"),
+    (["model.regions=[hands,face]"], "the boxes of hands and face come with landmarks, and data.sources=[] has none"),
     (["model.video_discriminator_frames=99"], "the video discriminator would never train"),
     (["model.perceptual_weights=vgg.pth"], "model.perceptual_weights=vgg.pth: there is no such file"),
     (["model.weights=runs/none"], "model.weights=runs/none: there is no such file or folder"),

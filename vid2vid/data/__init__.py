@@ -7,6 +7,8 @@ A sample is a dict of numpy arrays (T frames of H x W pixels):
     images (T, 3, H, W) uint8 RGB
     flow (T, 2, H, W) float16 pixels, backward: x_t -> x_{t-1}, channel 0 = x; entry 0 is zero; absent with flow=none
     confidence (T, 1, H, W) uint8, 1 where the flow can be trusted; entry 0 is zero; absent with flow=none
+    regions (T, R, 4) float32, in training with faces or hands in model.regions: edges of their boxes in pixels, left,
+        upper, right, lower; NaN where there is none
     picture (3, H, W) uint8, with model.first_frame=image: another frame of the sequence, which the clip starts from
     name: sequence and first frame
 Every kind of data is imported when it is asked for, so that none pays for another's libraries.

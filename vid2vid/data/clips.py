@@ -19,7 +19,7 @@ from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import BadFiles
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.config import FirstFrame, Vid2VidConfig
+from vid2vid.config import FirstFrame, Region, Vid2VidConfig
 from vid2vid.data.augment import Crop, random_crop
 from vid2vid.data.first_picture import other_frame, wants_picture
 from vid2vid.data.frames import FrameSequence, tell
@@ -73,6 +73,7 @@ class ClipDataset(ABC):
         # Clips of validation have one length, so that they can be batched.
         lengths, shortest = [len(s) for s in sequences], shortest_validation(config)
         self.frames = frames if self.training else clip_length(lengths, config.data.val_frames, shortest)
+        self.regions = [kind for kind in config.model.regions if self.training and kind is not Region.labels]
         self._given, self.left_out = sequences, 0
         self.sequences = long_enough(sequences, self.frames, split, config)
         if not self.training and self.frames < config.data.val_frames:
@@ -185,7 +186,7 @@ class ClipDataset(ABC):
         for raw in sequence.read(indices):
             crop = crop or self._crop(sequence, indices, raw.size, rng)
             raw.pixels()
-            frames.append(raw.cropped(crop, seed))
+            frames.append(raw.cropped(crop, seed, self.regions))
             if flow is not None:
                 flow.add(raw)
                 shown += [raw] if self.back else []

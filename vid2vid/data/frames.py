@@ -16,9 +16,10 @@ from torch import Tensor
 
 from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
-from vid2vid.config import LabelFormat, Vid2VidConfig
+from vid2vid.config import LabelFormat, Region, Vid2VidConfig
 from vid2vid.data.augment import Box, Crop, centre_crop
-from vid2vid.data.sources.frame_source import FrameSource
+from vid2vid.data.landmarks.regions import region_boxes
+from vid2vid.data.sources.frame_source import FrameSource, PeopleSource
 from vid2vid.data.sources.kinds import pictures_for_labels, wants_labels
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,12 @@ class RawFrame:
             raise DataError(f"{self.name}: has no picture to train on")
         return self.image
 
-    def cropped(self, crop: Crop, seed: int | None = None) -> dict[str, Tensor]:
+    def cropped(self, crop: Crop, seed: int | None = None, regions: Sequence[Region] = ()) -> dict[str, Tensor]:
         """`image`, `labels` (int16, wrapped above 32767), `instances`, `source` of the crop, as far as there are.
 
         Args:
             seed: see `FrameSource.draw`.
+            regions: kinds of which there are `regions` too, boxes by the sources' landmarks (`region_boxes`).
         """
         if crop.source != self.size:
             raise DataError(
@@ -92,6 +94,9 @@ class RawFrame:
             out["instances"] = crop.ids(self.instances)
         if self.sources:
             out["source"] = torch.cat([source.draw(crop, out.get("image"), seed) for source in self.sources])
+        if regions:
+            shown = [source.people() for source in self.sources if isinstance(source, PeopleSource)]
+            out["regions"] = region_boxes([[one.within(crop) for one in people] for people in shown], regions)
         return out
 
 

@@ -14,21 +14,18 @@ from torch import Tensor
 
 
 class FeedbackNoise:
-    """Gaussian noise of one segment, a function of a seed.
+    """Gaussian noise of one segment.
 
     The clips of a batch share it, so that it does not depend on how the batch is split.
 
     Args:
         std: standard deviation, in the units of frames (-1..1).
-        seed: at least 0.
+        generator: that it is drawn from, seeded for this segment.
     """
 
-    def __init__(self, std: float, seed: int) -> None:
-        self.std, self.seed = std, seed
-        self._generator: torch.Generator | None = None
+    def __init__(self, std: float, generator: torch.Generator) -> None:
+        self.std, self.generator = std, generator
 
     def like(self, history: Sequence[Tensor]) -> list[Tensor]:
         """New noise for a history (B, L, 3, Hs, Ws) of every scale: (1, L, 3, Hs, Ws) each, in float32."""
-        if self._generator is None:
-            self._generator = torch.Generator(history[0].device).manual_seed(self.seed)
-        return [self.std * torch.randn((1, *x.shape[1:]), generator=self._generator, device=x.device) for x in history]
+        return [self.std * torch.randn((1, *x.shape[1:]), generator=self.generator, device=x.device) for x in history]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.errors import ConfigError
-from vid2vid.config import DataKind, LabelFormat, SourceKind, Vid2VidConfig
+from vid2vid.config import DataKind, LabelFormat, Region, SourceKind, Vid2VidConfig
 from vid2vid.data.sources.kinds import KINDS, parse_sources, pictures_for_labels, wants_labels
 
 _FILES = (DataKind.folders, DataKind.cityscapes)
@@ -14,9 +14,9 @@ def source_problems(config: Vid2VidConfig) -> list[str]:
     """One line for each setting that cannot be, or that contradicts another: key, value, remedy."""
     model, data = config.model, config.data
     source = show(model.source)
+    found = _region_problems(config)
     if data.sources:
-        return _list_problems(config)
-    found = []
+        return found + _list_problems(config)
     if model.source is SourceKind.both:
         kinds = ", ".join(KINDS)
         found.append(
@@ -36,6 +36,19 @@ def source_problems(config: Vid2VidConfig) -> list[str]:
     if pictures_for_labels(model, data) and model.source_channels not in (1, 3):
         found.append(f"model.source_channels={model.source_channels}: pictures have 3 channels, or 1 read as grey")
     return found
+
+
+def _region_problems(config: Vid2VidConfig) -> list[str]:
+    """Whether faces and hands, whose discriminators `model.regions` asks for, come with the data."""
+    wanted = [kind.value for kind in config.model.regions if kind is not Region.labels]
+    words = [str(word).partition(":")[0] for word in config.data.sources]
+    if not wanted or any(word in KINDS and KINDS[word].proportions for word in words):
+        return []
+    drawn = ", ".join(f"{name}:FOLDER" for name, kind in KINDS.items() if kind.proportions)
+    return [
+        f"model.regions={show(config.model.regions)}: the boxes of {' and '.join(wanted)} come with landmarks, and "
+        f"data.sources={show(config.data.sources)} has none: name {drawn} there, or take regions=[labels]"
+    ]
 
 
 def _list_problems(config: Vid2VidConfig) -> list[str]:

@@ -15,17 +15,21 @@ from vid2vid.generate.rollout import Rollout
 from vid2vid.model.feedback_noise import FeedbackNoise
 
 
+def noise_of(std: float, seed: int) -> FeedbackNoise:
+    return FeedbackNoise(std, torch.Generator().manual_seed(seed))
+
+
 def test_noise_is_a_function_of_the_seed() -> None:
     history = [torch.zeros(3, 2, 3, 64, 64), torch.zeros(3, 2, 3, 128, 128)]
-    noise = FeedbackNoise(0.1, 7)
+    noise = noise_of(0.1, 7)
     first, second = noise.like(history), noise.like(history)
     assert [tuple(x.shape) for x in first] == [(1, 2, 3, 64, 64), (1, 2, 3, 128, 128)]
     assert float(first[1].std()) == pytest.approx(0.1, rel=0.02) and abs(float(first[1].mean())) < 1e-3
-    again = FeedbackNoise(0.1, 7)
+    again = noise_of(0.1, 7)
     assert all(
         torch.equal(a, b) for a, b in zip([*again.like(history), *again.like(history)], [*first, *second], strict=True)
     )
-    assert not torch.equal(first[0], second[0]) and not torch.equal(FeedbackNoise(0.1, 8).like(history)[0], first[0])
+    assert not torch.equal(first[0], second[0]) and not torch.equal(noise_of(0.1, 8).like(history)[0], first[0])
 
 
 def test_networks_see_it_and_what_is_warped_stays_clean() -> None:
@@ -33,8 +37,8 @@ def test_networks_see_it_and_what_is_warped_stays_clean() -> None:
     generator = make(flow_init=0.0, mask_bias=-1000.0)
     past = [images(L)]
     with torch.no_grad():
-        clean, noisy = (generator(source(2 + L), past, noise=n) for n in (None, FeedbackNoise(0.5, 0)))
-        start = generator(source(1 + L), past, first=True, noise=FeedbackNoise(0.5, 0))
+        clean, noisy = (generator(source(2 + L), past, noise=n) for n in (None, noise_of(0.5, 0)))
+        start = generator(source(1 + L), past, first=True, noise=noise_of(0.5, 0))
         plain = generator(source(1 + L), past, first=True)
     torch.testing.assert_close(noisy.frames[:, 1], past[0][:, -1], rtol=0, atol=1e-5)
     torch.testing.assert_close(noisy.past[0][:, -1], noisy.frames[:, -1], rtol=0, atol=0)
@@ -47,7 +51,7 @@ def test_recomputed_activations_see_the_same_noise() -> None:
     for checkpointing in (False, True):
         generator = make(scales=2, backprop_frames=3)
         generator.checkpointing = checkpointing
-        out = generator(source(3 + L, 32, 64), noise=FeedbackNoise(0.2, 1))
+        out = generator(source(3 + L, 32, 64), noise=noise_of(0.2, 1))
         (out.frames.square().sum() + out.hallucination.abs().sum()).backward()
         grads.append([p.grad for p in generator.parameters()])
     for a, b in zip(*grads, strict=True):

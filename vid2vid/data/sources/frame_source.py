@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.augment import Box, Crop
+from vid2vid.data.landmarks.person import Person
 from vid2vid.data.sources.kinds import SourceSpec
 
 Alike = Callable[[Tensor, Path, bytes | bytearray], Tensor]  # turns the pixels of a file as its frame's picture is
@@ -57,6 +58,15 @@ class FrameSource(Protocol):
         Returns:
             uint8 (C, H, W), 0..255.
         """
+        ...
+
+
+@runtime_checkable
+class PeopleSource(FrameSource, Protocol):
+    """The source of one frame that is drawn from landmarks of people."""
+
+    def people(self) -> Sequence[Person]:
+        """Who is in the frame, in its pixels."""
         ...
 
 
