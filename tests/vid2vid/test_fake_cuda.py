@@ -154,6 +154,20 @@ def test_every_experiment(experiment: str) -> None:
         train(task, stages(task)[-1], 1, (Precision.bf16,))
 
 
+def test_regions_of_every_frame_are_cut_out_without_a_wait() -> None:
+    words = ["model.regions=[face,labels]", "model.region_labels=[24,26]", "model.diff_augment=[colour,shift,cutout]"]
+    task = made("model=vid2vid_tiny", *words)
+    stage = stages(task)[-1]
+    with fake_cuda():
+        to_fake(task.networks() | task.frozen())
+        ctx, _ = context(stage)
+        batch = clips(task, stage, stage.frames) | {"regions": torch.empty((1, stage.frames, 1, 4), device=CUDA)}
+        with watched(ONCE):
+            segment = next(task.segments(batch, ctx))
+            step(task, segment, ctx)
+            assert {phase.name for phase in task.phases(stage)} == {"g", "d_image", "d_video", "d_region"}
+
+
 def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.model) -> dict[str, Any]:
     """A batch of clips is measured; nothing but reading the clock and the sums waits."""
     ctx, _ = context(stage)

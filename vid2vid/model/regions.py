@@ -98,13 +98,16 @@ def squares(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         The squares, and (...) 1 for a box that is there, 0 for an absent one, whose square is the frame's corner.
     """
     height, width = size
-    corner, end = boxes[..., :2], boxes[..., 2:]
-    centre, longer = (corner + end) / 2, (end - corner).amax(-1, keepdim=True)
-    edges = torch.tensor([width, height], dtype=boxes.dtype, device=boxes.device)
-    there = ((end > corner) & (centre >= 0) & (centre < edges)).all(-1, keepdim=True)  # false for NaN
-    longer = torch.where(there, longer, 1.0).clamp(max=min(height, width))
-    first = torch.minimum((torch.where(there, centre, 0.0) - longer / 2).clamp(min=0), edges - longer)
-    return torch.cat([first, first + longer], dim=-1), there[..., 0].to(boxes.dtype)
+    left, top, right, bottom = boxes.unbind(-1)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    there = (right > left) & (bottom > top) & (x >= 0) & (x < width) & (y >= 0) & (y < height)  # false for NaN
+    longer = torch.where(there, torch.maximum(right - left, bottom - top), 1.0).clamp(max=min(height, width))
+
+    def first(centre: Tensor, end: int) -> Tensor:
+        return torch.minimum((torch.where(there, centre, 0.0) - longer / 2).clamp(min=0), end - longer)
+
+    x, y = first(x, width), first(y, height)
+    return torch.stack([x, y, x + longer, y + longer], dim=-1), there.to(boxes.dtype)
 
 
 def cut_out(frames: Tensor, boxes: Tensor) -> Tensor:

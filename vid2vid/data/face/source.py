@@ -62,11 +62,14 @@ class FaceSource:
     def __init__(self, points: np.ndarray, style: Style) -> None:
         self.points, self.style = points, style
 
+    def people(self) -> list[Person]:
+        seen = ~np.isnan(self.points[:, :1])
+        return [Person(face=np.concatenate([self.points, seen], axis=1, dtype=np.float32))]
+
     def draw(self, crop: Crop, image: Tensor | None, seed: int | None) -> Tensor:
         """See `draw_face`; with edges behind the face where `Style` has them and there is a picture: their maximum
         outside the head, in the first channel."""
-        seen = ~np.isnan(self.points[:, :1])
-        person = Person(face=np.concatenate([self.points, seen], axis=1, dtype=np.float32)).within(crop)
+        person = self.people()[0].within(crop)
         points = np.where(person.face[:, 2:] > 0, person.face[:, :2], np.nan)
         picture = draw_face(points, crop.size, self.style.distance)
         image = self.style.behind if self.style.behind is not None else image
