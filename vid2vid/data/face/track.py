@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vid2vid.data.landmarks.follow import follow
 from vid2vid.data.landmarks.person import Person
 
 SEEN = 0.1  # confidence of a point above which it counts, as in the released code
@@ -13,27 +14,19 @@ _ENOUGH = 34  # of the 68 points: fewer are no face
 
 
 def face_track(frames: Sequence[Sequence[Person]]) -> np.ndarray:
-    """The same person's face in all frames: the largest one first, then always the one nearest to where it was.
+    """The same person's face in all frames: see `follow`, of faces alone.
 
     Args:
         frames: the people of each frame.
 
     Returns:
         float32 (T, 68, 2) x, y in pixels; NaN for points of a confidence up to `SEEN`, and for all points of a frame in
-        which half of them or more are missing.
+        which more than half of them are missing.
     """
     track = np.full((len(frames), 68, 2), np.nan, np.float32)
-    last: np.ndarray | None = None
-    for number, people in enumerate(frames):
-        faces = [face for person in people if (face := _known(person)) is not None]
-        if not faces:
-            continue
-        if last is None:
-            track[number] = max(faces, key=lambda face: float(np.nanmax(face[:, 0]) - np.nanmin(face[:, 0])))
-        else:
-            centre = last
-            track[number] = min(faces, key=lambda face: float(np.hypot(*(_centre(face) - centre))))
-        last = _centre(track[number])
+    for number, person in enumerate(follow([_faces(people) for people in frames])):
+        if person is not None:
+            track[number] = np.where(person.face[:, 2:] > 0, person.face[:, :2], np.nan)
     return track
 
 
@@ -67,11 +60,7 @@ def found(track: np.ndarray) -> np.ndarray:
     return (~np.isnan(track[..., 0])).sum(axis=1) >= _ENOUGH
 
 
-def _known(person: Person) -> np.ndarray | None:
-    """(68, 2) with NaN where missing; None: too few are known."""
-    seen = person.face[:, 2] > SEEN
-    return np.where(seen[:, None], person.face[:, :2], np.nan) if seen.sum() >= _ENOUGH else None
-
-
-def _centre(face: np.ndarray) -> np.ndarray:
-    return np.nanmean(face, axis=0)
+def _faces(people: Sequence[Person]) -> list[Person]:
+    """Those people whose face was found, as their face alone."""
+    seen = [np.where(person.face[:, 2:] > SEEN, person.face, 0) for person in people]
+    return [Person(face=face) for face in seen if (face[:, 2] > 0).sum() >= _ENOUGH]
