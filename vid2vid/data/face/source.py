@@ -17,7 +17,7 @@ from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from trainer.records.progress import followed
-from vid2vid.config import FaceBackground, Vid2VidConfig
+from vid2vid.config import CropKind, FaceBackground, Vid2VidConfig
 from vid2vid.data.augment import Box, Crop
 from vid2vid.data.face.picture import draw_face, head_mask
 from vid2vid.data.face.proportions import fit_proportions, neutral_face
@@ -55,12 +55,11 @@ class FaceSource:
     Args:
         points: (68, 2) x, y in pixels of the frame, NaN where missing.
         style: how it is drawn.
+        size: see `FrameSource`.
     """
 
-    size = None
-
-    def __init__(self, points: np.ndarray, style: Style) -> None:
-        self.points, self.style = points, style
+    def __init__(self, points: np.ndarray, style: Style, size: tuple[int, int] | None = None) -> None:
+        self.points, self.style, self.size = points, style, size
 
     def people(self) -> list[Person]:
         seen = ~np.isnan(self.points[:, :1])
@@ -87,18 +86,24 @@ class Faces(SourceSequence):
         style: how they are drawn.
         gap: `data.face_gap`.
         damaged: by frame what is wrong with its file.
+        size: (h, w) that frames can be taken to have where there is no picture; None: that is not known.
     """
 
     def __init__(
-        self, track: np.ndarray, style: Style, gap: int = 0, damaged: Mapping[int, str] = MappingProxyType({})
+        self,
+        track: np.ndarray,
+        style: Style,
+        gap: int = 0,
+        damaged: Mapping[int, str] = MappingProxyType({}),
+        size: tuple[int, int] | None = None,
     ) -> None:
-        self.given, self.style, self.gap, self.damaged = track, style, gap, dict(damaged)
+        self.given, self.style, self.gap, self.damaged, self.size = track, style, gap, dict(damaged), size
         self.track = bridge(track, gap)
 
     def frame(self, index: int, alike: Alike) -> FaceSource:
         if index in self.damaged:
             raise BadFileError(self.damaged[index])
-        return FaceSource(self.track[index], self.style)
+        return FaceSource(self.track[index], self.style, self.size)
 
     def gaps(self) -> Gaps:
         has = found(self.track)
@@ -107,7 +112,7 @@ class Faces(SourceSequence):
 
     def part(self, start: int, stop: int) -> Faces:
         damaged = {index - start: text for index, text in self.damaged.items() if start <= index < stop}
-        part = Faces(self.given[start:stop], self.style, self.gap, damaged)
+        part = Faces(self.given[start:stop], self.style, self.gap, damaged, self.size)
         part.track = self.track[start:stop]  # what was bridged from frames that are in another part now
         return part
 
@@ -146,7 +151,8 @@ def open_faces(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidC
         for text in damaged.values():
             left_out(BadFileError(text), skip=True)
         damaged = {}
-    return Faces(track, Style(data.face_distance, edges), data.face_gap, damaged)
+    size = _enough(track) if data.crop is CropKind.face else None
+    return Faces(track, Style(data.face_distance, edges), data.face_gap, damaged, size)
 
 
 def face_proportions(sequences: Sequence[Faces], frames: Sequence[FrameSize]) -> list[list[float | None]] | None:
@@ -156,6 +162,17 @@ def face_proportions(sequences: Sequence[Faces], frames: Sequence[FrameSize]) ->
     if np.isnan(neutral).all():
         return None
     return [[None if np.isnan(value) else round(float(value), 5) for value in point] for point in neutral]
+
+
+def _enough(track: np.ndarray) -> tuple[int, int] | None:
+    """(h, w) of frames in which the square around each face has room to the right and below: a face's width farther
+    than any point. What is shown of them is that square, so how much farther they go does not matter."""
+    points = track[found(track)]
+    if not len(points):
+        return None
+    width = float((np.nanmax(points[..., 0], axis=1) - np.nanmin(points[..., 0], axis=1)).max())
+    right, bottom = np.ceil(np.nanmax(points, axis=(0, 1)) + width + 1).astype(int).tolist()
+    return bottom, right
 
 
 def _spread(frames: int) -> np.ndarray:

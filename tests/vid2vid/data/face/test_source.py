@@ -98,6 +98,17 @@ def test_without_a_crop_the_whole_frame_is_used(face_root, face_config):
     assert stream.sequence.centred((80, 120), (32, 32)) == Crop((80, 120), 0, 20, 80, 80, (32, 32))
 
 
+def test_landmarks_alone_are_shown_as_beside_their_pictures(face_root, face_config):
+    root = face_root([60, 62, 64])
+    config = face_config(root)
+    (with_pictures,) = open_folder(root, config)
+    (alone,) = open_folder(root / "landmarks", config)
+    for one, other in zip(with_pictures, alone, strict=True):
+        assert torch.equal(one["source"], other["source"]) and "image" not in other
+    with pytest.raises(DataError, match=r"data\.frame_size=\[HEIGHT,WIDTH\]"):
+        list(open_folder(root / "landmarks", face_config(root, crop=CropKind.none))[0])
+
+
 def test_short_gaps_are_bridged_long_ones_end_a_sequence_and_both_are_counted(face_root, face_config, caplog):
     root = face_root([30, None, 50, 50, *[None] * 3, 60, 70, None])
     (root / "landmarks/a/000001.json").unlink()  # no file is nobody too
