@@ -37,6 +37,7 @@ class Arguments:
     inception_weights: str | None = None  # file for FID and KID: pt_inception-2015-12-05-6726825d.pth
     lpips_weights: str | None = None  # file for LPIPS and tLP: torchvision's alexnet-owt-7be5be79.pth
     segmenter: str | None = None  # for mIoU of labels: a file of scripts/train_segmenter.py
+    video_features: str | None = None  # for VFD, FVD, JEDi: NETWORK:FILE,... (r2plus1d_18, mvit_v2_s, fvd, vjepa2, ...)
     tof: FlowEstimator = FlowEstimator.off  # do things move as in the real video? with which estimator of flow
     overrides: list[str] = field(default_factory=list)
 
@@ -71,6 +72,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     clip_metrics = build_clip_metrics(
         tof=arguments.tof.value,
         segmenter=arguments.segmenter,
+        video_features=arguments.video_features,
         data=own.data,
         image_metrics=image_metrics,
         device=loaded.compute.device,
