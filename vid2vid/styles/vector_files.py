@@ -1,0 +1,79 @@
+"""Vectors of single instances as a file: what ``generate.py save_style=FILE`` writes and ``style=file:FILE`` reads.
+
+{"channels": 3, "classes": {"7": [0.1, -0.2, 0.4]}, "tracks": [{"class": 26, "track": 26003, "vector": [...]}]}: one for
+every instance of a class, and vectors of single instances, which go before it. Both may be written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainer.errors import DataError
+from trainer.files import write_json
+from trainer.text import few
+from vid2vid.styles.sources import Given, VectorSource
+
+
+def write_vectors(path: Path, used: Mapping[tuple[int, int], np.ndarray], things: Collection[int]) -> None:
+    """Write the vectors of a video.
+
+    Args:
+        used: (class id, track) -> (d,), see `VideoStyles.used`.
+        things: classes whose instances are told apart.
+    """
+    rounded = {key: [round(float(x), 6) for x in vector] for key, vector in used.items()}
+    classes = {str(label): vector for (label, _), vector in rounded.items() if label not in things}
+    tracks = [
+        {"class": label, "track": track, "vector": vector}
+        for (label, track), vector in sorted(rounded.items())
+        if label in things
+    ]
+    channels = len(next(iter(used.values()))) if used else 0
+    write_json(path, {"channels": channels, "classes": classes, "tracks": tracks})
+
+
+def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSource | None) -> Given:
+    """The vectors of a file.
+
+    Args:
+        ids: classes of the run.
+        channels: d of its E.
+        others: for what the file does not name.
+
+    Raises:
+        DataError: it is missing or no such file, or is of other classes or another number of channels.
+    """
+    if not path.is_file():
+        raise DataError(f"style=file:{path}: there is no such file; save_style=FILE writes one")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        classes = {int(label): np.array(vector, np.float32) for label, vector in data.get("classes", {}).items()}
+        tracks = {
+            (int(each["class"]), int(each["track"])): np.array(each["vector"], np.float32)
+            for each in data.get("tracks", [])
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"style=file:{path} cannot be read ({type(error).__name__}: {error}): it needs "
+            "{'classes': {ID: VECTOR}, 'tracks': [{'class': ID, 'track': NUMBER, 'vector': VECTOR}]}, as save_style=FILE "
+            "writes"
+        ) from error
+    if not classes and not tracks:
+        raise DataError(f"style=file:{path} has neither classes nor tracks; save_style=FILE writes one that has")
+    foreign = sorted(({*classes} | {label for label, _ in tracks}) - set(ids))
+    if foreign:
+        raise DataError(
+            f"style=file:{path} has vectors of the classes {few(foreign)}, which this run does not know (its own: "
+            f"{few(sorted(ids), 40)}): give a file of a run with the same classes"
+        )
+    shapes = {vector.shape for vector in (*classes.values(), *tracks.values())}
+    if shapes != {(channels,)}:
+        raise DataError(
+            f"style=file:{path} has vectors of shape {few(sorted(shapes))}, this run has model.style_channels="
+            f"{channels}: give a file of a run with as many"
+        )
+    return Given(classes, tracks, others)
