@@ -56,6 +56,7 @@ TASKS = {
             "evaluate": "vid2vid.evaluate.command",
             "generate": "vid2vid.generate.command",
             "prepare": "vid2vid.prepare.command",
+            "fit_styles": "vid2vid.styles.command",
             "check_data": "vid2vid.data.checking.command",
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",

@@ -67,6 +67,12 @@ class StylePooling(Enum):
     frame = "frame"  # one for each frame, as in the paper: for data whose instance ids are new in every frame
 
 
+class StyleTracks(Enum):
+    auto = "auto"  # as the first frames of the source tell
+    ids = "ids"  # an instance is what has its id
+    overlap = "overlap"  # an instance is what covers its place in the frame before
+
+
 class DataKind(Enum):
     """Whose clips; they are opened by ``vid2vid.data``."""
 

@@ -11,7 +11,8 @@ from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from trainer.records.progress import Progress
-from vid2vid.config import FaceBackground, FirstFrame, Vid2VidConfig
+from vid2vid.config import FaceBackground, FirstFrame, StyleTracks, Vid2VidConfig
+from vid2vid.styles.request import StyleRequest
 
 if TYPE_CHECKING:
     from vid2vid.trained import LoadedRun
@@ -26,7 +27,16 @@ class Arguments:
     out: str  # the video to write: .mp4, .mov, .mkv, .webm or .gif; without a suffix a folder of PNGs
     frames: int | None = None  # at most so many; null: as long as the source
     clip: int = 0  # which sequence of the source, from 0
-    seed: int | None = None  # another world with source=street (data.world_seed); null: the run's
+    seed: int | None = (
+        None  # draws styles, data.world_seed= the street; of a run without styles it is the street's seed
+    )
+    style: str | None = (
+        None  # looks: sample (drawn by seed), mean, image:PATH, file:PATH; null: sample (docs/styles.md)
+    )
+    style_labels: str | None = None  # label map of style=image:PATH; null: beside the picture
+    interpolate: str | None = None  # A,B: from one style to another over the video; seeds, or files of save_style
+    style_tracks: StyleTracks = StyleTracks.auto  # who is who from frame to frame
+    save_style: str | None = None  # write the vectors of this video's instances, for style=file:PATH
     first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
     image: str | None = None  # picture for first_frame=image
     compare: bool = False  # source, real and generated side by side
@@ -56,12 +66,24 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
 
+    request = StyleRequest(
+        arguments.style,
+        arguments.style_labels,
+        arguments.seed,
+        arguments.interpolate,
+        arguments.style_tracks,
+        arguments.save_style,
+    )
+    request.check(config.model)
+
     from trainer.records.video_writer import check_out
     from vid2vid.data import Sequence
     from vid2vid.generate.edit.edits import Edits
     from vid2vid.generate.edit.file import read_edits
     from vid2vid.generate.edit.relabel import Relabel, parse_remap
-    from vid2vid.generate.video import generate_video, open_clip, read_first_image
+    from vid2vid.generate.styling import build_styles
+    from vid2vid.generate.video import generate_video, length_of, open_clip, read_first_image
+    from vid2vid.styles.vector_files import write_vectors
     from vid2vid.trained import load_generator, requested_resolution
 
     check_out(arguments.out, arguments.fps)
@@ -71,7 +93,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
     say(loaded.weights_line)
     config = loaded.config
-    if arguments.seed is not None:
+    if arguments.seed is not None and loaded.style is None:
         config.data.world_seed = arguments.seed
     sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
     edits = None
@@ -83,6 +105,8 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution
     sequence = _as_asked(sequence, arguments, loaded, say)
+    frames = length_of(sequence, arguments.frames)
+    styles = build_styles(request, loaded, Path(arguments.run), sequence, frames)
     image = None
     if arguments.image is not None:
         image = read_first_image(Path(arguments.image), (height, width), config.data)
@@ -95,6 +119,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             first_frame=first_frame,
             image=image,
             edits=edits,
+            styles=styles,
             compare=arguments.compare,
             png=arguments.png,
             zoom=arguments.zoom,
@@ -103,6 +128,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         )
     size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
     say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
+    if arguments.save_style is not None and styles is not None:
+        write_vectors(Path(arguments.save_style), styles.used, styles.things)
+        say(f"{arguments.save_style}: the vectors of {len(styles.used)} instances and regions")
     if made.pictures is not None:
         say(f"{made.pictures}: {made.frames} pictures")
 

@@ -19,6 +19,7 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import FirstFrame
 from vid2vid.encoding import SourceEncoder, float_to_images, images_to_float
 from vid2vid.model import Generator
+from vid2vid.styles.assigned import VideoStyles
 
 ENCODED = ("labels", "instances", "source")
 
@@ -36,6 +37,7 @@ class Rollout:
             ``image``: ``image``, repeated; ``zeros``: mid-grey.
         image: (3, H, W) uint8 for ``first_frame=image``.
         scales: how many of the generator's scales are in use, coarsest first; None: all.
+        styles: vectors of the instances, for a generator with a feature encoder.
 
     Raises:
         ConfigError: ``first_frame=image`` without a picture, or for a model without past frames.
@@ -49,9 +51,10 @@ class Rollout:
         first_frame: FirstFrame = FirstFrame.model,
         image: Tensor | None = None,
         scales: int | None = None,
+        styles: VideoStyles | None = None,
     ) -> None:
         self.generator, self.encoder, self.compute = generator, encoder, compute
-        self.first_frame, self.scales = first_frame, scales
+        self.first_frame, self.scales, self.styles = first_frame, scales, styles
         self.context = encoder.model.past_frames
         if first_frame is FirstFrame.image:
             if image is None:
@@ -62,7 +65,9 @@ class Rollout:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the next frame is the first of a sequence."""
+        """Forget everything: the next frame is the first of a sequence, or of another scene."""
+        if self.styles is not None:
+            self.styles.reset()
         self.frame = 0
         self.past: list[Tensor] | None = None
         self._sources: deque[Tensor] = deque(maxlen=self.context + 1)
@@ -90,6 +95,8 @@ class Rollout:
             if frame.get(k) is not None
         }
         source = self.encoder.encode(batch)
+        if self.styles is not None:
+            source = torch.cat([source, self.styles.maps(batch)], dim=2)
         while len(self._sources) < self.context:  # only before frame 0: its labels stand in for those before it
             self._sources.append(source)
         self._sources.append(source)
@@ -111,6 +118,8 @@ class Rollout:
         self.frame += 1
         made = {"frame": output.frames, "hallucination": output.hallucination, "flow": output.flow, "mask": output.mask}
         extras = {name: tensor[0, 0].float() for name, tensor in made.items() if tensor is not None}
+        if self.styles is not None:
+            self.styles.moved(extras.get("flow"))
         return float_to_images(extras["frame"]), extras
 
     def _echo(self, frame: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

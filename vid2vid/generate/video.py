@@ -25,6 +25,7 @@ from vid2vid.data.sources.kinds import wants_labels
 from vid2vid.generate.edit.edits import Edits
 from vid2vid.generate.panels import condition_columns
 from vid2vid.generate.rollout import Rollout
+from vid2vid.styles.assigned import VideoStyles
 from vid2vid.trained import LoadedRun
 
 _log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def generate_video(
     first_frame: FirstFrame | None = None,
     image: Tensor | None = None,
     edits: Edits | None = None,
+    styles: VideoStyles | None = None,
     compare: bool = False,
     png: bool = False,
     zoom: int = 1,
@@ -126,6 +128,7 @@ def generate_video(
         first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
         image: (3, H, W) uint8 for ``first_frame=image``.
         edits: change classes and objects before anything sees them.
+        styles: vectors of the instances (`vid2vid.generate.styling`), for a run with a feature encoder.
         compare: the source, the real frame and the generated one side by side, with captions; the real one where the
             source has any, and "no picture" for frames that lack theirs.
         zoom: pixels of the video are this many times enlarged, for small frames on large screens.
@@ -145,9 +148,8 @@ def generate_video(
     if not 0 < rate <= 1000:
         raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
     chosen = first_frame if first_frame is not None else run.config.model.first_frame
-    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales)
-    total = frames if frames is None or _length(sequence) is None else min(frames, _length(sequence) or 0)
-    total = _length(sequence) if total is None else total
+    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales, styles)
+    total = length_of(sequence, frames)
     check_colours(run.colours, [getattr(sequence, "sequence", None)])
     out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 1
     check_out(out, rate)
@@ -216,9 +218,10 @@ def _side_by_side(
     return label_panel([_enlarge(column, zoom) for column in columns.values()], list(columns))
 
 
-def _length(sequence: Sequence) -> int | None:
-    """How many frames a sequence has, where it knows."""
+def length_of(sequence: Sequence, frames: int | None) -> int | None:
+    """How many frames will be generated of at most ``frames``; None: neither they nor the sequence tell."""
     try:
-        return len(sequence)
+        length = len(sequence)
     except TypeError:
-        return None
+        return frames
+    return length if frames is None else min(frames, length)

@@ -66,14 +66,9 @@ def fit_class(
             continue
         value = float(mixture.bic(vectors))
         if not bic or value < min(bic.values()):
-            order = np.argsort(-mixture.weights_, kind="stable")
-            best = [
-                Component(
-                    float(mixture.weights_[i]), int(counts[i]), mixture.means_[i].tolist(),
-                    mixture.covariances_[i].tolist(),
-                )
-                for i in order
-            ]  # fmt: skip
+            weights, means, spreads = (np.asarray(x) for x in (mixture.weights_, mixture.means_, mixture.covariances_))
+            order = np.argsort(-weights, kind="stable")
+            best = [Component(float(weights[i]), int(counts[i]), means[i].tolist(), spreads[i].tolist()) for i in order]
         bic[str(k)] = value
     return ClassStyles(label, name, things, n, vectors.mean(axis=0).tolist(), best, bic)
 

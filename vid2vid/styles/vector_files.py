@@ -59,8 +59,8 @@ def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSo
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"style=file:{path} cannot be read ({type(error).__name__}: {error}): it needs "
-            "{'classes': {ID: VECTOR}, 'tracks': [{'class': ID, 'track': NUMBER, 'vector': VECTOR}]}, as save_style=FILE "
-            "writes"
+            "{'classes': {ID: VECTOR}, 'tracks': [{'class': ID, 'track': NUMBER, 'vector': VECTOR}]}, "
+            "as save_style=FILE writes"
         ) from error
     if not classes and not tracks:
         raise DataError(f"style=file:{path} has neither classes nor tracks; save_style=FILE writes one that has")

@@ -1,0 +1,29 @@
+"""The mixtures that were fitted for a run, checked against its weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from vid2vid.styles.mixtures import FILE, Styles, check_styles, read_styles
+from vid2vid.trained import LoadedRun
+
+logger = logging.getLogger(__name__)
+
+
+def styles_of_run(run_dir: Path, run: LoadedRun) -> Styles:
+    """``styles.json`` of a run; the log says where E has learnt on since.
+
+    Args:
+        run_dir: such as ``runs/demo``.
+        run: its networks.
+
+    Raises:
+        DataError: there is none, or it is of another run's classes; names the command that fits it.
+    """
+    path = run_dir / FILE
+    styles = read_styles(path)
+    warning = check_styles(styles, path, run.encoder.ids, run.config.model.style_channels, run.step)
+    if warning:
+        logger.warning("%s", warning)
+    return styles
