@@ -12,7 +12,7 @@ from trainer.config.fields import DeviceKind, Precision
 from trainer.config.resolve import plain
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
-from vid2vid.model import Generator
+from vid2vid.model import Generator, StyleEncoder
 
 
 def street_config(resolution: tuple[int, int] = (32, 64)) -> Vid2VidConfig:
@@ -41,8 +41,10 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)))
     torch.manual_seed(0)
-    generator = Generator(config.model, SourceEncoder(config.model, config.data).channels)
+    generator = Generator(config.model, SourceEncoder(config.model, config.data).generator_channels)
     weights = {f"generator.{name}": value for name, value in generator.state_dict().items()}
+    if config.model.style_channels:
+        weights |= {f"style.{name}": value for name, value in StyleEncoder(config.model).state_dict().items()}
     raw = {name: torch.zeros_like(value) for name, value in weights.items()} if ema else weights
     meta = {"samples_seen": 2 * step, "stage": stage, "config": plain(config)}
     meta["resolution"] = resolution or list(config.resolution)

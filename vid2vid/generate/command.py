@@ -129,7 +129,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
     say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
     if arguments.save_style is not None and styles is not None:
-        write_vectors(Path(arguments.save_style), styles.used, styles.things)
+        write_vectors(Path(arguments.save_style), styles.used, styles.things, styles.told_by)
         say(f"{arguments.save_style}: the vectors of {len(styles.used)} instances and regions")
     if made.pictures is not None:
         say(f"{made.pictures}: {made.frames} pictures")

@@ -79,7 +79,15 @@ def build_styles(
     else:
         assert fitted is not None and drawn is not None
         source = Means(fitted) if kind == "mean" else drawn
-    tracker = _tracker(request.style_tracks, sequence, things)
+    how = request.style_tracks
+    if isinstance(source, Given) and source.told_by is not None and source.tracks:
+        if how not in (StyleTracks.auto, source.told_by):
+            raise ConfigError(
+                f"style_tracks={how.value}: the instances of {request.style} were told apart by "
+                f"{source.told_by.value}, and would not be found again: leave style_tracks out"
+            )
+        how = source.told_by
+    tracker = _tracker(how, sequence, things)
     return VideoStyles(source, run.encoder, things, tracker, frames)
 
 

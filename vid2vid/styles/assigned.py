@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vid2vid.config import StyleTracks
 from vid2vid.encoding import SourceEncoder
 from vid2vid.styles.pooling import ClipStyles
 from vid2vid.styles.regions import region_keys, region_of
@@ -98,6 +99,11 @@ class VideoStyles:
         self._vectors = _Vectors(source, encoder.model.style_channels)
         self._told_apart: Tensor | None = None
         self._done = 0
+
+    @property
+    def told_by(self) -> StyleTracks:
+        """How instances of different frames are told apart."""
+        return StyleTracks.ids if isinstance(self.tracker, ById) else StyleTracks.overlap
 
     def reset(self) -> None:
         """The next frame begins another scene."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vid2vid.config import StyleTracks
 from vid2vid.styles.mixtures import Styles
 
 
@@ -62,11 +63,13 @@ class Given:
         classes: id -> (d,).
         tracks: (id, track) -> (d,), which goes before its class.
         others: for the rest; None: there is nothing for them.
+        told_by: how the tracks were told apart; None: not known.
     """
 
     classes: Mapping[int, np.ndarray] = field(default_factory=dict)
     tracks: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
     others: VectorSource | None = None
+    told_by: StyleTracks | None = None
 
     def vector(self, label: int, track: int, share: float = 0.0, scene: int = 0) -> np.ndarray | None:
         found = self.tracks.get((label, track), self.classes.get(label))

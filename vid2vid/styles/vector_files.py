@@ -1,7 +1,8 @@
 """Vectors of single instances as a file: what ``generate.py save_style=FILE`` writes and ``style=file:FILE`` reads.
 
 {"channels": 3, "classes": {"7": [0.1, -0.2, 0.4]}, "tracks": [{"class": 26, "track": 26003, "vector": [...]}]}: one for
-every instance of a class, and vectors of single instances, which go before it. Both may be written by hand.
+every instance of a class, and vectors of single instances, which go before it. Both may be written by hand. How
+tracks were told apart is kept too ("told_by": ids or overlap).
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import numpy as np
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.text import few
+from vid2vid.config import StyleTracks
 from vid2vid.styles.sources import Given, VectorSource
 
 
-def write_vectors(path: Path, used: Mapping[tuple[int, int], np.ndarray], things: Collection[int]) -> None:
+def write_vectors(
+    path: Path, used: Mapping[tuple[int, int], np.ndarray], things: Collection[int], told_by: StyleTracks
+) -> None:
     """Write the vectors of a video.
 
     Args:
         used: (class id, track) -> (d,), see `VideoStyles.used`.
         things: classes whose instances are told apart.
+        told_by: how.
     """
-    rounded = {key: [round(float(x), 6) for x in vector] for key, vector in used.items()}
+    # Nine digits bring every bit of a float32 back.
+    rounded = {key: [float(f"{x:.9g}") for x in vector] for key, vector in used.items()}
     classes = {str(label): vector for (label, _), vector in rounded.items() if label not in things}
     tracks = [
         {"class": label, "track": track, "vector": vector}
@@ -33,7 +39,7 @@ def write_vectors(path: Path, used: Mapping[tuple[int, int], np.ndarray], things
         if label in things
     ]
     channels = len(next(iter(used.values()))) if used else 0
-    write_json(path, {"channels": channels, "classes": classes, "tracks": tracks})
+    write_json(path, {"channels": channels, "told_by": told_by.value, "classes": classes, "tracks": tracks})
 
 
 def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSource | None) -> Given:
@@ -56,6 +62,7 @@ def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSo
             (int(each["class"]), int(each["track"])): np.array(each["vector"], np.float32)
             for each in data.get("tracks", [])
         }
+        told_by = None if data.get("told_by") is None else StyleTracks(data["told_by"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"style=file:{path} cannot be read ({type(error).__name__}: {error}): it needs "
@@ -76,4 +83,4 @@ def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSo
             f"style=file:{path} has vectors of shape {few(sorted(shapes))}, this run has model.style_channels="
             f"{channels}: give a file of a run with as many"
         )
-    return Given(classes, tracks, others)
+    return Given(classes, tracks, others, told_by)
