@@ -8,7 +8,7 @@ from torch import nn
 
 from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
 from vid2vid.losses.terms import l1_weight
-from vid2vid.validate.untrained_parts import unfed
+from vid2vid.validate.untrained_parts import stages_of, unfed
 
 
 def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptual: bool) -> list[str]:
@@ -35,6 +35,11 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
             f"data.flow=raft with data.frame_step={data.frame_step}: the flow over more than one frame is computed by "
             "the data workers, on the CPU, when a pair is first drawn (check_data flow=true fills the cache for "
             "neighbouring frames only); data.frame_step=1 or data.flow=dis is faster"
+        )
+    if data.flow is FlowMethod.precomputed and any(stage.palindrome for stage in stages_of(config).values()):
+        found.append(
+            "data.flow=precomputed holds flow of one direction: where clips are played backwards "
+            "(palindrome=true) there are no losses on flow; data.flow=dis estimates both"
         )
     return found
 

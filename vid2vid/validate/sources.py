@@ -42,9 +42,9 @@ def _region_problems(config: Vid2VidConfig) -> list[str]:
     """Whether faces and hands, whose discriminators `model.regions` asks for, come with the data."""
     wanted = [kind.value for kind in config.model.regions if kind is not Region.labels]
     words = [str(word).partition(":")[0] for word in config.data.sources]
-    if not wanted or any(word in KINDS and KINDS[word].proportions for word in words):
+    if not wanted or any(word in KINDS and KINDS[word].people for word in words):
         return []
-    drawn = ", ".join(f"{name}:FOLDER" for name, kind in KINDS.items() if kind.proportions)
+    drawn = ", ".join(f"{name}:FOLDER" for name, kind in KINDS.items() if kind.people)
     return [
         f"model.regions={show(config.model.regions)}: the boxes of {' and '.join(wanted)} come with landmarks, and "
         f"data.sources={show(config.data.sources)} has none: name {drawn} there, or take regions=[labels]"

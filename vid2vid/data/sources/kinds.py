@@ -31,6 +31,7 @@ class Kind:
         proportions: "module:function" of (sequences of this kind, the `FrameSize` of each) that measures the people in
             them, as plain data, None where there is nobody; empty: the kind is not about people.
         gaps: whether a frame without a file of this kind can still be used (where nobody was found).
+        people: whether its files are landmarks of people, by which faces and hands are found (`PeopleSource`).
     """
 
     help: str
@@ -41,6 +42,7 @@ class Kind:
     endings: tuple[str, ...] = ()
     gaps: bool = False
     proportions: str = ""
+    people: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -54,6 +56,7 @@ KINDS: dict[str, Kind] = {
         endings=("_keypoints",),
         gaps=True,
         proportions="vid2vid.data.face.source:face_proportions",
+        people=True,
     ),
     "edges": Kind("Canny edges of the frames", lambda data: 1, "vid2vid.data.sources.pictures:open_edges", files=False),
 }

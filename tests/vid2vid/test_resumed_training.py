@@ -1,0 +1,52 @@
+"""All that training draws at random of its own is a function of the position: a crashed run goes on bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.exactness import assert_same
+from tests.helpers.made_task import configured, make_trainer
+from trainer.checkpoint.contents import WEIGHTS
+from trainer.checkpoint.trained import load_weights
+from vid2vid.config import Vid2VidStage
+
+WORDS = [
+    "trainer.max_samples=3",
+    "trainer.checkpoint_every=2",
+    "model.feedback_noise=0.1",
+    "model.diff_augment=[colour,shift,cutout]",
+    "model.regions=[labels]",
+    "model.region_labels=[21,26]",
+]
+
+
+def trainer_of(folder: Path) -> Any:
+    stage = Vid2VidStage(frames=4, segment_frames=2, palindrome=True, backprop_frames=2)
+    return make_trainer(configured(*WORDS, stages={"all": stage}), folder)[0]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return dict(load_weights(sorted((folder / "checkpoints").glob("step-*"))[-1] / WEIGHTS)[0])
+
+
+@pytest.mark.slow
+def test_a_run_that_crashed_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    trainer_of(whole).fit()
+    trainer = trainer_of(broken)
+    original = trainer.task.losses
+
+    def losses(phase: str, segment: Any, ctx: Any) -> Any:
+        if ctx.step == 3:
+            raise RuntimeError("power cut")
+        return original(phase, segment, ctx)
+
+    trainer.task.losses = losses
+    with pytest.raises(RuntimeError, match="power cut"):
+        trainer.fit()
+    resumed = trainer_of(broken)
+    resumed.fit()
+    assert resumed.step == 6
+    assert any(name.startswith("d_region.") for name in weights(whole))
+    assert_same(weights(whole), weights(broken))
