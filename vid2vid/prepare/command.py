@@ -40,12 +40,16 @@ class Arguments:
     workers: int | None = None  # stretches of 64 frames at a time; null: all cores
     model: str | None = None  # labels, depth: a folder of transformers; labels: or a file of torchvision's DeepLab
     people_python: str | None = None  # people: a Python with MediaPipe; null: what `make people-tools` made
+    models: str | None = None  # people: a folder with MediaPipe's .task files; null: MediaPipe 0.10.21's own networks
+    people: int = 1  # people: at most so many in a frame; more than 1 with models=
     min_cutoff: float = 1.0  # people: Hz that resting landmarks are smoothed with (one-euro filter); 0: not at all
     beta: float = 20.0  # people: Hz more for landmarks that move by the frame's height in a second
     overrides: list[str] = field(default_factory=list)
 
 
-_ONLY = {"model": (What.labels, What.depth)} | dict.fromkeys(("people_python", "min_cutoff", "beta"), (What.people,))
+_ONLY = {"model": (What.labels, What.depth)} | dict.fromkeys(
+    ("people_python", "models", "people", "min_cutoff", "beta"), (What.people,)
+)
 _LOWEST = 16  # pixels
 
 
@@ -93,7 +97,8 @@ def _extractor(arguments: Arguments, config: Vid2VidConfig) -> Extractor:
     if arguments.what is What.people:
         from vid2vid.prepare.people.extractor import People, Smoothing
 
-        return People(arguments.people_python, Smoothing(arguments.min_cutoff, arguments.beta))
+        smoothing = Smoothing(arguments.min_cutoff, arguments.beta)
+        return People(arguments.people_python, smoothing, arguments.models, arguments.people)
     if arguments.what is What.edges:
         from vid2vid.prepare.edges import Edges
 
@@ -133,6 +138,10 @@ def _problems(arguments: Arguments) -> list[str]:
         value = getattr(arguments, key)
         if value is not None and not (math.isfinite(value) and value > 0):
             found.append(f"{key}={show(value)}: must be above 0, or null")
+    if arguments.people < 1 or (arguments.people > 1 and arguments.models is None):
+        found.append(
+            f"people={arguments.people}: MediaPipe 0.10.21's own networks find one person; give models= for more"
+        )
     for key in ("min_cutoff", "beta"):
         if not (math.isfinite(getattr(arguments, key)) and getattr(arguments, key) >= 0):
             found.append(f"{key}={show(getattr(arguments, key))}: must be 0 or more")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from trainer.errors import ConfigError, DataError
 from vid2vid.prepare.people import detect
 
+_TASKS = ("pose_landmarker", "face_landmarker", "hand_landmarker")
 ENVIRONMENT = ".venv-people"  # what `make people-tools` makes, in the repository
 _ROOT = Path(__file__).resolve().parents[3]
 _SHOWN = 300  # characters of what the process said before it ended
@@ -41,20 +43,39 @@ def people_python(given: str | None) -> Path:
     return path
 
 
+def task_files(folder: str) -> list[Path | None]:
+    """MediaPipe's networks in a folder: of bodies, of faces, of hands; None for those that are not there.
+
+    Raises:
+        ConfigError: that of bodies is not there.
+    """
+    found = [next(iter(sorted(Path(folder).glob(f"{name}*.task"))), None) for name in _TASKS]
+    if found[0] is None:
+        raise ConfigError(
+            f"models={folder}: has no {_TASKS[0]}.task. Put it there, with {_TASKS[1]}.task and {_TASKS[2]}.task for faces "
+            "and hands, from the page of MediaPipe's models (ai.google.dev/edge/mediapipe/solutions/guide), or leave "
+            "models= out: MediaPipe 0.10.21 has networks of its own, for one person"
+        )
+    return found
+
+
 class Detector:
     """A process that finds people in frames, one frame after the other.
 
     Args:
         python: the interpreter that has MediaPipe.
+        people: at most so many.
+        files: as `task_files` has them; none: MediaPipe 0.10.21's own.
     Raises:
         ConfigError: MediaPipe cannot be imported there; shows its last words.
     """
 
-    def __init__(self, python: Path) -> None:
+    def __init__(self, python: Path, people: int = 1, files: Sequence[Path | None] = ()) -> None:
+        self._people = people
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would fill up
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self._process = subprocess.Popen(
-            [str(python), "-I", detect.__file__],
+            [str(python), "-I", detect.__file__, str(people), *(str(path or "-") for path in files)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -80,19 +101,19 @@ class Detector:
         self._send(np.zeros(2, np.int32).tobytes())
 
     def find(self, pixels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The person of a frame.
+        """The people of a frame.
 
         Args:
             pixels: RGB uint8 (h, w, 3).
             name: of the frame, for messages.
         Returns:
-            float32 (POINTS, 3) as `detect.py` has them, and the matte, uint8 (h, w).
+            float32 (people, POINTS, 3) as `detect.py` has them, and the matte, uint8 (h, w).
         Raises:
             DataError: the process ended.
         """
         height, width = pixels.shape[:2]
         self._send(np.array([height, width], np.int32).tobytes() + np.ascontiguousarray(pixels).tobytes())
-        size = detect.POINTS * 12
+        size = self._people * detect.POINTS * 12
         answer = self._answers.read(size + height * width)
         if len(answer) < size + height * width:
             self._process.wait()
@@ -100,7 +121,7 @@ class Detector:
                 f"{name}: MediaPipe ended (code {self._process.returncode}: {self._last_words()}). What is done is "
                 "kept: give the same command again; workers=1 needs less memory"
             )
-        points = np.frombuffer(answer[:size], np.float32).reshape(detect.POINTS, 3)
+        points = np.frombuffer(answer[:size], np.float32).reshape(-1, detect.POINTS, 3)
         return points, np.frombuffer(answer[size:], np.uint8).reshape(height, width)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainer.files import write_text
 from trainer.text import few
 from vid2vid.prepare.contact_sheet import write_contact_sheet
 from vid2vid.prepare.extractor import Extractor, Prepared, Say, Tool, Write
-from vid2vid.prepare.people.detector import Detector, parts, people_python
+from vid2vid.prepare.people.detector import Detector, parts, people_python, task_files
 from vid2vid.prepare.people.one_euro import smoothed
 from vid2vid.prepare.shots import Shot
 
@@ -44,24 +45,28 @@ class Smoothing:
 
 
 class People(Extractor):
-    """Finds the person in each frame.
+    """Finds the people in each frame.
 
     Args:
         python: `people_python=`; None: the environment of `make people-tools`.
         smoothing: of landmarks, over time.
+        models: a folder with MediaPipe's task files; None: the networks that MediaPipe 0.10.21 has.
+        people: at most so many in a frame.
     Raises:
-        ConfigError: there is no MediaPipe.
+        ConfigError: there is no MediaPipe, or no such file.
     """
 
     name = "people"
     pictures = (MATTES,)
 
-    def __init__(self, python: str | None, smoothing: Smoothing) -> None:
-        self._python, self._smoothing = people_python(python), smoothing
-        self.settings: Mapping[str, Any] = {}  # smoothing may change: it is done from what is kept
+    def __init__(self, python: str | None, smoothing: Smoothing, models: str | None = None, people: int = 1) -> None:
+        self._files = [] if models is None else task_files(models)
+        self._python, self._smoothing, self._people = people_python(python), smoothing, people
+        where = None if models is None else str(Path(models).resolve())
+        self.settings: Mapping[str, Any] = {"models": where, "people": people}  # smoothing is done from what is kept
 
     def tool(self) -> Tool:
-        return _Finder(Detector(self._python))
+        return _Finder(Detector(self._python, self._people, self._files))
 
     def finish(self, prepared: Prepared, say: Say) -> None:
         found = dict.fromkeys(_KEYS, 0)
@@ -69,7 +74,7 @@ class People(Extractor):
         for shot in prepared.shots:
             kept = prepared.kept(shot)
             points, heights, keys = kept["points"], kept["heights"], kept["keys"].tolist()
-            here = {name: np.asarray((points[:, place, 2] > 0).any(axis=1)) for name, place in parts().items()}
+            here = {name: np.asarray((points[:, :, place, 2] > 0).any(axis=(1, 2))) for name, place in parts().items()}
             for name, present in here.items():
                 found[name] += int(present.sum())
             total += len(points)
@@ -130,7 +135,7 @@ def smoothed_landmarks(points: np.ndarray, height: float, fps: float, smoothing:
     """Landmarks smoothed over time, part by part; confidences as they were.
 
     Args:
-        points: float32 (T, POINTS, 3), pixels and confidence; all 0 where a part was not found.
+        points: float32 (T, people, POINTS, 3), pixels and confidence; all 0 where a part was not found.
         height: of the frames, in pixels.
         fps: frames per second.
         smoothing: the filter's parameters.
@@ -138,20 +143,22 @@ def smoothed_landmarks(points: np.ndarray, height: float, fps: float, smoothing:
     out = points.astype(np.float64)
     if smoothing.min_cutoff <= 0:
         return out
-    for place in parts().values():
-        part = points[:, place]
-        out[:, place, :2] = height * smoothed(
-            part[..., :2] / height, np.any(part[..., 2] > 0, axis=1), fps, smoothing.min_cutoff, smoothing.beta, _JUMP
+    for person, place in product(range(points.shape[1]), parts().values()):
+        part = points[:, person, place]
+        there = np.any(part[..., 2] > 0, axis=1)
+        out[:, person, place, :2] = height * smoothed(
+            part[..., :2] / height, there, fps, smoothing.min_cutoff, smoothing.beta, _JUMP
         )
     return out
 
 
 def as_openpose(points: np.ndarray) -> str:
-    """One frame's landmarks, (POINTS, 3), in OpenPose's JSON; nobody where nothing was found."""
-    person = {
-        _KEYS[name]: [round(value, 2) for value in points[place].ravel().tolist()] for name, place in parts().items()
-    }
-    people = [{"person_id": [-1], **person}] if points[:, 2].any() else []
+    """One frame's landmarks, (people, POINTS, 3), in OpenPose's JSON; those of whom nothing was found are left out."""
+    people = []
+    for number, person in enumerate(points):
+        lists = {_KEYS[name]: np.round(person[place], 2).ravel().tolist() for name, place in parts().items()}
+        if person[:, 2].any():
+            people.append({"person_id": [number], **lists})
     return json.dumps({"version": 1.3, "people": people}, separators=(",", ":"))
 
 

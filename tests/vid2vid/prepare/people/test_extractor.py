@@ -104,14 +104,17 @@ def test_without_the_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_parts_are_smoothed_each_for_itself() -> None:
-    points = np.zeros((20, 553, 3), np.float32)
+    several = np.zeros((20, 2, 553, 3), np.float32)
+    points = several[:, 1]
     points[..., 2] = 1
     points[::2, :33, 0] = 10  # the body trembles
     points[5:8, 33:54] = 0  # the left hand is away
-    found = smoothed_landmarks(points, 100.0, 25, Smoothing(0.5, 0.0))
+    found = smoothed_landmarks(several, 100.0, 25, Smoothing(0.5, 0.0))
+    assert not found[:, 0].any()
+    found = found[:, 1]
     assert 3 < found[10, 0, 0] < 7 and not found[:, 75:, :2].any() and not found[5:8, 33:54].any()
     assert np.array_equal(found[..., 2], points[..., 2])
 
 
 def test_nobody_is_no_person() -> None:
-    assert json.loads(as_openpose(np.zeros((553, 3)))) == {"version": 1.3, "people": []}
+    assert json.loads(as_openpose(np.zeros((2, 553, 3)))) == {"version": 1.3, "people": []}
