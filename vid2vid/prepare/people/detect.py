@@ -2,8 +2,8 @@
 
 Run by the Python of `make people-tools`, or another that has MediaPipe; it has nothing of this package:
 `python -I detect.py PEOPLE [POSE FACE HANDS]`, "-" for a file that is not there. Without files it is MediaPipe
-0.10.21's Holistic, whose networks come with it and find one person. With files, MediaPipe's Tasks of any version find as
-many people as are asked for.
+0.10.21's Holistic, whose networks come with it and find one person. With files, MediaPipe's Tasks of any version find
+as many people as are asked for.
 
 It says in a line of JSON that it is ready, then answers every frame that comes in on stdin until that ends. A frame is
 two int32, height and width, and its RGB pixels; height 0 is no frame: what comes next follows nothing before it. The
@@ -88,12 +88,12 @@ class Holistic:
 
 
 class Tasks:
-    """MediaPipe's Tasks: so many people, with networks from files: of bodies, and where there are any of faces and of hands."""
+    """MediaPipe's Tasks: so many people, with networks of bodies, faces and hands from files."""
 
     def __init__(self, mediapipe, people: int, files) -> None:
         from mediapipe.tasks.python import BaseOptions, vision  # pyright: ignore[reportMissingImports]
 
-        pose, face, hand = (None if path == "-" else path for path in files)
+        pose, face, hand = files
 
         def base(path: str):
             return {"base_options": BaseOptions(model_asset_path=path), "running_mode": vision.RunningMode.VIDEO}
@@ -105,13 +105,13 @@ class Tasks:
                 vision.PoseLandmarkerOptions(num_poses=people, output_segmentation_masks=True, **base(pose))
             )
         ]
-        if face is not None:
+        if face != "-":
             options = vision.FaceLandmarkerOptions(num_faces=people, **base(face))
             self._makers.append(lambda: vision.FaceLandmarker.create_from_options(options))
-        if hand is not None:
+        if hand != "-":
             options_of_hands = vision.HandLandmarkerOptions(num_hands=2 * people, **base(hand))
             self._makers.append(lambda: vision.HandLandmarker.create_from_options(options_of_hands))
-        self._faces = face is not None
+        self._faces = face != "-"
         self._networks = [make() for make in self._makers]
         self._fresh, self._time = True, 0
         self._before = np.zeros((people, POINTS, 3))

@@ -47,11 +47,7 @@ def test_landmarks_become_pixels() -> None:
 
 
 def test_faces_and_hands_go_to_their_bodies() -> None:
-    hands = [
-        _hand(232.0),
-        _hand(72.0),
-        _hand(150.0),
-    ]  # the left one of the second, the right one of the first, nobody's
+    hands = [_hand(232.0), _hand(72.0), _hand(155.0)]  # the second's left one, the first's right one, nobody's
     found = together([_body(100.0), _body(200.0)], [_face(203.0), _face(300.0)], hands, 3)
     assert not found[0, FACE].any() and found[1, FACE][:, 0].mean() == pytest.approx(203)
     assert found[2, FACE][:, 0].mean() == pytest.approx(300) and not found[2, BODY].any()  # a face without a body
