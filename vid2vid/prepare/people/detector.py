@@ -53,8 +53,8 @@ def task_files(folder: str) -> list[Path | None]:
     if found[0] is None:
         raise ConfigError(
             f"models={folder}: has no {_TASKS[0]}.task. Put it there, with {_TASKS[1]}.task and {_TASKS[2]}.task for "
-            "faces and hands, from the page of MediaPipe's models (ai.google.dev/edge/mediapipe/solutions/guide), or leave "
-            "models= out: MediaPipe 0.10.21 has networks of its own, for one person"
+            "faces and hands, from the page of MediaPipe's models (ai.google.dev/edge/mediapipe/solutions/guide), or "
+            "leave models= out: MediaPipe 0.10.21 has networks of its own, for one person"
         )
     return found
 

@@ -29,8 +29,8 @@ def _face(x: float) -> np.ndarray:
     return points
 
 
-def _hand(x: float) -> np.ndarray:
-    return np.full((21, 3), 1.0) * (x, 60, 1)
+def _hand(x: float, y: float = 60.0) -> np.ndarray:
+    return np.full((21, 3), 1.0) * (x, y, 1)
 
 
 def test_parts_of_an_answer() -> None:
@@ -47,7 +47,7 @@ def test_landmarks_become_pixels() -> None:
 
 
 def test_faces_and_hands_go_to_their_bodies() -> None:
-    hands = [_hand(232.0), _hand(72.0), _hand(155.0)]  # the second's left one, the first's right one, nobody's
+    hands = [_hand(232.0), _hand(72.0), _hand(150.0, 90.0)]  # the second's left one, the first's right one, nobody's
     found = together([_body(100.0), _body(200.0)], [_face(203.0), _face(300.0)], hands, 3)
     assert not found[0, FACE].any() and found[1, FACE][:, 0].mean() == pytest.approx(203)
     assert found[2, FACE][:, 0].mean() == pytest.approx(300) and not found[2, BODY].any()  # a face without a body
