@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vid2vid.data.augment import Crop
 from vid2vid.data.face.track import bridge
 from vid2vid.data.landmarks.person import SEEN, Person
 from vid2vid.data.landmarks.skeletons import BODY, HEAD_LIMBS, LIMBS, Points
@@ -35,7 +36,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Proportions:
-    """How long a person's parts are and where it stands, in heights of the picture; NaN: not known.
+    """How long a person is and where it stands in what is shown of a frame, in heights of that; NaN: not known.
 
     Attributes:
         limbs: (24,) lengths, in the order of `LIMBS`.
@@ -70,34 +71,37 @@ class Proportions:
         return Proportions(limbs, float(palm), float(eyes), places, float(ground))
 
 
-def measure(track: Sequence[Person | None], height: int) -> Proportions:
+def measure(tracks: Sequence[Sequence[Person | None]], crops: Sequence[Crop]) -> Proportions:
     """The proportions of a person.
 
     Args:
-        track: the same person in some frames (`vid2vid.data.landmarks.follow`), in pixels of the picture.
-        height: of the picture, pixels.
+        tracks: the same person in some frames of some sequences (`vid2vid.data.landmarks.follow`), in pixels of the
+            frames.
+        crops: what is shown of each sequence.
     """
-    people = [person for person in track if person is not None]
+    people = [
+        _in_heights(person, crop) for track, crop in zip(tracks, crops, strict=True) for person in track if person
+    ]
     inner, outer = (list(ends) for ends in zip(*LIMBS, strict=True))
     bodies = [_sure(person.body) for person in people]
     hands = [_sure(hand) for person in people for hand in (person.left_hand, person.right_hand)]
     faces = [_sure(person.face) for person in people]
 
     def lengths(parts: list[Floats], start: list[int], end: list[int]) -> Floats:
-        return _median([np.hypot(*(part[end] - part[start]).T) for part in parts], (len(start),)) / height
+        return _median([np.hypot(*(part[end] - part[start]).T) for part in parts], (len(start),))
 
     lowest = [np.fmax.reduce(body[_FEET, 1]) for body in bodies]
     return Proportions(
         limbs=lengths(bodies, inner, outer),
         palm=float(lengths(hands, *_PALM)[0]),
         eyes=float(lengths(faces, *_EYES)[0]),
-        places=_median(bodies, (BODY, 2)) / height,
-        ground=float(_median(lowest, ())) / height,
+        places=_median(bodies, (BODY, 2)),
+        ground=float(_median(lowest, ())),
     )
 
 
 def fit(
-    track: Sequence[Person | None], source: Proportions, target: Proportions, height: int
+    track: Sequence[Person | None], source: Proportions, target: Proportions, crop: Crop
 ) -> list[Person | None] | None:
     """A driving person's motion on another one's body, on the other one's ground and around its place.
 
@@ -107,9 +111,9 @@ def fit(
     points that are missing for up to `GAP` frames are bridged.
 
     Args:
-        track: the driving person in consecutive frames, in pixels of the picture.
+        track: the driving person in consecutive frames, in pixels of the frames.
         source, target: of the driving and of the other person.
-        height: of the picture, pixels.
+        crop: what is shown of the driving person's frames.
 
     Returns:
         The fitted person of each frame, None where nobody was found; None in place of all where no limb is known of
@@ -123,7 +127,7 @@ def fit(
     )
     bodies = _bridged(track)
     hung = [_hang(body, ratios, scale) for body in bodies]
-    shifts = _shifts(bodies, hung, source, target, scale, height)
+    shifts = _shifts(bodies, hung, source, target, scale, crop)
     fitted: list[Person | None] = []
     for person, old, new, shift in zip(track, bodies, hung, shifts, strict=True):
         if not (old[:, 2] > SEEN).any():
@@ -188,12 +192,13 @@ def _root(body: Points) -> int | None:
 
 
 def _shifts(
-    bodies: list[Points], hung: list[Points], source: Proportions, target: Proportions, scale: float, height: int
+    bodies: list[Points], hung: list[Points], source: Proportions, target: Proportions, scale: float, crop: Crop
 ) -> Floats:
     """(T, 2) pixels by which each hung figure is moved to the target's place and ground."""
     common = ~np.isnan(source.places[:, 0]) & ~np.isnan(target.places[:, 0])
     anchor = next((point for point in _INWARDS if common[point]), 8)
-    here, there = (who.places[anchor] * height for who in (source, target))
+    here, there = (who.places[anchor] * crop.height + _corner(crop) for who in (source, target))
+    ground, wanted = (who.ground * crop.height + _corner(crop)[1] for who in (source, target))
     shifts, grounded = np.zeros((len(bodies), 2)), np.full(len(bodies), np.nan)
     for number, (old, new) in enumerate(zip(bodies, hung, strict=True)):
         root = _root(old)
@@ -202,8 +207,8 @@ def _shifts(
         shifts[number] = there + (old[root, :2] - here) * scale - new[root, :2]
         feet = [point for point in _FEET if old[point, 2] > SEEN]
         if feet:
-            above = source.ground * height - old[feet, 1].max()
-            grounded[number] = target.ground * height - above * scale - new[feet, 1].max()
+            above = ground - old[feet, 1].max()
+            grounded[number] = wanted - above * scale - new[feet, 1].max()
     known = np.flatnonzero(~np.isnan(grounded))
     if len(known):
         shifts[:, 1] = np.interp(np.arange(len(bodies)), known, grounded[known])
@@ -218,6 +223,20 @@ def _attach(points: Points, anchor: int, old: Points, new: Points, ratio: float)
     else:
         moved[:, :2] = new[anchor, :2] + (points[:, :2] - old[anchor, :2]) * ratio
     return moved
+
+
+def _corner(crop: Crop) -> Floats:
+    """x and y of the corner of what is shown, half a pixel before the centre of its first pixel."""
+    return np.array([crop.left, crop.top]) - 0.5
+
+
+def _in_heights(person: Person, crop: Crop) -> Person:
+    def moved(points: Points) -> Points:
+        points = points.copy()
+        points[:, :2] = (points[:, :2] - _corner(crop)) / crop.height
+        return points
+
+    return Person(**{name: moved(points) for name, points in person.parts().items()})
 
 
 def _sure(points: Points) -> Floats:
