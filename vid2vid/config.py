@@ -97,6 +97,11 @@ class FaceBackground(Enum):
     edges = "edges"  # Canny edges of the frame outside the head; of generate.py's background=PATH, or where it has none
 
 
+class PosePeople(Enum):
+    all = "all"
+    largest = "largest"  # of each frame
+
+
 class LabelFormat(Enum):
     ids = "ids"
     rgb = "rgb"
@@ -211,6 +216,8 @@ class DataConfig:
     video_cache: str | None = ".cache/video"  # what is known of video files after decoding them once; None: in memory
     edge_low: int = 60  # Canny thresholds for data=video
     edge_high: int = 160
+    pose_people: PosePeople = PosePeople.all  # who of data.sources' pose:FOLDER is drawn
+    pose_drop: float = 0.05  # training: probability that a limb, hand, face or DensePose part is missing from a clip
     clips: int = 64  # street: scenes in the training split
     val_clips: int = 8
     val_frames: int = 24  # length of evaluation clips

@@ -26,6 +26,8 @@ def data_problems(data: DataConfig) -> list[str]:
         found += at_least(f"data.{name}", getattr(data, name), value)
     if not 0.0 <= data.flip <= 1.0:
         found.append(f"data.flip={data.flip}: a probability, between 0 and 1")
+    if not 0.0 <= data.pose_drop <= 1.0:
+        found.append(f"data.pose_drop={data.pose_drop}: a probability, between 0 and 1")
     if not 0.0 < data.val_share < 1.0:
         found.append(
             f"data.val_share={data.val_share}: must lie between 0 and 1, for example 0.1; or give data.val_root"

@@ -73,6 +73,11 @@ def _list_problems(config: Vid2VidConfig) -> list[str]:
         found.append(
             "data.labels=rgb gives pictures, but model.source=both takes ids beside data.sources: set data.labels=ids"
         )
+    if data.flip > 0 and any(str(word).partition(":")[0] == "densepose" for word in data.sources):
+        found.append(
+            f"data.flip={data.flip}: a DensePose map cannot be mirrored, its U and V run one way on every part: set "
+            "data.flip=0"
+        )
     size = data.frame_size
     if size is not None and (len(size) != 2 or min(size) < 1):
         found.append(f"data.frame_size={show(size)}: needs [height,width]")

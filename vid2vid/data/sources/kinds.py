@@ -59,6 +59,16 @@ KINDS: dict[str, Kind] = {
         people=True,
     ),
     "edges": Kind("Canny edges of the frames", lambda data: 1, "vid2vid.data.sources.pictures:open_edges", files=False),
+    "pose": Kind(
+        "landmarks of people (OpenPose, COCO or MediaPipe)",
+        lambda data: 3,
+        "vid2vid.data.pose.source:open_poses",
+        extensions=(".json",),
+        endings=("_keypoints",),
+    ),
+    "densepose": Kind(
+        "DensePose maps (IUV)", lambda data: 3, "vid2vid.data.pose.source:open_densepose", extensions=(".png",)
+    ),
 }
 
 
