@@ -7,14 +7,17 @@ from pathlib import Path
 
 import torch
 
-from vid2vid.config import DataConfig, FlowMethod
+from trainer.errors import ConfigError
+from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric, PerceptualSimilarity
-from vid2vid.evaluate.segmentation import LabelAgreement
+from vid2vid.evaluate.other_segmenter import KINDS, OtherSegmenter
+from vid2vid.evaluate.segmentation import LabelAgreement, Reader
 from vid2vid.evaluate.temporal import flow_difference, perceptual_difference
 from vid2vid.evaluate.video_distance import VideoDistance
 from vid2vid.evaluate.video_features import load_video_network
 from vid2vid.flow.estimate import ESTIMATORS
+from vid2vid.segmenter.classes import classes_of
 from vid2vid.segmenter.file import load_segmenter
 
 
@@ -22,8 +25,9 @@ def build_clip_metrics(
     *,
     tof: str = "off",
     segmenter: str | None = None,
+    segmenter_classes: str | None = None,
     video_features: str | None = None,
-    data: DataConfig,
+    config: Vid2VidConfig,
     image_metrics: Sequence[ImageMetric] = (),
     device: torch.device,
 ) -> list[ClipMetric]:
@@ -31,9 +35,10 @@ def build_clip_metrics(
 
     Args:
         tof: off, run (the run's own estimator of flow; DIS where its flow is not estimated), dis, farneback or raft.
-        segmenter: file of one (`scripts/train_segmenter.py`), for mIoU.
+        segmenter: file of one (`scripts/train_segmenter.py`), or torchvision:FILE, transformers:FOLDER; for mIoU.
+        segmenter_classes: which classes of the latter are which labels (`vid2vid.evaluate.other_segmenter`).
         video_features: networks for video distances, KIND:PATH,... (`vid2vid.evaluate.video_features`).
-        data: of the run.
+        config: of the run.
         image_metrics: LPIPS among them brings tLP.
         device: where to compute.
 
@@ -42,8 +47,13 @@ def build_clip_metrics(
     """
     found: list[ClipMetric] = []
     if segmenter is not None:
-        found.append(LabelAgreement(load_segmenter(Path(segmenter), device), device))
+        found.append(LabelAgreement(_reader(segmenter, segmenter_classes, config, device), device))
+    elif segmenter_classes is not None:
+        raise ConfigError(
+            "segmenter_classes=... is for segmenter=torchvision:FILE or transformers:FOLDER, which is missing"
+        )
     if tof != "off":
+        data = config.data
         own = data.flow if data.flow in ESTIMATORS else FlowMethod.dis
         found.append(flow_difference(own if tof == "run" else FlowMethod[tof], data.flow_weights, device))
     found += [perceptual_difference(m.distance) for m in image_metrics if isinstance(m, PerceptualSimilarity)]
@@ -51,3 +61,11 @@ def build_clip_metrics(
         if given:
             found.append(VideoDistance(load_video_network(given, device)))
     return found
+
+
+def _reader(segmenter: str, pairs: str | None, config: Vid2VidConfig, device: torch.device) -> Reader:
+    if segmenter.partition(":")[0] in KINDS:
+        return OtherSegmenter(segmenter, pairs, classes_of(config), device)
+    if pairs is not None:
+        raise ConfigError(f"segmenter_classes={pairs}: {segmenter} tells the data's own classes apart; leave it out")
+    return load_segmenter(Path(segmenter), device)

@@ -36,7 +36,8 @@ class Arguments:
     checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
     inception_weights: str | None = None  # file for FID and KID: pt_inception-2015-12-05-6726825d.pth
     lpips_weights: str | None = None  # file for LPIPS and tLP: torchvision's alexnet-owt-7be5be79.pth
-    segmenter: str | None = None  # for mIoU of labels: a file of scripts/train_segmenter.py
+    segmenter: str | None = None  # for mIoU: file of train_segmenter.py; torchvision:FILE, transformers:FOLDER
+    segmenter_classes: str | None = None  # CLASS:ID,... of another's segmenter; null: classes of the same name
     video_features: str | None = None  # for VFD, FVD, JEDi: NETWORK:FILE,... (r2plus1d_18, mvit_v2_s, fvd, vjepa2, ...)
     tof: FlowEstimator = FlowEstimator.off  # do things move as in the real video? with which estimator of flow
     overrides: list[str] = field(default_factory=list)
@@ -72,8 +73,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     clip_metrics = build_clip_metrics(
         tof=arguments.tof.value,
         segmenter=arguments.segmenter,
+        segmenter_classes=arguments.segmenter_classes,
         video_features=arguments.video_features,
-        data=own.data,
+        config=own,
         image_metrics=image_metrics,
         device=loaded.compute.device,
     )
@@ -90,6 +92,17 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     )
     path = write_eval(Path(arguments.run), result, loaded)
     say(format_table(result))
-    for line in absent:
+    for line in [*absent, *_left_out(arguments)]:
         say(line)
     say(f"written to {path}" + ("" if path.name == "eval.json" else "; eval.json is the run's own evaluation"))
+
+
+def _left_out(arguments: Arguments) -> list[str]:
+    """What was not asked for, in a line."""
+    figures = {
+        "mIoU (segmenter=FILE)": arguments.segmenter,
+        "tOF (tof=run)": arguments.tof is not FlowEstimator.off,
+        "VFD, FVD, JEDi (video_features=NETWORK:FILE)": arguments.video_features,
+    }
+    missing = [name for name, given in figures.items() if not given]
+    return [f"not asked for: {', '.join(missing)}; docs/metrics.md"] if missing else []

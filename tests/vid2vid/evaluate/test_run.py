@@ -276,3 +276,20 @@ def test_script_names_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert run_script("evaluate", f"run={tmp_path}", argument) == 2
         assert word in capsys.readouterr().err
     assert not (tmp_path / "eval.json").exists()
+
+
+def test_script_measures_what_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    config = street_config((16, 32))
+    config.model.label_ids = [7, 8, 11, 21, 23, 24, 26]
+    config.data.val_clips = 1
+    make_run(tmp_path / "run", config)
+    segmenter = tmp_path / "s.safetensors"
+    assert run_script("train_segmenter", f"run={tmp_path / 'run'}", f"out={segmenter}", "steps=1", "batch_size=1") == 0
+    assert run_script("evaluate", f"run={tmp_path / 'run'}", f"segmenter={segmenter}", "tof=run") == 0
+    shown, written = capsys.readouterr().out, json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert f"{written['miou']:.4f}" in shown and f"{written['miou_real']:.4f}" in shown
+    assert written["tof"] > 0 and written["tof_flow"] == "dis" and str(segmenter) in written["segmenter"]
+    assert "not asked for: VFD, FVD, JEDi" in shown and "tOF (tof=run)" not in shown
+    assert f"read by {segmenter}: mIoU" in shown and "road" in shown
+    assert run_script("evaluate", f"run={tmp_path / 'run'}", "segmenter=absent") == 2
+    assert "train_segmenter" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vid2vid.config import DataConfig, FlowMethod
+from vid2vid.config import DataConfig, FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.chosen import build_clip_metrics
 from vid2vid.evaluate.clip_metrics import Piece
 from vid2vid.evaluate.temporal import TemporalDifference, flow_difference, perceptual_difference
@@ -85,7 +85,7 @@ def test_tlp_compares_how_large_changes_are() -> None:
 
 def test_the_estimator_is_the_runs_own_where_it_has_one() -> None:
     def chosen(tof: str, flow: FlowMethod) -> list[dict[str, str | int | float]]:
-        found = build_clip_metrics(tof=tof, data=DataConfig(flow=flow), image_metrics=(), device=CPU)
+        found = build_clip_metrics(tof=tof, config=Vid2VidConfig(data=DataConfig(flow=flow)), device=CPU)
         return [metric.facts() for metric in found]
 
     assert chosen("off", FlowMethod.dis) == []
