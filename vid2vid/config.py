@@ -54,7 +54,7 @@ class Augmentation(Enum):
 class Region(Enum):
     face = "face"  # of the largest person, by its landmarks
     hands = "hands"
-    labels = "labels"  # what has one of `region_labels`
+    labels = "labels"  # the largest instance of each of `region_labels`
 
 
 class VideoWindows(Enum):
@@ -160,7 +160,7 @@ class ModelConfig:
     video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
-    region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: a box around the pixels of each
+    region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: these ids
     diff_augment: list[Augmentation] = field(default_factory=list)  # of what discriminators see: for small footage
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0

@@ -161,7 +161,9 @@ def test_regions_of_every_frame_are_cut_out_without_a_wait() -> None:
     with fake_cuda():
         to_fake(task.networks() | task.frozen())
         ctx, _ = context(stage)
-        batch = clips(task, stage, stage.frames) | {"regions": torch.empty((1, stage.frames, 1, 4), device=CUDA)}
+        batch = clips(task, stage, stage.frames, instances=True) | {
+            "regions": torch.empty((1, stage.frames, 1, 4), device=CUDA)
+        }
         with watched(ONCE):
             segment = next(task.segments(batch, ctx))
             step(task, segment, ctx)

@@ -95,9 +95,13 @@ class RawFrame:
         if self.sources:
             out["source"] = torch.cat([source.draw(crop, out.get("image"), seed) for source in self.sources])
         if regions:
-            shown = [source.people() for source in self.sources if isinstance(source, PeopleSource)]
-            out["regions"] = region_boxes([[one.within(crop) for one in people] for people in shown], regions)
+            out["regions"] = self.boxes(crop, regions)
         return out
+
+    def boxes(self, crop: Crop, regions: Sequence[Region]) -> Tensor:
+        """`region_boxes` of the crop, by the landmarks that sources are drawn from."""
+        shown = [source.people() for source in self.sources if isinstance(source, PeopleSource)]
+        return region_boxes([[one.within(crop) for one in people] for people in shown], regions)
 
 
 class FrameSequence(ABC):

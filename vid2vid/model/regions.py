@@ -21,6 +21,8 @@ from trainer.errors import DataError
 from vid2vid.config import ModelConfig, Region
 from vid2vid.model.discriminators import MultiscaleDiscriminator
 
+_NUMBERS = 1 << 16  # that instances may have
+
 
 class RegionDiscriminators(nn.ModuleDict):
     """One PatchGAN at one scale for each kind of region: a cut-out is small, a coarser view of it is D_I's."""
@@ -44,7 +46,7 @@ def find_boxes(model: ModelConfig, data: Mapping[str, Tensor], frames: int) -> d
 
     Args:
         data: ``regions`` (B, T, R, 4) of the kinds that come with the data, in the order of ``model.regions``
-            (``vid2vid.data.landmarks.regions``); ``labels`` (B, T, H, W) for `labels`.
+            (``vid2vid.data.landmarks.regions``); ``labels`` and, if known, ``instances`` (B, T, H, W) for `labels`.
 
     Returns:
         (B, T, R, 4) by kind, see ``cut_out``.
@@ -61,18 +63,30 @@ def find_boxes(model: ModelConfig, data: Mapping[str, Tensor], frames: int) -> d
     for kind in model.regions:
         count = places(kind, model)
         if kind is Region.labels:
-            found[kind] = label_boxes(data["labels"][:, -frames:], model.region_labels)
+            instances = data["instances"][:, -frames:] if "instances" in data else None
+            found[kind] = label_boxes(data["labels"][:, -frames:], model.region_labels, instances)
         else:
             found[kind] = data["regions"][:, -frames:, start : start + count].float()
             start += count
     return found
 
 
-def label_boxes(labels: Tensor, ids: Sequence[int]) -> Tensor:
-    """The box around all pixels of each label, (B, T, R, 4) of (B, T, H, W); NaN where a frame has none."""
+def label_boxes(labels: Tensor, ids: Sequence[int], instances: Tensor | None = None) -> Tensor:
+    """The box around the largest instance of each label, or around all its pixels where instances are not known.
+
+    Args:
+        labels: (B, T, H, W) ids.
+        ids: R labels.
+        instances: (B, T, H, W) ids of any numbering, of which the lowest 16 bits tell one from another.
+
+    Returns:
+        (B, T, R, 4); NaN where a frame has none.
+    """
     boxes = []
     for label in ids:
         mask = labels == label
+        if instances is not None:
+            mask = _largest(mask, instances)
         rows, columns = mask.any(-1).byte(), mask.any(-2).byte()
         top, left = rows.argmax(-1), columns.argmax(-1)
         bottom = rows.shape[-1] - rows.flip(-1).argmax(-1)
@@ -80,6 +94,16 @@ def label_boxes(labels: Tensor, ids: Sequence[int]) -> Tensor:
         box = torch.stack([left, top, right, bottom], dim=-1).float()
         boxes.append(box.masked_fill(~mask.flatten(-2).any(-1, keepdim=True), torch.nan))
     return torch.stack(boxes, dim=-2)
+
+
+def _largest(mask: Tensor, instances: Tensor) -> Tensor:
+    """The part of a mask (B, T, H, W) that belongs to the instance with most of its pixels, frame by frame."""
+    numbers = (instances.long() & (_NUMBERS - 1)).flatten(0, 1).flatten(1)  # (frames, pixels)
+    frames = torch.arange(len(numbers), device=numbers.device)[:, None] * _NUMBERS
+    counts = torch.zeros(len(numbers) * _NUMBERS, dtype=torch.long, device=numbers.device)
+    counts.scatter_add_(0, (frames + numbers).flatten(), mask.flatten().long())
+    best = counts.view(len(numbers), _NUMBERS).argmax(1, keepdim=True)
+    return mask & (numbers == best).view(mask.shape)
 
 
 def side(height: int) -> int:

@@ -54,6 +54,19 @@ def test_boxes_of_labels() -> None:
     assert boxes[0, 0, 1].isnan().all() and boxes[0, 1, 0].isnan().all()
 
 
+def test_of_several_instances_the_largest_one_of_the_frame_counts() -> None:
+    labels, instances = torch.zeros(2, 2, 8, 16, dtype=torch.int16), torch.zeros(2, 2, 8, 16, dtype=torch.int32)
+    labels[..., 1:3, 1:4], labels[..., 4:7, 8:13] = 26, 26
+    instances[..., 1:3, 1:4], instances[..., 4:7, 8:13] = 26001, 26000
+    labels[..., 0, :], instances[..., 0, :] = 24, 24007  # larger than any, but of another label
+    labels[1, 1][instances[1, 1] == 26000] = 7
+    boxes = label_boxes(labels, [26], instances)
+    assert boxes[1, 1, 0].tolist() == [1, 1, 4, 3]
+    assert boxes[:, 0, 0].tolist() == [[8, 4, 13, 7]] * 2 and boxes[0, 1, 0].tolist() == [8, 4, 13, 7]
+    assert label_boxes(labels, [26])[0, 0, 0].tolist() == [1, 1, 13, 7]
+    assert label_boxes(labels, [9], instances).isnan().all()
+
+
 def test_losses_weigh_each_input() -> None:
     """Predictions 0 and 1, features 0.5 apart: the second counts nothing, and the mean is over both."""
     fake = [[torch.zeros(2, 1, 2, 2), torch.tensor([0.0, 3.0]).view(2, 1, 1, 1)]]
@@ -76,7 +89,7 @@ def test_regions_of_labels_train_a_discriminator_of_their_own(tmp_path: Path) ->
     own = task.losses("d_region", segment, ctx)
     made = task.passes.generate(segment, ctx).frames.detach()
     real = batch["images"].float() / 127.5 - 1
-    boxes = label_boxes(batch["labels"], [26, 21])
+    boxes = label_boxes(batch["labels"], [26, 21], batch["instances"])
     weights = weights_of(boxes, (32, 64))
     assert 0 < int(weights.sum()) < len(weights) == 2 * 3 * 2
     assert task.nets.d_region is not None

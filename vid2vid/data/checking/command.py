@@ -46,7 +46,7 @@ def run(config: Vid2VidConfig, arguments: Any, say: Callable[[str], None]) -> bo
     sequences = find_sequences(config)
     report = check_data(config, sequences, progress)
     say(format_report(report))
-    sheet = contact_sheet(sequences, Path(arguments.out))
+    sheet = contact_sheet(sequences, Path(arguments.out), config.model)
     if sheet is not None:
         say(f"contact sheet: {sheet}")
     if arguments.flow:

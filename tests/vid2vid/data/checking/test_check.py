@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scripts.check_data import main
 from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
 from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError
-from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import DataKind, FlowMethod, Region, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.checking.check import check_data, fill_flow_cache, find_sequences, format_report, stage_resolutions
 from vid2vid.data.checking.contact_sheet import contact_sheet
 from vid2vid.data.clips import ClipDataset
@@ -110,7 +111,7 @@ def test_videos(make_video, video_config, tmp_path):
     sequences = find_sequences(config)
     report = check_data(config, sequences)
     assert report.usable and report.frames == 20 and [row[0] for row in report.lengths] == ["train", "val"]
-    sheet = contact_sheet(sequences, tmp_path / "sheet.png")
+    sheet = contact_sheet(sequences, tmp_path / "sheet.png", config.model)
     assert sheet is not None
     with Image.open(sheet) as image:
         assert image.size[0] > 300
@@ -118,14 +119,20 @@ def test_videos(make_video, video_config, tmp_path):
 
 def test_contact_sheet_shows_pictures_and_labels(make_folders, folder_config, tmp_path):
     config = folder_config(make_folders({"a": 9, "b": 2}))
-    sheet = contact_sheet(find_sequences(config), tmp_path / "new" / "sheet.png")
+    sheet = contact_sheet(find_sequences(config), tmp_path / "new" / "sheet.png", config.model)
     assert sheet is not None
     with Image.open(sheet) as image:
         pixels = np.asarray(image)
     assert pixels.shape[1] == 4 * 184 and {(128, 64, 128), (0, 0, 142)} <= set(map(tuple, pixels.reshape(-1, 3)))
+    model = replace(config.model, regions=[Region.labels], region_labels=[26])
+    framed = contact_sheet(find_sequences(config), tmp_path / "framed.png", model)
+    assert framed is not None
+    with Image.open(framed) as image:
+        lines = (np.asarray(image) != pixels).any(-1)
+    assert lines[18:].sum() > 4 * 4 * 60 and set(map(tuple, np.asarray(Image.open(framed))[lines])) == {(255, 60, 60)}
     for path in tmp_path.rglob("images/**/*.png"):
         path.write_bytes(b"junk")
-    assert contact_sheet(find_sequences(config), tmp_path / "none.png") is None
+    assert contact_sheet(find_sequences(config), tmp_path / "none.png", config.model) is None
 
 
 def test_flow_cache_is_filled_for_every_stage(make_folders, folder_config, tmp_path, monkeypatch):
