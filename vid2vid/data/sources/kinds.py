@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
         "vid2vid.data.pose.source:open_poses",
         extensions=(".json",),
         endings=("_keypoints",),
+        people=True,
     ),
     "densepose": Kind(
         "DensePose maps (IUV)", lambda data: 3, "vid2vid.data.pose.source:open_densepose", extensions=(".png",)
