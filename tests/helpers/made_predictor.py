@@ -13,6 +13,7 @@ from trainer.config.resolve import plain
 from vid2vid.future.config import LabelPredictorConfig
 from vid2vid.future.predictor import LabelPredictor
 
+SCHEMAS = {"label_predictor": LabelPredictorConfig}
 IDS = [7, 8, 11, 21, 23, 24, 26]
 TINY = [
     "model=label_predictor", f"model.label_ids={IDS}", "model.past_frames=3", "model.ngf=4", "model.downsamplings=2",
@@ -24,7 +25,7 @@ TINY = [
 
 
 def predictor_config(*words: str) -> LabelPredictorConfig:
-    return compose([*TINY, *words], {"label_predictor": LabelPredictorConfig})
+    return compose([*TINY, *words], SCHEMAS)
 
 
 def steady(net: LabelPredictor, flow: tuple[float, float], mask: float, scores: tuple[float, ...] = ()) -> None:

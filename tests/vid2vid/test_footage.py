@@ -20,7 +20,8 @@ from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from trainer.loop import Trainer
 from vid2vid.config import DataConfig, DataKind, FirstFrame, FlowMethod, LabelFormat, SourceKind, Vid2VidConfig
-from vid2vid.evaluate.run import evaluate_run, format_table, is_foreign, write_eval
+from vid2vid.evaluate.measured_clips import is_foreign
+from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
 from vid2vid.generate.video import generate_video, open_clip
 from vid2vid.task import Vid2VidTask
 from vid2vid.trained import load_generator

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.cli import load_run
 from trainer.config.fields import Split
 from trainer.config.schema import Schemas
+from trainer.errors import ConfigError
 from trainer.records.progress import followed
 from vid2vid.config import FirstFrame, Vid2VidConfig
+
+if TYPE_CHECKING:
+    from vid2vid.evaluate.image_metrics import ImageMetric
+    from vid2vid.trained import LoadedRun
 
 
 class FlowEstimator(Enum):
@@ -34,6 +40,8 @@ class Arguments:
     frames: int | None = None  # length of a clip; null: data.val_frames
     first_frame: FirstFrame | None = None  # what stands before the first frame; null: as the run was trained
     checkpoint: str | None = None  # name of one of the run's checkpoints, or a path; null: the newest
+    predictor: str | None = None  # run directory of a label predictor: measures t+1, t+2, ... and not as without
+    predict: int | None = None  # so many frames behind the real ones; with the last frame and its motion as rivals
     inception_weights: str | None = None  # file for FID and KID: pt_inception-2015-12-05-6726825d.pth
     lpips_weights: str | None = None  # file for LPIPS and tLP: torchvision's alexnet-owt-7be5be79.pth
     segmenter: str | None = None  # for mIoU: file of train_segmenter.py; torchvision:FILE, transformers:FOLDER
@@ -53,6 +61,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or data that cannot be used.
     """
+    _refuse_mixed(arguments)
     own: Vid2VidConfig = load_run(arguments.run, schemas)
     config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
 
@@ -70,6 +79,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     image_metrics, absent = build_image_metrics(
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device
     )
+    if arguments.predictor is not None and arguments.predict is not None:
+        _compare_future(arguments, arguments.predictor, arguments.predict, schemas, loaded, own, image_metrics, say)
+        return
     clip_metrics = build_clip_metrics(
         tof=arguments.tof.value,
         segmenter=arguments.segmenter,
@@ -106,3 +118,54 @@ def _left_out(arguments: Arguments) -> list[str]:
     }
     missing = [name for name, given in figures.items() if not given]
     return [f"not asked for: {', '.join(missing)}; docs/metrics.md"] if missing else []
+
+
+def _refuse_mixed(arguments: Arguments) -> None:
+    """Raises ConfigError where predictor= and predict= do not stand together, or beside what they leave out."""
+    if (arguments.predictor is None) != (arguments.predict is None):
+        raise ConfigError("predictor=RUN and predict=N go together: which run predicts label maps, and how many")
+    if arguments.predictor is None:
+        return
+    others = ("frames", "first_frame", "inception_weights", "segmenter", "segmenter_classes", "video_features", "tof")
+    defaults = {item.name: item.default for item in fields(Arguments)}
+    given = [name for name in others if getattr(arguments, name) != defaults[name]]
+    if given:
+        raise ConfigError(
+            f"{given[0]}= does not go with predictor=: predicted frames are measured at t+1..t+N behind real ones, in "
+            f"PSNR, SSIM, label mIoU and LPIPS; leave {' and '.join(f'{name}=' for name in given)} out"
+        )
+
+
+def _compare_future(
+    arguments: Arguments,
+    predictor: str,
+    predict: int,
+    schemas: Schemas,
+    loaded: LoadedRun,
+    own: Vid2VidConfig,
+    image_metrics: Sequence[ImageMetric],
+    say: Callable[[str], None],
+) -> None:
+    """What a predictor and the renderer make of the future, beside simple guesses."""
+    from vid2vid.evaluate.image_metrics import PerceptualSimilarity
+    from vid2vid.future.evaluate import evaluate_future
+    from vid2vid.future.report import format_future, write_future
+    from vid2vid.future.rollout import LabelRollout
+    from vid2vid.future.trained import load_predictor
+
+    trained = load_predictor(predictor, schemas, loaded)
+    say(f"predictor: {trained.weights_line}")
+    result = evaluate_future(
+        loaded,
+        LabelRollout(trained),
+        predict=predict,
+        split=arguments.split.value,
+        clips=arguments.clips,
+        own=own.data,
+        lpips=next((metric for metric in image_metrics if isinstance(metric, PerceptualSimilarity)), None),
+        wrap=lambda loader: followed(loader, unit="clip"),
+    )
+    facts = {"checkpoint": str(loaded.checkpoint), "predictor": predictor}
+    path = write_future(Path(arguments.run), predictor, result, facts)
+    say(format_future(result))
+    say(f"written to {path}, with curves in {path.with_suffix('.png').name}")

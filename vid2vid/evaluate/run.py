@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.data.loader import make_eval_loader
-from trainer.errors import ConfigError
 from trainer.records.evaluation import write_evaluation
-from vid2vid.config import DataConfig, DataKind, FirstFrame, Vid2VidConfig
-from vid2vid.data import build_evaluation
-from vid2vid.data.labels.trained_colours import check_colours
+from vid2vid.config import DataConfig, FirstFrame
 from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric
 from vid2vid.evaluate.measure import Counted, evaluate_clips
+from vid2vid.evaluate.measured_clips import measured_clips
 from vid2vid.evaluate.metrics import METRICS, Metric
-from vid2vid.evaluate.provenance import changed_data, facts, file_name
+from vid2vid.evaluate.provenance import file_name
 from vid2vid.trained import LoadedRun
 
 
@@ -77,28 +73,9 @@ def evaluate_run(
     Raises:
         ConfigError, DataError: arguments or data that cannot be used.
     """
-    for name, value in (("clips", clips), ("frames", frames)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name}={value}: must be at least 1")
-    options = {"clips": clips, "frames": frames, "first_frame": first_frame and first_frame.name}
-    requested = {key: str(value) for key, value in options.items() if value is not None} | run.requested
-    requested |= {"split": split} if split != "val" else {}
-    requested |= {} if own is None else changed_data(own, run.config.data, run.ranges)
-    config = deepcopy(run.config)
-    config.data.val_frames = frames if frames is not None else config.data.val_frames
-    foreign = own is not None and is_foreign(config, own)
-    if foreign:
-        config.data.val_root = config.data.root
-    start = first_frame if first_frame is not None else config.model.first_frame
-    height, width = config.resolution
-    dataset = build_evaluation(config, split, (height, width), whole=foreign, first_frame=start)
-    config.model.first_frame = start
-    check_colours(run.colours, getattr(dataset, "sequences", ()))
-    # One by one: the clips of footage may differ in length.
-    loader = make_eval_loader(
-        dataset, batch_size=1, workers=config.data.workers, seed=config.seed, limit=clips, device=run.compute.device
-    )
-    counted = Counted(wrap(loader))
+    chosen = measured_clips(run, split, frames, clips, first_frame, own)
+    start = chosen.config.model.first_frame
+    counted = Counted(wrap(chosen.loader))
     pairs = evaluate_clips(
         run.generator,
         run.encoder,
@@ -117,43 +94,16 @@ def evaluate_run(
     words = {
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",
-        FirstFrame.real: f"generated after {config.model.past_frames} real frames",
+        FirstFrame.real: f"generated after {chosen.config.model.past_frames} real frames",
         FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
-    scope = f"all frames of {config.data.root}, other footage than the run's own" if foreign and clips is None else ""
-    if scope and (short := getattr(dataset, "left_out", 0)):
-        scope += f", without {short} sequence{'s' if short > 1 else ''} too short for first_frame={start.name}"
-    if counted.skipped:
-        several = "s with bad files count" if counted.skipped > 1 else " with a bad file counts"
-        scope = "; ".join(part for part in (scope, f"{counted.skipped} clip{several} nowhere") if part)
-    of = facts(
-        config,
-        counted.clips,
-        counted.frames,
-        counted.skipped,
-        resolution=(height, width),
-        split=split,
-        averaged=run.averaged,
-    )
+    of = chosen.facts(counted)
     for clip_metric in clip_metrics:
         of |= clip_metric.facts()
     remarks = [line for metric in clip_metrics for line in metric.lines()]
-    return Evaluation(values, counted.clips, counted.frames, words[start], scope, of, requested, rows, remarks)
-
-
-def is_foreign(config: Vid2VidConfig, own: DataConfig) -> bool:
-    """Whether the data are other footage than a run's own, without a split of their own."""
-    data = config.data
-    if data.kind is DataKind.street or not data.root:
-        return False
-    if data.val_root and data.val_root != own.val_root:
-        return False  # said by the user
-    theirs = {Path(root).resolve() for root in (own.root, own.val_root) if root}
-    if own.kind is not DataKind.street and Path(data.root).resolve() in theirs:
-        return False
-    from vid2vid.data.folders.dataset import has_own_splits
-
-    return not has_own_splits(replace(config, data=replace(data, val_root=None)))
+    return Evaluation(
+        values, counted.clips, counted.frames, words[start], chosen.scope(counted), of, chosen.requested, rows, remarks
+    )
 
 
 def format_table(result: Evaluation) -> str:

@@ -18,15 +18,14 @@ from trainer.records.media import label_panel
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid.data.run_data import RunData
 from vid2vid.encoding import SourceEncoder
-from vid2vid.evaluate.label_scores import confusion, mean_iou, pixel_accuracy
 from vid2vid.evaluate.measure import Counted, weights_of
 from vid2vid.evaluate.provenance import facts
 from vid2vid.future.config import PHASES, LabelPredictorConfig, PredictorStage, as_vid2vid
 from vid2vid.future.losses import predictor_losses
 from vid2vid.future.predictor import LabelPredictor, PredictedLabels
+from vid2vid.future.trained import NETWORK
 from vid2vid.generate.panels import condition_columns, contact_sheet
-
-NETWORK = "predictor"
+from vid2vid.segmenter.confusion import NONE, Confusion
 
 
 class LabelPredictorTask(Task):
@@ -127,8 +126,8 @@ class LabelPredictorTask(Task):
     def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
         """``miou`` and ``accuracy`` of all frames behind the observed ones, and the same of repeating the last observed
         map, ``miou_last_frame`` and ``accuracy_last_frame``; 0..1."""
-        observed, classes = self.config.model.past_frames, self.encoder.channels
-        counts = torch.zeros((2, classes, classes), dtype=torch.float64, device=ctx.device)
+        observed = self.config.model.past_frames
+        scores = {name: Confusion(self.encoder.classes, ctx.device) for name in ("", "_last_frame")}
         counted = Counted(loader)
         for batch in counted:
             if ctx.should_stop():
@@ -136,18 +135,16 @@ class LabelPredictorTask(Task):
             labels = batch["labels"][torch.tensor(weights_of(batch)) > 0].to(ctx.device)
             if not len(labels):
                 continue
-            for row, predicted in enumerate((self._classes(labels, ctx), None)):
-                numbers = self.encoder.class_channels(labels)
-                last = numbers[:, observed - 1 : observed].expand_as(numbers[:, observed:]).clamp(min=0)
-                guess = last if predicted is None else predicted
-                counts[row] += confusion(guess, numbers[:, observed:], classes)
-        counts = ctx.sum(counts)
+            true = self.encoder.class_channels(labels).clamp(min=NONE)
+            coming = true[:, observed:]
+            scores[""].add(self._classes(labels, ctx), coming)
+            scores["_last_frame"].add(true[:, observed - 1 : observed].expand_as(coming), coming)
         self._counts = ctx.sum(torch.tensor([counted.clips, counted.frames, counted.skipped], device=ctx.device))
         found = {}
-        for name, matrix in zip(("", "_last_frame"), counts, strict=True):
-            if matrix.sum() > 0:
-                found[f"miou{name}"] = (mean_iou(matrix).item(), 1.0)
-                found[f"accuracy{name}"] = (pixel_accuracy(matrix).item(), 1.0)
+        for name, score in scores.items():
+            score.counts = ctx.sum(score.counts)
+            if score.pixels:
+                found |= {f"miou{name}": (score.mean_iou(), 1.0), f"accuracy{name}": (score.accuracy(), 1.0)}
         return found
 
     @torch.inference_mode()

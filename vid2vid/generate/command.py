@@ -43,6 +43,8 @@ class Arguments:
     zoom: int = 1  # enlarge the video's pixels so many times
     png: bool = False  # also every generated frame as PNG, in a folder beside the video
     remap: str | None = None  # classes to change, OLD:NEW,...: 11:21 turns buildings into vegetation
+    predictor: str | None = None  # run directory of a label predictor, for predict=N
+    predict: int | None = None  # frames that follow on the source's (on its first `frames`), their labels predicted
     edit: str | None = None  # YAML file of edits by class, object and region: replace, remove, insert (docs/editing.md)
     retarget: Any = None  # true: people of the source in the proportions of those trained on; PATH: of those there
     background: str | None = None  # picture whose edges stand behind a face, where the run has learnt with such edges
@@ -65,6 +67,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if arguments.image is not None and arguments.first_frame not in (None, FirstFrame.image):
         raise ConfigError(f"image={arguments.image} is for first_frame=image, not {arguments.first_frame.value}")
     first_frame = FirstFrame.image if arguments.image is not None else arguments.first_frame
+    if (arguments.predictor is None) != (arguments.predict is None):
+        raise ConfigError("predictor=RUN and predict=N go together: which run predicts label maps, and how many")
+    if arguments.predictor is not None and first_frame not in (None, FirstFrame.real):
+        raise ConfigError(f"first_frame={first_frame.name}: predict=N begins with real frames; leave it out")
 
     request = StyleRequest(
         arguments.style,
@@ -95,7 +101,20 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     config = loaded.config
     if arguments.seed is not None and loaded.style is None:
         config.data.world_seed = arguments.seed
-    sequence = open_clip(arguments.source, config, arguments.clip, arguments.frames)
+    frames, real_frames = arguments.frames, None
+    if arguments.predictor is not None and arguments.predict is not None:
+        from vid2vid.future.rollout import LabelRollout
+        from vid2vid.future.sequence import open_future
+        from vid2vid.future.trained import load_predictor
+
+        predictor = load_predictor(arguments.predictor, schemas, loaded)
+        say(f"predictor: {predictor.weights_line}")
+        future = open_future(
+            arguments.source, loaded, LabelRollout(predictor), arguments.predict, arguments.clip, frames
+        )
+        sequence, first_frame, frames, real_frames = future, FirstFrame.real, None, future.observed
+    else:
+        sequence = open_clip(arguments.source, config, arguments.clip, frames)
     edits = None
     if remap is not None or asked:
 
@@ -105,7 +124,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution
     sequence = _as_asked(sequence, arguments, loaded, say)
-    frames = length_of(sequence, arguments.frames)
+    frames = length_of(sequence, frames)
     styles = build_styles(request, loaded, Path(arguments.run), sequence, frames)
     image = None
     if arguments.image is not None:
@@ -115,9 +134,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             loaded,
             sequence,
             Path(arguments.out),
-            frames=arguments.frames,
+            frames=frames,
             first_frame=first_frame,
             image=image,
+            real_frames=real_frames,
             edits=edits,
             styles=styles,
             compare=arguments.compare,

@@ -33,11 +33,13 @@ class Rollout:
         compute: where the generator lives, and in which precision it computes.
         first_frame: what stands in for the frames before the sequence.
             ``model``: nothing, the network's own path without previous frames;
-            ``real``: the sequence's first L frames are taken from its ``image`` and returned as they are;
+            ``real``: the sequence's first L frames are taken from its ``image`` and returned as they are, or as many
+            as ``real_frames`` says;
             ``image``: ``image``, repeated; ``zeros``: mid-grey.
         image: (3, H, W) uint8 for ``first_frame=image``.
         scales: how many of the generator's scales are in use, coarsest first; None: all.
         styles: vectors of the instances, for a generator with a feature encoder.
+        real_frames: for ``first_frame=real``, at least L; None: L.
 
     Raises:
         ConfigError: ``first_frame=image`` without a picture, or for a model without past frames.
@@ -52,10 +54,12 @@ class Rollout:
         image: Tensor | None = None,
         scales: int | None = None,
         styles: VideoStyles | None = None,
+        real_frames: int | None = None,
     ) -> None:
         self.generator, self.encoder, self.compute = generator, encoder, compute
         self.first_frame, self.scales, self.styles = first_frame, scales, styles
         self.context = encoder.model.past_frames
+        self.real_frames = self.context if real_frames is None else real_frames
         if first_frame is FirstFrame.image:
             if image is None:
                 raise ConfigError("first_frame=image needs a picture; give image=PATH")
@@ -100,7 +104,7 @@ class Rollout:
         while len(self._sources) < self.context:  # only before frame 0: its labels stand in for those before it
             self._sources.append(source)
         self._sources.append(source)
-        if self.first_frame is FirstFrame.real and self.frame < self.context:
+        if self.first_frame is FirstFrame.real and self.frame < self.real_frames:
             return self._echo(frame)
 
         first = self.frame == 0
@@ -125,13 +129,13 @@ class Rollout:
     def _echo(self, frame: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         if frame.get("image") is None:
             raise DataError(
-                f"first_frame=real needs the first {self.context} real frames, but frame {self.frame} of the source "
-                "has no image; use first_frame=model, or a source with images"
+                f"first_frame=real needs the first {self.real_frames} real frames, but frame {self.frame} of the "
+                "source has no image; use first_frame=model, or a source with images"
             )
         image = torch.as_tensor(frame["image"]).to(self.compute.device, non_blocking=True)
         self._real.append(images_to_float(image))
         self.frame += 1
-        if self.frame == self.context:
+        if self.context and self.frame == self.real_frames:
             self.past = self.generator.past_from_images(torch.stack(list(self._real))[None], scales=self.scales)
         return image, {"frame": self._real[-1]}
 

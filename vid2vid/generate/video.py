@@ -107,6 +107,7 @@ def generate_video(
     frames: int | None = None,
     first_frame: FirstFrame | None = None,
     image: Tensor | None = None,
+    real_frames: int | None = None,
     edits: Edits | None = None,
     styles: VideoStyles | None = None,
     compare: bool = False,
@@ -127,10 +128,12 @@ def generate_video(
         frames: at most so many; None: all that the sequence has.
         first_frame: see `Rollout`; None: the run's own ``model.first_frame``.
         image: (3, H, W) uint8 for ``first_frame=image``.
+        real_frames: see `Rollout`.
         edits: change classes and objects before anything sees them.
         styles: vectors of the instances (`vid2vid.generate.styling`), for a run with a feature encoder.
         compare: the source, the real frame and the generated one side by side, with captions; the real one where the
-            source has any, and "no picture" for frames that lack theirs.
+            source has any, and "no picture" for frames that lack theirs. A frame's ``captions`` stand above condition
+            and generated frame in place of the usual ones.
         zoom: pixels of the video are this many times enlarged, for small frames on large screens.
         png: also write each generated frame, losslessly, into the folder ``<out without suffix>_frames``.
         fps: frame rate; None: the sequence's own.
@@ -148,7 +151,7 @@ def generate_video(
     if not 0 < rate <= 1000:
         raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
     chosen = first_frame if first_frame is not None else run.config.model.first_frame
-    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales, styles)
+    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales, styles, real_frames)
     total = length_of(sequence, frames)
     check_colours(run.colours, [getattr(sequence, "sequence", None)])
     out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 1
@@ -215,7 +218,9 @@ def _side_by_side(
     elif with_real:
         columns["no picture"] = torch.full_like(generated, 24)
     columns["generated"] = generated
-    return label_panel([_enlarge(column, zoom) for column in columns.values()], list(columns))
+    text = list(columns)
+    text[0], text[-1] = frame.get("captions", (text[0], text[-1]))
+    return label_panel([_enlarge(column, zoom) for column in columns.values()], text)
 
 
 def length_of(sequence: Sequence, frames: int | None) -> int | None:

@@ -14,22 +14,25 @@ class Confusion:
     Args:
         classes: K.
         device: where the counts are kept.
+
+    Attributes:
+        counts: (K * (K + 1),) int64; those of several processes add up.
     """
 
     def __init__(self, classes: int, device: torch.device | str = "cpu") -> None:
         self._columns = classes + 1  # the last one: predicted to be none of the classes
-        self._counts = torch.zeros(classes * self._columns, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(classes * self._columns, dtype=torch.int64, device=device)
 
     def add(self, predicted: Tensor, true: Tensor) -> None:
         """Pixels: 0..K-1 or NONE, int64, two tensors of one shape."""
         column = torch.where(predicted == NONE, self._columns - 1, predicted)
         index = (true * self._columns + column)[true != NONE]
-        self._counts += torch.bincount(index, minlength=len(self._counts))
+        self.counts += torch.bincount(index, minlength=len(self.counts))
 
     @property
     def pixels(self) -> int:
         """So many were counted."""
-        return int(self._counts.sum())
+        return int(self.counts.sum())
 
     def ious(self) -> list[float | None]:
         """Intersection over union of every class; None of classes that no true pixel has."""
@@ -53,7 +56,7 @@ class Confusion:
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Counts (K, K + 1), right ones (K,), true ones (K,), float64 on the CPU."""
-        counts = self._counts.reshape(-1, self._columns).double().cpu()
+        counts = self.counts.reshape(-1, self._columns).double().cpu()
         return counts, counts.diagonal(), counts.sum(1)
 
 
