@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +12,29 @@ import torch
 from tests.helpers.made_faces import made_face, placed
 from trainer.config.fields import OnBadFile
 from trainer.errors import DataError
-from vid2vid.config import CropKind, FaceBackground
+from vid2vid.config import CropKind, FaceBackground, Vid2VidConfig
 from vid2vid.data.augment import Crop
 from vid2vid.data.face.picture import draw_face, head_mask
 from vid2vid.data.face.proportions import neutral_face
 from vid2vid.data.face.source import FaceSource, Style
 from vid2vid.data.folders.dataset import FolderDataset, open_folder, scan_folder
+from vid2vid.data.folders.frames import FolderSequence
 from vid2vid.data.sources.pictures import canny
 
 CROP = Crop((80, 120), 10, 30, 50, 50, (100, 100))
 # Channels of the other side: brows, sides of the nose, upper and lower lids.
 MIRRORED = [0, 1, 3, 2, 6, 5, 4, 9, 10, 7, 8, 11, 12, 13, 14]
+
+
+def scanned(root: Path, config: Vid2VidConfig) -> list[FolderSequence]:
+    return [sequence for sequence in scan_folder(root, config) if isinstance(sequence, FolderSequence)]
+
+
+def points_of(sequence: FolderSequence, index: int) -> np.ndarray:
+    (raw,) = sequence.read([index])
+    (source,) = raw.sources
+    assert isinstance(source, FaceSource)
+    return source.points
 
 
 def rng() -> np.random.Generator:
@@ -112,33 +125,31 @@ def test_landmarks_alone_are_shown_as_beside_their_pictures(face_root, face_conf
 def test_short_gaps_are_bridged_long_ones_end_a_sequence_and_both_are_counted(face_root, face_config, caplog):
     root = face_root([30, None, 50, 50, *[None] * 3, 60, 70, None])
     (root / "landmarks/a/000001.json").unlink()  # no file is nobody too
-    first, second = scan_folder(root, face_config(root, face_gap=2))
+    first, second = scanned(root, face_config(root, face_gap=2))
     assert [len(first), len(second)] == [4, 2]
     assert [frame.key for frame in second.frames] == ["000007", "000008"]
     assert "1 frames without a face are bridged (data.face_gap=2)" in caplog.text
     assert "4 frames without a face are left out" in caplog.text and "a (4)" in caplog.text
-    (raw,) = first.read([1])
-    np.testing.assert_allclose(raw.sources[0].points, placed(made_face(), 40, 40, 10), rtol=1e-5)
-    (raw,) = first.part(1, 2).read([0])
-    np.testing.assert_allclose(raw.sources[0].points, placed(made_face(), 40, 40, 10), rtol=1e-5)
+    np.testing.assert_allclose(points_of(first, 1), placed(made_face(), 40, 40, 10), rtol=1e-5)
+    np.testing.assert_allclose(points_of(first.part(1, 2), 0), placed(made_face(), 40, 40, 10), rtol=1e-5)
 
 
 def test_nobody_anywhere_is_an_error(face_root, face_config):
     root = face_root([None, None])
     with pytest.raises(DataError, match=r"no frame has a face.*prepare\.py people"):
-        scan_folder(root, face_config(root))
+        scanned(root, face_config(root))
 
 
 def test_a_damaged_file_is_named_when_it_is_read_or_is_a_frame_without_a_face(face_root, face_config, caplog):
     root = face_root([30, 40, 50])
     (root / "landmarks/a/000001.json").write_text('{"people": [')
-    (sequence,) = scan_folder(root, face_config(root))
+    (sequence,) = scanned(root, face_config(root))
     assert len(sequence) == 3 and len(list(sequence.read([0, 2]))) == 2
     with pytest.raises(DataError, match=r"000001\.json"):
         list(sequence.read([1]))
     with pytest.raises(DataError, match=r"000001\.json"):
         list(sequence.part(1, 3).read([0]))
-    (skipping,) = scan_folder(root, face_config(root, on_bad_file=OnBadFile["skip"]))
+    (skipping,) = scanned(root, face_config(root, on_bad_file=OnBadFile["skip"]))
     assert len(list(skipping.read(range(3)))) == 3
     assert "000001.json" in caplog.text and "1 frames without a face are bridged" in caplog.text
 
@@ -161,12 +172,12 @@ def test_a_face_that_leaves_its_box_is_told(face_root, face_config, caplog):
 
 def test_faces_fitted_to_another_keep_their_place(face_root, face_config):
     root = face_root([40, 50, 60])
-    (sequence,) = scan_folder(root, face_config(root))
+    (sequence,) = scanned(root, face_config(root))
     wide = made_face()
     wide[:17] *= [1.3, 1.0]
     fitted = sequence.fitted({"face": neutral_face(wide[None]).tolist()})
     for index, x in enumerate((40, 50, 60)):
-        np.testing.assert_allclose(fitted.sources[0].track[index], placed(wide, x, 40, 10), rtol=1e-5)
+        np.testing.assert_allclose(points_of(fitted, index), placed(wide, x, 40, 10), rtol=1e-5)
     # 26 wide: side 65.
     assert fitted.framing(range(3), (80, 120), (32, 32)) == (8, 18, 65, 65)
     assert sequence.framing(range(3), (80, 120), (32, 32)) == (16, 26, 50, 50)
