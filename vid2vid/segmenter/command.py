@@ -59,6 +59,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
     from trainer.device.compute import choose_compute
     from vid2vid.segmenter.file import save_segmenter
+    from vid2vid.segmenter.picture import write_readings
     from vid2vid.segmenter.training import SegmenterTraining
 
     training = SegmenterTraining(
@@ -77,8 +78,11 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     facts = training.measure()
     save_segmenter(out, training.network, facts)
     training.forget()
+    picture = out.with_suffix(".png")
+    write_readings(picture, training.readings, training.classes)
     for name, iou in zip(facts.names, facts.ious, strict=True):
         if iou is not None:
             say(f"  {name:<20} IoU {iou:.3f}")
     say(f"{facts.frames} held-out real frames: mIoU {facts.mean_iou:.3f}, pixel accuracy {facts.accuracy:.3f}")
+    say(f"what it reads in them: {picture}")
     say(f"written to {out}; python scripts/evaluate.py run=... segmenter={out}")

@@ -28,9 +28,11 @@ from vid2vid.segmenter.classes import Classes, classes_of
 from vid2vid.segmenter.confusion import NONE, Confusion
 from vid2vid.segmenter.file import CHUNK, SegmenterFacts
 from vid2vid.segmenter.network import WIDTHS, UNet
+from vid2vid.segmenter.picture import Reading
 
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 1e-2, 0.05
 SAVE_EVERY_S = 30.0
+READINGS = 4
 SHOW_EVERY = 10  # steps: showing the loss waits for the device
 
 
@@ -66,6 +68,7 @@ class SegmenterTraining:
         self.config, self.steps, self.batch_size, self.device = config, steps, batch_size, device
         self.classes: Classes = classes_of(config)
         self.done = 0
+        self.readings: list[Reading] = []  # the middle frames of the first clips that `measure` looks at
         self._kept = out.with_name(out.name + ".unfinished")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -119,14 +122,17 @@ class SegmenterTraining:
         dataset = build_evaluation(self.config, "val", (height, width))
         loader = make_eval_loader(dataset, batch_size=1, workers=self.config.data.workers, seed=self.config.seed)
         confusion, frames = Confusion(len(self.classes), self.device), 0
+        self.readings = []
         for batch in loader:
             if not any(weights_of(batch)):
                 continue
             images, labels = (batch[name][0].to(self.device) for name in ("images", "labels"))
-            for part, true in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
-                with torch.inference_mode():
-                    predicted = self.network(images_to_float(part)).argmax(1)
-                confusion.add(predicted, self.classes.of(true))
+            with torch.inference_mode():
+                read = torch.cat([self.network(images_to_float(part)).argmax(1) for part in images.split(CHUNK)])
+            true, middle = self.classes.of(labels), len(images) // 2
+            confusion.add(read, true)
+            if len(self.readings) < READINGS:
+                self.readings.append(Reading(images[middle], true[middle], read[middle]))
             frames += len(images)
         if confusion.pixels == 0:
             raise DataError("no pixel of the held-out frames has one of the classes: check data.label_map")
