@@ -67,6 +67,12 @@ class StylePooling(Enum):
     frame = "frame"  # one for each frame, as in the paper: for data whose instance ids are new in every frame
 
 
+class EvaluatedStyle(Enum):
+    own = "own"  # what E makes of the clips' real frames
+    mean = "mean"  # the mean of each class
+    sample = "sample"  # drawn from the mixtures of styles.json
+
+
 class StyleTracks(Enum):
     auto = "auto"  # as the first frames of the source tell
     ids = "ids"  # an instance is what has its id

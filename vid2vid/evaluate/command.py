@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from trainer.cli import load_run
 from trainer.config.fields import Split
 from trainer.config.schema import Schemas
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, refuse
 from trainer.records.progress import followed
-from vid2vid.config import FirstFrame, Vid2VidConfig
+from trainer.validate import at_least
+from vid2vid.config import EvaluatedStyle, FirstFrame, Vid2VidConfig
+from vid2vid.styles.request import require_encoder
 
 if TYPE_CHECKING:
     from vid2vid.evaluate.image_metrics import ImageMetric
@@ -48,6 +50,8 @@ class Arguments:
     segmenter_classes: str | None = None  # CLASS:ID,... of another's segmenter; null: classes of the same name
     video_features: str | None = None  # for VFD, FVD, JEDi: NETWORK:FILE,... (r2plus1d_18, mvit_v2_s, fvd, vjepa2, ...)
     tof: FlowEstimator = FlowEstimator.off  # do things move as in the real video? with which estimator of flow
+    style: EvaluatedStyle = EvaluatedStyle.own  # of a run with a feature encoder: whose looks the instances have
+    seed: int = 0  # of style=sample; seed+1 is compared with it
     overrides: list[str] = field(default_factory=list)
 
 
@@ -65,9 +69,16 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     own: Vid2VidConfig = load_run(arguments.run, schemas)
     config: Vid2VidConfig = load_run(arguments.run, schemas, arguments.overrides)
 
+    if arguments.style is not EvaluatedStyle.own:
+        require_encoder(config.model, f"style={arguments.style.value}")
+    if arguments.seed and arguments.style is not EvaluatedStyle.sample:
+        raise ConfigError(f"seed={arguments.seed} is for style=sample: give that too, or leave seed out")
+    refuse(at_least("seed", arguments.seed, 0))
+
     from vid2vid.evaluate.chosen import build_clip_metrics
     from vid2vid.evaluate.image_metrics import build_image_metrics
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
+    from vid2vid.evaluate.styling import styled
     from vid2vid.trained import load_generator, requested_resolution
 
     if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
@@ -100,6 +111,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         own=own.data,
         image_metrics=image_metrics,
         clip_metrics=clip_metrics,
+        style=styled(loaded, arguments.style, Path(arguments.run), arguments.seed),
         wrap=lambda loader: followed(loader, unit="clip"),
     )
     path = write_eval(Path(arguments.run), result, loaded)

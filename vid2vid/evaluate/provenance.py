@@ -33,7 +33,6 @@ def facts(
     resolution: tuple[int, int],
     split: str = "val",
     averaged: bool | None = None,
-    style: str = OWN_STYLE,
 ) -> dict[str, str | int | float]:
     """Flat, for ``eval.json``.
 
@@ -43,7 +42,6 @@ def facts(
         skipped: clips with a bad file, which count nowhere (data.on_bad_file=skip).
         resolution: (height, width) in pixels.
         averaged: whether the weights were the averaged (EMA) ones; None: as the run keeps them.
-        style: whose vectors the instances had, for models with a feature encoder.
     """
     data = config.data
     root = data.root if split == "train" or data.val_root is None else data.val_root
@@ -59,7 +57,7 @@ def facts(
         "resolution": f"{resolution[0]}x{resolution[1]}",
         "weights": "EMA" if averaged else "raw",
         "flow": data.flow.name,
-        **({"style": style} if config.model.style_channels else {}),
+        **({"style": OWN_STYLE} if config.model.style_channels else {}),
     }
 
 

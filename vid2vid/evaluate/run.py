@@ -15,6 +15,8 @@ from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.measured_clips import measured_clips
 from vid2vid.evaluate.metrics import METRICS, Metric
 from vid2vid.evaluate.provenance import file_name
+from vid2vid.evaluate.style_contrast import ROWS, style_contrast
+from vid2vid.evaluate.styling import Styled, styled
 from vid2vid.trained import LoadedRun
 
 
@@ -54,6 +56,7 @@ def evaluate_run(
     own: DataConfig | None = None,
     image_metrics: Sequence[ImageMetric] = (),
     clip_metrics: Sequence[ClipMetric] = (),
+    style: Styled | None = None,
     wrap: Callable[[Any], Iterable[dict[str, Any]]] = lambda loader: loader,
 ) -> Evaluation:
     """Generate a split's clips and measure them.
@@ -68,12 +71,14 @@ def evaluate_run(
             data are the run's own.
         image_metrics: FID, KID, LPIPS (`vid2vid.evaluate.image_metrics`).
         clip_metrics: what looks at clips in order (`vid2vid.evaluate.chosen`).
+        style: whose vectors instances have; None: E's of the real frames, for a run with a feature encoder.
         wrap: around the loader, to show progress.
 
     Raises:
         ConfigError, DataError: arguments or data that cannot be used.
     """
     chosen = measured_clips(run, split, frames, clips, first_frame, own)
+    style = styled(run) if style is None else style
     start = chosen.config.model.first_frame
     counted = Counted(wrap(chosen.loader))
     pairs = evaluate_clips(
@@ -83,6 +88,7 @@ def evaluate_run(
         compute=run.compute,
         first_frame=start,
         scales=run.scales,
+        styles=style.styling,
         image_metrics=image_metrics,
         clip_metrics=clip_metrics,
     )
@@ -91,19 +97,31 @@ def evaluate_run(
     rows = {name: row for metric in clip_metrics for name, row in metric.rows.items()}
     for clip_metric in clip_metrics:
         values |= clip_metric.compute()
+    if style.pair is not None:
+        values |= style_contrast(
+            run.generator,
+            run.encoder,
+            wrap(chosen.loader),
+            style.pair,
+            compute=run.compute,
+            first_frame=start,
+            scales=run.scales,
+        )
+        rows |= ROWS
     words = {
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",
         FirstFrame.real: f"generated after {chosen.config.model.past_frames} real frames",
         FirstFrame.image: "generated from another real frame of the sequence as picture",
     }
-    of = chosen.facts(counted)
+    of = chosen.facts(counted) | ({"style": style.fact} if style.fact else {})
     for clip_metric in clip_metrics:
         of |= clip_metric.facts()
     remarks = [line for metric in clip_metrics for line in metric.lines()]
-    return Evaluation(
-        values, counted.clips, counted.frames, words[start], chosen.scope(counted), of, chosen.requested, rows, remarks
-    )
+    begun = words[start] + (f", style={style.fact}" if style.fact else "")
+    requested = chosen.requested | style.requested
+    scope = chosen.scope(counted)
+    return Evaluation(values, counted.clips, counted.frames, begun, scope, of, requested, rows, remarks)
 
 
 def format_table(result: Evaluation) -> str:

@@ -1,0 +1,60 @@
+"""The contrast of styles of a generator that paints the vectors themselves, with a known flicker."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.device.compute import Compute
+from vid2vid.config import DataConfig, ModelConfig
+from vid2vid.encoding import SourceEncoder
+from vid2vid.evaluate.style_contrast import style_contrast
+from vid2vid.styles.assigned import AssignedStyles
+from vid2vid.styles.sources import Given
+
+ENCODER = SourceEncoder(ModelConfig(label_ids=[7, 26], style_channels=3, past_frames=2), DataConfig())
+FLICKER = 8 / 127.5  # 8 levels of 255, up and down
+
+
+def painter(source: Tensor, **_: Any) -> Any:
+    frames = source[:, 2:, -3:]
+    signs = torch.tensor([1.0, -1.0] * 8)[: frames.shape[1]].view(1, -1, 1, 1, 1)
+    return SimpleNamespace(frames=frames + FLICKER * signs, hallucination=None, flow=None, mask=None, past=[])
+
+
+def clip(small: bool = False) -> dict[str, Tensor]:
+    """Road with a car of 16 pixels of 256, or of none, and one of 32 in the last two of four frames."""
+    labels = torch.full((1, 4, 16, 16), 7, dtype=torch.int16)
+    instances = labels.int()
+    labels[:, :, :4, :4] = 7 if small else 26
+    instances[:, :, :4, :4] = 7 if small else 26001
+    labels[:, 2:, 8:10], instances[:, 2:, 8:10] = 26, 26002
+    return {"labels": labels, "instances": instances, "images": torch.zeros(1, 4, 3, 16, 16, dtype=torch.uint8)}
+
+
+def styling(car: list[float], road: float) -> AssignedStyles:
+    vectors = {7: np.full(3, road, np.float32), 26: np.array(car, np.float32)}
+    return AssignedStyles(Given(vectors), ENCODER, {26})
+
+
+def measured(*clips: dict[str, Tensor]) -> dict[str, float]:
+    # 40, 0, -30 levels apart: 50; the road, which is no thing, by far more
+    pair = styling([0.0, 0.2, 0.4], -0.5), styling([40 / 127.5, 0.2, 0.4 - 30 / 127.5], 0.5)
+    generator: Any = painter
+    return style_contrast(generator, ENCODER, clips, pair, compute=Compute(torch.device("cpu")))
+
+
+def test_colours_between_styles_and_over_frames() -> None:
+    """The car that is there in two frames only does not count."""
+    found = measured(clip())
+    assert found["style_difference"] == pytest.approx(50, abs=1)  # pixels are rounded
+    assert found["style_variation"] == pytest.approx(8 * 3**0.5, abs=0.5)
+    assert found["style_contrast"] == pytest.approx(50 / (8 * 3**0.5), rel=0.05)
+
+
+def test_without_instances_large_enough_there_is_nothing_to_say() -> None:
+    assert measured(clip(small=True)) == {}
+    assert measured({**clip(), "readable": torch.zeros(1)}) == {}

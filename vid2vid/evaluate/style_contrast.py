@@ -1,0 +1,107 @@
+"""Do styles do anything? Mean colours of instances between two draws of styles, and over the frames of one video.
+
+A clip is generated twice, with two seeds. Where styles work, an instance has another colour in the other video, and one
+colour within a video.
+
+Shapes: T frames, H x W pixels, R regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.device.compute import Compute
+from vid2vid.config import FirstFrame
+from vid2vid.encoding import SourceEncoder, float_to_images
+from vid2vid.evaluate.measure import weights_of
+from vid2vid.evaluate.metrics import Metric
+from vid2vid.generate.clip import generate_segments
+from vid2vid.model import Generator
+from vid2vid.styles.assigned import AssignedStyles
+from vid2vid.styles.pooling import region_sums
+from vid2vid.styles.regions import region_of
+
+SMALLEST = 0.002  # share of a frame from which on an instance is measured in it
+FEWEST = 4  # frames in which an instance must be as large
+
+ROWS = {
+    "style_contrast": Metric("colour: styles / frames"),
+    "style_difference": Metric("colour between styles"),
+    "style_variation": Metric("colour over frames"),
+}
+
+
+def style_contrast(
+    generator: Generator,
+    encoder: SourceEncoder,
+    loader: Iterable[dict[str, Any]],
+    pair: tuple[AssignedStyles, AssignedStyles],
+    *,
+    compute: Compute,
+    first_frame: FirstFrame = FirstFrame.model,
+    scales: int | None = None,
+) -> dict[str, float]:
+    """Generate every clip twice and compare the mean colours of its instances.
+
+    Args:
+        generator, encoder, compute, first_frame, scales: as `evaluate_clips` takes them.
+        loader: collated clips, one at a time.
+        pair: two draws of styles.
+
+    Returns:
+        ``style_difference``: distance of an instance's mean colours (over the frames of each video) in the two videos,
+        RGB in 0..255, averaged over instances whose class is told apart. ``style_variation``: how far its colour in a
+        frame lies from that mean, root mean square over both videos. ``style_contrast``: their ratio. Empty where no
+        instance is large enough (`SMALLEST`) in enough frames (`FEWEST`).
+    """
+    between: list[Tensor] = []
+    within: list[Tensor] = []
+    for host in loader:
+        if not any(weights_of(host)):
+            continue
+        batch = {name: value.to(compute.device) for name, value in host.items() if isinstance(value, Tensor)}
+        videos: list[tuple[Tensor, Tensor]] = []
+        apart: list[bool] = []
+        for styling in pair:
+            styles = styling(batch)
+            pieces = generate_segments(
+                generator, encoder, batch, amp=compute.amp, first_frame=first_frame, scales=scales, styles=styles
+            )
+            channels = [region_of(key).channel for key in styles.keys.tolist()]
+            apart = [channel >= 0 and encoder.ids[channel] in styling.things for channel in channels]
+            frames = [float_to_images(piece["frames"][0]) for piece in pieces]
+            videos.append(_colours(frames, styles.numbers[0], len(apart)))
+        colours, pixels = torch.stack([video[0] for video in videos]), videos[0][1]  # (2, T, R, 3), (T, R)
+        seen = pixels >= SMALLEST * batch["labels"][0, 0].numel()
+        for region in [r for r, told in enumerate(apart) if told and int(seen[:, r].sum()) >= FEWEST]:
+            own = colours[:, seen[:, region], region]  # (2, t, 3)
+            means = own.mean(dim=1)
+            between.append((means[0] - means[1]).norm())
+            within.append((own - means[:, None]).square().sum(dim=-1).mean().sqrt())
+    if not between:
+        return {}
+    difference, variation = (float(torch.stack(values).mean()) for values in (between, within))
+    return {
+        "style_contrast": difference / max(variation, 1e-6),
+        "style_difference": difference,
+        "style_variation": variation,
+    }
+
+
+def _colours(pieces: list[Tensor], numbers: Tensor, regions: int) -> tuple[Tensor, Tensor]:
+    """Mean colours (T, R, 3) of the regions in every frame, float64, and their pixels (T, R).
+
+    Args:
+        pieces: consecutive frames, (t, 3, H, W) uint8.
+        numbers: (T, H, W), the region of each pixel.
+    """
+    colours, pixels = [], []
+    for frame, rows in zip((frame for piece in pieces for frame in piece), numbers, strict=True):
+        sums, counts = region_sums(frame.double().flatten(1), rows.flatten(), regions)
+        colours.append((sums / counts.clamp(min=1)).T)
+        pixels.append(counts)
+    return torch.stack(colours), torch.stack(pixels)
