@@ -123,6 +123,7 @@ CROSS_FIELD = [
         "model.diff_augment=[shift] is of what discriminators see",
     ),
     (["model.regions=[labels]"], "model.region_labels=[] names no class"),
+    (["model.regions=[labels]", "model.region_labels=[26,99]"], "model.region_labels=[26,99]: [99] is not in 0..34"),
     (["model.region_labels=[26]"], "model.region_labels=[26] is read with model.regions=[labels] only"),
     (["model.regions=[labels,labels]", "model.region_labels=[26]"], "name each kind once"),
     (["curriculum.stages.half_short.palindrome=true", "curriculum.stages.half_short.frames=9"], "nearest: 6 or 12"),

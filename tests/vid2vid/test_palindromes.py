@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
+from trainer.nonfinite.dump import load_dump, write_dump
 from trainer.task import Segment
 from vid2vid.config import Vid2VidStage
 from vid2vid.losses import terms
@@ -59,3 +60,17 @@ def test_other_stages_have_no_such_loss(tmp_path: Path) -> None:
     batch, ctx = one_batch(trainer)
     segment = next(task.segments(batch, ctx))
     assert "palindrome" not in task.losses("g", segment, ctx) and "returning" not in segment.data
+
+
+def test_a_dumped_segment_loses_the_same_again(tmp_path: Path) -> None:
+    """With everything that a segment draws or is handed: noise, augmentation, frames of the way forth."""
+    words = ["model.feedback_noise=0.1", "model.diff_augment=[colour,shift,cutout]", "trainer.max_steps=1"]
+    stages = {"all": Vid2VidStage(frames=4, segment_frames=2, palindrome=True)}
+    trainer, task = make_trainer(configured(*words, stages=stages), tmp_path)
+    batch, ctx = one_batch(trainer)
+    for number, segment in enumerate(task.segments(batch, ctx)):
+        about = {"step": 0, "samples_seen": 0, "stage": "all", "rank": 0, "phases": ["g"], "failed": "g", "weights": {}}
+        write_dump(tmp_path / str(number), about | {"data": [segment.data]}, None)
+        (again,) = load_dump(tmp_path / str(number), 0, torch.device("cpu")).segments
+        losses, repeated = (task.losses("g", each, ctx) for each in (segment, again))
+        assert all(torch.equal(losses[name].detach(), repeated[name].detach()) for name in losses) and "gan" in losses

@@ -72,6 +72,10 @@ def _region_problems(model: ModelConfig) -> list[str]:
             f"model.regions={show(chosen)}: model.region_labels=[] names no class; give the ids that each are a "
             "region, for example model.region_labels=[24,26]"
         )
+    known = range(model.num_labels) if model.label_ids is None else model.label_ids
+    if Region.labels in chosen and (unknown := [label for label in ids if label not in known]):
+        where = f"0..{model.num_labels - 1}" if model.label_ids is None else f"model.label_ids={show(model.label_ids)}"
+        found.append(f"model.region_labels={show(ids)}: {show(unknown)} is not in {where}; name classes of the model")
     if ids and Region.labels not in chosen:
         found.append(f"model.region_labels={show(ids)} is read with model.regions=[labels] only: set that, or []")
     return found

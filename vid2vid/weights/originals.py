@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 States = dict[str, dict[str, Tensor]]
 
+_REGIONS = "d_region."  # the beginning of our names that have no counterpart
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _FILE = re.compile(r"^(?:(?P<label>.+)_net_)?(?P<network>G\d+|D_T\d+|D)\.pth$")
 _NETWORK = re.compile(r"^(?:G(?P<scale>\d+)|D_T(?P<temporal>\d+)|D)$")
@@ -160,10 +161,8 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
         CheckpointError: for a parameter that the originals have no name for.
     """
     groups: States = {}
-    if any(name.startswith("d_region.") for name in weights):
-        log.info("left out d_region: the originals' discriminator of faces sees labels too")
     for name, tensor in weights.items():
-        if name.startswith("d_region."):
+        if name.startswith(_REGIONS):
             continue
         match = re.match(r"^generator\.scale(\d+)\.(.+)$", name)
         if match:
@@ -287,7 +286,10 @@ def convert(src: str | Path, dst: str | Path) -> list[str]:
     theirs = bool(_FILE.match(src.name)) if src.is_file() else any(_FILE.match(file.name) for file in src.iterdir())
     if not theirs:
         weights, _ = load_weights(src)
-        return [f"wrote {path}" for path in write_originals(dst, to_originals(weights))]
+        lines = [f"wrote {path}" for path in write_originals(dst, to_originals(weights))]
+        if any(name.startswith(_REGIONS) for name in weights):
+            lines.append("left out d_region: the originals' discriminator of faces sees labels too")
+        return lines
     if dst.suffix != ".safetensors":
         raise CheckpointError(f"dst={dst}: {src} holds the originals' networks; dst must end in .safetensors")
     weights = from_originals(read_originals(src))

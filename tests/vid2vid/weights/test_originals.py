@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.paths import ROOT
+from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
@@ -70,6 +71,14 @@ def test_files_there_and_back(tmp_path):
     before, after = read_originals(tmp_path / "a"), read_originals(tmp_path / "b")
     assert before.keys() == after.keys() and all(same(before[key], after[key]) for key in before)
     assert same(from_originals(after), weights)
+
+
+def test_discriminators_of_regions_are_left_out_and_it_is_said(tmp_path):
+    weights = {"d_image.scale0.layers.0.conv.bias": torch.ones(4)}
+    save_weights(tmp_path / "ours.safetensors", weights | {"d_region.face.scale0.layers.0.conv.bias": torch.ones(4)})
+    wrote, left_out = convert(tmp_path / "ours.safetensors", tmp_path / "theirs")
+    assert wrote.endswith("latest_net_D.pth") and left_out.startswith("left out d_region")
+    assert same(from_originals(read_originals(tmp_path / "theirs")), weights)
 
 
 def test_one_file_and_the_latest_of_several_labels(tmp_path):
