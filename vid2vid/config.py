@@ -95,7 +95,7 @@ class DataKind(Enum):
 
 class CropKind(Enum):
     none = "none"  # the middle of the frame; in training anywhere in it
-    face = "face"  # the square around the face of data.sources, one for a sequence (in training for a clip)
+    face = "face"  # the square around the face of data.sources, one for a sequence, or a clip that leaves it
 
 
 class FaceBackground(Enum):

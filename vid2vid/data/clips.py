@@ -171,7 +171,7 @@ class ClipDataset(ABC):
         self, sequence: FrameSequence, indices: list[int], size: tuple[int, int], rng: np.random.Generator
     ) -> Crop:
         if not self.training:
-            return sequence.centred(size, self.resolution)
+            return sequence.centred(size, self.resolution, indices)
         low, high = self.data.scale
         box = sequence.framing(indices, size, self.resolution)
         return random_crop(size, self.resolution, (low, high), self.data.flip, rng, box)

@@ -145,14 +145,15 @@ class FrameSequence(ABC):
         """What `data.crop` shows of some frames, see `SourceSequence.framing`; None: of the whole frame."""
         return None
 
-    def centred(self, size: tuple[int, int], resolution: tuple[int, int]) -> Crop:
-        """The same crop for all its frames: validation and generation.
+    def centred(self, size: tuple[int, int], resolution: tuple[int, int], indices: Sequence[int] | None = None) -> Crop:
+        """The same crop for all frames: validation and generation.
 
         Args:
             size: (h, w) of its frames.
             resolution: (H, W).
+            indices: of the frames; None: all that it has.
         """
-        box = self.framing(range(len(self)), size, resolution)
+        box = self.framing(range(len(self)) if indices is None else indices, size, resolution)
         return centre_crop(size, resolution) if box is None else Crop(size, *box, resolution)
 
     def lost(self, crop: Crop) -> str:

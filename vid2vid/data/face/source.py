@@ -99,6 +99,7 @@ class Faces(SourceSequence):
     ) -> None:
         self.given, self.style, self.gap, self.damaged, self.size = track, style, gap, dict(damaged), size
         self.track = bridge(track, gap)
+        self._boxes: dict[tuple[tuple[int, int], tuple[int, int]], Box | None] = {}
 
     def frame(self, index: int, alike: Alike) -> FaceSource:
         if index in self.damaged:
@@ -117,8 +118,18 @@ class Faces(SourceSequence):
         return part
 
     def framing(self, indices: Sequence[int], frame: tuple[int, int], resolution: tuple[int, int]) -> Box | None:
-        track = self.track[list(indices)]
-        return face_box(track, frame, resolution) if found(track).any() else None
+        """The sequence's box, so that training shows what generation will; frames in which the face is not wholly
+        within it have one of their own."""
+        whole, some = self._box(frame, resolution), self.track[list(indices)]
+        own = whole is not None and len(some) < len(self.track) and outside(some, whole) and found(some).any()
+        return face_box(some, frame, resolution) if own else whole
+
+    def _box(self, frame: tuple[int, int], resolution: tuple[int, int]) -> Box | None:
+        """Of all frames; kept, since every clip asks for it."""
+        key = frame, resolution
+        if key not in self._boxes:
+            self._boxes[key] = face_box(self.track, frame, resolution) if found(self.track).any() else None
+        return self._boxes[key]
 
     def leaving(self, box: Box) -> int:
         return outside(self.track, box)

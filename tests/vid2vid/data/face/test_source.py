@@ -82,7 +82,15 @@ def test_edges_stand_outside_the_head_alone():
     assert torch.equal(other, shown)
 
 
-def test_training_frames_the_clip_and_evaluation_the_sequence(face_root, face_config):
+def test_clips_are_framed_as_their_sequence_is_while_the_face_stays_in_it(face_root, face_config):
+    config = face_config(face_root([60] * 3 + [64] * 4), flip=0.0)
+    for split in ("train", "val"):
+        dataset = FolderDataset(config, split, (32, 32), 3)
+        crop = dataset._crop(dataset.sequences[0], [0, 1, 2], (80, 120), rng())
+        assert crop == Crop((80, 120), 16, 40, 50, 50, (32, 32))  # around 64, not 60
+
+
+def test_a_clip_in_which_the_face_is_elsewhere_is_framed_by_itself(face_root, face_config):
     config = face_config(face_root([30, 30, 30, 90, 90, 90, 90]), flip=0.0)
     training = FolderDataset(config, "train", (32, 32), 3)
     (sequence,) = training.sequences
@@ -92,7 +100,7 @@ def test_training_frames_the_clip_and_evaluation_the_sequence(face_root, face_co
     for indices, left in (([0, 1, 2], 6), ([4, 5, 6], 66)):
         crop = training._crop(sequence, indices, (80, 120), rng())
         assert crop == Crop((80, 120), 16, left, 50, 50, (32, 32))
-    assert training.sequences[0].centred((80, 120), (32, 32)) == Crop((80, 120), 16, 66, 50, 50, (32, 32))
+    assert sequence.centred((80, 120), (32, 32)) == Crop((80, 120), 16, 66, 50, 50, (32, 32))
 
 
 def test_zoomed_crops_stay_within_the_square(face_root, face_config):
