@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.pictures.files import read_bytes
-from vid2vid.config import DataConfig, PosePeople, Vid2VidConfig
-from vid2vid.data.augment import Crop
+from trainer.config.fields import OnBadFile
+from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.skipping import left_out
+from trainer.errors import DataError
+from trainer.records.progress import followed
+from vid2vid.config import PosePeople, Vid2VidConfig
+from vid2vid.data.augment import Crop, centre_crop
 from vid2vid.data.folders.files import decode_frame
+from vid2vid.data.landmarks.follow import follow
 from vid2vid.data.landmarks.person import Person, largest
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.data.pose.densepose import check_iuv, draw_iuv, dropped_parts
 from vid2vid.data.pose.draw import Drops, draw_people
-from vid2vid.data.sources.frame_source import Alike, SourceSequence
+from vid2vid.data.pose.proportions import SURE, Proportions, fit, measure
+from vid2vid.data.sources.frame_source import Alike, FrameSize, SourceSequence
 from vid2vid.data.sources.kinds import SourceSpec
 
+_MANY = 5000  # files that take more than a moment to read: their progress is shown
+_KEPT = 2000  # frames that proportions are the medians of
 _POSE, _DENSEPOSE = 0, 1  # streams of random numbers: what is dropped of one kind says nothing of the other
 
 
@@ -52,16 +61,22 @@ class Poses(SourceSequence):
 
     Args:
         files: of landmarks, one per frame.
-        data: who is shown, and how often parts are dropped.
+        config: who is shown, and how often parts are dropped; the resolution that frames are cropped to.
+        instead: the person of each frame who is drawn in place of those in the files; None there: nobody.
     """
 
-    def __init__(self, files: Sequence[Path | None], data: DataConfig) -> None:
-        self.files, self.data = files, data
+    def __init__(
+        self, files: Sequence[Path | None], config: Vid2VidConfig, instead: Sequence[Person | None] | None = None
+    ) -> None:
+        self.files, self.config, self.instead = files, config, instead
 
     def frame(self, index: int, alike: Alike) -> PoseSource:
+        data = self.config.data
+        if self.instead is not None:
+            person = self.instead[index]
+            return PoseSource([] if person is None else [person], data.pose_drop)
         people = self.people(index)
-        shown = largest(people) if self.data.pose_people is PosePeople.largest else people
-        return PoseSource(shown, self.data.pose_drop)
+        return PoseSource(largest(people) if data.pose_people is PosePeople.largest else people, data.pose_drop)
 
     def people(self, index: int) -> list[Person]:
         """All people of a frame.
@@ -74,7 +89,48 @@ class Poses(SourceSequence):
         return read_people(read_bytes(path), path)
 
     def part(self, start: int, stop: int) -> Poses:
-        return Poses(self.files[start:stop], self.data)
+        return Poses(self.files[start:stop], self.config, self.instead and self.instead[start:stop])
+
+    def track(self, indices: Sequence[int]) -> list[Person | None]:
+        """One person through some frames (`follow`).
+
+        A file that cannot be decoded is a frame without anybody with data.on_bad_file=skip.
+        """
+        many = len(indices) > _MANY
+        frames = []
+        for index in followed(indices, unit="file", what="poses") if many else indices:
+            try:
+                frames.append(self.people(index))
+            except BadFileError as error:
+                left_out(error, self.config.data.on_bad_file is OnBadFile["skip"])
+                frames.append([])
+        return follow(frames)
+
+    def shown(self, frame: FrameSize) -> Crop:
+        """What of its frames is shown in evaluations and in what is generated."""
+        height, width = self.config.resolution
+        return centre_crop(frame(), (height, width))
+
+    def fitted(self, proportions: Any, frame: FrameSize) -> Poses:
+        """One person's motion, the largest one's in the first frame, on another one's body (`fit`).
+
+        Args:
+            proportions: of `pose_proportions`.
+            frame: size of the frames.
+
+        Raises:
+            DataError: nobody is in these frames, or no limb that the proportions know.
+        """
+        track, crop = self.track(range(len(self.files))), self.shown(frame)
+        chosen = [track[index] for index in _spread(len(track), _KEPT)]
+        fit_track = fit(track, measure([chosen], [crop]), Proportions.of_plain(proportions), crop)
+        if fit_track is None:
+            raise DataError(
+                f"{self.files[0]}: nobody in it and the files beside it has a limb whose length is known of the target "
+                f"too, with a confidence above {SURE}: give a source that shows them both from head to foot, or leave "
+                "retarget out"
+            )
+        return Poses(self.files, self.config, fit_track)
 
 
 class DensePoseSource:
@@ -122,7 +178,20 @@ class DensePoses(SourceSequence):
 
 def open_poses(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidConfig) -> Poses:
     """`pose:` of one sequence."""
-    return Poses(files, config.data)
+    return Poses(files, config)
+
+
+def pose_proportions(sequences: Sequence[Poses], frames: Sequence[FrameSize]) -> dict[str, Any] | None:
+    """The proportions of who is followed in some sequences (`Proportions.plain`), of at most some thousand frames,
+    evenly spread; None: no limb is known."""
+    each = max(1, _KEPT // max(1, len(sequences)))
+    tracks = [poses.track(_spread(len(poses.files), each)) for poses in sequences]
+    found = measure(tracks, [poses.shown(frame) for poses, frame in zip(sequences, frames, strict=True)])
+    return None if np.isnan(found.limbs).all() else found.plain()
+
+
+def _spread(frames: int, most: int) -> list[int]:
+    return np.unique(np.linspace(0, frames - 1, min(frames, most)).round().astype(int)).tolist()
 
 
 def open_densepose(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidConfig) -> DensePoses:

@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
         "vid2vid.data.pose.source:open_poses",
         extensions=(".json",),
         endings=("_keypoints",),
+        proportions="vid2vid.data.pose.source:pose_proportions",
         people=True,
     ),
     "densepose": Kind(
