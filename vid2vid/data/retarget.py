@@ -6,6 +6,7 @@ They are plain numbers, kept with the weights, so that a run can be driven by an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,8 @@ from vid2vid.data.folders.dataset import open_folder
 from vid2vid.data.folders.frames import FolderSequence
 from vid2vid.data.frames import Stream
 from vid2vid.data.sources.kinds import KINDS, parse_sources
+
+logger = logging.getLogger(__name__)
 
 Proportions = dict[str, Any]  # by kind of source, plain data
 
@@ -78,7 +81,7 @@ def target_of(wanted: Any, stored: Mapping[str, Any] | None, config: Vid2VidConf
 
 
 def retargeted(stream: Any, target: Proportions) -> Stream:
-    """A stream whose people have the target's proportions.
+    """A stream whose people have the target's proportions; the log names the sources that stay as they are.
 
     Args:
         stream: of `vid2vid.data.open_source`.
@@ -86,8 +89,13 @@ def retargeted(stream: Any, target: Proportions) -> Stream:
 
     Raises:
         ConfigError: the stream is not read from folders of landmarks.
+        DataError: nobody in it has anything that is known of the target too.
     """
-    return Stream(_of_folders(stream, "retarget").fitted(target), stream.resolution, stream.skip)
+    sequence = _of_folders(stream, "retarget")
+    same = [entry.word for entry in parse_sources(sequence.config.data) if entry.kind not in target]
+    if same:
+        logger.warning("retarget: %s cannot be fitted, and is drawn as the source has it", ", ".join(same))
+    return Stream(sequence.fitted(target), stream.resolution, stream.skip)
 
 
 def before_picture(stream: Any, picture: Tensor) -> Stream:
