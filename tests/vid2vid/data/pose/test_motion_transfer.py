@@ -60,7 +60,7 @@ def config(root: Path, *words: str) -> Vid2VidConfig:
 def expected(shift: float) -> np.ndarray:
     """The target's trunk, thighs and shins, where the driver has moved by so many of its own pixels.
 
-    The trunk is 20 of 80 and 20 of 160, thighs likewise, shins are 10 of 80 and 20 of 160, hips 3 of 80 and 3 of 160: in
+    The trunk is 20 of 80 and 20 of 160, thighs likewise, shins 10 of 80 and 20 of 160, hips 3 of 80 and 3 of 160: in
     heights the driver's limbs are 106 / 160, the target's 86 / 80, so that one's steps are
     (86 / 80) / (106 / 160) times as long, half of it in pixels of the target's frames.
     """
