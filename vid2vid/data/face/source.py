@@ -139,6 +139,7 @@ class Faces(SourceSequence):
         fit = self.part(0, len(self.track))
         neutral = neutral_face(self.track[_spread(len(self.track))])
         fit.track = fit_proportions(self.track, neutral, np.array(proportions, np.float64))
+        fit.size = None if self.size is None else _enough(fit.track)
         return fit
 
     def before(self, picture: Tensor) -> Faces:

@@ -20,7 +20,7 @@ from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
 from vid2vid.data.folders.frames import FolderSequence, Style, label_range
 from vid2vid.data.folders.gaps import without_gaps
 from vid2vid.data.folders.layout import Frame, collect, match
-from vid2vid.data.folders.not_found import folder_below, source_folder
+from vid2vid.data.folders.not_found import folder_below, no_source, source_folder
 from vid2vid.data.folders.suffixes import kind_of
 from vid2vid.data.frames import FrameSequence, Stream, check_condition, streams, tell
 from vid2vid.data.labels.recognise import label_reading
@@ -178,7 +178,7 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
     root = Path(path)
     data = config.data
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Give a folder of label maps, or one that holds {data.labels_dir}/.")
+        raise DataError(no_source(root, config))
     cityscapes = data.kind is DataKind.cityscapes
     if (root / data.labels_dir).is_dir() or (
         cityscapes and _cityscapes_folder(root, data.labels_dir, DataConfig.labels_dir, _CITYSCAPES_LABELS)

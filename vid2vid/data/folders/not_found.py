@@ -9,14 +9,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from trainer.config.schema import show
 from trainer.data.natural_order import decimal_key
 from trainer.errors import DataError
 from trainer.text import few
+from vid2vid.config import Vid2VidConfig
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS, is_rubbish, list_files
 from vid2vid.data.folders.split_names import HELD_OUT_FOLDERS, TRAIN_FOLDERS
 from vid2vid.data.folders.suffixes import common_ending, kind_of
-from vid2vid.data.sources.kinds import SourceSpec
+from vid2vid.data.sources.kinds import SourceSpec, parse_sources
 
 _LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
@@ -61,6 +63,21 @@ def source_folder(root: Path, entry: SourceSpec) -> Path:
             f"{', '.join(there) or 'none'}. Name the one of the {entry.of.help}: data.sources=[{entry.kind}:NAME]."
         )
     return folder
+
+
+def no_source(path: Path, config: Vid2VidConfig) -> str:
+    """What is said of a place to generate from that is no folder: what to give, and how a film becomes it."""
+    data, entries = config.data, parse_sources(config.data)
+    if not entries:
+        return f"{path}: no such folder. Give a folder of label maps, or one that holds {data.labels_dir}/."
+    folders = [f"{entry.folder}/" for entry in entries if entry.of.files] or [f"{data.images_dir}/"]
+    wanted = f"a folder that holds {' and '.join(dict.fromkeys(folders))}"
+    if not path.is_file():
+        return f"{path}: no such folder. Give {wanted}."
+    verbs = ["people" if entry.of.people else entry.kind for entry in entries]
+    verb = next((verb for verb in verbs if verb in ("people", "depth", "edges")), None)
+    how = f", which scripts/prepare.py {verb} source={path} out=FOLDER makes of a film" if verb else ""
+    return f"{path} is a file, but this run has data.sources={show(data.sources)}: give {wanted}{how}."
 
 
 def _below(root: Path, there: Sequence[str], name: str) -> str:

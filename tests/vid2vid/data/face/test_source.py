@@ -171,6 +171,15 @@ def test_the_background_is_that_of_the_frames(face_root, face_config):
     assert (sample["source"][:, 0] > plain["source"][:, 0]).any()
 
 
+def test_a_film_in_place_of_landmarks_is_told_how_it_becomes_them(face_root, face_config, tmp_path):
+    config = face_config(face_root([60]))
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(DataError, match=r"film\.mp4 is a file.*landmarks/, which scripts/prepare\.py people source="):
+        open_folder(tmp_path / "film.mp4", config)
+    with pytest.raises(DataError, match=r"nowhere: no such folder\. Give a folder that holds landmarks/\."):
+        open_folder(tmp_path / "nowhere", config)
+
+
 def test_a_face_that_leaves_its_box_is_told(face_root, face_config, caplog):
     root = face_root([60] * 5 + [110])
     (stream,) = open_folder(root, face_config(root))
