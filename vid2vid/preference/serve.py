@@ -14,7 +14,7 @@ from typing import Any
 from trainer.errors import ConfigError
 from trainer.files import write_json
 from vid2vid.preference.sheet import SIDES, Key, votes_path
-from vid2vid.preference.votes import voters
+from vid2vid.preference.votes import checked, read_votes, voters
 
 _LARGEST = 1 << 20  # bytes of one voter's votes
 
@@ -28,7 +28,7 @@ class SheetServer(ThreadingHTTPServer):
         port: 0 takes any that is free.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is taken, or none. DataError: the votes of before are damaged or another sheet's.
     """
 
     daemon_threads = True
@@ -39,13 +39,14 @@ class SheetServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._voters: dict[str, dict[str, Any]] = {}
         if self.votes.is_file():
+            checked(read_votes(self.votes), key)  # damaged, or of another sheet: not to be written over
             kept = json.loads(self.votes.read_text(encoding="utf-8"))
             self._voters = {one["voter"]: one for one in voters(kept)}
         try:
             super().__init__(("127.0.0.1", port), partial(_Handler, directory=str(out)))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ConfigError(
-                f"port={port}: cannot be served at ({error.strerror}); give another, port=0 any"
+                f"port={port}: nothing can be served there ({error}); give another, port=0 any"
             ) from error
 
     @property

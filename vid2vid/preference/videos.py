@@ -13,6 +13,7 @@ from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data.video.files import named_videos
 from vid2vid.preference.sheet import PLAYED
 
+CODINGS = ("h264", "vp8", "vp9", "av1")  # that all browsers play
 HEIGHT = 256  # pixels that small frames are enlarged to, by whole factors
 
 
@@ -24,8 +25,10 @@ def given_videos(path: Path, side: str) -> dict[str, Path]:
     """Video files by name: the file itself, or those of a folder.
 
     Raises:
-        ConfigError: a kind of file that browsers do not play. DataError: none there.
+        ConfigError: a kind of file, or a coding, that browsers do not play. DataError: none there, or a damaged one.
     """
+    from vid2vid.data.video.decode import OpenVideo
+
     found = named_videos(path)
     if found is None:
         raise ConfigError(f"{side}={path}: holds pictures; a sheet shows videos ({', '.join(PLAYED)})")
@@ -33,6 +36,13 @@ def given_videos(path: Path, side: str) -> dict[str, Path]:
     for file in files.values():
         if file.suffix.lower() not in PLAYED:
             raise ConfigError(f"{side}={path}: browsers do not play {file.name}; give {', '.join(PLAYED)}")
+        with OpenVideo(file) as video:
+            coding = video.stream.codec_context.codec.canonical_name
+            if coding not in CODINGS or next(iter(video.frames()), None) is None:
+                raise ConfigError(
+                    f"{side}={path}: {file.name} is {coding}, or has no frame; browsers play {', '.join(CODINGS)}: "
+                    f"ffmpeg -i {file.name} -c:v libx264 -crf 18 -pix_fmt yuv420p OUT.mp4"
+                )
     return files
 
 

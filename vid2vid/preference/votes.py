@@ -84,7 +84,7 @@ def checked(votes: Sequence[Vote], key: Key) -> list[Vote]:
     """Votes on this sheet, one of each voter on each pair: the last one counts.
 
     Raises:
-        DataError: there are none, or some are of another sheet.
+        DataError: some are of another sheet, or on pairs that this one has not.
     """
     foreign = {vote.sheet for vote in votes if vote.sheet != key.sheet}
     if foreign:
@@ -95,8 +95,6 @@ def checked(votes: Sequence[Vote], key: Key) -> list[Vote]:
     unknown = sorted({vote.trial for vote in votes} - known)
     if unknown:
         raise DataError(f"votes on pairs that the sheet {key.sheet} has not: {', '.join(unknown)}")
-    if not votes:
-        raise DataError("there are no votes yet")
     return list({(vote.voter, vote.trial): vote for vote in votes}.values())
 
 
@@ -105,7 +103,12 @@ def report(votes: Sequence[Vote], key: Key) -> list[str]:
 
     Args:
         votes: see `checked`.
+
+    Raises:
+        DataError: there are none.
     """
+    if not votes:
+        raise DataError("there are no votes yet")
     trials = {trial.name: trial for trial in key.trials}
     chosen = [(trials[vote.trial].clip, getattr(trials[vote.trial], vote.choice)) for vote in votes]
     by_clip = Counter(chosen)

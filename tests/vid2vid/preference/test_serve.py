@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from vid2vid.preference.serve import SheetServer
 from vid2vid.preference.sheet import Key, votes_path, write_sheet
 
@@ -70,5 +70,9 @@ def test_votes_of_before_stay_and_a_taken_port_is_told(served: tuple[SheetServer
     with SheetServer(out, key, 0) as again:
         again.keep({"sheet": key.sheet, "voter": "you", "votes": []})
     assert [one["voter"] for one in json.loads(votes_path(out).read_text())["voters"]] == ["me", "you"]
-    with pytest.raises(ConfigError, match="port="):
-        SheetServer(out, key, server.server_address[1])
+    for port in (server.server_address[1], 99999):
+        with pytest.raises(ConfigError, match=f"port={port}"):
+            SheetServer(out, key, port)
+    votes_path(out).write_text("{")
+    with pytest.raises(DataError, match="no file of votes"):
+        SheetServer(out, key, 0)

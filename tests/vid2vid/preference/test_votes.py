@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.made_films import write_film
 from tests.helpers.scripts import run_script
 from trainer.errors import DataError
 from vid2vid.preference.sheet import Key, Trial
@@ -50,7 +51,7 @@ def test_votes_on_something_else_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=word):
             checked([vote], KEY)
     with pytest.raises(DataError, match="no votes"):
-        checked([], KEY)
+        report([], KEY)
     for text in ("{", "[1]", "a,b\n1,2\n", '{"x": 1}'):
         (tmp_path / "votes.json").write_text(text)
         with pytest.raises(DataError, match="no file of votes"):
@@ -64,7 +65,7 @@ def test_script_makes_a_sheet_and_counts(tmp_path: Path, capsys: pytest.CaptureF
     for side in ("ours", "theirs"):
         (tmp_path / side).mkdir()
         for clip in ("x", "y"):
-            (tmp_path / side / f"{clip}.mp4").write_bytes(f"{side} {clip}".encode())
+            write_film(tmp_path / side / f"{clip}.mp4", frames=3)
     out = tmp_path / "ab"
     words = (f"a={tmp_path / 'ours'}", f"b={tmp_path / 'theirs'}", f"out={out}")
     assert run_script("ab_sheet", *words) == 0
@@ -76,6 +77,8 @@ def test_script_makes_a_sheet_and_counts(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert run_script("ab_sheet", f"votes={votes}", f"out={out}") == 0
     assert "2 of 2: 1.000" in capsys.readouterr().out
+    old, broken = write_film(tmp_path / "old.mp4", "mpeg4", frames=3), tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
     for wrong, word in (
         ((f"votes={votes}",), "key="),
         (words, "already"),
@@ -83,6 +86,8 @@ def test_script_makes_a_sheet_and_counts(tmp_path: Path, capsys: pytest.CaptureF
         ((f"a={tmp_path / 'ours'}", f"out={tmp_path / 'z'}"), "b="),
         ((f"a={tmp_path / 'ours'}", "b=absent", f"out={tmp_path / 'z'}"), "absent"),
         ((f"out={tmp_path / 'z'}", "serve=true"), "no sheet"),
+        ((f"a={old}", f"b={old}", f"out={tmp_path / 'z'}"), "old.mp4 is mpeg4"),
+        ((f"a={broken}", f"b={broken}", f"out={tmp_path / 'z'}"), "broken.mp4"),
     ):
         assert run_script("ab_sheet", *wrong) == 2
         assert word in capsys.readouterr().err
