@@ -230,6 +230,7 @@ class DataConfig:
     supersample: int = 1  # street: anti-aliasing, NxN rays per pixel
     world_seed: int = 0  # street: another number is another world; runs of any seed share their scenes
     start_frames: int = 600  # street: training clips begin at a random frame before this one; 1: all at the first
+    street_houses: bool = False  # street: houses have instance ids of their own, as cars and people have
     street_detail: bool = False  # street: also poles, traffic signs and terrain (ids 17, 20, 22)
 
 

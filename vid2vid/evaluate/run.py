@@ -15,7 +15,7 @@ from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.measured_clips import measured_clips
 from vid2vid.evaluate.metrics import METRICS, Metric
 from vid2vid.evaluate.provenance import file_name
-from vid2vid.evaluate.style_contrast import ROWS, style_contrast
+from vid2vid.evaluate.style_contrast import style_contrast
 from vid2vid.evaluate.styling import Styled, styled
 from vid2vid.trained import LoadedRun
 
@@ -98,7 +98,7 @@ def evaluate_run(
     for clip_metric in clip_metrics:
         values |= clip_metric.compute()
     if style.pair is not None:
-        values |= style_contrast(
+        contrast = style_contrast(
             run.generator,
             run.encoder,
             wrap(chosen.loader),
@@ -107,7 +107,7 @@ def evaluate_run(
             first_frame=start,
             scales=run.scales,
         )
-        rows |= ROWS
+        values, rows = values | contrast.values(), rows | contrast.rows()
     words = {
         FirstFrame.model: "generated freely from no real frame",
         FirstFrame.zeros: "generated freely from mid-grey frames",

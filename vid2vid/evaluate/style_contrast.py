@@ -9,6 +9,7 @@ Shapes: T frames, H x W pixels, R regions.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,11 +29,42 @@ from vid2vid.styles.regions import region_of
 SMALLEST = 0.002  # share of a frame from which on an instance is measured in it
 FEWEST = 4  # frames in which an instance must be as large
 
-ROWS = {
-    "style_contrast": Metric("colour: styles / frames"),
-    "style_difference": Metric("colour between styles"),
-    "style_variation": Metric("colour over frames"),
-}
+
+@dataclass(frozen=True)
+class StyleContrast:
+    """What was found, by id of the class: those whose instances are told apart and were large enough (`SMALLEST`).
+
+    Attributes:
+        between: of each instance, the distance of its mean colours (over the frames of each video) in the two videos,
+            RGB in 0..255.
+        within: how far its colour in a frame lies from that mean, root mean square over both videos.
+    """
+
+    between: dict[int, list[Tensor]]
+    within: dict[int, list[Tensor]]
+
+    def values(self) -> dict[str, float]:
+        """``style_difference_ID`` and ``style_variation_ID``, means over the instances of a class, and
+        ``style_contrast_ID``, their ratio."""
+        found: dict[str, float] = {}
+        for label in sorted(self.between):
+            difference, variation = (float(torch.stack(part[label]).mean()) for part in (self.between, self.within))
+            found[f"style_contrast_{label}"] = difference / max(variation, 1e-6)
+            found |= {f"style_difference_{label}": difference, f"style_variation_{label}": variation}
+        return found
+
+    def rows(self) -> dict[str, Metric]:
+        """Of the table of figures."""
+        titles = {
+            "contrast": "styles/frames",
+            "difference": "between styles",
+            "variation": "over frames",
+        }
+        return {
+            f"style_{name}_{label}": Metric(f"colour of {label}, {title}")
+            for label in sorted(self.between)
+            for name, title in titles.items()
+        }
 
 
 def style_contrast(
@@ -44,52 +76,42 @@ def style_contrast(
     compute: Compute,
     first_frame: FirstFrame = FirstFrame.model,
     scales: int | None = None,
-) -> dict[str, float]:
+) -> StyleContrast:
     """Generate every clip twice and compare the mean colours of its instances.
 
     Args:
         generator, encoder, compute, first_frame, scales: as `evaluate_clips` takes them.
         loader: collated clips, one at a time.
         pair: two draws of styles.
-
-    Returns:
-        ``style_difference``: distance of an instance's mean colours (over the frames of each video) in the two videos,
-        RGB in 0..255, averaged over instances whose class is told apart. ``style_variation``: how far its colour in a
-        frame lies from that mean, root mean square over both videos. ``style_contrast``: their ratio. Empty where no
-        instance is large enough (`SMALLEST`) in enough frames (`FEWEST`).
     """
-    between: list[Tensor] = []
-    within: list[Tensor] = []
+    found = StyleContrast({}, {})
     for host in loader:
         if not any(weights_of(host)):
             continue
         batch = {name: value.to(compute.device) for name, value in host.items() if isinstance(value, Tensor)}
         videos: list[tuple[Tensor, Tensor]] = []
-        apart: list[bool] = []
+        apart: list[int | None] = []
         for styling in pair:
             styles = styling(batch)
             pieces = generate_segments(
                 generator, encoder, batch, amp=compute.amp, first_frame=first_frame, scales=scales, styles=styles
             )
             channels = [region_of(key).channel for key in styles.keys.tolist()]
-            apart = [channel >= 0 and encoder.ids[channel] in styling.things for channel in channels]
+            ids = [encoder.ids[channel] if channel >= 0 else None for channel in channels]
+            apart = [label if label in styling.things else None for label in ids]
             frames = [float_to_images(piece["frames"][0]) for piece in pieces]
             videos.append(_colours(frames, styles.numbers[0], len(apart)))
         colours, pixels = torch.stack([video[0] for video in videos]), videos[0][1]  # (2, T, R, 3), (T, R)
         seen = pixels >= SMALLEST * batch["labels"][0, 0].numel()
-        for region in [r for r, told in enumerate(apart) if told and int(seen[:, r].sum()) >= FEWEST]:
+        for region, label in enumerate(apart):
+            if label is None or int(seen[:, region].sum()) < FEWEST:
+                continue
             own = colours[:, seen[:, region], region]  # (2, t, 3)
             means = own.mean(dim=1)
-            between.append((means[0] - means[1]).norm())
-            within.append((own - means[:, None]).square().sum(dim=-1).mean().sqrt())
-    if not between:
-        return {}
-    difference, variation = (float(torch.stack(values).mean()) for values in (between, within))
-    return {
-        "style_contrast": difference / max(variation, 1e-6),
-        "style_difference": difference,
-        "style_variation": variation,
-    }
+            found.between.setdefault(label, []).append((means[0] - means[1]).norm())
+            spread = (own - means[:, None]).square().sum(dim=-1).mean().sqrt()
+            found.within.setdefault(label, []).append(spread)
+    return found
 
 
 def _colours(pieces: list[Tensor], numbers: Tensor, regions: int) -> tuple[Tensor, Tensor]:

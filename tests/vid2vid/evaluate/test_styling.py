@@ -48,8 +48,8 @@ def test_each_says_what_it_is_and_only_its_own_goes_to_eval_json(made: tuple[Pat
     assert f"style={OWN_STYLE}" in found["own"][0].start
     values = [result.values["psnr"] for result, _ in found.values()]
     assert len(set(values)) == 4
-    assert "style_contrast" in found["a"][0].values and "style_contrast" not in found["mean"][0].values
-    assert found["a"][0].values["style_difference"] > 0
+    assert found["a"][0].values["style_difference_26"] > 0
+    assert "style_difference_26" not in found["mean"][0].values
 
 
 def test_a_run_without_encoder_has_no_style_in_its_facts(tmp_path: Path) -> None:

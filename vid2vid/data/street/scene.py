@@ -16,9 +16,13 @@ import numpy as np
 from vid2vid.data.street.materials import Material as M
 from vid2vid.data.street.objects import (
     ASPHALT,
+    BUILDING_ID,
     FRONT,
     FULL,
+    INSTANCE,
     KERB,
+    KEY,
+    LABEL,
     LOTS,
     MARKING,
     PARKED,
@@ -49,11 +53,12 @@ class StreetScene:
 
     Args:
         detailed: also poles, traffic signs and terrain (ids 17, 20, 22); without, only 7, 8, 11, 21, 23, 24, 26 occur.
+        houses: each has an instance id of its own, 11000 and above; nothing that can be seen changes.
     """
 
-    def __init__(self, seed: int, split: str, clip: int, detailed: bool = False) -> None:
+    def __init__(self, seed: int, split: str, clip: int, detailed: bool = False, houses: bool = False) -> None:
         self.root = (seed, SPLITS[split], clip)
-        self.detailed = detailed
+        self.detailed, self.houses = detailed, houses
         rng = self._rng(0)
         self.sun = rng.uniform(-1, 1)
         self.speed, self.surge = rng.uniform(4.5, 7.0), rng.uniform(0.2, 1.2)  # metres per second, metres
@@ -133,7 +138,14 @@ class StreetScene:
                 build.lamp_post(side, z0 + 3.5, sign=False)
                 if rng.random() < 0.4:
                     build.lamp_post(side, z0 + rng.uniform(5, 7.5), sign=True)
-        return build.table()
+        return self._numbered(build.table(), index) if self.houses else build.table()
+
+    def _numbered(self, table: np.ndarray, index: int) -> np.ndarray:
+        """The surfaces of a segment with an instance id for each house; 40 segments are far more than can be seen."""
+        walls = table[:, LABEL] == BUILDING_ID
+        numbers = np.unique(table[walls, KEY], return_inverse=True)[1]  # all surfaces of a house share a key
+        table[walls, INSTANCE] = BUILDING_ID * 1000 + 25 * (index % 40) + numbers
+        return table
 
     def _lots(self, build: Builder, side: int, z0: float, z1: float) -> None:
         """Fill the land beside a stretch of sidewalk: houses wall to wall, now and then a gap with trees."""

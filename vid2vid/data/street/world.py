@@ -25,6 +25,7 @@ class StreetWorld:
     Args:
         seed, clip, split: identify the scene; scenes that differ in any of them share only textures.
         detailed: also poles, traffic signs and terrain (ids 17, 20, 22).
+        houses: each has an instance id of its own.
 
     Raises:
         ValueError: unknown split.
@@ -32,10 +33,10 @@ class StreetWorld:
 
     fps = FPS
 
-    def __init__(self, seed: int, clip: int, split: str, detailed: bool = False) -> None:
+    def __init__(self, seed: int, clip: int, split: str, detailed: bool = False, houses: bool = False) -> None:
         if split not in SPLITS:
             raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
-        self.scene = StreetScene(seed, split, clip, detailed)
+        self.scene = StreetScene(seed, split, clip, detailed, houses)
         self.name = f"street-{split}-{seed}-{clip:04d}"
 
     def render(
@@ -49,7 +50,8 @@ class StreetWorld:
         """One frame at (H, W) = ``resolution``.
 
         Returns:
-            labels (H, W) int16, instances (H, W) int32 (class * 1000 + number for cars and people, else the class),
+            labels (H, W) int16, instances (H, W) int32 (class * 1000 + number for cars, people and, where they have
+            ids, houses, else the class),
             image (3, H, W) uint8, depth (H, W) float32 in metres along the optical axis, picture (for ``previous``);
             given ``previous``, the picture of another frame at the same resolution: flow (2, H, W) float32 pixels to
             that frame and confidence (1, H, W) uint8.
@@ -140,7 +142,7 @@ class StreetDataset:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Clip of scene ``index``, (T, ...) arrays as described in `vid2vid.data`."""
         data = self.config.data
-        world = StreetWorld(data.world_seed, index, self.split, data.street_detail)
+        world = StreetWorld(data.world_seed, index, self.split, data.street_detail, data.street_houses)
         start, step, flip, view = 0, 1, False, None
         if self.split == "train":
             start = int(rng.integers(data.start_frames))
@@ -195,7 +197,8 @@ class StreetSequence:
 
     def __init__(self, config: Vid2VidConfig, split: str, clip: int, frames: int) -> None:
         self.config, self.frames = config, frames
-        self.world = StreetWorld(config.data.world_seed, clip, split, config.data.street_detail)
+        data = config.data
+        self.world = StreetWorld(data.world_seed, clip, split, data.street_detail, data.street_houses)
         self.name = self.world.name
 
     def __len__(self) -> int:
