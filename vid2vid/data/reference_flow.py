@@ -58,14 +58,25 @@ class ReferenceFlow:
             self._caches[size] = FlowCache(str(self.data.flow_cache), flow_settings(self.data, size))
         return self._caches[size]
 
-    def fill(self, frames: Iterable[RawFrame]) -> Iterator[None]:
-        """Put the flow of neighbouring frames into the cache; one pair for each item that is taken."""
-        clip = ClipFlow(self)
+    def fill(self, frames: Iterable[RawFrame], both: bool = False) -> Iterator[None]:
+        """Put the flow of neighbouring frames into the cache; one pair for each item that is taken.
+
+        Args:
+            frames: in the order of time.
+            both: that of each frame to the one after it, too.
+        """
+        clip, before = ClipFlow(self), None
         for frame in frames:
             clip.add(frame)
-            if clip.pairs:
+            if before is not None:
                 clip.pairs.clear()
                 yield
+            if before is not None and both:
+                clip.add(before)
+                clip.add(frame)  # in the cache already: from here it goes on
+                clip.pairs.clear()
+                yield
+            before = frame
 
     def clip(self) -> ClipFlow | None:
         """A new clip's flow; None when data.flow=none."""

@@ -243,8 +243,8 @@ def fill_flow_cache(
     device: torch.device | str,
     progress: Progress = lambda jobs, total: jobs,
 ) -> int:
-    """Compute the reference flow of all frames that training may take for neighbours (`data.frame_step`) into
-    `data.flow_cache`: RAFT on a GPU, say.
+    """Compute the reference flow of all frames that training may take for neighbours (`data.frame_step`, in both orders
+    where a stage has `palindrome`) into `data.flow_cache`: RAFT on a GPU, say.
 
     Args:
         sequences: of `find_sequences`.
@@ -266,16 +266,18 @@ def fill_flow_cache(
     skip = config.data.on_bad_file is OnBadFile["skip"]
 
     steps = range(1, config.data.frame_step + 1)  # training draws clips with every one of them
+    both = any(stage.palindrome for stage in config.curriculum.stages.values())  # clips are played backwards
 
     def pairs() -> Iterator[int]:
         for _, sequence in sequences:
             for flow in flows:
                 for step in steps:
                     for first in range(min(step, len(sequence))):
-                        for _ in flow.fill(sequence.read(range(first, len(sequence), step), skip)):
+                        for _ in flow.fill(sequence.read(range(first, len(sequence), step), skip), both):
                             yield 1
 
-    return sum(progress(pairs(), sum(max(0, len(s) - step) for _, s in sequences for step in steps) * len(flows)))
+    count = sum(max(0, len(s) - step) for _, s in sequences for step in steps) * len(flows) * (2 if both else 1)
+    return sum(progress(pairs(), count))
 
 
 def _span(sequence: FrameSequence) -> tuple[str, str, int]:

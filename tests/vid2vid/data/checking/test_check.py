@@ -17,6 +17,7 @@ from tests.helpers.made_frames import HEIGHT, WIDTH, label_map, picture, save
 from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError
 from vid2vid.config import DataKind, FlowMethod, Region, Vid2VidConfig, Vid2VidStage
+from vid2vid.data import build_dataset
 from vid2vid.data.checking.check import check_data, fill_flow_cache, find_sequences, format_report, stage_resolutions
 from vid2vid.data.checking.contact_sheet import contact_sheet
 from vid2vid.data.clips import ClipDataset
@@ -151,6 +152,15 @@ def test_flow_cache_is_filled_for_every_stage(make_folders, folder_config, tmp_p
     config.data.flow_cache = None
     with pytest.raises(ConfigError, match=r"flow=true.*data\.flow_cache"):
         fill_flow_cache([], config, [(16, 32)], "cpu")
+
+
+def test_flow_of_both_orders_is_filled_where_clips_are_played_backwards(make_folders, folder_config, monkeypatch):
+    config = folder_config(make_folders({"a": 4}), flow=FlowMethod.dis)
+    config.curriculum.stages = {"all": Vid2VidStage(frames=6, palindrome=True)}
+    assert fill_flow_cache(find_sequences(config), config, [(16, 32)], "cpu") == 3 * 2
+    monkeypatch.setattr("vid2vid.data.reference_flow.estimate_pair", None)  # training finds all of it there
+    sample = build_dataset(config, "train", (16, 32), 3, 3).sample(0, np.random.default_rng(0))
+    assert sample["flow"].shape == (6, 2, 16, 32)
 
 
 def test_the_script(make_folders, tmp_path, monkeypatch, capsys):
