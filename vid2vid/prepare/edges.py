@@ -37,10 +37,8 @@ class Edges(Extractor):
 
     def finish(self, prepared: Prepared, say: Say) -> None:
         say(f"contact sheet: {write_contact_sheet(prepared)}")
-        say(
-            f"train: python train.py model=vid2vid data=folders data.root={prepared.out} model.source=image "
-            f"data.sources=[edges] model.instance_edges=false (draws the same; image:{EDGES} reads these files)"
-        )
+        say(f"train: python train.py model=vid2vid data=sketch data.root={prepared.out} data.sources=[image:{EDGES}]")
+        say("without data.sources these files are not read: it draws the same edges of the frames as it goes")
 
 
 class _Canny:

@@ -65,7 +65,7 @@ class Labels(Extractor):
         say(f"contact sheet: {write_contact_sheet(prepared)}")
         say(
             f"train: python train.py model=vid2vid data=folders data.root={prepared.out} model.num_labels={len(names)} "
-            "model.instance_edges=false"
+            "model.instance_edges=false model.foreground=off"
         )
 
 

@@ -85,7 +85,7 @@ class _Lacking:
         self._there: dict[Path, set[str]] = {}
 
     def __call__(self, stretch: Stretch) -> bool:
-        record = _read(stretch.record(self._out, self._extractor.name))
+        record = _read(stretch.record(self._out, self._extractor.name), (_KEYS,))
         if record is None:
             return True
         folders = [self._out / name / stretch.shot.name for name in (IMAGES, *self._extractor.pictures)]
@@ -174,10 +174,10 @@ def _kept(shot: Shot, out: Path, kind: str) -> Mapping[str, np.ndarray]:
     return {name: np.concatenate([record[name] for record in whole]) for name in whole[0]}
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """A stretch's arrays; None where it is not done, or its record is damaged: it is done again."""
+def _read(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray] | None:
+    """A stretch's arrays, all or those named; None where it is not done, or its record is damaged: it is done again."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            return {name: stored[name] for name in names or stored.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

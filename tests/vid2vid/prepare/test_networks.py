@@ -123,6 +123,7 @@ def test_a_model_of_another_kind(segformer: Path, film: Path, tmp_path: Path, ca
     assert "Give the weights of torchvision's DeepLabV3" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_deeplab_is_told_by_its_weights(tmp_path: Path) -> None:
     from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 

@@ -95,7 +95,11 @@ class People(Extractor):
         if gaps:
             say(f"nobody in: {few(gaps)} (marked there by confidence 0)")
         say(f"contact sheet: {sheet}")
-        say(f"train: python train.py experiment=vid2vid/footage data.root={prepared.out} trainer.budget=1h")
+        say(
+            f"train: python train.py experiment=vid2vid/footage data.root={prepared.out} name=footage trainer.budget=1h"
+        )
+        rate = f"{prepared.shots[0].fps:.4g}"
+        say(f"drive: python scripts/generate.py run=runs/footage source=OTHER_OUT out=driven.mp4 fps={rate}")
 
     def _write(self, prepared: Prepared, shot: Shot, points: np.ndarray, height: float, keys: list[str]) -> None:
         """One JSON file a frame, where they are not there yet or others were asked for."""
