@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from vid2vid.config import ModelConfig, Region
 from vid2vid.model.discriminators import MultiscaleDiscriminator
 
-_NUMBERS = 1 << 16  # that instances may have
+_NUMBERS = 1 << 16  # that labels and instances may have
 
 
 class RegionDiscriminators(nn.ModuleDict):
@@ -84,7 +84,7 @@ def label_boxes(labels: Tensor, ids: Sequence[int], instances: Tensor | None = N
     """
     boxes = []
     for label in ids:
-        mask = labels == label
+        mask = (labels.long() & (_NUMBERS - 1)) == label  # int16 holds ids of over 32767 as negative ones
         if instances is not None:
             mask = _largest(mask, instances)
         rows, columns = mask.any(-1).byte(), mask.any(-2).byte()

@@ -52,6 +52,8 @@ def test_boxes_of_labels() -> None:
     boxes = label_boxes(labels, [7, 9])
     assert boxes[0, 0, 0].tolist() == [3, 2, 10, 5] and boxes[0, 1, 1].tolist() == [15, 7, 16, 8]
     assert boxes[0, 0, 1].isnan().all() and boxes[0, 1, 0].isnan().all()
+    labels[0, 1, 0, 0] = 40000 - (1 << 16)  # as 16 bits hold it
+    assert label_boxes(labels, [40000])[0, 1, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_of_several_instances_the_largest_one_of_the_frame_counts() -> None:
