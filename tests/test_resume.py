@@ -14,6 +14,9 @@ from tests.helpers.exactness import assert_same, kill_after, killable_processes,
 from tests.helpers.small_runs import MODELS, prepare, run
 from trainer.task import Segment, StepContext
 
+SLOW = "label_predictor"  # the same trainer, once more
+CASES = [pytest.param(model, marks=pytest.mark.slow) if model == SLOW else model for model in MODELS]
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict[str, Any], float]]:
@@ -53,7 +56,7 @@ def disturbed(run_dir: Path, model: str, step: int, action: Callable[[], None], 
     return trainer
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", CASES)
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_crashes(tmp_path: Path, undisturbed: Any, model: str, workers: int) -> None:
     """Before the first checkpoint, in the first stage, and in the second one."""
@@ -65,7 +68,7 @@ def test_crashes(tmp_path: Path, undisturbed: Any, model: str, workers: int) -> 
     assert_same(expected, outcome(tmp_path))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", CASES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_being_asked_to_stop(tmp_path: Path, undisturbed: Any, model: str, number: signal.Signals) -> None:
     trainer = disturbed(tmp_path, model, 3, lambda: os.kill(os.getpid(), number))
@@ -75,7 +78,7 @@ def test_being_asked_to_stop(tmp_path: Path, undisturbed: Any, model: str, numbe
     assert_same(undisturbed(model)[0], outcome(tmp_path))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", CASES)
 def test_the_stage_changes_on_the_way(undisturbed: Any, model: str) -> None:
     """What the tests above rest on."""
     records = undisturbed(model)[0]["metrics"]
@@ -101,7 +104,7 @@ def finish(processes: Any, run_dir: Path, model: str, workers: int) -> dict[str,
     return outcome(run_dir)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", CASES)
 @pytest.mark.parametrize(
     ("workers", "count"),
     [(0, 1), pytest.param(0, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],

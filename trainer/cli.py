@@ -175,13 +175,14 @@ def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
         raise explain(error, overrides, CONFIGS, ROOT, schemas) from error
 
 
-def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = ()) -> Any:
+def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (), key: str = RUN) -> Any:
     """The configuration of a finished or running run, from its ``config.yaml``.
 
     Args:
         run_dir: such as ``runs/demo``.
         schemas: task name to root dataclass.
         overrides: ``key=value`` changes; ``data=NAME`` and other groups start that group from its YAML anew.
+        key: what the user has named the run by, for messages.
 
     Raises:
         UserError: no such run; a similar one is suggested.
@@ -192,11 +193,11 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
     if not stored.is_file():
         several = several_runs(run_dir)
         if several is not None:
-            raise UserError(f"run={several}")
+            raise UserError(f"{key}={several}")
         beside = sorted(str(path.parent) for path in run_dir.parent.glob("*/config.yaml"))
         have = f"; {run_dir.parent} has: {', '.join(beside)}" if beside else f"; {run_dir.parent} holds no runs"
         raise UserError(
-            f"run={run_dir}: no config.yaml there, so it is no run{did_you_mean(str(run_dir), beside) or have}"
+            f"{key}={run_dir}: no config.yaml there, so it is no run{did_you_mean(str(run_dir), beside) or have}"
         )
     try:
         config = resolve(load_yaml(stored), schemas)

@@ -19,6 +19,10 @@ COMMON = [
 ]
 WORDS = {
     "vid2vid_tiny": ["trainer.max_samples=12", "data.clips=5", "data.val_clips=1", "data.val_frames=3"],
+    "label_predictor": [
+        *("trainer.max_samples=12", "data.clips=5", "data.val_clips=1", "data.val_frames=6", "resolution=[16,32]"),
+        *("model.label_ids=[7,8,11,21,23,24,26]", "model.ngf=4", "model.downsamplings=2", "model.blocks=2"),
+    ],
     # Everything that draws random numbers or keeps state of its own is on.
     "vit_mu": [
         "trainer.max_samples=36",
@@ -46,6 +50,7 @@ def configured(model: str, workers: int = 0) -> Any:
     from train import SCHEMAS
     from trainer.cli import compose
     from vid2vid.config import Vid2VidStage
+    from vid2vid.future.config import PredictorStage
     from vit.config import VitStage
 
     config = compose([f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}"], SCHEMAS)
@@ -53,6 +58,10 @@ def configured(model: str, workers: int = 0) -> Any:
         "vid2vid_tiny": {
             "short": Vid2VidStage(frames=3, batch_size=2),
             "long": Vid2VidStage(start=0.6, frames=6, batch_size=1),
+        },
+        "label_predictor": {
+            "short": PredictorStage(frames=2, segment_frames=2, batch_size=2),
+            "long": PredictorStage(start=0.6, frames=4, segment_frames=2, batch_size=1),
         },
         "vit_mu": {
             "small": VitStage(resolution=[16, 16], batch_size=4, accumulate=2),

@@ -38,6 +38,11 @@ class FutureSequence:
         self.rollout.reset()
         frames = iter(self.source)
         for frame in islice(frames, self.observed):
+            if frame.get("image") is None:
+                raise DataError(
+                    f"{self.name}: a future begins with real pictures, and an observed frame has none: give the folder "
+                    "above labels and images, or one of whose frames all have a picture (data.images_dir)"
+                )
             self.rollout.observe(frame)
             yield {**frame, "captions": ("observed labels", "observed")}
         for ahead in range(1, self.predict + 1):

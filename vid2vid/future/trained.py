@@ -50,7 +50,7 @@ def load_predictor(run_dir: str | Path, schemas: Schemas, renderer: LoadedRun) -
         UserError: no such run. CheckpointError: it has no checkpoint, or a damaged one.
         ConfigError: it is no predictor, or one of other classes or another size than the renderer's.
     """
-    config = load_run(run_dir, schemas)
+    config = load_run(run_dir, schemas, key="predictor")
     if not isinstance(config, LabelPredictorConfig):
         raise ConfigError(
             f"predictor={run_dir} is a run of task {config.task}, which predicts no label maps: "

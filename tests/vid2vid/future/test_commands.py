@@ -62,6 +62,18 @@ def test_a_video_has_the_observed_frames_then_the_predicted(runs: tuple[str, str
     assert not np.array_equal(shown[5], shown[4])
 
 
+def test_a_renderer_without_a_past_draws_from_labels_alone(tmp_path: Path) -> None:
+    config = street_config()
+    config.model.label_ids, config.model.past_frames, config.model.flow = list(IDS), 0, False
+    make_run(tmp_path / "frames", config)
+    make_predictor(tmp_path / "still")
+    asked = {"run": str(tmp_path / "frames"), "predictor": str(tmp_path / "still")}
+    evaluate.run(evaluate.Arguments(**asked, predict=2, clips=1), ALL, lambda line: None)
+    (written,) = (tmp_path / "frames").glob("future-still-2-*.json")
+    record = json.loads(written.read_text())
+    assert record["clips"] == 1 and record["scores"]["psnr"]["predicted"][0] > 0
+
+
 def test_what_is_measured_is_what_numpy_measures(runs: tuple[str, str]) -> None:
     run, still = runs
     said: list[str] = []
@@ -112,6 +124,19 @@ def test_what_cannot_be_generated(runs: tuple[str, str], tmp_path: Path, words: 
     with pytest.raises((ConfigError, DataError), match=told.replace("+", r"\+")):
         generate.run(generate.Arguments(**(asked | words)), ALL, print)
     assert not list(tmp_path.iterdir())
+
+
+def test_observed_frames_have_pictures(runs: tuple[str, str], tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "maps").mkdir()
+    for k in range(5):
+        Image.fromarray(np.full((32, 64), 7, np.uint8)).save(tmp_path / "maps" / f"{k}.png")
+    asked: dict[str, Any] = {"run": runs[0], "predictor": runs[1], "predict": 2}
+    out = tmp_path / "x.mp4"
+    with pytest.raises(DataError, match="a future begins with real pictures, and an observed frame has none"):
+        generate.run(generate.Arguments(source=str(tmp_path / "maps"), out=str(out), **asked), ALL, lambda line: None)
+    assert not list(tmp_path.glob("x*"))
 
 
 @pytest.mark.parametrize(
