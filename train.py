@@ -57,6 +57,7 @@ TASKS = {
             "generate": "vid2vid.generate.command",
             "prepare": "vid2vid.prepare.command",
             "fit_styles": "vid2vid.styles.command",
+            "drift": "vid2vid.drift.command",
             "check_data": "vid2vid.data.checking.command",
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",

@@ -191,9 +191,15 @@ def _as_configured(sample: dict[str, Any], config: Vid2VidConfig) -> dict[str, A
 
 
 class StreetSequence:
-    """Frames of one street for generation, rendered as they are asked for."""
+    """Frames of one street for generation, rendered as they are asked for.
+
+    Attributes:
+        with_flow: frames after the first also have ``flow`` (2, H, W) float32 pixels to the frame before, and
+            ``confidence`` (1, H, W) uint8.
+    """
 
     fps = float(FPS)
+    with_flow = False
 
     def __init__(self, config: Vid2VidConfig, split: str, clip: int, frames: int) -> None:
         self.config, self.frames = config, frames
@@ -206,10 +212,12 @@ class StreetSequence:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         height, width = self.config.resolution
+        keys = ("labels", "instances", "image") if wants_instances(self.config.model) else ("labels", "image")
+        previous = None
         for k in range(self.frames):
-            one = self.world.render(k, (height, width), self.config.data.supersample)
-            keys = ("labels", "instances", "image") if wants_instances(self.config.model) else ("labels", "image")
-            yield {key: one[key] for key in keys}
+            one = self.world.render(k, (height, width), self.config.data.supersample, previous=previous)
+            yield {key: one[key] for key in (*keys, "flow", "confidence") if key in one}
+            previous = one["picture"] if self.with_flow else None
 
 
 def open_street(config: Vid2VidConfig, split: str, clip: int, frames: int | None = None) -> StreetSequence:

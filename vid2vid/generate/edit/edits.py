@@ -128,7 +128,7 @@ class _Remove:
         ids = scene.labels if scene.instances is None else scene.instances
         region = ~is_object(scene.labels, scene.instances, self.model)
         free = np.isin(scene.labels, self._known)
-        self._alone |= bool(hole.any()) and not (region & free & ~hole).any()
+        self._alone |= bool(hole.any()) and not bool(np.any(region & free & ~hole))
         source = fill(scene.labels, ids, hole, region, free)
         self.met |= bool((source.flat != np.arange(source.size)).any())
         scene.labels = scene.labels.flat[source]

@@ -1,0 +1,1 @@
+"""Long videos: whether frame 1,000 looks as frame 100 did."""
