@@ -22,7 +22,7 @@ from vid2vid.data.labels.decode import LabelReading, decode_instances
 from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.ranges.measure import Spans, keyed
-from vid2vid.data.sources.frame_source import SourceSequence, open_sources
+from vid2vid.data.sources.frame_source import Gaps, SourceSequence, open_sources
 from vid2vid.data.sources.kinds import parse_sources, pictures_for_labels, wants_labels
 from vid2vid.data.sources.pictures import PictureSource
 
@@ -87,9 +87,12 @@ class FolderSequence(FrameSequence):
             self._sources = open_sources(entries, files, replace(self.config, data=data))
         return self._sources
 
-    def opened(self) -> list[SourceSequence]:
-        """Those of its sources that may lack frames: they were looked for in its pictures."""
-        return self.sources if any(entry.of.gaps for entry in parse_sources(self.config.data)) else []
+    def gaps(self) -> list[Gaps | None]:
+        """Where each of its sources that show people has nobody to show, see `SourceSequence.gaps`."""
+        entries = parse_sources(self.config.data)
+        if not any(entry.of.gaps for entry in entries):
+            return []
+        return [source.gaps() for entry, source in zip(entries, self.sources, strict=True) if entry.of.people]
 
     @property
     def has_instances(self) -> bool:

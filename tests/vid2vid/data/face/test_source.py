@@ -142,6 +142,18 @@ def test_short_gaps_are_bridged_long_ones_end_a_sequence_and_both_are_counted(fa
     np.testing.assert_allclose(points_of(first.part(1, 2), 0), placed(made_face(), 40, 40, 10), rtol=1e-5)
 
 
+def test_beside_a_skeleton_no_frame_is_left_out_for_its_face(face_root, face_config, caplog):
+    root = face_root([30, None, 40, *[None] * 3, 60])
+    sources = ["pose:landmarks", "face:landmarks"]
+    (sequence,) = scanned(root, face_config(root, face_gap=1, sources=sources, crop=CropKind.none))
+    assert len(sequence) == 7
+    assert "1 frames without a face are bridged" in caplog.text and "left out" not in caplog.text
+    assert "3 frames without a face are drawn without it" in caplog.text
+    bridged, without = (next(iter(sequence.read([index]))).cropped(CROP)["source"] for index in (1, 4))
+    assert bridged.shape == (18, 100, 100)
+    assert bridged[3].any() and not without[3].any() and (without[4:] == 255).all()
+
+
 def test_nobody_anywhere_is_an_error(face_root, face_config):
     root = face_root([None, None])
     with pytest.raises(DataError, match=r"no frame has a face.*prepare\.py people"):
