@@ -167,7 +167,7 @@ class ModelConfig:
     gan: Gan = Gan.lsgan
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
     region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: these ids
-    diff_augment: list[Augmentation] = field(default_factory=list)  # of what discriminators see: for small footage
+    diff_augment: list[Augmentation] = field(default_factory=list)  # colour, shift, cutout: for small footage
     lambda_gan: float = 1.0
     lambda_gan_video: float = 1.0
     lambda_feature: float = 10.0

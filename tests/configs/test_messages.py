@@ -41,6 +41,11 @@ MISTAKES = [
     ("trainer.max_steps=ten", "trainer.max_steps=ten: must be a whole number or null"),
     ("trainer.max_steps=2.5", "trainer.max_steps=2.5: must be a whole number or null"),
     ("model.flow=maybe", "model.flow=maybe: must be true or false"),
+    (
+        "model.regions=[face,hand]",
+        "model.regions has hand, which is not one of: face, hands, labels; did you mean 'hands'?",
+    ),
+    ("model.diff_augment=colour", "must be a list of colour, shift, cutout, like [colour,shift]"),
     ("resolution=wide", "resolution=wide: must be a list of whole numbers, like [1,2]"),
     ("trainer.precision=bf17", "trainer.precision=bf17 is not one of: auto, bf16, fp16, fp32; did you mean 'bf16'?"),
     ("model.foreground=overide", "is not one of: off, override, paper; did you mean 'override'?"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -55,7 +56,9 @@ def _keys(schema: type, prefix: str = "") -> Iterator[str]:
 
 def _type(kind: Any) -> str:
     inner, optional = unwrap(kind)
-    if isinstance(inner, type) and issubclass(inner, Enum):
+    if typing.get_origin(inner) is list:
+        text = f"list[{_type(typing.get_args(inner)[0])}]"
+    elif isinstance(inner, type) and issubclass(inner, Enum):
         text = "|".join(choice.name for choice in inner)
     else:
         text = inner.__name__ if isinstance(inner, type) and not hasattr(inner, "__args__") else str(inner)

@@ -134,9 +134,11 @@ def type_problem(schema: type, key: str, value: Any) -> str | None:
         return None
     if isinstance(value, str) and "${" in value:
         return None  # an interpolation, judged once it is resolved
-    if isinstance(inner, type) and issubclass(inner, Enum):
-        names = [item.name for item in inner]
+    if names := _choices(inner):
         return f"{key}={show(value)} is not one of: {', '.join(names)}{did_you_mean(show(value), names)}"
+    if get_origin(inner) is list and isinstance(value, list | tuple) and (names := _choices(get_args(inner)[0])):
+        wrong = next(item for item in value if not _fits(get_args(inner)[0], item))
+        return f"{key} has {show(wrong)}, which is not one of: {', '.join(names)}{did_you_mean(show(wrong), names)}"
     if is_dataclass(inner) or get_origin(inner) is dict:
         return f"{key}={show(value)}: {key} holds further keys, not one value"
     return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
@@ -164,8 +166,15 @@ def _fits(kind: Any, value: Any) -> bool:
     return isinstance(value, str | int | float)  # a name like 2024 is text
 
 
+def _choices(kind: Any) -> list[str]:
+    """The names that a type has; none of most types."""
+    return [item.name for item in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
+
+
 def _noun(kind: Any) -> str:
     if get_origin(kind) is list:
+        if names := _choices(get_args(kind)[0]):
+            return f"a list of {', '.join(names)}, like [{','.join(names[:2])}]"
         item = {int: "whole numbers", float: "numbers", str: "texts"}.get(unwrap(get_args(kind)[0])[0], "values")
         return f"a list of {item}, like [{'a,b' if item == 'texts' else '1,2'}]"
     return _NOUNS[kind]
