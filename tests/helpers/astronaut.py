@@ -1,6 +1,7 @@
 """A film of a person whose every motion is known: scikit-image's astronaut (NASA, public domain) under a moving crop.
 
-python -m tests.helpers.astronaut astronaut.mp4    # fetches scikit-image's wheel from PyPI into a temporary folder
+python -m tests.helpers.astronaut astronaut.mp4        # fetches scikit-image's wheel from PyPI into a temporary folder
+python -m tests.helpers.astronaut astronaut.mp4 512    # enlarged to 512x512
 """
 
 from __future__ import annotations
@@ -57,4 +58,8 @@ def film(image: np.ndarray, frames: int = FRAMES, size: int = SIZE) -> np.ndarra
 
 
 if __name__ == "__main__":
-    write_film(Path(sys.argv[1]), frames=film(picture()), fps=FPS, options={"crf": "12"})
+    made = film(picture())
+    if len(sys.argv) > 2:
+        wanted = (int(sys.argv[2]), int(sys.argv[2]))
+        made = np.stack([cv2.resize(frame, wanted, interpolation=cv2.INTER_CUBIC) for frame in made])
+    write_film(Path(sys.argv[1]), frames=made, fps=FPS, options={"crf": "12"})
