@@ -98,7 +98,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         segmenter=arguments.segmenter,
         segmenter_classes=arguments.segmenter_classes,
         video_features=arguments.video_features,
-        config=own,
+        config=config,
         image_metrics=image_metrics,
         device=loaded.compute.device,
     )

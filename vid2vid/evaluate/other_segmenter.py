@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.text import few
 from vid2vid.data.labels.label_map import parse_pairs
 from vid2vid.prepare.networks import load_segmenter
@@ -36,8 +36,10 @@ class OtherSegmenter:
         _, _, path = given.partition(":")
         try:
             network = load_segmenter(path, device)
-        except ConfigError as error:  # it is called by the key of another command
-            raise ConfigError([problem.replace("model=", "segmenter=") for problem in error.problems]) from error
+        except (ConfigError, CheckpointError) as error:  # they call it by the key of another command
+            problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+            here = [problem.replace(f"model={path}", f"segmenter={given}") for problem in problems]
+            raise (ConfigError(here) if isinstance(error, ConfigError) else CheckpointError(here[0])) from error
         self._network, self._given = network, given
         table = _by_name(network.names, known) if pairs is None else _by_pairs(pairs, len(network.names))
         reached = [label for label in known.ids if label in table.values()]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
 from vid2vid.evaluate.clip_metrics import Neighbours, Piece
 from vid2vid.evaluate.metrics import METRICS
@@ -77,11 +78,17 @@ def flow_difference(method: FlowMethod, weights: str | None, device: torch.devic
     Args:
         method: dis, farneback or raft.
         weights, device: RAFT's (`vid2vid.flow.estimate`).
+
+    The metric raises DataError for frames too small for the estimator, and where RAFT's weights (data.flow_weights) are
+    missing.
     """
 
     def flow(pair: tuple[Tensor, Tensor]) -> Tensor:
-        flows = [estimate_flow(b.cpu(), a.cpu(), method, weights, device) for a, b in zip(*pair, strict=True)]
-        return torch.stack(flows)
+        pairs = [(a.cpu(), b.cpu()) for a, b in zip(*pair, strict=True)]
+        try:
+            return torch.stack([estimate_flow(b, a, method, weights, device) for a, b in pairs])
+        except (ConfigError, DataError) as error:  # they call it by the key of training
+            raise DataError(str(error).replace("data.flow=", "tof=")) from error
 
     def of_pairs(generated: tuple[Tensor, Tensor], real: tuple[Tensor, Tensor]) -> Tensor:
         return (flow(generated) - flow(real)).double().square().sum(1).sqrt().mean((1, 2))

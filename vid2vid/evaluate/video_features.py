@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors
+from trainer.checkpoint.weights import read_pth, read_safetensors
 from trainer.errors import CheckpointError, ConfigError
+from trainer.text import few
 
 WINDOW = 16  # frames of a stretch
 HEADS = {
@@ -85,8 +86,13 @@ def _torchvision(name: str, path: Path, device: torch.device) -> Callable[[Tenso
     head = HEADS[name]
     last = [value for key, value in state.items() if key.startswith(f"{head}.") and key.endswith(".weight")]
     network: nn.Module = get_model(name, weights=None, num_classes=len(last[-1]) if last else 400)
-    compare_architecture(network.state_dict(), state, f"{path} (read as torchvision's {name})")
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"video_features={name}:{path}: is not torchvision's {name} (it has {few(state, 3)}); "
+            "give the file that torchvision fetches for it"
+        ) from error
     setattr(network, head, nn.Identity())
     network.to(device).eval()
     preset = get_model_weights(name).DEFAULT.transforms()  # type: ignore[attr-defined]

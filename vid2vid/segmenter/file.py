@@ -91,8 +91,8 @@ def load_segmenter(path: Path, device: torch.device) -> Segmenter:
     """
     if not path.is_file():
         raise CheckpointError(f"segmenter={path}: no such file; {REMEDY}")
-    weights = read_safetensors(path)
     facts = read_facts(path)
+    weights = read_safetensors(path)
     network = UNet(len(facts.ids), facts.widths)
     compare_architecture(network.state_dict(), weights, str(path))
     network.load_state_dict(weights)

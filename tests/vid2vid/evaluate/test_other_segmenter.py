@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.evaluate import other_segmenter
 from vid2vid.evaluate.chosen import build_clip_metrics
@@ -63,8 +63,11 @@ def test_pairs_say_which_is_which(network: Callable[..., None]) -> None:
 
 
 def test_what_is_missing_is_named_by_the_key_of_this_command(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"segmenter={tmp_path / 'absent'}: no such file"):
+    with pytest.raises(ConfigError, match=f"segmenter=torchvision:{tmp_path / 'absent'}: no such file"):
         build_clip_metrics(segmenter=f"torchvision:{tmp_path / 'absent'}", config=Vid2VidConfig(), device=CPU)
+    (tmp_path / "other.pth").write_bytes(b"no archive")
+    with pytest.raises(CheckpointError, match=r"other\.pth"):
+        build_clip_metrics(segmenter=f"torchvision:{tmp_path / 'other.pth'}", config=Vid2VidConfig(), device=CPU)
     for options in ({"segmenter_classes": "0:1"}, {"segmenter_classes": "0:1", "segmenter": "own.safetensors"}):
         with pytest.raises(ConfigError, match="segmenter_classes"):
             build_clip_metrics(config=Vid2VidConfig(), device=CPU, **options)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainer.errors import DataError
 from vid2vid.config import DataConfig, FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.chosen import build_clip_metrics
 from vid2vid.evaluate.clip_metrics import Piece
@@ -56,6 +57,14 @@ def test_tof_does_not_see_wrong_colours() -> None:
     wrong = real.flip(1)
     assert (wrong.float() - real.float()).abs().mean() > 15
     assert measured(flow_difference(FlowMethod.dis, None, CPU), wrong, real) < 0.2
+
+
+def test_small_frames_and_missing_weights_are_told_by_the_key_of_this_command() -> None:
+    for method, word in ((FlowMethod.dis, "tof=dis needs"), (FlowMethod.raft, "tof=raft needs")):
+        with pytest.raises(DataError, match=word):
+            measured(flow_difference(method, None, CPU), moving(1.0, size=8), moving(1.0, size=8))
+    with pytest.raises(DataError, match=r"data\.flow_weights is not set"):
+        measured(flow_difference(FlowMethod.raft, None, CPU), moving(1.0, size=128), moving(1.0, size=128))
 
 
 def test_pairs_cross_pieces_and_not_clips() -> None:

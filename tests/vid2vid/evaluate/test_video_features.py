@@ -115,6 +115,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
             load_video_network(given, CPU)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_video_network(f"s3d:{tmp_path / 'absent.pth'}", CPU)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="torchvision's mc3_18"):
+        load_video_network(f"mc3_18:{tmp_path / 'other.pth'}", CPU)
     (tmp_path / "x.pt").write_bytes(b"no archive")
     with pytest.raises(CheckpointError, match="TorchScript"):
         load_video_network(f"torchscript:{tmp_path / 'x.pt'}", CPU)
