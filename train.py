@@ -58,6 +58,7 @@ TASKS = {
             "prepare": "vid2vid.prepare.command",
             "fit_styles": "vid2vid.styles.command",
             "drift": "vid2vid.drift.command",
+            "ablations": "vid2vid.ablations.command",
             "check_data": "vid2vid.data.checking.command",
             "convert": "vid2vid.weights.command",
             "benchmark": "vid2vid.benchmark.command",

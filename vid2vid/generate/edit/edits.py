@@ -130,7 +130,7 @@ class _Remove:
         free = np.isin(scene.labels, self._known)
         self._alone |= bool(hole.any()) and not bool(np.any(region & free & ~hole))
         source = fill(scene.labels, ids, hole, region, free)
-        self.met |= bool((source.flat != np.arange(source.size)).any())
+        self.met |= not np.array_equal(source.ravel(), np.arange(source.size))
         scene.labels = scene.labels.flat[source]
         if scene.instances is not None:
             scene.instances = scene.instances.flat[source]

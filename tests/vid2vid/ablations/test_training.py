@@ -1,0 +1,73 @@
+"""Trainings that go on, run side by side, and fail: in place of train.py a program of few lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train import SCHEMAS, TASKS
+from trainer.cli import compose
+from trainer.errors import ConfigError, UserError
+from vid2vid.ablations import training
+from vid2vid.ablations.command import Arguments, run
+from vid2vid.ablations.variants import VARIANTS, Job, jobs_of
+
+PROGRAM = """
+import pathlib, sys
+folder = pathlib.Path(next(w for w in sys.argv if w.startswith("hydra.run.dir=")).partition("=")[2])
+if "seed=1" in sys.argv: sys.exit("no memory")
+(folder / "done.json").write_text(" ".join(sys.argv[1:-1]))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "train.py").write_text(PROGRAM)
+    monkeypatch.setattr(training, "ROOT", tmp_path)
+    monkeypatch.setattr(training, "POLL_S", 0.01)
+    return tmp_path / "out"
+
+
+def test_what_is_trained_is_not_trained_again(folder: Path) -> None:
+    jobs = jobs_of(folder, 1)
+    jobs[0].folder.mkdir(parents=True)
+    (jobs[0].folder / "done.json").write_text("before")
+    ended: list[Job] = []
+    training.train_all(jobs, lambda job: [f"seed={job.seed}", *job.variant.changes], 2, ended.append)
+    assert sorted(job.variant.name for job in ended) == sorted(v.name for v in VARIANTS[1:])
+    assert all(job.trained for job in jobs) and (jobs[0].folder / "done.json").read_text() == "before"
+    assert (jobs[2].folder / "done.json").read_text() == "seed=0 model.flow=false"
+
+
+def test_one_that_fails_is_named_with_its_last_words(folder: Path) -> None:
+    jobs = [job for job in jobs_of(folder, 2) if job.seed == 1][:1]
+    with pytest.raises(UserError, match=r"(?s)full-seed1 failed with code 1 .*console.txt.*goes on.*no memory"):
+        training.train_all(jobs, lambda job: [f"seed={job.seed}"], 1)
+
+
+def test_every_variant_composes_and_takes_its_part_away() -> None:
+    models = {}
+    for job in jobs_of(Path("out"), 1):
+        config = compose(job.words("4m", ["data.val_clips=2"]), SCHEMAS)
+        assert TASKS["vid2vid"].problems(config) == []
+        assert config.trainer.budget == "4m" and config.data.val_clips == 2
+        models[job.variant.name] = config.model
+    full = models["full"]
+    assert full.flow and full.video_discriminator and full.past_frames == 2 and full.foreground.name == "override"
+    assert not models["no_flow"].flow and not models["no_video_discriminator"].video_discriminator
+    assert models["no_foreground"].foreground.name == "off" and models["frame_by_frame"].past_frames == 0
+
+
+def test_arguments_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seeds=0"):
+        run(Arguments(seeds=0, out=str(tmp_path)), SCHEMAS, print)
+    with pytest.raises(ConfigError, match="ngf"):
+        run(Arguments(out=str(tmp_path), overrides=["model.ngf=0"]), SCHEMAS, print)
+    assert not any(tmp_path.iterdir())
+
+
+def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
+    (tmp_path / "ablations.json").write_text('{"budget": "4m", "segmenter_steps": 1000, "overrides": []}')
+    with pytest.raises(ConfigError, match=r"budget=2m: the runs of .* were made with budget=4m; .*another out=FOLDER"):
+        run(Arguments(budget="2m", out=str(tmp_path)), SCHEMAS, print)

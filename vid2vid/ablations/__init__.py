@@ -1,0 +1,1 @@
+"""The paper's ablations on the built-in street: variants trained and measured alike, over several seeds."""

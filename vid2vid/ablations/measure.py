@@ -1,0 +1,91 @@
+"""The figures of one trained run, and its warping error at every sharpness that blur can give it.
+
+Blur lowers the warping error by itself, so that of two models the blurrier one wins. Here every frame is blurred more
+and more (Gaussian, after generation), which gives a curve of warping error over sharpness; two models are compared
+where their curves have the same sharpness, that of the blurrier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from trainer.data.loader import make_eval_loader
+from trainer.files import write_json
+from vid2vid.data import build_evaluation
+from vid2vid.encoding import float_to_images
+from vid2vid.evaluate.chosen import build_clip_metrics
+from vid2vid.evaluate.metrics import sharpness, warping_error
+from vid2vid.evaluate.run import evaluate_run
+from vid2vid.generate.clip import generate_clip
+from vid2vid.trained import LoadedRun
+
+SIGMAS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)  # pixels
+FILE = "ablation.json"  # in a run's folder: its figures, so that they are measured once
+
+
+def measure(run: LoadedRun, segmenter: Path, folder: Path) -> dict[str, Any]:
+    """The figures of ``scripts/evaluate.py`` with a segmenter, and ``curve``: (sharpness, warping error) by blur.
+
+    They are written into ``folder``.
+
+    Raises:
+        UserError: the run's data or the segmenter cannot be used.
+    """
+    metrics = build_clip_metrics(segmenter=str(segmenter), config=run.config, device=run.compute.device)
+    values = evaluate_run(run, clip_metrics=metrics).values
+    found = {"step": run.step, **values, "curve": [list(point) for point in blur_curve(run)]}
+    write_json(folder / FILE, found)
+    return found
+
+
+def blur_curve(run: LoadedRun) -> list[tuple[float, float]]:
+    """(sharpness over all frames, warping error) of a run's validation clips under growing blur, `SIGMAS`."""
+    height, width = run.config.resolution
+    start = run.config.model.first_frame
+    dataset = build_evaluation(run.config, "val", (height, width), first_frame=start)
+    loader = make_eval_loader(dataset, batch_size=1, workers=0, seed=run.config.seed, device=run.compute.device)
+    totals = torch.zeros(len(SIGMAS), 2, 2, dtype=torch.float64)
+    for host in loader:
+        batch = {k: v.to(run.compute.device) for k, v in host.items() if isinstance(v, Tensor)}
+        made = generate_clip(
+            run.generator, run.encoder, batch, amp=run.compute.amp, first_frame=start, scales=run.scales
+        )
+        shown, real = float_to_images(made["frames"][0]).float() / 255, batch["images"][0].float() / 255
+        totals += _under_blur(shown, real, batch["flow"][0], batch["confidence"][0]).cpu()
+    return [(float(s[0] / s[1]), float(w[0] / w[1])) for s, w in totals]
+
+
+def _under_blur(shown: Tensor, real: Tensor, flow: Tensor, confidence: Tensor) -> Tensor:
+    """Sums and weights of a clip, (sigmas, 2, 2)."""
+    rows = []
+    for sigma in SIGMAS:
+        blurred = shown if sigma == 0 else gaussian_blur(shown, [2 * round(3 * sigma) + 1] * 2, [sigma, sigma])
+        pairs = sharpness(blurred, real), warping_error(blurred, flow, confidence)
+        rows.append(torch.stack([torch.stack(pair) for pair in pairs]))
+    return torch.stack(rows)
+
+
+def error_at(curve: Sequence[tuple[float, float]], level: float) -> float:
+    """Warping error where blur has brought the sharpness down to ``level``, between points of the curve.
+
+    Args:
+        curve: `blur_curve`, from sharp to blurred.
+        level: at most the sharpness of its first point; below its last point that point's error is taken.
+    """
+    for (s0, e0), (s1, e1) in pairwise(curve):
+        if s1 <= level <= s0:
+            return e0 if s0 == s1 else e1 + (e0 - e1) * (level - s1) / (s0 - s1)
+    return curve[0][1] if level > curve[0][0] else curve[-1][1]
+
+
+def matched_ratio(own: Sequence[tuple[float, float]], full: Sequence[tuple[float, float]]) -> float:
+    """Warping error of a run relative to the full model's at the sharpness of the blurrier of both."""
+    level = min(own[0][0], full[0][0])
+    return error_at(own, level) / error_at(full, level)

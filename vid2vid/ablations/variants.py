@@ -1,0 +1,68 @@
+"""What is trained: the full model of the demo's size, and what each ablation takes away. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FULL = "full"
+EXPERIMENT = "vid2vid/demo"
+# The demo has no foreground network; here it is one of the parts in question. People and cars, as in the paper.
+BASE = ("model.foreground=override", "model.foreground_labels=[24,26]")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        name: of its runs' folders.
+        title: in the table, and above its video.
+        changes: to the full model's configuration.
+    """
+
+    name: str
+    title: str
+    changes: tuple[str, ...] = ()
+
+
+VARIANTS = (
+    Variant(FULL, "full"),
+    Variant("no_video_discriminator", "no D_V", ("model.video_discriminator=false",)),
+    Variant("no_flow", "no flow", ("model.flow=false",)),
+    Variant("no_foreground", "no foreground prior", ("model.foreground=off",)),
+    Variant(
+        "frame_by_frame",
+        "frame by frame",
+        (
+            "model.past_frames=0",
+            "model.flow=false",
+            "model.video_discriminator=false",
+            "model.foreground=off",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a variant with a seed, in a folder of its own."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has come to its end."""
+        return (self.folder / "done.json").is_file()
+
+    def words(self, budget: str, overrides: list[str]) -> list[str]:
+        """What ``train.py`` is called with."""
+        own = [f"seed={self.seed}", f"name={self.folder.name}", f"trainer.budget={budget}"]
+        return [f"experiment={EXPERIMENT}", *BASE, *self.variant.changes, *own, *overrides]
+
+
+def jobs_of(out: Path, seeds: int) -> list[Job]:
+    """All trainings, seed by seed, so that what is there after an interruption can be compared."""
+    return [Job(v, seed, out / f"{v.name}-seed{seed}") for seed in range(seeds) for v in VARIANTS]
