@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.made_frames import HEIGHT, WIDTH
 from trainer.errors import DataError
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.data import build_dataset
@@ -44,7 +45,9 @@ def with_pictures(config: Vid2VidConfig) -> Vid2VidConfig:
 
 def frames_of(dataset: FolderDataset, sample: dict) -> list[int]:
     """Which of the sequence's frames (without augmentation) are the sample's picture and images."""
-    whole = [frame.cropped(dataset._crop(frame.size, rng()))["image"] for frame in dataset.sequences[0].read(range(8))]
+    sequence = dataset.sequences[0]
+    crop = dataset._crop(sequence, [0], (HEIGHT, WIDTH), rng())
+    whole = [frame.cropped(crop)["image"] for frame in sequence.read(range(8))]
     wanted = [sample["picture"], *sample["images"]]
     return [next(i for i, x in enumerate(whole) if torch.equal(x, frame)) for frame in wanted]
 
