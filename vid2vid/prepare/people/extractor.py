@@ -70,7 +70,7 @@ class People(Extractor):
 
     def finish(self, prepared: Prepared, say: Say) -> None:
         found = dict.fromkeys(_KEYS, 0)
-        total, gaps = 0, []
+        total, gaps, empty = 0, [], []
         for shot in prepared.shots:
             kept = prepared.kept(shot)
             points, heights, keys = kept["points"], kept["heights"], kept["keys"].tolist()
@@ -79,6 +79,7 @@ class People(Extractor):
                 found[name] += int(present.sum())
             total += len(points)
             gaps += [f"{shot.name} {keys[a]}" + (f" to {keys[b]}" if b > a else "") for a, b in _gaps(here["body"])]
+            empty += [] if here["body"].any() or here["face"].any() else [shot.name]
             self._write(prepared, shot, points, float(heights[0]), keys)
         if not found["body"] and not found["face"]:
             films = few(dict.fromkeys(str(shot.film) for shot in prepared.shots))
@@ -94,6 +95,8 @@ class People(Extractor):
         )
         if gaps:
             say(f"nobody in: {few(gaps)} (marked there by confidence 0)")
+        if empty:
+            say(f"nobody at all in: {few(empty)}; such shots are of no use to train on: remove them from images/")
         say(f"contact sheet: {sheet}")
         say(
             f"train: python train.py experiment=vid2vid/footage data.root={prepared.out} name=footage trainer.budget=1h"

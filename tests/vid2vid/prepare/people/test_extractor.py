@@ -17,6 +17,7 @@ from vid2vid.prepare.people.extractor import Smoothing, as_openpose, smoothed_la
 def _film(path: Path, greys: list[int]) -> Path:
     """A frame of one grey each, 32x48; without loss, so that means are what they are."""
     frames = [np.full((32, 48, 3), grey, np.uint8) for grey in greys]
+    path.parent.mkdir(exist_ok=True)
     return write_film(path, "ffv1", frames, fps=10, pix_fmt="bgr0")
 
 
@@ -114,6 +115,14 @@ def test_parts_are_smoothed_each_for_itself() -> None:
     found = found[:, 1]
     assert 3 < found[10, 0, 0] < 7 and not found[:, 75:, :2].any() and not found[5:8, 33:54].any()
     assert np.array_equal(found[..., 2], points[..., 2])
+
+
+def test_a_shot_without_anybody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Films of several shots are told which of them to leave out."""
+    for name, grey in (("film", 80), ("wall", 0)):
+        _film(tmp_path / "films" / f"{name}.mkv", [grey] * 4)
+    assert _prepare(tmp_path, f"source={tmp_path / 'films'}") == 0
+    assert "nobody at all in: wall; such shots are of no use" in capsys.readouterr().out
 
 
 def test_nobody_is_no_person() -> None:
