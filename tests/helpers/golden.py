@@ -45,6 +45,7 @@ CASES = {
     "vit_mu_stages": Case([]),
     "vid2vid_tiny": Case(["model=vid2vid_tiny"], steps=1),
     "vid2vid_tiny_stages": Case([], steps=1),
+    "label_predictor_stages": Case([], steps=1),
 }
 
 
