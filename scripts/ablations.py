@@ -1,6 +1,7 @@
 """Train, measure and show the paper's ablations on the built-in street: one table, one video. Again: goes on.
 
 python scripts/ablations.py budget=4m seeds=3
+python scripts/ablations.py steps=1000 seeds=3 out=runs/ablations_updates
 python scripts/ablations.py budget=1h seeds=3 out=runs/ablations_gpu resolution=[128,256]
 """
 

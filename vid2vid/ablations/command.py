@@ -26,7 +26,8 @@ SEGMENTER, ASKED = "segmenter.safetensors", "ablations.json"
 class Arguments:
     """the paper's ablations on the built-in street"""
 
-    budget: str = "4m"  # of training, for each variant and seed
+    budget: str = "4m"  # time of each training: cheaper variants make more updates in it
+    steps: int | None = None  # updates of each training, in place of a time: as many for every variant
     seeds: int = 3  # of each variant
     out: str = "runs/ablations"  # folder of the runs, the table and the video; again: goes on
     jobs: int = 1  # trainings side by side; on one machine they share its cores, and the time counts for each
@@ -46,16 +47,22 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments that cannot be used; a training that failed.
     """
-    for name, least in (("seeds", 1), ("jobs", 1), ("frames", 2), ("zoom", 1), ("segmenter_steps", 1)):
-        if getattr(arguments, name) < least:
-            raise ConfigError(f"{name}={getattr(arguments, name)}: must be at least {least}")
+    for name, least in (("seeds", 1), ("jobs", 1), ("frames", 2), ("zoom", 1), ("segmenter_steps", 1), ("steps", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: must be at least {least}")
     out = Path(arguments.out).resolve()
     jobs = jobs_of(out, arguments.seeds)
+
+    def words(job: Job) -> list[str]:
+        return job.words(arguments.budget, arguments.steps, arguments.overrides)
+
     for job in jobs[: len(VARIANTS)]:
-        refuse(problems(compose(job.words(arguments.budget, arguments.overrides), schemas)))
+        refuse(problems(compose(words(job), schemas)))
     trained = sum(job.trained for job in jobs)
     _same_as_before(arguments, out)
-    say(f"{len(jobs)} trainings of {arguments.budget}, {trained} of them done, {arguments.jobs} at once, into {out}")
+    length = arguments.budget if arguments.steps is None else f"{arguments.steps} updates"
+    say(f"{len(jobs)} trainings of {length}, {trained} of them done, {arguments.jobs} at once, into {out}")
     began, done = time.monotonic(), [0]
 
     def ended(job: Job) -> None:
@@ -64,7 +71,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         eta = (time.monotonic() - began) / done[0] * left
         say(f"{job.folder.name} is trained; {left} to go{f', ETA {format_time(eta)}' if left else ''}")
 
-    train_all(jobs, lambda job: job.words(arguments.budget, arguments.overrides), arguments.jobs, ended)
+    train_all(
+        jobs, lambda job: job.words(arguments.budget, arguments.steps, arguments.overrides), arguments.jobs, ended
+    )
     segmenter = _segmenter(arguments, jobs[0], schemas, say)
     figures = _measured(jobs, segmenter, schemas)
 
@@ -89,7 +98,7 @@ def _same_as_before(arguments: Arguments, out: Path) -> None:
     Raises:
         ConfigError: something else is asked for now.
     """
-    asked = {name: getattr(arguments, name) for name in ("budget", "segmenter_steps", "overrides")}
+    asked = {name: getattr(arguments, name) for name in ("budget", "steps", "segmenter_steps", "overrides")}
     path = out / ASKED
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
     changed = [f"{name}={show(value)}" for name, value in asked.items() if before.get(name) != value]

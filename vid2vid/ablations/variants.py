@@ -57,10 +57,17 @@ class Job:
         """Whether it has come to its end."""
         return (self.folder / "done.json").is_file()
 
-    def words(self, budget: str, overrides: list[str]) -> list[str]:
-        """What ``train.py`` is called with."""
-        own = [f"seed={self.seed}", f"name={self.folder.name}", f"trainer.budget={budget}"]
-        return [f"experiment={EXPERIMENT}", *BASE, *self.variant.changes, *own, *overrides]
+    def words(self, budget: str, steps: int | None, overrides: list[str]) -> list[str]:
+        """What ``train.py`` is called with.
+
+        Args:
+            budget: time of the training, such as 4m.
+            steps: updates, in place of it; None: as many as fit into the time.
+        """
+        own = [f"seed={self.seed}", f"name={self.folder.name}"]
+        updates = ["trainer.max_samples=null", f"trainer.max_steps={steps}"]
+        length = [f"trainer.budget={budget}"] if steps is None else updates
+        return [f"experiment={EXPERIMENT}", *BASE, *self.variant.changes, *own, *length, *overrides]
 
 
 def jobs_of(out: Path, seeds: int) -> list[Job]:

@@ -49,10 +49,12 @@ def test_one_that_fails_is_named_with_its_last_words(folder: Path) -> None:
 def test_every_variant_composes_and_takes_its_part_away() -> None:
     models = {}
     for job in jobs_of(Path("out"), 1):
-        config = compose(job.words("4m", ["data.val_clips=2"]), SCHEMAS)
+        config = compose(job.words("4m", None, ["data.val_clips=2"]), SCHEMAS)
         assert TASKS["vid2vid"].problems(config) == []
         assert config.trainer.budget == "4m" and config.data.val_clips == 2
         models[job.variant.name] = config.model
+    alike = compose(jobs_of(Path("out"), 1)[-1].words("4m", 300, []), SCHEMAS).trainer
+    assert (alike.max_steps, alike.max_samples, alike.budget) == (300, None, None)
     full = models["full"]
     assert full.flow and full.video_discriminator and full.past_frames == 2 and full.foreground.name == "override"
     assert not models["no_flow"].flow and not models["no_video_discriminator"].video_discriminator
@@ -68,6 +70,8 @@ def test_arguments_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
-    (tmp_path / "ablations.json").write_text('{"budget": "4m", "segmenter_steps": 1000, "overrides": []}')
+    (tmp_path / "ablations.json").write_text(
+        '{"budget": "4m", "steps": null, "segmenter_steps": 1000, "overrides": []}'
+    )
     with pytest.raises(ConfigError, match=r"budget=2m: the runs of .* were made with budget=4m; .*another out=FOLDER"):
         run(Arguments(budget="2m", out=str(tmp_path)), SCHEMAS, print)
