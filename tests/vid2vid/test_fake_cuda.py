@@ -31,7 +31,8 @@ from trainer.device.compute import Compute
 from trainer.device.precision import PrecisionPolicy
 from trainer.schedule import curriculum
 from trainer.task import Segment, Stage, StepContext
-from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
+from vid2vid.config import FirstFrame, Region, Vid2VidConfig
+from vid2vid.data.sources.kinds import picture_channels, wants_labels
 from vid2vid.evaluate import metrics
 from vid2vid.evaluate.measure import evaluate_clips
 from vid2vid.generate.clip import generate_clip
@@ -39,6 +40,7 @@ from vid2vid.generate.rollout import Rollout
 from vid2vid.losses import terms as losses
 from vid2vid.losses.perceptual import Perceptual
 from vid2vid.model import GeneratorOutput
+from vid2vid.model.regions import places
 from vid2vid.model.subnets import FlowMask
 from vid2vid.task import Vid2VidTask
 
@@ -95,12 +97,15 @@ def clips(task: Vid2VidTask, stage: Stage, frames: int, count: int = 1, instance
         return torch.empty((*shape, *channels, height, width), dtype=dtype, device=CUDA)
 
     batch = {"images": empty((3,), torch.uint8), "weight": torch.empty(count, device=CUDA)}
-    if task.config.model.source is SourceKind.labels:
+    if wants_labels(task.config.model):
         batch["labels"] = empty((), torch.int16)
         if instances:
             batch["instances"] = empty((), torch.int32)
-    else:
-        batch["source"] = empty((task.config.model.source_channels,), torch.uint8)
+    if channels := picture_channels(task.config.model, task.config.data):
+        batch["source"] = empty((channels,), torch.uint8)
+    boxes = sum(places(kind, task.config.model) for kind in task.config.model.regions if kind is not Region.labels)
+    if boxes:
+        batch["regions"] = torch.empty((*shape, boxes, 4), device=CUDA)
     batch["flow"], batch["confidence"] = empty((2,), torch.float16), empty((1,), torch.uint8)
     return batch
 
@@ -162,9 +167,7 @@ def test_regions_of_every_frame_are_cut_out_without_a_wait() -> None:
     with fake_cuda():
         to_fake(task.networks() | task.frozen())
         ctx, _ = context(stage)
-        batch = clips(task, stage, stage.frames, instances=True) | {
-            "regions": torch.empty((1, stage.frames, 1, 4), device=CUDA)
-        }
+        batch = clips(task, stage, stage.frames, instances=True)
         with watched(ONCE):
             segment = next(task.segments(batch, ctx))
             step(task, segment, ctx)
