@@ -26,7 +26,7 @@ from vid2vid.data.face.track import bridge, face_track, found
 from vid2vid.data.folders.files import Stamped, stamped
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.read import read_people
-from vid2vid.data.sources.frame_source import Alike, FrameSize, Gaps, SourceSequence
+from vid2vid.data.sources.frame_source import Alike, FrameSize, Gaps, HeadMoves, SourceSequence
 from vid2vid.data.sources.kinds import SourceSpec
 from vid2vid.data.sources.pictures import canny
 
@@ -141,6 +141,11 @@ class Faces(SourceSequence):
         fit.track = fit_proportions(self.track, neutral, np.array(proportions, np.float64))
         fit.size = None if self.size is None else _enough(fit.track)
         return fit
+
+    def carried(self, moves: HeadMoves) -> Faces:
+        moved = self.part(0, len(self.track))
+        moved.track = moves.of(self.track).astype(self.track.dtype)
+        return moved
 
     def before(self, picture: Tensor) -> Faces:
         """The faces before the edges of a picture, uint8 (3, H, W) of the crop's resolution."""

@@ -119,6 +119,8 @@ class FolderSequence(FrameSequence):
             source.fitted(proportions[kind], self.frame_size) if kind in proportions else source
             for kind, source in zip(kinds, self.sources, strict=True)
         ]
+        for moves in filter(None, [source.head_moves() for source in fitted]):
+            fitted = [source.carried(moves) for source in fitted]
         return self._with(fitted)
 
     def frame_size(self) -> tuple[int, int]:

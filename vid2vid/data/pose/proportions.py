@@ -21,6 +21,7 @@ from vid2vid.data.augment import Crop
 from vid2vid.data.face.track import bridge
 from vid2vid.data.landmarks.person import SEEN, Person
 from vid2vid.data.landmarks.skeletons import BODY, HEAD_LIMBS, LIMBS, Points
+from vid2vid.data.sources.frame_source import HeadMoves
 
 SURE = 0.3  # confidence above which a point says how long a limb is
 FARTHEST = 2.0  # a limb's scale is at most this times the body's, at least the body's by it
@@ -138,6 +139,23 @@ def fit(
         parts = {name: _attach(getattr(person, name), at, old, new, float(palm)) for name, at in _WRISTS.items()}
         fitted.append(Person(body=new, face=_attach(person.face, 0, old, new, float(eyes)), **parts))
     return fitted
+
+
+def head_moves(
+    track: Sequence[Person | None], fitted: Sequence[Person | None], source: Proportions, target: Proportions
+) -> HeadMoves:
+    """Where `fit` has put the head, for what other sources draw of it.
+
+    Args:
+        track, source, target: that it was given.
+        fitted: that it returned.
+    """
+    scale = _body_scale(source.limbs, target.limbs) or 1.0
+    places = [
+        np.array([body[0, :2] if body[0, 2] > SEEN else (np.nan, np.nan) for body in bodies], np.float64)
+        for bodies in (_bridged(track), [Person().body if person is None else person.body for person in fitted])
+    ]
+    return HeadMoves(*places, scale=float(_ratios(source.eyes, target.eyes, scale)))
 
 
 def _body_scale(source: Floats, target: Floats) -> float | None:

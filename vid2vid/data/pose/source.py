@@ -23,8 +23,8 @@ from vid2vid.data.landmarks.person import Person, largest
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.data.pose.densepose import check_iuv, draw_iuv, dropped_parts
 from vid2vid.data.pose.draw import Drops, draw_people
-from vid2vid.data.pose.proportions import SURE, Proportions, fit, measure
-from vid2vid.data.sources.frame_source import Alike, FrameSize, SourceSequence
+from vid2vid.data.pose.proportions import SURE, Proportions, fit, head_moves, measure
+from vid2vid.data.sources.frame_source import Alike, FrameSize, HeadMoves, SourceSequence
 from vid2vid.data.sources.kinds import SourceSpec
 
 _MANY = 5000  # files that take more than a moment to read: their progress is shown
@@ -63,12 +63,17 @@ class Poses(SourceSequence):
         files: of landmarks, one per frame.
         config: who is shown, and how often parts are dropped; the resolution that frames are cropped to.
         instead: the person of each frame who is drawn in place of those in the files; None there: nobody.
+        moves: where the head of that person was and is.
     """
 
     def __init__(
-        self, files: Sequence[Path | None], config: Vid2VidConfig, instead: Sequence[Person | None] | None = None
+        self,
+        files: Sequence[Path | None],
+        config: Vid2VidConfig,
+        instead: Sequence[Person | None] | None = None,
+        moves: HeadMoves | None = None,
     ) -> None:
-        self.files, self.config, self.instead = files, config, instead
+        self.files, self.config, self.instead, self.moves = files, config, instead, moves
 
     def frame(self, index: int, alike: Alike) -> PoseSource:
         data = self.config.data
@@ -89,7 +94,11 @@ class Poses(SourceSequence):
         return read_people(read_bytes(path), path)
 
     def part(self, start: int, stop: int) -> Poses:
-        return Poses(self.files[start:stop], self.config, self.instead and self.instead[start:stop])
+        moves = self.moves and HeadMoves(self.moves.before[start:stop], self.moves.after[start:stop], self.moves.scale)
+        return Poses(self.files[start:stop], self.config, self.instead and self.instead[start:stop], moves)
+
+    def head_moves(self) -> HeadMoves | None:
+        return self.moves
 
     def track(self, indices: Sequence[int]) -> list[Person | None]:
         """One person through some frames (`follow`).
@@ -123,14 +132,15 @@ class Poses(SourceSequence):
         """
         track, crop = self.track(range(len(self.files))), self.shown(frame)
         chosen = [track[index] for index in _spread(len(track), _KEPT)]
-        fit_track = fit(track, measure([chosen], [crop]), Proportions.of_plain(proportions), crop)
-        if fit_track is None:
+        source, target = measure([chosen], [crop]), Proportions.of_plain(proportions)
+        people = fit(track, source, target, crop)
+        if people is None:
             raise DataError(
                 f"{self.files[0]}: nobody in it and the files beside it has a limb whose length is known of the target "
                 f"too, with a confidence above {SURE}: give a source that shows them both from head to foot, or leave "
                 "retarget out"
             )
-        return Poses(self.files, self.config, fit_track)
+        return Poses(self.files, self.config, people, head_moves(track, people, source, target))
 
 
 class DensePoseSource:

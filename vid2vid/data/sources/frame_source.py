@@ -40,6 +40,24 @@ class Gaps:
     option: str
 
 
+@dataclass(frozen=True, eq=False)
+class HeadMoves:
+    """Where a person's head is once the body is fitted to another one.
+
+    Attributes:
+        before, after: (T, 2) x, y of the tip of the nose, pixels of the frame; NaN where it was not found.
+        scale: how many times as large the head is.
+    """
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    scale: float
+
+    def of(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Points on the head, (T, N, 2), where it has gone."""
+        return self.after[:, None] + (points - self.before[:, None]) * self.scale
+
+
 class FrameSource(Protocol):
     """The source of one frame."""
 
@@ -106,6 +124,14 @@ class SourceSequence(ABC):
 
     def fitted(self, proportions: Any, frame: FrameSize) -> SourceSequence:
         """The same motion on other proportions (`Kind.proportions`)."""
+        return self
+
+    def head_moves(self) -> HeadMoves | None:
+        """Where `fitted` has put the head; None: it stays."""
+        return None
+
+    def carried(self, moves: HeadMoves) -> SourceSequence:
+        """What belongs to the head put where another source of the same person has it."""
         return self
 
     def before(self, picture: Tensor) -> SourceSequence:

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.made_faces import made_face, placed
 from tests.helpers.made_frames import picture, save
 from trainer.cli import compose
 from trainer.errors import DataError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data import open_source
 from vid2vid.data.augment import centre_crop
+from vid2vid.data.face.source import Faces
+from vid2vid.data.folders.frames import FolderSequence
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.pose.draw import draw_people
 from vid2vid.data.pose.source import Poses
@@ -91,6 +94,33 @@ def test_the_driver_itself_stays(roots):
     fitted = retargeted(stream, target_of(str(roots["driver"]), None, run))
     for before, after in zip(stream, fitted, strict=True):
         assert np.abs(before["source"].numpy().astype(int) - after["source"].numpy()).max() <= 2
+
+
+def test_a_face_beside_the_skeleton_goes_with_its_head(tmp_path):
+    """Skeleton and face side by side, as prepare.py people writes them: nose 5 above the neck, eyes 5 or 4 apart."""
+    made = {}
+    like, drives = body(40, 70, *TARGET), body(100, 120, *DRIVER)
+    for name, figure, size, eyes in (("like", like, 80, 4), ("drives", drives, 160, 5)):
+        x, y = figure[1]
+        root = made[name] = write(tmp_path / name, [figure | {0: (x, y - 5)}] * 3, (size, size))
+        # The corners 36 and 45 of a made face are 1.2 apart.
+        face = [v for point in placed(made_face(), x, y - 5, eyes / 1.2) for v in (*point, 1)]
+        for file in (root / "landmarks/a").iterdir():
+            content = json.loads(file.read_text())
+            content["people"][0]["face_keypoints_2d"] = face
+            file.write_text(json.dumps(content))
+    run = config(made["like"], "data.sources=[face:landmarks,pose:landmarks]")
+    (stream,) = open_source(made["drives"], run)
+    fitted = retargeted(stream, target_of(str(made["like"]), None, run)).sequence
+    assert isinstance(fitted, FolderSequence)
+    (faces, poses) = fitted.sources
+    assert isinstance(faces, Faces) and isinstance(poses, Poses) and poses.instead is not None
+    # The driver's frames are twice as large as the target's, whose nose is at (40, 15): it gets to (80.5, 30.5), eyes
+    # to 8 apart.
+    np.testing.assert_allclose(faces.track[1], placed(made_face(), 80.5, 30.5, 8 / 1.2), atol=0.02)
+    person = poses.instead[1]
+    assert person is not None
+    np.testing.assert_allclose(person.face[:, :2], faces.track[1], atol=0.02)
 
 
 def test_what_is_not_fitted_is_said(roots, tmp_path, caplog):
