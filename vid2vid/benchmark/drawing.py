@@ -15,6 +15,8 @@ import torch
 from trainer.benchmark.machine import machine
 from vid2vid.data.augment import Crop
 from vid2vid.data.face.source import FaceSource, Style
+from vid2vid.data.landmarks.person import Person
+from vid2vid.data.pose.source import PoseSource
 from vid2vid.data.sources.frame_source import FrameSource
 from vid2vid.data.sources.pictures import canny
 
@@ -45,8 +47,17 @@ def drawn_sources(size: int = SIZE) -> dict[str, Callable[[], object]]:
     return {
         "face, curves and distances": draws(FaceSource(face, Style())),
         "face, curves": draws(FaceSource(face, Style(distance=False))),
+        "pose, with hands and face": draws(PoseSource([_person(size)], drop=0.0)),
         "edges": lambda: canny(image, 60, 160),
     }
+
+
+def _person(size: int) -> Person:
+    """Everybody's points on circles: limbs across most of the picture, hands and a face in its middle."""
+    radii = {"body": (25, 0.4), "left_hand": (21, 0.05), "right_hand": (21, 0.05), "face": (68, 0.1)}
+    sure = {part: np.ones((count, 1)) for part, (count, _) in radii.items()}
+    points = {part: points_on_circle(count, radius, size) for part, (count, radius) in radii.items()}
+    return Person(**{part: np.hstack([points[part], sure[part]]).astype(np.float32) for part in radii})
 
 
 def suite(repeats: int = 5, command: str = "") -> Iterator[str]:

@@ -12,6 +12,7 @@ def test_what_is_timed_is_drawn():
     assert {name: tuple(picture.shape) for name, picture in made.items()} == {
         "face, curves and distances": (15, 64, 64),
         "face, curves": (1, 64, 64),
+        "pose, with hands and face": (3, 64, 64),
         "edges": (1, 64, 64),
     }
     assert all(int((picture[0] > 127).sum()) > 50 for picture in made.values())
@@ -24,5 +25,6 @@ def test_the_table_has_frames_a_second_of_one_core(monkeypatch):
     threads = torch.get_num_threads()
     lines = list(drawing.suite(1, "typed"))
     assert lines[0].startswith("`typed`: ")
-    assert lines[3:] == ["| face, curves and distances | 20 |", "| face, curves | 20 |", "| edges | 20 |"]
+    names = ("face, curves and distances", "face, curves", "pose, with hands and face", "edges")
+    assert lines[3:] == [f"| {name} | 20 |" for name in names]
     assert torch.get_num_threads() == threads
