@@ -213,6 +213,18 @@ def test_every_variant(words: list[str]) -> None:
             evaluate(task, stage, task.config.model.first_frame)
 
 
+def test_pooling_over_instances_waits_for_nothing() -> None:
+    task = made("model=vid2vid_tiny", "model.style_channels=3")
+    (stage,) = stages(task)
+    with fake_cuda():
+        to_fake(task.networks() | task.frozen())
+        ctx, _ = context(stage, Precision.bf16)
+        parts = task.segments(clips(task, stage, stage.frames, count=2, instances=True), ctx)
+        for once in (ONCE, {}):
+            with watched(once):
+                step(task, next(parts), ctx)
+
+
 def test_instances_and_a_missing_flow() -> None:
     task = made("model=vid2vid_tiny")
     (stage,) = stages(task)
