@@ -22,8 +22,9 @@ from vid2vid.data.augment import Box, Crop
 from vid2vid.data.face.picture import draw_face, head_mask
 from vid2vid.data.face.proportions import fit_proportions, neutral_face
 from vid2vid.data.face.square import face_box, outside
-from vid2vid.data.face.track import bridge, face_track, found
+from vid2vid.data.face.track import face_track, found
 from vid2vid.data.folders.files import Stamped, stamped
+from vid2vid.data.landmarks.bridge import bridge
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.data.sources.frame_source import Alike, FrameSize, Gaps, HeadMoves, SourceSequence

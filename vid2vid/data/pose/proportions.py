@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vid2vid.data.augment import Crop
-from vid2vid.data.face.track import bridge
+from vid2vid.data.landmarks.bridge import bridge
 from vid2vid.data.landmarks.person import SEEN, Person
 from vid2vid.data.landmarks.skeletons import BODY, HEAD_LIMBS, LIMBS, Points
 from vid2vid.data.sources.frame_source import HeadMoves

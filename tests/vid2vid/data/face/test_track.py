@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests.helpers.made_faces import made_face, placed
-from vid2vid.data.face.track import bridge, face_track, found
+from vid2vid.data.face.track import face_track, found
+from vid2vid.data.landmarks.bridge import bridge
 from vid2vid.data.landmarks.person import Person
 
 
