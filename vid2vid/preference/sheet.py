@@ -45,7 +45,7 @@ class Key:
     """What only the evaluator may see.
 
     Attributes:
-        sheet: the sheet's own name, which its votes repeat.
+        sheet: the sheet's own name, which its votes repeat; another one for another question or other videos.
         a, b: whose videos they are.
         seed: that drew order and sides.
         trials: in the order of the page.
@@ -106,7 +106,8 @@ def write_sheet(
     """
     check_new(out)
     trials = draw_trials(list(videos["a"]), repeats, seed)
-    sheet = _digest(seed, names, [asdict(trial) for trial in trials])
+    shown_by = {side: {clip: _content(path) for clip, path in files.items()} for side, files in videos.items()}
+    sheet = _digest(seed, names, question, shown_by, [asdict(trial) for trial in trials])
     key = Key(sheet, names["a"], names["b"], seed, tuple(trials))
     building = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(building, ignore_errors=True)
@@ -176,6 +177,12 @@ def match(a: Mapping[str, Path], b: Mapping[str, Path]) -> dict[str, dict[str, P
         told = " and ".join("/".join(sorted(endings[side])) for side in ("a", "b"))
         raise ConfigError(f"the videos of a and b are of different kinds ({told}), which tells them apart: convert one")
     return {"a": {clip: a[clip] for clip in a}, "b": {clip: b[clip] for clip in a}}
+
+
+def _content(path: Path) -> str:
+    """Of a video: a sheet made anew of a run that was trained further is another one, with votes of its own."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _digest(*parts: Any) -> str:

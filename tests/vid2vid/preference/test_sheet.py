@@ -55,6 +55,19 @@ def test_what_is_on_disk(tmp_path: Path) -> None:
         write_sheet(out, videos, {"a": "x", "b": "y"}, seed=5, question="")
 
 
+def test_votes_are_of_these_videos_and_this_question(tmp_path: Path) -> None:
+    """A sheet made anew from the same run, which was trained further, must not take the votes of the one before."""
+    videos = {side: made(tmp_path, side) for side in ("a", "b")}
+
+    def sheet(place: str, question: str) -> str:
+        return write_sheet(tmp_path / place, videos, {"a": "ours", "b": "theirs"}, seed=5, question=question).sheet
+
+    first = sheet("1", "Which?")
+    assert sheet("2", "Which?") == first != sheet("3", "Which is sharper?")
+    videos["b"]["clip3"].write_bytes(b"trained further")
+    assert sheet("4", "Which?") != first
+
+
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     videos = {side: made(tmp_path, side) for side in ("a", "b")}
     videos["b"]["clip3"].unlink()
