@@ -69,14 +69,15 @@ _PAGE = """<!doctype html>
 <script>
 const SHEET = @DATA@;
 const get = id => document.getElementById(id);
-let voter = "", votes = [], shownAt = 0, server = false;
+let name = "", voter = "", votes = [], shownAt = 0, server = false;
 
-const slot = () => "vivid-ab-" + SHEET.sheet + "-" + voter;
+const slot = () => "vivid-ab-" + SHEET.sheet + "-" + name;
+const drawn = () => Math.random().toString(36).slice(2, 8);
 const whole = () => ({sheet: SHEET.sheet, voter: voter, votes: votes});
 function remember() {
-  try { localStorage.setItem(slot(), JSON.stringify(votes)); } catch (error) { /* a private window keeps nothing */ }
+  try { localStorage.setItem(slot(), JSON.stringify(whole())); } catch (error) { /* a private window keeps nothing */ }
 }
-function recall() { try { return JSON.parse(localStorage.getItem(slot())) || []; } catch (error) { return []; } }
+function recall() { try { return JSON.parse(localStorage.getItem(slot())) || {}; } catch (error) { return {}; } }
 
 function show() {
   const done = votes.length;
@@ -147,8 +148,11 @@ function asCsv() {
 
 get("begin").onsubmit = event => {
   event.preventDefault();
-  voter = get("voter").value.trim() || "anonymous-" + Math.random().toString(36).slice(2, 8);
-  votes = recall();
+  // Two people of the same initials at two machines are two voters; who comes back to this one goes on.
+  name = get("voter").value.trim() || "anonymous-" + drawn();
+  const kept = recall();
+  voter = kept.voter || name + "-" + drawn();
+  votes = kept.votes || [];
   get("start").hidden = true;
   show();
 };
