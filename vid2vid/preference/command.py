@@ -70,10 +70,12 @@ def _make(arguments: Arguments, given: dict[str, Path], out: Path, schemas: Sche
         if value is not None and value < 1:
             raise ConfigError(f"{name}={value}: must be at least 1")
     check_new(out)
-    from vid2vid.preference.videos import generated_videos, given_videos, is_run
+    from vid2vid.preference.videos import check_alike, check_same_streets, generated_videos, given_videos, is_run
 
     videos = {side: given_videos(path, side) for side, path in given.items() if not is_run(path)}
     videos = {side: dict(list(files.items())[: arguments.clips]) for side, files in videos.items()}
+    if not videos and arguments.source is None:
+        check_same_streets(given, schemas)
     with tempfile.TemporaryDirectory(prefix="ab_sheet-") as scratch:
         for side, path in given.items():
             if side not in videos:
@@ -89,9 +91,11 @@ def _make(arguments: Arguments, given: dict[str, Path], out: Path, schemas: Sche
                     frames=arguments.frames,
                     say=say,
                 )
+        pairs = match(videos["a"], videos["b"])
+        check_alike(pairs["a"], pairs["b"])
         return write_sheet(
             out,
-            match(videos["a"], videos["b"]),
+            pairs,
             {side: str(path) for side, path in given.items()},
             seed=arguments.seed,
             repeats=arguments.repeats,
