@@ -95,12 +95,22 @@ def problems(arguments: Arguments) -> list[str]:
             f"reference={arguments.reference} is compared with the last frame, but frames={arguments.frames}: "
             f"give more frames, or reference={max(1, arguments.frames // 10)}"
         )
-    elif not found and arguments.window > arguments.frames - arguments.reference:
+    elif not found and (longest := _longest_window(arguments.reference, arguments.frames)) < arguments.window:
         found.append(
             f"window={arguments.window}: the frames around {arguments.reference} and the last of {arguments.frames} "
-            f"would overlap; use window={arguments.frames - arguments.reference} or less"
+            f"would overlap; use window={longest} or less"
         )
+    if arguments.seed is not None and arguments.seed < 0:
+        found.append(f"seed={arguments.seed}: must be at least 0")
+    elif arguments.seed is not None and arguments.source != Arguments.source:
+        found.append(f"seed={arguments.seed} draws the world of source=street: leave it out with another source")
     return found
+
+
+def _longest_window(reference: int, frames: int) -> int:
+    """So many frames around the one, as `summarise` takes them, and at the end have none in common."""
+    fitting = (w for w in range(frames, 0, -1) if max(0, reference - 1 - w // 2) + w <= frames - w)
+    return next(fitting, 1)
 
 
 def lines(values: dict[str, float], reference: int, last: int, relative: bool) -> list[str]:

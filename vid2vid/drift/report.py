@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainer.files import replace_file, write_text
 from vid2vid.drift.measure import FIGURES, REAL
+from vid2vid.drift.summary import beside_real
 
 
 def write_table(path: Path, values: Tensor) -> None:
@@ -44,14 +45,16 @@ def draw(path: Path, values: Tensor, window: int, title: str) -> None:
     smooth = running_mean(values, window)
     mean = running_mean(values.nanmean(0, keepdim=True), window)[0]
     frames = torch.arange(mean.shape[0]) + window // 2 + 1
-    relative = not bool(torch.isnan(values[..., len(FIGURES)]).all())
+    compared = beside_real(values)
+    relative = not bool(torch.isnan(compared[..., 0]).all())
+    paired = running_mean((compared if relative else values).nanmean(0, keepdim=True), window)[0]
 
     def ratio(part: Tensor) -> Tensor:
         return part[..., 0] / part[..., len(FIGURES)] if relative else part[..., 0]
 
     for clip in smooth if len(smooth) > 1 else ():
         sharpness.plot(frames, ratio(clip), color="0.75", linewidth=0.7)
-    sharpness.plot(frames, ratio(mean), color="black", linewidth=1.4)
+    sharpness.plot(frames, ratio(paired), color="black", linewidth=1.4)
     sharpness.set_title("sharpness, relative to the real video" if relative else "mean length of the image gradient")
     for column, name in enumerate(FIGURES[1:4], 1):
         colour.plot(frames, mean[:, column], color=f"tab:{name}", linewidth=1.4)

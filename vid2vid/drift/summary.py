@@ -25,7 +25,7 @@ class Summary:
             second: ``sharpness_change`` and ``red_change`` as shares (0.05: 5 % more), ``colour_change`` the colour's
             that changed most. ``sharpness_change_plain`` and ``colour_change_plain`` are those of the generated frames
             alone, whatever became of the scene. Where there are no real frames all figures are.
-        relative: whether real frames were there to compare with.
+        relative: whether real frames were there to compare with, around both frames.
     """
 
     values: dict[str, float]
@@ -47,6 +47,11 @@ def whole(curves: Sequence[Curve], frames: int) -> Tensor:
     return torch.stack(kept)
 
 
+def beside_real(values: Tensor) -> Tensor:
+    """The same (..., 10) without generated frames that have no real one to compare with: NaN in all columns."""
+    return values.where(~torch.isnan(values[..., len(FIGURES) :][..., :1]), torch.nan)
+
+
 def summarise(values: Tensor, reference: int, window: int) -> Summary:
     """The figures around frame ``reference`` beside those of the last frames.
 
@@ -61,13 +66,16 @@ def summarise(values: Tensor, reference: int, window: int) -> Summary:
     count = values.shape[1]
     start = min(max(0, reference - 1 - window // 2), count - window)
     parts = {reference: values[:, start : start + window], count: values[:, count - window :]}
-    relative = not bool(torch.isnan(values[..., len(FIGURES)]).all())
+    compared = {frame: beside_real(part) for frame, part in parts.items()}
+    relative = all(bool(torch.isfinite(part[..., 0]).any()) for part in compared.values())
     found: dict[str, float] = {}
     for name in ("sharpness", *COLOURS):
         column = FIGURES.index("gradient" if name == "sharpness" else name)
         own = [part[..., column].nanmean() for part in parts.values()]
-        real = [part[..., column + len(FIGURES)].nanmean() if relative else torch.ones(()) for part in parts.values()]
-        ratios = [float(a / b) for a, b in zip(own, real, strict=True)]
+        ratios = [
+            float(part[..., column].nanmean() / part[..., column + len(FIGURES)].nanmean())
+            for part in compared.values()
+        ] if relative else [float(value) for value in own]  # fmt: skip
         found |= {f"{name}_at_{frame}": ratio for frame, ratio in zip(parts, ratios, strict=True)}
         found[f"{name}_change"] = ratios[1] / ratios[0] - 1
         found[f"{name}_change_plain"] = float(own[1] / own[0]) - 1

@@ -60,13 +60,16 @@ def test_longer_films_of_ones_own(folder: Path, tmp_path: Path) -> None:
         (Arguments("r", frames=1), "frames=1: must be at least 2"),
         (Arguments("r", clips=0), "clips=0"),
         (Arguments("r", frames=50), "reference=100.*frames=50.*reference=5"),
-        (Arguments("r", frames=120), "window=51.*window=20 or less"),
+        (Arguments("r", frames=120), "window=51.*window=14 or less"),
+        (Arguments("r", frames=100, reference=50, window=50), "overlap; use window=34 or less"),
+        (Arguments("r", seed=-1), "seed=-1: must be at least 0"),
+        (Arguments("r", source="films", seed=5), "seed=5 draws the world of source=street"),
     ],
 )
 def test_arguments_that_do_not_go_together(arguments: Arguments, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         run(arguments, SCHEMAS, print)
-    assert problems(Arguments("r")) == []
+    assert problems(Arguments("r")) == problems(Arguments("r", frames=100, reference=50, window=34)) == []
 
 
 def test_without_real_frames_the_line_says_so() -> None:

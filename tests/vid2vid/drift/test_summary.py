@@ -41,6 +41,18 @@ def test_changes_are_relative_to_the_real_video() -> None:
     assert found.values["warp_error_real_at_3"] == pytest.approx(0.01)
 
 
+def test_clips_without_pictures_are_not_compared_with_those_of_others() -> None:
+    """The second clip is three times as sharp, and has no real frames: the first one's ratios stand."""
+    other = curve(real=False)
+    other[..., 0] *= 3
+    found = summarise(torch.cat([curve(), other]), 3, 3)
+    assert found.relative and found.values["sharpness_at_3"] == pytest.approx(0.8)
+    assert found.values["sharpness_change"] == pytest.approx(-0.25)
+    begun = curve()
+    begun[:, 5:, 5:] = torch.nan  # real frames at the beginning only
+    assert not summarise(begun, 3, 3).relative
+
+
 def test_without_a_real_video_the_frames_stand_alone() -> None:
     found = summarise(curve(real=False), 3, 3)
     assert not found.relative and found.values["sharpness_change"] == pytest.approx(0.5)
