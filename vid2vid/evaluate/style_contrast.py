@@ -85,6 +85,7 @@ def style_contrast(
         pair: two draws of styles.
     """
     found = StyleContrast({}, {})
+    skip = encoder.model.past_frames if first_frame is FirstFrame.real else 0  # real frames, the same in both videos
     for host in loader:
         if not any(weights_of(host)):
             continue
@@ -103,6 +104,7 @@ def style_contrast(
             videos.append(_colours(frames, styles.numbers[0], len(apart)))
         colours, pixels = torch.stack([video[0] for video in videos]), videos[0][1]  # (2, T, R, 3), (T, R)
         seen = pixels >= SMALLEST * batch["labels"][0, 0].numel()
+        seen[:skip] = False
         for region, label in enumerate(apart):
             if label is None or int(seen[:, region].sum()) < FEWEST:
                 continue

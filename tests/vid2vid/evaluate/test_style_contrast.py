@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.device.compute import Compute
-from vid2vid.config import DataConfig, ModelConfig
+from vid2vid.config import DataConfig, FirstFrame, ModelConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.evaluate.style_contrast import style_contrast
 from vid2vid.styles.assigned import AssignedStyles
@@ -40,11 +40,12 @@ def styling(car: list[float], road: float) -> AssignedStyles:
     return AssignedStyles(Given(vectors), ENCODER, {26})
 
 
-def measured(*clips: dict[str, Tensor]) -> dict[str, float]:
+def measured(*clips: dict[str, Tensor], start: FirstFrame = FirstFrame.model) -> dict[str, float]:
     # 40, 0, -30 levels apart: 50; the road, which is no thing, by far more
     pair = styling([0.0, 0.2, 0.4], -0.5), styling([40 / 127.5, 0.2, 0.4 - 30 / 127.5], 0.5)
     generator: Any = painter
-    found = style_contrast(generator, ENCODER, clips, pair, compute=Compute(torch.device("cpu")))
+    generator.past_from_images = lambda images, scales: images
+    found = style_contrast(generator, ENCODER, clips, pair, compute=Compute(torch.device("cpu")), first_frame=start)
     assert set(found.rows()) == set(found.values())
     return found.values()
 
@@ -55,6 +56,16 @@ def test_colours_between_styles_and_over_frames() -> None:
     assert found["style_difference_26"] == pytest.approx(50, abs=1)  # pixels are rounded
     assert found["style_variation_26"] == pytest.approx(8 * 3**0.5, abs=0.5)
     assert found["style_contrast_26"] == pytest.approx(50 / (8 * 3**0.5), rel=0.05)
+
+
+def test_real_frames_before_the_clip_have_no_style() -> None:
+    """Two real frames of six, black and the same in both videos: nothing of them is measured."""
+    longer = {name: torch.cat([value, value[:, :2]], dim=1) for name, value in clip().items()}
+    longer["labels"][:, 2:] = longer["labels"][:, :1]
+    longer["instances"][:, 2:] = longer["instances"][:, :1]
+    found = measured(longer, start=FirstFrame.real)
+    assert found["style_difference_26"] == pytest.approx(50, abs=1)
+    assert found["style_variation_26"] == pytest.approx(8 * 3**0.5, abs=0.5)
 
 
 def test_without_instances_large_enough_there_is_nothing_to_say() -> None:
