@@ -16,7 +16,8 @@ from trainer.files import write_json, write_text
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
 from vid2vid.ablations.training import train_all
-from vid2vid.ablations.variants import FULL, VARIANTS, Job, jobs_of
+from vid2vid.ablations.variants import FULL, OWN_KEYS, VARIANTS, Job, jobs_of
+from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.validate import problems
 
 SEGMENTER, ASKED = "segmenter.safetensors", "ablations.json"
@@ -57,8 +58,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     def words(job: Job) -> list[str]:
         return job.words(arguments.budget, arguments.steps, arguments.overrides)
 
+    refuse(_own_keys(arguments.overrides))
     for job in jobs[: len(VARIANTS)]:
-        refuse(problems(compose(words(job), schemas)))
+        config = compose(words(job), schemas)
+        refuse([*problems(config), *_not_comparable(config)])
     trained = sum(job.trained for job in jobs)
     _same_as_before(arguments, out)
     length = arguments.budget if arguments.steps is None else f"{arguments.steps} updates"
@@ -90,6 +93,30 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     say(f"\n{table}\n")
     say("mean ± half of the 95 % t-interval over seeds; equal sharpness: the sharper of both is blurred until it is")
     say(f"written to {out / 'ablations.md'}, ablations.csv, {video.name} and {video.with_suffix('.png').name}")
+
+
+def _own_keys(overrides: list[str]) -> list[str]:
+    """A line for each setting that is not the user's here."""
+    keys = {word: word.partition("=")[0].lstrip("+~") for word in overrides}
+    return [f"{word}: {OWN_KEYS[key]}; leave it out" for word, key in keys.items() if key in OWN_KEYS]
+
+
+def _not_comparable(config: Vid2VidConfig) -> list[str]:
+    """A line for each setting with which the trainings would end in runs that this table cannot measure."""
+    data, model = config.data, config.model
+    checks = {
+        f"data.kind={data.kind.value}: the table is of the built-in street; leave data out": (
+            data.kind is not DataKind.street
+        ),
+        "data.flow=none: the warping error needs flow; leave it out": data.flow is FlowMethod.none,
+        f"model.style_channels={model.style_channels}: styles are none of the ablations; leave it out": (
+            model.style_channels > 0
+        ),
+        f"model.first_frame={model.first_frame.value}: all rows are generated from labels alone; leave it out": (
+            model.first_frame in (FirstFrame.real, FirstFrame.image)
+        ),
+    }
+    return [line for line, wrong in checks.items() if wrong]
 
 
 def _same_as_before(arguments: Arguments, out: Path) -> None:

@@ -44,6 +44,18 @@ VARIANTS = (
 )
 
 
+# What the rows differ in, and what each training is given: another value for all of them would undo it.
+OWN_KEYS = {
+    **{change.partition("=")[0]: "the rows of the table differ in it" for v in VARIANTS for change in v.changes},
+    "seed": "each seed is trained; seeds=N says how many",
+    "name": "runs are named after their rows",
+    "experiment": f"all rows are trained as {EXPERIMENT}",
+    "hydra.run.dir": "out=FOLDER says where runs lie",
+    "trainer.budget": "give budget=TIME",
+    "trainer.max_steps": "give steps=N",
+}
+
+
 @dataclass(frozen=True)
 class Job:
     """One training: a variant with a seed, in a folder of its own."""

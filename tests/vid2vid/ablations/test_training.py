@@ -69,6 +69,24 @@ def test_arguments_that_cannot_be(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("seed=5", "seed=5: each seed is trained"),  # all seeds would be one, with no spread at all
+        ("model.flow=true", "model.flow=true: the rows of the table differ in it"),  # "no flow" would be the full model
+        ("+model.past_frames=1", "past_frames=1: the rows"),
+        ("trainer.max_steps=9", "give steps=N"),
+        ("data.flow=none", "the warping error needs flow"),  # else known after all trainings
+        ("model.style_channels=3", "styles are none of the ablations"),
+        ("model.first_frame=real", "generated from labels alone"),
+    ],
+)
+def test_what_would_undo_the_comparison_is_refused(word: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run(Arguments(out=str(tmp_path), overrides=[word]), SCHEMAS, print)
+    assert not any(tmp_path.iterdir())
+
+
 def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
     (tmp_path / "ablations.json").write_text(
         '{"budget": "4m", "steps": null, "segmenter_steps": 1000, "overrides": []}'
