@@ -105,6 +105,14 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     return done.value.code, said.out + said.err
 
 
+def test_a_recipe_says_how_its_data_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """vid2vid/footage draws landmarks: what is missing is their folder, not label maps."""
+    code, said = script(monkeypatch, capsys, "experiment=vid2vid/footage", f"data.root={tmp_path}")
+    assert code == 2 and "no folder 'landmarks' (data.sources has pose:landmarks)" in said
+
+
 def test_pictures_of_twelve_bits_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
