@@ -66,15 +66,15 @@ def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = F
 
     Args:
         kinds: where to look; the first is the one that sequences are listed by.
-        required: names of the kinds without which a frame cannot be used.
+        required: names of the kinds without which a frame cannot be used; of another source each may lack its file.
         cityscapes: files are named city_sequence_frame: those of a folder are grouped into one sequence per clip.
     Raises:
-        DataError: nothing matches, or two files claim the same frame.
+        DataError: nothing matches, none of a source's files does, or two files claim the same frame.
     """
     found = Matched([], [])
     files = {kind.name: collect(kind, cityscapes, found.notes) for kind in kinds}
     for kind in kinds:
-        if kind.name in required and not files[kind.name]:
+        if (kind.name in required or kind.name not in _OWN) and not files[kind.name]:
             raise DataError(no_files(kind))
     names = sorted(set().union(*(files[name] for name in required)), key=decimal_key)
     for name in names:
@@ -87,6 +87,10 @@ def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = F
     found.runs = _once(found)
     if not found.runs:
         raise DataError(no_match(kinds, required, files, found.notes))
+    frames = [frame for _, run in found.runs for frame in run]
+    for number, kind in enumerate(kind for kind in kinds if kind.name not in _OWN):
+        if all(frame.sources[number] is None for frame in frames):
+            raise DataError(no_match(kinds, (*required, kind.name), files, found.notes))
     return found
 
 

@@ -22,6 +22,7 @@ from vid2vid.data.sources.kinds import SourceSpec, parse_sources
 
 _LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
+_SUFFIXES = {"labels": "data.label_suffix", "images": "data.image_suffix"}  # by kind the key of its names' end
 _EXR = "; .exr is not read here: convert it to TIFF of floating-point numbers, or to PNG of 16 bits"
 
 
@@ -128,20 +129,41 @@ def no_match(kinds: list[FileKind], required: tuple[str, ...], files: Mapping[st
         f"{kinds[0].folder.parent}: no frame has all of {', '.join(required)}: {few(notes)}. "
         "Files belong together by folder and by name without extension."
     )
-    if set(required) < {"labels", "images"}:
-        return text
-    labels, images = files["labels"], files["images"]
-    common = [name for name in labels if name in images]
+    first, *others = (kind for kind in kinds if kind.name in required)
+    remedies = (_how_to_match(first, other, files[first.name], files[other.name]) for other in others)
+    remedy = next(filter(None, remedies), "")
+    return f"{text} {remedy}".rstrip()
+
+
+def _how_to_match(one: FileKind, other: FileKind, ours: Sequences, theirs: Sequences) -> str:
+    """What makes the files of two kinds belong together; empty where some do, or that is not known."""
+    common = [name for name in ours if name in theirs]
     if not common:
-        names = f"{few(sorted(labels, key=decimal_key))} and {few(sorted(images, key=decimal_key))}"
-        return f"{text} The folders of sequences have different names: {names}. Rename one of them."
-    for own, other, option in ((labels, images, "data.label_suffix"), (images, labels, "data.image_suffix")):
-        ending = common_ending(own[common[0]], other[common[0]])
+        for flat, nested, names in ((one, other, theirs), (other, one, ours)):
+            if "." in (ours if flat is one else theirs) and "." not in names:
+                sequence = min(names, key=decimal_key)
+                return (
+                    f"{flat.name} lie in {flat.folder} itself, {nested.name} in folders of sequences: put those of "
+                    f"each into one of the same name, such as {flat.folder / sequence}."
+                )
+        names = f"{few(sorted(ours, key=decimal_key))} and {few(sorted(theirs, key=decimal_key))}"
+        return f"The folders of sequences have different names: {names}. Rename one of them."
+    our, their = ours[common[0]], theirs[common[0]]
+    if any(set(ours[name]) & set(theirs[name]) for name in common):
+        return ""
+    for kind, own, beside in ((one, our, their), (other, their, our)):
+        ending, option = common_ending(own, beside), _SUFFIXES.get(kind.name)
+        if ending and option:
+            return f"All but the ending {ending} is the same: set {option}={ending}."
         if ending:
-            return f"{text} All but the ending {ending} is the same: set {option}={ending}."
-    if _numbers(labels[common[0]]) & _numbers(images[common[0]]):
-        return f"{text} Their numbers are padded differently: rename them to the same number of digits."
-    return text
+            return f"All but the ending {ending} is the same: take it off the names of {kind.name}."
+    if _numbers(our) & _numbers(their):
+        return "Their numbers are padded differently: rename them to the same number of digits."
+    for kind, own, beside in ((one, our, their), (other, their, our)):
+        if len(own) == 1 < len(beside):
+            return f"{next(iter(own.values()))} is the only one of {kind.name}: one file for each frame is needed."
+    examples = " and ".join(min(own.values(), key=lambda path: decimal_key(path.name)).name for own in (our, their))
+    return f"They are named e.g. {examples}: rename one kind as the other."
 
 
 def _numbers(names: Mapping[str, Path]) -> set[str]:

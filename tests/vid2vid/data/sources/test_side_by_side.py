@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FlowMethod, ModelConfig, SourceKind
 from vid2vid.data.augment import Crop
 from vid2vid.data.folders.dataset import FolderDataset, open_folder
-from vid2vid.data.sources.kinds import parse_sources, picture_channels
+from vid2vid.data.sources.kinds import KINDS, parse_sources, picture_channels
 from vid2vid.data.sources.look import columns
 from vid2vid.data.sources.pictures import canny
 from vid2vid.encoding import SourceEncoder
@@ -64,6 +67,44 @@ def test_a_frame_without_its_depth_is_none(with_depth, caplog):
         ["frame3", "frame4", "frame5"],
     ]
     assert "1 frames dropped without depth:depth (frame2)" in caplog.text
+
+
+def renamed(names: list[str]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        for path, name in zip(sorted(folder.glob("a/*")), names, strict=False):
+            path.rename(path.with_name(name))
+
+    return change
+
+
+def flattened(folder: Path) -> None:
+    for path in folder.glob("a/*"):
+        path.rename(folder / path.name)
+
+
+def one_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    save(folder / "a/all.png", depth_of(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (renamed([f"dance_{n}.png" for n in range(6)]), "They are named e.g. frame0.png and dance_0.png: rename one"),
+        (renamed([f"frame{n:03d}.png" for n in range(6)]), "Their numbers are padded differently"),
+        (renamed([f"frame{n}_d.png" for n in range(6)]), "the ending _d is the same: take it off the names of depth:d"),
+        (flattened, "depth:depth lie in .*/depth itself, labels in folders of sequences: put .* such as .*/depth/a"),
+        (lambda folder: (folder / "a").rename(folder / "b"), "different names: a and b. Rename one of them"),
+        (one_file, "all.png is the only one of depth:depth: one file for each frame is needed"),
+    ],
+)
+@pytest.mark.parametrize("may_lack", [False, True])
+def test_sources_that_belong_to_no_frame_are_told_what_to_change(with_depth, monkeypatch, change, words, may_lack):
+    """As well where a frame may do without its file (landmarks of a face): none at all is a mistake."""
+    monkeypatch.setitem(KINDS, "depth", replace(KINDS["depth"], gaps=may_lack))
+    change(Path(with_depth.data.root) / "depth")
+    with pytest.raises(DataError, match=words):
+        FolderDataset(with_depth, "train", (H, W), 2)
 
 
 def test_generation_reads_what_it_needs_and_no_more(with_depth):
