@@ -2,10 +2,12 @@
 
 - OpenPose: `{"people": [{"pose_keypoints_2d": [x, y, c, ...], "face_keypoints_2d": ..., "hand_left_keypoints_2d": ...,
   "hand_right_keypoints_2d": ...}]}`, with or without `_2d`. The skeleton is known by the count of its points.
-- COCO: `[{"keypoints": [x, y, v, ...]}, ...]`, one such object, or the list below `annotations`.
+- COCO: `[{"keypoints": [x, y, v, ...]}, ...]`, one such object, or the list below `annotations`; also with
+  `"keypoint_scores": [c, ...]` beside `"keypoints": [[x, y], ...]`, as MMPose writes them.
 - Points: `[[x, y], ...]` or `[[x, y, c], ...]` of one person, or a list of those; or lines `x,y`.
 
-Coordinates are pixels of the frame, a confidence of 0 is a point that is missing.
+Coordinates are pixels of the frame. A point that is missing has a confidence of 0; without confidences, it is at 0,0 or
+-1,-1.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ import numpy as np
 
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
-from vid2vid.data.landmarks.person import Person, missing
+from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.skeletons import BODIES, FACES, HAND, Points, to_body, to_face
 
 LANDMARK_EXTENSIONS = (".json", ".txt")
 _KNOWN = (
-    "bodies of 25 (BODY_25), 18 (COCO-18), 17 (COCO-17) or 33 points (MediaPipe), faces of 68, 70 or 478, hands of 21"
+    "bodies of 25 (BODY_25), 18 (COCO-18), 17 (COCO-17) or 33 points (MediaPipe), faces of 68, 70, 468 or 478, "
+    "hands of 21"
 )
-_FEW = 5  # points that can lie within one pixel by chance
+_FEW = 5  # points that can lie within a few pixels by chance
+_SHARES = 4.0  # shares of a frame are below: points may lie outside it, and whole people within so few pixels do not
 
 
 def read_people(data: bytes | bytearray, path: Path) -> list[Person]:
@@ -41,13 +45,15 @@ def read_people(data: bytes | bytearray, path: Path) -> list[Person]:
     text = _text(data, path)
     content = _lines(text, path) if path.suffix.lower() == ".txt" else _json(text, path)
     people = [_person(entry, path) for entry in _entries(content, path)]
-    points = np.concatenate([part for person in people for part in person.parts().values()]) if people else missing(0)
-    found = points[points[:, 2] > 0, :2]
-    if len(found) > _FEW and np.abs(found).max() <= 1:
-        raise DataError(
-            f"{path}: all its points lie within 0..1, so they are shares of the frame, not pixels. "
-            "Multiply x by the frame's width and y by its height."
-        )
+    for person in people:
+        points = np.concatenate(list(person.parts().values()))
+        found = points[points[:, 2] > 0, :2]
+        if len(found) > _FEW and np.abs(found).max() <= _SHARES:
+            low, high = found.min(), found.max()
+            raise DataError(
+                f"{path}: all points of a person lie within {low:.3g}..{high:.3g}, so they are shares of the frame, "
+                "not pixels. Multiply x by the frame's width and y by its height (from -1..1: first add 1, and halve)."
+            )
     return people
 
 
@@ -122,16 +128,22 @@ def _person(entry: Any, path: Path) -> Person:
     for part, keys in names.items():
         value = next((entry[key] for key in keys if entry.get(key)), None)
         if value is not None:
-            found[part] = _known(_points(value, path), part, path)
+            scores = entry.get("keypoint_scores") if value is entry.get("keypoints") else None
+            found[part] = _known(_points(value, path, scores), part, path)
     if not found and not any(key in entry for keys in names.values() for key in keys):
         raise DataError(f"{path}: a person has the keys {', '.join(map(str, list(entry)[:8])) or 'none'}, {_remedy()}")
     return Person(**found)
 
 
-def _points(value: Any, path: Path) -> Points:
-    """(N, 3) of triples one after the other, or of a list of pairs or triples; not a number: missing."""
+def _points(value: Any, path: Path, scores: Any = None) -> Points:
+    """(N, 3) of triples one after the other, or of a list of pairs or triples; not a number: missing.
+
+    Args:
+        scores: confidences of pairs, where they are a list of their own.
+    """
     try:
         array = np.array(value, np.float32)
+        given = None if scores is None else np.array(scores, np.float32).reshape(-1, 1)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: points that are no numbers, or of different lengths ({str(error)[:80]})") from error
     if array.ndim == 1 and len(array) % 3 == 0:
@@ -140,7 +152,11 @@ def _points(value: Any, path: Path) -> Points:
         shape = "x".join(map(str, array.shape))
         raise DataError(f"{path}: {shape} numbers are no points; lists are x, y, confidence, one after the other")
     if array.shape[1] == 2:
-        array = np.concatenate([array, np.ones((len(array), 1), np.float32)], axis=1)
+        if given is None:
+            given = ~np.isin(array, (0, -1)).all(axis=1, keepdims=True)
+        if len(given) != len(array):
+            raise DataError(f"{path}: {len(array)} points, but {len(given)} keypoint_scores; each point needs one")
+        array = np.concatenate([array, given], axis=1, dtype=np.float32)
     array[~np.isfinite(array).all(axis=1)] = 0.0
     array[:, 2] = array[:, 2].clip(0.0, 1.0)  # COCO's flag of a visible point is 2
     return array

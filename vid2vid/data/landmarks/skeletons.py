@@ -50,7 +50,12 @@ _MEDIAPIPE_FACE = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
     78, 82, 13, 312, 308, 317, 14, 87,  # inner lips
 )  # fmt: skip
-FACES = {68: tuple(range(FACE)), 70: tuple(range(FACE)), 478: _MEDIAPIPE_FACE}  # of 70 the last two are pupils
+FACES = {  # of 70 the last two are pupils, of 478 the last ten irises
+    68: tuple(range(FACE)),
+    70: tuple(range(FACE)),
+    468: _MEDIAPIPE_FACE,
+    478: _MEDIAPIPE_FACE,
+}
 
 # What each point becomes in a mirror.
 MIRRORED_BODY = (0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21)

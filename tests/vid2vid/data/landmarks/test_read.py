@@ -69,6 +69,21 @@ def test_coco_17_in_all_its_forms(form) -> None:
     assert tuple(found.body[15][:2]) == at(2) and tuple(found.body[16][:2]) == at(1)  # right and left eye
 
 
+def test_confidences_of_mmpose_are_a_list_of_their_own() -> None:
+    scores = [n / 20 for n in range(17)]
+    entry = {"keypoints": [list(at(n)) for n in range(17)], "keypoint_scores": scores, "bbox": [[0, 0, 9, 9]]}
+    (found,) = read([entry])
+    assert tuple(found.body[4]) == (*at(10), 0.5) and tuple(found.body[10]) == (*at(14), np.float32(0.7))
+    assert found.body[0, 2] == 0
+
+
+def test_points_without_confidences_are_missing_at_the_corner() -> None:
+    pairs = [list(at(n)) for n in range(68)]
+    pairs[3], pairs[5], pairs[7] = [0, 0], [-1, -1], [0, 40]
+    (found,) = read(pairs)
+    assert np.flatnonzero(found.face[:, 2] == 0).tolist() == [3, 5]
+
+
 def test_a_point_between_two_is_missing_where_one_of_them_is() -> None:
     points = triples(17)
     points[5 * 3 : 6 * 3] = [0.0, 0.0, 0.0]  # left shoulder
@@ -83,6 +98,7 @@ def test_mediapipe_33_has_heels_and_toes_and_478_become_68() -> None:
     assert found.body[20, 2] == 0 and found.body[23, 2] == 0
     assert tuple(found.body[4][:2]) == at(16)
     # chin, tip of the nose, outer and inner corners of the eyes, corners of the mouth
+    assert np.array_equal(found.face, read({"people": [{"face_keypoints_2d": triples(468)}]})[0].face)
     for point, vertex in {8: 152, 30: 4, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 54: 291}.items():
         assert tuple(found.face[point][:2]) == at(vertex)
 
@@ -111,7 +127,7 @@ def test_what_is_no_number_is_missing() -> None:
     ("content", "words"),
     [
         ({"people": [{"pose_keypoints_2d": triples(23)}]}, ["body of 23 points", "BODY_25", "MediaPipe"]),
-        ({"people": [{"face_keypoints_2d": triples(5)}]}, ["face of 5 points", "68, 70 or 478"]),
+        ({"people": [{"face_keypoints_2d": triples(5)}]}, ["face of 5 points", "68, 70, 468 or 478"]),
         ({"people": [{"hand_left_keypoints_2d": triples(20)}]}, ["left hand of 20 points", "21"]),
         ({"people": [{"pose_keypoints_2d": [1.0, 2.0]}]}, ["2 numbers", "x, y, confidence"]),
         ({"people": [{"pose_keypoints_2d": ["a", "b", "c"]}]}, ["no numbers"]),
@@ -120,8 +136,11 @@ def test_what_is_no_number_is_missing() -> None:
         ({"shapes": []}, ["shapes", "OpenPose"]),
         ("words", ["str", "OpenPose"]),
         ([{"image_id": 1, "keypoints": triples(17)}, {"image_id": 2, "keypoints": triples(17)}], ["2 pictures"]),
-        ({"people": [{"pose_keypoints_2d": [0.5, 0.25, 1.0] * 25}]}, ["0..1", "Multiply"]),
-        ([[0.5, 0.25, 1.0]] * 68, ["0..1", "Multiply"]),
+        ({"people": [{"pose_keypoints_2d": [0.5, 0.25, 1.0] * 25}]}, ["0.25..0.5,", "Multiply"]),
+        ([[0.5, 0.25, 1.0]] * 68, ["0.25..0.5,", "Multiply"]),
+        ({"people": [{"pose_keypoints_2d": [0.5, 1.3, 1.0] * 25}]}, ["0.5..1.3,"]),  # feet below the frame
+        ([{"keypoints": triples(17)}, {"keypoints": [-0.5, 0.3, 1.0] * 17}], ["-0.5..0.3,"]),  # of -1..1
+        ([{"keypoints": [[1.0, 2.0]] * 17, "keypoint_scores": [0.5] * 16}], ["17 points", "16 keypoint_scores"]),
     ],
 )  # fmt: skip
 def test_landmarks_of_another_format_say_what_is_known(content: object, words: list[str]) -> None:
