@@ -73,9 +73,14 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     say(f"segmenter of {len(training.classes)} classes, {count:,} parameters")
     if training.done:
         say(f"goes on at step {training.done} of {training.steps}")
+    training.check_held_out()
     with Progress("step", training.steps, "segmenter", to_the_end=True) as progress:
         training.run(progress)
-    facts = training.measure()
+    try:
+        facts = training.measure()
+    except BaseException:
+        training.keep()
+        raise
     save_segmenter(out, training.network, facts)
     training.forget()
     picture = out.with_suffix(".png")

@@ -135,7 +135,10 @@ class SegmenterTraining:
                 self.readings.append(Reading(images[middle], true[middle], read[middle]))
             frames += len(images)
         if confusion.pixels == 0:
-            raise DataError("no pixel of the held-out frames has one of the classes: check data.label_map")
+            raise DataError(
+                "no pixel of the held-out frames has one of the classes: check data.label_map, or give other frames "
+                "(data.val_root=PATH); what was learnt is kept, and the same command goes on with it"
+            )
         data, (height, width) = self.config.data, self.config.resolution
         return SegmenterFacts(
             ids=self.classes.ids,
@@ -149,6 +152,18 @@ class SegmenterTraining:
             accuracy=confusion.accuracy(),
             ious=tuple(confusion.ious()),
         )
+
+    def check_held_out(self) -> None:
+        """Whether there are held-out frames to measure with, which is better known before the training than after it.
+
+        Raises:
+            ConfigError, DataError: as `build_evaluation`.
+        """
+        build_evaluation(self.config, "val", (self.config.resolution[0], self.config.resolution[1]))
+
+    def keep(self) -> None:
+        """Keep where the training stands beside the file to be: the next one goes on from there."""
+        self._save()
 
     def forget(self) -> None:
         """Remove what was kept of the unfinished training."""
@@ -167,9 +182,12 @@ class SegmenterTraining:
         return loss.detach()
 
     def _settings(self) -> str:
+        # Which frames are held out does not matter to what is learnt, but whether they are part of data.root does.
+        data = {k: v for k, v in plain(self.config.data).items() if not k.startswith("val_") and k != "workers"}
+        data["val_root"] = self.config.data.val_root is not None
         return str({"ids": self.classes.ids, "steps": self.steps, "batch_size": self.batch_size,
                     "seed": self.config.seed, "resolution": self.config.resolution,
-                    "data": plain(self.config.data)})  # fmt: skip
+                    "data": data})  # fmt: skip
 
     def _save(self) -> None:
         state = {

@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from tests.helpers.made_frames import label_map, picture, save
 from tests.helpers.made_run import street_config
 from tests.helpers.scripts import run_script
 from trainer.errors import CheckpointError, ConfigError
@@ -85,6 +87,31 @@ def test_script_trains_and_evaluate_reads_with_it(tmp_path: Path, capsys: pytest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.png", "s.safetensors"]
     assert run_script("train_segmenter", *words) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_held_out_frames_that_cannot_be_read_cost_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder without pictures is told before the first step; labels without a class after the last, which is kept."""
+    for t in range(3):
+        for name in ("train", "blank", "good"):
+            save(tmp_path / name / "images" / "x" / f"{t}.png", picture(t))
+            ids = label_map(t) if name != "blank" else np.full_like(label_map(t), 255)
+            save(tmp_path / name / "labels" / "x" / f"{t}.png", ids)
+        save(tmp_path / "bare" / "labels" / "x" / f"{t}.png", label_map(t))
+    out = tmp_path / "s.safetensors"
+    words = (
+        "data=folders", f"data.root={tmp_path / 'train'}", "model.num_labels=35", "resolution=[16,32]",
+        "data.workers=0", "data.val_frames=3", "trainer.device=cpu", "steps=2", "batch_size=1", f"out={out}",
+    )  # fmt: skip
+    assert run_script("train_segmenter", *words, f"data.val_root={tmp_path / 'bare'}") == 2
+    told = capsys.readouterr()
+    assert "there is no folder 'images'" in told.err and "2 steps" not in told.err + told.out
+    assert run_script("train_segmenter", *words, f"data.val_root={tmp_path / 'blank'}") == 2
+    assert "what was learnt is kept" in capsys.readouterr().err
+    assert run_script("train_segmenter", *words, f"data.val_root={tmp_path / 'good'}", "data.val_frames=2") == 0
+    assert "goes on at step 2 of 2" in capsys.readouterr().out and out.is_file()
+    assert not list(tmp_path.glob("*.unfinished"))
 
 
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
