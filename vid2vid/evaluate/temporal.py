@@ -58,7 +58,9 @@ class TemporalDifference:
         return dict(self._facts)
 
     def lines(self) -> list[str]:
-        return []
+        if self._pairs:
+            return []
+        return [f"{self.rows[self._name].title} is not measured: it needs clips of at least 2 frames: give frames=2"]
 
 
 class _Watch:

@@ -101,3 +101,9 @@ def test_the_estimator_is_the_runs_own_where_it_has_one() -> None:
     assert chosen("run", FlowMethod.farneback) == [{"tof_flow": "farneback"}]
     assert chosen("run", FlowMethod.exact) == [{"tof_flow": "dis"}]
     assert chosen("farneback", FlowMethod.dis) == [{"tof_flow": "farneback"}]
+
+
+def test_clips_of_one_frame_are_told() -> None:
+    metric = flow_difference(FlowMethod.dis, None, CPU)
+    metric.clip().add(Piece(moving(1.0, frames=1), moving(1.0, frames=1)))
+    assert metric.compute() == {} and "tOF [pixels] is not measured" in metric.lines()[0]
