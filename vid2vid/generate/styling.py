@@ -57,6 +57,7 @@ def build_styles(
     ids, channels = run.encoder.ids, run.config.model.style_channels
     things: Collection[int] = frozenset() if fitted is None else fitted.things
     source: VectorSource
+    given: list[Given] = []  # files
     if request.interpolate is not None:
         if frames is None:
             raise ConfigError(f"interpolate={request.interpolate}: the source has no known length; give frames=N")
@@ -65,7 +66,7 @@ def build_styles(
             Drawn(fitted, end) if isinstance(end, int) else read_vectors(end, ids, channels, drawn)
             for end in interpolation_ends(request.interpolate)
         ]
-        source = Between(*ends)
+        source, given = Between(*ends), [end for end in ends if isinstance(end, Given)]
     elif kind == "image":
         classes = picture_vectors(run, Path(path), None if request.style_labels is None else Path(request.style_labels))
         absent = [label for label in ids if label not in classes]
@@ -73,22 +74,32 @@ def build_styles(
             _log.warning("style=image:%s shows no %s: fit_styles.py gives them styles, until then zeros", path, absent)
         source = Given(classes, {}, None if fitted is None else Means(fitted))
     elif kind == "file":
-        given = read_vectors(Path(path), ids, channels, drawn)
-        things = {*things, *(label for label, _ in given.tracks)}
-        source = given
+        source = read_vectors(Path(path), ids, channels, drawn)
+        given = [source]
     else:
         assert fitted is not None and drawn is not None
         source = Means(fitted) if kind == "mean" else drawn
-    how = request.style_tracks
-    if isinstance(source, Given) and source.told_by is not None and source.tracks:
-        if how not in (StyleTracks.auto, source.told_by):
-            raise ConfigError(
-                f"style_tracks={how.value}: the instances of {request.style} were told apart by "
-                f"{source.told_by.value}, and would not be found again: leave style_tracks out"
-            )
-        how = source.told_by
+    things = {*things, *(label for file in given for label, _ in file.tracks)}
+    how = _told_apart(request, given)
     tracker = _tracker(how, sequence, things)
     return VideoStyles(source, run.encoder, things, tracker, frames)
+
+
+def _told_apart(request: StyleRequest, given: Collection[Given]) -> StyleTracks:
+    """How instances must be told apart: as those of the files were, else their vectors would not be found again."""
+    ways = {file.told_by for file in given if file.told_by is not None and file.tracks}
+    if len(ways) > 1:
+        raise ConfigError(
+            f"interpolate={request.interpolate}: the instances of one file were told apart by ids, those of the other "
+            "by overlap, so nobody is in both: write both anew with one style_tracks="
+        )
+    how = next(iter(ways), request.style_tracks)
+    if request.style_tracks not in (StyleTracks.auto, how):
+        raise ConfigError(
+            f"style_tracks={request.style_tracks.value}: the instances of {request.interpolate or request.style} were "
+            f"told apart by {how.value}, and would not be found again: leave style_tracks out"
+        )
+    return how
 
 
 def picture_vectors(run: LoadedRun, picture: Path, labels: Path | None) -> dict[int, np.ndarray]:

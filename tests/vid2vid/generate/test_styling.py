@@ -17,6 +17,7 @@ from vid2vid.styles.mixtures import ClassStyles, Component, Styles
 from vid2vid.styles.pooling import own_styles
 from vid2vid.styles.regions import region_of
 from vid2vid.styles.request import StyleRequest
+from vid2vid.styles.vector_files import write_vectors
 from vid2vid.trained import LoadedRun, load_generator
 
 IDS = [7, 8, 11, 21, 23, 24, 26]
@@ -86,6 +87,26 @@ def test_a_video_moves_between_two_seeds(made: tuple[Path, LoadedRun]) -> None:
         assert torch.allclose(maps[2][t], maps[0][t] * (1 - t / 3) + maps[1][t] * (t / 3), atol=1e-6)
     with pytest.raises(ConfigError, match="no known length; give frames=N"):
         build_styles(StyleRequest(interpolate="3,5"), loaded, folder, Frames(True), None)
+
+
+def test_a_video_moves_between_two_files_whose_instances_were_told_apart_by_place(
+    made: tuple[Path, LoadedRun], tmp_path: Path
+) -> None:
+    """Their vectors are those of the tracks, though the ids of this video last; the last frame has the second's."""
+    folder, loaded = made
+    ends = [np.full(3, value, np.float32) for value in (-0.5, 0.75)]
+    for name, vector in zip("ab", ends, strict=True):
+        used = {(26, 1): vector, (26, 2): -vector}
+        write_vectors(tmp_path / f"{name}.json", used, [26], StyleTracks.overlap)
+    asked = StyleRequest(interpolate=f"{tmp_path / 'a.json'},{tmp_path / 'b.json'}")
+    styles = build_styles(asked, loaded, folder, Frames(True), 4)
+    assert styles is not None and styles.told_by is StyleTracks.overlap
+    maps = [styles.maps({k: torch.from_numpy(v)[None, None] for k, v in frame.items()}) for frame in Frames(True)]
+    for place, sign in ((10, 1), (40, -1)):
+        assert [maps[t][0, 0, :, 15, place].tolist() for t in (0, 3)] == [(sign * end).tolist() for end in ends]
+    write_vectors(tmp_path / "b.json", {(26, 26001): ends[1]}, [26], StyleTracks.ids)
+    with pytest.raises(ConfigError, match=r"one file were told apart by ids, those of the other by overlap"):
+        build_styles(asked, loaded, folder, Frames(True), 4)
 
 
 def test_a_picture_gives_each_of_its_classes_its_look(made: tuple[Path, LoadedRun], tmp_path: Path) -> None:
