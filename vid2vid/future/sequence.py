@@ -9,6 +9,7 @@ from typing import Any
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data import Sequence
+from vid2vid.data.augment import Crop
 from vid2vid.future.rollout import LabelRollout
 from vid2vid.generate.video import open_clip
 from vid2vid.trained import LoadedRun
@@ -33,6 +34,11 @@ class FutureSequence:
 
     def __len__(self) -> int:
         return self.observed + self.predict
+
+    @property
+    def crop(self) -> Crop | None:
+        """How frames are cut from their source, see `vid2vid.data.frames.Stream`: predicted ones as observed ones."""
+        return getattr(self.source, "crop", None)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.rollout.reset()

@@ -1,6 +1,8 @@
 """Maps that a predictor of known motion makes of observed ones, and which predictor fits which renderer."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from tests.helpers.made_predictor import IDS, SCHEMAS, make_predictor
 from tests.helpers.made_run import make_run, street_config
 from trainer.errors import ConfigError
 from vid2vid.config import ForegroundKind, SourceKind, Vid2VidConfig
+from vid2vid.data.augment import Crop
 from vid2vid.future.rollout import LabelRollout
+from vid2vid.future.sequence import FutureSequence
 from vid2vid.future.trained import load_predictor
 from vid2vid.trained import LoadedRun, load_generator
 
@@ -64,3 +68,12 @@ def test_a_renderer_of_pictures_and_a_run_that_predicts_nothing_are_refused(tmp_
     run.config.model.source, run.config.model.foreground = SourceKind.image, ForegroundKind.off
     with pytest.raises(ConfigError, match=r"trained with model\.source=image: give a renderer of label maps"):
         load_predictor(tmp_path / "labels", SCHEMAS, run)
+
+
+def test_predicted_frames_are_cut_as_the_observed_ones() -> None:
+    """Boxes of edits are in pixels of the source: whoever edits a future must know the crop."""
+    crop = Crop((64, 96), 0, 16, 64, 64, (32, 32))
+    source: Any = SimpleNamespace(name="a", fps=16.0, crop=None)
+    future = FutureSequence(source, None, 1, 1)  # type: ignore[arg-type]
+    source.crop = crop  # known when the first frame is read
+    assert future.crop is crop
