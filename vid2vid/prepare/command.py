@@ -84,7 +84,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         shots = [replace(shot, name=".") if shot.name == source.resolve().name else shot for shot in shots]
     common = {"height": height, "fps": config.data.fps, "data.cut_threshold": config.data.cut_threshold}
     needed, free = check_space(out, shots, height, extractor)
-    agree_on_settings(out, shots, common, extractor)
+    agree_on_settings(out, shots, common, extractor, own)
     say(f"{_footage(shots)}: about {needed / 1e9:.2g} GB in {out}, {free / 1e9:.0f} GB are free")
     extractor.begin(out, shots, height)
     workers = arguments.workers or usable_cores()

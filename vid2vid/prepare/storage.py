@@ -55,11 +55,14 @@ def _encoded(pixels: np.ndarray) -> bytes:
     return content.tobytes()
 
 
-def agree_on_settings(out: Path, shots: Sequence[Shot], common: Mapping[str, Any], extractor: Extractor) -> None:
+def agree_on_settings(
+    out: Path, shots: Sequence[Shot], common: Mapping[str, Any], extractor: Extractor, own: bool = False
+) -> None:
     """Write down from what, and with what, a folder is made; refuse to mix it with something else.
 
     Args:
         common: settings of frames, which all kinds of work share.
+        own: the shots are the folder's own pictures: of whatever they were made, they stay as they are.
     Raises:
         ConfigError: the folder was made with other settings, or has another film of the same name.
         DataError: a film cannot be read, or the folder's record cannot.
@@ -67,6 +70,8 @@ def agree_on_settings(out: Path, shots: Sequence[Shot], common: Mapping[str, Any
     path = out / _HIDDEN / "settings.json"
     stored = _stored(path)
     films = {shot.name: _key_of(shot) for shot in shots}
+    if own and stored:
+        common, films = stored["frames"], films | stored["films"]
     problems = [
         f"{key}={show(value)}: {out} was made with {key}={show(stored['frames'][key])}; give that, or another out="
         for key, value in common.items()

@@ -81,6 +81,15 @@ def test_a_data_set_s_own_pictures(tmp_path: Path) -> None:
         assert edges.size == (64, 48) and set(np.unique(np.asarray(edges)).tolist()) == {0, 255}
 
 
+def test_the_pictures_of_a_film_that_was_prepared_are_its_own(film: Path, tmp_path: Path) -> None:
+    """Edges of out/images into out, though they were made of a film, and with a height."""
+    out = tmp_path / "out"
+    assert _run(film, out, "height=24") == 0
+    (out / "edges" / "walk" / "000003.png").unlink()
+    assert _run(out / "images", out) == 0 and (out / "edges" / "walk" / "000003.png").is_file()
+    assert _run(film, out, "height=24") == 0, "the film's command goes on as before"
+
+
 def test_a_folder_of_something_else(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("not to be mixed with frames")
     assert _run(film, tmp_path) == 2
