@@ -83,4 +83,6 @@ def read_vectors(path: Path, ids: Sequence[int], channels: int, others: VectorSo
             f"style=file:{path} has vectors of shape {few(sorted(shapes))}, this run has model.style_channels="
             f"{channels}: give a file of a run with as many"
         )
+    if not all(np.isfinite(vector).all() for vector in (*classes.values(), *tracks.values())):
+        raise DataError(f"style=file:{path} has numbers that are not finite: give vectors with values from -1 to 1")
     return Given(classes, tracks, others, told_by)

@@ -45,6 +45,7 @@ def test_between_two_is_a_straight_line() -> None:
         ('{"told_by": "name", "classes": {"26": [0, 0, 0]}}', "cannot be read"),
         ("{}", "neither classes nor tracks"),
         ('{"classes": {"5": [0, 0, 0]}}', "classes 5, which this run does not know"),
+        ('{"classes": {"26": [0, NaN, 0]}}', "numbers that are not finite"),
         ('{"classes": {"26": [0, 0]}}', r"model\.style_channels=3"),
     ],
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ class _Entry:
         if value is None:
             return None
         right = isinstance(value, list) and len(value) == count
-        if right and all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
+        if right and all(isinstance(x, int | float) and not isinstance(x, bool) and isfinite(x) for x in value):
             return tuple(map(float, value))
         self.wrong(f"{key}: {value!r} must be {count} numbers, in pixels of the source or shares of it (0..1)")
         return None

@@ -25,6 +25,7 @@ from vid2vid.generate.edit.file import read_edits
         ("{remove: true, instance: car}", ["instance: 'car'", "whole number"]),
         ("{remove: true, box: [0, 0, 5]}", ["box: [0, 0, 5]", "4 numbers"]),
         ("{remove: true, box: [5, 0, 3, 9]}", ["box: [5.0, 0.0, 3.0, 9.0]", "x0 < x1"]),
+        ("{insert: {source: street, class: car, at: [.nan, 3]}}", ["at: [nan, 3]", "2 numbers"]),
         ("{remove: true, class: 26, frames: [9, 3]}", ["frames: [9, 3]", "[FIRST, END]"]),
         ("{remove: true, mask: nowhere.png}", ["mask:", "nowhere.png does not exist"]),
         ("{insert: {clip: 3}}", ["insert: needs keys, source"]),
