@@ -85,7 +85,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from trainer.records.video_writer import check_out
     from vid2vid.data import Sequence
     from vid2vid.generate.edit.edits import Edits
-    from vid2vid.generate.edit.file import read_edits
+    from vid2vid.generate.edit.file import Span, read_edits
     from vid2vid.generate.edit.relabel import Relabel, parse_remap
     from vid2vid.generate.styling import build_styles
     from vid2vid.generate.video import generate_video, length_of, open_clip, read_first_image
@@ -117,9 +117,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         sequence = open_clip(arguments.source, config, arguments.clip, frames)
     edits = None
     if remap is not None or asked:
+        total = length_of(sequence, frames)  # predicted frames too
 
-        def open_track(source: str, clip: int, frames: int | None) -> Sequence:
-            return open_clip(source, config, clip, arguments.frames if frames is None else frames)
+        def open_track(source: str, clip: int, span: Span) -> Sequence:
+            return open_clip(source, config, clip, span.needed(total))
 
         edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution

@@ -47,6 +47,11 @@ class Span:
     def __contains__(self, frame: int) -> bool:
         return frame >= self.start and (self.stop is None or frame < self.stop)
 
+    def needed(self, total: int | None) -> int | None:
+        """How long a clip must be for ``total`` frames of this span, as far as it has so many; None: not known."""
+        ends = [end for end in (self.stop, None if total is None else self.start + total) if end is not None]
+        return min(ends, default=None)
+
 
 @dataclass(frozen=True)
 class Insertion:

@@ -12,12 +12,12 @@ from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import ModelConfig
 from vid2vid.data import Sequence
-from vid2vid.generate.edit.file import Edit, Insertion, Order, class_name
+from vid2vid.generate.edit.file import Edit, Insertion, Order, Span, class_name
 from vid2vid.generate.edit.objects import is_object
 from vid2vid.generate.edit.scene import Scene, scene_of
 
-OpenTrack = Callable[[str, int, int | None], Sequence]
-"""From source, number of the clip and frames at most to the clip, at the resolution of the scene."""
+OpenTrack = Callable[[str, int, Span], Sequence]
+"""From source, number of the clip and the frames of it that are wanted to the clip, at the resolution of the scene."""
 
 
 class Track:
@@ -43,7 +43,7 @@ class Track:
         assert edit.insert is not None
         self.edit, self.model, self.new_id = edit, model, new_id
         self.insert: Insertion = edit.insert
-        self.clip = open_track(self.insert.source, self.insert.clip, self.insert.frames.stop)
+        self.clip = open_track(self.insert.source, self.insert.clip, self.insert.frames)
         self.met = False
         self._frames: Iterator[dict[str, Any]] | None = None
         self._foot: tuple[float, float] | None = None  # where it first stands, in its own clip

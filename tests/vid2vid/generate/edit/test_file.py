@@ -8,7 +8,7 @@ import pytest
 
 from trainer.errors import ConfigError, UserError
 from vid2vid.config import ModelConfig, SourceKind
-from vid2vid.generate.edit.file import read_edits
+from vid2vid.generate.edit.file import Span, read_edits
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,9 @@ def test_names_are_those_of_cityscapes_only(tmp_path: Path) -> None:
     (tmp_path / "edit.yaml").write_text("edits: [{replace: car, class: 2}]")
     with pytest.raises(ConfigError, match="give the class by its id"):
         read_edits(tmp_path / "edit.yaml", ModelConfig(num_labels=5))
+
+
+def test_a_clip_to_insert_from_is_opened_as_far_as_the_video_needs_it() -> None:
+    """From its 20th frame on for a video of 10: 30, not 10, which would show nothing."""
+    assert [Span(20).needed(10), Span(20, 25).needed(10), Span(20, 40).needed(10)] == [30, 25, 30]
+    assert (Span(20).needed(None), Span(20, 25).needed(None)) == (None, 25)
