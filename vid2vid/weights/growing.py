@@ -25,7 +25,7 @@ from vid2vid.config import DataConfig, ModelConfig, SourceKind
 from vid2vid.data.sources.kinds import picture_channels, wants_labels
 from vid2vid.weights.originals import infer_model
 
-_UNIT = re.compile(r"^((?:\d+\.)?scale\d+)\.")  # what can be added or left out as a whole
+_UNIT = re.compile(r"^((?:\w+\.)?scale\d+)\.")  # what can be added or left out as a whole; of D_region a kind
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")
 _COMPARED = ("ngf", "downsamplings", "blocks", "local_blocks", "norm", "flow", "foreground", "ndf")
 
@@ -338,4 +338,6 @@ def _settings(growth: _Growth, own: Mapping[str, Tensor], name: str) -> str:
         if seen[key] != (min(64, value) if key == "ndf" else value):
             differing.append(f"model.{key}={str(seen[key]).lower()} (here {str(value).lower()})")
     more = f"; these weights are of {', '.join(differing)}" if differing else ""
-    return f"A start may have more or fewer scales, classes and past frames than its weights, nothing else{more}"
+    return (
+        f"A start may have more or fewer scales, classes, regions and past frames than its weights, nothing else{more}"
+    )

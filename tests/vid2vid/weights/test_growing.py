@@ -16,7 +16,7 @@ from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.weights import network_tensors, save_weights
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
-from vid2vid.config import ForegroundKind, SourceKind, Vid2VidConfig
+from vid2vid.config import ForegroundKind, Region, SourceKind, Vid2VidConfig
 from vid2vid.task import Vid2VidTask
 from vid2vid.weights.originals import convert, to_originals, write_originals
 
@@ -180,6 +180,18 @@ def test_more_temporal_scales(tmp_path: Path) -> None:
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert "drawn anew: d_video.1, d_video.2" in note(other)
     assert "left out: d_video.1" in note(grown(small(tmp_path / "b", temporal_scales=2)[1]))
+
+
+def test_other_regions(tmp_path: Path) -> None:
+    """Each kind has a discriminator of its own: a common one keeps its weights, others come and go."""
+    task, path = small(tmp_path, regions=[Region.face])
+    both = grown(path, regions=[Region.face, Region.hands])
+    assert "drawn anew: d_region.hands" in note(both) and "left out" not in note(both)
+    mine, theirs = state(task), state(both)
+    assert any(name.startswith("d_region.face.") for name in mine)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    other = note(grown(path, regions=[Region.hands]))
+    assert "drawn anew: d_region.hands" in other and "left out: d_region.face" in other
 
 
 @pytest.mark.parametrize("foreground", [ForegroundKind.off, ForegroundKind.override])
