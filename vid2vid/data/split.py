@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from math import gcd, lcm
 from pathlib import Path
 
+from trainer.config.schema import show
 from trainer.errors import ConfigError
 from trainer.text import few
 from vid2vid.config import FirstFrame, Vid2VidConfig, Vid2VidStage
@@ -167,14 +169,50 @@ def _cut(sequences: list[FrameSequence], first: int) -> tuple[list[FrameSequence
 
 
 def shorter_clips(config: Vid2VidConfig, available: int) -> str:
-    """What to add to the command so that training clips fit into sequences of `available` frames."""
-    model = config.model
+    """What to add to the command so that training clips fit into sequences of `available` frames.
+
+    A curriculum of several stages keeps them, as a recipe's stay beside those of another curriculum: each that reads
+    too much becomes shorter.
+    """
+    model, stages = config.model, config.curriculum.stages
     usable = available - _context(config)
     segment = Vid2VidStage().segment_frames
-    frames = usable // segment * segment
-    if not frames:
+    frames = [usable // segment * segment]
+    if usable >= 1 and (len(stages) > 1 or any(stage.palindrome for stage in stages.values())):
+        shorter = {name: _shortened(stage, model.backprop_frames, usable) for name, stage in stages.items()}
+        words = [f"curriculum.stages.{name}.{key}={show(x)}" for name, row in shorter.items() for key, x in row.items()]
+        frames = [shorter[name].get("frames", stage.frames) for name, stage in stages.items()]
+    elif not frames[0]:
         return f"{ONE_BY_ONE} (pictures one by one, without video discriminator)"
-    found = f"curriculum=single curriculum.stages.all.frames={frames} curriculum.stages.all.segment_frames={segment}"
-    if model.video_discriminator and frames < model.video_discriminator_frames:
-        found += " model.video_discriminator=false"
+    else:
+        every = {"frames": frames[0], "segment_frames": segment}
+        words = ["curriculum=single", *(f"curriculum.stages.all.{key}={x}" for key, x in every.items())]
+    seen = max(frames) + _context(config)
+    if model.video_discriminator and seen < model.video_discriminator_frames:
+        words.append("model.video_discriminator=false")
+    return " ".join(words)
+
+
+def _shortened(stage: Vid2VidStage, backprop_frames: int, usable: int) -> dict[str, int | bool]:
+    """The columns of a stage that must change so that its clips read at most `usable` frames, at least 1.
+
+    Args:
+        stage: as it is.
+        backprop_frames: the model's, which holds where the stage has none of its own.
+        usable: frames.
+    """
+    if _read(stage) <= usable:
+        return {}
+    back = stage.palindrome and usable > 1
+    most, even = (2 * usable, 2) if back else (usable, 1)
+    segment = next(n for n in range(min(stage.segment_frames, most), 0, -1) if lcm(even, n) <= most)
+    step = lcm(even, segment)
+    found: dict[str, int | bool] = {"frames": most // step * step}
+    if segment != stage.segment_frames:
+        found["segment_frames"] = segment
+    reach = stage.backprop_frames or backprop_frames
+    if segment % reach:
+        found["backprop_frames"] = gcd(reach, segment)
+    if stage.palindrome and not back:
+        found["palindrome"] = False
     return found

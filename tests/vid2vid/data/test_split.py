@@ -178,6 +178,26 @@ def test_shorter_clips_that_fit(available, words, folder_config):
     assert shorter_clips(folder_config(None), available).startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("available", "words"),
+    [
+        (1, "all.frames=1 all.segment_frames=1 "
+            "long.frames=1 long.segment_frames=1 long.backprop_frames=1 long.palindrome=false"),
+        (2, "all.frames=2 all.segment_frames=2 long.frames=4 long.segment_frames=2 long.backprop_frames=1"),
+        (7, "all.frames=6 long.frames=12"),
+        (12, "long.frames=24"),
+    ],
+)  # fmt: skip
+def test_shorter_clips_of_a_recipe(available, words, folder_config):
+    """Its stages stay beside those of another curriculum, so each is named; a clip forth and back reads half."""
+    config = folder_config(None)
+    back = Vid2VidStage(frames=48, segment_frames=3, palindrome=True, backprop_frames=3)
+    config.curriculum.stages = {"all": Vid2VidStage(frames=12), "long": back}
+    expected = [f"curriculum.stages.{word}" for word in words.split()]
+    expected += ["model.video_discriminator=false"] if available < 2 else []
+    assert shorter_clips(config, available).split() == expected
+
+
 def keys(dataset) -> list[str]:
     return [frame.key for s in dataset.sequences for frame in s.frames]
 
