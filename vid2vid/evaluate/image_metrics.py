@@ -34,7 +34,9 @@ class ImageMetric(Protocol):
         """Add frames, both (T, 3, H, W) uint8."""
         ...
 
-    def compute(self) -> float: ...
+    def compute(self) -> float:
+        """The figure; NaN of too few frames."""
+        ...
 
 
 class FrechetInception:
@@ -58,6 +60,7 @@ class FrechetInception:
     def __init__(self, weights: Path, device: torch.device) -> None:
         from torchmetrics.image.fid import FrechetInceptionDistance  # pyright: ignore[reportMissingImports]
 
+        self._count = 0
         _exists(weights, INCEPTION_FILE)
         read_pth(weights)  # torch-fidelity unpickles without restriction: look first whether there are only tensors
         try:
@@ -70,12 +73,13 @@ class FrechetInception:
 
     def update(self, generated: Tensor, real: Tensor) -> None:
         """Add frames, both (T, 3, H, W) uint8."""
+        self._count += len(real)
         for fake_part, real_part in zip(generated.split(CHUNK), real.split(CHUNK), strict=True):
             self._fid.update(real_part, real=True)
             self._fid.update(fake_part, real=False)
 
     def compute(self) -> float:
-        return float(self._fid.compute())
+        return float(self._fid.compute()) if self._count > 1 else float("nan")
 
 
 class KernelInception:
@@ -97,6 +101,8 @@ class KernelInception:
         """Nothing is left to do: FID has been fed the frames, real ones before generated ones, in parts of one size."""
 
     def compute(self) -> float:
+        if sum(map(len, self._features)) < 4:
+            return float("nan")
         real, generated = torch.cat(self._features[::2]), torch.cat(self._features[1::2])
         return polynomial_mmd(generated, real, degree=3, constant=1.0, unbiased=True)
 
@@ -143,7 +149,7 @@ class PerceptualSimilarity:
         return torch.cat([self._network(images_to_float(x), images_to_float(y)).reshape(-1) for x, y in parts])
 
     def compute(self) -> float:
-        return self._sum.item() / self._count
+        return self._sum.item() / self._count if self._count else float("nan")
 
 
 def build_image_metrics(

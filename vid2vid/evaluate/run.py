@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,8 @@ def evaluate_run(
         clip_metrics=clip_metrics,
     )
     values = {name: total / weight for name, (total, weight) in pairs.items() if weight}
-    values |= {metric.name: metric.compute() for metric in image_metrics}
+    of_images = {metric.name: metric.compute() for metric in image_metrics}
+    values |= {name: value for name, value in of_images.items() if not math.isnan(value)}
     rows = {name: row for metric in clip_metrics for name, row in metric.rows.items()}
     for clip_metric in clip_metrics:
         values |= clip_metric.compute()
@@ -117,7 +119,12 @@ def evaluate_run(
     of = chosen.facts(counted) | ({"style": style.fact} if style.fact else {})
     for clip_metric in clip_metrics:
         of |= clip_metric.facts()
-    remarks = [line for metric in clip_metrics for line in metric.lines()]
+    remarks = [
+        f"{METRICS[name].title} is not measured: it needs at least 2 frames: give more clips, or frames=2"
+        for name, value in of_images.items()
+        if math.isnan(value)
+    ]
+    remarks += [line for metric in clip_metrics for line in metric.lines()]
     begun = words[start] + (f", style={style.fact}" if style.fact else "")
     requested = chosen.requested | style.requested
     scope = chosen.scope(counted)

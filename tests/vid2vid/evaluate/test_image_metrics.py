@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_kid_takes_the_features_that_fid_computes():
     kid = KernelInception(Fid())  # type: ignore[arg-type]
     real, generated = (torch.full((2, 3, 4, 4), value, dtype=torch.uint8) for value in (1, 2))
     for part in (0, 1):
+        assert math.isnan(kid.compute()), "no variance of fewer than two frames"
         Fid.network(real[part : part + 1])
         Fid.network(generated[part : part + 1])
     assert kid.compute() == pytest.approx((4 + 1) ** 3 + (1 + 1) ** 3 - 2 * (2 + 1) ** 3)
