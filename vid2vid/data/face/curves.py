@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_MOST = 256  # segments of a piece: a point that a detector put far outside the frame must not make millions
+
 
 def pieces(curve: Sequence[int]) -> list[tuple[int, int, int]]:
     """A curve's points by threes that share their ends; what is left at the end is a straight line, its middle point
@@ -22,7 +24,7 @@ def segments(points: np.ndarray, longest: float) -> np.ndarray:
 
     Args:
         points: (P, 3, 2) x, y.
-        longest: segments are about no longer than this; the same number for each piece.
+        longest: segments are about no longer than this; the same number for each piece, at most `_MOST`.
 
     Returns:
         (P, n, 2, 2): from, to. NaN where a point is.
@@ -31,7 +33,7 @@ def segments(points: np.ndarray, longest: float) -> np.ndarray:
     one, two = (np.hypot(*(to - start).T) for start, to in ((first, middle), (middle, last)))
     way = one + two
     reach = np.nanmax(way, initial=0.0)
-    count = max(1, int(np.ceil(reach / longest)))
+    count = int(np.clip(np.ceil(reach / longest), 1, _MOST))
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(way == 0, 0.0, one / way)[:, None]  # NaN stays
         t = np.linspace(0.0, 1.0, count + 1)[None]

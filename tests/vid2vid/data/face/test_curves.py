@@ -50,3 +50,9 @@ def test_a_missing_point_leaves_its_piece_alone_unknown():
     found = segments(points, 1.0)
     assert np.isnan(found[0]).all() and not np.isnan(found[1]).any()
     assert np.isnan(segments(points[:1], 1.0)).all()
+
+
+def test_a_point_far_outside_costs_no_more_than_a_large_face():
+    points = np.array([[[0.0, 0.0], [10.0, 0.0], [1e9, 0.0]]])
+    lines = segments(points, 4.0)
+    assert lines.shape[1] <= 256 and np.array_equal(lines[0, -1, 1], points[0, 2])
