@@ -107,6 +107,13 @@ def test_sources_that_belong_to_no_frame_are_told_what_to_change(with_depth, mon
         FolderDataset(with_depth, "train", (H, W), 2)
 
 
+def test_depth_in_arrays_is_told_what_to_convert_it_to(with_depth):
+    for path in Path(with_depth.data.root).glob("depth/a/*"):
+        path.rename(path.with_suffix(".npy"))
+    with pytest.raises(DataError, match=r"\.npy is not read here: convert it to TIFF .* or to PNG of 16 bits"):
+        FolderDataset(with_depth, "train", (H, W), 2)
+
+
 def test_generation_reads_what_it_needs_and_no_more(with_depth):
     """Depth alone is generated from without pictures; edges need them."""
     root = Path(with_depth.data.root)
