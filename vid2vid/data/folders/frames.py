@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from vid2vid.config import CropKind, DataKind, LabelExif, Vid2VidConfig, wants_i
 from vid2vid.data.augment import Box, Crop
 from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
-from vid2vid.data.frames import FrameSequence, RawFrame, check_condition
+from vid2vid.data.frames import FrameSequence, RawFrame, check_condition, tell
 from vid2vid.data.labels.decode import LabelReading, decode_instances
 from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
+from vid2vid.data.landmarks.person import mostly_outside
 from vid2vid.data.ranges.measure import Spans, keyed
-from vid2vid.data.sources.frame_source import Gaps, SourceSequence, open_sources
+from vid2vid.data.sources.frame_source import Gaps, PeopleSource, SourceSequence, open_sources
 from vid2vid.data.sources.kinds import parse_sources, pictures_for_labels, wants_labels
 from vid2vid.data.sources.pictures import PictureSource
+
+logger = logging.getLogger(__name__)
 
 _FPS = {DataKind.cityscapes: 17.0}  # of the camera; frames in folders carry no rate
 _DEFAULT_FPS = 24.0
@@ -193,6 +197,14 @@ class FolderSequence(FrameSequence):
             raw.sources = [source.frame(index, turn.alike) for source in self.sources]
             turn.told = next((source.size for source in raw.sources if source.size is not None), None)
         raw.size = turn.size(not self.wants_labels, self.config.data.frame_size)
+        if any(isinstance(s, PeopleSource) and mostly_outside(s.people(), raw.size) for s in raw.sources):
+            tell(
+                logger,
+                self.name,
+                "most points of the people lie outside the frames, such as in those of another size than they were "
+                "found in: look at what is drawn (scripts/check_data.py); landmarks are in pixels of the frames beside "
+                "them",
+            )
         if self.flow_folder is not None:
             raw.flow_base = self.flow_folder / (frame.image or frame.label or Path(frame.key)).stem
         return raw

@@ -89,6 +89,18 @@ def largest(people: list[Person]) -> list[Person]:
     return [max(people, key=area)] if people else []
 
 
+def mostly_outside(people: Sequence[Person], size: tuple[int, int]) -> bool:
+    """Whether more than half of the points of some people lie outside a frame, as those of a larger one do.
+
+    Args:
+        size: (h, w) of the frame.
+    """
+    points = np.concatenate([missing(0), *(part for person in people for part in person.parts().values())])
+    x, y = points[points[:, 2] > SEEN, :2].T
+    outside = (x < -0.5) | (y < -0.5) | (x > size[1] - 0.5) | (y > size[0] - 0.5)
+    return bool(2 * outside.sum() > len(outside))
+
+
 def _moved(points: Points, scale: np.ndarray, shift: np.ndarray) -> Points:
     moved = points.copy()
     moved[:, :2] = points[:, :2] * scale + shift

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.made_faces import made_face, placed
+from tests.helpers.made_frames import picture, save
 from trainer.config.fields import OnBadFile
 from trainer.errors import DataError
 from vid2vid.config import CropKind, FaceBackground, Vid2VidConfig
@@ -210,3 +211,19 @@ def test_faces_fitted_to_another_keep_their_place(face_root, face_config):
     # 26 wide: side 65.
     assert fitted.framing(range(3), (80, 120), (32, 32)) == (8, 18, 65, 65)
     assert sequence.framing(range(3), (80, 120), (32, 32)) == (16, 26, 50, 50)
+
+
+def test_landmarks_of_larger_frames_are_told(face_root, face_config, caplog):
+    root = face_root([50, 60])
+    for path in root.glob("images/a/*"):
+        save(path, picture(0, 20, 30))  # a quarter of the size that the face was found in
+    (sequence,) = scanned(root, face_config(root))
+    list(sequence.read([0, 1]))
+    assert caplog.text.count("most points of the people lie outside the frames") == 1
+
+
+def test_landmarks_within_their_frames_are_not(face_root, face_config, caplog):
+    root = face_root([50, 60])
+    (sequence,) = scanned(root, face_config(root))
+    list(sequence.read([0, 1]))
+    assert "outside" not in caplog.text
