@@ -150,7 +150,22 @@ def _problems(arguments: Arguments) -> list[str]:
         found.append(f"out={out}: is a file; give a folder")
     elif out.is_dir() and any(out.iterdir()) and not (out / ".prepare").is_dir() and not _is_of(source, out):
         found.append(f"out={out}: has other things in it; give a new folder")
+    elif not _is_of(source, out) and _among_pictures(source, out):
+        found.append(
+            f"out={out}: lies among the pictures of source={source}, so that the next run would take what this one "
+            "makes for footage; give a folder outside of it"
+        )
     return found
+
+
+def _among_pictures(source: Path, out: Path) -> bool:
+    """Whether pictures below ``out`` would be found as those of a source; films are found by their endings."""
+    folder = source / "images" if (source / "images").is_dir() else source
+    if not (folder.is_dir() and out.resolve().is_relative_to(folder.resolve())):
+        return False
+    from vid2vid.data.video.files import named_videos
+
+    return named_videos(source) is None
 
 
 def _is_of(source: Path, out: Path) -> bool:

@@ -90,6 +90,14 @@ def test_the_pictures_of_a_film_that_was_prepared_are_its_own(film: Path, tmp_pa
     assert _run(film, out, "height=24") == 0, "the film's command goes on as before"
 
 
+def test_what_is_made_does_not_become_footage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run would find the frames and edges of the first among the pictures of its source."""
+    Image.fromarray(numbered(0, 48, 64)).save(tmp_path / "frame0.png")
+    assert run_script("prepare", "edges", f"source={tmp_path}", f"out={tmp_path / 'out'}") == 2
+    assert f"lies among the pictures of source={tmp_path}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_something_else(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("not to be mixed with frames")
     assert _run(film, tmp_path) == 2
