@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from trainer.data.natural_order import natural_key
-from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import DataError
+from vid2vid.data.labels.stored import stored
 from vid2vid.generate.edit.file import Edit
 from vid2vid.generate.edit.scene import Scene
 
@@ -73,7 +75,7 @@ class Selection:
                 return np.zeros(scene.size, bool)
             mask = self._masks[number]
         if self._kept is None or self._kept[0] != mask:
-            picture = decode(read_bytes(mask), mask, channels=1)[0] > 0
+            picture = _marked(mask)
             size = tuple(picture.shape)
             if scene.crop is not None and size == scene.crop.source:
                 picture = scene.crop.ids(picture)
@@ -85,3 +87,13 @@ class Selection:
                 )
             self._kept = mask, picture.numpy()
         return self._kept[1]
+
+
+def _marked(path: Path) -> Tensor:
+    """What is not black in a picture, however dark and of however many bits, and not transparent; (H, W) bool."""
+    found = stored(read_bytes(path), path)
+    pixels = found.pixels if found.palette is None else found.palette[found.pixels]
+    if pixels.ndim == 3:
+        visible = pixels[..., 3] > 0 if pixels.shape[2] == 4 else True
+        return torch.from_numpy((pixels[..., :3] > 0).any(-1) & visible)
+    return torch.from_numpy(pixels > 0)

@@ -108,6 +108,20 @@ def test_masks_one_for_all_or_one_for_each_frame(tmp_path: Path) -> None:
         edits(Edit("edit 3", mask=mask("wide.png", 1, (4, 9)), replace=TREE))(scene())
 
 
+def test_a_mask_selects_what_is_not_black_however_it_is_stored(tmp_path: Path) -> None:
+    """The first instance of 16 bits, a dark colour of a palette, what is painted on a transparent layer."""
+    path, ids = tmp_path / "mask.png", np.zeros((4, 6), np.uint16)
+    ids[1, 2], ids[2, 3] = 1, 400
+    layer = np.full((4, 6, 4), (255, 255, 255, 0), np.uint8)
+    layer[ids > 0] = (0, 0, 9, 255)
+    colours = Image.fromarray((ids > 0).astype(np.uint8))
+    colours.putpalette([0, 0, 0, 0, 0, 1, *[0] * 762])
+    for picture in (Image.fromarray(ids), colours, Image.fromarray(layer)):
+        picture.save(path)
+        made = edited(Edit("e", mask=path, replace=TREE))
+        assert np.argwhere(made["labels"] == TREE).tolist() == [[1, 2], [2, 3]]
+
+
 def test_a_span_of_frames_and_one_edit_after_the_other() -> None:
     change = edits(Edit("e", frames=Span(1, 2), labels=(CAR,), replace=TREE), Edit("e", labels=(TREE,), replace=PERSON))
     assert [int(change(scene())["labels"][1, 1]) for _ in range(3)] == [CAR, PERSON, CAR]
