@@ -14,7 +14,8 @@ from trainer.task_table import having, module_of, task_with_data
 @pytest.mark.parametrize(("kind", "task"), [("digits", "vit"), ("imagefolder", "vit"), ("video", "vid2vid")])
 def test_a_kind_of_data_tells_the_task(kind: str, task: str) -> None:
     assert task_with_data(TASKS, kind) is TASKS[task]
-    assert task_with_data(dict(reversed(TASKS.items())), kind) is TASKS[task]  # wherever it stands
+    two = {name: TASKS[name] for name in ("vit", "vid2vid")}  # wherever it stands
+    assert task_with_data(two, kind) is task_with_data(dict(reversed(two.items())), kind) is TASKS[task]
 
 
 def test_the_first_task_answers_for_unknown_data() -> None:

@@ -124,6 +124,7 @@ def test_what_hydra_cannot_take_is_told(run_train) -> None:
         assert "give what to sweep as it is: python train.py -m seed=0,1" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_its_runs_beside_each_other(run_train, tmp_path: Path) -> None:
     words = ("-m", "model=vit_mu", "resolution=[16,16]", "name=s", "trainer.max_steps=2", "data.shapes_val_samples=20")
     done = run_train(*words, "seed=0,1", "data.workers=0", "curriculum.stages.all.batch_size=4")

@@ -88,6 +88,7 @@ def test_plenty_of_memory_takes_all_at_once(tmp_path: Path, capsys: pytest.Captu
     assert all(torch.equal(one[name], two[name]) for name in one)  # finding it left no trace
 
 
+@pytest.mark.slow
 def test_little_memory_takes_less_and_the_same_global_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
@@ -142,7 +143,8 @@ def crashed(run_dir: Path, step: int) -> None:
         build(run_dir, task=lambda: Crashing(noise=0.1), **KEPT).fit()
 
 
-@pytest.mark.parametrize("step", [3, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [3, 9])
 def test_resuming_keeps_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Before the first checkpoint and after it, whatever is free by then."""
     free(monkeypatch, 4_000)

@@ -93,13 +93,13 @@ def test_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_the_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = (f"source={tmp_path}", f"out={tmp_path / 'out'}", "people_python=nowhere")
+    film = _film(tmp_path / "film.mkv", [80] * 4)
+    words = (f"source={film}", f"out={tmp_path / 'out'}", "people_python=nowhere")
     assert run_script("prepare", "people", *words) == 2
     assert "people_python=nowhere: no such file" in (error := capsys.readouterr().err) and "make people-tools" in error
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho no module named mediapipe >&2\nexit 1\n")
     broken.chmod(0o755)
-    film = _film(tmp_path / "film.mkv", [80] * 4)
     assert run_script("prepare", "people", f"source={film}", f"out={tmp_path / 'o'}", f"people_python={broken}") == 2
     assert "MediaPipe does not start there (no module named mediapipe)" in capsys.readouterr().err
 
