@@ -22,7 +22,7 @@ from trainer.checkpoint.weights import compare_architecture
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vid2vid.config import DataConfig, ModelConfig, SourceKind
-from vid2vid.data.sources.kinds import picture_channels, wants_labels
+from vid2vid.data.sources.kinds import channel_names, picture_channels, wants_labels
 from vid2vid.weights.originals import infer_model
 
 _UNIT = re.compile(r"^((?:\w+\.)?scale\d+)\.")  # what can be added or left out as a whole; of D_region a kind
@@ -43,6 +43,7 @@ class SourceChannels:
         ids: classes in the order of their channels; None: not known, or the source is no label map.
         edges: whether a channel of instance edges follows the classes.
         pictures: channels of pictures, which come last.
+        drawn: what each of these is, by the kinds of data.sources; empty: not known.
         kind: of the source; None: not known.
         styles: E's features, which the generator sees behind the channels.
         guess: how classes are told apart where the file does not name them.
@@ -56,16 +57,21 @@ class SourceChannels:
     kind: SourceKind | None = None
     styles: int = 0
     guess: str = ""
+    drawn: tuple[str, ...] = ()
 
     @staticmethod
     def of(model: ModelConfig, data: DataConfig) -> SourceChannels:
         """That of a configuration."""
         pictures, past, styles = picture_channels(model, data), model.past_frames, model.style_channels
+        drawn = channel_names(data) if pictures else ()
         if not wants_labels(model):
-            return SourceChannels(pictures, past, pictures=pictures, kind=model.source, styles=styles)
-        ids = tuple(range(model.num_labels) if model.label_ids is None else model.label_ids)
-        edges = model.instance_edges
-        return SourceChannels(len(ids) + edges + pictures, past, ids, edges, pictures, model.source, styles)
+            return SourceChannels(pictures, past, pictures=pictures, kind=model.source, styles=styles, drawn=drawn)
+        ids, edges = (
+            tuple(range(model.num_labels) if model.label_ids is None else model.label_ids),
+            model.instance_edges,
+        )
+        channels = len(ids) + edges + pictures
+        return SourceChannels(channels, past, ids, edges, pictures, model.source, styles, drawn=drawn)
 
     @property
     def classes(self) -> int:
@@ -184,7 +190,11 @@ def _channels(here: SourceChannels, there: SourceChannels) -> Index:
         classes = [index if index < there.classes else None for index in range(here.classes)]
     edges: Index = [there.classes if there.edges else None] * here.edges
     before = there.classes + there.edges
-    return classes + edges + [before + i if i < there.pictures else None for i in range(here.pictures)]
+    pictures: Index = [before + i if i < there.pictures else None for i in range(here.pictures)]
+    if here.drawn and there.drawn:
+        known = {name: before + i for i, name in enumerate(there.drawn)}
+        pictures = [known.get(name) for name in here.drawn]
+    return classes + edges + pictures
 
 
 @dataclass(frozen=True)

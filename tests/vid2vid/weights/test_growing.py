@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from vid2vid.weights.originals import convert, to_originals, write_originals
 SIZE = (16, 32)
 
 
-def config_of(**model: Any) -> Vid2VidConfig:
+def config_of(sources: Sequence[str] = (), **model: Any) -> Vid2VidConfig:
     config = street_config(SIZE)
+    config.data.sources = list(sources)
     sizes = {"ndf": 4, "discriminator_layers": 1, "discriminator_scales": 1, "temporal_scales": 1, "local_blocks": 1}
     for key, value in (sizes | {"label_ids": [7, 26]} | model).items():
         setattr(config.model, key, value)
@@ -314,6 +316,22 @@ def test_pictures_and_label_maps_are_not_mixed(tmp_path: Path) -> None:
     _, path = small(tmp_path, source=SourceKind.image)
     with pytest.raises(CheckpointError, match=r"model\.source=image, this is a model with model\.source=labels"):
         grown(path)
+
+
+def test_labels_grow_pictures_beside_them_and_pictures_are_known_by_their_kind(tmp_path: Path) -> None:
+    key, past, classes = "generator.scale0.labels.layers.0.conv.weight", 2, 3  # two labels, and instance edges
+
+    def frames(task: Vid2VidTask) -> list[Tensor]:
+        return list(state(task)[key].chunk(past + 1, dim=1))
+
+    alone, path = small(tmp_path / "alone")
+    both = grown(path, source=SourceKind.both, sources=["depth:d", "edges"])
+    for ours, theirs in zip(frames(both), frames(alone), strict=True):
+        assert torch.equal(ours[:, :classes], theirs) and not ours[:, classes:].any()
+    edges, path = small(tmp_path / "edges", source=SourceKind.both, sources=["edges", "depth:d"])
+    more = grown(path, source=SourceKind.both, sources=["depth:other", "image:rgb", "edges"])
+    for ours, theirs in zip(frames(more), frames(edges), strict=True):
+        assert torch.equal(ours[:, [0, 1, 2, 7, 3]], theirs) and not ours[:, 4:7].any()
 
 
 def test_nothing_grows_without_the_coarsest_scale(tmp_path: Path) -> None:

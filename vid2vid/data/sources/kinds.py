@@ -127,6 +127,17 @@ def picture_channels(model: ModelConfig, data: DataConfig) -> int:
     return sum(entry.channels for entry in parse_sources(data)) if data.sources else model.source_channels
 
 
+def channel_names(data: DataConfig) -> tuple[str, ...]:
+    """What each channel of data.sources is: kind, which one of that kind, and which channel of it. Folders may have
+    other names than where the weights were trained."""
+    seen: dict[str, int] = {}
+    names = []
+    for entry in parse_sources(data):
+        seen[entry.kind] = seen.get(entry.kind, 0) + 1
+        names += [f"{entry.kind} {seen[entry.kind]} {channel}" for channel in range(entry.channels)]
+    return tuple(names)
+
+
 def wants_labels(model: ModelConfig) -> bool:
     """Whether class ids are in the condition."""
     return model.source is not SourceKind.image
