@@ -22,61 +22,14 @@ from trainer.checkpoint.weights import compare_architecture
 from trainer.errors import CheckpointError
 from trainer.text import few
 from vid2vid.config import DataConfig, ModelConfig, SourceKind
-from vid2vid.data.sources.kinds import channel_names, picture_channels, wants_labels
 from vid2vid.weights.originals import infer_model
+from vid2vid.weights.source_channels import Index, SourceChannels, channel_titles, placed_channels
 
 _UNIT = re.compile(r"^((?:\w+\.)?scale\d+)\.")  # what can be added or left out as a whole; of D_region a kind
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")
 _COMPARED = ("ngf", "downsamplings", "blocks", "local_blocks", "norm", "flow", "foreground", "ndf")
 
 _DATA = {item.name for item in fields(DataConfig)}
-Index = list[int | None]  # per channel: which one of the weights goes there
-
-
-@dataclass(frozen=True)
-class SourceChannels:
-    """The channels of a source that networks see.
-
-    Attributes:
-        channels: C.
-        past: L.
-        ids: classes in the order of their channels; None: not known, or the source is no label map.
-        edges: whether a channel of instance edges follows the classes.
-        pictures: channels of pictures, which come last.
-        drawn: what each of these is, by the kinds of data.sources; empty: not known.
-        kind: of the source; None: not known.
-        styles: E's features, which the generator sees behind the channels.
-        guess: how classes are told apart where the file does not name them.
-    """
-
-    channels: int
-    past: int
-    ids: tuple[int, ...] | None = None
-    edges: bool = False
-    pictures: int = 0
-    kind: SourceKind | None = None
-    styles: int = 0
-    guess: str = ""
-    drawn: tuple[str, ...] = ()
-
-    @staticmethod
-    def of(model: ModelConfig, data: DataConfig) -> SourceChannels:
-        """That of a configuration."""
-        pictures, past, styles = picture_channels(model, data), model.past_frames, model.style_channels
-        drawn = channel_names(data) if pictures else ()
-        if not wants_labels(model):
-            return SourceChannels(pictures, past, pictures=pictures, kind=model.source, styles=styles, drawn=drawn)
-        ids, edges = (
-            tuple(range(model.num_labels) if model.label_ids is None else model.label_ids),
-            model.instance_edges,
-        )
-        channels = len(ids) + edges + pictures
-        return SourceChannels(channels, past, ids, edges, pictures, model.source, styles, drawn=drawn)
-
-    @property
-    def classes(self) -> int:
-        """Channels of classes."""
-        return self.channels - self.edges - self.pictures
 
 
 @dataclass
@@ -115,7 +68,7 @@ def start_from(path: str, networks: Mapping[str, nn.Module], model: ModelConfig,
     here = SourceChannels.of(model, data)
     there = _channels_of_weights(found, meta, model, here)
     _check_kind(path, here, there)
-    placed = _channels(here, there)
+    placed = placed_channels(here, there)
     report, absent = Report(), []
     for name, network in networks.items():
         own = of_network(found, name)
@@ -179,22 +132,6 @@ def _check_kind(path: str, here: SourceChannels, there: SourceChannels) -> None:
             f"model.weights={path} was trained with model.source={there.kind.name}, this is a model with "
             f"model.source={here.kind.name}: give weights of the same kind, or set model.source={there.kind.name}"
         )
-
-
-def _channels(here: SourceChannels, there: SourceChannels) -> Index:
-    """Per channel of one source frame: the one of the weights, or None."""
-    if here.ids is not None and there.ids is not None:
-        position: dict[int | str, int] = {label: index for index, label in enumerate(there.ids)}
-        classes: Index = [position.get(label) for label in here.ids]
-    else:
-        classes = [index if index < there.classes else None for index in range(here.classes)]
-    edges: Index = [there.classes if there.edges else None] * here.edges
-    before = there.classes + there.edges
-    pictures: Index = [before + i if i < there.pictures else None for i in range(here.pictures)]
-    if here.drawn and there.drawn:
-        known = {name: before + i for i, name in enumerate(there.drawn)}
-        pictures = [known.get(name) for name in here.drawn]
-    return classes + edges + pictures
 
 
 @dataclass(frozen=True)
@@ -315,7 +252,7 @@ def _names(network: str, keys: set[str], all_keys: Mapping[str, Tensor]) -> list
 
 
 def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index, report: Report) -> None:
-    titles = _titles(here)
+    titles = channel_titles(here)
     report.zero += [title for title, source in zip(titles, placed, strict=True) if source is None]
     report.zero += ["features of E"] if here.styles and not there.styles else []
     if there.past and here.past > there.past:
@@ -323,16 +260,9 @@ def _report_channels(here: SourceChannels, there: SourceChannels, placed: Index,
     elif here.past < there.past:
         report.left_out.append(f"past frames {', '.join(str(n) for n in range(here.past + 1, there.past + 1))} back")
     gone = sorted(set(range(there.channels)) - {source for source in placed if source is not None})
-    names = _titles(there)
+    names = channel_titles(there)
     report.left_out += [names[i] for i in gone]
     report.guess = there.guess if report.zero or gone else ""
-
-
-def _titles(channels: SourceChannels) -> list[str]:
-    """What each channel is, in the user's words."""
-    classes = [f"class {label}" for label in channels.ids or range(channels.classes)]
-    edges = ["instance edges"] * channels.edges
-    return [*classes, *edges, *(f"source channel {i}" for i in range(channels.pictures))]
 
 
 def _settings(growth: _Growth, own: Mapping[str, Tensor], name: str) -> str:
