@@ -153,7 +153,7 @@ def _points(value: Any, path: Path, scores: Any = None) -> Points:
         raise DataError(f"{path}: {shape} numbers are no points; lists are x, y, confidence, one after the other")
     if array.shape[1] == 2:
         if given is None:
-            given = ~np.isin(array, (0, -1)).all(axis=1, keepdims=True)
+            given = np.asarray(~np.isin(array, (0, -1)).all(axis=1, keepdims=True), np.float32)
         if len(given) != len(array):
             raise DataError(f"{path}: {len(array)} points, but {len(given)} keypoint_scores; each point needs one")
         array = np.concatenate([array, given], axis=1, dtype=np.float32)
