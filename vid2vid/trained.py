@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,29 @@ def load_generator(
         proportions=known.get("proportions"),
         requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
+
+
+def load_asked(
+    config: Vid2VidConfig,
+    run_dir: str,
+    checkpoint: str | None,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+) -> LoadedRun:
+    """The generator that a command line asks for; says which weights it has.
+
+    Args:
+        config: of the run, with the overrides.
+        run_dir, checkpoint: see `load_generator`.
+        overrides: words of the command line; a resolution among them is the one to work at.
+        say: takes a line for the user.
+
+    Raises:
+        CheckpointError, ConfigError: see `load_generator`.
+    """
+    loaded = load_generator(config, Path(run_dir), checkpoint, requested_resolution(config, overrides))
+    say(loaded.weights_line)
+    return loaded
 
 
 def requested_resolution(config: Vid2VidConfig, overrides: Sequence[str]) -> list[int] | None:

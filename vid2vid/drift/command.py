@@ -47,11 +47,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.drift.curves import measure_run
     from vid2vid.drift.report import draw, write_table
     from vid2vid.drift.summary import summarise
-    from vid2vid.trained import load_generator, requested_resolution
+    from vid2vid.trained import load_asked
 
-    size = requested_resolution(config, arguments.overrides)
-    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
-    say(loaded.weights_line)
+    loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     if arguments.seed is not None:
         loaded.config.data.world_seed = arguments.seed
     with Progress("frame", arguments.frames * arguments.clips) as progress:

@@ -14,7 +14,7 @@ from vid2vid.config import DataConfig, FlowMethod
 from vid2vid.data import Sequence
 from vid2vid.encoding import images_to_float
 from vid2vid.evaluate.metrics import gradient_magnitude, warping_error
-from vid2vid.flow.estimate import ESTIMATORS, estimate_clip
+from vid2vid.flow.estimate import ESTIMATORS, estimate_pair
 from vid2vid.generate.rollout import Rollout
 
 # Of each frame, pixels 0..1. gradient: mean length of the image gradient; red, green, blue: means; warp_error: between
@@ -105,8 +105,7 @@ def _flow(
         return torch.as_tensor(frame["flow"]), torch.as_tensor(frame["confidence"])
     if before is None:
         return None
-    flow, confidence = estimate_clip(torch.stack([before, real]), method, weights)
-    return flow[1], confidence[1]
+    return estimate_pair(real, before, method, weights)
 
 
 def _figures(image: Tensor | None, before: Tensor | None, flow: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -79,14 +79,12 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.evaluate.image_metrics import build_image_metrics
     from vid2vid.evaluate.run import evaluate_run, format_table, write_eval
     from vid2vid.evaluate.styling import styled
-    from vid2vid.trained import load_generator, requested_resolution
+    from vid2vid.trained import load_asked
 
     if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
         arguments.first_frame = arguments.first_frame or config.model.first_frame
         config.model.first_frame = own.model.first_frame
-    size = requested_resolution(config, arguments.overrides)
-    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
-    say(loaded.weights_line)
+    loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     image_metrics, absent = build_image_metrics(
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device
     )

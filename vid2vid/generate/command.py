@@ -90,14 +90,12 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.generate.styling import build_styles
     from vid2vid.generate.video import generate_video, length_of, open_clip, read_first_image
     from vid2vid.styles.vector_files import write_vectors
-    from vid2vid.trained import load_generator, requested_resolution
+    from vid2vid.trained import load_asked
 
     check_out(arguments.out, arguments.fps)
     remap = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
     asked = read_edits(arguments.edit, config.model) if arguments.edit is not None else []
-    size = requested_resolution(config, arguments.overrides)
-    loaded = load_generator(config, Path(arguments.run), arguments.checkpoint, size)
-    say(loaded.weights_line)
+    loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     config = loaded.config
     if arguments.seed is not None and loaded.style is None:
         config.data.world_seed = arguments.seed

@@ -64,12 +64,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.styles.gather import gather
     from vid2vid.styles.mixtures import FILE, Styles
     from vid2vid.styles.picture import draw_styles
-    from vid2vid.trained import load_generator, requested_resolution
+    from vid2vid.trained import load_asked
 
     folder = Path(arguments.run)
-    size = requested_resolution(config, arguments.overrides)
-    loaded = load_generator(config, folder, arguments.checkpoint, size)
-    say(loaded.weights_line)
+    loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     config = loaded.config
     height, width = config.resolution
     dataset = build_evaluation(config, "train", (height, width))

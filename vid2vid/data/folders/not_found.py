@@ -37,7 +37,7 @@ def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
     folder = root / name
     if folder.is_dir():
         return folder
-    there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=decimal_key)
+    there = _folders_in(root)
     fitting = [p for p in there if _holds_ids(root / p) is labels]
     if len(fitting) != 1:  # colours, say: the folder's name tells
         words, others = (_LABEL_WORDS, _IMAGE_WORDS) if labels else (_IMAGE_WORDS, _LABEL_WORDS)
@@ -46,6 +46,11 @@ def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
     hint = _below(root, there, name) or f" Set {option} to its name."
     hint = f" {fitting[0]} looks like it: set {option}={fitting[0]}." if fitting and hint.startswith(" Set") else hint
     raise DataError(f"{root}: there is no folder {name!r} ({option}); it holds: {', '.join(there) or 'none'}.{hint}")
+
+
+def _folders_in(root: Path) -> list[str]:
+    """Names of the folders that may hold data, in natural order."""
+    return sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=decimal_key)
 
 
 def source_folder(root: Path, entry: SourceSpec) -> Path:
@@ -58,7 +63,7 @@ def source_folder(root: Path, entry: SourceSpec) -> Path:
         raise DataError(f"{root}: no such folder (data.root). Give the folder that holds {entry.folder}/.")
     folder = root / entry.folder
     if not folder.is_dir():
-        there = sorted((p.name for p in root.iterdir() if p.is_dir() and not is_rubbish(p.name)), key=decimal_key)
+        there = _folders_in(root)
         raise DataError(
             f"{root}: there is no folder {entry.folder!r} (data.sources has {entry.word}); it holds: "
             f"{', '.join(there) or 'none'}. Name the one of the {entry.of.help}: data.sources=[{entry.kind}:NAME]."
