@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -13,6 +14,8 @@ from trainer.config.resolve import plain
 from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.model import Generator, StyleEncoder
+from vid2vid.styles.mixtures import ClassStyles, Component, Styles
+from vid2vid.trained import LoadedRun, load_generator
 
 
 def street_config(resolution: tuple[int, int] = (32, 64)) -> Vid2VidConfig:
@@ -50,3 +53,20 @@ def make_run(
     meta["resolution"] = resolution or list(config.resolution)
     Checkpoints(folder).save(step, {"nothing": 0}, raw, weights if ema else None, meta)
     return generator
+
+
+def make_styled_run(folder: Path, variance: float) -> LoadedRun:
+    """A run with a feature encoder and styles of its classes: one Gaussian each, cars and people told apart.
+
+    Args:
+        variance: of each of the three features.
+    """
+    ids, mean = [7, 8, 11, 21, 23, 24, 26], [0.2, -0.3, 0.1]
+    config = street_config()
+    config.model.label_ids = ids
+    config.model.style_channels, config.model.nef, config.model.style_downsamplings = 3, 4, 2
+    make_run(folder, config)
+    part = [Component(1.0, 9, mean, (variance * np.eye(3)).tolist())]
+    classes = {label: ClassStyles(label, "", label in (24, 26), 9, mean, part) for label in ids}
+    Styles(3, classes, {"step": 7}).write(folder / "styles.json")
+    return load_generator(config, folder)

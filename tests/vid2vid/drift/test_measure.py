@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.made_clip import Clip
 from tests.helpers.made_run import street_config
 from vid2vid.config import DataConfig, FlowMethod
 from vid2vid.data.street.world import StreetWorld, open_street
@@ -25,21 +25,6 @@ class Shown:
 
 
 ROLLOUT: Any = Shown()
-
-
-class Clip:
-    """A clip out of frames."""
-
-    name, fps = "made", 8.0
-
-    def __init__(self, frames: list[dict[str, Any]]) -> None:
-        self.frames = frames
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.frames)
 
 
 def flat(red: int, green: int, blue: int) -> Tensor:

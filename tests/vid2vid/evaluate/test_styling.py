@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.made_run import make_run, street_config
+from tests.helpers.made_run import make_run, make_styled_run, street_config
 from train import SCHEMAS
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import EvaluatedStyle
@@ -12,23 +12,13 @@ from vid2vid.evaluate.command import Arguments, run
 from vid2vid.evaluate.provenance import OWN_STYLE
 from vid2vid.evaluate.run import Evaluation, evaluate_run, write_eval
 from vid2vid.evaluate.styling import styled
-from vid2vid.styles.mixtures import ClassStyles, Component, Styles
 from vid2vid.trained import LoadedRun, load_generator
-
-IDS = [7, 8, 11, 21, 23, 24, 26]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoadedRun]:
-    config = street_config()
-    config.model.label_ids = IDS
-    config.model.style_channels, config.model.nef, config.model.style_downsamplings = 3, 4, 2
     folder = tmp_path_factory.mktemp("runs") / "styles"
-    make_run(folder, config)
-    part = [Component(1.0, 9, [0.2, -0.3, 0.1], [[0.2, 0, 0], [0, 0.2, 0], [0, 0, 0.2]])]
-    classes = {label: ClassStyles(label, "", label in (24, 26), 9, [0.2, -0.3, 0.1], part) for label in IDS}
-    Styles(3, classes, {"step": 7}).write(folder / "styles.json")
-    return folder, load_generator(config, folder)
+    return folder, make_styled_run(folder, variance=0.2)
 
 
 def test_each_says_what_it_is_and_only_its_own_goes_to_eval_json(made: tuple[Path, LoadedRun]) -> None:

@@ -8,32 +8,24 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.made_run import make_run, street_config
+from tests.helpers.made_run import make_styled_run
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import StyleTracks
 from vid2vid.data.street.world import StreetWorld
 from vid2vid.generate.styling import build_styles, picture_vectors
-from vid2vid.styles.mixtures import ClassStyles, Component, Styles
 from vid2vid.styles.pooling import own_styles
 from vid2vid.styles.regions import region_of
 from vid2vid.styles.request import StyleRequest
 from vid2vid.styles.vector_files import write_vectors
-from vid2vid.trained import LoadedRun, load_generator
+from vid2vid.trained import LoadedRun
 
 IDS = [7, 8, 11, 21, 23, 24, 26]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoadedRun]:
-    config = street_config()
-    config.model.label_ids = IDS
-    config.model.style_channels, config.model.nef, config.model.style_downsamplings = 3, 4, 2
     folder = tmp_path_factory.mktemp("runs") / "styles"
-    make_run(folder, config)
-    part = [Component(1.0, 9, [0.2, -0.3, 0.1], (0.1 * np.eye(3)).tolist())]
-    classes = {label: ClassStyles(label, "", label in (24, 26), 9, [0.2, -0.3, 0.1], part) for label in IDS}
-    Styles(3, classes, {"step": 7}).write(folder / "styles.json")
-    return folder, load_generator(config, folder)
+    return folder, make_styled_run(folder, variance=0.1)
 
 
 class Frames:

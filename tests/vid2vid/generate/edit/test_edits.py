@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.made_clip import Clip
 from trainer.errors import DataError
 from vid2vid.config import ModelConfig
 from vid2vid.data.augment import Crop
@@ -23,21 +23,6 @@ ROAD, HOUSE, TREE, SKY, PERSON, CAR = 7, 11, 21, 23, 24, 26
 LABELS = np.array([[11, 11, 11, 11, 11, 11], [11, 26, 26, 26, 26, 11], [7, 26, 26, 26, 26, 7], [7] * 6], np.int16)
 IDS = LABELS.astype(np.int32)
 IDS[1:3, 1:3], IDS[1:3, 3:5] = 26001, 26002
-
-
-class Clip:
-    """A clip out of frames."""
-
-    name, fps = "made", 8.0
-
-    def __init__(self, frames: list[dict[str, Any]]) -> None:
-        self.frames = frames
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.frames)
 
 
 def scene() -> dict[str, Any]:
