@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from tests.helpers.composed import write_run
 from train import SCHEMAS, TASKS
 from trainer import cli
 from trainer.cli import compose, guarded, load_run, main, parse_command
+from trainer.config.fields import RunConfig
 from trainer.config.resolve import config_diff
 from trainer.errors import ConfigError, DataError, UserError
 from vid2vid.config import Vid2VidConfig
@@ -185,3 +188,25 @@ def test_guarded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         guarded(lambda: 1 / 0)()
     with pytest.raises(PermissionError):
         guarded(lambda: (_ for _ in ()).throw(PermissionError(13, "no")))()
+
+
+def test_a_schema_is_stored_once_and_another_of_its_name_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hydra.core.config_store import ConfigStore
+
+    store, stored = ConfigStore.instance(), []
+    keep = store.store
+    monkeypatch.setattr(store, "store", lambda **words: (stored.append(words["node"]), keep(**words)))
+
+    @dataclass
+    class One(RunConfig):
+        task: str = "only_here"
+
+    @dataclass
+    class Other(RunConfig):
+        task: str = "only_here"
+
+    for schema in (One, One, Other, One):
+        cli.register({"only_here": schema})
+        assert OmegaConf.get_type(store.repo["schema"]["only_here.yaml"].node) is schema
+    assert stored == [One, Other, One]
+    del store.repo["schema"]["only_here.yaml"]
