@@ -45,6 +45,7 @@ def test_cfg_and_info(run_train, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_sweep_names_runs_by_what_is_swept(run_train, tmp_path: Path) -> None:
     done = run_train("-m", "model=vid2vid_tiny", "seed=0,1", "name=s", "trainer.dry_run=true")
     assert done.returncode == 0, done.stderr

@@ -51,6 +51,7 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     script["check"](script["Arguments"](quick=True))
 
 
+@pytest.mark.slow
 def test_a_crash_in_one_section_leaves_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted = "import os, sys\nif 'section=vit' in sys.argv: os.abort()\n"
     (tmp_path / "sitecustomize.py").write_text(planted)  # Python reads it when it starts

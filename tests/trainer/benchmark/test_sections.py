@@ -44,6 +44,7 @@ def outcomes(record: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry["outcome"] for entry in record["sections"]}
 
 
+@pytest.mark.slow
 def test_a_crash_a_hang_and_an_error_leave_the_others(tmp_path: Path) -> None:
     child = tmp_path / "child"
     found, lines = series(tmp_path / "out")

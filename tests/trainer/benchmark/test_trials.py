@@ -79,6 +79,7 @@ def test_runs_are_compared_bit_by_bit(tmp_path: Path) -> None:
     assert trials._largest({"a": 1}, {"b": 1}) == math.inf
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_and_a_failing_one_tried_again_more_plainly(tmp_path: Path) -> None:
     rows = Kept()
     words = (
@@ -143,6 +144,7 @@ def test_results_of_tests_become_rows() -> None:
     assert reporter.counts == {"failed": 1, "passed": 1}
 
 
+@pytest.mark.slow
 def test_every_way_to_fail_is_reported(tmp_path: Path) -> None:
     mark = "@pytest.mark." + "gpu\n"
     (tmp_path / "test_a.py").write_text(

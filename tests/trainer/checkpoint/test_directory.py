@@ -238,6 +238,7 @@ def _save_for_ever(run):
         write(run, step)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     chance = random.Random(0)
     for _ in range(12):

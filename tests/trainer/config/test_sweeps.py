@@ -72,6 +72,7 @@ def test_every_job_trains_in_its_own_folder(run_train, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_sweep_and_the_same_command_goes_on(run_train, tmp_path: Path) -> None:
     words = ["model=vid2vid_tiny", "-m", "seed=0,1", "name=s", "trainer.max_steps=100000", "trainer.log_every=2"]
     environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
@@ -93,6 +94,7 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on(run_train, tmp_pat
     assert (tmp_path / "runs" / "s" / "seed=0" / "checkpoints" / "latest").is_file()
 
 
+@pytest.mark.slow
 def test_a_failing_job_is_told_at_once_and_the_others_go_on(run_train, tmp_path: Path) -> None:
     done = run_train("-m", "model=vid2vid_tiny", "name=s", "trainer.max_steps=1", "data.kind=video,street")
     assert done.returncode == 2 and "Traceback" not in done.stderr

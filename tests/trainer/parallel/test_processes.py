@@ -159,6 +159,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]
     return folder, [process.stdout.splitlines()[-3:] for process in processes]
 
 
+@pytest.mark.slow
 def test_several_jobs_share_the_processes(jobs: tuple[Path, list[list[str]]]) -> None:
     """The second one asked for a group anew, which the launcher's store has only once."""
     for seed in (0, 1):

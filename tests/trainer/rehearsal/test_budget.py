@@ -158,6 +158,7 @@ def test_too_little_time(tmp_path: Path, clock: Clock) -> None:
     assert not (tmp_path / "config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_with_micro_batches_that_fit(tmp_path: Path, clock: Clock) -> None:
     trainer = build(tmp_path, clock, "65s", micro_batch="auto")
     trainer.fit()
@@ -186,6 +187,7 @@ def test_a_phase_that_is_seldom_due_takes_its_time_too(tmp_path: Path, clock: Cl
     assert trainer.budget["seconds_per_sample"] == {"long": 1.25} and trainer.samples_seen == 40
 
 
+@pytest.mark.slow
 def test_what_was_found_for_another_run_does_not_count(tmp_path: Path, clock: Clock) -> None:
     """One that was killed before its first checkpoint, and whose steps took a quarter of the time."""
     killed = build(tmp_path, clock, "65s", factor=0.25)

@@ -199,6 +199,7 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         build(tmp_path).fit()
 
 
+@pytest.mark.slow
 def test_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CUDA, with a card that takes three samples."""
     tried: list[int] = []

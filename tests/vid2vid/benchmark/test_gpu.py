@@ -47,6 +47,7 @@ def test_windows_that_would_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch
     assert sum("left out" in note for note in rows.notes) == 4
 
 
+@pytest.mark.slow
 def test_generation_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, original = Kept(), Rollout.step
 

@@ -49,6 +49,7 @@ def test_measure_and_report():
     assert all(timing.total > 0 and timing.peak > 0.05 for timing in timings.values())
 
 
+@pytest.mark.slow
 def test_suite_speaks_of_what_it_leaves_out(monkeypatch):
     monkeypatch.setattr(benchmark, "WindowSize", lambda present: dataclasses.replace(TINY, present=min(present, 6)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

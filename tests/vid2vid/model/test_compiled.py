@@ -38,6 +38,7 @@ def test_the_parts_of_every_scale_are_compiled(tmp_path: Path, compiled: list[nn
     assert set(trainer.networks) == {"generator", "d_image", "d_video"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, which it hides itself
 def test_a_compiled_run_trains_as_an_eager_one(tmp_path: Path, compiled: list[nn.Module]) -> None:
     eager, _ = make_trainer(configured(*WORDS), tmp_path / "eager")

@@ -20,6 +20,7 @@ from vit.config import AttentionKind
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_steps_and_kernels_are_measured() -> None:
     rows = Kept()
     benchmark_gpu.training_steps(rows, CPU, True, 100)
@@ -33,6 +34,7 @@ def test_steps_and_kernels_are_measured() -> None:
     assert len(shares) == 10 and shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 100
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

@@ -93,6 +93,7 @@ def test_the_data_path(tmp_path: Path) -> None:
     assert wall > 1 and cpu > 1
 
 
+@pytest.mark.slow
 def test_the_data_suite_trains_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     compose = benchmark_data.compose
     words = ("model=vit_mu", "trainer.device=cpu", "trainer.precision=fp32", "data.workers=0")

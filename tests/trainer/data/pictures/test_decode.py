@@ -264,6 +264,7 @@ def test_damaged_avif_is_a_bad_file() -> None:
         decode(data[: len(data) // 2], "a.avif")
 
 
+@pytest.mark.slow
 def test_large_and_oddly_tagged_pictures_are_whole(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
