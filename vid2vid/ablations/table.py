@@ -8,12 +8,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-# 0.975 quantiles of Student's t by degrees of freedom 1..30; beyond, the normal distribution's is near enough.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
+_LEVEL = 0.95
+_HALVINGS = 60  # of an angle: to the last digit
 
 COLUMNS = {
     "warp_error": "warping error",
@@ -32,8 +28,31 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, None
-    t = _T[len(values) - 2] if len(values) - 1 <= len(_T) else 1.96
-    return mean, t * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def t_quantile(freedom: int) -> float:
+    """What Student's t of some degrees of freedom stays within, on both sides, with a probability of 95 %."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < _LEVEL else (low, middle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """The probability of abs(t) < sqrt(freedom) tan(angle): Abramowitz and Stegun, 26.7.3 and 26.7.4, whose sums end
+    after freedom / 2 terms."""
+    odd = freedom % 2
+    cosine = math.cos(angle)
+    term = total = cosine if odd else 1.0
+    for power in range(2 + odd, freedom, 2):
+        term *= cosine**2 * (power - 1) / power
+        total += term
+    total *= math.sin(angle)
+    if not odd:
+        return total
+    return 2 / math.pi * (angle + (total if freedom > 1 else 0.0))
 
 
 def rows(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> list[list[str]]:
