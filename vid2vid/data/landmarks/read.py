@@ -7,7 +7,7 @@
 - Points: `[[x, y], ...]` or `[[x, y, c], ...]` of one person, or a list of those; or lines `x,y`.
 
 Coordinates are pixels of the frame. A point that is missing has a confidence of 0; without confidences, it is at 0,0 or
--1,-1.
+-1,-1. A frame without people is null, an empty list or an empty object.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _KNOWN = (
     "bodies of 25 (BODY_25), 18 (COCO-18), 17 (COCO-17) or 33 points (MediaPipe), faces of 68, 70, 468 or 478, "
     "hands of 21"
 )
+_NOBODY: tuple[Any, ...] = (None, [], {})  # as tools write that they found none
 _FEW = 5  # points that can lie within a few pixels by chance
 _SHARES = 4.0  # shares of a frame are below: points may lie outside it, and whole people within so few pixels do not
 
@@ -65,6 +66,11 @@ def _text(data: bytes | bytearray, path: Path) -> str:
 
 
 def _json(text: str, path: Path) -> Any:
+    if not text.strip():
+        raise BadFileError(
+            f"{path}: is empty. Write it again (null, or no file at all, where nobody was found), or set "
+            "data.on_bad_file=skip"
+        )
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -84,28 +90,31 @@ def _lines(text: str, path: Path) -> list[list[float]]:
 
 def _entries(content: Any, path: Path) -> list[Any]:
     """What describes one person each."""
+    if content in _NOBODY:
+        return []
     if isinstance(content, dict):
         for key in ("people", "annotations"):
-            if isinstance(content.get(key), list):
-                _one_picture(content[key], path)
-                return content[key]
+            if key in content and (content[key] in _NOBODY or isinstance(content[key], list)):
+                return _people(content[key] or [], path)
         if "keypoints" in content or any(name in content for names in _OPENPOSE.values() for name in names):
             return [content]
         raise DataError(f"{path}: has the keys {', '.join(map(str, list(content)[:8])) or 'none'}, {_remedy()}")
     if not isinstance(content, list):
         raise DataError(f"{path}: holds {type(content).__name__}, {_remedy()}")
-    if content and not isinstance(content[0], dict) and _depth(content) == 2:
+    someone = next((entry for entry in content if entry not in _NOBODY), None)
+    if isinstance(someone, list) and _depth(someone) == 1:
         return [content]
-    _one_picture(content, path)
-    return content
+    return _people(content, path)
 
 
-def _one_picture(entries: list[Any], path: Path) -> None:
+def _people(entries: list[Any], path: Path) -> list[Any]:
+    """Entries of one picture, without those of nobody."""
     pictures = {str(entry["image_id"]) for entry in entries if isinstance(entry, dict) and "image_id" in entry}
     if len(pictures) > 1:
         raise DataError(
             f"{path}: holds keypoints of {len(pictures)} pictures (image_id); write one file per frame, named as it"
         )
+    return [entry for entry in entries if entry not in _NOBODY]
 
 
 _OPENPOSE = {

@@ -116,6 +116,27 @@ def test_nobody_and_several_people() -> None:
     assert len(read({"people": [{"pose_keypoints_2d": triples(25)}] * 3})) == 3
 
 
+def test_nobody_as_tools_write_it() -> None:
+    """null is what None becomes, of a whole frame or of one who is not there."""
+    for content in (
+        None,
+        {},
+        [None],
+        [[]],
+        {"people": None},
+        {"people": [None]},
+        {"people": [{}]},
+        {"annotations": []},
+    ):
+        assert read(content) == []
+    person = {"face_keypoints_2d": triples(68)}
+    assert len(read({"people": [None, person]})) == len(read([None, person])) == 1
+    (nothing,) = read({"people": [{"pose_keypoints_2d": None, "face_keypoints_2d": []}]})
+    assert not nothing.body.any() and not nothing.face.any()
+    with pytest.raises(DataError, match="no numbers"):
+        read([[1.0, 2.0], None, *[[3.0, 4.0]] * 67])
+
+
 def test_what_is_no_number_is_missing() -> None:
     points = triples(25)
     points[3] = float("nan")
@@ -155,6 +176,13 @@ def test_landmarks_of_another_format_say_what_is_known(content: object, words: l
 def test_a_file_that_is_cut_off_is_a_bad_file(data: bytes) -> None:
     with pytest.raises(BadFileError, match=r"frame\.json"):
         read_people(data, PATH)
+
+
+def test_an_empty_file_says_how_nobody_is_written() -> None:
+    for data in (b"", b" \n"):
+        with pytest.raises(BadFileError, match=r"frame\.json: is empty.*null.*data\.on_bad_file=skip"):
+            read_people(data, PATH)
+    assert read_people(b"\n", Path("frame.txt")) == [], "lines of no point"
 
 
 def test_lines_that_are_no_points_are_named() -> None:
