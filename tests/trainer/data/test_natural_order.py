@@ -154,3 +154,15 @@ def test_endings_of_the_user():
     assert frame_key("0001_gtFine_labelIds", "_labelids") == "0001_gtFine"
     assert common_ending(["1_mask", "2_mask"], ["1", "2"]) == "_mask"
     assert common_ending(["img0001", "img0002"], ["img1", "img2"]) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "filled", "runs"),
+    [
+        (["f08", "f09", "f12", "f13", "f14"], 2, [["f08", "f09", "f10", "f11", "f12", "f13", "f14"]]),
+        (["f08", "f09", "f12", "f13", "f14"], 1, [["f08", "f09"], ["f12", "f13", "f14"]]),
+        (["0", "5", "15", "20", "25"], 1, [["0", "5", "10", "15", "20", "25"]]),
+    ],
+)
+def test_names_that_are_missing_stand_in_their_places(names: list[str], filled: int, runs: list[list[str]]) -> None:
+    assert find_runs(names, filled).runs == runs

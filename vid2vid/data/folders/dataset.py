@@ -142,10 +142,9 @@ def _source_kind(entry: SourceSpec, folder: Path) -> FileKind:
 
 
 def _required(kinds: list[FileKind], entries: list[SourceSpec], optional: list[str]) -> tuple[str, ...]:
-    """Names of the kinds without which a frame is none: those that may lack a frame are, where there is no other."""
+    """Names of the kinds without which a frame is none: not those that may lack a frame, in training or generation."""
     may_lack = {entry.word for entry in entries if entry.of.gaps}
-    needed = [kind.name for kind in kinds if kind.name not in optional]
-    return tuple(name for name in needed if name not in may_lack) or tuple(needed)
+    return tuple(kind.name for kind in kinds if kind.name not in optional and kind.name not in may_lack)
 
 
 def _instance_kind(root: Path, config: Vid2VidConfig, label_folder: Path, subset: str, needed: bool) -> FileKind | None:
@@ -169,8 +168,9 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
     """Sequences for generation, one `Stream` each, frame by frame in constant memory.
 
     Args:
-        path: a data root (with `data.labels_dir` below it), or a folder of label maps itself: of sequences or flat.
-            Images and instance maps are not needed; where there are images, frames have `image`.
+        path: a data root (with `data.labels_dir` below it), or a folder of label maps itself, or the one folder that
+            all of `data.sources` name: of sequences or flat. Images and instance maps are not needed; where there are
+            images, frames have `image`.
         config: the run's; frames come at `config.resolution`.
     Raises:
         DataError: nothing to read there.
@@ -188,10 +188,12 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
     if entries:
         own = [entry for entry in entries if entry.of.files]
         there = any((root / entry.folder).is_dir() for entry in own) or (root / data.images_dir).is_dir()
-        if there or wants_labels(config.model) or len(entries) > 1:
+        of_one_folder = len({entry.folder for entry in entries}) == 1
+        if there or wants_labels(config.model) or not of_one_folder:
             return streams(scan_folder(root, config, need_images=False), config)
-        alone = _source_kind(own[0], root) if own else FileKind("images", root, "source", suffix=data.image_suffix)
-        return streams(_sequences(root, config, [alone], (alone.name,)), config)
+        kinds = [_source_kind(entry, root) for entry in own]
+        kinds = kinds or [FileKind("images", root, "source", suffix=data.image_suffix)]
+        return streams(_sequences(root, config, kinds, _required(kinds, entries, [])), config)
     if (root / data.images_dir).is_dir():
         folder_below(root, data.labels_dir, "data.labels_dir", labels=wants_labels(config.model))
     return streams(_sequences(root, config, [_label_kind(config, root, "source")], ("labels",)), config)
@@ -200,7 +202,7 @@ def open_folder(path: str | Path, config: Vid2VidConfig) -> list[Stream]:
 def _sequences(
     root: Path, config: Vid2VidConfig, kinds: list[FileKind], required: tuple[str, ...], subset: str = ""
 ) -> list[FrameSequence]:
-    found = match(kinds, required, config.data.kind is DataKind.cityscapes)
+    found = match(kinds, required, config.data.kind is DataKind.cityscapes, config.data.face_gap)
     style = _style(root, config, kinds, [frame for _, frames in found.runs for frame in frames])
     flow_root = Path(root, config.data.flow_dir) if config.data.flow_dir else None
     sequences: list[FolderSequence] = []

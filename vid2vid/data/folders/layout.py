@@ -19,7 +19,7 @@ from trainer.text import few
 from vid2vid.data.folders.file_kinds import FileKind, Sequences
 from vid2vid.data.folders.files import is_rubbish, list_files
 from vid2vid.data.folders.not_found import no_files, no_match
-from vid2vid.data.folders.numbering import find_runs
+from vid2vid.data.folders.numbering import Runs, find_runs
 from vid2vid.data.folders.suffixes import frame_key, preferred
 from vid2vid.data.split import ONE_BY_ONE
 
@@ -58,7 +58,9 @@ class Matched:
     notes: list[str]
 
 
-def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = False) -> Matched:
+def match(
+    kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = False, numbers_without: int = 0
+) -> Matched:
     """Match the files of several kinds to sequences of frames.
 
     A frame that lacks a required kind is left out, and splits its sequence there, as a jump in the numbering does: a
@@ -67,7 +69,9 @@ def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = F
     Args:
         kinds: where to look; the first is the one that sequences are listed by.
         required: names of the kinds without which a frame cannot be used; of another source each may lack its file.
+            Empty: frames are those of which any source has a file; the pictures, where each of these has one.
         cityscapes: files are named city_sequence_frame: those of a folder are grouped into one sequence per clip.
+        numbers_without: so many numbers in a row without any file are frames too, where nothing is required.
     Raises:
         DataError: nothing matches, none of a source's files does, or two files claim the same frame.
     """
@@ -76,30 +80,35 @@ def match(kinds: list[FileKind], required: tuple[str, ...], cityscapes: bool = F
     for kind in kinds:
         if (kind.name in required or kind.name not in _OWN) and not files[kind.name]:
             raise DataError(no_files(kind))
-    names = sorted(set().union(*(files[name] for name in required)), key=decimal_key)
+    naming = required or tuple(kind.name for kind in kinds if kind.name not in _OWN)
+    names = sorted(set().union(*(files[name] for name in naming)), key=decimal_key)
     for name in names:
         here = {kind.name: files[kind.name].get(name, {}) for kind in kinds}
         missing = [kind for kind in kinds if kind.name in required and not here[kind.name]]
         if missing:
             found.notes.append(f"sequence {name} dropped: no {missing[0].name} in {missing[0].folder / name}")
             continue
-        _match_frames(name, here, required, found)
+        keys = set().union(*(here[kind] for kind in naming))
+        pictures = set(here.get("images", ()))
+        if not required and keys <= pictures:  # as in training
+            runs = find_runs(list(pictures))
+        else:
+            runs = find_runs(list(keys), 0 if required else numbers_without)
+        _match_frames(name, here, required, runs, found)
     found.runs = _once(found)
     if not found.runs:
-        raise DataError(no_match(kinds, required, files, found.notes))
+        raise DataError(no_match(kinds, naming, files, found.notes))
     frames = [frame for _, run in found.runs for frame in run]
     for number, kind in enumerate(kind for kind in kinds if kind.name not in _OWN):
         if all(frame.sources[number] is None for frame in frames):
-            raise DataError(no_match(kinds, (*required, kind.name), files, found.notes))
+            raise DataError(no_match(kinds, (*naming, kind.name), files, found.notes))
     return found
 
 
-def _match_frames(name: str, here: Sequences, required: tuple[str, ...], found: Matched) -> None:
-    keys = list(set().union(*(here[kind] for kind in required)))
-    numbered = find_runs(keys)
+def _match_frames(name: str, here: Sequences, required: tuple[str, ...], numbered: Runs, found: Matched) -> None:
     runs: list[list[Frame]] = []
     lacking: dict[str, list[str]] = {kind: [] for kind in required}
-    if not numbered.counted and len(keys) >= _FEWEST:
+    if not numbered.counted and len(numbered.runs[0]) >= _FEWEST:
         found.notes.append(
             f"{name}: the names do not count ({few(numbered.runs[0][:2])}), so they are taken for a film in their "
             f"order. If they are pictures that do not follow each other, train {ONE_BY_ONE}"

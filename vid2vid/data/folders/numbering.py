@@ -53,11 +53,12 @@ class _Counted:
         return _steps(self.values)
 
 
-def find_runs(names: Sequence[str]) -> Runs:
+def find_runs(names: Sequence[str], filled: int = 0) -> Runs:
     """Split the names of a folder's frames where their numbering jumps or another count begins.
 
     Args:
         names: without extensions, each once.
+        filled: a jump over at most so many is none: the names that are missing stand in their places.
     """
     key = order_of(names)
     ordered = sorted(names, key=key)
@@ -71,7 +72,7 @@ def find_runs(names: Sequence[str]) -> Runs:
         alone += [] if found else list(alike)
     if sum(len(group.names) for group in counted) * 2 < len(ordered):
         return Runs([ordered], counted=False)
-    runs = [run for group in counted for run in _split(group)] + [[name] for name in alone]
+    runs = [run for group in counted for run in _split(group, filled)] + [[name] for name in alone]
     runs.sort(key=lambda run: key(run[0]))
     return Runs(runs, [(before[-1], after[0]) for before, after in pairwise(runs)])
 
@@ -164,10 +165,27 @@ def _usual(steps: list[Decimal]) -> Decimal | None:
     return usual if near >= _USUAL * len(steps) else None
 
 
-def _split(group: _Counted) -> list[list[str]]:
+def _split(group: _Counted, filled: int) -> list[list[str]]:
     runs = [[group.names[0]]]
-    for name, before, after in zip(group.names[1:], group.values, group.values[1:], strict=False):
+    for (previous, before), (name, after) in pairwise(zip(group.names, group.values, strict=True)):
         if after - before > _GAP * group.step:
-            runs.append([])
+            between = _between(previous, name, group.step, filled)
+            runs[-1] += between
+            if not between:
+                runs.append([])
         runs[-1].append(name)
     return runs
+
+
+def _between(before: str, after: str, step: Decimal, most: int) -> list[str]:
+    """The names between two that differ in one whole number, a step apart; empty where there are more, or none."""
+    one, two = (re.split(r"(\d+)", name) for name in (before, after))
+    differ = [place for place, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
+    if len(one) != len(two) or len(differ) != 1 or differ[0] % 2 == 0 or step % 1:
+        return []
+    first, last = int(one[differ[0]]), int(two[differ[0]])
+    numbers = range(first + int(step), last, int(step))
+    if len(numbers) > most or (last - first) % int(step):
+        return []
+    width = len(one[differ[0]])
+    return ["".join([*one[: differ[0]], str(number).zfill(width), *one[differ[0] + 1 :]]) for number in numbers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.made_faces import made_face, placed
+from tests.helpers.made_faces import made_face, placed, write_faces
 from tests.helpers.made_frames import picture, save
 from trainer.config.fields import OnBadFile
 from trainer.errors import DataError
@@ -141,6 +142,49 @@ def test_short_gaps_are_bridged_long_ones_end_a_sequence_and_both_are_counted(fa
     assert "4 frames without a face are left out" in caplog.text and "a (4)" in caplog.text
     np.testing.assert_allclose(points_of(first, 1), placed(made_face(), 40, 40, 10), rtol=1e-5)
     np.testing.assert_allclose(points_of(first.part(1, 2), 0), placed(made_face(), 40, 40, 10), rtol=1e-5)
+
+
+def conditions(place: Path, config: Vid2VidConfig) -> list[list[torch.Tensor]]:
+    """What is generated from, of each sequence."""
+    return [[frame["source"] for frame in stream] for stream in open_folder(place, config)]
+
+
+def test_generation_bridges_missing_files_as_training_does(face_root, face_config, caplog):
+    """A face that moves evenly: what is bridged is where the file that is gone had it."""
+    root = face_root([30, 34, 38, 42, 46, 50, 54, 58])
+    config = face_config(root, face_gap=2)
+    (whole,) = conditions(root, config)
+    for frame in (1, 4, 6):
+        (root / f"landmarks/a/00000{frame}.json").unlink()
+    (trained,) = scanned(root, config)
+    (beside,) = conditions(root, config)
+    assert len(trained) == len(beside) == len(whole) == 8
+    assert max(int((a.int() - b.int()).abs().max()) for a, b in zip(whole, beside, strict=True)) <= 1
+    write_faces(root / "landmarks/a", [placed(made_face(), x, 40, 10) for x in range(30, 62, 4)])
+    for frame in (2, 3):
+        (root / f"landmarks/a/00000{frame}.json").unlink()
+    shutil.rmtree(root / "images")
+    for place in (root, root / "landmarks", root / "landmarks/a"):
+        caplog.clear()
+        (alone,) = conditions(place, config)
+        assert max(int((a.int() - b.int()).abs().max()) for a, b in zip(whole, alone, strict=True)) <= 1
+        assert "2 frames without a face are bridged (data.face_gap=2)" in caplog.text
+    config.data.face_gap = 1
+    assert [len(sequence) for sequence in conditions(root, config)] == [2, 4]
+    assert "split into 2 sequences where its numbering jumps (000001 to 000004)" in caplog.text
+
+
+def test_landmarks_of_body_and_face_in_one_folder_are_generated_from_by_that_folder(face_root, face_config):
+    root = face_root([30, 40, 50])
+    config = face_config(root, sources=["pose:landmarks", "face:landmarks"], crop=CropKind.none, frame_size=[80, 120])
+    (expected,) = conditions(root, config)
+    assert len(expected) == 3 and expected[0].shape[0] == 18 and expected[0][3].any()
+    for place in (root / "landmarks", root / "landmarks/a"):
+        (found,) = conditions(place, config)
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    config.data.sources = ["pose:bodies", "face:landmarks"]
+    with pytest.raises(DataError, match="no folder 'bodies'"):
+        open_folder(root / "landmarks", config)
 
 
 def test_beside_a_skeleton_no_frame_is_left_out_for_its_face(face_root, face_config, caplog):
