@@ -57,10 +57,22 @@ def build_clip_metrics(
         own = data.flow if data.flow in ESTIMATORS else FlowMethod.dis
         found.append(flow_difference(own if tof == "run" else FlowMethod[tof], data.flow_weights, device))
     found += [perceptual_difference(m.distance) for m in image_metrics if isinstance(m, PerceptualSimilarity)]
-    for given in (video_features or "").split(","):
-        if given:
-            found.append(VideoDistance(load_video_network(given, device)))
-    return found
+    return [*found, *_video_distances(video_features or "", device)]
+
+
+def _video_distances(video_features: str, device: torch.device) -> list[ClipMetric]:
+    """A measure for each network, whose figures are called after it."""
+    found: dict[str, tuple[str, ClipMetric]] = {}  # name of a figure: network as it was given, measure
+    for given in filter(None, video_features.split(",")):
+        metric = VideoDistance(load_video_network(given, device))
+        name = next(iter(metric.rows))
+        if name in found:
+            raise ConfigError(
+                f"video_features={found[name][0]} and {given} would both be {name}: rename one (figures of torchscript "
+                "are called after the file), or measure them one after the other"
+            )
+        found[name] = given, metric
+    return [metric for _, metric in found.values()]
 
 
 def _reader(segmenter: str, pairs: str | None, config: Vid2VidConfig, device: torch.device) -> Reader:

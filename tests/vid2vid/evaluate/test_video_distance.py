@@ -8,6 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainer.errors import ConfigError
+from vid2vid.config import Vid2VidConfig
+from vid2vid.evaluate import chosen
 from vid2vid.evaluate.clip_metrics import Piece
 from vid2vid.evaluate.distances import frechet_distance, polynomial_mmd
 from vid2vid.evaluate.video_distance import VideoDistance
@@ -95,3 +98,17 @@ def test_it_is_the_distance_of_the_features() -> None:
     found = measured(VideoDistance(network), list(clips[0]), list(clips[1]))
     assert found["vfd_brightness"] == pytest.approx(frechet_distance(*features))
     assert found["mmd_brightness"] == pytest.approx(100 * polynomial_mmd(*features))
+
+
+def test_two_networks_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one's figures would stand in place of the first one's, in the table and in eval.json."""
+    monkeypatch.setattr(chosen, "load_video_network", lambda given, device: brightness(name=given[-8:-3]))
+    both = [f"torchscript:{path}.pt" for path in ("old/a_net", "new/b_net", "new/a_net")]
+
+    def build(*given: str) -> int:
+        cpu = torch.device("cpu")
+        return len(chosen.build_clip_metrics(video_features=",".join(given), config=Vid2VidConfig(), device=cpu))
+
+    assert build(*both[:2]) == 2
+    with pytest.raises(ConfigError, match=r"old/a_net.pt and .*new/a_net.pt.* vfd_a_net.*rename"):
+        build(*both)
