@@ -41,7 +41,7 @@ class OtherSegmenter:
             here = [problem.replace(f"model={path}", f"segmenter={given}") for problem in problems]
             raise (ConfigError(here) if isinstance(error, ConfigError) else CheckpointError(here[0])) from error
         self._network, self._given = network, given
-        table = _by_name(network.names, known) if pairs is None else _by_pairs(pairs, len(network.names))
+        table = _by_name(network.names, known) if pairs is None else _by_pairs(pairs, len(network.names), known)
         reached = [label for label in known.ids if label in table.values()]
         if not reached:
             theirs, ours = _numbered(range(len(network.names)), network.names), _numbered(known.ids, known.names)
@@ -82,11 +82,17 @@ def _by_name(names: tuple[str, ...], known: Classes) -> dict[int, int]:
     return found
 
 
-def _by_pairs(pairs: str, count: int) -> dict[int, int]:
+def _by_pairs(pairs: str, count: int, known: Classes) -> dict[int, int]:
     table = parse_pairs(pairs, "segmenter_classes")
     wrong = [index for index in table if not 0 <= index < count]
     if wrong:
         raise ConfigError(f"segmenter_classes={pairs}: {few(wrong)}: the network's classes are 0..{count - 1}")
+    absent = sorted(set(table.values()) - set(known.ids))
+    if absent:
+        raise ConfigError(
+            f"segmenter_classes={pairs}: {few(absent)}: no class of the data ({_numbered(known.ids, known.names)}); "
+            "leave out classes of the network that are none of these"
+        )
     return table
 
 

@@ -54,10 +54,12 @@ def test_classes_of_the_same_name_are_the_same(network: Callable[..., None]) -> 
 
 def test_pairs_say_which_is_which(network: Callable[..., None]) -> None:
     network("a", "b", "c")
-    reader = OtherSegmenter("torchvision:x", "0:26,2:26,1:99", KNOWN, CPU)
+    reader = OtherSegmenter("torchvision:x", "0:26,2:26", KNOWN, CPU)
     assert predicted(reader, [0, 1, 2]) == [0, -1, 0] and reader.classes.ids == (26,)
     with pytest.raises(ConfigError, match=r"0\.\.2"):
         OtherSegmenter("torchvision:x", "3:26", KNOWN, CPU)
+    with pytest.raises(ConfigError, match=r"segmenter_classes=0:26,1:99: 99: no class of the data \(7 road, 26 car, "):
+        OtherSegmenter("torchvision:x", "0:26,1:99", KNOWN, CPU)
     with pytest.raises(ConfigError, match="segmenter_classes=CLASS:ID"):
         OtherSegmenter("torchvision:x", None, KNOWN, CPU)
 
