@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.labels.colour_tables import NAMED, Colour, ColourTable
 from vid2vid.data.labels.label_map import LabelMap
-from vid2vid.data.labels.stored import Stored, is_lossy, stored
+from vid2vid.data.labels.stored import Stored, refuse_lossy, stored
 
 _SHOWN = 8  # colours named in a message
 _BLENDED = 64  # unknown colours from which on they are no classes
@@ -61,12 +61,7 @@ class LabelReading:
             BadFileError: it cannot be decoded.
             DataError: it is no label map of this kind; says why.
         """
-        lossy = is_lossy(data)
-        if lossy:
-            raise DataError(
-                f"{path}: a label map stored as {lossy}, which changes the ids of pixels (most near borders). "
-                "Export the label maps again as PNG; converting this file does not bring the ids back."
-            )
+        refuse_lossy(data, path, "label map")
         found = stored(data, path)
         numbers = None
         if self.kind is LabelKind.colours:
@@ -93,6 +88,7 @@ def decode_labels(data: bytes | bytearray, path: Path) -> Tensor:
 
 def decode_instances(data: bytes | bytearray, path: Path) -> Tensor:
     """An instance map as ids, int32 (H, W): grey of any depth, palette index, or colours as R + 256 G + 65536 B."""
+    refuse_lossy(data, path, "instance map")
     pixels = stored(data, path).pixels.astype(np.int64)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]

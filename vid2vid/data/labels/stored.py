@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.data.pictures.opening import JPEG_MAGIC, opened, raw_mode, upright
+from trainer.errors import DataError
 
 # Greyscale pictures of 2 and 4 bits are stretched to 0..255 by Pillow; the number is the stretched value over this.
 _STRETCHED = {"L;2": 85, "L;4": 17}
@@ -57,6 +58,21 @@ def is_lossy(data: bytes | bytearray) -> str | None:
                 return "lossy WebP"
             position += 8 + size + size % 2
     return None
+
+
+def refuse_lossy(data: bytes | bytearray, path: Path, what: str) -> None:
+    """Raise DataError where a file of ids has a compression that changes them.
+
+    Args:
+        what: it should be, such as "label map".
+    """
+    lossy = is_lossy(data)
+    if lossy:
+        article = "an" if what[0] in "aeiou" else "a"
+        raise DataError(
+            f"{path}: {article} {what} stored as {lossy}, which changes the ids of pixels (most near borders). "
+            f"Export the {what}s again as PNG; converting this file does not bring the ids back."
+        )
 
 
 def _numbers(image: Image.Image | np.ndarray) -> Stored:

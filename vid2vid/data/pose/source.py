@@ -18,6 +18,7 @@ from trainer.records.progress import followed
 from vid2vid.config import PosePeople, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop
 from vid2vid.data.folders.files import decode_frame
+from vid2vid.data.labels.stored import refuse_lossy
 from vid2vid.data.landmarks.follow import follow
 from vid2vid.data.landmarks.person import Person, largest
 from vid2vid.data.landmarks.read import read_people
@@ -178,6 +179,7 @@ class DensePoses(SourceSequence):
         path = self.files[index]
         assert path is not None
         data = read_bytes(path)
+        refuse_lossy(data, path, "DensePose map")
         iuv = alike(decode_frame(data, path, None), path, data)
         check_iuv(iuv, path)
         return DensePoseSource(iuv, self.drop)

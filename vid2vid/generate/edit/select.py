@@ -11,9 +11,11 @@ from torch import Tensor
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import DataError
-from vid2vid.data.labels.stored import stored
+from vid2vid.data.labels.stored import is_lossy, stored
 from vid2vid.generate.edit.file import Edit
 from vid2vid.generate.edit.scene import Scene
+
+_HALF = 127  # of 8 bits
 
 
 class Selection:
@@ -90,10 +92,14 @@ class Selection:
 
 
 def _marked(path: Path) -> Tensor:
-    """What is not black in a picture, however dark and of however many bits, and not transparent; (H, W) bool."""
-    found = stored(read_bytes(path), path)
+    """What is not black in a picture, however dark and of however many bits, and not transparent; (H, W) bool.
+
+    JPEG and lossy WebP put dark noise beside the borders of what is white: of theirs it is what is brighter than half.
+    """
+    data = read_bytes(path)
+    found, above = stored(data, path), _HALF if is_lossy(data) else 0
     pixels = found.pixels if found.palette is None else found.palette[found.pixels]
     if pixels.ndim == 3:
-        visible = pixels[..., 3] > 0 if pixels.shape[2] == 4 else True
-        return torch.from_numpy((pixels[..., :3] > 0).any(-1) & visible)
-    return torch.from_numpy(pixels > 0)
+        visible = pixels[..., 3] > above if pixels.shape[2] == 4 else True
+        return torch.from_numpy((pixels[..., :3] > above).any(-1) & visible)
+    return torch.from_numpy(pixels > above)

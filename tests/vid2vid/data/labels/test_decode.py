@@ -26,7 +26,7 @@ from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
 from vid2vid.data.labels.colour_tables import NAMED, colour_table
-from vid2vid.data.labels.decode import LabelKind, LabelReading, UnknownColours, mapped
+from vid2vid.data.labels.decode import LabelKind, LabelReading, UnknownColours, decode_instances, mapped
 from vid2vid.data.labels.label_map import LabelMap, parse_label_map
 from vid2vid.data.labels.label_range import LabelRange, mask_remedy
 from vid2vid.data.labels.recognise import label_reading
@@ -292,6 +292,8 @@ def test_lossy_labels_are_refused_whatever_the_file_is_called(kind, options, wor
     how, (path,) = reading(tmp_path, [encoded(channels(IDS, IDS, IDS), kind, **options)])
     with pytest.raises(DataError, match=rf"0\.png: a label map stored as {word}, which changes the ids"):
         decoded(how, path)
+    with pytest.raises(DataError, match=rf"0\.png: an instance map stored as {word}, which changes the ids"):
+        decode_instances(path.read_bytes(), path)
 
 
 def test_fractions_are_no_ids(tmp_path):

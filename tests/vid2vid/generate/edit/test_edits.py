@@ -107,6 +107,15 @@ def test_a_mask_selects_what_is_not_black_however_it_is_stored(tmp_path: Path) -
         assert np.argwhere(made["labels"] == TREE).tolist() == [[1, 2], [2, 3]]
 
 
+def test_the_noise_of_a_lossy_mask_is_not_selected(tmp_path: Path) -> None:
+    marked = np.zeros((4, 6), np.uint8)
+    marked[1:3, 2:4] = 255
+    for name in ("mask.jpg", "mask.webp"):
+        Image.fromarray(np.repeat(marked[..., None], 3, -1)).save(tmp_path / name, quality=60)
+        made = edited(Edit("e", mask=tmp_path / name, replace=TREE))
+        assert np.array_equal(np.asarray(made["labels"]) == TREE, marked > 0), name
+
+
 def test_a_span_of_frames_and_one_edit_after_the_other() -> None:
     change = edits(Edit("e", frames=Span(1, 2), labels=(CAR,), replace=TREE), Edit("e", labels=(TREE,), replace=PERSON))
     assert [int(change(scene())["labels"][1, 1]) for _ in range(3)] == [CAR, PERSON, CAR]
