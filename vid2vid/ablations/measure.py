@@ -7,23 +7,21 @@ where their curves have the same sharpness, that of the blurrier one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from trainer.data.loader import make_eval_loader
 from trainer.files import write_json
-from vid2vid.data import build_evaluation
-from vid2vid.encoding import float_to_images
 from vid2vid.evaluate.chosen import build_clip_metrics
-from vid2vid.evaluate.metrics import sharpness, warping_error
+from vid2vid.evaluate.clip_metrics import Piece
+from vid2vid.evaluate.metrics import Metric, sharpness, warping_error
 from vid2vid.evaluate.run import evaluate_run
-from vid2vid.generate.clip import generate_clip
 from vid2vid.trained import LoadedRun
 
 SIGMAS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)  # pixels
@@ -38,28 +36,62 @@ def measure(run: LoadedRun, segmenter: Path, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the run's data or the segmenter cannot be used.
     """
-    metrics = build_clip_metrics(segmenter=str(segmenter), config=run.config, device=run.compute.device)
-    values = evaluate_run(run, clip_metrics=metrics).values
-    found = {"step": run.step, **values, "curve": [list(point) for point in blur_curve(run)]}
+    metrics, blur = (
+        build_clip_metrics(segmenter=str(segmenter), config=run.config, device=run.compute.device),
+        BlurCurve(),
+    )
+    values = evaluate_run(run, clip_metrics=[*metrics, blur]).values
+    found = {"step": run.step, **values, "curve": [list(point) for point in blur.points]}
     write_json(folder / FILE, found)
     return found
 
 
-def blur_curve(run: LoadedRun) -> list[tuple[float, float]]:
-    """(sharpness over all frames, warping error) of a run's validation clips under growing blur, `SIGMAS`."""
-    height, width = run.config.resolution
-    start = run.config.model.first_frame
-    dataset = build_evaluation(run.config, "val", (height, width), first_frame=start)
-    loader = make_eval_loader(dataset, batch_size=1, workers=0, seed=run.config.seed, device=run.compute.device)
-    totals = torch.zeros(len(SIGMAS), 2, 2, dtype=torch.float64)
-    for host in loader:
-        batch = {k: v.to(run.compute.device) for k, v in host.items() if isinstance(v, Tensor)}
-        made = generate_clip(
-            run.generator, run.encoder, batch, amp=run.compute.amp, first_frame=start, scales=run.scales
-        )
-        shown, real = float_to_images(made["frames"][0]).float() / 255, batch["images"][0].float() / 255
-        totals += _under_blur(shown, real, batch["flow"][0], batch["confidence"][0]).cpu()
-    return [(float(s[0] / s[1]), float(w[0] / w[1])) for s, w in totals]
+class BlurCurve:
+    """(Sharpness over all frames, warping error) of the clips of an evaluation under growing blur, `SIGMAS`.
+
+    It has no figures of the evaluation's own: ``points`` is read when all clips have passed.
+    """
+
+    rows: Mapping[str, Metric] = MappingProxyType({})
+
+    def __init__(self) -> None:
+        self._totals = torch.zeros(len(SIGMAS), 2, 2, dtype=torch.float64)
+
+    def clip(self) -> _BlurredClip:
+        return _BlurredClip(self._totals)
+
+    def compute(self) -> dict[str, float]:
+        return {}
+
+    def facts(self) -> dict[str, str | int | float]:
+        return {}
+
+    def lines(self) -> list[str]:
+        return []
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        return [(float(s[0] / s[1]), float(w[0] / w[1])) for s, w in self._totals]
+
+
+class _BlurredClip:
+    """Keeps the frames of one clip until it has ended: figures are of whole clips, pairs across pieces among them.
+
+    Args:
+        totals: get the clip's sums and weights.
+    """
+
+    def __init__(self, totals: Tensor) -> None:
+        self._totals = totals
+        self._pieces: list[tuple[Tensor, ...]] = []
+
+    def add(self, piece: Piece) -> None:
+        assert piece.flow is not None and piece.confidence is not None  # the street has both
+        self._pieces.append((piece.generated, piece.real, piece.flow, piece.confidence))
+
+    def close(self) -> None:
+        shown, real, flow, confidence = (torch.cat(parts) for parts in zip(*self._pieces, strict=True))
+        self._totals += _under_blur(shown.float() / 255, real.float() / 255, flow, confidence).cpu()
 
 
 def _under_blur(shown: Tensor, real: Tensor, flow: Tensor, confidence: Tensor) -> Tensor:
@@ -76,7 +108,7 @@ def error_at(curve: Sequence[tuple[float, float]], level: float) -> float:
     """Warping error where blur has brought the sharpness down to ``level``, between points of the curve.
 
     Args:
-        curve: `blur_curve`, from sharp to blurred.
+        curve: `BlurCurve.points`, from sharp to blurred.
         level: at most the sharpness of its first point; below its last point that point's error is taken.
     """
     for (s0, e0), (s1, e1) in pairwise(curve):

@@ -23,11 +23,14 @@ class Piece:
     Attributes:
         generated, real: (t, 3, H, W) uint8.
         labels: (t, H, W) class ids; None where the data have none.
+        flow, confidence: (t, 2, H, W) and (t, 1, H, W) reference flow; None where the data have none.
     """
 
     generated: Tensor
     real: Tensor
     labels: Tensor | None = None
+    flow: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 class ClipWatch(Protocol):

@@ -188,8 +188,9 @@ class _Measure:
             for image_metric in self._image_metrics:
                 image_metric.update(shown, self._real[start:stop])
             labels = None if self._labels is None else self._labels[start:stop]
+            flow, confidence = (None, None) if self._flow is None else (x[start:stop] for x in self._flow)
             for watch in self._watches:
-                watch.add(Piece(shown, self._real[start:stop], labels))
+                watch.add(Piece(shown, self._real[start:stop], labels, flow, confidence))
         if stop == len(self._real):
             self._count("sharpness", metrics.sharpness(generated[-1:], real[-1:]))
             for name, pair in self._drift.pairs().items():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.made_run import make_run, street_config
-from vid2vid.ablations.measure import SIGMAS, blur_curve, error_at, matched_ratio
+from vid2vid.ablations.measure import SIGMAS, error_at, matched_ratio, measure
 from vid2vid.evaluate.run import evaluate_run
 from vid2vid.trained import load_generator
 
@@ -28,10 +28,19 @@ def test_the_sharper_of_both_is_blurred() -> None:
     assert matched_ratio(SHARP, SHARP) == 1
 
 
-def test_the_curve_of_a_run_begins_at_its_own_figures_and_falls(tmp_path: Path) -> None:
+def test_the_curve_of_a_run_begins_at_its_own_figures_and_falls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run(tmp_path, street_config())
     run = load_generator(street_config(), tmp_path)
-    curve = torch.tensor(blur_curve(run))
-    assert curve.shape == (len(SIGMAS), 2) and (curve.diff(dim=0) < 0).all()
+    made: list[int] = []
+    whole = type(run.generator).forward
+    monkeypatch.setattr(type(run.generator), "forward", lambda *a, **k: (made.append(1), whole(*a, **k))[1])
     values = evaluate_run(run).values
+    once = len(made)
+    monkeypatch.setattr("vid2vid.ablations.measure.build_clip_metrics", lambda **_: [])
+    found = measure(run, tmp_path, tmp_path)
+    assert len(made) == 2 * once, "the clips are generated once"
+    curve = torch.tensor(found["curve"])
+    assert curve.shape == (len(SIGMAS), 2) and (curve.diff(dim=0) < 0).all()
     assert curve[0].tolist() == pytest.approx([values["sharpness_all"], values["warp_error"]], rel=1e-3)
