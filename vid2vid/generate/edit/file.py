@@ -153,6 +153,9 @@ class _Entry:
             if key not in (*ACTIONS, *SELECTING, "frames"):
                 self.wrong(unknown_key(str(key), [*ACTIONS, *SELECTING, "frames"]))
         selecting = [key for key in SELECTING if key in self.entry]
+        for key in selecting:
+            if self.entry[key] in (None, []):
+                self.wrong(f"{key}: is empty, which would select everything; give it a value, or leave it out")
         if actions == ["insert"]:
             if selecting:
                 self.wrong(f"{selecting[0]}: says what to change, and insert changes nothing; give it inside of insert")
@@ -178,8 +181,8 @@ class _Entry:
         )
 
     def several(self, key: str) -> list[Any]:
-        value = self.entry.get(key, [])
-        return value if isinstance(value, list) else [value]
+        value = self.entry.get(key)
+        return value if isinstance(value, list) else [] if value is None else [value]
 
     def whole(self, key: str, value: Any, least: int = 0) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= least:
