@@ -20,9 +20,15 @@ def check_iuv(iuv: Tensor, path: Path) -> None:
     Args:
         iuv: uint8 (3, H, W) as the file's RGB.
     Raises:
-        DataError: the third channel holds other values than 0..24; says where they may be instead.
+        DataError: the third channel holds other values than 0..24, and where they may be instead; or the picture is
+            grey, as DensePose's files of who is who are (_INDS).
     """
     highest = [int(channel.max()) for channel in iuv]
+    if highest[2] and torch.equal(iuv[0], iuv[2]) and torch.equal(iuv[1], iuv[2]):
+        raise DataError(
+            f"{path}: is no DensePose map: it is grey, so U and V are missing, as in DensePose's _INDS files. Keep its "
+            "_IUV files in a folder of their own, and name that one in data.sources"
+        )
     if highest[2] > PARTS:
         elsewhere = "its first channel does: exchange the first and the third" if highest[0] <= PARTS else ""
         remedy = elsewhere or "write the part as it is, not scaled, as the third channel of a PNG"

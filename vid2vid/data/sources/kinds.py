@@ -69,7 +69,11 @@ KINDS: dict[str, Kind] = {
         people=True,
     ),
     "densepose": Kind(
-        "DensePose maps (IUV)", lambda data: 3, "vid2vid.data.pose.source:open_densepose", extensions=(".png",)
+        "DensePose maps (IUV)",
+        lambda data: 3,
+        "vid2vid.data.pose.source:open_densepose",
+        extensions=(".png",),
+        endings=("_IUV",),
     ),
 }
 

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from trainer.errors import DataError
+from vid2vid.data.folders.file_kinds import FileKind
+from vid2vid.data.folders.layout import collect
 from vid2vid.data.pose.densepose import check_iuv, draw_iuv, dropped_parts
+from vid2vid.data.sources.kinds import KINDS
 
 
 def iuv() -> torch.Tensor:
@@ -42,4 +45,20 @@ def test_other_pictures_are_refused_with_what_helps() -> None:
     with pytest.raises(DataError, match=r"b\.png.*exchange the first and the third"):
         check_iuv(torch.stack([iuv()[2], iuv()[0], iuv()[1] + 100]), Path("b.png"))
     with pytest.raises(DataError, match=r"c\.png.*up to 200.*0\.\.24; write the part as it is"):
-        check_iuv(torch.full((3, 2, 2), 200, dtype=torch.uint8), Path("c.png"))
+        check_iuv(
+            torch.stack([torch.full((2, 2), value, dtype=torch.uint8) for value in (200, 199, 200)]), Path("c.png")
+        )
+    check_iuv(torch.zeros(3, 2, 2, dtype=torch.uint8), Path("nobody.png"))
+    who = (torch.arange(4, dtype=torch.uint8) // 2).expand(3, 4, 4)
+    with pytest.raises(DataError, match=r"d_INDS\.png.*it is grey.*Keep its _IUV files"):
+        check_iuv(who, Path("d_INDS.png"))
+
+
+def test_a_map_may_end_in_iuv_beside_files_of_who_is_who(tmp_path: Path) -> None:
+    for name in ("0_IUV", "0_INDS", "1_IUV", "1_INDS", "2_iuv"):
+        (tmp_path / f"{name}.png").touch()
+    kind = KINDS["densepose"]
+    found = collect(FileKind("densepose:a", tmp_path, "data.sources", kind.extensions, endings=kind.endings))["."]
+    assert {key: path.name for key, path in found.items()} == {
+        "0": "0_IUV.png", "0_INDS": "0_INDS.png", "1": "1_IUV.png", "1_INDS": "1_INDS.png", "2": "2_iuv.png",
+    }  # fmt: skip
