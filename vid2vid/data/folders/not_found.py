@@ -23,7 +23,7 @@ from vid2vid.data.sources.kinds import SourceSpec, parse_sources
 _LABEL_WORDS = re.compile(r"label|seg|mask|semantic|class|annot|gt|id|panoptic", re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r"image|img|jpeg|photo|rgb|frame|left|camera|color|picture", re.IGNORECASE)
 _SUFFIXES = {"labels": "data.label_suffix", "images": "data.image_suffix"}  # by kind the key of its names' end
-_NUMBERS = (".exr", ".npy", ".npz", ".pfm")  # formats of depth that are not read
+_UNREAD = (".exr", ".npy", ".npz", ".pfm", ".mat", ".pkl", ".csv", ".pts", ".yml", ".yaml", ".xml", ".json")
 
 
 def folder_below(root: Path, name: str, option: str, labels: bool) -> Path:
@@ -124,9 +124,20 @@ def no_files(kind: FileKind) -> str:
             f"{text} There are JPEG files ({few(lossy)}), but JPEG changes the ids of pixels, most near borders: "
             f"{kind.name} must be PNG. Export them again; converting these files does not bring the ids back."
         )
-    unread = next((end for end in _NUMBERS if any(name.lower().endswith(end) for name in others)), "")
-    convert = f"; {unread} is not read here: convert it to TIFF of floating-point numbers, or to PNG of 16 bits"
-    return f"{text} It holds: {few(others)}{convert if unread else ''}." if others else f"{text} It is empty."
+    unread = next((end for end in _UNREAD if any(name.lower().endswith(end) for name in others)), "")
+    convert = f"; {unread} is not read here: convert it to {_readable(kind)}" if unread else ""
+    return f"{text} It holds: {few(others)}{convert}." if others else f"{text} It is empty."
+
+
+def _readable(kind: FileKind) -> str:
+    """What files of a kind can be converted to."""
+    if ".json" in kind.extensions:
+        return "JSON, a file for each frame, named as its picture, with a list of its points [x, y] in pixels"
+    if kind.name in ("labels", "instances"):
+        return "PNG of ids, of 8 or 16 bits"
+    if kind.name == "images":
+        return "PNG or JPEG"
+    return "TIFF of floating-point numbers, or to PNG of 16 bits"
 
 
 def no_match(kinds: list[FileKind], required: tuple[str, ...], files: Mapping[str, Sequences], notes: list[str]) -> str:

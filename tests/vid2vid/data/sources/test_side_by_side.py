@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,9 @@ from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig, FlowMethod, ModelConfig, SourceKind
 from vid2vid.data.augment import Crop
 from vid2vid.data.folders.dataset import FolderDataset, open_folder
+from vid2vid.data.folders.file_kinds import FileKind
+from vid2vid.data.folders.files import IMAGE_EXTENSIONS, LABEL_EXTENSIONS
+from vid2vid.data.folders.not_found import no_files
 from vid2vid.data.sources.kinds import KINDS, parse_sources, picture_channels
 from vid2vid.data.sources.look import columns
 from vid2vid.data.sources.pictures import canny
@@ -112,6 +116,25 @@ def test_depth_in_arrays_is_told_what_to_convert_it_to(with_depth):
         path.rename(path.with_suffix(".npy"))
     with pytest.raises(DataError, match=r"\.npy is not read here: convert it to TIFF .* or to PNG of 16 bits"):
         FolderDataset(with_depth, "train", (H, W), 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "extensions", "name", "words"),
+    [
+        (
+            "face:landmarks",
+            (".json", ".txt"),
+            "openface.csv",
+            r"\.csv is not read here: convert it to JSON, a file for",
+        ),
+        ("pose:poses", (".json",), "0.npy", r"\.npy is not read here: convert it to JSON, a file for each frame"),
+        ("labels", LABEL_EXTENSIONS, "labelme.json", r"\.json is not read here: convert it to PNG of ids"),
+        ("images", IMAGE_EXTENSIONS, "0.npy", r"\.npy is not read here: convert it to PNG or JPEG"),
+    ],
+)
+def test_files_that_are_not_read_are_told_what_their_kind_needs(tmp_path, kind, extensions, name, words):
+    (tmp_path / name).touch()
+    assert re.search(words, no_files(FileKind(kind, tmp_path, "data.sources", extensions)))
 
 
 def test_generation_reads_what_it_needs_and_no_more(with_depth):
