@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.schema import Schemas
+from trainer.config.short_forms import shown_override
 from trainer.errors import ConfigError, DataError
 from vid2vid.preference.serve import SheetServer
 from vid2vid.preference.sheet import Key, check_new, key_path, match, read_key, votes_path, write_sheet
@@ -62,7 +63,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     say(f"{key_path(out)}: whose they are; keep it from voters")
     if arguments.serve:
         return _serve(out, key, arguments.port, say)
-    say(f"then: python scripts/ab_sheet.py votes=votes.json key={key_path(out)}")
+    say(f"then: python scripts/ab_sheet.py votes=votes.json {shown_override('key', key_path(out))}")
 
 
 def _make(arguments: Arguments, given: dict[str, Path], out: Path, schemas: Schemas, say: Callable[[str], None]) -> Key:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.short_forms import shown_override
 from trainer.data.checking import spread
 from trainer.errors import DataError
 from trainer.files import write_json
@@ -74,7 +75,7 @@ class Depth(Extractor):
     def finish(self, prepared: Prepared, say: Say) -> None:
         say(f"depth of {self._range[0]:.4g} to {self._range[1]:.4g} as 16 bits (depth/range.json)")
         say(f"contact sheet: {write_contact_sheet(prepared)}")
-        say(f"train: python train.py model=vid2vid data=depth data.root={prepared.out}")
+        say(f"train: python train.py model=vid2vid data=depth {shown_override('data.root', prepared.out)}")
 
     def picture(self, pixels: np.ndarray) -> np.ndarray:
         """uint16 (h, w): the depth of a frame, 0 at the lower end of the range and 65535 at the upper."""

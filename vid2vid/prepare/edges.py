@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.short_forms import shown_override
 from vid2vid.config import DataConfig
 from vid2vid.data.sources.pictures import canny
 from vid2vid.prepare.contact_sheet import write_contact_sheet
@@ -37,7 +38,9 @@ class Edges(Extractor):
 
     def finish(self, prepared: Prepared, say: Say) -> None:
         say(f"contact sheet: {write_contact_sheet(prepared)}")
-        say(f"train: python train.py model=vid2vid data=sketch data.root={prepared.out} data.sources=[image:{EDGES}]")
+        sources = shown_override("data.sources", f"[image:{EDGES}]")
+        root = shown_override("data.root", prepared.out)
+        say(f"train: python train.py model=vid2vid data=sketch {root} {sources}")
         say("without data.sources these files are not read: it draws the same edges of the frames as it goes")
 
 

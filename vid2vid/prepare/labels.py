@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trainer.config.short_forms import shown_override
 from trainer.files import write_json
 from vid2vid.data.labels.colour_tables import voc_colour
 from vid2vid.prepare.contact_sheet import write_contact_sheet
@@ -64,8 +65,8 @@ class Labels(Extractor):
         say(f"{len(names)} classes, their names and colours in {prepared.out / CLASSES}")
         say(f"contact sheet: {write_contact_sheet(prepared)}")
         say(
-            f"train: python train.py model=vid2vid data=folders data.root={prepared.out} model.num_labels={len(names)} "
-            "model.instance_edges=false model.foreground=off"
+            f"train: python train.py model=vid2vid data=folders {shown_override('data.root', prepared.out)} "
+            f"model.num_labels={len(names)} model.instance_edges=false model.foreground=off"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer.cli import compose, load_run
 from trainer.config.schema import Schemas
+from trainer.config.short_forms import shown_override
 from trainer.errors import ConfigError, refuse
 from trainer.records.progress import Progress
 from vid2vid.config import Vid2VidConfig
@@ -90,4 +91,4 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
             say(f"  {name:<20} IoU {iou:.3f}")
     say(f"{facts.frames} held-out real frames: mIoU {facts.mean_iou:.3f}, pixel accuracy {facts.accuracy:.3f}")
     say(f"what it reads in them: {picture}")
-    say(f"written to {out}; python scripts/evaluate.py run=... segmenter={out}")
+    say(f"written to {out}; python scripts/evaluate.py run=... {shown_override('segmenter', out)}")

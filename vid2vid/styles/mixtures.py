@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.text import few
@@ -101,7 +102,7 @@ def read_styles(path: Path) -> Styles:
     Raises:
         DataError: it is missing, or is no such file; names the command that writes one.
     """
-    command = f"python scripts/fit_styles.py run={path.parent} writes it"
+    command = f"python scripts/fit_styles.py {shown_override('run', path.parent)} writes it"
     if not path.is_file():
         raise DataError(f"{path} does not exist: {command}")
     try:
@@ -140,7 +141,7 @@ def check_styles(styles: Styles, path: Path, ids: Sequence[int], channels: int, 
     Raises:
         DataError: they are of other classes, or of another number of channels.
     """
-    again = f"python scripts/fit_styles.py run={path.parent} fits this run's own"
+    again = f"python scripts/fit_styles.py {shown_override('run', path.parent)} fits this run's own"
     foreign = sorted(set(styles.classes) - set(ids))
     if foreign:
         raise DataError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,13 @@ def test_the_pictures_of_a_film_that_was_prepared_are_its_own(film: Path, tmp_pa
     (out / "edges" / "walk" / "000003.png").unlink()
     assert _run(out / "images", out) == 0 and (out / "edges" / "walk" / "000003.png").is_file()
     assert _run(film, out, "height=24") == 0, "the film's command goes on as before"
+
+
+def test_commands_that_are_advised_can_be_typed(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "my friend (1)"
+    assert _run(film, out) == 0
+    (advice,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: ")]
+    assert shlex.split(advice)[-2:] == [f"data.root={out}", "data.sources=[image:edges]"]
 
 
 def test_what_is_made_does_not_become_footage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from trainer.config.schema import show
+from trainer.config.short_forms import shown_override
 from trainer.data.natural_order import decimal_key
 from trainer.errors import DataError
 from trainer.text import few
@@ -82,7 +83,9 @@ def no_source(path: Path, config: Vid2VidConfig) -> str:
         return f"{path}: no such folder. Give {wanted}."
     verbs = ["people" if entry.of.people else entry.kind for entry in entries]
     verb = next((verb for verb in verbs if verb in ("people", "depth", "edges")), None)
-    how = f", which scripts/prepare.py {verb} source={path} out=FOLDER makes of a film" if verb else ""
+    how = (
+        f", which scripts/prepare.py {verb} {shown_override('source', path)} out=FOLDER makes of a film" if verb else ""
+    )
     return f"{path} is a file, but this run has data.sources={show(data.sources)}: give {wanted}{how}."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.files import write_text
 from trainer.text import few
@@ -99,7 +100,8 @@ class People(Extractor):
             say(f"nobody at all in: {few(empty)}; such shots are of no use to train on: remove them from images/")
         say(f"contact sheet: {sheet}")
         say(
-            f"train: python train.py experiment=vid2vid/footage data.root={prepared.out} name=footage trainer.budget=1h"
+            f"train: python train.py experiment=vid2vid/footage {shown_override('data.root', prepared.out)} "
+            "name=footage trainer.budget=1h"
         )
         rate = f"{prepared.shots[0].fps:.4g}"
         say(f"drive: python scripts/generate.py run=runs/footage source=OTHER_OUT out=driven.mp4 fps={rate}")
