@@ -29,6 +29,7 @@ _KNOWN = (
     "hands of 21"
 )
 _NOBODY: tuple[Any, ...] = (None, [], {})  # as tools write that they found none
+_LOWEST = -1.0  # confidence that is written for what is missing; what lies below is none
 _FEW = 5  # points that can lie within a few pixels by chance
 _SHARES = 4.0  # shares of a frame are below: points may lie outside it, and whole people within so few pixels do not
 
@@ -167,6 +168,11 @@ def _points(value: Any, path: Path, scores: Any = None) -> Points:
             raise DataError(f"{path}: {len(array)} points, but {len(given)} keypoint_scores; each point needs one")
         array = np.concatenate([array, given], axis=1, dtype=np.float32)
     array[~np.isfinite(array).all(axis=1)] = 0.0
+    if (array[:, 2] < _LOWEST).any():
+        raise DataError(
+            f"{path}: the third numbers of its points go from {array[:, 2].min():.4g} to {array[:, 2].max():.4g}: they "
+            "are depths (z), not confidences. Write x, y alone, or a confidence of 0..1 in its place"
+        )
     array[:, 2] = array[:, 2].clip(0.0, 1.0)  # COCO's flag of a visible point is 2
     return array
 

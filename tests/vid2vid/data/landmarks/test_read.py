@@ -149,6 +149,7 @@ def test_what_is_no_number_is_missing() -> None:
     [
         ({"people": [{"pose_keypoints_2d": triples(23)}]}, ["body of 23 points", "BODY_25", "MediaPipe"]),
         ({"people": [{"face_keypoints_2d": triples(5)}]}, ["face of 5 points", "68, 70, 468 or 478"]),
+        ([[*at(n), 30.0 - n] for n in range(68)], ["from -37 to 30", "depths (z), not confidences", "x, y alone"]),
         ({"people": [{"hand_left_keypoints_2d": triples(20)}]}, ["left hand of 20 points", "21"]),
         ({"people": [{"pose_keypoints_2d": [1.0, 2.0]}]}, ["2 numbers", "x, y, confidence"]),
         ({"people": [{"pose_keypoints_2d": ["a", "b", "c"]}]}, ["no numbers"]),
