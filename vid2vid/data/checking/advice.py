@@ -34,6 +34,12 @@ def give_advice(config: Vid2VidConfig, sequences: list[tuple[str, FrameSequence]
             f"{name}: of another size ({height}x{width}) than the others: {few(sorted(files))}. Resize them, or take "
             "them away with their labels: the sequence then ends there and goes on behind"
         )
+    if report.nobody:
+        stops = ": training would stop; look for the people anew (scripts/prepare.py people)"
+        advice.append(
+            f"nobody is in the landmarks of {report.nobody} of {report.frames} frames, which are drawn empty"
+            + (stops if report.nobody == report.frames else "")
+        )
     height, width = config.resolution
     whole = report.sizes if config.data.crop is CropKind.none else ()
     crops = {size: cut_off(centre_crop(size, (height, width))) for size in whole}

@@ -27,6 +27,7 @@ from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.labels.palette import CLASSES
 from vid2vid.data.labels.trained_colours import check_colours, used_colours
 from vid2vid.data.reference_flow import ReferenceFlow
+from vid2vid.data.sources.frame_source import PeopleSource
 from vid2vid.data.video.pictures import PictureSequence
 from vid2vid.data.video.sequence import VideoSequence
 
@@ -51,6 +52,7 @@ class _Chunk:
     damaged: bool = False
     colours: list[UnknownColours] = field(default_factory=list)
     files: dict[tuple[int, int], list[str]] = field(default_factory=dict)  # of each size, the first few
+    nobody: int = 0
     frames: int = 0
 
 
@@ -124,6 +126,7 @@ def check_data(
             for error in chunk.colours:
                 report.colours += error.colours
                 report.coloured, report.table = report.coloured or str(error.path), error.table.source
+            report.nobody += chunk.nobody
             report.frames += chunk.frames
             yield chunk.frames
 
@@ -164,6 +167,8 @@ def _count(chunk: _Chunk, raw: RawFrame, allowed: LabelRange | None) -> None:
     names = chunk.files.setdefault(raw.size, [])
     if len(names) < _NAMED:
         names.append(raw.name)
+    people = [source.people() for source in raw.sources if isinstance(source, PeopleSource)]
+    chunk.nobody += bool(people) and not any(person.box() for found in people for person in found)
     if raw.labels is None or allowed is None:
         return
     counts = np.bincount(raw.labels.numpy().ravel().clip(0, _BINS - 1), minlength=_BINS)

@@ -26,6 +26,7 @@ class Report:
         bad: messages of files that cannot be read or do not fit.
         damaged: some of them cannot be decoded.
         odd: (sequence, size, files) of frames of another size than most of their sequence.
+        nobody: frames whose landmarks, where they have any, show nobody.
         frames: read.
         advice: what to look at.
         label_range: ids that may occur; None where pictures are the source.
@@ -45,6 +46,7 @@ class Report:
     bad: list[str] = field(default_factory=list)
     damaged: bool = False
     odd: list[tuple[str, tuple[int, int], list[str]]] = field(default_factory=list)
+    nobody: int = 0
     frames: int = 0
     advice: list[str] = field(default_factory=list)
     label_range: LabelRange | None = None

@@ -195,9 +195,19 @@ def open_poses(entry: SourceSpec, files: Sequence[Path | None], config: Vid2VidC
 
 def pose_proportions(sequences: Sequence[Poses], frames: Sequence[FrameSize]) -> dict[str, Any] | None:
     """The proportions of who is followed in some sequences (`Proportions.plain`), of at most some thousand frames,
-    evenly spread; None: no limb is known."""
+    evenly spread; None: no limb is known.
+
+    Raises:
+        DataError: nobody is in any of them, so that every skeleton would be drawn black.
+    """
     each = max(1, _KEPT // max(1, len(sequences)))
     tracks = [poses.track(_spread(len(poses.files), each)) for poses in sequences]
+    if sequences and not any(person for track in tracks for person in track):
+        raise DataError(
+            f"{sequences[0].files[0]}: nobody is in it, nor in any of the {sum(map(len, tracks))} files of landmarks "
+            "that were looked at. Look for the people anew (scripts/prepare.py people), or take pose: out of "
+            "data.sources"
+        )
     found = measure(tracks, [poses.shown(frame) for poses, frame in zip(sequences, frames, strict=True)])
     return None if np.isnan(found.limbs).all() else found.plain()
 

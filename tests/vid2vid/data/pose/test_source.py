@@ -14,10 +14,12 @@ from tests.helpers.made_frames import HEIGHT, WIDTH, save
 from trainer.errors import DataError
 from vid2vid.config import PosePeople, SourceKind
 from vid2vid.data.augment import Crop
-from vid2vid.data.folders.dataset import FolderDataset
+from vid2vid.data.checking.check import check_data
+from vid2vid.data.folders.dataset import FolderDataset, scan_folder
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.data.pose.densepose import draw_iuv
 from vid2vid.data.pose.draw import draw_people
+from vid2vid.data.retarget import proportions_of
 from vid2vid.data.sources.look import columns
 
 H, W = HEIGHT, WIDTH
@@ -120,6 +122,20 @@ def test_settings_that_cannot_be(tmp_path):
     (problem,) = problems_of([*given, "data.flip=0.5"])
     assert "DensePose map cannot be mirrored" in problem and "data.flip=0" in problem
     assert problems_of([*given, "data.flip=0.5", "data.sources=[pose:landmarks]"]) == []
+
+
+def test_frames_in_which_nobody_is_are_counted_and_all_of_them_are_an_error(dancers):
+    dancers.data.sources = ["pose:openpose"]
+    folder = Path(dancers.data.root) / "openpose/a"
+    for frame in (1, 2):
+        (folder / f"frame{frame}_keypoints.json").write_text('{"people": []}')
+    report = check_data(dancers, [("train", sequence) for sequence in scan_folder(Path(dancers.data.root), dancers)])
+    assert report.nobody == 2 and "landmarks of 2 of 6 frames, which are drawn empty" in " ".join(report.advice)
+    for path in folder.iterdir():
+        path.write_text(json.dumps({"people": [{"pose_keypoints_2d": [0] * 75}]}))
+    sequences = scan_folder(Path(dancers.data.root), dancers)
+    with pytest.raises(DataError, match=r"nobody is in it, nor in any of the 6 files .* prepare\.py people"):
+        proportions_of(sequences, dancers)
 
 
 def test_other_files_are_named(dancers):
