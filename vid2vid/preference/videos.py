@@ -14,6 +14,7 @@ from vid2vid.data.video.files import named_videos
 from vid2vid.preference.sheet import PLAYED
 
 CODINGS = ("h264", "vp8", "vp9", "av1")  # that all browsers play
+_H264_PIXELS = ("yuv420p", "yuvj420p")  # of H.264; FFmpeg makes others of PNGs, unless it is told
 # Tags that programs write, not people.
 _TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder", "creation_time", "duration")
 HEIGHT = 256  # pixels that small frames are enlarged to, by whole factors
@@ -64,6 +65,9 @@ def given_videos(path: Path, side: str) -> dict[str, Path]:
             raise ConfigError(f"{side}={path}: browsers do not play {file.name}; give {', '.join(PLAYED)}")
         with OpenVideo(file) as video:
             coding = video.stream.codec_context.codec.canonical_name
+            pixels = video.stream.codec_context.pix_fmt
+            if coding == "h264" and pixels not in _H264_PIXELS:
+                coding = f"{coding} of {pixels}"
             if coding not in CODINGS or next(iter(video.frames()), None) is None:
                 raise ConfigError(
                     f"{side}={path}: {file.name} is {coding}, or has no frame; browsers play {', '.join(CODINGS)}: "

@@ -78,6 +78,7 @@ def test_script_makes_a_sheet_and_counts(tmp_path: Path, capsys: pytest.CaptureF
     assert run_script("ab_sheet", f"votes={votes}", f"out={out}") == 0
     assert "2 of 2: 1.000" in capsys.readouterr().out
     old, broken = write_film(tmp_path / "old.mp4", "mpeg4", frames=3), tmp_path / "broken.mp4"
+    full = write_film(tmp_path / "full.mp4", frames=3, pix_fmt="yuv444p")
     broken.write_bytes(b"no film")
     for wrong, word in (
         ((f"votes={votes}",), "key="),
@@ -87,6 +88,7 @@ def test_script_makes_a_sheet_and_counts(tmp_path: Path, capsys: pytest.CaptureF
         ((f"a={tmp_path / 'ours'}", "b=absent", f"out={tmp_path / 'z'}"), "absent"),
         ((f"out={tmp_path / 'z'}", "serve=true"), "no sheet"),
         ((f"a={old}", f"b={old}", f"out={tmp_path / 'z'}"), "old.mp4 is mpeg4"),
+        ((f"a={full}", f"b={full}", f"out={tmp_path / 'z'}"), "full.mp4 is h264 of yuv444p"),
         ((f"a={broken}", f"b={broken}", f"out={tmp_path / 'z'}"), "broken.mp4"),
     ):
         assert run_script("ab_sheet", *wrong) == 2
