@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 NO_STAMP = np.iinfo(np.int64).min
 SEEKS = ("pts", "dts", "bytes")  # by which time stamp, or byte, a restart point is found; tried in this order
-CORRUPT, LOST, RESIZED, INTERLACED = 1, 2, 4, 8  # flags of frames
+CORRUPT, LOST, RESIZED, INTERLACED, HDR = 1, 2, 4, 8, 16  # flags of frames
+_HDR_CURVES = (16, 18)  # PQ and HLG, by the numbers of ITU-T H.273
 _END = 16  # damage so close to the end, in frames, is where the file was cut off: the deepest reordering
 _PROBED = (0.25, 0.6, 0.95)  # places, as shares of all restart points, at which ways of seeking are tried
 _SEARCHED = 40  # frames after a seek among which the one looked for must be
@@ -42,7 +43,7 @@ class VideoIndex:
         places: int64 (N,) bytes at which their packets lie.
         prints: uint32 (N,) checksums of their pixels.
         flags: uint8 (N,) CORRUPT: the decoder calls the frame damaged; LOST: data before it did not decode; RESIZED:
-            another size than the frame before; INTERLACED.
+            another size than the frame before; INTERLACED; HDR: its numbers are not those of ordinary screens.
         novelty: float16 (N,) how much of a frame is new against the one before, 0..1, where it may be a cut; else 0.
         restarts: int64 (R, 4) key frames: number, pts, dts, byte position of the packet.
         seek: the one of `SEEKS` that lands on them; "" where none does.
@@ -167,6 +168,7 @@ class _Pass:
             size, reported = None, 0
             for frame in video.frames():
                 flags = CORRUPT * frame.is_corrupt | INTERLACED * frame.interlaced_frame
+                flags |= HDR * (frame.color_trc in _HDR_CURVES)
                 if size is None:
                     self.pixel_aspect = video.pixel_aspect
                     height, width = picture(frame, self.pixel_aspect).shape[1:]

@@ -13,7 +13,7 @@ from trainer.text import few
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.frames import say_once
 from vid2vid.data.video.files import VIDEO_EXTENSIONS
-from vid2vid.data.video.index import CORRUPT, INTERLACED, LOST, VideoIndex
+from vid2vid.data.video.index import CORRUPT, HDR, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def tell_damage(path: Path, index: VideoIndex, skip: bool) -> None:
 
 
 def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
-    """Say which films do not run evenly, have fewer frames than `data.fps`, or are interlaced.
+    """Say which films do not run evenly, have fewer frames than `data.fps`, are interlaced, or HDR.
 
     Args:
         films: by name.
@@ -87,6 +87,14 @@ def tell_timing(films: Mapping[str, VideoIndex], fps: float | None) -> None:
             logger,
             f"interlaced: {few(woven)}. Frames come as they are stored, what moves has combs; deinterlace first: "
             "ffmpeg -i IN -vf bwdif OUT",
+        )
+    bright = [name for name, index in films.items() if (index.flags & HDR).astype(bool).mean() > 0.5]
+    if bright:
+        say_once(
+            logger,
+            f"HDR: {few(bright)}. Frames come as they are stored, which looks flat and pale; convert first: ffmpeg -i "
+            "IN -vf zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv,"
+            "format=yuv420p OUT",
         )
 
 

@@ -147,6 +147,15 @@ def test_interlaced_films_are_named(tmp_path: Path, video_config: Any, caplog: p
     assert "interlaced: a." in caplog.text and "bwdif" in caplog.text
 
 
+def test_hdr_films_are_named(tmp_path: Path, video_config: Any, caplog: pytest.LogCaptureFixture):
+    _told.clear()
+    phone = {"x264-params": "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"}
+    for name, options in (("phone", phone), ("plain", {})):
+        write_film(tmp_path / f"{name}.mp4", options=options, frames=3)
+    scan_videos(tmp_path, video_config(tmp_path))
+    assert "HDR: phone." in caplog.text and "tonemap=hable" in caplog.text
+
+
 def test_files_of_all_kinds_are_found_by_their_ending(tmp_path: Path):
     names = ["a.TS", "b.m2ts", "c.MTS", "d.3gp", "e.wmv", "f.flv", "g.ogv", "h.m4v", "i.vob", "j.mxf", "k.webm"]
     for name in [*names, "notes.txt", ".hidden.mp4"]:
