@@ -24,7 +24,7 @@ def check_iuv(iuv: Tensor, path: Path) -> None:
             grey, as DensePose's files of who is who are (_INDS).
     """
     highest = [int(channel.max()) for channel in iuv]
-    if highest[2] and torch.equal(iuv[0], iuv[2]) and torch.equal(iuv[1], iuv[2]):
+    if 0 < highest[2] <= PARTS and torch.equal(iuv[0], iuv[2]) and torch.equal(iuv[1], iuv[2]):
         raise DataError(
             f"{path}: is no DensePose map: it is grey, so U and V are missing, as in DensePose's _INDS files. Keep its "
             "_IUV files in a folder of their own, and name that one in data.sources"

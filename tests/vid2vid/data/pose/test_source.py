@@ -134,7 +134,7 @@ def test_frames_in_which_nobody_is_are_counted_and_all_of_them_are_an_error(danc
     for path in folder.iterdir():
         path.write_text(json.dumps({"people": [{"pose_keypoints_2d": [0] * 75}]}))
     sequences = scan_folder(Path(dancers.data.root), dancers)
-    with pytest.raises(DataError, match=r"nobody is in it, nor in any of the 6 files .* prepare\.py people"):
+    with pytest.raises(DataError, match=r"nobody is in it, nor in any of the 6 files .*prepare\.py people"):
         proportions_of(sequences, dancers)
 
 
