@@ -55,6 +55,9 @@ class FutureSequence:
             come = next(frames, {})
             made = self.rollout.step()
             real = {"image": come["image"]} if come.get("image") is not None else {}
+            made = {
+                name: value.cpu() for name, value in made.items()
+            }  # as other frames: edits, trackers look at arrays
             yield {**made, **real, "captions": ("predicted labels", f"predicted t+{ahead}")}
 
 
