@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ from vid2vid.generate.rollout import Rollout
 from vid2vid.losses import terms as losses
 from vid2vid.losses.perceptual import Perceptual
 from vid2vid.model import GeneratorOutput
-from vid2vid.model.regions import places
+from vid2vid.model.regions import cut_out, places
 from vid2vid.model.subnets import FlowMask
 from vid2vid.task import Vid2VidTask
 
@@ -172,6 +173,20 @@ def test_regions_of_every_frame_are_cut_out_without_a_wait() -> None:
             segment = next(task.segments(batch, ctx))
             step(task, segment, ctx)
             assert {phase.name for phase in task.phases(stage)} == {"g", "d_image", "d_video", "d_region"}
+
+
+def test_regions_are_cut_out_by_the_kernel_in_deterministic_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's other form takes the memory of a frame for every pixel of a cut-out, and is compiled first."""
+    module = importlib.import_module("torchvision.ops.roi_align")
+    monkeypatch.setattr(module, "is_compile_supported", lambda kind: True)
+    monkeypatch.setattr(module, "_roi_align", None)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with fake_cuda():
+            found = cut_out(torch.empty((1, 2, 3, 64, 64), device=CUDA), torch.empty((1, 2, 2, 4), device=CUDA))
+            assert found.shape == (4, 3, 16, 16)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def evaluate(task: Vid2VidTask, stage: Stage, first: FirstFrame = FirstFrame.model) -> dict[str, Any]:

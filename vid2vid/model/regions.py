@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torchvision  # noqa: F401 (brings the kernel)
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from trainer.config.schema import show
 from trainer.errors import DataError
@@ -147,7 +147,10 @@ def cut_out(frames: Tensor, boxes: Tensor) -> Tensor:
     number = torch.arange(len(rois), device=boxes.device, dtype=boxes.dtype).view(-1, 1, 1).expand(-1, rois.shape[1], 1)
     rois = torch.cat([number, rois], dim=-1).flatten(0, 1)
     # As many samples to a pixel as it covers: what is made smaller is averaged.
-    return roi_align(frames.flatten(0, 1).float(), rois, side(size[0]), sampling_ratio=-1, aligned=True)
+    # The kernel itself: in deterministic runs torchvision would compile a form that looks at all of a frame for each
+    # pixel of a cut-out. As grid_sample, the kernel warns by name there.
+    cut = side(size[0])
+    return torch.ops.torchvision.roi_align(frames.flatten(0, 1).float(), rois, 1.0, cut, cut, -1, True)
 
 
 def weights_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
