@@ -11,6 +11,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trainer.errors import ConfigError
+
+
+def check_place(key: str, given: Path | str, *files: Path) -> None:
+    """Refuse places that cannot be written to, before the work whose result goes there; nothing is written.
+
+    Args:
+        key: of the command line.
+        given: its value, a file to be or the folder of ``files``.
+        files: all that will be written; none: ``given`` itself.
+
+    Raises:
+        ConfigError: one of them is a folder, or the nearest folder that exists takes nothing.
+    """
+    for path in files or (Path(given),):
+        if path.is_dir():
+            which, remedy = ("", "the name of a file in it") if not files else (f"{path} ", "another place")
+            raise ConfigError(f"{key}={given}: {which}is a folder; give {remedy}")
+        check_folder(key, given, path.parent)
+
+
+def check_folder(key: str, given: Path | str, folder: Path) -> None:
+    """Raises ConfigError where nothing can be written into a folder; one that is missing must be possible to make."""
+    there = next((place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()), None)
+    if there is None or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{key}={given}: nothing can be written into {there}; give another place")
+
 
 def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool = False, shared: bool = False) -> None:
     """Writes a file beside its place, then gives it its name.

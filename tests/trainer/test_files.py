@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.files import replace_file, write_arrays, write_json, write_text
+from trainer.errors import ConfigError
+from trainer.files import check_place, replace_file, write_arrays, write_json, write_text
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -43,6 +44,23 @@ def test_an_error_of_another_file_is_told_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         replace_file(tmp_path / "a", lambda place: place.write_bytes((tmp_path / "gone").read_bytes()))
     assert raised.value.filename == str(tmp_path / "gone") and not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_told_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_place("out", tmp_path / "new" / "deep" / "a.json")
+    check_place("out", tmp_path, tmp_path / "a.csv", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=f"save={tmp_path}: is a folder; give the name of a file in it"):
+        check_place("save", str(tmp_path))
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ConfigError, match=rf"out={tmp_path}: {tmp_path}/a\.png is a folder; give another place"):
+        check_place("out", tmp_path, tmp_path / "a.csv", tmp_path / "a.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=rf"out={tmp_path}/file/x/a: nothing can be written into {tmp_path}/file;"):
+        check_place("out", tmp_path / "file" / "x" / "a")
+    monkeypatch.setattr("os.access", lambda place, mode: False)  # the root user may write everywhere
+    with pytest.raises(ConfigError, match=f"out=a.json: nothing can be written into {Path.cwd()};"):
+        check_place("out", "a.json")
 
 
 def test_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from trainer.errors import ConfigError
-from trainer.files import replace_file
+from trainer.files import check_place, replace_file
 
 Job = TypeVar("Job")
 Found = TypeVar("Found")
@@ -47,13 +47,14 @@ def check_sheet_path(out: str) -> None:
     """Refuse a path that no sheet can be written to; to be called before what is on it is read.
 
     Raises:
-        ConfigError: its ending names no picture format that Pillow writes, or it is a folder.
+        ConfigError: its ending names no picture format that Pillow writes, or nothing can be written there.
     """
     path = Path(out)
     if path.is_dir():
         raise ConfigError(f"out={out}: is a folder; give the name of a picture in it, like out={path / 'sheet.png'}")
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise ConfigError(f"out={out}: the contact sheet is a picture; give a path ending in .png")
+    check_place("out", path)
 
 
 def write_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> Path | None:

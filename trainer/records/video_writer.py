@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.files import check_folder, check_place
 
 _log = logging.getLogger(__name__)
 
@@ -78,21 +79,13 @@ def check_out(path: Path | str, fps: float | None = None) -> None:
     if suffix:
         import av
 
-        if path.is_dir():
-            raise ConfigError(f"out={path}: is a folder; give the name of a file in it")
+        check_place("out", path)
         with contextlib.suppress(ValueError):
             av.Codec(_FORMATS[suffix].encoder, "w")
-            return _check_place(path)
+            return
         raise ConfigError(f"out={path}: the PyAV installed has no encoder {_FORMATS[suffix].encoder}; end it in .mp4")
-    _check_frames_folder(path)
-    _check_place(path)
-
-
-def _check_place(path: Path) -> None:
-    """The nearest folder that exists must be one, and writable."""
-    there = next((folder for folder in path.absolute().parents if folder.exists()), None)
-    if there is None or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"out={path}: nothing can be written into {there}; give another place")
+    check_frames_folder(path)
+    check_folder("out", path, path.parent)  # it is replaced as a whole
 
 
 def _check_rate(path: Path, fps: float | None) -> None:
@@ -100,7 +93,8 @@ def _check_rate(path: Path, fps: float | None) -> None:
         raise ConfigError(f"fps={fps:g}: a GIF has at most {_GIF_FASTEST:g} frames/s; set fps=50, or write .mp4")
 
 
-def _check_frames_folder(path: Path) -> None:
+def check_frames_folder(path: Path) -> None:
+    """Raises DataError where a folder of numbered PNGs would replace something else."""
     if path.exists() and (not path.is_dir() or any(p.suffix != ".png" for p in path.iterdir())):
         raise DataError(f"{path} is in the way and holds other things than frames; give another out=")
 
@@ -266,7 +260,7 @@ class PictureFolder(_Output):
         super().__init__(Path(path), keep)
 
     def __enter__(self) -> PictureFolder:
-        _check_frames_folder(self.path)
+        check_frames_folder(self.path)
         try:
             self._temporary.mkdir(parents=True)
         except OSError as error:

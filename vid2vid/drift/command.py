@@ -9,6 +9,7 @@ from pathlib import Path
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import refuse
+from trainer.files import check_place
 from trainer.records.progress import Progress
 from vid2vid.config import FirstFrame, Vid2VidConfig
 
@@ -49,6 +50,8 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.drift.summary import summarise
     from vid2vid.trained import load_asked
 
+    folder = Path(arguments.run if arguments.out is None else arguments.out)
+    check_place("out", folder, *(folder / f"drift.{kind}" for kind in ("csv", "png", "json")))
     loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     if arguments.seed is not None:
         loaded.config.data.world_seed = arguments.seed
@@ -64,7 +67,6 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         )
     for line in measured.left_out:
         say(line)
-    folder = Path(arguments.run if arguments.out is None else arguments.out)
     found = summarise(measured.values, arguments.reference, arguments.window)
     facts = {**measured.facts, "reference": arguments.reference, "window": arguments.window}
     write_table(folder / "drift.csv", measured.values)

@@ -12,6 +12,7 @@ from trainer.cli import load_run
 from trainer.config.fields import Split
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError, refuse
+from trainer.files import check_folder
 from trainer.records.progress import followed
 from trainer.validate import at_least
 from vid2vid.config import EvaluatedStyle, FirstFrame, Vid2VidConfig
@@ -84,6 +85,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if config.model.first_frame is not own.model.first_frame:  # model.first_frame=... means first_frame=...
         arguments.first_frame = arguments.first_frame or config.model.first_frame
         config.model.first_frame = own.model.first_frame
+    check_folder("run", arguments.run, Path(arguments.run))
     loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     image_metrics, absent = build_image_metrics(
         arguments.inception_weights, arguments.lpips_weights, loaded.compute.device

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
+from trainer.files import check_place
 from trainer.records.progress import Progress
 from vid2vid.config import FaceBackground, FirstFrame, StyleTracks, Vid2VidConfig
 from vid2vid.styles.request import StyleRequest
@@ -82,7 +83,6 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     )
     request.check(config.model)
 
-    from trainer.records.video_writer import check_out
     from vid2vid.data import Sequence
     from vid2vid.generate.edit.edits import Edits
     from vid2vid.generate.edit.file import Span, read_edits
@@ -92,7 +92,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.styles.vector_files import write_vectors
     from vid2vid.trained import load_asked
 
-    check_out(arguments.out, arguments.fps)
+    _check_places(arguments)
     remap = Relabel(parse_remap(arguments.remap), config.model) if arguments.remap is not None else None
     asked = read_edits(arguments.edit, config.model) if arguments.edit is not None else []
     loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
@@ -152,6 +152,22 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         say(f"{arguments.save_style}: the vectors of {len(styles.used)} instances and regions")
     if made.pictures is not None:
         say(f"{made.pictures}: {made.frames} pictures")
+
+
+def _check_places(arguments: Arguments) -> None:
+    """Raises UserError where something of what will be written cannot be."""
+    from trainer.records.video_writer import check_frames_folder, check_out
+    from vid2vid.generate.video import frames_folder
+
+    check_out(arguments.out, arguments.fps)
+    if arguments.png:
+        check_frames_folder(frames_folder(Path(arguments.out)))
+    if arguments.save_style is not None:
+        check_place("save_style", arguments.save_style)
+        if Path(arguments.save_style).absolute() == Path(arguments.out).absolute():
+            raise ConfigError(
+                f"save_style={arguments.save_style}: is out= too; give a name of its own, ending in .json"
+            )
 
 
 def _as_asked(sequence: Any, arguments: Arguments, loaded: LoadedRun, say: Callable[[str], None]) -> Any:

@@ -158,8 +158,7 @@ def generate_video(
     check_out(out, rate)
     with ExitStack() as stack:
         writer: VideoWriter | PictureFolder | None = None
-        folder = out.with_name(out.stem + "_frames")
-        pictures = stack.enter_context(PictureFolder(folder, keep=True)) if png else None
+        pictures = stack.enter_context(PictureFolder(frames_folder(out), keep=True)) if png else None
         with_real = getattr(sequence, "has_pictures", None)
         for frame in islice(iter(sequence), frames):
             if done and frame.get("begins"):
@@ -190,6 +189,11 @@ def generate_video(
         _log.info("the source has %d scenes: each was begun anew (data.cut_threshold=null: as one)", scenes)
     made = pictures.path if pictures is not None else None
     return Generated(out, done, size, rate, time.perf_counter() - begin, made)
+
+
+def frames_folder(out: Path) -> Path:
+    """Where the frames of a video go as pictures: beside it."""
+    return out.with_name(out.stem + "_frames")
 
 
 def _tell_instances(run: LoadedRun, frame: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError, DataError
-from trainer.files import write_json, write_text
+from trainer.files import check_folder, write_json, write_text
 from trainer.text import few
 from vid2vid.preference.page import page
 
@@ -132,10 +132,11 @@ def write_sheet(
 
 
 def check_new(out: Path) -> None:
-    """Raise ConfigError where a sheet, its key or its votes are already."""
+    """Raise ConfigError where a sheet, its key or its votes are already, or where nothing can be written."""
     for path in (out, key_path(out), votes_path(out)):
         if path.exists():
             raise ConfigError(f"out={out}: {path} is there already; remove it, or give another out=")
+    check_folder("out", out, out.parent)
 
 
 def read_key(path: Path) -> Key:

@@ -10,6 +10,7 @@ from trainer.cli import compose, load_run
 from trainer.config.schema import Schemas
 from trainer.config.short_forms import shown_override
 from trainer.errors import ConfigError, refuse
+from trainer.files import check_place
 from trainer.records.progress import Progress
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.settings import reading_problems
@@ -57,6 +58,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     refuse([*label_problems(model), *data_problems(data), *reading_problems(data, model)])
     if out.exists():
         raise ConfigError(f"out={out}: is there already; remove it, or give another name")
+    check_place("out", out, out, out.with_suffix(".png"))
 
     from trainer.device.compute import choose_compute
     from vid2vid.segmenter.file import save_segmenter

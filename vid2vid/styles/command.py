@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import DataError, refuse
+from trainer.files import check_place
 from trainer.records.progress import followed
 from trainer.text import by
 from trainer.validate import at_least
@@ -67,6 +68,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.trained import load_asked
 
     folder = Path(arguments.run)
+    check_place("run", folder, folder / FILE, folder / "styles.png")
     loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     config = loaded.config
     height, width = config.resolution

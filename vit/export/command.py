@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from trainer.config.arguments import number_or, size_of
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
+from trainer.files import check_place
 from vit.export import Format
 
 _ABOUT = ("weights", "interpolation", "crop", "crop_ratio", "fill", "floor", "span", "answers")
@@ -46,6 +47,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     batch = number_or("dynamic", arguments.batch, "batch", "pictures")
     size = size_of(arguments.resolution)
+    check_place("out", arguments.out)
 
     from vit.export.graph import export_model
     from vit.preprocessing import given_statistics

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trainer.config.arguments import number_or
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
+from trainer.files import check_folder
 from trainer.records.progress import followed
 from vit.predict import Format
 
@@ -57,6 +58,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     out = Path(arguments.out or ("features.npz" if arguments.features else "predictions.csv")).expanduser()
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder: give a file, like out={out / 'predictions.csv'}")
+    check_folder("out", out, out.parent)
 
     from vit.data.sources.unlabelled import list_pictures
     from vit.predict.files import pick_format, write_features, write_predictions, write_unreadable

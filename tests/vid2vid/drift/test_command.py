@@ -72,6 +72,12 @@ def test_arguments_that_do_not_go_together(arguments: Arguments, words: str) -> 
     assert problems(Arguments("r")) == problems(Arguments("r", frames=100, reference=50, window=34)) == []
 
 
+def test_where_it_is_written_is_checked_first(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "drift.png").mkdir()
+    with pytest.raises(ConfigError, match=f"out={tmp_path}: {tmp_path}/drift.png is a folder; give another place"):
+        run(Arguments(str(folder), frames=10**6, out=str(tmp_path)), SCHEMAS, print)
+
+
 def test_without_real_frames_the_line_says_so() -> None:
     values = {f"{name}_{what}": 0.5 for name in ("sharpness", "red", "green", "blue", "colour")
               for what in ("at_1", "at_9", "change", "change_plain")}  # fmt: skip

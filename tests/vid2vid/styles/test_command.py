@@ -8,7 +8,7 @@ import torch
 
 from tests.helpers.made_run import make_run, street_config
 from train import SCHEMAS
-from trainer.errors import ConfigError, DataError
+from trainer.errors import ConfigError, DataError, UserError
 from vid2vid.config import StyleTracks, Vid2VidConfig
 from vid2vid.generate.command import Arguments as Generate
 from vid2vid.generate.command import run as generate
@@ -94,6 +94,27 @@ def test_one_look_for_another_seed(fitted: tuple[Path, list[str]], tmp_path: Pat
     with pytest.raises(ConfigError, match="were told apart by ids"):
         again.style_tracks = StyleTracks.overlap
         generate(again, SCHEMAS, lambda line: None)
+
+
+def test_every_place_is_checked_before_the_first_frame(fitted: tuple[Path, list[str]], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a_frames").mkdir()
+    (tmp_path / "a_frames" / "notes.txt").write_text("mine")
+    out = str(tmp_path / "a.gif")
+    for words, told in (
+        ({"save_style": str(tmp_path / "folder")}, "save_style=.*folder: is a folder; give the name of a file in it"),
+        ({"save_style": out}, "save_style=.*: is out= too; give a name of its own"),
+        ({"png": True}, "a_frames is in the way"),
+    ):
+        with pytest.raises(UserError, match=told):
+            generate(Generate(str(fitted[0]), "street", out, frames=2, **words), SCHEMAS, lambda line: None)
+    for places in (f"{tmp_path}/folder/styles.json", f"{tmp_path}/folder/styles.png"):
+        make_run(tmp_path / "folder", styled())
+        Path(places).mkdir()
+        with pytest.raises(ConfigError, match=f"run={tmp_path}/folder: {places} is a folder"):
+            run(Arguments(str(tmp_path / "folder")), SCHEMAS, lambda line: None)
+        Path(places).rmdir()
+    assert not (tmp_path / "a.gif").exists()
 
 
 def test_what_is_missing_names_the_command(tmp_path: Path) -> None:
