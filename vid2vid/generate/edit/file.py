@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ from trainer.errors import ConfigError, refuse
 from vid2vid.config import ModelConfig, SourceKind
 from vid2vid.data.labels.palette import CLASSES
 from vid2vid.generate.edit.objects import knows_cityscapes
+from vid2vid.generate.edit.places import Place, parse_place
 
 SELECTING = ("class", "instance", "box", "mask")
 ACTIONS = ("replace", "remove", "insert")
 INSERTING = ("source", "clip", "instance", "class", "frames", "at", "scale", "order")
-Box = tuple[float, float, float, float]
 
 
 class Order(Enum):
@@ -62,8 +61,7 @@ class Insertion:
         instance: the object's id there; None: the largest of ``label`` that the frame does not cut.
         label: its class; None: whatever the object is.
         frames: of that clip.
-        at: where the middle of its lowest row stands in its first frame, (x, y) in pixels of the source, or shares of
-            the frame; None: where it stands in its own clip.
+        at: (x, y) where the middle of its lowest row stands in its first frame; None: where it stands in its own clip.
         scale: its size relative to the one in its own clip.
         order: see `Order`; or the classes that stay in front.
     """
@@ -73,7 +71,7 @@ class Insertion:
     instance: int | None = None
     label: int | None = None
     frames: Span = Span()
-    at: tuple[float, float] | None = None
+    at: Place | None = None
     scale: float = 1.0
     order: Order | tuple[int, ...] = Order.ground
 
@@ -86,8 +84,7 @@ class Edit:
         name: file and number, for messages.
         frames: that it is applied to.
         labels, instances: classes and objects, any of them; empty: all.
-        box: (x0, y0, x1, y1) in pixels of the source, or shares of it where no number is above 1; the right and lower
-            ends do not belong to it.
+        box: (x0, y0, x1, y1); the right and lower ends do not belong to it.
         mask: a picture, selecting what is not black, or a folder with one for each frame of ``frames``.
         replace: the class that all selected become; None: they are removed, or nothing is selected.
         insert: what comes into the scene; None: nothing.
@@ -97,7 +94,7 @@ class Edit:
     frames: Span = Span()
     labels: tuple[int, ...] = ()
     instances: tuple[int, ...] = ()
-    box: Box | None = None
+    box: Place | None = None
     mask: Path | None = None
     replace: int | None = None
     insert: Insertion | None = None
@@ -165,16 +162,17 @@ class _Entry:
             self.wrong(
                 f"remove: {self.entry['remove']!r} must be true; what to remove is said by {', '.join(SELECTING)}"
             )
-        box = self.numbers("box", self.entry.get("box"), 4)
-        if box is not None and not (box[0] < box[2] and box[1] < box[3] and min(box) >= 0):
-            self.wrong(f"box: {list(box)} must be [x0, y0, x1, y1] with 0 <= x0 < x1 and 0 <= y0 < y1")
+        box = self.place("box", self.entry.get("box"), 4)
+        ends = (0.0, 0.0, 1.0, 1.0) if box is None else box.values
+        if not (ends[0] < ends[2] and ends[1] < ends[3] and min(ends) >= 0):
+            self.wrong(f"box: {self.entry['box']} must be [x0, y0, x1, y1] with 0 <= x0 < x1 and 0 <= y0 < y1")
         replace = self.label("replace", self.entry["replace"], known=True) if "replace" in self.entry else None
         return Edit(
             self.name,
             self.span("frames", self.entry.get("frames")),
             tuple(label for item in self.several("class") if (label := self.label("class", item)) is not None),
             tuple(number for item in self.several("instance") if (number := self.whole("instance", item)) is not None),
-            box,  # type: ignore[arg-type]
+            box,
             self.mask(),
             replace,
             self.insertion(self.entry["insert"]) if "insert" in self.entry else None,
@@ -207,14 +205,14 @@ class _Entry:
             return None
         return label
 
-    def numbers(self, key: str, value: Any, count: int) -> tuple[float, ...] | None:
+    def place(self, key: str, value: Any, count: int) -> Place | None:
         if value is None:
             return None
-        right = isinstance(value, list) and len(value) == count
-        if right and all(isinstance(x, int | float) and not isinstance(x, bool) and isfinite(x) for x in value):
-            return tuple(map(float, value))
-        self.wrong(f"{key}: {value!r} must be {count} numbers, in pixels of the source or shares of it (0..1)")
-        return None
+        try:
+            return parse_place(value, count)
+        except ValueError as error:
+            self.wrong(f"{key}: {error}")
+            return None
 
     def span(self, key: str, value: Any) -> Span:
         if value is None:
@@ -252,14 +250,14 @@ class _Entry:
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= 100:
             self.wrong(f"insert: scale: {scale!r} must be above 0 and at most 100")
             scale = 1.0
-        at = self.numbers("insert: at", value.get("at"), 2)
+        at = self.place("insert: at", value.get("at"), 2)
         return Insertion(
             str(value["source"]),
             self.whole("insert: clip", value.get("clip", 0)) or 0,
             self.whole("insert: instance", value["instance"]) if "instance" in value else None,
             self.label("insert: class", value["class"], known=True) if "class" in value else None,
             self.span("insert: frames", value.get("frames")),
-            at,  # type: ignore[arg-type]
+            at,
             float(scale),
             self.order(value.get("order", Order.ground.value)),
         )

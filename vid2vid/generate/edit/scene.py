@@ -10,6 +10,7 @@ import numpy as np
 
 from vid2vid.data.augment import Crop
 from vid2vid.encoding import IDS
+from vid2vid.generate.edit.places import Place
 
 
 @dataclass
@@ -41,11 +42,9 @@ class Scene:
         height, width = self.crop.size
         return (x - self.crop.left) * width / self.crop.width, (y - self.crop.top) * height / self.crop.height
 
-    def place(self, values: tuple[float, ...]) -> tuple[float, ...]:
-        """x, y, x, y, ... in pixels of the source, or shares of it where none is above 1, in pixels of this frame."""
-        height, width = self.size if self.crop is None else self.crop.source
-        if max(values) <= 1:
-            values = tuple(value * (height if n % 2 else width) for n, value in enumerate(values))
+    def place(self, place: Place) -> tuple[float, ...]:
+        """Points or a box of the source in pixels of this frame."""
+        values = place.pixels(self.size if self.crop is None else self.crop.source)
         pairs = zip(values[::2], values[1::2], strict=True)
         return tuple(number for x, y in pairs for number in self.point(x, y))
 

@@ -18,6 +18,7 @@ from vid2vid.encoding import instance_edges
 from vid2vid.generate.edit.edits import Edits
 from vid2vid.generate.edit.file import Edit, Insertion, Order, Span, read_edits
 from vid2vid.generate.edit.objects import NEW_IDS
+from vid2vid.generate.edit.places import Place
 
 ROAD, HOUSE, TREE, SKY, PERSON, CAR = 7, 11, 21, 23, 24, 26
 LABELS = np.array([[11, 11, 11, 11, 11, 11], [11, 26, 26, 26, 26, 11], [7, 26, 26, 26, 26, 7], [7] * 6], np.int16)
@@ -47,7 +48,7 @@ def test_a_class_or_an_object_is_replaced_and_keeps_its_id() -> None:
 
 def test_a_box_cuts_and_what_becomes_an_object_has_a_new_id_in_every_frame() -> None:
     """Half of each car, and some of the road below: three people; their ids are no others' and do not change."""
-    change = edits(Edit("e", box=(0, 2, 6, 4), labels=(CAR, ROAD), replace=PERSON))
+    change = edits(Edit("e", box=Place((0, 2, 6, 4)), labels=(CAR, ROAD), replace=PERSON))
     for _ in range(2):
         made = change(scene())
         assert (made["labels"][2:] == PERSON).all() and np.array_equal(made["labels"][:2], LABELS[:2])
@@ -67,10 +68,10 @@ def test_edges_follow() -> None:
 
 
 def test_shares_of_the_frame_and_pixels_of_the_source() -> None:
-    shares = edited(Edit("e", box=(0.5, 0, 1, 1), labels=(HOUSE,), replace=TREE))
+    shares = edited(Edit("e", box=Place((0.5, 0, 1, 1), shares=True), labels=(HOUSE,), replace=TREE))
     assert shares["labels"][0].tolist() == [11, 11, 11, 21, 21, 21]
     crop = Crop(source=(8, 20), top=0, left=4, height=8, width=12, size=(4, 6))
-    of_source = edits(Edit("e", box=(10, 0, 20, 2), replace=TREE))(scene(), crop)
+    of_source = edits(Edit("e", box=Place((10, 0, 20, 2)), replace=TREE))(scene(), crop)
     assert of_source["labels"][0].tolist() == [11, 11, 11, 21, 21, 21], "column 10 of 20 is column 3 of the crop's 6"
     assert np.array_equal(of_source["labels"][1:], LABELS[1:])
 
@@ -133,7 +134,7 @@ def walker() -> list[dict[str, Any]]:
 
 
 def test_an_object_comes_from_another_clip_and_goes_with_it() -> None:
-    insert = Insertion("x", instance=24003, frames=Span(1), at=(0.5, 4), order=Order.front)
+    insert = Insertion("x", instance=24003, frames=Span(1), at=Place((0.5, 4)), order=Order.front)
     change = edits(Edit("e", frames=Span(1), insert=insert), track=walker())
     made = [change(scene()) for _ in range(4)]
     assert [np.argwhere(m["instances"] == NEW_IDS).tolist() for m in made] == [
@@ -154,7 +155,7 @@ def test_of_a_class_the_largest_object_is_taken_that_the_frame_does_not_cut() ->
 
 
 def test_a_larger_object_stands_on_the_same_place() -> None:
-    insert = Insertion("x", label=PERSON, at=(3, 4), scale=2, order=Order.front)
+    insert = Insertion("x", label=PERSON, at=Place((3, 4)), scale=2, order=Order.front)
     made = edits(Edit("e", insert=insert), track=walker())(scene())
     assert np.argwhere(made["instances"] == NEW_IDS).tolist() == [[y, x] for y in range(4) for x in (2, 3)]
 
@@ -175,7 +176,7 @@ def test_what_changes_nothing_is_told() -> None:
         Edit("a", labels=(SKY,), replace=TREE),
         Edit("b", labels=(SKY,)),
         Edit("c", insert=Insertion("x", instance=26999)),
-        Edit("d", insert=Insertion("x", instance=24003, at=(100, 2))),
+        Edit("d", insert=Insertion("x", instance=24003, at=Place((100, 2)))),
         track=walker(),
     )
     change(scene())
@@ -183,7 +184,7 @@ def test_what_changes_nothing_is_told() -> None:
     assert told[0].startswith("a: no pixel") and told[1].startswith("b: no pixel")
     assert "made shows no instance 26999" in told[2] and "24003 of class 24 (person)" in told[2]
     assert "outside of the frame" in told[3]
-    everything = edits(Edit("e", box=(0, 0, 6, 4)))
+    everything = edits(Edit("e", box=Place((0, 0, 6, 4))))
     assert np.array_equal(everything(scene())["labels"], LABELS)
     assert everything.unmet() == ["e: no region was left to fill with"]
 
@@ -220,7 +221,7 @@ edits:
   - {insert: {source: street, clip: 3, instance: 26999, at: [40, 60], scale: 1.5, order: [person]}, frames: [4, null]}
 """)
     first, second, third = read_edits(path, ModelConfig())
-    assert first == Edit(f"{path}: edit 1", labels=(11,), box=(0.5, 0, 1, 0.6), replace=21)
+    assert first == Edit(f"{path}: edit 1", labels=(11,), box=Place((0.5, 0, 1, 0.6), shares=True), replace=21)
     assert second == Edit(f"{path}: edit 2", Span(0, 48), instances=(26007, 26008))
     wanted = Insertion("street", 3, 26999, None, Span(), (40, 60), 1.5, (24,))
     assert third == Edit(f"{path}: edit 3", Span(4), insert=wanted)
