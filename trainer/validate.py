@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trainer.checkpoint.contents import pointed
 from trainer.config.fields import (
@@ -87,6 +88,12 @@ def at_least(key: str, value: float | None, lowest: float, exclusive: bool = Fal
     if value is None or (value > lowest if exclusive else value >= lowest):
         return []
     return [f"{key}={show(value)}: must be {'more than' if exclusive else 'at least'} {show(lowest)}"]
+
+
+def each_once(key: str, values: Sequence[Any]) -> list[str]:
+    """A problem when a list of names or ids has one of them more than once."""
+    again = list(dict.fromkeys(value for n, value in enumerate(values) if value in values[:n]))
+    return [f"{key}={show(values)}: {show(again)} stands there more than once; name each once"] if again else []
 
 
 def existing(key: str, path: str | None, needed_by: str | None = None, allowed: Sequence[str] = ()) -> list[str]:

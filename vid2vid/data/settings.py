@@ -7,6 +7,7 @@ from typing import Any
 
 from trainer.config.schema import show
 from trainer.errors import ConfigError, DataError
+from trainer.validate import each_once
 from vid2vid.config import DataConfig, LabelFormat, ModelConfig
 from vid2vid.data.labels.colour_tables import NAMED, colour_table, table_of
 from vid2vid.data.labels.label_map import ignored_ids, parse_label_map
@@ -37,6 +38,8 @@ def _ignore_problems(data: DataConfig, model: ModelConfig) -> list[str]:
     ignored = ignored_ids(data.ignore_label)
     if not all(isinstance(label, int) and not isinstance(label, bool) for label in ignored):
         return [f"data.ignore_label={show(data.ignore_label)}: needs an id, several like [255,0], or null for none"]
+    if isinstance(data.ignore_label, list) and (again := each_once("data.ignore_label", data.ignore_label)):
+        return again
     both = [label for label in model.label_ids or () if label in ignored]
     if not both or not wants_labels(model):
         return []

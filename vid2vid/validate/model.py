@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.config.schema import show
-from trainer.validate import at_least, existing
+from trainer.validate import at_least, each_once, existing
 from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, Region, SourceKind, width_divisor
 from vid2vid.validate.multiples import nearest_multiples
 
@@ -35,6 +35,7 @@ def model_problems(model: ModelConfig) -> list[str]:
             f"model.diff_augment={show(model.diff_augment)} is of what discriminators see, and there is none: "
             "set model.diff_augment=[]"
         )
+    found += each_once("model.diff_augment", model.diff_augment)
     found += _region_problems(model)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
@@ -59,9 +60,7 @@ def model_problems(model: ModelConfig) -> list[str]:
 
 def _region_problems(model: ModelConfig) -> list[str]:
     chosen, ids = model.regions, model.region_labels
-    found = []
-    if len(set(chosen)) < len(chosen):
-        found.append(f"model.regions={show(chosen)}: name each kind once")
+    found = each_once("model.regions", chosen) + each_once("model.region_labels", ids)
     if Region.labels in chosen and model.source is SourceKind.image:
         found.append(
             f"model.regions={show(chosen)}: labels needs label maps, but model.source=image has none: "
@@ -72,10 +71,8 @@ def _region_problems(model: ModelConfig) -> list[str]:
             f"model.regions={show(chosen)}: model.region_labels=[] names no class; give the ids that each are a "
             "region, for example model.region_labels=[24,26]"
         )
-    known = range(model.num_labels) if model.label_ids is None else model.label_ids
-    if Region.labels in chosen and (unknown := [label for label in ids if label not in known]):
-        where = f"0..{model.num_labels - 1}" if model.label_ids is None else f"model.label_ids={show(model.label_ids)}"
-        found.append(f"model.region_labels={show(ids)}: {show(unknown)} is not in {where}; name classes of the model")
+    if Region.labels in chosen:
+        found += _unknown("model.region_labels", ids, model, "name classes of the model")
     if ids and Region.labels not in chosen:
         found.append(f"model.region_labels={show(ids)} is read with model.regions=[labels] only: set that, or []")
     return found
@@ -98,8 +95,9 @@ def label_problems(model: ModelConfig) -> list[str]:
         return found
     ids = model.label_ids
     if ids is not None:
-        if not ids or len(set(ids)) < len(ids):
-            found.append(f"model.label_ids={show(ids)}: needs at least one id, each once; null means 0..num_labels-1")
+        if not ids:
+            found.append("model.label_ids=[]: needs at least one id; null means 0..num_labels-1")
+        found += each_once("model.label_ids", ids)
         wrong = [label for label in ids if not 0 <= label < LABEL_IDS]
         if wrong:
             found.append(f"model.label_ids has {show(wrong)}: label ids lie in 0..{LABEL_IDS - 1}")
@@ -110,19 +108,24 @@ def label_problems(model: ModelConfig) -> list[str]:
 
 def _foreground_problems(model: ModelConfig) -> list[str]:
     chosen = model.foreground_labels
-    if model.label_ids is not None:  # the default list may name more classes than are in use
-        if set(chosen) & set(model.label_ids):
-            return []
+    found = each_once("model.foreground_labels", chosen)
+    if not chosen:
+        return ["model.foreground_labels=[]: no class is named; name classes of yours, or set model.foreground=off"]
+    if model.label_ids is not None and not set(chosen) & set(model.label_ids):
         return [
             f"model.foreground_labels={show(chosen)} has no id of model.label_ids={show(model.label_ids)}: "
             "name one, or set model.foreground=off"
         ]
-    wrong = [label for label in chosen if not 0 <= label < model.num_labels]
-    if wrong or not chosen:
-        return [
-            f"model.foreground_labels={show(chosen)}: "
-            + (f"{show(wrong)} is outside 0..{model.num_labels - 1} (model.num_labels={model.num_labels})" if wrong
-               else "no class is named")
-            + "; name classes of yours, or set model.foreground=off"
-        ]  # fmt: skip
-    return []
+    if model.label_ids is not None and chosen == ModelConfig().foreground_labels:
+        return found  # of the default list some may be in use
+    remedy = "name classes of the model, or set model.foreground=off"
+    return found + _unknown("model.foreground_labels", chosen, model, remedy)
+
+
+def _unknown(key: str, ids: list[int], model: ModelConfig, remedy: str) -> list[str]:
+    """A problem when some of the ids are no classes of the model."""
+    known = range(model.num_labels) if model.label_ids is None else model.label_ids
+    unknown = [label for label in ids if label not in known]
+    where = f"0..{model.num_labels - 1} (model.num_labels={model.num_labels})"
+    where = where if model.label_ids is None else f"model.label_ids={show(model.label_ids)}"
+    return [f"{key}={show(ids)}: {show(unknown)} is not in {where}; {remedy}"] if unknown else []

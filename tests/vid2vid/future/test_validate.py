@@ -13,7 +13,7 @@ from tests.helpers.composed import problems_of
         (["model.past_frames=0"], "model.past_frames=0: must be at least 1"),
         (["model.lambda_flow=-1"], "model.lambda_flow=-1.0: must be at least 0"),
         (["model.lambda_cross_entropy=0"], "nothing would say which class"),
-        (["model.label_ids=[7,7]"], "model.label_ids=[7,7]: needs at least one id, each once"),
+        (["model.label_ids=[7,7]"], "model.label_ids=[7,7]: [7] stands there more than once; name each once"),
         (["data.flow=none"], "data.flow=none, but model.lambda_flow, model.lambda_flow_warp need reference flow"),
         (["data.val_frames=4"], "model.past_frames=4 of them are real: give at least 5"),
         (["resolution=[60,128]"], "height 60 must be a multiple of 8"),
