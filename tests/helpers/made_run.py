@@ -15,6 +15,7 @@ from vid2vid.config import DataKind, FlowMethod, Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.model import Generator, StyleEncoder
 from vid2vid.styles.mixtures import ClassStyles, Component, Styles
+from vid2vid.styles.whose import encoder_of
 from vid2vid.trained import LoadedRun, load_generator
 
 
@@ -68,5 +69,7 @@ def make_styled_run(folder: Path, variance: float) -> LoadedRun:
     make_run(folder, config)
     part = [Component(1.0, 9, mean, (variance * np.eye(3)).tolist())]
     classes = {label: ClassStyles(label, "", label in (24, 26), 9, mean, part) for label in ids}
-    Styles(3, classes, {"step": 7}).write(folder / "styles.json")
-    return load_generator(config, folder)
+    loaded = load_generator(config, folder)
+    assert loaded.style is not None
+    Styles(3, classes, encoder_of(loaded.style, folder, loaded.step).facts()).write(folder / "styles.json")
+    return loaded

@@ -90,6 +90,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.generate.styling import build_styles
     from vid2vid.generate.video import generate_video, length_of, open_clip, read_first_image
     from vid2vid.styles.vector_files import write_vectors
+    from vid2vid.styles.whose import encoder_of
     from vid2vid.trained import load_asked
 
     _check_places(arguments)
@@ -148,7 +149,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     size, rate = f"{made.size[1]}x{made.size[0]}", made.frames / made.seconds
     say(f"{made.video}: {made.frames} frames of {size} at {made.fps:g} fps, made at {rate:.1f} frames/s")
     if arguments.save_style is not None and styles is not None:
-        write_vectors(Path(arguments.save_style), styles.used, styles.things, styles.told_by)
+        assert loaded.style is not None
+        encoder = encoder_of(loaded.style, Path(arguments.run), loaded.step)
+        write_vectors(Path(arguments.save_style), styles.used, styles.things, styles.told_by, encoder)
         say(f"{arguments.save_style}: the vectors of {len(styles.used)} instances and regions")
     if made.pictures is not None:
         say(f"{made.pictures}: {made.frames} pictures")

@@ -27,6 +27,7 @@ from vid2vid.styles.request import StyleRequest, interpolation_ends
 from vid2vid.styles.sources import Between, Drawn, Given, Means, VectorSource
 from vid2vid.styles.tracks import ById, ByOverlap, Tracker
 from vid2vid.styles.vector_files import read_vectors
+from vid2vid.styles.whose import encoder_of
 from vid2vid.trained import LoadedRun
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,10 @@ def build_styles(
     if run.style is None:
         return None
     kind, _, path = (request.style or "sample").partition(":")
-    fitted = styles_of_run(run_dir, run) if kind in ("sample", "mean") or (run_dir / FILE).is_file() else None
+    encoder = encoder_of(run.style, run_dir, run.step)
+    bounds = [] if request.interpolate is None else interpolation_ends(request.interpolate)
+    needed = any(isinstance(end, int) for end in bounds) if bounds else kind in ("sample", "mean")
+    fitted = styles_of_run(run_dir, run) if needed or (run_dir / FILE).is_file() else None
     drawn = None if fitted is None else Drawn(fitted, request.seed or 0)
     ids, channels = run.encoder.ids, run.config.model.style_channels
     things: Collection[int] = frozenset() if fitted is None else fitted.things
@@ -61,11 +65,13 @@ def build_styles(
     if request.interpolate is not None:
         if frames is None:
             raise ConfigError(f"interpolate={request.interpolate}: the source has no known length; give frames=N")
-        assert fitted is not None
-        ends = [
-            Drawn(fitted, end) if isinstance(end, int) else read_vectors(end, ids, channels, drawn)
-            for end in interpolation_ends(request.interpolate)
-        ]
+        ends: list[VectorSource] = []
+        for end in bounds:
+            if isinstance(end, int):
+                assert fitted is not None
+                ends.append(Drawn(fitted, end))
+            else:
+                ends.append(read_vectors(end, ids, channels, drawn, encoder))
         source, given = Between(*ends), [end for end in ends if isinstance(end, Given)]
     elif kind == "image":
         classes = picture_vectors(run, Path(path), None if request.style_labels is None else Path(request.style_labels))
@@ -74,7 +80,7 @@ def build_styles(
             _log.warning("style=image:%s shows no %s: fit_styles.py gives them styles, until then zeros", path, absent)
         source = Given(classes, {}, None if fitted is None else Means(fitted))
     elif kind == "file":
-        source = read_vectors(Path(path), ids, channels, drawn)
+        source = read_vectors(Path(path), ids, channels, drawn, encoder)
         given = [source]
     else:
         assert fitted is not None and drawn is not None

@@ -65,12 +65,14 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     from vid2vid.styles.gather import gather
     from vid2vid.styles.mixtures import FILE, Styles
     from vid2vid.styles.picture import draw_styles
+    from vid2vid.styles.whose import encoder_of
     from vid2vid.trained import load_asked
 
     folder = Path(arguments.run)
     check_place("run", folder, folder / FILE, folder / "styles.png")
     loaded = load_asked(config, arguments.run, arguments.checkpoint, arguments.overrides, say)
     config = loaded.config
+    assert loaded.style is not None
     height, width = config.resolution
     dataset = build_evaluation(config, "train", (height, width))
     loader = make_eval_loader(
@@ -100,7 +102,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     facts = {
         "run": str(folder),
         "checkpoint": str(loaded.checkpoint),
-        "step": loaded.step,
+        **encoder_of(loaded.style, folder, loaded.step).facts(),
         "clips": clips,
         "frames": frames,
         "resolution": by(config.resolution),

@@ -17,6 +17,7 @@ from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.text import few
+from vid2vid.styles.whose import Encoder, check_encoder
 
 FILE = "styles.json"  # in a run's folder
 VERSION = 1
@@ -78,7 +79,8 @@ class Styles:
     Attributes:
         channels: d.
         classes: by id.
-        facts: what they were fitted to: run, checkpoint, step, clips, frames, resolution, min_area.
+        facts: what they were fitted to: run, checkpoint, encoder, encoder_run, step, clips, frames,
+            resolution, min_area.
     """
 
     channels: int
@@ -126,20 +128,20 @@ def read_styles(path: Path) -> Styles:
     return found
 
 
-def check_styles(styles: Styles, path: Path, ids: Sequence[int], channels: int, step: int) -> str:
+def check_styles(styles: Styles, path: Path, ids: Sequence[int], channels: int, encoder: Encoder) -> str:
     """Whether a run can use them.
 
     Args:
         path: where they were read.
         ids: classes of the run.
         channels: d of its E.
-        step: of the weights that are to be used.
+        encoder: E itself.
 
     Returns:
-        A warning, where E has learnt on since they were fitted; else empty.
+        A warning, where E has learnt on since they were fitted, or they do not tell whose they are; else empty.
 
     Raises:
-        DataError: they are of other classes, or of another number of channels.
+        DataError: they are of other classes, of another number of channels, or of another run's E.
     """
     again = f"python scripts/fit_styles.py {shown_override('run', path.parent)} fits this run's own"
     foreign = sorted(set(styles.classes) - set(ids))
@@ -152,5 +154,4 @@ def check_styles(styles: Styles, path: Path, ids: Sequence[int], channels: int, 
         raise DataError(
             f"{path} has vectors of {styles.channels} numbers, this run has model.style_channels={channels}: {again}"
         )
-    fitted = styles.facts.get("step", step)
-    return f"{path} was fitted at step {fitted}, these weights are of step {step}: {again}" if fitted != step else ""
+    return check_encoder(styles.facts, encoder, str(path), again)

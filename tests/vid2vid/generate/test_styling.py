@@ -96,6 +96,13 @@ def test_a_video_moves_between_two_files_whose_instances_were_told_apart_by_plac
     maps = [styles.maps({k: torch.from_numpy(v)[None, None] for k, v in frame.items()}) for frame in Frames(True)]
     for place, sign in ((10, 1), (40, -1)):
         assert [maps[t][0, 0, :, 15, place].tolist() for t in (0, 3)] == [(sign * end).tolist() for end in ends]
+    (tmp_path / "bare").mkdir()  # files need no styles.json
+    bare = build_styles(asked, loaded, tmp_path / "bare", Frames(True), 4)
+    first = {k: torch.from_numpy(v)[None, None] for k, v in next(iter(Frames(True))).items()}
+    assert bare is not None and bare.maps(first)[0, 0, :, 15, 10].tolist() == ends[0].tolist()
+    with pytest.raises(DataError, match="does not exist"):
+        mixed = StyleRequest(interpolate=f"{tmp_path / 'a.json'},3")
+        build_styles(mixed, loaded, tmp_path / "bare", Frames(True), 4)
     write_vectors(tmp_path / "b.json", {(26, 26001): ends[1]}, [26], StyleTracks.ids)
     with pytest.raises(ConfigError, match=r"one file were told apart by ids, those of the other by overlap"):
         build_styles(asked, loaded, folder, Frames(True), 4)

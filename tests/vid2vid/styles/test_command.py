@@ -1,5 +1,6 @@
 """scripts/fit_styles.py on an untrained run of the street, and generate.py with what it wrote."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,22 @@ def test_a_run_without_encoder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"style=mean: this run has no feature encoder"):
         arguments = Generate(str(tmp_path / "run"), "street", str(tmp_path / "a.gif"), style="mean")
         generate(arguments, SCHEMAS, lambda line: None)
+
+
+def test_styles_of_another_run_with_the_same_classes_are_refused(
+    fitted: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    other = styled()
+    other.model.nef = 8  # another encoder
+    make_run(tmp_path / "run", other)
+    (tmp_path / "run" / "styles.json").write_bytes((fitted[0] / "styles.json").read_bytes())
+    asked = Generate(str(tmp_path / "run"), "street", str(tmp_path / "a.gif"), frames=1)
+    with pytest.raises(DataError, match=r"feature encoder of another run \(styles, step 7\)"):
+        generate(asked, SCHEMAS, lambda line: None)
+    known = json.loads((tmp_path / "run" / "styles.json").read_text())
+    (tmp_path / "run" / "styles.json").write_text(json.dumps({**known, "encoder": None}))
+    generate(asked, SCHEMAS, lambda line: None)
+    assert (tmp_path / "a.gif").is_file()
 
 
 def test_styles_of_other_classes_are_refused(fitted: tuple[Path, list[str]], tmp_path: Path) -> None:

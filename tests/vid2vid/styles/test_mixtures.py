@@ -7,6 +7,7 @@ import pytest
 
 from trainer.errors import DataError
 from vid2vid.styles.mixtures import ClassStyles, Component, Styles, check_styles, read_styles
+from vid2vid.styles.whose import Encoder
 
 SPREAD = [[0.04, 0.01, 0], [0.01, 0.02, 0], [0, 0, 0.0001]]
 CAR = ClassStyles(26, "car", True, 100, [0.1, 0, 0], [
@@ -50,10 +51,25 @@ def test_a_missing_or_broken_file_names_the_command(tmp_path: Path) -> None:
 
 
 def test_styles_of_another_run_are_refused() -> None:
-    path = Path("runs/a/styles.json")
-    assert check_styles(STYLES, path, [7, 8, 26], 3, 7) == ""
-    assert "fitted at step 7, these weights are of step 9" in check_styles(STYLES, path, [7, 8, 26], 3, 9)
+    path, own = Path("runs/a/styles.json"), Encoder("01ab", "a", 7)
+    fitted = Styles(3, STYLES.classes, own.facts())
+    assert check_styles(fitted, path, [7, 8, 26], 3, own) == ""
+    assert check_styles(fitted, path, [7, 8, 26], 3, Encoder("01ab", "renamed", 9)) == ""  # the same weights
+    assert "fitted at step 7, these weights are of step 9" in check_styles(
+        fitted, path, [7, 8, 26], 3, Encoder("ff", "a", 9)
+    )
     with pytest.raises(DataError, match=r"classes 7, 26, but this run's are 7, 8: 26 .*run=runs/a"):
-        check_styles(STYLES, path, [7, 8], 3, 7)
+        check_styles(fitted, path, [7, 8], 3, own)
     with pytest.raises(DataError, match=r"vectors of 3 numbers, this run has model\.style_channels=4"):
-        check_styles(STYLES, path, [7, 26], 4, 7)
+        check_styles(fitted, path, [7, 26], 4, own)
+    for other in (Encoder("ff", "b", 9), Encoder("ff", "a", 7)):  # another run, or the same name trained anew
+        with pytest.raises(DataError, match=r'another run \(a, step 7\).*fit_styles.py run=runs/a.*"encoder": null'):
+            check_styles(fitted, path, [7, 26], 3, other)
+        assert check_styles(Styles(3, STYLES.classes, {**own.facts(), "encoder": None}), path, [7, 26], 3, other) == ""
+
+
+def test_styles_that_do_not_tell_whose_they_are_can_be_used() -> None:
+    """As they were written before encoders were kept."""
+    path, own = Path("runs/a/styles.json"), Encoder("01ab", "a", 7)
+    assert "does not tell which run's feature encoder it is of" in check_styles(STYLES, path, [7, 26], 3, own)
+    assert "fitted at step 7, these" in check_styles(STYLES, path, [7, 26], 3, Encoder("01ab", "a", 9))

@@ -9,6 +9,7 @@ from trainer.errors import DataError
 from vid2vid.config import StyleTracks
 from vid2vid.styles.sources import Between, Given
 from vid2vid.styles.vector_files import read_vectors, write_vectors
+from vid2vid.styles.whose import Encoder
 
 A, B, C = (np.array(x, np.float32) for x in ([0.5, 0, 0], [0, 0.25, 0], [0, 0, -1]))
 
@@ -26,6 +27,16 @@ def test_a_file_by_hand_gives_a_class_one_look(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"classes": {"26": [0, 0.25, 0]}}')
     assert np.array_equal(read_vectors(path, [26], 3, None).vector(26, 3), B)
+
+
+def test_vectors_of_another_encoder_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, own = tmp_path / "a.json", Encoder("01ab", "a", 7)
+    write_vectors(path, {(26, 0): A}, (), StyleTracks.ids, own)
+    assert np.array_equal(read_vectors(path, [26], 3, None, own).vector(26, 0), A) and not caplog.records
+    read_vectors(path, [26], 3, None, Encoder("ff", "a", 9))
+    assert "fitted at step 7, these weights are of step 9" in caplog.records[0].getMessage()
+    with pytest.raises(DataError, match=r'another run \(a, step 7\).*save_style=FILE wrote.*"encoder": null'):
+        read_vectors(path, [26], 3, None, Encoder("ff", "b", 7))
 
 
 def test_between_two_is_a_straight_line() -> None:
