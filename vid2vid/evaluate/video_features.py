@@ -34,6 +34,14 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _EXAMPLE = "r2plus1d_18:r2plus1d_18-91a641e6.pth"
 
 
+_NUMBERS = (".npz", ".npy", ".csv", ".tsv", ".mat", ".h5", ".hdf5", ".pkl", ".pickle", ".parquet")
+_WANTED = {
+    VJEPA2: "vjepa2:FOLDER (config.json and model.safetensors of transformers' V-JEPA 2)",
+    FVD: "fvd:i3d_torchscript.pt (the I3D of FVD as TorchScript)",
+    TORCHSCRIPT: "torchscript:FILE (any network as TorchScript, (B, 3, 16, H, W) in 0..1 -> (B, D))",
+}
+
+
 @dataclass(frozen=True)
 class VideoNetwork:
     """Describes stretches of video.
@@ -65,6 +73,13 @@ def load_video_network(given: str, device: torch.device) -> VideoNetwork:
         ConfigError: no such kind. CheckpointError: the file is missing or is another network's.
     """
     kind, colon, text = given.partition(":")
+    if Path(text or kind).suffix.lower() in _NUMBERS:
+        raise ConfigError(
+            f"video_features={given}: holds features that were computed before, but those of the generated clips must "
+            f"be made by the same network, so it is the network that is needed: {_WANTED[VJEPA2]} for JEDi, "
+            f"{_WANTED[FVD]} for FVD, {_EXAMPLE} (or another of torchvision's: {', '.join(HEADS)}) for VFD, or "
+            f"{_WANTED[TORCHSCRIPT]} (docs/metrics.md)"
+        )
     if kind not in KINDS or not colon or not text:
         raise ConfigError(
             f"video_features={given}: needs NETWORK:FILE, such as {_EXAMPLE}; networks: {', '.join(KINDS)}"
@@ -73,6 +88,8 @@ def load_video_network(given: str, device: torch.device) -> VideoNetwork:
     if not path.exists():
         raise CheckpointError(f"video_features={given}: {path} does not exist; give a local file or folder")
     if kind == VJEPA2:
+        if not path.is_dir():
+            raise CheckpointError(f"video_features={given}: is a file; give {_WANTED[VJEPA2]}")
         return VideoNetwork(kind, VJEPA2, _vjepa2(path, device))
     if kind in (FVD, TORCHSCRIPT):
         return VideoNetwork(kind, "I3D" if kind == FVD else path.stem, _torchscript(kind, path, device))

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import CheckpointError, ConfigError
+from vid2vid.config import Vid2VidConfig
+from vid2vid.evaluate.chosen import build_clip_metrics
 from vid2vid.evaluate.video_features import WINDOW, load_video_network
 
 CPU = torch.device("cpu")
@@ -65,6 +67,21 @@ def test_fvd_is_its_own_i3d_and_nothing_else(tmp_path: Path) -> None:
         other.features(clip())
     with pytest.raises(CheckpointError, match="not the I3D"):
         load_video_network(f"fvd:{scripted(NotI3d(), tmp_path / 'three.pt')}", CPU).features(clip())
+
+
+@pytest.mark.parametrize("given", ["features.npz", "vjepa2:real.npy", "fvd:real.pkl"])
+def test_features_that_were_made_elsewhere_are_told_what_is_needed(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"computed before, .*vjepa2:FOLDER.* for JEDi, fvd:i3d.* for FVD, r2plus1d"):
+        load_video_network(given, CPU)
+
+
+def test_a_file_in_place_of_a_folder_and_a_network_twice(tmp_path: Path) -> None:
+    path = scripted(Means(), tmp_path / "means.pt")
+    with pytest.raises(CheckpointError, match=r"is a file; give vjepa2:FOLDER \(config\.json and model\.safetensors"):
+        load_video_network(f"vjepa2:{path}", CPU)
+    with pytest.raises(ConfigError, match=r"by name=\[means,means\]: \[means\] stands there more than once"):
+        given = f"torchscript:{path},torchscript:{path}"
+        build_clip_metrics(video_features=given, config=Vid2VidConfig(), device=CPU)
 
 
 @pytest.mark.slow
