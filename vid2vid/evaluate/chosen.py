@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.errors import ConfigError, refuse
-from trainer.validate import each_once
+from trainer.errors import ConfigError
 from vid2vid.config import FlowMethod, Vid2VidConfig
 from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric, PerceptualSimilarity
@@ -58,7 +57,6 @@ def build_clip_metrics(
         own = data.flow if data.flow in ESTIMATORS else FlowMethod.dis
         found.append(flow_difference(own if tof == "run" else FlowMethod[tof], data.flow_weights, device))
     found += [perceptual_difference(m.distance) for m in image_metrics if isinstance(m, PerceptualSimilarity)]
-<<<<<<< HEAD
     return [*found, *_video_distances(video_features or "", device)]
 
 
@@ -75,12 +73,6 @@ def _video_distances(video_features: str, device: torch.device) -> list[ClipMetr
             )
         found[name] = given, metric
     return [metric for _, metric in found.values()]
-=======
-    networks = [load_video_network(given, device) for given in (video_features or "").split(",") if given]
-    refuse(each_once(f"video_features={video_features}, networks by name", [network.name for network in networks]))
-    found += [VideoDistance(network) for network in networks]
-    return found
->>>>>>> db8cdba (Video features that were computed before are told which network is needed in their place; a network is named once)
 
 
 def _reader(segmenter: str, pairs: str | None, config: Vid2VidConfig, device: torch.device) -> Reader:
