@@ -80,7 +80,8 @@ def open_future(
         raise ConfigError(f"predict={predict}: must be at least 1")
     config, endless = run.config, source == "street"
     wanted = config.data.val_frames if endless and observed is None else observed
-    sequence = open_clip(source, config, clip, wanted + predict if endless and wanted is not None else None)
+    length = wanted + predict if endless and wanted is not None else None
+    sequence = open_clip(source, config, clip, length, [run.colours, rollout.run.colours])
     seen = len(sequence) if wanted is None else min(wanted, len(sequence))
     refuse_too_few(seen, f"frames={observed}" if seen == observed else sequence.name, run.config, rollout)
     return FutureSequence(sequence, rollout, seen, predict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.cli import load_run
@@ -29,6 +30,7 @@ class LoadedPredictor:
         compute: the renderer's device and precision.
         past_frames: L, how many label maps it must have seen.
         weights_line: one line for the user: which weights these are.
+        colours: what the colours of its label maps meant; None: not known, or none.
     """
 
     predictor: LabelPredictor
@@ -36,6 +38,7 @@ class LoadedPredictor:
     compute: Compute
     past_frames: int
     weights_line: str
+    colours: dict[str, Any] | None = None
 
 
 def load_predictor(run_dir: str | Path, schemas: Schemas, renderer: LoadedRun) -> LoadedPredictor:
@@ -62,8 +65,15 @@ def load_predictor(run_dir: str | Path, schemas: Schemas, renderer: LoadedRun) -
     size = list(trained.meta.get("resolution") or config.resolution)
     refuse(_mismatches(run_dir, encoder.ids, size, renderer))
     network = trained.into(LabelPredictor(config.model, encoder.channels), "predictor")
-    compute = renderer.compute
-    return LoadedPredictor(network.to(compute.device), encoder, compute, config.model.past_frames, trained.line)
+    compute, known = renderer.compute, trained.meta.get("task") or {}
+    return LoadedPredictor(
+        network.to(compute.device),
+        encoder,
+        compute,
+        config.model.past_frames,
+        trained.line,
+        known.get("label_colours"),
+    )
 
 
 def _mismatches(run_dir: str | Path, ids: list[int], size: list[int], renderer: LoadedRun) -> list[str]:

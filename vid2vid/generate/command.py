@@ -113,13 +113,13 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         )
         sequence, first_frame, frames, real_frames = future, FirstFrame.real, None, future.observed
     else:
-        sequence = open_clip(arguments.source, config, arguments.clip, frames)
+        sequence = open_clip(arguments.source, config, arguments.clip, frames, [loaded.colours])
     edits = None
     if remap is not None or asked:
         total = length_of(sequence, frames)  # predicted frames too
 
         def open_track(source: str, clip: int, span: Span) -> Sequence:
-            return open_clip(source, config, clip, span.needed(total))
+            return open_clip(source, config, clip, span.needed(total), [loaded.colours])
 
         edits = Edits(asked, config.model, open_track, config.data.ignore_label, remap)
     height, width = config.resolution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
@@ -54,15 +54,23 @@ class Generated:
     pictures: Path | None
 
 
-def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | None = None) -> Sequence:
+def open_clip(
+    source: str,
+    config: Vid2VidConfig,
+    clip: int = 0,
+    frames: int | None = None,
+    learnt: Iterable[Mapping[str, Any] | None] = (),
+) -> Sequence:
     """Sequence number ``clip`` of a source; the log says when there are others.
 
     Args:
         source, frames: see `vid2vid.data.open_source`.
         config: of the run, at the resolution to work at.
+        learnt: what colours meant to the runs that will see the labels (`LoadedRun.colours`).
 
     Raises:
-        DataError: nothing usable there, nothing of the kind that the model takes, or no such number.
+        DataError: nothing usable there, nothing of the kind that the model takes, no such number, or label maps whose
+            colours have other ids.
     """
     if clip < 0:
         raise ConfigError(f"clip={clip}: sequences are numbered from 0")
@@ -78,6 +86,8 @@ def open_clip(source: str, config: Vid2VidConfig, clip: int = 0, frames: int | N
         raise DataError(f"clip={clip}: source={source} has {len(found)} sequence(s), numbered from 0")
     if len(found) > clip + 1 or clip:
         _log.info("sequence %d of the source: %s (clip=N chooses another)", clip, found[clip].name)
+    for colours in learnt:
+        check_colours(colours, [getattr(found[clip], "sequence", None)])
     return found[clip]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from trainer.errors import CheckpointError, DataError
 from trainer.loop import Trainer
 from vid2vid.data.checking.check import find_sequences
 from vid2vid.evaluate.run import evaluate_run
+from vid2vid.future.sequence import open_future
 from vid2vid.generate.video import generate_video, open_clip
 from vid2vid.task import Vid2VidTask
 from vid2vid.trained import LoadedRun, load_generator
@@ -69,6 +73,13 @@ def test_a_table_in_another_order_is_not_taken_for_the_same_classes(tmp_path: Pa
     words = r"labelmap\.txt: its colours have other ids .* \(1,2,250\) is 1, was 0; .*colors:" + str(own)
     with pytest.raises(DataError, match=words):
         generate_video(run, open_clip(str(other), run.config), tmp_path / "x.mp4")
+    with pytest.raises(DataError, match=words):
+        open_clip(str(other), run.config, learnt=[run.colours])
+    for renderer, predictor in ((run, None), (replace(run, colours=None), run.colours)):  # a future is predicted
+        rollout = cast(Any, SimpleNamespace(run=SimpleNamespace(past_frames=1, colours=predictor)))
+        with pytest.raises(DataError, match=words):
+            open_future(str(other), renderer, rollout, predict=1, observed=3)
+        assert len(open_future(str(own), renderer, rollout, predict=1, observed=3)) == 4
     with pytest.raises(DataError, match=words):
         evaluate_run(loaded(run_dir, f"data.root={other}"))
     # A class more that training did not have, at the end, changes no other; and the remedy works.
