@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import compose
 from trainer.config.schema import Schemas, show
 from trainer.errors import refuse
+from trainer.files import check_folder
 from trainer.records.console_lines import format_time
 from vid2vid.config import Vid2VidConfig
 
@@ -63,6 +64,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         UserError: arguments, films, tools or networks that cannot be used.
     """
     refuse(_problems(arguments))
+    check_folder("out", arguments.out, Path(arguments.out))
     config: Vid2VidConfig = compose(["model=vid2vid", "data=video", *arguments.overrides], schemas)
     config = replace(config, data=replace(config.data, fps=arguments.fps or config.data.fps))
 
