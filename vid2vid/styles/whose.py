@@ -58,7 +58,7 @@ def check_encoder(facts: Mapping[str, Any], own: Encoder, given: str, remedy: st
         DataError: they are of another run's encoder.
     """
     step = facts.get("step", own.step)
-    learnt_on = f"{given} was fitted at step {step}, these weights are of step {own.step}: {remedy}"
+    learnt_on = f"{given} is of step {step}, these weights are of step {own.step}: {remedy}"
     if "encoder" not in facts:
         untold = f"{given} does not tell which run's feature encoder it is of (it was written before that was kept)"
         return learnt_on if step != own.step else f"{untold}: {remedy}"

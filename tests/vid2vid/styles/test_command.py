@@ -109,8 +109,8 @@ def test_every_place_is_checked_before_the_first_frame(fitted: tuple[Path, list[
     ):
         with pytest.raises(UserError, match=told):
             generate(Generate(str(fitted[0]), "street", out, frames=2, **words), SCHEMAS, lambda line: None)
+    make_run(tmp_path / "folder", styled())
     for places in (f"{tmp_path}/folder/styles.json", f"{tmp_path}/folder/styles.png"):
-        make_run(tmp_path / "folder", styled())
         Path(places).mkdir()
         with pytest.raises(ConfigError, match=f"run={tmp_path}/folder: {places} is a folder"):
             run(Arguments(str(tmp_path / "folder")), SCHEMAS, lambda line: None)

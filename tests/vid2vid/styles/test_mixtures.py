@@ -55,7 +55,7 @@ def test_styles_of_another_run_are_refused() -> None:
     fitted = Styles(3, STYLES.classes, own.facts())
     assert check_styles(fitted, path, [7, 8, 26], 3, own) == ""
     assert check_styles(fitted, path, [7, 8, 26], 3, Encoder("01ab", "renamed", 9)) == ""  # the same weights
-    assert "fitted at step 7, these weights are of step 9" in check_styles(
+    assert "is of step 7, these weights are of step 9" in check_styles(
         fitted, path, [7, 8, 26], 3, Encoder("ff", "a", 9)
     )
     with pytest.raises(DataError, match=r"classes 7, 26, but this run's are 7, 8: 26 .*run=runs/a"):
@@ -72,4 +72,4 @@ def test_styles_that_do_not_tell_whose_they_are_can_be_used() -> None:
     """As they were written before encoders were kept."""
     path, own = Path("runs/a/styles.json"), Encoder("01ab", "a", 7)
     assert "does not tell which run's feature encoder it is of" in check_styles(STYLES, path, [7, 26], 3, own)
-    assert "fitted at step 7, these" in check_styles(STYLES, path, [7, 26], 3, Encoder("01ab", "a", 9))
+    assert "is of step 7, these" in check_styles(STYLES, path, [7, 26], 3, Encoder("01ab", "a", 9))

@@ -34,7 +34,7 @@ def test_vectors_of_another_encoder_are_refused(tmp_path: Path, caplog: pytest.L
     write_vectors(path, {(26, 0): A}, (), StyleTracks.ids, own)
     assert np.array_equal(read_vectors(path, [26], 3, None, own).vector(26, 0), A) and not caplog.records
     read_vectors(path, [26], 3, None, Encoder("ff", "a", 9))
-    assert "fitted at step 7, these weights are of step 9" in caplog.records[0].getMessage()
+    assert "is of step 7, these weights are of step 9" in caplog.records[0].getMessage()
     with pytest.raises(DataError, match=r'another run \(a, step 7\).*save_style=FILE wrote.*"encoder": null'):
         read_vectors(path, [26], 3, None, Encoder("ff", "b", 7))
 
