@@ -164,7 +164,7 @@ def test_who_stands_lower_is_in_front() -> None:
     """The cars' wheels are in row 2: a person with the feet in row 1 is behind them, one in row 3 in front."""
 
     def shown(at: tuple[float, float], order: Any = Order.ground) -> list[list[int]]:
-        insert = Insertion("x", instance=24003, at=at, order=order)
+        insert = Insertion("x", instance=24003, at=Place(at), order=order)
         return np.argwhere(edited(Edit("e", insert=insert), track=walker())["labels"] == PERSON).tolist()
 
     assert shown((1.5, 2)) == [[0, 1]] and shown((1.5, 4)) == [[2, 1], [3, 1]]
