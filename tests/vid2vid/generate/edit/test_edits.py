@@ -223,5 +223,5 @@ edits:
     first, second, third = read_edits(path, ModelConfig())
     assert first == Edit(f"{path}: edit 1", labels=(11,), box=Place((0.5, 0, 1, 0.6), shares=True), replace=21)
     assert second == Edit(f"{path}: edit 2", Span(0, 48), instances=(26007, 26008))
-    wanted = Insertion("street", 3, 26999, None, Span(), (40, 60), 1.5, (24,))
+    wanted = Insertion("street", 3, 26999, None, Span(), Place((40.0, 60.0), shares=False), 1.5, (24,))
     assert third == Edit(f"{path}: edit 3", Span(4), insert=wanted)
