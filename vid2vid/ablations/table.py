@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 
-_LEVEL = 0.95
-_HALVINGS = 60  # of an angle: to the last digit
+from trainer.records.intervals import t_interval
 
 COLUMNS = {
     "warp_error": "warping error",
@@ -23,38 +20,6 @@ COLUMNS = {
 }
 
 
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half the width of its 95 % t-interval; None of a single value."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, None
-    return mean, t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def t_quantile(freedom: int) -> float:
-    """What Student's t of some degrees of freedom stays within, on both sides, with a probability of 95 %."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < _LEVEL else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
-
-
-def _within(angle: float, freedom: int) -> float:
-    """The probability of abs(t) < sqrt(freedom) tan(angle): Abramowitz and Stegun, 26.7.3 and 26.7.4, whose sums end
-    after freedom / 2 terms."""
-    odd = freedom % 2
-    cosine = math.cos(angle)
-    term = total = cosine if odd else 1.0
-    for power in range(2 + odd, freedom, 2):
-        term *= cosine**2 * (power - 1) / power
-        total += term
-    total *= math.sin(angle)
-    if not odd:
-        return total
-    return 2 / math.pi * (angle + (total if freedom > 1 else 0.0))
-
-
 def rows(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> list[list[str]]:
     """A heading, then a row per variant: ``mean ± half width`` of each of `COLUMNS`; empty what no seed has.
 
@@ -66,7 +31,7 @@ def rows(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> list[list[str]
         cells = []
         for name in COLUMNS:
             values = [one[name] for one in seeds if name in one]
-            cells.append(_cell(*interval(values), whole=name == "step") if values else "")
+            cells.append(_cell(*t_interval(values), whole=name == "step") if values else "")
         found.append([title, *cells])
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
-from vid2vid.preference.intervals import clopper_pearson, two_sided_p, wilson
+from trainer.records.intervals import clopper_pearson, two_sided_p, wilson
 from vid2vid.preference.sheet import SIDES, Key
 
 COLUMNS = ("sheet", "voter", "trial", "choice")
