@@ -80,6 +80,7 @@ TASKS = {
         model="vit_base",
         verbs={
             "evaluate": "vit.evaluate.command",
+            "analyze": "vit.analysis.command",
             "predict": "vit.predict.command",
             "export": "vit.export.command",
             "check_data": "vit.data.checking.command",

@@ -222,7 +222,9 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
     """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
 
     The module has ``Arguments``, a dataclass whose docstring says whose they are, and ``run(arguments, schemas, say)``,
-    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user.
+    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user. Where the
+    words decide on the arguments it has ``arguments(words)``, which returns their dataclass, and ``about(text)`` for
+    ``--help``.
 
     Args:
         about: what ``--help`` says first; it ends the process.
@@ -235,7 +237,7 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
     known = dict(sorted(having(tasks, verb), key=lambda pair: RUN in required(pair[1].Arguments)))
     if {"-h", "--help"} & set(words) and path is None:
         task, *others = known
-        sys.stdout.write(usage(known[task].Arguments, about) + "\n")
+        sys.stdout.write(usage(_arguments(known[task], words), _about(known[task], about)) + "\n")
         for schema in (known[name].Arguments for name in others):
             sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
         raise SystemExit(0)
@@ -245,7 +247,15 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
             load_run(path, {name: entry.schema for name, entry in tasks.items()})
         task = next(iter(known))  # without a run: one that does without, and says what lacks
     command = module_of(tasks, task, verb)
-    return command, parse_args(command.Arguments, run=tasks[task].schema, about=about)
+    return command, parse_args(_arguments(command, words), run=tasks[task].schema, about=_about(command, about))
+
+
+def _arguments(command: Any, words: Sequence[str]) -> type:
+    return command.arguments(words) if hasattr(command, "arguments") else command.Arguments
+
+
+def _about(command: Any, text: str) -> str:
+    return command.about(text) if hasattr(command, "about") else text
 
 
 def _task_of_run(path: str) -> str | None:

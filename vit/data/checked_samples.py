@@ -55,4 +55,4 @@ class CheckedSamples:
             )
         if isinstance(image, Tensor) and image.is_floating_point() and not bool(torch.isfinite(image).all()):
             raise DataError(f"{name}: pixels are NaN or infinite")
-        return found
+        return {**found, "index": index}

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.cli import compose
 from trainer.config.arguments import number_or
 from trainer.config.fields import Split
 from trainer.config.schema import Schemas
-from trainer.errors import ConfigError, UserError, refuse
+from trainer.errors import ConfigError
 from trainer.records.progress import followed
-from vit.config import VitConfig
 
 
 @dataclass
@@ -45,26 +43,16 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or data that cannot be used.
     """
-    from vit.evaluate.loaded import load_file, load_published, load_trained
+    from vit.evaluate.asked import load_asked
     from vit.evaluate.plots import format_scores
     from vit.evaluate.run import evaluate, parse_shots, write
 
     shots = parse_shots(arguments.fewshot)
     batch = number_or("auto", arguments.batch, "batch", "pictures")
-    if arguments.run is not None:
-        if arguments.model or arguments.weights:
-            raise ConfigError("run= is given, so are model= or weights=: a run has both (checkpoint= picks another)")
-        loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides)
-        out = Path(arguments.out or arguments.run)
-    else:
-        requested = [word.partition("=")[0] for word in arguments.overrides]
-        weights, config = str(arguments.weights), _composed(arguments, schemas)
-        if arguments.model is not None:
-            loaded = load_published(config, requested)
-        else:
-            loaded = load_file(weights, config, requested, arguments.name)
-        called = arguments.model or arguments.name or Path(weights.removeprefix("timm:")).stem
-        out = Path(arguments.out or f"runs/{called}-eval")
+    loaded = load_asked(arguments.run, arguments.weights, arguments.name, arguments.model, arguments.checkpoint,
+                        arguments.overrides, schemas)  # fmt: skip
+    called = arguments.model or arguments.name or Path(str(arguments.weights).removeprefix("timm:")).stem
+    out = Path(arguments.out or arguments.run or f"runs/{called}-eval")
     for line in (loaded.weights_line, *loaded.notes, *loaded.info.notes):
         say(line)
     result = evaluate(
@@ -96,23 +84,3 @@ def _raw_scores(arguments: Arguments) -> dict[str, float]:
         raise ConfigError("raw=true is for run=: a weights file has one kind of weights")
     loaded = load_trained(arguments.run, arguments.checkpoint, arguments.overrides, averaged=False)
     return evaluate(loaded, arguments.split.value, arguments.samples).values
-
-
-def _composed(arguments: Arguments, schemas: Schemas) -> VitConfig:
-    if arguments.weights is None:
-        raise UserError("give run=runs/NAME, or weights=PATH|timm:NAME (see --help)")
-    if arguments.model is not None and arguments.name is not None:
-        raise ConfigError("model= and name= are given: name= is for weights without model= (there: model.name=)")
-    odd = [word for word in arguments.overrides if word.startswith("model.") and arguments.model is None]
-    if odd:
-        raise ConfigError(f"{odd[0]}: the weights tell the model; to say otherwise give model=NAME too, like vit_b16")
-    config = compose([f"model={arguments.model or 'vit_b16'}", *arguments.overrides], schemas)
-    if not isinstance(config, VitConfig):
-        raise ConfigError(f"model={arguments.model} is no classifier; it is evaluated from its run: run=runs/NAME")
-    from vit.validate import checkpoint_problems, problems
-
-    refuse(checkpoint_problems("weights", arguments.weights))
-    if arguments.model is not None:
-        config.model.weights = arguments.weights  # not as a word of Hydra's: a file's name may have = and , in it
-        refuse(problems(config))
-    return config

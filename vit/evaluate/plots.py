@@ -126,7 +126,7 @@ def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
     side = max(0.36 * k, 3.6) if readable else 8.0
     margin = 0.7 + 0.075 * max((len(name) for name in names), default=4)  # inches: 8 point letters
     width, height = margin + side + 1.1, margin + side + 0.5
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     axes = figure.add_axes((margin / width, margin / height, side / width, side / height))
     bar = figure.add_axes(((margin + side + 0.2) / width, margin / height, 0.2 / width, side / height))
     picture = axes.imshow(share.numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
@@ -141,7 +141,7 @@ def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
             text = f"{100 * value:.0f}" if value > 0.005 else "."
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(picture, cax=bar, label="share of the true class")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def calibration_picture(bins: Bins, error: float) -> Tensor:
@@ -149,7 +149,7 @@ def calibration_picture(bins: Bins, error: float) -> Tensor:
     count, confidence, accuracy = (x.numpy() for x in (bins.count, bins.confidence, bins.accuracy))
     edge = 1 / len(count)
     middle, filled = np.arange(len(count)) * edge + edge / 2, count > 0
-    figure = _figure(5.0, 6.0)
+    figure = new_figure(5.0, 6.0)
     axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     figure.subplots_adjust(0.13, 0.09, 0.97, 0.94, hspace=0.08)
     axes.bar(middle, accuracy, width=edge, color="tab:blue", edgecolor="white", label="accuracy")
@@ -159,7 +159,7 @@ def calibration_picture(bins: Bins, error: float) -> Tensor:
     axes.legend(loc="upper left")
     below.bar(middle, count / max(count.sum(), 1), width=edge, color="tab:grey", edgecolor="white")
     below.set(xlabel="confidence", ylabel="share of samples")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def write_per_class(path: Path, classes: list[str], counted: SingleLabel | MultiLabel) -> None:
@@ -201,7 +201,7 @@ def _short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """A figure [inches] that no window system and no global state of matplotlib knows of, nor its slow layouts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -211,7 +211,8 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _drawn(figure: Any) -> Tensor:
+def drawn(figure: Any) -> Tensor:
+    """A figure as a picture: (H, W, 3) uint8."""
     figure.canvas.draw()
     return torch.from_numpy(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
 

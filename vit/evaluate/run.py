@@ -142,7 +142,7 @@ def evaluate(
         raise ConfigError(f"samples={samples}: must be at least 1")
     batch = batch or own_batch(loaded)
     needed = list(shots) or neighbours or probe
-    problem, lines = _fitting(loaded)
+    problem, lines = fitting(loaded)
     if problem and not needed:
         raise ConfigError(problem)
     gallery, values, counted, count = Gallery(loaded.info.classes), {}, None, 0
@@ -159,7 +159,7 @@ def evaluate(
             prepare=loaded.prepare,
             compute=loaded.compute,
             multilabel=info.multilabel,
-            judge=_judge(loaded),
+            judge=judge_of(loaded),
             gallery=gallery,
         )
         values, count = counted.compute(), counted.samples
@@ -183,7 +183,7 @@ def evaluate(
     return Evaluation(values, count, counted, gallery, lines)
 
 
-def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
+def fitting(loaded: Loaded) -> tuple[str, list[str]]:
     """(why the head cannot be judged by these data, or nothing; lines for the user)."""
     data, head = loaded.info.classes, loaded.classes
     if not loaded.num_classes:
@@ -204,7 +204,8 @@ def _fitting(loaded: Loaded) -> tuple[str, list[str]]:
     return "", [] if told else [found.note]
 
 
-def _judge(loaded: Loaded) -> ClassMap | LabelLists | None:
+def judge_of(loaded: Loaded) -> ClassMap | LabelLists | None:
+    """What tells which of the data's classes an answer of the head stands for (``data.class_map``); None: its own."""
     if loaded.config.data.class_map is None:
         return None
     known = loaded.classes or (imagenet_ids() if loaded.num_classes == 1000 else loaded.num_classes)
@@ -232,15 +233,24 @@ def own_batch(loaded: Loaded) -> int:
 
 def _loader(loaded: Loaded, split: str, limit: int | None, batch: int) -> DevicePrefetcher:
     """A split, prepared as for evaluation, whichever it is."""
-    config = deepcopy(loaded.config)
-    config.data.balanced = False
-    height, width = config.resolution
-    dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
-    dataset = CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
+    dataset, config = split_samples(loaded, split, limit), loaded.config
     workers = worker_count(config.data.workers, loaded.compute.device)
     loader = make_eval_loader(dataset, batch_size=min(batch, len(dataset)), workers=workers,
                               seed=config.seed, limit=limit, device=loaded.compute.device)  # fmt: skip
     return DevicePrefetcher(loader, loaded.compute.device)
+
+
+def split_samples(loaded: Loaded, split: str, limit: int | None) -> CheckedSamples:
+    """The samples of a split, prepared as for evaluation, whichever it is.
+
+    Args:
+        limit: so many will be taken, spread evenly; None: all. It decides on their order.
+    """
+    config = deepcopy(loaded.config)
+    config.data.balanced = False
+    height, width = config.resolution
+    dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
+    return CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
 
 
 def write(folder: Path, result: Evaluation, loaded: Loaded) -> list[Path]:

@@ -4,57 +4,48 @@ import pytest
 import torch
 
 from trainer.errors import UserError
-from vit.analysis.occlusion import drop_cells, shuffle_cells
+from vit.analysis.occlusion import rearranged, without_cells
 
 
 def pictures(height=12, width=20, batch=3):
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+def test_cells_are_black_and_no_pixel_else():
+    """Cell (2, 4) of a 4x5 grid of 12x20 pixels is rows 6 to 8, columns 16 to 19."""
+    images, dropped = pictures(), torch.zeros(3, 4, 5, dtype=torch.bool)
+    dropped[1, 2, 4] = True
+    expected = images.clone()
+    expected[1, :, 6:9, 16:20] = 0
+    assert torch.equal(without_cells(images, dropped), expected)
+    assert torch.equal(without_cells(images, torch.zeros(3, 4, 5, dtype=torch.bool)), images)
 
 
-@pytest.mark.parametrize("cells", [0, 1, 7, 20])
-def test_so_many_cells_are_black_and_no_pixel_else(cells):
+def test_what_is_filled_in():
+    images = torch.randint(0, 256, (3, 3, 12, 20), dtype=torch.uint8)
+    dropped = torch.ones(3, 4, 5, dtype=torch.bool)
+    mean = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
+    filled = without_cells(images, dropped, mean)
+    assert filled.dtype == torch.uint8 and filled.float().mean(dim=(0, 2, 3)).tolist() == [10, 20, 30]
+
+
+def test_one_cell_rearranged_is_the_picture():
+    assert torch.equal(rearranged(pictures(), (1, 1), torch.zeros(3, 1, dtype=torch.long)), pictures())
+
+
+def test_cells_come_to_their_places():
+    """The order says which cell comes to each place: here the right half to the left."""
     images = pictures()
-    dropped = drop_cells(images, cells, (4, 5), seeded())
-    assert ((dropped == 0).sum(dim=(2, 3)) == cells * 3 * 4).all()
-    assert torch.equal(dropped[dropped != 0], images[dropped != 0])
-    black = (dropped == 0).view(3, 3, 4, 3, 5, 4).float().mean(dim=(3, 5))
-    assert set(black.unique().tolist()) <= {0.0, 1.0}  # whole cells
-
-
-def test_nothing_dropped_is_the_clean_picture():
-    assert torch.equal(drop_cells(pictures(), 0, (4, 5), seeded()), pictures())
-
-
-def test_pictures_lose_different_cells_and_a_seed_repeats_them():
-    images = torch.ones(8, 1, 28, 28)
-    first, second = (drop_cells(images, 98, (14, 14), seeded()) for _ in range(2))
-    assert torch.equal(first, second)
-    assert len({tuple(picture.flatten().tolist()) for picture in first}) == 8
-    assert not torch.equal(first, drop_cells(images, 98, (14, 14), seeded(1)))
-
-
-def test_one_cell_shuffled_is_the_picture():
-    assert torch.equal(shuffle_cells(pictures(), (1, 1), seeded()), pictures())
-
-
-def test_shuffling_moves_whole_cells():
-    images = pictures()
-    moved = shuffle_cells(images, (4, 5), seeded())
-
-    def cells(x):
-        return x.view(3, 3, 4, 3, 5, 4).permute(0, 2, 4, 1, 3, 5).reshape(3, 20, -1)
-
-    assert not torch.equal(moved, images)
-    for before, after in zip(cells(images), cells(moved), strict=True):
-        assert {tuple(c.tolist()) for c in before} == {tuple(c.tolist()) for c in after}
+    moved = rearranged(images, (1, 2), torch.tensor([[1, 0]]).expand(3, 2))
+    assert torch.equal(moved, torch.cat([images[..., 10:], images[..., :10]], dim=-1))
+    order = torch.stack([torch.randperm(20, generator=torch.Generator().manual_seed(n)) for n in range(3)])
+    there = rearranged(images, (4, 5), order)
+    assert torch.equal(rearranged(there, (4, 5), order.argsort(dim=1)), images), "and back"
+    assert not torch.equal(there, images)
 
 
 def test_grids_that_do_not_fit():
     with pytest.raises(UserError, match=r"grid=5x5 does not divide pictures of 12x20: .* 4x5"):
-        shuffle_cells(pictures(), (5, 5), seeded())
-    with pytest.raises(UserError, match=r"cells=21: a grid of 4x5 has 20"):
-        drop_cells(pictures(), 21, (4, 5), seeded())
+        rearranged(pictures(), (5, 5), torch.zeros(3, 25, dtype=torch.long))
+    with pytest.raises(UserError, match=r"grid=5x5 does not divide pictures of 12x20"):
+        without_cells(pictures(), torch.zeros(3, 5, 5, dtype=torch.bool))

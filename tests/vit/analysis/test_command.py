@@ -1,0 +1,111 @@
+"""scripts/analyze.py from words to files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.scripts import run_script
+from vit.analysis.experiments import shuffle
+from vit.analysis.found import questions
+from vit.evaluate.loaded import Loaded
+
+WORDS = ("analysis=shuffle", "grids=[1x1,2x2,4x4]", "runs=2")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("analysis") / "run"
+    make_run(folder, mu_config())
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "shuffle.csv").read_text().splitlines()))
+
+
+def test_the_clean_picture_scores_as_the_evaluation(run: Path, tmp_path: Path) -> None:
+    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}") == 0
+    assert run_script("evaluate", f"run={run}", f"out={tmp_path}/eval") == 0
+    clean = next(row for row in rows(tmp_path) if row["grid"] == "1x1")
+    evaluated = json.loads((tmp_path / "eval/eval.json").read_text())
+    assert float(clean["top1"]) == pytest.approx(evaluated["top1"]) and clean["pictures"] == "20"
+    found = json.loads((tmp_path / "analysis.json").read_text())
+    assert found["settings"]["scope"] == "image" and len(found["records"]) == len(rows(tmp_path)) == 5
+    assert (tmp_path / "shuffle.png").is_file()
+
+
+def test_the_same_whatever_the_batch_and_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Batches of 3, 7 and of all; then a further order is all that is computed anew."""
+    for batch in ("3", "7", "auto"):
+        assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}/{batch}", f"batch={batch}") == 0
+    assert rows(tmp_path / "3") == rows(tmp_path / "7") == rows(tmp_path / "auto")
+    seen: list[tuple[int, int]] = []
+
+    def counted(pixels: torch.Tensor, grid: tuple[int, int], order: torch.Tensor) -> torch.Tensor:
+        seen.append(grid)
+        return pixels
+
+    monkeypatch.setattr(shuffle, "rearranged", counted)
+    words = [word if not word.startswith("runs") else "runs=3" for word in WORDS]
+    assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}/auto") == 0
+    assert sorted(seen) == [(2, 2), (4, 4)], "one batch of each grid's third order"
+    seen.clear()
+    assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}/auto", "analysis_seed=1") == 0
+    assert len(seen) == 7, "another seed: nothing of it is known"
+
+
+def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    original = Loaded.prepare
+
+    def prepare(self: Loaded, images: torch.Tensor) -> torch.Tensor:
+        shown.append(images.data_ptr())
+        return original(self, images)
+
+    monkeypatch.setattr(Loaded, "prepare", prepare)
+    words = ("analysis=shuffle", "grids=[1x1]", f"run={run}", f"compare=[again={run}]", f"out={tmp_path}")
+    assert run_script("analyze", *words) == 0
+    assert len(shown) == 2
+    one, two = rows(tmp_path)
+    assert (one["model"], two["model"]) == ("run", "again") and one["top1"] == two["top1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("analysis=shufle",), ["analysis=shufle", "shuffle"]),
+        (("analysis=shuffle", "grids=[3x3]"), ["grid=3x3 does not divide pictures of 16x16", "such as 2x2"]),
+        (("analysis=shuffle", "grids=[big]"), ["'big' is no grid"]),
+        (("analysis=shuffle", "runs=0"), ["runs=0", "at least 1"]),
+        (("analysis=shuffle", "ratios=[0.5]"), ["ratios"]),
+        (("analysis=shuffle", "compare=[nowhere.pth]"), ["nowhere.pth"]),
+        (("analysis=shuffle", "samples=0"), ["samples=0"]),
+        ((), ["analysis=... is missing"]),
+    ],
+)
+def test_mistakes(run: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], named: list[str]) -> None:
+    assert run_script("analyze", *words, f"run={run}") == 2
+    said = capsys.readouterr().err
+    assert all(text in said for text in named), said
+    assert "Traceback" not in said
+
+
+def test_two_models_of_one_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script("analyze", "analysis=shuffle", f"run={run}", f"compare=[{run}]") == 2
+    assert "several models are called 'run'" in capsys.readouterr().err
+
+
+def test_help_names_experiments_and_their_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script("analyze", "--help") == 0
+    said = capsys.readouterr().out
+    assert all(name in said and asks in said for name, asks in questions().items())
+    assert run_script("analyze", "analysis=shuffle", "--help") == 0
+    assert "grids=" in capsys.readouterr().out

@@ -1,0 +1,78 @@
+"""Charts of an experiment's figures: curves with intervals, and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vit.evaluate.plots import drawn, new_figure
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart.
+
+    Attributes:
+        name: in the legend.
+        x, y: points.
+        half: half the width of each point's interval; None: no interval is known.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    half: Sequence[float | None] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over one axis.
+
+    Attributes:
+        title, across, up: text, with units.
+        curves: at least one.
+        level: a horizontal dashed line (chance, say), or None.
+        share: whether ``y`` are shares in 0..1: the axis shows all of it.
+        categories: names in place of numbers on the axis across: ``x`` are their places, drawn as bars.
+    """
+
+    title: str
+    across: str
+    up: str
+    curves: Sequence[Curve]
+    level: float | None = None
+    share: bool = True
+    categories: Sequence[str] = field(default_factory=tuple)
+
+
+def draw(chart: Chart) -> Tensor:
+    """The chart as a picture: (H, W, 3) uint8."""
+    figure = new_figure(6.4, 4.2)
+    axes = figure.add_subplot()
+    for index, curve in enumerate(chart.curves):
+        half = [0.0 if width is None else width for width in curve.half]
+        if chart.categories:
+            width = 0.8 / len(chart.curves)
+            places = [x - 0.4 + (index + 0.5) * width for x in curve.x]
+            axes.bar(places, curve.y, width, yerr=half or None, capsize=2, label=curve.name)
+        else:
+            line = axes.plot(curve.x, curve.y, "o-", markersize=3, linewidth=1.2, label=curve.name)[0]
+            if any(half):
+                low, high = ([y + sign * h for y, h in zip(curve.y, half, strict=True)] for sign in (-1, 1))
+                axes.fill_between(curve.x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    if chart.level is not None:
+        axes.axhline(chart.level, color="grey", linestyle="--", linewidth=1)
+    if chart.share:
+        axes.set_ylim(0, 1)
+    if chart.categories:
+        axes.set_xticks(range(len(chart.categories)), chart.categories, rotation=30, ha="right", fontsize=7)
+    axes.set_title(chart.title, fontsize=10)
+    axes.set_xlabel(chart.across)
+    axes.set_ylabel(chart.up)
+    axes.grid(alpha=0.3)
+    if len(chart.curves) > 1 or chart.curves[0].name:
+        axes.legend(fontsize=8)
+    figure.subplots_adjust(left=0.12, right=0.97, top=0.92, bottom=0.3 if chart.categories else 0.13)
+    return drawn(figure)

@@ -1,0 +1,1 @@
+"""One module per experiment; its name is that of ``analysis=NAME``. ``vit.analysis.study`` says what it has."""

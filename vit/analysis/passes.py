@@ -1,0 +1,337 @@
+"""One pass over the data that answers for many models and many conditions, and that can be interrupted.
+
+A picture is read and decoded once; each model then sees it under each condition (occluded, shuffled, ...). The answers
+are kept picture by picture, so that what was computed once is not computed again: after an interruption, with further
+conditions, or with further models.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.loader import DevicePrefetcher, make_eval_loader
+from trainer.data.workers import worker_count
+from trainer.errors import DataError, UserError
+from trainer.files import write_arrays
+from trainer.records.progress import Progress
+from vit.analysis.subjects import Subject
+from vit.data.class_map import LabelLists
+from vit.evaluate.loaded import NO_NUMBERS
+from vit.evaluate.run import split_samples
+
+SAVE_EVERY_S = 60.0
+MISSING, UNREADABLE = -2, -1
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way of showing all pictures.
+
+    Attributes:
+        values: what it is, as flat values: its columns in the table.
+    """
+
+    values: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Unique, and the same in every session."""
+        return json.dumps(dict(self.values), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A batch.
+
+    Attributes:
+        pixels: (B, C, H, W), 0..255, uint8 or floating, on the device.
+        index: (B,) int64, on the device: of each picture in the data set: chance is a function of it.
+        label: (B,) int64, on the device: class of the data.
+        number: of the batch.
+    """
+
+    pixels: Tensor
+    index: Tensor
+    label: Tensor
+    number: int
+
+
+Respond = Callable[[Subject, Pictures, Condition], "Tensor | Response"]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a subject says of a batch.
+
+    Attributes:
+        logits: (B, K of the head).
+        extra: further figures of each picture by name, (B,) floating.
+    """
+
+    logits: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Answers:
+    """What one subject said under one condition, picture by picture; pictures in the order of the pass.
+
+    Attributes:
+        predicted: (N,) int32: class of the data; -1: not to be judged (unreadable), -2: not computed.
+        right: (N,) int8: whether that is the truth, or one of the truths.
+        extra: (N,) float32 by name.
+    """
+
+    predicted: np.ndarray
+    right: np.ndarray
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the pictures that are judged, 0..1."""
+        return float(self.right[self.predicted >= 0].mean())
+
+    @property
+    def judged(self) -> int:
+        """How many pictures are."""
+        return int((self.predicted >= 0).sum())
+
+    def mean(self, name: str) -> float:
+        """Of an extra figure, over the pictures that are judged."""
+        return float(self.extra[name][self.predicted >= 0].mean(dtype=np.float64))
+
+
+class Pass:
+    """Pictures of a split, shown to subjects under conditions.
+
+    Args:
+        subjects: all see the same pictures; those that want them prepared alike share the decoding.
+        split: ``val``, ``test`` or ``train``, prepared as for evaluation.
+        samples: at most so many pictures, spread evenly; None: all.
+        batch: pictures at a time.
+        folder: where answers are kept.
+
+    Raises:
+        DataError: pictures have several labels, or there are none.
+    """
+
+    def __init__(self, subjects: Sequence[Subject], split: str, samples: int | None, batch: int, folder: Path) -> None:
+        self.subjects, self.split, self.samples, self.batch, self.folder = subjects, split, samples, batch, folder
+        for subject in subjects:
+            if subject.loaded.info.multilabel:
+                raise DataError("these data have several labels per picture; an analysis needs one")
+        self.count = len(self._positions(subjects[0]))
+
+    def answers(
+        self, conditions: Mapping[str, Sequence[Condition]], respond: Respond, what: str, settings: str = ""
+    ) -> dict[str, dict[str, Answers]]:
+        """Every subject's answers under its conditions; what is known already is read.
+
+        Args:
+            conditions: of each subject, by its label (their grids may differ).
+            respond: shows a batch under a condition; called without gradients.
+            what: a word: of the progress and of the files.
+            settings: all else that answers depend on (the seed, say): others are not taken for these.
+
+        Returns:
+            By the subject's label and the condition's ``key``.
+
+        Raises:
+            UserError: a network's answers are no numbers.
+        """
+        stores = {
+            subject.label: _Store(
+                self.folder / f"{what}-{subject.label}.npz", self._identity(subject, settings), self.count
+            )
+            for subject in self.subjects
+        }
+        for group in self._groups():
+            self._show(group, conditions, respond, what, stores)
+        return {
+            label: {condition.key: store.answers[condition.key] for condition in conditions[label]}
+            for label, store in stores.items()
+        }
+
+    def batches(
+        self, subject: Subject, skip: Callable[[slice], bool] = lambda places: False
+    ) -> Iterable[tuple[slice, dict[str, Any]]]:
+        """(places in the pass, batch) as the loader gives it, on the device.
+
+        Args:
+            skip: whether a batch is left out, by its places; its pictures are not read.
+        """
+        positions, device = self._positions(subject), subject.loaded.compute.device
+        starts = [start for start in range(0, self.count, self.batch) if not skip(self._places(start))]
+        wanted = [positions[place] for start in starts for place in range(start, self._places(start).stop)]
+        if not wanted:
+            return
+        chosen = _Chosen(split_samples(subject.loaded, self.split, self.samples), wanted)
+        workers = worker_count(subject.loaded.config.data.workers, device)
+        loader = make_eval_loader(chosen, batch_size=self.batch, workers=workers, seed=subject.loaded.config.seed,
+                                  device=device)  # fmt: skip
+        prefetcher = DevicePrefetcher(loader, device)
+        try:
+            for start, batch in zip(starts, prefetcher, strict=True):
+                yield self._places(start), batch
+        finally:
+            prefetcher.close()
+
+    def _places(self, start: int) -> slice:
+        return slice(start, min(start + self.batch, self.count))
+
+    def _positions(self, subject: Subject) -> list[int]:
+        count = len(split_samples(subject.loaded, self.split, self.samples))
+        if not count:
+            raise DataError(f"split={self.split}: there are no pictures in it")
+        taken = count if self.samples is None else min(count, self.samples)
+        return [place * count // taken for place in range(taken)]
+
+    def _groups(self) -> list[list[Subject]]:
+        """Subjects that are shown the same pixels."""
+        groups: dict[str, list[Subject]] = {}
+        for subject in self.subjects:
+            config = subject.loaded.config
+            prepared = f"{config.resolution} {config.augment} {len(subject.loaded.mean)} {config.data}"
+            groups.setdefault(prepared, []).append(subject)
+        return list(groups.values())
+
+    def _identity(self, subject: Subject, settings: str) -> str:
+        data = subject.loaded.config.data
+        return f"{subject.fingerprint()} {self.split} {self.samples} {self.count} {data} {settings}"
+
+    @torch.inference_mode()
+    def _show(
+        self,
+        group: Sequence[Subject],
+        conditions: Mapping[str, Sequence[Condition]],
+        respond: Respond,
+        what: str,
+        stores: Mapping[str, _Store],
+    ) -> None:
+        wanted = [(subject, condition) for subject in group for condition in conditions[subject.label]]
+        known = [stores[subject.label].open(condition.key) for subject, condition in wanted]
+
+        def complete(places: slice) -> bool:
+            return all((answers.predicted[places] != MISSING).all() for answers in known)
+
+        total = sum(not complete(self._places(start)) for start in range(0, self.count, self.batch))
+        done, saved = 0, time.monotonic()
+        try:
+            with Progress("batch", total * len(wanted), what) as progress:
+                for places, batch in self.batches(group[0], complete):
+                    pictures, judged = _batch(batch, places.start // self.batch, places.stop - places.start)
+                    for (subject, condition), answers in zip(wanted, known, strict=True):
+                        if (answers.predicted[places] == MISSING).any():
+                            answered = respond(subject, pictures, condition)
+                            answered = answered if isinstance(answered, Response) else Response(answered)
+                            _keep(answers, places, subject, answered, pictures, judged, batch.get("name"))
+                        done += 1
+                        progress.show(done)
+                    if time.monotonic() - saved > SAVE_EVERY_S:
+                        self._save(group, stores)
+                        saved = time.monotonic()
+        finally:
+            self._save(group, stores)
+
+    def _save(self, group: Sequence[Subject], stores: Mapping[str, _Store]) -> None:
+        for subject in group:
+            stores[subject.label].save()
+
+
+def _batch(batch: Mapping[str, Any], number: int, count: int) -> tuple[Pictures, Tensor]:
+    """The pictures of a batch but for those that fill it up, and which of them can be judged, (B,) bool."""
+    pixels, labels, index = (batch[name][:count] for name in ("image", "label", "index"))
+    judged = batch["readable"][:count] > 0 if "readable" in batch else torch.ones_like(labels, dtype=torch.bool)
+    return Pictures(pixels, index, labels, number), judged
+
+
+def _keep(
+    answers: Answers,
+    places: slice,
+    subject: Subject,
+    response: Response,
+    pictures: Pictures,
+    judged: Tensor,
+    names: Any,
+) -> None:
+    scores = subject.classes(response.logits).float()
+    if not bool(torch.isfinite(scores).any(dim=1).all()):
+        raise UserError(f"{subject.label}: {NO_NUMBERS}")
+    predicted = scores.argmax(dim=1)
+    if isinstance(subject.judge, LabelLists):
+        targets = subject.judge.targets(list(names)[: len(predicted)], scores.shape[1]).to(scores.device)
+        right = targets.gather(1, predicted[:, None])[:, 0] > 0
+        judged = judged & (targets.sum(dim=1) > 0)
+    else:
+        right = predicted == pictures.label
+    answers.predicted[places] = torch.where(judged, predicted, UNREADABLE).cpu().numpy()
+    answers.right[places] = (right & judged).cpu().numpy()
+    for name, values in response.extra.items():
+        column = answers.extra.setdefault(name, np.zeros(len(answers.predicted), np.float32))
+        column[places] = values.float().cpu().numpy()
+
+
+class _Chosen:
+    """Some samples of a data set, in a given order, each with its ``index`` in it."""
+
+    def __init__(self, samples: Any, indices: Sequence[int]) -> None:
+        self.samples, self.indices = samples, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        return self.samples.sample(self.indices[index], rng)
+
+
+class _Store:
+    """Answers of one subject in a file; those of other weights, data or settings are set aside, not read."""
+
+    def __init__(self, path: Path, identity: str, count: int) -> None:
+        self.path, self.identity, self.count = path, identity, count
+        self.answers: dict[str, Answers] = {}
+        self._changed = False
+        if path.is_file():
+            self._read()
+
+    def open(self, key: str) -> Answers:
+        """Answers under a condition, to be filled in."""
+        if key not in self.answers:
+            self.answers[key] = Answers(np.full(self.count, MISSING, np.int32), np.zeros(self.count, np.int8))
+        if (self.answers[key].predicted == MISSING).any():
+            self._changed = True
+        return self.answers[key]
+
+    def save(self) -> None:
+        if not self._changed:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        names = list(self.answers)
+        arrays: dict[str, Any] = {"about": np.array(json.dumps({"identity": self.identity, "conditions": names}))}
+        for number, name in enumerate(names):
+            kept = self.answers[name]
+            arrays |= {f"{number}/predicted": kept.predicted, f"{number}/right": kept.right}
+            arrays |= {f"{number}/extra/{key}": values for key, values in kept.extra.items()}
+        write_arrays(self.path, arrays, compressed=True)
+
+    def _read(self) -> None:
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                if about["identity"] != self.identity:
+                    return
+                for number, name in enumerate(about["conditions"]):
+                    start = f"{number}/extra/"
+                    extra = {key.removeprefix(start): file[key] for key in file.files if key.startswith(start)}
+                    self.answers[name] = Answers(file[f"{number}/predicted"], file[f"{number}/right"], extra)
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            raise UserError(f"{self.path}: cannot be read ({error}); delete it, and it is computed anew") from error

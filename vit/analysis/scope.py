@@ -1,0 +1,24 @@
+"""What shares a draw: every picture has its own mask or order, or all of a batch one."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from vit.analysis.passes import Pictures
+
+
+class Scope(Enum):
+    """``image``: chance is a function of the picture. ``batch``: of the batch, as in the released code of the paper."""
+
+    image = "image"
+    batch = "batch"
+
+
+def drawn_for(scope: Scope, pictures: Pictures) -> Tensor:
+    """(B,) int64 for ``vit.analysis.chance``: pictures with the same number get the same draw."""
+    if scope is Scope.image:
+        return pictures.index
+    return torch.full_like(pictures.index, pictures.number)

@@ -1,0 +1,133 @@
+"""The classifiers that an experiment looks at: runs of ours, weights files, models of timm; several side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config.schema import Schemas
+from trainer.errors import ConfigError
+from vit.data.class_map import ClassMap, LabelLists
+from vit.evaluate.asked import load_asked
+from vit.evaluate.loaded import Loaded
+from vit.evaluate.run import fitting, judge_of
+
+
+@dataclass
+class Subject:
+    """A classifier under study.
+
+    Attributes:
+        label: short, unique among the subjects: names it in tables and charts.
+        loaded: with everything that it must be evaluated with.
+        judge: of ``data.class_map``: the data's classes out of the head's; None: they are the same.
+        notes: what the user should know of how it is judged.
+    """
+
+    label: str
+    loaded: Loaded
+    judge: ClassMap | LabelLists | None
+    notes: list[str]
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in eval mode: normalised pictures (B, C, H, W) to logits."""
+        return self.loaded.model
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the pictures that it is shown."""
+        height, width = self.loaded.config.resolution
+        return height, width
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """What the head says of pictures.
+
+        Args:
+            pixels: (B, C, H, W), 0..255, uint8 or floating; on the device.
+
+        Returns:
+            (B, K of the head) in the precision that is computed in.
+        """
+        with self.loaded.compute.amp():
+            return self.model(self.loaded.prepare(pixels))
+
+    def classes(self, logits: Tensor) -> Tensor:
+        """Logits of the head as scores of the data's classes, (B, K of the data)."""
+        return self.judge.scores(logits) if isinstance(self.judge, ClassMap) else logits
+
+    def fingerprint(self) -> str:
+        """What tells these weights, evaluated so, from others: kept beside answers, which hold for them alone."""
+        digest = hashlib.sha256(self.loaded.transform_line.encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
+        digest.update(repr(self.loaded.classes).encode())
+        return digest.hexdigest()[:32]
+
+
+def load_subjects(
+    run: str | None,
+    weights: str | None,
+    name: str | None,
+    model: str | None,
+    checkpoint: str | None,
+    compare: Sequence[str],
+    overrides: Sequence[str],
+    schemas: Schemas,
+) -> list[Subject]:
+    """The classifier that is asked for, and those beside it, on the same data.
+
+    Args:
+        compare: each a run's folder, a weights file or folder, or timm:NAME; ``LABEL=`` before it names it in charts.
+        overrides: what of the configuration is changed, the data above all. The others see the data of the first.
+
+    Raises:
+        UserError: one of them cannot be loaded, or cannot be judged by these data.
+    """
+    first = load_asked(run, weights, name, model, checkpoint, overrides, schemas)
+    found = [_subject(_called(run or weights or str(model)), first)]
+    data = [
+        word for word in overrides if word.split(".")[0].split("=")[0] in ("data", "trainer", "augment", "resolution")
+    ]
+    for entry in compare:
+        label, equals, path = entry.partition("=")
+        path = path if equals else entry
+        is_run = (Path(path).expanduser() / "config.yaml").is_file()
+        words = (path, None) if is_run else (None, path)
+        found.append(_subject(label if equals else _called(path), load_asked(*words, None, None, None, data, schemas)))
+    return _told_apart(found)
+
+
+def _subject(label: str, loaded: Loaded) -> Subject:
+    problem, notes = fitting(loaded)
+    if problem:
+        raise ConfigError(f"{label}: {problem}")
+    return Subject(label, loaded, judge_of(loaded), notes)
+
+
+def _called(source: str) -> str:
+    path = Path(source.removeprefix("timm:").rstrip("/"))
+    return path.name if path.suffix not in (".safetensors", ".npz", ".pth", ".pt", ".bin") else path.stem
+
+
+def _told_apart(subjects: list[Subject]) -> list[Subject]:
+    """Labels must differ, and the data be the same."""
+    labels = [subject.label for subject in subjects]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(f"compare: several models are called '{twice[0]}'; name one: compare=[other={twice[0]}]")
+    first = subjects[0]
+    for other in subjects[1:]:
+        ours, theirs = first.loaded.info, other.loaded.info
+        if ours.classes != theirs.classes:
+            raise ConfigError(
+                f"compare: {other.label} is evaluated on {len(theirs.classes)} classes of its own data, "
+                f"{first.label} on {len(ours.classes)}; give the data that all shall see: data=NAME data.root=PATH"
+            )
+    return subjects
