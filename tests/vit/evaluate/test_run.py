@@ -21,7 +21,7 @@ from vit.data.class_map import ClassMap
 from vit.evaluate.loaded import load_trained
 from vit.evaluate.metrics import SingleLabel
 from vit.evaluate.plots import READABLE, Gallery, calibration_picture, confusion_picture, format_scores
-from vit.evaluate.run import _judge, evaluate, parse_shots
+from vit.evaluate.run import evaluate, judge_of, parse_shots
 from vit.losses import one_hot
 
 # Runs
@@ -131,7 +131,7 @@ def test_imagenets_classes_are_known_by_their_ids(tmp_path: Path) -> None:
         1000,
         replace(loaded.info, classes=["n01498041", "n01531178"]),
     )
-    judge = _judge(loaded)
+    judge = judge_of(loaded)
     assert isinstance(judge, ClassMap)
     assert judge.target.tolist()[:12] == [-1] * 6 + [0] + [-1] * 4 + [1]
 
