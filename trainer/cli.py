@@ -29,7 +29,7 @@ from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse
-from trainer.task_table import TaskEntry, Tasks, having, module_of
+from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
@@ -237,7 +237,7 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
     known = dict(sorted(having(tasks, verb), key=lambda pair: RUN in required(pair[1].Arguments)))
     if {"-h", "--help"} & set(words) and path is None:
         task, *others = known
-        sys.stdout.write(usage(_arguments(known[task], words), _about(known[task], about)) + "\n")
+        sys.stdout.write(usage(arguments_of(known[task], words), about_of(known[task], about)) + "\n")
         for schema in (known[name].Arguments for name in others):
             sys.stdout.write(f"\narguments of {schema.__doc__} (key=value)\n{argument_lines(schema)}\n")
         raise SystemExit(0)
@@ -247,15 +247,7 @@ def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
             load_run(path, {name: entry.schema for name, entry in tasks.items()})
         task = next(iter(known))  # without a run: one that does without, and says what lacks
     command = module_of(tasks, task, verb)
-    return command, parse_args(_arguments(command, words), run=tasks[task].schema, about=_about(command, about))
-
-
-def _arguments(command: Any, words: Sequence[str]) -> type:
-    return command.arguments(words) if hasattr(command, "arguments") else command.Arguments
-
-
-def _about(command: Any, text: str) -> str:
-    return command.about(text) if hasattr(command, "about") else text
+    return command, parse_args(arguments_of(command, words), run=tasks[task].schema, about=about_of(command, about))
 
 
 def _task_of_run(path: str) -> str | None:

@@ -6,7 +6,7 @@ before torch is loaded. What such a module has to offer stands at the head of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
@@ -54,6 +54,16 @@ def module_of(tasks: Tasks, task: str, verb: str) -> Any:
         others = ", ".join(name for name, entry in tasks.items() if verb in entry.verbs)
         raise UserError(f"task {task}: there is no scripts/{verb}.py for it; tasks that have one: {others}")
     return import_module(tasks[task].verbs[verb])
+
+
+def arguments_of(module: Any, words: Sequence[str]) -> type:
+    """The dataclass of a verb's arguments; where the words decide on them, those that they ask for."""
+    return module.arguments(words) if hasattr(module, "arguments") else module.Arguments
+
+
+def about_of(module: Any, text: str) -> str:
+    """What a verb's ``--help`` says first, after what the script says of itself."""
+    return module.about(text) if hasattr(module, "about") else text
 
 
 def task_with_data(tasks: Tasks, kind: str | None) -> TaskEntry:
