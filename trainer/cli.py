@@ -221,10 +221,8 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
 def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
     """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
 
-    The module has ``Arguments``, a dataclass whose docstring says whose they are, and ``run(arguments, schemas, say)``,
-    where ``schemas`` are the root dataclasses of all tasks by name and ``say`` takes a line for the user. Where the
-    words decide on the arguments it has ``arguments(words)``, which returns their dataclass, and ``about(text)`` for
-    ``--help``.
+    The module has ``Arguments``, a dataclass whose docstring says whose they are (or ``arguments(words)``, which returns
+    it), and ``run(arguments, schemas, say)``: root dataclasses of all tasks by name, and who takes a line for the user.
 
     Args:
         about: what ``--help`` says first; it ends the process.
