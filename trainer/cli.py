@@ -221,7 +221,7 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
 def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
     """The task's module of a verb, and its arguments from the command line: the run, or else the table, tells whose.
 
-    The module has ``Arguments``, a dataclass whose docstring says whose they are (or ``arguments(words)``, which returns
+    The module has ``Arguments``, a dataclass whose docstring says whose they are (or ``arguments(words)``, which gives
     it), and ``run(arguments, schemas, say)``: root dataclasses of all tasks by name, and who takes a line for the user.
 
     Args:
