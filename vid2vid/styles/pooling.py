@@ -22,11 +22,16 @@ from vid2vid.encoding import SourceEncoder, images_to_float
 from vid2vid.model import StyleEncoder
 from vid2vid.styles.regions import has_class, numbered, region_keys
 
+PASSES = 2  # before the last one, which has a gradient
 CHUNK = 8  # frames that E sees at a time outside training: bounds the memory of long clips
 
 
 def region_sums(features: Tensor, numbers: Tensor, regions: int) -> tuple[Tensor, Tensor]:
     """Sums over regions, without loops and without waiting for the device.
+
+    A sum of millions of pixels in fp32, one after the other, loses what each of them adds: of 4 million times 0.7 it is
+    4 % too large. So they are summed again and again for how far they are from the mean that is known by then, which is
+    little; what is left of the error is its cube.
 
     Args:
         features: (d, N), of N pixels.
@@ -36,8 +41,12 @@ def region_sums(features: Tensor, numbers: Tensor, regions: int) -> tuple[Tensor
         Sums (d, regions) and counts of pixels (regions,), both in the type of ``features``.
     """
     rows = numbers.expand(len(features), -1)
-    sums = features.new_zeros(len(features), regions).scatter_add(1, rows, features)
-    return sums, features.new_zeros(regions).scatter_add(0, numbers, torch.ones_like(features[0]))
+    empty = features.new_zeros(len(features), regions)
+    counts = features.new_zeros(regions).scatter_add(0, numbers, torch.ones_like(features[0]))
+    near = empty
+    for _ in range(PASSES):
+        near = near + empty.scatter_add(1, rows, features.detach() - near.gather(1, rows)) / counts.clamp(min=1)
+    return near * counts + empty.scatter_add(1, rows, features - near.gather(1, rows)), counts
 
 
 def pooled_maps(features: Tensor, batch: dict[str, Tensor], encoder: SourceEncoder) -> Tensor:
