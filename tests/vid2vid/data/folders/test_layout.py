@@ -206,7 +206,9 @@ def test_exr_is_named(make_folders, folder_config):
     root = make_folders({"a": 3})
     for path in (root / "images").rglob("*.png"):
         path.rename(path.with_suffix(".exr"))
-    with pytest.raises(DataError, match=r"no images here.*frame0\.exr.*\.exr is not read here: convert it to PNG or JPEG"):
+    with pytest.raises(
+        DataError, match=r"no images here.*frame0\.exr.*\.exr is not read here: convert it to PNG or JPEG"
+    ):
         found(root, folder_config(root))
 
 
