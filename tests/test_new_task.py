@@ -40,6 +40,7 @@ def command(house: Path, cwd: Path, script: str, *words: str) -> subprocess.Comp
     return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_evaluated(house: Path, tmp_path: Path) -> None:
     done = command(house, tmp_path, "train.py", "model=slope", "name=line", "trainer.device=cpu")
     assert done.returncode == 0, done.stderr

@@ -265,6 +265,7 @@ class Collecting(Numbers):
         return super().sample(index, rng)
 
 
+@pytest.mark.slow
 def test_garbage_of_this_process_is_not_left_to_a_worker(tmp_path):
     """A decoder in it would wait for its threads, which the worker does not have."""
     gc.disable()
