@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.gpu_runs import BOTH, QUIET, close, differing, make, moments, weights
+from tests.helpers.gpu_runs import BOTH, QUIET, close, differing, make, moments, no_waits, weights
 from tests.helpers.made_faces import made_face, placed, write_faces
 from tests.helpers.made_frames import picture, save
 from train import SCHEMAS, build_task
@@ -140,13 +140,8 @@ def test_no_wait_and_halves_are_near(tmp_path: Path, device: str, precision: str
         for _ in range(2):
             trainer.train_batch(trainer.next_batch())
         batch = trainer.next_batch()
-        if device == "cuda":
-            torch.cuda.set_sync_debug_mode("error")
-        try:
+        with no_waits(device):
             trainer.train_batch(batch)
-        finally:
-            if device == "cuda":
-                torch.cuda.set_sync_debug_mode("default")
         trainer.guard.settle()
         assert all(bool(torch.isfinite(value).all()) for value in weights(trainer).values())
     found = [

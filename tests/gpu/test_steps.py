@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.gpu_runs import BOTH, close, make, weights
+from tests.helpers.gpu_runs import BOTH, close, make, no_waits, weights
 from tests.helpers.toys import build_toy, toy_config
 from trainer.config.fields import DeviceKind, OptimizerConfig, OptimizerKind
 from trainer.errors import NonFiniteError
@@ -34,13 +34,8 @@ def test_a_step_never_waits(tmp_path: Path, device: str, precision: str, model: 
             trainer.train_batch(trainer.next_batch())
         before = weights(trainer)
         batch = trainer.next_batch()
-        if device == "cuda":
-            torch.cuda.set_sync_debug_mode("error")
-        try:
+        with no_waits(device):
             trainer.train_batch(batch)
-        finally:
-            if device == "cuda":
-                torch.cuda.set_sync_debug_mode("default")
         trainer.guard.settle()
         after = weights(trainer)
     if precision != "fp16":  # its first steps may overflow, and are then left out
@@ -63,13 +58,8 @@ def test_optimisers_compute_what_they_do_on_the_cpu(device: str, kind: Optimizer
             for parameter in parameters.values():
                 parameter.grad = torch.randn(parameter.shape, generator=draw).to(place)
             optimizer.found_inf = torch.full((), float(number == 2), device=place)  # type: ignore[attr-defined]
-            if place == "cuda" and number:
-                torch.cuda.set_sync_debug_mode("error")
-            try:
+            with no_waits(place if number else "cpu"):  # its state is made in the first step
                 optimizer.step()
-            finally:
-                if place == "cuda":
-                    torch.cuda.set_sync_debug_mode("default")
         found.append(parameters)
     for name, value in found[0].items():
         close(found[1][name], value, 5e-4 if kind is OptimizerKind.muon else 1e-5)  # Muon iterates in bf16

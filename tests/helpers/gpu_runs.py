@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,18 @@ def differing(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, float
         for name, value in one.items()
         if not torch.equal(value, two[name])
     }
+
+
+@contextmanager
+def no_waits(device: str) -> Iterator[None]:
+    """On a card whatever makes the host wait for it is an error; elsewhere nothing is looked for."""
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def gib(text: str, before: str) -> float:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.gpu_runs import no_waits
 from vit.config import AugmentConfig
 from vit.data.augment.erasing import random_erasing
 from vit.data.augment.mixup import Mixer, beta
@@ -178,9 +179,6 @@ def test_nothing_waits_for_the_gpu() -> None:
     mixer = Mixer(AugmentConfig(mixup=0.8, cutmix=1.0), CLASSES)
     expected = normalise(images.cpu(), [0.5] * 3, [0.25] * 3)
     assert torch.allclose(normalise(images, [0.5] * 3, [0.25] * 3).cpu(), expected, atol=1e-6)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waits("cuda"):
         floats = normalise(images, [0.5] * 3, [0.25] * 3)
         mixer(random_erasing(floats, 0.5, source), targets, source)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
