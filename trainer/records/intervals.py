@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Callable, Sequence
 
 CONFIDENCE = 0.95
-_HALVINGS = 60  # of an angle: to the last digit
 _NORMAL = 1.959963984540054  # two-sided quantile of the normal distribution at CONFIDENCE
 
 
@@ -50,11 +49,8 @@ def t_interval(values: Sequence[float]) -> tuple[float, float | None]:
 
 def t_quantile(freedom: int) -> float:
     """What Student's t of some degrees of freedom stays within, on both sides, with a probability of 95 %."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < CONFIDENCE else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
+    angle = math.pi / 2 * _solve(lambda share: _within(math.pi / 2 * share, freedom) - CONFIDENCE)
+    return math.sqrt(freedom) * math.tan(angle)
 
 
 def _within(angle: float, freedom: int) -> float:
