@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
+from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
 from trainer.errors import DataError, UserError
 from trainer.files import write_arrays
 from trainer.records.progress import Progress
 from vit.analysis.subjects import Subject
+from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import LabelLists
 from vit.evaluate.loaded import NO_NUMBERS
 from vit.evaluate.run import split_samples
@@ -129,6 +131,7 @@ class Pass:
         for subject in subjects:
             if subject.loaded.info.multilabel:
                 raise DataError("these data have several labels per picture; an analysis needs one")
+        self._opened: dict[str, CheckedSamples] = {}
         self.count = len(self._positions(subjects[0]))
 
     def answers(
@@ -174,7 +177,7 @@ class Pass:
         wanted = [positions[place] for start in starts for place in range(start, self._places(start).stop)]
         if not wanted:
             return
-        chosen = _Chosen(split_samples(subject.loaded, self.split, self.samples), wanted)
+        chosen = _Chosen(self._samples_of(subject), wanted)
         workers = worker_count(subject.loaded.config.data.workers, device)
         loader = make_eval_loader(chosen, batch_size=self.batch, workers=workers, seed=subject.loaded.config.seed,
                                   device=device)  # fmt: skip
@@ -189,11 +192,17 @@ class Pass:
         return slice(start, min(start + self.batch, self.count))
 
     def _positions(self, subject: Subject) -> list[int]:
-        count = len(split_samples(subject.loaded, self.split, self.samples))
+        """Which samples are shown, in the order of an evaluation."""
+        count = len(self._samples_of(subject))
         if not count:
             raise DataError(f"split={self.split}: there are no pictures in it")
-        taken = count if self.samples is None else min(count, self.samples)
-        return [place * count // taken for place in range(taken)]
+        return EvalSampler(count, batch_size=self.batch, rank=0, world=1, limit=self.samples).indices
+
+    def _samples_of(self, subject: Subject) -> CheckedSamples:
+        """Opened once: listing a large folder takes its time."""
+        if subject.label not in self._opened:
+            self._opened[subject.label] = split_samples(subject.loaded, self.split, self.samples)
+        return self._opened[subject.label]
 
     def _groups(self) -> list[list[Subject]]:
         """Subjects that are shown the same pixels."""
@@ -281,7 +290,7 @@ def _keep(
 
 
 class _Chosen:
-    """Some samples of a data set, in a given order, each with its ``index`` in it."""
+    """Some samples of a data set, in a given order."""
 
     def __init__(self, samples: Any, indices: Sequence[int]) -> None:
         self.samples, self.indices = samples, indices
