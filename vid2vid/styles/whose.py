@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.checkpoint.digest import add_weights
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ class Encoder:
 def encoder_of(style: nn.Module, run_dir: Path, step: int) -> Encoder:
     """The encoder of a run with these weights."""
     found = hashlib.blake2b(digest_size=8)
-    for name, value in sorted(style.state_dict().items()):
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    add_weights(found, style)
     return Encoder(found.hexdigest(), run_dir.resolve().name, step)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from vit.data.class_map import ClassMap, LabelLists
@@ -64,9 +64,7 @@ class Subject:
     def fingerprint(self) -> str:
         """What tells these weights, evaluated so, from others: kept beside answers, which hold for them alone."""
         digest = hashlib.sha256(self.loaded.transform_line.encode())
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
+        add_weights(digest, self.model)
         digest.update(repr(self.loaded.classes).encode())
         return digest.hexdigest()[:32]
 

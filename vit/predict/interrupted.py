@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from trainer.checkpoint.digest import add_weights
 from trainer.files import write_text
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ def mark_of(predictor: Predictor, listed: Listed, settings: Iterable[Any]) -> st
     Pictures count by name, place, size and time of change.
     """
     found = hashlib.blake2b(digest_size=16)
-    for name, value in predictor.model.state_dict().items():
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    add_weights(found, predictor.model)
     told = [predictor.transform.describe(), predictor.mean, predictor.std, predictor.classes, predictor.sigmoid]
     told += [predictor.multilabel, predictor.separator, predictor.span, str(predictor.compute.device), *settings]
     found.update(repr(told).encode())
