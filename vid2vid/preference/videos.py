@@ -54,7 +54,7 @@ def given_videos(path: Path, side: str) -> dict[str, Path]:
     Raises:
         ConfigError: a kind of file, or a coding, that browsers do not play. DataError: none there, or a damaged one.
     """
-    from vid2vid.data.video.decode import OpenVideo
+    from trainer.data.video.decode import OpenVideo
 
     found = named_videos(path)
     if found is None:
@@ -105,7 +105,7 @@ def check_alike(a: Mapping[str, Path], b: Mapping[str, Path]) -> None:
 
 def _traits(path: Path) -> tuple[float, float, int, dict[str, str]]:
     """Width over height, frames per second, frames, and texts that somebody wrote into the file."""
-    from vid2vid.data.video.decode import OpenVideo
+    from trainer.data.video.decode import OpenVideo
 
     with OpenVideo(path) as video:
         codec = video.stream.codec_context

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.data.natural_order import decimal_key
+from trainer.data.video.files import VIDEO_EXTENSIONS, video_files
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.video.pictures import has_pictures
-
-VIDEO_EXTENSIONS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".m2v", ".3gp",
-    ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265",
-    ".265", ".ivf", ".y4m", ".dv", ".divx", ".gif", ".apng", ".qt", ".mpe", ".m1v", ".mpv", ".tp", ".trp", ".nut",
-    ".ogm", ".rm", ".rmvb", ".insv",
-)  # fmt: skip
 
 
 def find_videos(root: Path) -> list[Path]:
@@ -29,7 +22,7 @@ def find_videos(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder. Give a video file or a folder of them.")
-    files = _video_files(root)
+    files = video_files(root)
     if not files:
         there = few(sorted(p.name for p in root.iterdir())) or "nothing"
         raise DataError(
@@ -49,16 +42,7 @@ def _names(root: Path, files: Sequence[Path]) -> list[str]:
 
 def named_videos(root: Path) -> tuple[list[Path], list[str]] | None:
     """Video files and a name for each, as `find_videos`; None for a folder of pictures."""
-    if root.is_dir() and not _video_files(root) and has_pictures(root):
+    if root.is_dir() and not video_files(root) and has_pictures(root):
         return None
     files = find_videos(root)
     return files, _names(root, files)
-
-
-def _video_files(folder: Path) -> list[Path]:
-    return [
-        Path(place, name)
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")
-    ]

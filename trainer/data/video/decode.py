@@ -165,6 +165,18 @@ class OpenVideo:
             count += len(decoded)
             yield from decoded
 
+    def pictures(self) -> Iterator[Tensor]:
+        """All frames from where the file stands to its end, as `picture` shows them and as large as the first.
+
+        Yields:
+            uint8 (3, h, w) RGB.
+        """
+        size = None
+        for frame in self.frames():
+            shown = picture(frame, self.pixel_aspect)
+            size = size or (shown.shape[1], shown.shape[2])
+            yield shown if shown.shape[1:] == size else picture(frame, size=size)
+
     def _packets(self) -> Iterator[Packet | None]:
         """The packets of the film, then None, which empties the decoder."""
         from av.error import FFmpegError

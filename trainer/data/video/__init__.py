@@ -1,0 +1,1 @@
+"""Video files: which names are theirs, and their frames."""
