@@ -21,9 +21,9 @@ from torch import Tensor
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
-from trainer.errors import DataError, UserError
-from trainer.files import write_arrays
+from trainer.errors import DataError
 from trainer.records.progress import Progress
+from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Pending, Store
 from vit.analysis.subjects import Subject
 from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import LabelLists
@@ -31,7 +31,6 @@ from vit.evaluate.loaded import NO_NUMBERS
 from vit.evaluate.run import split_samples
 
 SAVE_EVERY_S = 60.0
-MISSING, UNREADABLE = -2, -1
 
 
 @dataclass(frozen=True)
@@ -83,35 +82,6 @@ class Response:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass
-class Answers:
-    """What one subject said under one condition, picture by picture; pictures in the order of the pass.
-
-    Attributes:
-        predicted: (N,) int32: class of the data; -1: not to be judged (unreadable), -2: not computed.
-        right: (N,) int8: whether that is the truth, or one of the truths.
-        extra: (N,) float32 by name.
-    """
-
-    predicted: np.ndarray
-    right: np.ndarray
-    extra: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the pictures that are judged, 0..1."""
-        return float(self.right[self.predicted >= 0].mean())
-
-    @property
-    def judged(self) -> int:
-        """How many pictures are."""
-        return int((self.predicted >= 0).sum())
-
-    def mean(self, name: str) -> float:
-        """Of an extra figure, over the pictures that are judged."""
-        return float(self.extra[name][self.predicted >= 0].mean(dtype=np.float64))
-
-
 class Pass:
     """Pictures of a split, shown to subjects under conditions.
 
@@ -152,9 +122,7 @@ class Pass:
             UserError: a network's answers are no numbers.
         """
         stores = {
-            subject.label: _Store(
-                self.folder / f"{what}-{subject.label}.npz", self._identity(subject, settings), self.count
-            )
+            subject.label: Store(self.folder, f"{what}-{subject.label}", self._identity(subject, settings), self.count)
             for subject in self.subjects
         }
         for group in self._groups():
@@ -224,7 +192,7 @@ class Pass:
         conditions: Mapping[str, Sequence[Condition]],
         respond: Respond,
         what: str,
-        stores: Mapping[str, _Store],
+        stores: Mapping[str, Store],
     ) -> None:
         wanted = [(subject, condition) for subject in group for condition in conditions[subject.label]]
         known = [stores[subject.label].open(condition.key) for subject, condition in wanted]
@@ -233,7 +201,13 @@ class Pass:
             return all((answers.predicted[places] != MISSING).all() for answers in known)
 
         total = sum(not complete(self._places(start)) for start in range(0, self.count, self.batch))
-        done, saved = 0, time.monotonic()
+        done, saved, pending = 0, time.monotonic(), Pending()
+
+        def save() -> None:
+            pending.keep()
+            for subject in group:
+                stores[subject.label].save()
+
         try:
             with Progress("batch", total * len(wanted), what) as progress:
                 for places, batch in self.batches(group[0], complete):
@@ -242,18 +216,15 @@ class Pass:
                         if (answers.predicted[places] == MISSING).any():
                             answered = respond(subject, pictures, condition)
                             answered = answered if isinstance(answered, Response) else Response(answered)
-                            _keep(answers, places, subject, answered, pictures, judged, batch.get("name"))
+                            _judge(pending, answers, places, subject, answered, pictures, judged, batch.get("name"))
                         done += 1
                         progress.show(done)
-                    if time.monotonic() - saved > SAVE_EVERY_S:
-                        self._save(group, stores)
-                        saved = time.monotonic()
+                        if time.monotonic() - saved > SAVE_EVERY_S:
+                            save()
+                            saved = time.monotonic()
+                    pending.keep()
         finally:
-            self._save(group, stores)
-
-    def _save(self, group: Sequence[Subject], stores: Mapping[str, _Store]) -> None:
-        for subject in group:
-            stores[subject.label].save()
+            save()
 
 
 def _batch(batch: Mapping[str, Any], number: int, count: int) -> tuple[Pictures, Tensor]:
@@ -263,7 +234,8 @@ def _batch(batch: Mapping[str, Any], number: int, count: int) -> tuple[Pictures,
     return Pictures(pixels, index, labels, number), judged
 
 
-def _keep(
+def _judge(
+    pending: Pending,
     answers: Answers,
     places: slice,
     subject: Subject,
@@ -273,8 +245,6 @@ def _keep(
     names: Any,
 ) -> None:
     scores = subject.classes(response.logits).float()
-    if not bool(torch.isfinite(scores).any(dim=1).all()):
-        raise UserError(f"{subject.label}: {NO_NUMBERS}")
     predicted = scores.argmax(dim=1)
     if isinstance(subject.judge, LabelLists):
         targets = subject.judge.targets(list(names)[: len(predicted)], scores.shape[1]).to(scores.device)
@@ -282,11 +252,9 @@ def _keep(
         judged = judged & (targets.sum(dim=1) > 0)
     else:
         right = predicted == pictures.label
-    answers.predicted[places] = torch.where(judged, predicted, UNREADABLE).cpu().numpy()
-    answers.right[places] = (right & judged).cpu().numpy()
-    for name, values in response.extra.items():
-        column = answers.extra.setdefault(name, np.zeros(len(answers.predicted), np.float32))
-        column[places] = values.float().cpu().numpy()
+    numbers = torch.isfinite(scores).any(dim=1)
+    predicted = torch.where(judged, predicted, UNREADABLE)
+    pending.add(answers, places, predicted, right & judged, numbers, response.extra, f"{subject.label}: {NO_NUMBERS}")
 
 
 class _Chosen:
@@ -300,47 +268,3 @@ class _Chosen:
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         return self.samples.sample(self.indices[index], rng)
-
-
-class _Store:
-    """Answers of one subject in a file; those of other weights, data or settings are set aside, not read."""
-
-    def __init__(self, path: Path, identity: str, count: int) -> None:
-        self.path, self.identity, self.count = path, identity, count
-        self.answers: dict[str, Answers] = {}
-        self._changed = False
-        if path.is_file():
-            self._read()
-
-    def open(self, key: str) -> Answers:
-        """Answers under a condition, to be filled in."""
-        if key not in self.answers:
-            self.answers[key] = Answers(np.full(self.count, MISSING, np.int32), np.zeros(self.count, np.int8))
-        if (self.answers[key].predicted == MISSING).any():
-            self._changed = True
-        return self.answers[key]
-
-    def save(self) -> None:
-        if not self._changed:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        names = list(self.answers)
-        arrays: dict[str, Any] = {"about": np.array(json.dumps({"identity": self.identity, "conditions": names}))}
-        for number, name in enumerate(names):
-            kept = self.answers[name]
-            arrays |= {f"{number}/predicted": kept.predicted, f"{number}/right": kept.right}
-            arrays |= {f"{number}/extra/{key}": values for key, values in kept.extra.items()}
-        write_arrays(self.path, arrays, compressed=True)
-
-    def _read(self) -> None:
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                if about["identity"] != self.identity:
-                    return
-                for number, name in enumerate(about["conditions"]):
-                    start = f"{number}/extra/"
-                    extra = {key.removeprefix(start): file[key] for key in file.files if key.startswith(start)}
-                    self.answers[name] = Answers(file[f"{number}/predicted"], file[f"{number}/right"], extra)
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise UserError(f"{self.path}: cannot be read ({error}); delete it, and it is computed anew") from error

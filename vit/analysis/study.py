@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trainer.device.compute import Compute
+from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
-from vit.analysis.passes import Answers, Condition, Pass, Respond
+from vit.analysis.passes import Condition, Pass, Respond
 from vit.analysis.subjects import Subject
 from vit.evaluate.run import own_batch
 

@@ -60,6 +60,9 @@ def test_the_same_whatever_the_batch_and_again(
     seen.clear()
     assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}/auto", "analysis_seed=1") == 0
     assert len(seen) == 7, "another seed: nothing of it is known"
+    seen.clear()
+    assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}/auto") == 0
+    assert not seen, "and back: what the other seed gave lies beside"
 
 
 def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
