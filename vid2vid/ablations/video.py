@@ -11,9 +11,9 @@ from torch import Tensor
 
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
+from trainer.data.labels.palette import colorize
 from trainer.records.media import label_panel, write_png, write_video
 from vid2vid.data import open_source
-from vid2vid.data.labels.palette import colorize
 from vid2vid.generate.panels import contact_sheet
 from vid2vid.generate.rollout import Rollout
 from vid2vid.trained import load_generator

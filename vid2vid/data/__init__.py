@@ -70,7 +70,7 @@ def build_dataset(
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
     if config.data.kind is DataKind.street:
-        from vid2vid.data.street.world import StreetDataset
+        from vid2vid.data.street import StreetDataset
 
         return StreetDataset(config, split, resolution, frames, back)
     return clips_of(config.data.kind)(config, split, resolution, frames, back)
@@ -137,7 +137,7 @@ def open_source(source: str | Path, config: Vid2VidConfig, frames: int | None = 
         DataError: nothing usable at that path.
     """
     if str(source) == "street":
-        from vid2vid.data.street.world import open_street
+        from vid2vid.data.street import open_street
 
         return [open_street(config, "test", clip, frames) for clip in range(config.data.val_clips)]
     kind = DataKind.folders if config.data.kind is DataKind.street else config.data.kind  # its labels, kept as files

@@ -12,7 +12,7 @@ from torch import Tensor
 from vid2vid.config import FirstFrame
 from vid2vid.data import open_source
 from vid2vid.data.labels.trained_colours import check_colours
-from vid2vid.data.street.world import StreetSequence
+from vid2vid.data.street import StreetSequence
 from vid2vid.drift.measure import Curve, flow_method, measure_clip
 from vid2vid.drift.summary import whole
 from vid2vid.generate.rollout import Rollout

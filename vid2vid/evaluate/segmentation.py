@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
+from trainer.records.confusion import Confusion
 from vid2vid.evaluate.clip_metrics import Piece
 from vid2vid.evaluate.metrics import METRICS
 from vid2vid.segmenter.classes import Classes
-from vid2vid.segmenter.confusion import Confusion
 
 FIGURES = ("miou", "pixel_accuracy")  # with rows in the table; the real frames' stand beside them
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
+from trainer.records.confusion import NONE, Confusion
 from vid2vid.config import DataConfig, FirstFrame
 from vid2vid.encoding import SourceEncoder
 from vid2vid.evaluate import metrics
@@ -23,7 +24,6 @@ from vid2vid.future.baselines import FlowExtrapolation, last_flow
 from vid2vid.future.rollout import LabelRollout
 from vid2vid.future.sequence import least_observed
 from vid2vid.generate.rollout import Rollout
-from vid2vid.segmenter.confusion import NONE, Confusion
 from vid2vid.trained import LoadedRun
 
 # What is compared, in the order of tables and curves.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.records.confusion import NONE, Confusion
 from trainer.records.media import label_panel
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vid2vid.data.run_data import RunData
@@ -25,7 +26,6 @@ from vid2vid.future.losses import predictor_losses
 from vid2vid.future.predictor import LabelPredictor, PredictedLabels
 from vid2vid.future.trained import NETWORK
 from vid2vid.generate.panels import condition_columns, contact_sheet
-from vid2vid.segmenter.confusion import NONE, Confusion
 
 
 class LabelPredictorTask(Task):

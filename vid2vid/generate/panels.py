@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.data.labels.palette import colorize
 from trainer.records.media import label_panel
 from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.labels.palette import colorize
 from vid2vid.data.sources.look import columns
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.generate.clip import generate_segments

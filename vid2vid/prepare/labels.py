@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from trainer.config.short_forms import shown_override
+from trainer.data.labels.colour_tables import voc_colour
 from trainer.files import write_json
-from vid2vid.data.labels.colour_tables import voc_colour
 from vid2vid.prepare.contact_sheet import write_contact_sheet
 from vid2vid.prepare.extractor import Extractor, Prepared, Say, Tool, Write
 from vid2vid.prepare.networks import Segmenter, load_segmenter

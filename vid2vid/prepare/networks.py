@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.checkpoint.weights import read_pth, read_safetensors
+from trainer.data.labels.colour_tables import colour_table
 from trainer.errors import CheckpointError, ConfigError
 from trainer.text import few
-from vid2vid.data.labels.colour_tables import colour_table
 
 _EXAMPLES = {
     "labels": (

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.data.labels.palette import colorize
+from trainer.records.confusion import NONE
 from trainer.records.media import label_panel, write_png
-from vid2vid.data.labels.palette import colorize
 from vid2vid.segmenter.classes import Classes
-from vid2vid.segmenter.confusion import NONE
 
 WIDTH = 320  # pixels that small frames are enlarged to, by whole factors
 _BLACK = 255  # the palette's colour of what has no class

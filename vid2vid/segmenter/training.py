@@ -19,13 +19,13 @@ from trainer.config.resolve import plain
 from trainer.data.loader import make_eval_loader, make_loader
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.files import replace_file
+from trainer.records.confusion import NONE, Confusion
 from trainer.records.progress import Progress
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidConfig
 from vid2vid.data import build_dataset, build_evaluation, settled
 from vid2vid.encoding import images_to_float
 from vid2vid.evaluate.measure import weights_of
 from vid2vid.segmenter.classes import Classes, classes_of
-from vid2vid.segmenter.confusion import NONE, Confusion
 from vid2vid.segmenter.file import CHUNK, SegmenterFacts
 from vid2vid.segmenter.network import WIDTHS, UNet
 from vid2vid.segmenter.picture import Reading

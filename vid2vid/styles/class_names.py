@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.data.labels.colour_tables import colour_table
 from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.data.folders.frames import FolderSequence
-from vid2vid.data.labels.colour_tables import colour_table
 
 
 def class_names(config: Vid2VidConfig, dataset: Any) -> Mapping[int, str]:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from tests.helpers.made_clip import Clip
 from tests.helpers.made_run import street_config
+from trainer.data.street.world import StreetWorld
 from vid2vid.config import DataConfig, FlowMethod
-from vid2vid.data.street.world import StreetWorld, open_street
+from vid2vid.data.street import open_street
 from vid2vid.drift.measure import flow_method, measure_clip
 
 SIZE = (24, 24)

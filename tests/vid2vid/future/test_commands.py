@@ -13,7 +13,7 @@ from tests.helpers.made_predictor import IDS, SCHEMAS, make_predictor
 from tests.helpers.made_run import make_run, street_config
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import Vid2VidConfig
-from vid2vid.data.street.world import StreetDataset
+from vid2vid.data.street import StreetDataset
 from vid2vid.evaluate import command as evaluate
 from vid2vid.future.rollout import LabelRollout
 from vid2vid.future.sequence import open_future

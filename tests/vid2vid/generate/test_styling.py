@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from tests.helpers.made_run import make_styled_run
+from trainer.data.street.world import StreetWorld
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import StyleTracks
-from vid2vid.data.street.world import StreetWorld
 from vid2vid.generate.styling import build_styles, picture_vectors
 from vid2vid.styles.pooling import own_styles
 from vid2vid.styles.regions import region_of

@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.helpers.made_films import numbered, write_film
 from tests.helpers.scripts import run_script
+from trainer.data.labels.colour_tables import colour_table
 from trainer.errors import CheckpointError
 from vid2vid.config import DataConfig
-from vid2vid.data.labels.colour_tables import colour_table
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.labels.recognise import label_reading
 from vid2vid.prepare.networks import load_segmenter

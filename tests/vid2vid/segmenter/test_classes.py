@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from trainer.records.confusion import NONE
 from vid2vid.config import DataKind, Vid2VidConfig
 from vid2vid.segmenter.classes import classes_of
-from vid2vid.segmenter.confusion import NONE
 
 
 def test_classes_are_the_runs_without_what_is_ignored() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vid2vid.data.labels.palette import CLASSES
+from trainer.data.labels.palette import CLASSES
 from vid2vid.segmenter.classes import Classes
 from vid2vid.segmenter.picture import Reading, write_readings
 

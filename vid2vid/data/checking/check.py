@@ -12,6 +12,7 @@ import torch
 
 from trainer.config.fields import OnBadFile
 from trainer.data.checking import Progress, in_order
+from trainer.data.labels.palette import CLASSES
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.schedule import stage_table
@@ -24,7 +25,6 @@ from vid2vid.data.folders.frames import FolderSequence
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.labels.decode import UnknownColours, shown_colours
 from vid2vid.data.labels.label_range import LabelRange
-from vid2vid.data.labels.palette import CLASSES
 from vid2vid.data.labels.trained_colours import check_colours, used_colours
 from vid2vid.data.reference_flow import ReferenceFlow
 from vid2vid.data.sources.frame_source import PeopleSource

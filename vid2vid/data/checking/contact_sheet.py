@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from trainer.data.checking import spread, write_sheet
+from trainer.data.labels.palette import colorize
 from trainer.errors import DataError
 from vid2vid.config import ModelConfig, Region
 from vid2vid.data.augment import Crop, whole_frame
 from vid2vid.data.frames import FrameSequence, RawFrame
-from vid2vid.data.labels.palette import colorize
 from vid2vid.data.sources.look import as_picture
 from vid2vid.model.regions import label_boxes, squares
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vid2vid.data.labels.colour_tables import Colour
+from trainer.data.labels.colour_tables import Colour
 from vid2vid.data.labels.label_range import LabelRange
 
 

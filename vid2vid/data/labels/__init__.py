@@ -1,1 +1,1 @@
-"""Label maps: ids out of files of every form, what may occur among them, and colours for them."""
+"""Label maps: ids out of files of every form, and what may occur among them."""

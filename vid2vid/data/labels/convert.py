@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from trainer.data.labels.colour_tables import Colour, ColourTable, table_of
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file
@@ -21,7 +22,6 @@ from vid2vid.data.folders.file_kinds import FileKind
 from vid2vid.data.folders.files import LABEL_EXTENSIONS
 from vid2vid.data.folders.layout import collect
 from vid2vid.data.folders.not_found import no_files
-from vid2vid.data.labels.colour_tables import Colour, ColourTable, table_of
 from vid2vid.data.labels.decode import LabelReading, UnknownColours, colour_remedy, shown_colours
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.labels.recognise import label_reading

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.labels.colour_tables import NAMED, Colour, ColourTable
 from vid2vid.data.labels.label_map import LabelMap
 from vid2vid.data.labels.stored import Stored, refuse_lossy, stored
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import DataConfig
 from vid2vid.data.folders.files import Stamped, spread_out, stamped
 from vid2vid.data.frames import tell
-from vid2vid.data.labels.colour_tables import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
 from vid2vid.data.labels.decode import (
     LabelKind,
     LabelReading,

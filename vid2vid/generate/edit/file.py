@@ -18,9 +18,9 @@ from typing import Any
 
 from trainer.config.resolve import load_yaml
 from trainer.config.suggestions import unknown_key
+from trainer.data.labels.palette import CLASSES
 from trainer.errors import ConfigError, refuse
 from vid2vid.config import ModelConfig, SourceKind
-from vid2vid.data.labels.palette import CLASSES
 from vid2vid.generate.edit.objects import knows_cityscapes
 from vid2vid.generate.edit.places import Place, parse_place
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vid2vid.data.street.world import StreetWorld
+from trainer.data.street.world import StreetWorld
 
 
 def test_houses_have_ids_and_look_as_before() -> None:

@@ -1,14 +1,14 @@
 """Things of the street world: houses, trees, cars and people as flat rectangles ("surfaces"), one table row each.
 
 World axes in metres: x to the right, y up, z along the road. A surface is a corner with two edge vectors, a texture,
-three colours, a class and a motion; `vid2vid.data.street.camera` says how its place follows from these columns.
+three colours, a class and a motion; `trainer.data.street.camera` says how its place follows from these columns.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vid2vid.data.street.materials import Material as M
+from trainer.data.street.materials import Material as M
 
 ROAD, KERB, FRONT = 5.8, 9.4, 60.0  # half widths: carriageway, outer edge of the sidewalk, end of the lots
 ROAD_ID, SIDEWALK_ID, BUILDING_ID, POLE_ID, SIGN_ID = 7, 8, 11, 17, 20

@@ -1,4 +1,4 @@
-"""The textures of the street world as they are drawn, before filtering (see `vid2vid.data.street.textures`).
+"""The textures of the street world as they are drawn, before filtering (see `trainer.data.street.textures`).
 
 A texture has 128 x 128 texels; row 0 is the lower edge (b = 0), columns run along a, and both axes tile.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vid2vid.data.street import buildings, figures, surroundings
-from vid2vid.data.street.canvas import SIZE, Canvas, noise
-from vid2vid.data.street.materials import Material
+from trainer.data.street import buildings, figures, surroundings
+from trainer.data.street.canvas import SIZE, Canvas, noise
+from trainer.data.street.materials import Material
 
 
 def draw_texture(material: Material) -> np.ndarray:

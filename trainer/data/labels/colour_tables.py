@@ -107,7 +107,7 @@ def tables_near(folders: Iterable[Path]) -> list[Path]:
 
 def _named(name: str) -> ColourTable:
     if name.startswith("cityscapes"):
-        from vid2vid.data.labels.palette import CLASSES
+        from trainer.data.labels.palette import CLASSES
 
         classes = {new: CLASSES[old] for new, old in enumerate(_TRAIN_IDS)} if name != "cityscapes" else CLASSES
         return _table(name, [(label, text, colour) for label, (text, *colour) in classes.items()])

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street import objects as S
-from vid2vid.data.street.camera import Frame, project
-from vid2vid.data.street.canvas import SIZE
-from vid2vid.data.street.textures import LEVELS, atlas, decimation
+from trainer.data.street import objects as S
+from trainer.data.street.camera import Frame, project
+from trainer.data.street.canvas import SIZE
+from trainer.data.street.textures import LEVELS, atlas, decimation
 
 HAZE_METRES = 120.0  # distance at which half of the light is haze
 STRIP_PIXELS = 8192

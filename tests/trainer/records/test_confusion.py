@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vid2vid.segmenter.confusion import NONE, Confusion
+from trainer.records.confusion import NONE, Confusion
 
 
 def test_by_hand() -> None:

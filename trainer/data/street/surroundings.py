@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2vid.data.street.canvas import SIZE, Canvas, noise
+from trainer.data.street.canvas import SIZE, Canvas, noise
 
 
 def road(rng: np.random.Generator, marks: bool) -> Canvas:

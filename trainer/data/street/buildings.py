@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2vid.data.street.canvas import SIZE, Canvas
-from vid2vid.data.street.materials import Material
+from trainer.data.street.canvas import SIZE, Canvas
+from trainer.data.street.materials import Material
 
 
 def facade(rng: np.random.Generator, kind: Material) -> Canvas:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street import objects as S
-from vid2vid.data.street.canvas import SIZE
-from vid2vid.data.street.scene import StreetScene
-from vid2vid.data.street.textures import CUTOUT_LEVELS
+from trainer.data.street import objects as S
+from trainer.data.street.canvas import SIZE
+from trainer.data.street.scene import StreetScene
+from trainer.data.street.textures import CUTOUT_LEVELS
 
 CAMERA_HEIGHT = 1.7  # metres
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2vid.data.street.canvas import SIZE, Canvas
+from trainer.data.street.canvas import SIZE, Canvas
 
 
 def car_side(rng: np.random.Generator) -> Canvas:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vid2vid.data.street.drawing import draw_texture
-from vid2vid.data.street.materials import CUTOUTS, Material
+from trainer.data.street.drawing import draw_texture
+from trainer.data.street.materials import CUTOUTS, Material
 
 LEVELS = 8
 CUTOUT_LEVELS = 6

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from vid2vid.data.street.materials import Material as M
-from vid2vid.data.street.objects import (
+from trainer.data.street.materials import Material as M
+from trainer.data.street.objects import (
     ASPHALT,
     BUILDING_ID,
     FRONT,
