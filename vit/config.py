@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from trainer.config.fields import OnBadFile, RunConfig, StageConfig
+from vit.data.kinds import ClassOrder, CropKind, DataKind, Decode, EvalCrop, Interpolation, ShapesTarget
 
 PHASES = ("main",)
 
@@ -79,83 +80,6 @@ class Fit(Enum):
     pad = "pad"
     crop = "crop"
     resize = "resize"
-
-
-class DataKind(Enum):
-    """Whose samples, and what follows from where they lie; they are opened by ``vit.data.opening``."""
-
-    shapes = "shapes"
-    digits = "digits"
-    cifar10 = "cifar10"
-    cifar100 = "cifar100"
-    flowers102 = "flowers102"
-    pets = "pets"
-    food101 = "food101"
-    imagefolder = "imagefolder"
-    imagenet = "imagenet"
-    webdataset = "webdataset"
-    csv = "csv"
-    hf = "hf"
-
-    @property
-    def built_in(self) -> bool:
-        """Whether it needs no files."""
-        return self in (DataKind.shapes, DataKind.digits)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether its pictures come as arrays, so that there is no file to be decoded."""
-        return self.built_in or self in (DataKind.cifar10, DataKind.cifar100)
-
-    @property
-    def fetched(self) -> bool:
-        """Whether ``data.download=true`` fetches it."""
-        return self.value in ("cifar10", "cifar100", "flowers102", "pets", "food101")
-
-    @property
-    def tables(self) -> bool:
-        """Whether labels stand in columns, several of a picture too."""
-        return self in (DataKind.csv, DataKind.hf)
-
-
-class ClassOrder(Enum):
-    natural = "natural"  # class2 before class10
-    ascii = "ascii"  # by code points, class10 before class2: torchvision's ImageFolder, DeiT, MAE, older timm
-
-
-class Decode(Enum):
-    """Where training pictures are decoded; those that scores depend on always are on the CPU."""
-
-    cpu = "cpu"
-    gpu = "gpu"  # JPEGs on the card (nvJPEG), which also crops, resizes and mirrors
-
-
-class ShapesTarget(Enum):
-    shape = "shape"
-    texture = "texture"
-
-
-class CropKind(Enum):
-    """How a training picture becomes the run's resolution."""
-
-    inception = "inception"  # random area and aspect ratio
-    resize = "resize"  # the whole picture, squeezed
-    center = "center"  # as evaluated: nothing random
-    pad = "pad"  # pad all around, crop at random (CIFAR)
-    simple = "simple"  # short side to the resolution, reflect-pad by 4, crop at random (DeiT-III)
-
-
-class Interpolation(Enum):
-    bilinear = "bilinear"
-    bicubic = "bicubic"
-    random = "random"  # either, drawn per picture
-
-
-class EvalCrop(Enum):
-    center = "center"  # short side to resolution / crop_ratio, then the centre
-    squash = "squash"  # the whole picture to the resolution
-    squash_center = "squash_center"  # the whole picture to resolution / crop_ratio, then the centre (DeiT on the Hub)
-    border = "border"  # long side to resolution / crop_ratio, then the centre, filled up by eval_fill
 
 
 class LossKind(Enum):
