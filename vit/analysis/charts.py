@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -49,6 +51,17 @@ class Chart:
 
 def draw(chart: Chart) -> Tensor:
     """The chart as a picture: (H, W, 3) uint8."""
+    return drawn(_figure(chart))
+
+
+def svg(chart: Chart) -> str:
+    """The chart as an SVG document, whose letters are outlines: sharp at any size, the same on any machine."""
+    text = io.StringIO()
+    _figure(chart).savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _figure(chart: Chart) -> Any:
     figure = new_figure(6.4, 4.2)
     axes = figure.add_subplot()
     for index, curve in enumerate(chart.curves):
@@ -75,4 +88,4 @@ def draw(chart: Chart) -> Tensor:
     if len(chart.curves) > 1 or chart.curves[0].name:
         axes.legend(fontsize=8)
     figure.subplots_adjust(left=0.12, right=0.97, top=0.92, bottom=0.3 if chart.categories else 0.13)
-    return drawn(figure)
+    return figure

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
-from enum import Enum
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,20 +79,8 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
     outcome = chosen.run(study, settings)
     for line in outcome.lines:
         say(line)
-    facts = {
-        "settings": _plain(asdict(settings)) | {"analysis_seed": arguments.analysis_seed},
-        "models": [
-            {"label": subject.label, "weights": subject.loaded.weights_line, "prepared": subject.loaded.transform_line}
-            for subject in subjects
-        ],
-        "split": arguments.split.value,
-        "samples": arguments.samples,
-    }
+    facts = study.facts(settings)
     say("written: " + ", ".join(str(path) for path in write(out, arguments.analysis, outcome, facts)))
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.value if isinstance(value, Enum) else value for name, value in settings.items()}
 
 
 def _folder(arguments: Any, label: str) -> Path:

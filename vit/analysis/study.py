@@ -7,7 +7,8 @@ arguments on the command line (with a comment each), and ``run(study, settings)`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +74,30 @@ class Study:
         if not isinstance(conditions, Mapping):
             conditions = {subject.label: list(conditions) for subject in self.subjects}
         return self.pictures.answers(conditions, respond, what, f"seed={self.seed} {settings}")
+
+    def facts(self, settings: Any) -> dict[str, Any]:
+        """What was asked of whom, as plain data, for ``analysis.json``.
+
+        Args:
+            settings: of the experiment, a dataclass.
+        """
+        return {
+            "settings": _plain(asdict(settings)) | {"analysis_seed": self.seed},
+            "models": [
+                {"label": each.label, "weights": each.loaded.weights_line, "prepared": each.loaded.transform_line}
+                for each in self.subjects
+            ],
+            "split": self.split,
+            "samples": self.samples,
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
 
 
 class Experiment(Protocol):
