@@ -281,6 +281,12 @@ class AttentionPool(nn.Module):
         pooled = self.proj(pooled)
         return (pooled + self.mlp(self.norm(pooled)))[:, 0]
 
+    def maps(self, x: Tensor) -> Tensor:
+        """How much each token counts: (B, T, D) -> (B, H, T); sums to 1."""
+        q = self.q(self.latent[:, 0]).unflatten(-1, (self.heads, -1))[0]  # (H, d)
+        k = self.kv(x).unflatten(-1, (2, self.heads, -1))[:, :, 0]  # (B, T, H, d)
+        return (torch.einsum("hd,bthd->bht", q, k) * q.shape[-1] ** -0.5).softmax(dim=-1)
+
 
 class PreLogits(nn.Module):
     """The representation layer, dense and tanh: (..., D) -> (..., R); does nothing where there is none."""

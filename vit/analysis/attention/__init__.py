@@ -1,0 +1,1 @@
+"""Attention weights of plain ViTs: taken, reduced to figures and maps, and drawn."""
