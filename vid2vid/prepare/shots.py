@@ -12,12 +12,12 @@ import numpy as np
 from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
+from trainer.data.video.cache import partial_index, video_indices
+from trainer.data.video.index import VideoIndex
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame
-from vid2vid.data.video.cache import partial_index, video_indices
 from vid2vid.data.video.files import named_videos
-from vid2vid.data.video.index import VideoIndex
 from vid2vid.data.video.pictures import PictureSequence, picture_sequences
 from vid2vid.data.video.report import tell_cuts, tell_damage, tell_timing
 from vid2vid.data.video.sequence import VideoSequence, shots

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 from trainer.config.schema import show
+from trainer.data.video.cache import file_key
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.text import few
-from vid2vid.data.video.cache import file_key
 from vid2vid.prepare.extractor import Extractor
 from vid2vid.prepare.shots import Shot
 

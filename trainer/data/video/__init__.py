@@ -1,1 +1,1 @@
-"""Video files: which names are theirs, and their frames."""
+"""Video files: which names are theirs, what is in them, and their frames by number, exactly."""

@@ -15,6 +15,7 @@ from typing import Any
 from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
+from trainer.data.video.cache import video_indices
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vid2vid.config import FlowMethod, Vid2VidConfig
@@ -22,7 +23,6 @@ from vid2vid.data.clips import ClipDataset
 from vid2vid.data.frames import FrameSequence
 from vid2vid.data.ranges.settings import as_span
 from vid2vid.data.split import part_of_split, root_of
-from vid2vid.data.video.cache import video_indices
 from vid2vid.data.video.files import named_videos
 from vid2vid.data.video.pictures import PictureSequence, picture_sequences
 from vid2vid.data.video.report import tell_cuts, tell_damage, tell_pictures, tell_timing, tell_twins

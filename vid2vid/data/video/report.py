@@ -10,10 +10,10 @@ from typing import Protocol, TypeVar
 
 from trainer.data.pictures.files import BadFileError
 from trainer.data.video.files import VIDEO_EXTENSIONS
+from trainer.data.video.index import CORRUPT, HDR, INTERLACED, LOST, VideoIndex
 from trainer.text import few
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
 from vid2vid.data.frames import say_once
-from vid2vid.data.video.index import CORRUPT, HDR, INTERLACED, LOST, VideoIndex
 
 logger = logging.getLogger(__name__)
 

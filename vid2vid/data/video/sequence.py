@@ -11,14 +11,14 @@ from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
+from trainer.data.video.cache import video_index
+from trainer.data.video.index import CORRUPT, VideoIndex
+from trainer.data.video.read import FrameReader
+from trainer.data.video.times import resampled
 from trainer.errors import ConfigError
 from vid2vid.config import SourceKind, Vid2VidConfig
 from vid2vid.data.frames import FrameSequence, RawFrame
 from vid2vid.data.sources.pictures import EdgeSource
-from vid2vid.data.video.cache import video_index
-from vid2vid.data.video.index import CORRUPT, VideoIndex
-from vid2vid.data.video.read import FrameReader
-from vid2vid.data.video.times import resampled
 
 
 def check_source(config: Vid2VidConfig) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import left_out
+from trainer.data.video.cache import partial_index, video_index
 from trainer.data.video.decode import OpenVideo
 from trainer.errors import DataError
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.frames import Stream, streams
-from vid2vid.data.video.cache import partial_index, video_index
 from vid2vid.data.video.files import named_videos
 from vid2vid.data.video.pictures import picture_sequences
 from vid2vid.data.video.report import tell_damage, tell_timing

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.made_films import write_film
+from trainer.data.video.cuts import CutDetector
 from vid2vid.data.frames import _told
-from vid2vid.data.video.cuts import CutDetector
 from vid2vid.data.video.dataset import VideoDataset, scan_videos
 from vid2vid.data.video.stream import open_video
 

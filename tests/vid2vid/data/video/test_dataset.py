@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from trainer.config.fields import OnBadFile
+from trainer.data.video.cache import video_index
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod, SourceKind, Vid2VidStage
 from vid2vid.data.sources.pictures import canny
-from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import VideoDataset
 from vid2vid.data.video.sequence import VideoSequence, decode_frames
 from vid2vid.data.video.stream import open_video

@@ -28,11 +28,11 @@ from tests.helpers.made_films import (
 from tests.helpers.paths import FIXTURES
 from trainer.config.fields import OnBadFile
 from trainer.data.pictures.files import BadFileError
+from trainer.data.video.cache import video_index
+from trainer.data.video.index import NO_STAMP, SEEKS
+from trainer.data.video.read import FrameReader
 from trainer.errors import DataError
-from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import VideoDataset, scan_videos
-from vid2vid.data.video.index import NO_STAMP, SEEKS
-from vid2vid.data.video.read import FrameReader
 from vid2vid.data.video.sequence import VideoSequence, decode_frames
 
 ALTREF = FIXTURES / "vid2vid" / "vp8_altref.webm"
@@ -238,7 +238,7 @@ def test_long_groups_start_from_the_nearest_key_frame(tmp_path: Path, monkeypatc
     path = write_film(tmp_path / "a.ts", options={"g": "50", "bf": "2"}, frames=200, fps=Fraction(25))
     index = video_index(path)
     seen: list[int] = []
-    from vid2vid.data.video import read as video_read
+    from trainer.data.video import read as video_read
 
     real = video_read.OpenVideo.frames
 

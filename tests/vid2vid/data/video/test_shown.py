@@ -12,11 +12,11 @@ import pytest
 from av.stream import Disposition
 
 from tests.helpers.made_films import X264_B, number_of, numbered, turned, write_film
+from trainer.data.video.cache import video_index
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import FlowMethod
 from vid2vid.data.frames import _told
-from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import scan_videos
 from vid2vid.data.video.files import find_videos
 from vid2vid.data.video.sequence import decode_frames

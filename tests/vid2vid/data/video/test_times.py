@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.made_films import X264_B, number_of, write_film
+from trainer.data.video.cache import video_index
+from trainer.data.video.times import frame_times, resampled
 from vid2vid.config import DataKind
 from vid2vid.data.frames import _told
-from vid2vid.data.video.cache import video_index
 from vid2vid.data.video.dataset import scan_videos
 from vid2vid.data.video.sequence import VideoSequence
 from vid2vid.data.video.stream import open_video
-from vid2vid.data.video.times import frame_times, resampled
 from vid2vid.validate import problems
 
 MS = Fraction(1, 1000)

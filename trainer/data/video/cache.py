@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.pictures.files import BadFileError
+from trainer.data.video.index import VideoIndex, build_index
+from trainer.data.video.times import Times
 from trainer.data.workers import usable_cores
 from trainer.files import write_arrays
 from trainer.records.progress import Progress
-from vid2vid.data.video.index import VideoIndex, build_index
-from vid2vid.data.video.times import Times
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.helpers.forking import fork
 from tests.helpers.made_films import X264_B, write_film
-from vid2vid.data.video import cache as video_cache
-from vid2vid.data.video.cache import video_index, video_indices
-from vid2vid.data.video.index import VideoIndex, build_index
+from trainer.data.video import cache as video_cache
+from trainer.data.video.cache import video_index, video_indices
+from trainer.data.video.index import VideoIndex, build_index
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.pictures.files import BadFileError
+from trainer.data.video.cuts import CutDetector
 from trainer.data.video.decode import REMEDY, Loss, Mark, OpenVideo, fingerprint, picture
-from vid2vid.data.video.cuts import CutDetector
-from vid2vid.data.video.times import Times, frame_times
+from trainer.data.video.times import Times, frame_times
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
+from trainer.data.video.cache import file_key
 from trainer.data.video.decode import REMEDY, Mark, OpenVideo, fingerprint, picture
-from vid2vid.data.video.cache import file_key
-from vid2vid.data.video.index import CORRUPT, VideoIndex, seek
+from trainer.data.video.index import CORRUPT, VideoIndex, seek
 
 if TYPE_CHECKING:
     from av import VideoFrame
