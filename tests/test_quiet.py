@@ -25,7 +25,7 @@ READERS = {
         "from trainer.data.pictures.opening import picture_size as size",
         "decode(b := path.read_bytes(), path).shape, size(b, path)",
     ),
-    "labels": ("from vid2vid.data.labels.stored import stored", "stored(path.read_bytes(), path).pixels.shape"),
+    "labels": ("from trainer.data.labels.stored import stored", "stored(path.read_bytes(), path).pixels.shape"),
     "exif": ("from trainer.data.pictures.opening import stored_orientation", "stored_orientation(path.read_bytes())"),
 }
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import show
+from trainer.data.labels.label_map import ignored_ids
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
 from vid2vid.config import DataConfig, ForegroundKind, ModelConfig
-from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.sources.kinds import picture_channels, wants_labels
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned

@@ -7,10 +7,10 @@ from typing import Any
 
 from trainer.config.schema import show
 from trainer.data.labels.colour_tables import NAMED, colour_table, table_of
+from trainer.data.labels.label_map import ignored_ids, parse_label_map
 from trainer.errors import ConfigError, DataError
 from trainer.validate import each_once
 from vid2vid.config import DataConfig, LabelFormat, ModelConfig
-from vid2vid.data.labels.label_map import ignored_ids, parse_label_map
 from vid2vid.data.sources.kinds import wants_labels
 
 _FORMATS = ("auto", "ids", "red_channel")

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from trainer.data.labels.label_map import parse_pairs
 from trainer.errors import CheckpointError, ConfigError
 from trainer.records.confusion import NONE
 from trainer.text import few
-from vid2vid.data.labels.label_map import parse_pairs
 from vid2vid.prepare.networks import load_segmenter
 from vid2vid.segmenter.classes import Classes
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from trainer.data.checking import spread, write_sheet
 from trainer.data.labels.colour_tables import voc_colour
+from trainer.data.labels.stored import stored
 from trainer.data.pictures.files import read_bytes
 from vid2vid.data.folders.files import IMAGE_EXTENSIONS, list_files
-from vid2vid.data.labels.stored import stored
 from vid2vid.data.landmarks.read import read_people
 from vid2vid.prepare.extractor import Prepared
 from vid2vid.prepare.storage import IMAGES

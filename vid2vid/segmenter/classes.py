@@ -8,10 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from trainer.data.labels.label_map import ignored_ids
 from trainer.data.labels.palette import CLASSES
 from trainer.records.confusion import NONE
 from vid2vid.config import DataKind, Vid2VidConfig
-from vid2vid.data.labels.label_map import ignored_ids
 
 IDS = 1 << 16  # label ids have at most 16 bits, read as signed or unsigned
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.data.labels.label_map import ignored_ids
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.opening import stored_orientation, turned
 from trainer.data.pictures.skipping import left_out
@@ -20,7 +21,6 @@ from vid2vid.data.folders.files import content_key, decode_frame
 from vid2vid.data.folders.layout import Frame
 from vid2vid.data.frames import FrameSequence, RawFrame, check_condition, tell
 from vid2vid.data.labels.decode import LabelReading, decode_instances
-from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.data.labels.label_range import LabelRange
 from vid2vid.data.landmarks.person import mostly_outside
 from vid2vid.data.ranges.measure import Spans, keyed

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import torch
 from torch import Tensor
 
 from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable
+from trainer.data.labels.ids import colour_codes, colours_of, ids_by_colour, mapped
+from trainer.data.labels.label_map import LabelMap
+from trainer.data.labels.stored import Stored, refuse_lossy, stored
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.labels.label_map import LabelMap
-from vid2vid.data.labels.stored import Stored, refuse_lossy, stored
 
 _SHOWN = 8  # colours named in a message
 _BLENDED = 64  # unknown colours from which on they are no classes
@@ -135,22 +135,6 @@ def colour_remedy(colours: Counter[Colour], source: str | None) -> str:
     return f"Add a line for each of them to {source}."
 
 
-def mapped(ids: np.ndarray, change: LabelMap) -> np.ndarray:
-    """Ids int32 (...) with `data.label_map` applied."""
-    table = _lookup(change)
-    return table[ids.clip(0, len(table) - 1)]
-
-
-@lru_cache(maxsize=16)
-def _lookup(change: LabelMap) -> np.ndarray:
-    table = np.arange(1 << 16, dtype=np.int32)
-    if change.others is not None:
-        table[:] = change.others
-    for old, new in change.pairs:
-        table[old] = new
-    return table
-
-
 def _plain(found: Stored, path: Path) -> np.ndarray:
     pixels = found.pixels
     if pixels.ndim == 3:
@@ -198,46 +182,17 @@ def _joined(ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return np.where(near, ids * 1000 + numbers, (numbers.astype(np.int64) << 16) | ids).astype(np.int32)
 
 
-def colour_codes(found: Stored) -> np.ndarray:
-    """Colours as R * 65536 + G * 256 + B, int32 (H, W)."""
-    pixels = found.pixels
-    if found.palette is not None:
-        pixels = found.palette[pixels]
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    wide = pixels.astype(np.int32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-
-
-def colours_of(codes: np.ndarray) -> Counter[Colour]:
-    """Colour -> pixels, of codes of any shape."""
-    values, counts = np.unique(codes, return_counts=True)
-    return Counter(
-        {(int(v) >> 16, int(v) >> 8 & 255, int(v) & 255): int(n) for v, n in zip(values, counts, strict=True)}
-    )
-
-
-@lru_cache(maxsize=16)
-def _sorted_codes(table: ColourTable) -> tuple[np.ndarray, np.ndarray]:
-    """Codes, ascending, and their ids."""
-    rows = sorted((r << 16 | g << 8 | b, label) for (r, g, b), label in table.ids.items())
-    return np.array([code for code, _ in rows], np.int32), np.array([label for _, label in rows], np.int32)
-
-
 def _by_colour(found: Stored, table: ColourTable, path: Path) -> np.ndarray:
     if found.deep:
         raise DataError(
             f"{path}: {found.pixels.dtype} numbers are no colours of 8 bits: set data.label_format=red_channel or ids."
         )
-    codes, ids = _sorted_codes(table)
-    seen = colour_codes(found)
-    place = np.searchsorted(codes, seen).clip(max=len(codes) - 1)
-    unknown = codes[place] != seen
+    ids, unknown = ids_by_colour(found, table)
     if unknown.any() and found.channels == 1 and found.palette is None:
         raise DataError(
             f"{path}: has one channel, whose numbers are no colours of {table.source}: ids, it seems. Set "
             "data.label_format=ids."
         )
     if unknown.any():
-        raise UnknownColours(colours_of(seen[unknown]), path, float(unknown.mean()), table)
-    return ids[place]
+        raise UnknownColours(colours_of(colour_codes(found)[unknown]), path, float(unknown.mean()), table)
+    return ids

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from trainer.data.labels.label_map import ignored_ids
 from trainer.errors import DataError
 from trainer.text import few
-from vid2vid.data.labels.label_map import ignored_ids
 
 _SHOWN = 8  # ids named in a message
 _CLASSES = 40  # unknown ids in one file from which on they are no classes

@@ -14,24 +14,17 @@ import torch
 from torch import Tensor
 
 from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
+from trainer.data.labels.ids import colour_codes, colours_of, mapped
+from trainer.data.labels.label_map import LabelMap, parse_label_map
+from trainer.data.labels.stored import Stored, is_lossy, stored
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import DataConfig
 from vid2vid.data.folders.files import Stamped, spread_out, stamped
 from vid2vid.data.frames import tell
-from vid2vid.data.labels.decode import (
-    LabelKind,
-    LabelReading,
-    colour_codes,
-    colour_remedy,
-    colours_of,
-    mapped,
-    shown_colours,
-)
-from vid2vid.data.labels.label_map import LabelMap, parse_label_map
+from vid2vid.data.labels.decode import LabelKind, LabelReading, colour_remedy, shown_colours
 from vid2vid.data.labels.label_range import LabelRange, mask_remedy
-from vid2vid.data.labels.stored import Stored, is_lossy, stored
 
 logger = logging.getLogger(__name__)
 

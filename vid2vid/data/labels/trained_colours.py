@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.labels.colour_tables import NAMED, ColourTable
+from trainer.data.labels.label_map import LabelMap
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.data.folders.frames import FolderSequence
-from vid2vid.data.labels.label_map import LabelMap
 
 _SHOWN = 4  # classes named in a message
 

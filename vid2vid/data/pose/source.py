@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.config.fields import OnBadFile
+from trainer.data.labels.stored import refuse_lossy
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from trainer.errors import DataError
@@ -18,7 +19,6 @@ from trainer.records.progress import followed
 from vid2vid.config import PosePeople, Vid2VidConfig
 from vid2vid.data.augment import Crop, centre_crop
 from vid2vid.data.folders.files import decode_frame
-from vid2vid.data.labels.stored import refuse_lossy
 from vid2vid.data.landmarks.follow import follow
 from vid2vid.data.landmarks.person import Person, largest
 from vid2vid.data.landmarks.read import read_people

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trainer.data.labels.label_map import ignored_ids
 from vid2vid.config import ModelConfig
 from vid2vid.data.augment import Crop
-from vid2vid.data.labels.label_map import ignored_ids
 from vid2vid.generate.edit.file import Edit
 from vid2vid.generate.edit.fill import fill
 from vid2vid.generate.edit.insert import OpenTrack, Track

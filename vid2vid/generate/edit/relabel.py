@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from trainer.data.labels.label_map import parse_pairs
 from trainer.errors import ConfigError
 from vid2vid.config import ModelConfig
-from vid2vid.data.labels.label_map import parse_pairs
 from vid2vid.data.sources.kinds import wants_labels
 from vid2vid.generate.edit.objects import CITYSCAPES_THINGS, knows_cityscapes
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.labels.stored import is_lossy, stored
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import DataError
-from vid2vid.data.labels.stored import is_lossy, stored
 from vid2vid.generate.edit.file import Edit
 from vid2vid.generate.edit.scene import Scene
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.data.labels.stored import stored
 from trainer.data.pictures.decode import decode, deep_values, largest_number
 from trainer.data.pictures.files import BadFileError
-from vid2vid.data.labels.stored import stored
 
 
 def test_a_ppm_says_what_is_white() -> None:

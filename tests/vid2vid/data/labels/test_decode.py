@@ -23,11 +23,12 @@ from tests.helpers.made_labels import (
     raw_png,
 )
 from trainer.data.labels.colour_tables import NAMED, colour_table
+from trainer.data.labels.ids import mapped
+from trainer.data.labels.label_map import LabelMap, parse_label_map
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
 from vid2vid.config import DataConfig
-from vid2vid.data.labels.decode import LabelKind, LabelReading, UnknownColours, decode_instances, mapped
-from vid2vid.data.labels.label_map import LabelMap, parse_label_map
+from vid2vid.data.labels.decode import LabelKind, LabelReading, UnknownColours, decode_instances
 from vid2vid.data.labels.label_range import LabelRange, mask_remedy
 from vid2vid.data.labels.recognise import label_reading
 
