@@ -102,7 +102,7 @@ class Pass:
             if subject.loaded.info.multilabel:
                 raise DataError("these data have several labels per picture; an analysis needs one")
         self._opened: dict[str, CheckedSamples] = {}
-        self.count = len(self._positions(subjects[0]))
+        self.count = len(self.positions(subjects[0]))
 
     def answers(
         self, conditions: Mapping[str, Sequence[Condition]], respond: Respond, what: str, settings: str = ""
@@ -122,10 +122,10 @@ class Pass:
             UserError: a network's answers are no numbers.
         """
         stores = {
-            subject.label: Store(self.folder, f"{what}-{subject.label}", self._identity(subject, settings), self.count)
+            subject.label: Store(self.folder, f"{what}-{subject.label}", self.identity(subject, settings), self.count)
             for subject in self.subjects
         }
-        for group in self._groups():
+        for group in self.groups():
             self._show(group, conditions, respond, what, stores)
         return {
             label: {condition.key: store.answers[condition.key] for condition in conditions[label]}
@@ -140,7 +140,7 @@ class Pass:
         Args:
             skip: whether a batch is left out, by its places; its pictures are not read.
         """
-        positions, device = self._positions(subject), subject.loaded.compute.device
+        positions, device = self.positions(subject), subject.loaded.compute.device
         starts = [start for start in range(0, self.count, self.batch) if not skip(self._places(start))]
         wanted = [positions[place] for start in starts for place in range(start, self._places(start).stop)]
         if not wanted:
@@ -156,10 +156,21 @@ class Pass:
         finally:
             prefetcher.close()
 
+    def show(self, subject: Subject, places: Sequence[int]) -> Tensor:
+        """A few pictures as the subject is shown them, by their places in the pass: (N, C, H, W) uint8."""
+        positions = self.positions(subject)
+        chosen = _Chosen(self._samples_of(subject), [positions[place] for place in places])
+        loader = make_eval_loader(chosen, batch_size=len(places), workers=0, seed=subject.loaded.config.seed)
+        prefetcher = DevicePrefetcher(loader, subject.loaded.compute.device)
+        try:
+            return next(iter(prefetcher))["image"].cpu()
+        finally:
+            prefetcher.close()
+
     def _places(self, start: int) -> slice:
         return slice(start, min(start + self.batch, self.count))
 
-    def _positions(self, subject: Subject) -> list[int]:
+    def positions(self, subject: Subject) -> list[int]:
         """Which samples are shown, in the order of an evaluation."""
         count = len(self._samples_of(subject))
         if not count:
@@ -172,7 +183,7 @@ class Pass:
             self._opened[subject.label] = split_samples(subject.loaded, self.split, self.samples)
         return self._opened[subject.label]
 
-    def _groups(self) -> list[list[Subject]]:
+    def groups(self) -> list[list[Subject]]:
         """Subjects that are shown the same pixels."""
         groups: dict[str, list[Subject]] = {}
         for subject in self.subjects:
@@ -181,7 +192,8 @@ class Pass:
             groups.setdefault(prepared, []).append(subject)
         return list(groups.values())
 
-    def _identity(self, subject: Subject, settings: str) -> str:
+    def identity(self, subject: Subject, settings: str) -> str:
+        """What answers of a subject hold for: its weights, the data, how both are used."""
         data = subject.loaded.config.data
         return f"{subject.fingerprint()} {self.split} {self.samples} {self.count} {data} {settings}"
 

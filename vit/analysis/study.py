@@ -2,6 +2,7 @@
 
 Such a module has a docstring whose first line says what is asked, ``Settings``, a dataclass whose fields are its own
 arguments on the command line (with a comment each), and ``run(study, settings)``, which returns an ``Outcome``.
+``FEATURES = True`` in it says that it looks at features, whatever classes heads are of.
 """
 
 from __future__ import annotations

@@ -27,12 +27,14 @@ class Subject:
         loaded: with everything that it must be evaluated with.
         judge: of ``data.class_map``: the data's classes out of the head's; None: they are the same.
         notes: what the user should know of how it is judged.
+        problem: why its head cannot be judged by these data, as features can; empty where it can.
     """
 
     label: str
     loaded: Loaded
     judge: ClassMap | LabelLists | None
     notes: list[str]
+    problem: str = ""
 
     @property
     def model(self) -> nn.Module:
@@ -78,18 +80,20 @@ def load_subjects(
     compare: Sequence[str],
     overrides: Sequence[str],
     schemas: Schemas,
+    headless: bool = False,
 ) -> list[Subject]:
     """The classifier that is asked for, and those beside it, on the same data.
 
     Args:
         compare: each a run's folder, a weights file or folder, or timm:NAME; ``LABEL=`` before it names it in charts.
         overrides: what of the configuration is changed, the data above all. The others see the data of the first.
+        headless: heads need not be of the data's classes: features are what is looked at.
 
     Raises:
         UserError: one of them cannot be loaded, or cannot be judged by these data.
     """
     first = load_asked(run, weights, name, model, checkpoint, overrides, schemas)
-    found = [_subject(_called(run or weights or str(model)), first)]
+    found = [_subject(_called(run or weights or str(model)), first, headless)]
     data = [
         word for word in overrides if word.split(".")[0].split("=")[0] in ("data", "trainer", "augment", "resolution")
     ]
@@ -98,15 +102,16 @@ def load_subjects(
         path = path if equals else entry
         is_run = (Path(path).expanduser() / "config.yaml").is_file()
         words = (path, None) if is_run else (None, path)
-        found.append(_subject(label if equals else _called(path), load_asked(*words, None, None, None, data, schemas)))
+        found.append(_subject(label if equals else _called(path), load_asked(*words, None, None, None, data, schemas),
+                              headless))  # fmt: skip
     return _told_apart(found)
 
 
-def _subject(label: str, loaded: Loaded) -> Subject:
+def _subject(label: str, loaded: Loaded, headless: bool) -> Subject:
     problem, notes = fitting(loaded)
-    if problem:
+    if problem and not headless:
         raise ConfigError(f"{label}: {problem}")
-    return Subject(label, loaded, judge_of(loaded), notes)
+    return Subject(label, loaded, None if problem else judge_of(loaded), notes, problem)
 
 
 def _called(source: str) -> str:

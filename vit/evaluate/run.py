@@ -24,7 +24,8 @@ from vit.config import ClassWeights
 from vit.data import build_dataset, split_notes
 from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import ClassMap, LabelLists, class_map
-from vit.evaluate.features import Features, extract, few_shot, linear_probe, nearest_neighbours
+from vit.evaluate.features import extract, few_shot, linear_probe, nearest_neighbours
+from vit.evaluate.linear import Features
 from vit.evaluate.loaded import NO_NUMBERS, Loaded, fitting_batch
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.plots import Gallery, calibration_picture, confusion_picture, write_per_class
@@ -176,7 +177,7 @@ def evaluate(
         if shots:
             values |= few_shot(train, test, classes, shots)
         if neighbours:
-            values |= nearest_neighbours(train, test, classes, neighbours)
+            values |= nearest_neighbours(train, test, classes, (neighbours,))
         if probe:
             values |= linear_probe(train, test, classes)
         count = len(test.y)

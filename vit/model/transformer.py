@@ -68,8 +68,12 @@ class VisionTransformer(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        tokens = self._features(x, self._tokens_read(x))
-        if self.head is None:
+        return self.forward_head(self._features(x, self._tokens_read(x)))
+
+    def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Tokens (B, T, D) of ``forward_features`` to what ``forward`` gives; to the representation (B, R) with
+        ``pre_logits``, as timm's method of the same name."""
+        if self.head is None or pre_logits:
             return self.pre_logits(self.pool(tokens))
         if self.head_dist is None:
             return self.head(self.probe_norm(self.pre_logits(self.pool(tokens))))

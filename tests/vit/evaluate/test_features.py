@@ -9,15 +9,8 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from vit.config import ModelConfig
-from vit.evaluate.features import (
-    Features,
-    extract,
-    few_indices,
-    few_shot,
-    least_squares,
-    linear_probe,
-    nearest_neighbours,
-)
+from vit.evaluate.features import extract, few_indices, few_shot, linear_probe, nearest_neighbours
+from vit.evaluate.linear import Features
 from vit.model.architecture import architecture
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
@@ -28,21 +21,6 @@ def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Fea
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(n) % k
     return Features(centres[y] + spread * torch.randn(n, d, generator=generator), y)
-
-
-@pytest.mark.parametrize("n, d", [(12, 40), (60, 8), (9, 8)])  # N < D, N > D, N = D + 1
-@pytest.mark.parametrize("l2", [2.0**10, 1e-3])
-def test_least_squares_is_a_dense_ridge_solve(n: int, d: int, l2: float) -> None:
-    """(A^T A + l2 I)^-1 A^T Y with whitened features and the constant 100."""
-    data = blobs(n, d)
-    weights, mean, std = least_squares(data.x, data.y, 4, l2)
-    x = data.x.double().numpy()
-    a = np.concatenate([(x - x.mean(0)) / (x.std(0) + 1e-5), np.full((n, 1), 100.0)], axis=1)
-    y = 2 * np.eye(4)[data.y.numpy()] - 1
-    expected = np.linalg.solve(a.T @ a + l2 * np.eye(d + 1), a.T @ y)
-    np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(mean.numpy()[0], x.mean(0))
-    np.testing.assert_allclose(std.numpy()[0], x.std(0) + 1e-5)
 
 
 def test_samples_are_drawn_as_big_vision_draws_them() -> None:
