@@ -38,6 +38,7 @@ class Chart:
         level: a horizontal dashed line (chance, say), or None.
         share: whether ``y`` are shares in 0..1: the axis shows all of it.
         categories: names in place of numbers on the axis across: ``x`` are their places, drawn as bars.
+        logarithmic: whether the axis across is, with a mark at every point.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Chart:
     level: float | None = None
     share: bool = True
     categories: Sequence[str] = field(default_factory=tuple)
+    logarithmic: bool = False
 
 
 def draw(chart: Chart) -> Tensor:
@@ -81,11 +83,18 @@ def _figure(chart: Chart) -> Any:
         axes.set_ylim(0, 1)
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories, rotation=30, ha="right", fontsize=7)
+    if chart.logarithmic:
+        axes.set_xscale("log")
+        marks = sorted({x for curve in chart.curves for x in curve.x})
+        axes.set_xticks(marks, [f"{x:g}" for x in marks], minor=False)
+        axes.set_xticks([], minor=True)
     axes.set_title(chart.title, fontsize=10)
     axes.set_xlabel(chart.across)
     axes.set_ylabel(chart.up)
     axes.grid(alpha=0.3)
     if len(chart.curves) > 1 or chart.curves[0].name:
-        axes.legend(fontsize=8)
-    figure.subplots_adjust(left=0.12, right=0.97, top=0.92, bottom=0.3 if chart.categories else 0.13)
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if chart.categories else {}
+        axes.legend(fontsize=8, **beside)  # bars would be hidden
+    right = 0.74 if chart.categories and axes.get_legend() is not None else 0.97
+    figure.subplots_adjust(left=0.12, right=right, top=0.92, bottom=0.3 if chart.categories else 0.13)
     return figure

@@ -1,4 +1,4 @@
-"""Few-shot least squares against a dense ridge solve, neighbours and probe against scikit-learn."""
+"""Few-shot samples as they are drawn, neighbours and probe against scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.blobs import blobs
 from trainer.errors import DataError
 from vit.config import ModelConfig
 from vit.evaluate.features import extract, few_indices, few_shot, linear_probe, nearest_neighbours
-from vit.evaluate.linear import Features
 from vit.model.architecture import architecture
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
-
-
-def blobs(n: int, d: int, k: int = 4, seed: int = 0, spread: float = 1.0) -> Features:
-    centres = torch.randn(k, d, generator=torch.Generator().manual_seed(99))
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % k
-    return Features(centres[y] + spread * torch.randn(n, d, generator=generator), y)
 
 
 def test_samples_are_drawn_as_big_vision_draws_them() -> None:
@@ -61,6 +54,19 @@ def test_neighbours_are_scikit_learns_with_dinos_weights() -> None:
     found = nearest_neighbours(train, test, 4, chunk=7)
     assert found == {"knn_20": pytest.approx(expected)} and 0.4 < expected < 1
     assert list(nearest_neighbours(blobs(8, 16), test, 4)) == ["knn_8"]
+
+
+def test_several_numbers_of_neighbours_are_each_one_alone() -> None:
+    """And one of them is the class of the point with the largest cosine, by brute force."""
+    train, test = blobs(60, 6, k=7, spread=2.0), blobs(40, 6, k=7, seed=1, spread=2.0)
+    found = nearest_neighbours(train, test, 7, (5, 1, 60))
+    single = [nearest_neighbours(train, test, 7, (k,)) for k in (1, 5, 60)]
+    assert found == single[0] | single[1] | single[2] and "knn_5_top5" in found
+    right = 0
+    for x, y in zip(test.x.double().numpy(), test.y.tolist(), strict=True):
+        cosines = [float(x @ t / np.linalg.norm(x) / np.linalg.norm(t)) for t in train.x.double().numpy()]
+        right += int(train.y[int(np.argmax(cosines))]) == y
+    assert found["knn_1"] == right / 40
 
 
 def test_probe_is_logistic_regression() -> None:
