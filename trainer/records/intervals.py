@@ -39,6 +39,28 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def mean_of_shares(counts: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
+    """Mean of independent shares, each weighing the same, and its 95 % interval (low, high).
+
+    The distances of the shares' Wilson intervals are added as squares (MOVER, Zou and Donner 2008): where all shares
+    are 0 or 1 the interval has a width too.
+
+    Args:
+        counts: (successes, trials) of each.
+
+    Raises:
+        ValueError: no shares, one without trials, or counts that cannot be.
+    """
+    if not counts:
+        raise ValueError("the mean of no shares")
+    shares = [successes / trials if trials else 0.0 for successes, trials in counts]
+    ends = [wilson(successes, trials) for successes, trials in counts]
+    mean = statistics.fmean(shares)
+    below = math.hypot(*(share - low for share, (low, _) in zip(shares, ends, strict=True))) / len(shares)
+    above = math.hypot(*(high - share for share, (_, high) in zip(shares, ends, strict=True))) / len(shares)
+    return mean, mean - below, mean + above
+
+
 def t_interval(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean, and half the width of its 95 % t-interval; None of a single value."""
     mean = statistics.fmean(values)

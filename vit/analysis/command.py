@@ -11,7 +11,7 @@ from trainer.config.arguments import number_or
 from trainer.config.fields import Split
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
-from vit.analysis.found import experiment, questions, reads_features
+from vit.analysis.found import experiment, questions
 
 
 @dataclass
@@ -60,7 +60,7 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
     """
     chosen = experiment(arguments.analysis)
     from vit.analysis.outcome import write
-    from vit.analysis.study import Study
+    from vit.analysis.study import Study, judged_by
     from vit.analysis.subjects import load_subjects
 
     batch = number_or("auto", arguments.batch, "batch", "pictures")
@@ -69,7 +69,7 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
     settings = chosen.Settings(**{item.name: getattr(arguments, item.name) for item in fields(chosen.Settings)})
     subjects = load_subjects(
         arguments.run, arguments.weights, arguments.name, arguments.model, arguments.checkpoint, arguments.compare,
-        arguments.overrides, schemas, reads_features(chosen),
+        arguments.overrides, schemas, judged_by(chosen),
     )  # fmt: skip
     for subject in subjects:
         for line in (subject.loaded.weights_line, *subject.loaded.notes, *subject.loaded.info.notes, *subject.notes):

@@ -35,10 +35,5 @@ def experiment(name: str) -> Experiment:
     return cast("Experiment", import_module(f"vit.analysis.experiments.{name}"))
 
 
-def reads_features(chosen: Experiment) -> bool:
-    """Whether an experiment looks at features, so that heads need not be of the data's classes."""
-    return bool(getattr(chosen, "FEATURES", False))
-
-
 def _first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

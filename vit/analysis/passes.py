@@ -21,7 +21,7 @@ from torch import Tensor
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError
 from trainer.records.progress import Progress
 from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Pending, Store
 from vit.analysis.subjects import Subject
@@ -31,6 +31,7 @@ from vit.evaluate.loaded import NO_NUMBERS
 from vit.evaluate.run import split_samples
 
 SAVE_EVERY_S = 60.0
+_CORE = ("image", "label", "index", "weight", "readable")  # of a batch: all else are facts of the data
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ class Pictures:
         index: (B,) int64, on the device: of each picture in the data set: chance is a function of it.
         label: (B,) int64, on the device: class of the data.
         number: of the batch.
+        facts: what else the data say of each picture, B of each by its name: ``name``, the file's, and of the built-in
+            shapes ``shape`` and ``texture``, (B,) int64.
     """
 
     pixels: Tensor
     index: Tensor
     label: Tensor
     number: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 Respond = Callable[[Subject, Pictures, Condition], "Tensor | Response"]
@@ -94,6 +98,7 @@ class Pass:
 
     Raises:
         DataError: pictures have several labels, or there are none.
+        ConfigError: subjects have data of other classes.
     """
 
     def __init__(self, subjects: Sequence[Subject], split: str, samples: int | None, batch: int, folder: Path) -> None:
@@ -101,6 +106,7 @@ class Pass:
         for subject in subjects:
             if subject.loaded.info.multilabel:
                 raise DataError("these data have several labels per picture; an analysis needs one")
+        _same_classes(subjects)
         self._opened: dict[str, CheckedSamples] = {}
         self.count = len(self.positions(subjects[0]))
 
@@ -239,11 +245,23 @@ class Pass:
             save()
 
 
+def _same_classes(subjects: Sequence[Subject]) -> None:
+    first = subjects[0]
+    for other in subjects[1:]:
+        ours, theirs = first.loaded.info, other.loaded.info
+        if ours.classes != theirs.classes:
+            raise ConfigError(
+                f"compare: {other.label} is evaluated on {len(theirs.classes)} classes of its own data, "
+                f"{first.label} on {len(ours.classes)}; give the data that all shall see: data=NAME data.root=PATH"
+            )
+
+
 def _batch(batch: Mapping[str, Any], number: int, count: int) -> tuple[Pictures, Tensor]:
     """The pictures of a batch but for those that fill it up, and which of them can be judged, (B,) bool."""
     pixels, labels, index = (batch[name][:count] for name in ("image", "label", "index"))
     judged = batch["readable"][:count] > 0 if "readable" in batch else torch.ones_like(labels, dtype=torch.bool)
-    return Pictures(pixels, index, labels, number), judged
+    facts = {name: values[:count] for name, values in batch.items() if name not in _CORE}
+    return Pictures(pixels, index, labels, number, facts), judged
 
 
 def _judge(

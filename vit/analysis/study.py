@@ -2,13 +2,15 @@
 
 Such a module has a docstring whose first line says what is asked, ``Settings``, a dataclass whose fields are its own
 arguments on the command line (with a comment each), and ``run(study, settings)``, which returns an ``Outcome``.
-``FEATURES = True`` in it says that it looks at features, whatever classes heads are of.
+``FEATURES = True`` in it says that it looks at features, whatever classes heads are of. ``judged(label, loaded)`` in it
+says how a classifier is judged by its data, where that is not by the classes that both have
+(``vit.analysis.subjects.own_classes``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,7 @@ from trainer.device.compute import Compute
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pass, Respond
-from vit.analysis.subjects import Subject
+from vit.analysis.subjects import Judged, Subject, any_classes, own_classes
 from vit.evaluate.run import own_batch
 
 
@@ -64,6 +66,10 @@ class Study:
         batch = self.batch or min(own_batch(subject.loaded) for subject in self.subjects)
         return Pass(self.subjects, self.split, self.samples, batch, self.folder / "answers")
 
+    def on(self, moved: Callable[[Subject], Subject]) -> Study:
+        """The same classifiers on other data: each as ``moved`` has it (``vit.analysis.other_data.on``)."""
+        return replace(self, subjects=[moved(subject) for subject in self.subjects])
+
     def answers(
         self,
         conditions: Sequence[Condition] | Mapping[str, Sequence[Condition]],
@@ -91,6 +97,12 @@ class Study:
             "split": self.split,
             "samples": self.samples,
         }
+
+
+def judged_by(chosen: Experiment) -> Judged:
+    """How an experiment has classifiers judged by their data."""
+    features = bool(getattr(chosen, "FEATURES", False))
+    return getattr(chosen, "judged", any_classes if features else own_classes)
 
 
 def _plain(value: Any) -> Any:

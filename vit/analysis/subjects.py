@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,10 @@ class Subject:
         return digest.hexdigest()[:32]
 
 
+Judged = Callable[[str, Loaded], Subject]
+"""How a classifier is judged by its data: (label, the classifier with its data) to the subject."""
+
+
 def load_subjects(
     run: str | None,
     weights: str | None,
@@ -80,20 +84,20 @@ def load_subjects(
     compare: Sequence[str],
     overrides: Sequence[str],
     schemas: Schemas,
-    headless: bool = False,
+    judged: Judged,
 ) -> list[Subject]:
     """The classifier that is asked for, and those beside it, on the same data.
 
     Args:
         compare: each a run's folder, a weights file or folder, or timm:NAME; ``LABEL=`` before it names it in charts.
         overrides: what of the configuration is changed, the data above all. The others see the data of the first.
-        headless: heads need not be of the data's classes: features are what is looked at.
+        judged: how each is judged by its data: ``own_classes``, or as an experiment has it.
 
     Raises:
         UserError: one of them cannot be loaded, or cannot be judged by these data.
     """
     first = load_asked(run, weights, name, model, checkpoint, overrides, schemas)
-    found = [_subject(_called(run or weights or str(model)), first, headless)]
+    found = [judged(_called(run or weights or str(model)), first)]
     data = [
         word for word in overrides if word.split(".")[0].split("=")[0] in ("data", "trainer", "augment", "resolution")
     ]
@@ -102,15 +106,26 @@ def load_subjects(
         path = path if equals else entry
         is_run = (Path(path).expanduser() / "config.yaml").is_file()
         words = (path, None) if is_run else (None, path)
-        found.append(_subject(label if equals else _called(path), load_asked(*words, None, None, None, data, schemas),
-                              headless))  # fmt: skip
+        loaded = load_asked(*words, None, None, None, data, schemas)
+        found.append(judged(label if equals else _called(path), loaded))
     return _told_apart(found)
 
 
-def _subject(label: str, loaded: Loaded, headless: bool) -> Subject:
+def own_classes(label: str, loaded: Loaded) -> Subject:
+    """A classifier that is judged by the data's classes: those of its head, or what ``data.class_map`` maps them to.
+
+    Raises:
+        ConfigError: the head's classes are others.
+    """
+    subject = any_classes(label, loaded)
+    if subject.problem:
+        raise ConfigError(f"{label}: {subject.problem}")
+    return subject
+
+
+def any_classes(label: str, loaded: Loaded) -> Subject:
+    """A classifier whose head need not be of the data's classes: features are what is looked at."""
     problem, notes = fitting(loaded)
-    if problem and not headless:
-        raise ConfigError(f"{label}: {problem}")
     return Subject(label, loaded, None if problem else judge_of(loaded), notes, problem)
 
 
@@ -120,17 +135,9 @@ def _called(source: str) -> str:
 
 
 def _told_apart(subjects: list[Subject]) -> list[Subject]:
-    """Labels must differ, and the data be the same."""
+    """Labels must differ."""
     labels = [subject.label for subject in subjects]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise ConfigError(f"compare: several models are called '{twice[0]}'; name one: compare=[other={twice[0]}]")
-    first = subjects[0]
-    for other in subjects[1:]:
-        ours, theirs = first.loaded.info, other.loaded.info
-        if ours.classes != theirs.classes:
-            raise ConfigError(
-                f"compare: {other.label} is evaluated on {len(theirs.classes)} classes of its own data, "
-                f"{first.label} on {len(ours.classes)}; give the data that all shall see: data=NAME data.root=PATH"
-            )
     return subjects

@@ -16,6 +16,7 @@ nowhere (Beyer et al., 2020, arXiv:2006.07159).
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,25 @@ class ClassMap:
         index = torch.where(self.target >= 0, self.target, self.classes).to(logits.device, non_blocking=True)
         lowest = logits.new_full((len(logits), self.classes + 1), float("-inf"))
         return lowest.scatter_reduce(1, index.expand(len(logits), -1), logits, "amax")[:, : self.classes]
+
+
+@dataclass(frozen=True)
+class MeanClassMap(ClassMap):
+    """As ``ClassMap``, but a data class has the mean probability of its model classes, not that of the best of them.
+
+    Geirhos et al., "ImageNet-trained CNNs are biased towards texture", 2019: so the 16 entry classes of which one has
+    109 classes of ImageNet (dogs) and another one (knives) are chosen between.
+    """
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities, (B, classes), of softmax over all K classes of the model."""
+        logs = logits.float().log_softmax(dim=1)
+        found = logs.new_full((len(logs), self.classes), float("-inf"))
+        for index in range(self.classes):
+            members = (self.target == index).nonzero()[:, 0]
+            if len(members):
+                found[:, index] = logs[:, members.to(logs.device)].logsumexp(dim=1) - math.log(len(members))
+        return found
 
 
 @dataclass(frozen=True)

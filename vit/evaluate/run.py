@@ -209,8 +209,12 @@ def judge_of(loaded: Loaded) -> ClassMap | LabelLists | None:
     """What tells which of the data's classes an answer of the head stands for (``data.class_map``); None: its own."""
     if loaded.config.data.class_map is None:
         return None
-    known = loaded.classes or (imagenet_ids() if loaded.num_classes == 1000 else loaded.num_classes)
-    return class_map(loaded.config, loaded.info.classes, known)
+    return class_map(loaded.config, loaded.info.classes, head_classes(loaded))
+
+
+def head_classes(loaded: Loaded) -> list[str] | int:
+    """Names of the head's classes, of 1000 without names ImageNet's WordNet ids; else how many there are."""
+    return loaded.classes or (imagenet_ids() if loaded.num_classes == 1000 else loaded.num_classes)
 
 
 def _criterion(loaded: Loaded) -> Criterion:

@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from trainer.records.intervals import at_least, clopper_pearson, t_interval, t_quantile, two_sided_p, wilson
+from trainer.records.intervals import (
+    at_least,
+    clopper_pearson,
+    mean_of_shares,
+    t_interval,
+    t_quantile,
+    two_sided_p,
+    wilson,
+)
 
 
 def test_known_values() -> None:
@@ -35,6 +43,18 @@ def test_tails_by_hand() -> None:
     for wrong in ((4, 3), (0, 0)):
         with pytest.raises(ValueError, match="trial"):
             wilson(*wrong)
+
+
+def test_the_mean_of_shares() -> None:
+    """0 of 4 and 3 of 4: Wilson's ends are 0 and 0.48989, 0.30064 and 0.95441; their distances are added as squares."""
+    mean, low, high = mean_of_shares([(0, 4), (3, 4)])
+    assert mean == 3 / 8
+    assert low == pytest.approx(mean - math.hypot(0, 0.75 - 0.300642) / 2, abs=1e-5)
+    assert high == pytest.approx(mean + math.hypot(0.489891, 0.954413 - 0.75) / 2, abs=1e-5)
+    assert mean_of_shares([(7, 9)]) == pytest.approx((7 / 9, *wilson(7, 9)))
+    for wrong, what in (([], "no shares"), ([(0, 0)], "trial")):
+        with pytest.raises(ValueError, match=what):
+            mean_of_shares(wrong)
 
 
 def test_the_interval_of_three_seeds() -> None:

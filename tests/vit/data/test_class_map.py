@@ -10,7 +10,7 @@ import torch
 
 from trainer.errors import DataError
 from vit.config import VitConfig
-from vit.data.class_map import ClassMap, LabelLists, class_map
+from vit.data.class_map import ClassMap, LabelLists, MeanClassMap, class_map
 
 MODEL = ["n01 tench", "n02 goldfish", "n03 shark", "n04 ray"]
 DATA = ["n03", "n01"]
@@ -124,3 +124,12 @@ def test_the_files_that_timm_brings() -> None:
     config.data.class_map = str(folder / "imagenet_real_labels.json")
     lists = class_map(config, ids, ids)
     assert isinstance(lists, LabelLists) and len(lists.lists) == 50_000
+
+
+def test_mean_probabilities_of_the_members() -> None:
+    """Softmax of logits ln(1), ln(2), ln(3), ln(4): 0.1, 0.2, 0.3, 0.4; class 0 has 0.1 and 0.4, class 2 has none."""
+    judge = MeanClassMap(torch.tensor([0, 1, -1, 0]), 3)
+    found = judge.scores(torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log())
+    torch.testing.assert_close(found.exp(), torch.tensor([[0.25, 0.2, 0.0]]))
+    far = judge.scores(torch.tensor([[-500.0, -400.0, 0.0, -600.0]]))
+    assert int(far.argmax()) == 1 and bool(torch.isfinite(far[0, :2]).all()), "also of what underflows"

@@ -1,0 +1,57 @@
+"""The two heads of distilled models, ours and timm's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.helpers.made_classifier import mu_config
+from trainer.device.compute import CPU
+from trainer.errors import ConfigError
+from vit.analysis.both_tokens import Token, opinions
+from vit.analysis.subjects import Subject
+from vit.data import describe
+from vit.evaluate.loaded import Loaded
+from vit.model.timm_model import TimmClassifier
+from vit.task import VitTask
+
+
+def subject(model: torch.nn.Module) -> Subject:
+    config = mu_config("resolution=[16,16]")
+    info = describe(config)
+    loaded = Loaded(model.eval(), config, info, info.classes, [0.5] * 3, [0.5] * 3, 10, CPU, "")
+    return Subject("net", loaded, None, [])
+
+
+def ours() -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = VitTask(mu_config("model.distilled=true", "model.patch=8")).model
+    for head in (model.head, model.head_dist):
+        torch.nn.init.normal_(head.weight)
+    return model
+
+
+def timms() -> torch.nn.Module:
+    from timm.models.deit import VisionTransformerDistilled
+
+    torch.manual_seed(0)
+    return TimmClassifier(VisionTransformerDistilled(img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=1,
+                                                     num_classes=10))  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [ours, timms])
+@torch.inference_mode()
+def test_the_mean_of_both_is_what_the_model_says(made):
+    asked = subject(made())
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    both = opinions(asked, pixels)
+    torch.testing.assert_close(both.of(Token.avg), asked.logits(pixels))
+    assert not torch.allclose(both.of(Token.cls), both.of(Token.dist))
+    torch.testing.assert_close(both.of(Token.cls) + both.of(Token.dist), 2 * asked.logits(pixels))
+    assert both.cosine.shape == (4,) and float(both.cosine.abs().max()) < 1
+
+
+def test_whoever_has_one_token_is_not_asked_for_two():
+    plain = subject(VitTask(mu_config()).model)
+    with pytest.raises(ConfigError, match="first has no distillation token: leave token= out"):
+        opinions(replace(plain, label="first"), torch.zeros(1, 3, 16, 16))

@@ -1,0 +1,67 @@
+"""A distilled network's two opinions: of the class token, and of the distillation token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError
+from vit.analysis.subjects import Subject
+from vit.model.transformer import VisionTransformer
+
+
+class Token(Enum):
+    """``auto``: as the model answers; ``cls``: the class token's head; ``dist``: the distillation token's; ``avg``:
+    the mean of both, as a distilled model answers."""
+
+    auto = "auto"
+    cls = "cls"
+    dist = "dist"
+    avg = "avg"
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """Of a batch of B pictures.
+
+    Attributes:
+        cls, dist: logits (B, K) of either head.
+        cosine: (B,) between the two tokens after the last norm.
+    """
+
+    cls: Tensor
+    dist: Tensor
+    cosine: Tensor
+
+    def of(self, token: Token) -> Tensor:
+        """Logits (B, K); ``auto`` is ``avg``."""
+        return {Token.cls: self.cls, Token.dist: self.dist}.get(token, (self.cls + self.dist) / 2)
+
+
+def is_distilled(model: nn.Module) -> bool:
+    """Whether it has a distillation token with a head of its own; ours and timm's."""
+    return getattr(getattr(model, "net", model), "head_dist", None) is not None
+
+
+def opinions(subject: Subject, pixels: Tensor) -> Opinions:
+    """What both tokens say of pictures (B, C, H, W), 0..255, on the device.
+
+    Raises:
+        ConfigError: the network has no distillation token.
+    """
+    if not is_distilled(subject.model):
+        raise ConfigError(
+            f"{subject.label} has no distillation token: leave token= out, or ask a model that was trained with "
+            "model.distilled=true"
+        )
+    net: Any = getattr(subject.model, "net", subject.model)
+    with subject.loaded.compute.amp():
+        tokens = net.forward_features(subject.loaded.prepare(pixels))
+        cls, dist = tokens[:, 0], tokens[:, 1]
+        read = (net.probe_norm(cls), net.probe_norm(dist)) if isinstance(net, VisionTransformer) else (cls, dist)
+        logits = net.head(read[0]), net.head_dist(read[1])
+    return Opinions(*logits, F.cosine_similarity(cls.float(), dist.float(), dim=1))
