@@ -75,6 +75,24 @@ Judged = Callable[[str, Loaded], Subject]
 """How a classifier is judged by its data: (label, the classifier with its data) to the subject."""
 
 
+def own_classes(label: str, loaded: Loaded) -> Subject:
+    """A classifier that is judged by the data's classes: those of its head, or what ``data.class_map`` maps them to.
+
+    Raises:
+        ConfigError: the head's classes are others.
+    """
+    subject = any_classes(label, loaded)
+    if subject.problem:
+        raise ConfigError(f"{label}: {subject.problem}")
+    return subject
+
+
+def any_classes(label: str, loaded: Loaded) -> Subject:
+    """A classifier whose head need not be of the data's classes: features are what is looked at."""
+    problem, notes = fitting(loaded)
+    return Subject(label, loaded, None if problem else judge_of(loaded), notes, problem)
+
+
 def load_subjects(
     run: str | None,
     weights: str | None,
@@ -84,7 +102,7 @@ def load_subjects(
     compare: Sequence[str],
     overrides: Sequence[str],
     schemas: Schemas,
-    judged: Judged,
+    judged: Judged = own_classes,
 ) -> list[Subject]:
     """The classifier that is asked for, and those beside it, on the same data.
 
@@ -109,24 +127,6 @@ def load_subjects(
         loaded = load_asked(*words, None, None, None, data, schemas)
         found.append(judged(label if equals else _called(path), loaded))
     return _told_apart(found)
-
-
-def own_classes(label: str, loaded: Loaded) -> Subject:
-    """A classifier that is judged by the data's classes: those of its head, or what ``data.class_map`` maps them to.
-
-    Raises:
-        ConfigError: the head's classes are others.
-    """
-    subject = any_classes(label, loaded)
-    if subject.problem:
-        raise ConfigError(f"{label}: {subject.problem}")
-    return subject
-
-
-def any_classes(label: str, loaded: Loaded) -> Subject:
-    """A classifier whose head need not be of the data's classes: features are what is looked at."""
-    problem, notes = fitting(loaded)
-    return Subject(label, loaded, None if problem else judge_of(loaded), notes, problem)
 
 
 def _called(source: str) -> str:
