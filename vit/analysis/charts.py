@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vit.evaluate.plots import drawn, new_figure
 
+_LETTERS = 50  # of all categories together that fit side by side
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -20,12 +22,27 @@ class Curve:
         name: in the legend.
         x, y: points.
         half: half the width of each point's interval; None: no interval is known.
+        ends: or else both ends of each point's interval, where it is not even (Wilson's).
+        look: of the line, as matplotlib writes it: ``o-`` whole, ``o--`` dashed, ``o:`` dotted.
+        colour: number of the line's colour, so that several lines of one model share it; None: one of its own.
     """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     half: Sequence[float | None] = ()
+    ends: Sequence[tuple[float, float]] = ()
+    look: str = "o-"
+    colour: int | None = None
+
+    @property
+    def below_above(self) -> tuple[list[float], list[float]] | None:
+        """How far the intervals reach below and above each point; None: none is known."""
+        if self.ends:
+            low = [max(0.0, y - end) for y, (end, _) in zip(self.y, self.ends, strict=True)]
+            return low, [max(0.0, end - y) for y, (_, end) in zip(self.y, self.ends, strict=True)]
+        half = [0.0 if width is None else width for width in self.half]
+        return (half, half) if any(half) else None
 
 
 @dataclass(frozen=True)
@@ -64,25 +81,29 @@ def svg(chart: Chart) -> str:
 
 
 def _figure(chart: Chart) -> Any:
-    figure = new_figure(6.4, 4.2)
+    figure = new_figure(max(6.4, 2.0 + 0.5 * len(chart.categories)), 4.2)
     axes = figure.add_subplot()
     for index, curve in enumerate(chart.curves):
-        half = [0.0 if width is None else width for width in curve.half]
+        reach, colour = curve.below_above, f"C{index if curve.colour is None else curve.colour}"
         if chart.categories:
             width = 0.8 / len(chart.curves)
             places = [x - 0.4 + (index + 0.5) * width for x in curve.x]
-            axes.bar(places, curve.y, width, yerr=half or None, capsize=2, label=curve.name)
+            axes.bar(places, curve.y, width, yerr=reach, capsize=2, label=curve.name, color=colour)
         else:
-            line = axes.plot(curve.x, curve.y, "o-", markersize=3, linewidth=1.2, label=curve.name)[0]
-            if any(half):
-                low, high = ([y + sign * h for y, h in zip(curve.y, half, strict=True)] for sign in (-1, 1))
-                axes.fill_between(curve.x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+            axes.plot(curve.x, curve.y, curve.look, markersize=3, linewidth=1.2, label=curve.name, color=colour)
+            if reach is not None:
+                low, high = ([y + sign * r for y, r in zip(curve.y, part, strict=True)]
+                             for sign, part in zip((-1, 1), reach, strict=True))  # fmt: skip
+                axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
     if chart.level is not None:
         axes.axhline(chart.level, color="grey", linestyle="--", linewidth=1)
     if chart.share:
         axes.set_ylim(0, 1)
+    turned: dict[str, Any] = {}
     if chart.categories:
-        axes.set_xticks(range(len(chart.categories)), chart.categories, rotation=30, ha="right", fontsize=7)
+        if sum(map(len, chart.categories)) > _LETTERS:
+            turned = {"rotation": 30, "ha": "right", "fontsize": 7}
+        axes.set_xticks(range(len(chart.categories)), chart.categories, **turned)
     if chart.logarithmic:
         axes.set_xscale("log")
         marks = sorted({x for curve in chart.curves for x in curve.x})
@@ -96,5 +117,5 @@ def _figure(chart: Chart) -> Any:
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if chart.categories else {}
         axes.legend(fontsize=8, **beside)  # bars would be hidden
     right = 0.74 if chart.categories and axes.get_legend() is not None else 0.97
-    figure.subplots_adjust(left=0.12, right=right, top=0.92, bottom=0.3 if chart.categories else 0.13)
+    figure.subplots_adjust(left=0.12, right=right, top=0.92, bottom=0.3 if turned else 0.13)
     return figure
