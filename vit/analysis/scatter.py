@@ -13,6 +13,7 @@ from vit.evaluate.plots import drawn, new_figure
 POINTS = 2000  # at most so many are drawn
 CLASSES = 20  # at most so many: more colours cannot be told apart
 _SIDE = 4.6  # inches of a panel
+_LETTER, _LINE = 0.0135, 0.042  # of a panel: width of a letter of 7 points, height of a framed name
 
 
 def principal(x: Tensor, count: int = 2) -> Tensor:
@@ -55,17 +56,41 @@ def scatter(panels: Mapping[str, Features], classes: Sequence[str]) -> Tensor:
             own = points[labels[rows] == k]
             if len(own):
                 axes.scatter(own[:, 0], own[:, 1], s=7, color=colour, alpha=0.6, linewidths=0)
-        for k, colour in zip(shown.tolist(), colours, strict=True):
-            own = points[labels[rows] == k]
-            if len(own):
-                x, y = own.median(dim=0).values.tolist()
-                box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-                axes.text(x, y, classes[k], fontsize=7, ha="center", va="center", bbox=box)
+        present = [(k, colour) for k, colour in zip(shown.tolist(), colours, strict=True) if (labels[rows] == k).any()]
+        centres = torch.stack([points[labels[rows] == k].median(dim=0).values for k, _ in present])
+        low, high = points.min(dim=0).values, points.max(dim=0).values
+        spread = (high - low).clamp_min(1e-12)
+        places = low + spread * apart((centres - low) / spread, [len(classes[k]) for k, _ in present])
+        for (k, colour), (x, y) in zip(present, places.tolist(), strict=True):
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+            axes.text(x, y, classes[k], fontsize=7, ha="center", va="center", bbox=box)
         axes.set(xticks=[], yticks=[])
         axes.set_title(label, fontsize=9)
     more = f"; {len(shown)} of {len(labels.unique())} classes" if len(labels.unique()) > len(shown) else ""
     figure.suptitle(f"features along their two directions of largest variance{more}", fontsize=10, y=0.99)
     return drawn(figure)
+
+
+def apart(centres: Tensor, letters: Sequence[int]) -> Tensor:
+    """Places for names that do not hide each other: pairs that overlap move up and down until none does.
+
+    Args:
+        centres: (K, 2) in 0..1 of the panel. letters: of each name.
+
+    Returns:
+        (K, 2): across as they were.
+    """
+    places, half = centres.clone(), torch.tensor(letters) * _LETTER / 2 + 0.01
+    for _ in range(200):
+        close = (places[:, None, 0] - places[None, :, 0]).abs() < half[:, None] + half[None, :]
+        gap = places[:, None, 1] - places[None, :, 1]
+        gap = torch.where(gap == 0, 1e-6 * torch.sign(torch.arange(len(gap))[:, None] - torch.arange(len(gap))), gap)
+        lacking = (_LINE - gap.abs()).clamp_min(0) * close
+        lacking.fill_diagonal_(0)
+        if not lacking.any():
+            break
+        places[:, 1] += 0.3 * (lacking * gap.sign()).sum(dim=1)
+    return places
 
 
 def _colours(count: int) -> list[tuple[float, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.helpers.blobs import blobs
-from vit.analysis.scatter import principal, scatter
+from vit.analysis.scatter import apart, principal, scatter
 from vit.evaluate.linear import Features
 
 
@@ -25,3 +25,11 @@ def test_the_picture_has_a_panel_for_each_and_takes_many_classes() -> None:
     assert two.shape[1] == 2 * one.shape[1] and one.dtype == torch.uint8 and len(one.unique()) > 50
     many = Features(torch.randn(60, 3), torch.arange(60))
     assert scatter({"a": many}, [str(k) for k in range(60)]).shape == one.shape
+
+
+def test_names_do_not_hide_each_other() -> None:
+    centres = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.52, 0.51], [0.9, 0.5]], dtype=torch.float64)
+    found = apart(centres, [5, 5, 8, 3])
+    gaps = (found[:3, None, 1] - found[None, :3, 1]).abs() + torch.eye(3)
+    assert gaps.min() > 0.04 and torch.equal(found[3], centres[3]) and torch.equal(found[:, 0], centres[:, 0])
+    assert (found - centres).abs().max() < 0.1
