@@ -19,13 +19,20 @@ from torch import Tensor
 from trainer.files import replace_file
 from trainer.records.video_writer import VideoWriter, as_frames, write_video
 
-__all__ = ["VideoWriter", "gif_bytes", "label_panel", "write_png", "write_video"]
+__all__ = ["VideoWriter", "gif_bytes", "label_panel", "png_bytes", "write_png", "write_video"]
 
 
 def write_png(path: Path | str, image: Tensor | np.ndarray) -> None:
     """Write a picture, uint8 (H, W, 3), whole or not at all."""
-    picture = Image.fromarray(as_frames(image, (3,)))
-    replace_file(Path(path), lambda place: picture.save(place, format="PNG"), shared=True)
+    content = png_bytes(image)
+    replace_file(Path(path), lambda place: place.write_bytes(content), shared=True)
+
+
+def png_bytes(image: Tensor | np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as the content of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(as_frames(image, (3,))).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def gif_bytes(frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, max_frames: int = 64) -> bytes:
