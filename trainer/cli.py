@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from trainer.config.schema import Schemas
 from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
-from trainer.errors import ConfigError, UserError, refuse
+from trainer.errors import ConfigError, UserError, refuse, user_message
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -302,15 +301,6 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
             sys.exit(2)
 
     return wrapper
-
-
-def user_message(error: UserError) -> str:
-    """The message, without the traceback that a loader's worker process wraps around it."""
-    text = str(error)
-    if "Original Traceback" in text:
-        parts = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)
-        text = parts[-1]
-    return text.strip()
 
 
 def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas) -> None:

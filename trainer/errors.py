@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class UserError(Exception):
     """Something the user gave cannot be used. The message names the value, the file or key, and the remedy."""
@@ -36,3 +38,12 @@ class CheckpointError(UserError):
 
 class NonFiniteError(UserError):
     """A loss or gradient became NaN or infinite; raised before any weight changed. Names the replayable dump."""
+
+
+def user_message(error: UserError) -> str:
+    """The message, without the traceback that a loader's worker process wraps around it."""
+    text = str(error)
+    if "Original Traceback" in text:
+        parts = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)
+        text = parts[-1]
+    return text.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -117,14 +117,23 @@ def usage(schema: type, about: str | None = None) -> str:
     return f"{inspect.cleandoc(about)}\n\narguments (key=value)\n{argument_lines(schema)}"
 
 
-def argument_lines(schema: type) -> str:
-    """One line per argument: its default, and the comment on its field."""
+def argument_lines(schema: type, prefix: str = "") -> str:
+    """One line per argument: its default, and the comment on its field; those of nested dataclasses dotted.
+
+    Args:
+        prefix: before the names, like ``video.``.
+    """
     comments, needed, lines = field_comments(schema), required(schema), []
     for item in fields(schema):  # type: ignore[arg-type]
         if item.name == OVERRIDES:
             continue
-        text = f"  {item.name}=" + ("... (required)" if item.name in needed else show(_default(item)))
-        lines.append(f"{text:<32}{comments.get(item.name, '')}{_choices(field_types(schema)[item.name])}".rstrip())
+        kind = field_types(schema)[item.name]
+        if is_dataclass(kind):
+            lines.append(argument_lines(kind, f"{prefix}{item.name}."))  # type: ignore[arg-type]
+            continue
+        text = f"  {prefix}{item.name}=" + ("... (required)" if item.name in needed else show(_default(item)))
+        text = f"{text:<32}" if len(text) < 32 else f"{text}  "
+        lines.append(f"{text}{comments.get(item.name, '')}{_choices(kind)}".rstrip())
     if OVERRIDES in field_types(schema):
         lines.append("  key=value                     changes to the run's configuration, as for train.py")
     return "\n".join(lines)

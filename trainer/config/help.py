@@ -52,8 +52,12 @@ def field_comments(schema: type) -> dict[str, str]:
     """Field name to the comment on its line, of a dataclass and those it inherits from."""
     comments: dict[str, str] = {}
     for cls in reversed(schema.__mro__):
-        if is_dataclass(cls) and inspect.get_annotations(cls):  # without fields of its own it was put together by code
-            for line in inspect.getsource(cls).splitlines():
+        if is_dataclass(cls) and inspect.get_annotations(cls):
+            try:
+                lines = inspect.getsource(cls).splitlines()
+            except OSError:  # it was put together by code
+                continue
+            for line in lines:
                 match = _FIELD.match(line)
                 if match and match[1] in cls.__dataclass_fields__:
                     comments[match[1]] = match[2] or comments.get(match[1], "")

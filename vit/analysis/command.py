@@ -13,6 +13,8 @@ from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
 from vit.analysis.found import experiment, questions
 
+REPORT = "report"
+
 
 @dataclass
 class Arguments:
@@ -29,7 +31,7 @@ class Arguments:
     split: Split = Split.val  # which part of the data
     samples: int | None = None  # at most so many pictures; null: all
     analysis_seed: int = 0  # of masks, orders and whatever else is drawn; a run's own seed is another
-    out: str | None = None  # folder to write to; null: analysis/NAME of the run, or runs/MODEL-NAME without one
+    out: str | None = None  # folder to write to; null: analysis/NAME of the run (report: analysis), or runs/MODEL-NAME
     overrides: list[str] = field(default_factory=list)
 
 
@@ -86,6 +88,7 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
 def _folder(arguments: Any, label: str) -> Path:
     if arguments.out is not None:
         return Path(arguments.out)
-    if arguments.run is not None:
-        return Path(arguments.run) / "analysis" / arguments.analysis
+    if arguments.run is not None:  # a report goes on from what was asked for alone, whose folders lie in its own
+        folder = Path(arguments.run) / "analysis"
+        return folder if arguments.analysis == REPORT else folder / arguments.analysis
     return Path("runs") / f"{label}-{arguments.analysis}"
