@@ -22,34 +22,37 @@ class Tile:
     lines: Sequence[tuple[str, str]]
 
 
-def contact_sheet(title: str, tiles: Sequence[Tile], columns: int = 6) -> Tensor:
+def contact_sheet(title: str, tiles: Sequence[Tile], columns: int = 6, side: float = _TILE) -> Tensor:
     """All tiles, row by row: (H, W, 3) uint8.
 
     Args:
         title: above them.
         tiles: at least one.
         columns: at most so many in a row.
+        side: of a tile, in inches of 100 pixels.
     """
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     text = _LINE * max(len(tile.lines) for tile in tiles) + 0.06
-    wide = columns * (_TILE + _GAP) + _GAP
-    high = _HEAD + rows * (_TILE + text + _GAP)
+    wide = columns * (side + _GAP) + _GAP
+    high = _HEAD + rows * (side + text + _GAP)
     figure = new_figure(max(wide, 5.2), high)
     width = figure.get_figwidth()
     figure.text(_GAP / width, 1 - 0.5 * _HEAD / high, title, fontsize=10, va="center")
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        left, top = _GAP + column * (_TILE + _GAP), _HEAD + row * (_TILE + text + _GAP)
-        axes = figure.add_axes((left / width, 1 - (top + _TILE) / high, _TILE / width, _TILE / high))
+        left, top = _GAP + column * (side + _GAP), _HEAD + row * (side + text + _GAP)
+        axes = figure.add_axes((left / width, 1 - (top + side) / high, side / width, side / high))
         shown = tile.picture[:3] if len(tile.picture) >= 3 else tile.picture[:1].expand(3, -1, -1)
         axes.imshow(shown.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_axis_off()
         for place, (line, colour) in enumerate(tile.lines):
-            height = 1 - (top + _TILE + 0.06 + (place + 0.5) * _LINE) / high
-            figure.text(left / width, height, _cut(line), fontsize=8, va="center", color=colour)
+            height = 1 - (top + side + 0.06 + (place + 0.5) * _LINE) / high
+            figure.text(
+                left / width, height, _cut(line, round(_LETTERS * side / _TILE)), fontsize=8, va="center", color=colour
+            )
     return drawn(figure)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"

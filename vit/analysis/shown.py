@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
+from vit.analysis.contact_sheet import BAD, GOOD
 from vit.analysis.passes import Pictures
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
@@ -25,3 +27,17 @@ def shown(study: Study, subject: Subject, places: Sequence[int]) -> Pictures:
         inside = wanted[(wanted >= where.start) & (wanted < where.stop)] - where.start
         parts.append([batch[name][inside.to(batch[name].device)] for name in ("image", "index", "label")])
     return Pictures(*(torch.cat(column) for column in zip(*parts, strict=True)), number=0)
+
+
+def said(subject: Subject, logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[tuple[str, str]]:
+    """Lines of a contact sheet: what a subject takes each picture for, how surely, in the colour of right and wrong.
+
+    Args:
+        logits: of its head, (B, K).
+        labels: (B,), classes of the data, which ``classes`` names.
+    """
+    best, index = subject.classes(logits).float().softmax(dim=1).max(dim=1)
+    return [
+        (f"{classes[k]} {100 * p:.0f} %", GOOD if k == label else BAD)
+        for p, k, label in zip(best.tolist(), index.tolist(), labels.tolist(), strict=True)
+    ]

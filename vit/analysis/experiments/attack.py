@@ -20,12 +20,12 @@ from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
 from vit.analysis.adversary import Adversary, Search, noise
 from vit.analysis.charts import Chart, Curve
+from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.gradient_checks import Robustness, doubts
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
-from vit.analysis.sheets import sheet
-from vit.analysis.shown import shown
+from vit.analysis.shown import said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -271,16 +271,15 @@ def _draw(
     with torch.inference_mode():
         found = adversary.attack(pictures.pixels, pictures.label, pictures.index, search_of(values), study.seed,
                                  values["restarts"])  # fmt: skip
-        said = [_said(adversary, logits, study.classes) for logits in (adversary.logits(pictures.pixels), found.logits)]
-    rows = []
-    for number, (image, attacked) in enumerate(zip(pictures.pixels.float(), found.pixels, strict=True)):
-        truth = study.classes[int(pictures.label[number])]
-        cells = [(image, f"clean: {said[0][number]}"), (attacked, f"eps {values['eps']:g}: {said[1][number]}"),
-                 (128 + _STRONGER * (attacked - image), f"x {_STRONGER}, true: {truth}")]  # fmt: skip
-        rows.append(cells)
-    outcome.pictures[f"attacked_{subject.label}"] = sheet(rows, side=224)
-
-
-def _said(adversary: Adversary, logits: Tensor, classes: list[str]) -> list[str]:
-    best, index = adversary.subject.classes(logits).float().softmax(dim=1).max(dim=1)
-    return [f"{classes[k]} {100 * p:.0f} %" for p, k in zip(best.tolist(), index.tolist(), strict=True)]
+        before = said(subject, adversary.logits(pictures.pixels), pictures.label, study.classes)
+        after_it = said(subject, found.logits, pictures.label, study.classes)
+    tiles = []
+    for number, (image, attacked) in enumerate(zip(pictures.pixels.cpu(), found.pixels.cpu(), strict=True)):
+        difference = (128 + _STRONGER * (attacked - image)).clamp(0, 255).byte()
+        tiles += [
+            Tile(image, [before[number]]),
+            Tile(attacked.round().byte(), [after_it[number]]),
+            Tile(difference, [(f"difference x {_STRONGER}", PLAIN)]),
+        ]
+    title = f"{subject.label}: as it is, attacked by PGD (eps {values['eps']:g}/255), difference"
+    outcome.pictures[f"attacked_{subject.label}"] = contact_sheet(title, tiles, columns=3)
