@@ -55,6 +55,13 @@ class Bank:
         return Features(torch.cat([torch.from_numpy(self._rows[piece][order]) for piece in pieces], dim=1), self.y)
 
 
+def pass_over(study: Study, split: str) -> Pass:
+    """Its own pictures where it is the study's split, else all of them."""
+    if split == study.split:
+        return study.pictures
+    return Pass(study.subjects, split, None, study.pictures.batch, study.pictures.folder)
+
+
 def banks(study: Study, split: str, wanted: Mapping[str, Sequence[Piece]]) -> dict[str, Bank]:
     """Features of a split; those that are kept already are read.
 
@@ -65,9 +72,7 @@ def banks(study: Study, split: str, wanted: Mapping[str, Sequence[Piece]]) -> di
     Raises:
         DataError: several labels per picture. UserError: features are no numbers.
     """
-    shown = study.pictures if split == study.split else Pass(
-        study.subjects, split, None, study.pictures.batch, study.pictures.folder
-    )  # fmt: skip
+    shown = pass_over(study, split)
     kept = {
         subject.label: _Kept(
             study.folder / "features" / f"{subject.label}-{split}", shown.identity(subject, ""), shown.count

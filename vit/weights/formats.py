@@ -97,7 +97,7 @@ def _write_own(export: Export, path: Path, metadata: Metadata) -> None:
     write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
-def _write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
+def write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
     replace_file(path / "model.safetensors", lambda place: save_weights(place, state))
     for name, content in files.items():
         write_text(path / name, json.dumps(content, indent=2) + "\n")
@@ -141,7 +141,7 @@ def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:
     }
     if metadata.classes:
         config["label_names"] = list(metadata.classes)
-    _write_folder(path, state, {"config.json": config})
+    write_folder(path, state, {"config.json": config})
 
 
 def _write_hf(export: Export, path: Path, metadata: Metadata) -> None:
@@ -200,7 +200,7 @@ def _write_hf(export: Export, path: Path, metadata: Metadata) -> None:
         tensors[f"{prefix}embeddings.mask_token"] = torch.zeros_like(state["cls_token"][0])
     preprocessor, notes = preprocessors.to_hf(metadata.preprocessing, export.size)
     export.notes += notes
-    _write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": preprocessor})
+    write_folder(path, tensors, {"config.json": config, "preprocessor_config.json": preprocessor})
 
 
 WRITERS: dict[str, Callable[[Export, Path, Metadata], None]] = {

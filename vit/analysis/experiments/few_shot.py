@@ -19,7 +19,7 @@ from trainer.records.progress import Progress
 from trainer.text import few
 from vit.analysis.block_features import Tokens, chosen_blocks, pieces
 from vit.analysis.charts import Chart, Curve
-from vit.analysis.episode_picture import QUERIES, SHOTS, episode_picture
+from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile, class_sheet
 from vit.analysis.episodes import Classifier, Episodes, SmallClasses, answers, draw, usable
 from vit.analysis.feature_bank import Bank, banks
 from vit.analysis.figures import Figures
@@ -28,7 +28,6 @@ from vit.analysis.study import Study
 
 FEATURES = True
 AT_ONCE = 50  # episodes that are solved side by side
-ROWS = 10  # classes in the picture of an episode
 
 
 @dataclass
@@ -98,18 +97,24 @@ def run(study: Study, settings: Settings) -> Outcome:
 
 
 def _picture(study: Study, bank: Bank, x: Tensor, episode: Episodes, classifier: Classifier) -> Tensor:
-    """The first episode, as the first subject answers it; of many classes the first ``ROWS``."""
+    """The first episode, as the first subject answers it: under a wrong answer stands what it was taken for."""
     answered = answers(x, episode, classifier)[0]
     every = [study.classes[k] for k in episode.classes[0].tolist()]
-    rows = range(min(ROWS, len(every)))
 
-    def shown(chosen: Tensor, most: int) -> list[Tensor]:
-        return [study.pictures.show(study.first, bank.places[chosen[0, k, :most]].tolist()) for k in rows]
+    def shown(chosen: Tensor) -> Tensor:
+        return study.pictures.show(study.first, bank.places[chosen].tolist())
 
+    rows = []
+    for k, name in enumerate(every[:ROWS]):
+        taken = answered[k, :ASIDE].tolist()
+        frames = [(RIGHT, "") if each == k else (WRONG, every[each]) for each in taken]
+        asked = zip(shown(episode.query[0, k, :ASIDE]), frames, strict=True)
+        learnt = [Tile(picture) for picture in shown(episode.support[0, k, :LEFT])]
+        rows.append(Row(name, learnt, [Tile(picture, *frame) for picture, frame in asked]))
     right = float((answered == torch.arange(len(every))[:, None]).double().mean())
     shots = episode.support.shape[2]
     title = f"one episode, {shots} shot{'s' * (shots > 1)}, {classifier.value}, {100 * right:.0f} % right"
-    return episode_picture(every, shown(episode.support, SHOTS), shown(episode.query, QUERIES), answered, title)
+    return class_sheet(rows, ("learnt from", "asked"), title)
 
 
 def _scores(
