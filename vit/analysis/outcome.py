@@ -28,6 +28,7 @@ class Outcome:
         charts: curves and bars, one picture each, by the file's name without its ending.
         pictures: (H, W, 3) uint8, likewise.
         lines: what the user should read.
+        files: what the experiment has written into its folder itself, such as videos.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Outcome:
     charts: dict[str, Chart] = field(default_factory=dict)
     pictures: dict[str, Tensor] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
 
 def write(folder: Path, name: str, outcome: Outcome, facts: Mapping[str, Any]) -> list[Path]:
@@ -55,7 +57,8 @@ def write(folder: Path, name: str, outcome: Outcome, facts: Mapping[str, Any]) -
         write_png(folder / f"{key}.png", draw(chart))
     for key, picture in outcome.pictures.items():
         write_png(folder / f"{key}.png", picture)
-    files = [path.name for path in written]
+    written += outcome.files
+    files = [path.relative_to(folder).as_posix() for path in written]
     content = {"analysis": name, **facts, "values": outcome.values, "records": list(outcome.records), "files": files}
     write_json(folder / "analysis.json", content)
     return [folder / "analysis.json", *written]

@@ -78,11 +78,11 @@ class Response:
     """What a subject says of a batch.
 
     Attributes:
-        logits: (B, K of the head).
+        logits: (B, K of the head); None: what is looked at is no answer, and nothing is judged.
         extra: further figures of each picture by name, (B,) floating.
     """
 
-    logits: Tensor
+    logits: Tensor | None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -274,6 +274,11 @@ def _judge(
     judged: Tensor,
     names: Any,
 ) -> None:
+    complaint = f"{subject.label}: {NO_NUMBERS}"
+    if response.logits is None:
+        looked, right = torch.where(judged, 0, UNREADABLE), torch.zeros_like(judged)
+        pending.add(answers, places, looked, right, torch.ones_like(judged), response.extra, complaint)
+        return
     scores = subject.classes(response.logits).float()
     predicted = scores.argmax(dim=1)
     if isinstance(subject.judge, LabelLists):
@@ -284,7 +289,7 @@ def _judge(
         right = predicted == pictures.label
     numbers = torch.isfinite(scores).any(dim=1)
     predicted = torch.where(judged, predicted, UNREADABLE)
-    pending.add(answers, places, predicted, right & judged, numbers, response.extra, f"{subject.label}: {NO_NUMBERS}")
+    pending.add(answers, places, predicted, right & judged, numbers, response.extra, complaint)
 
 
 class _Chosen:

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.config.fields import OnBadFile
 from trainer.data.pictures.decode import decode, to_channels
-from trainer.data.pictures.files import read_bytes
+from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.skipping import left_out
 from trainer.data.video.files import VIDEO_EXTENSIONS, video_files
 from trainer.errors import DataError
 from vit.analysis.subjects import Subject
@@ -38,18 +40,28 @@ def named(inputs: str) -> tuple[Listed, list[Path]]:
 
 
 def batches(subject: Subject, files: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Path], Tensor]]:
-    """Files, and their pictures (B, C, H, W) uint8 on the subject's device.
+    """Files, and their pictures (B, C, H, W) uint8 on the subject's device; with ``data.on_bad_file=skip`` without
+    those that cannot be read, which are logged.
 
     Raises:
         BadFileError: one cannot be read.
     """
-    config, channels = subject.loaded.config, len(subject.loaded.mean)
-    transform = EvalTransform(config.augment, subject.size)
-    span = (config.data.range[0], config.data.range[1]) if config.data.range is not None else None
+    skip = subject.loaded.config.data.on_bad_file is OnBadFile["skip"]
     for start in range(0, len(files), batch):
-        part = files[start : start + batch]
-        pictures = [transform(decode(read_bytes(file), file, channels, span)) for file in part]
-        yield part, torch.stack(pictures).to(subject.loaded.compute.device)
+        kept: dict[Path, Tensor] = {}
+        for file in files[start : start + batch]:
+            try:
+                kept[file] = _shown(subject, file)
+            except BadFileError as error:
+                left_out(error, skip)
+        if kept:
+            yield list(kept), torch.stack(list(kept.values())).to(subject.loaded.compute.device)
+
+
+def _shown(subject: Subject, file: Path) -> Tensor:
+    config = subject.loaded.config
+    span = (config.data.range[0], config.data.range[1]) if config.data.range is not None else None
+    return EvalTransform(config.augment, subject.size)(decode(read_bytes(file), file, len(subject.loaded.mean), span))
 
 
 def frames(subject: Subject, film: Path, batch: int) -> Iterator[Tensor]:

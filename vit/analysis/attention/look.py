@@ -34,8 +34,8 @@ class Question:
     """Which maps are wanted.
 
     Attributes:
-        blocks: numbers, negative ones from the end; None: all.
-        heads: shown one by one; None: all; empty: only what they are together.
+        blocks: numbers from 1, ascending.
+        heads: shown one by one, from 0; None: all; empty: only what they are together.
         fusion: how heads become one, in the map of a block and for the rollout.
         query: whose attention: see ``row_of``; ``pool``: the attention pooling's; ``auto``: what the head reads, the
             class token, else the pooling, else all patches.
@@ -43,7 +43,7 @@ class Question:
         discard: share of the smallest weights that the rollout leaves out.
     """
 
-    blocks: Sequence[int] | None
+    blocks: Sequence[int]
     heads: Sequence[int] | None
     fusion: Fusion
     query: str
@@ -63,7 +63,7 @@ class Look:
         query: the query token, ``auto`` decided.
 
     Raises:
-        ConfigError: the network has no such block, or no such token.
+        ConfigError: the network has no such token.
     """
 
     def __init__(self, taps: Taps, size: tuple[int, int], question: Question) -> None:
@@ -77,8 +77,13 @@ class Look:
             raise ConfigError(f"query=pool: {taps.label} has no attention pooling; query=auto asks what its head reads")
         self._pooled = self.query == POOL
         self._rows = None if self._pooled else row_of(self.query, self.tokens, taps.label)
-        every = range(taps.depth)
-        self.blocks = [] if self._pooled else taps.blocks(every if question.blocks is None else question.blocks)
+        self._blocks = [] if self._pooled else [number - 1 for number in question.blocks]
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Row and column of the patch whose attention it is; None: it is no single patch's."""
+        row, cross, column = self.query.partition("x")
+        return (int(row), int(column)) if cross else None
 
     def maps(self, show: Callable[[], object]) -> dict[str, Tensor]:
         """The maps, by what they are: (B, rows, columns), not negative.
@@ -91,12 +96,12 @@ class Look:
         pooled: list[Tensor] = []
 
         def take(block: int, weights: Tensor) -> None:
-            if block in self.blocks and self._rows is not None:
-                self._add(found, f"block {block}", asked(weights.float(), self._rows, self.tokens))
+            if block in self._blocks and self._rows is not None:
+                self._add(found, f"block {block + 1}", asked(weights.float(), self._rows, self.tokens))
             if self.question.rollout:
                 rollout.add(weights)
 
-        needed = range(self.taps.depth) if self.question.rollout else self.blocks
+        needed = range(self.taps.depth) if self.question.rollout else self._blocks
         with self.taps.open(take, needed, pooled.append if self._pooled else None):
             show()
         through = rollout.product

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.records.media import label_panel
 
 _GAP = 3  # pixels of white around a tile
-_DIMMED = 0.55  # brightness of a picture where nothing is attended to
+_DIMMED = 0.8  # brightness of a picture where nothing is attended to
 
 
 def stretched(values: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
@@ -46,13 +46,23 @@ def overlay(picture: Tensor, values: Tensor) -> Tensor:
     shown = as_colour(picture).float()
     colour = torch.from_numpy(colormaps["turbo"](values.numpy())[..., :3].copy()).permute(2, 0, 1).float() * 255
     ground = (0.6 * shown.mean(dim=0, keepdim=True) + 0.4 * shown) * _DIMMED
-    share = 0.15 + 0.6 * values
+    share = 0.08 + 0.62 * values
     return (ground * (1 - share) + colour * share).round().clamp(0, 255).byte()
 
 
 def as_colour(picture: Tensor) -> Tensor:
     """(C, H, W) as (3, H, W): of more channels the first three, of fewer the first one thrice."""
     return (picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)).cpu()
+
+
+def framed(picture: Tensor, place: tuple[int, int], patch: tuple[int, int]) -> Tensor:
+    """A picture (3, H, W) with a white frame around the patch at (row, column)."""
+    top, left = place[0] * patch[0], place[1] * patch[1]
+    marked = picture.clone()
+    inner = marked[:, top + 1 : top + patch[0] - 1, left + 1 : left + patch[1] - 1].clone()
+    marked[:, top : top + patch[0], left : left + patch[1]] = 255
+    marked[:, top + 1 : top + patch[0] - 1, left + 1 : left + patch[1] - 1] = inner
+    return marked
 
 
 def tiles(cells: Sequence[tuple[str, Tensor]], side: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainer.errors import ConfigError, UserError
+from trainer.errors import UserError
 from vit.model.layers import AttentionPool, Block
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
@@ -99,21 +99,6 @@ class Taps:
         return Tokens(
             grid, patch, 0 if cls else None, int(cls) if dist else None, range(first, first + registers), prefix
         )
-
-    def blocks(self, requested: Iterable[int]) -> list[int]:
-        """Numbers of blocks from 0, ascending; negative ones count from the end.
-
-        Raises:
-            ConfigError: there is no such block.
-        """
-        found = set()
-        for number in requested:
-            if not -self.depth <= number < self.depth:
-                raise ConfigError(
-                    f"blocks: {self.label} has {self.depth} blocks, 0 to {self.depth - 1} (-1 is the last), no {number}"
-                )
-            found.add(number % self.depth)
-        return sorted(found)
 
     @contextmanager
     def open(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.tiny_nets import make, randomise
-from trainer.errors import ConfigError, UserError
+from trainer.errors import UserError
 from vit.analysis.attention.taps import Taps
 from vit.config import Pool
 from vit.model.timm_model import TimmClassifier
@@ -116,6 +116,3 @@ def test_networks_without_attention_between_patches_are_refused() -> None:
             model = TimmClassifier(timm.create_model(name, num_classes=2))
         with pytest.raises(UserError, match="plain Vision Transformers have attention maps"):
             Taps(model, name)
-    with pytest.raises(ConfigError, match="2 blocks, 0 to 1"):
-        Taps(ours(), "mu").blocks([2])
-    assert Taps(ours(depth=4), "mu").blocks([-1, 0, 3]) == [0, 3]
