@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import yaml
 from omegaconf import OmegaConf
@@ -162,7 +162,7 @@ def _belongs_to_run(key: str, run: type[RunConfig]) -> bool:
 
 
 def _parse(schema: type, key: str, text: str) -> Any:
-    """The value of ``key=text``: text fields as typed, the rest as YAML."""
+    """The value of ``key=text``: text fields as typed, the rest as YAML; of a list a single entry stands for itself."""
     kind: Any = schema
     optional = False
     for part in key.split("."):
@@ -171,7 +171,8 @@ def _parse(schema: type, key: str, text: str) -> Any:
         return None
     if kind is str or (isinstance(kind, type) and issubclass(kind, Enum)):
         return text
-    return parse_value(text)
+    value = parse_value(text)
+    return [value] if get_origin(kind) is list and not isinstance(value, list | None) else value
 
 
 def parse_value(text: str) -> Any:

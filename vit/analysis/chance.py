@@ -47,6 +47,11 @@ def permutation(seed: int, pictures: Tensor, count: int) -> Tensor:
     return uniform(seed, pictures, count).argsort(dim=1)
 
 
+def run_seed(seed: int, run: int) -> int:
+    """The seed of one of several runs, of which no two of two seeds are the same."""
+    return seed * 1_000_003 + run
+
+
 def _signed(word: int) -> int:
     return word - 2**64 if word >= 2**63 else word
 

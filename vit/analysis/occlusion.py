@@ -11,34 +11,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.errors import UserError
+from trainer.errors import ConfigError, UserError
 
 
-def without_cells(images: Tensor, dropped: Tensor, fill: Tensor | None = None) -> Tensor:
+def without_cells(images: Tensor, dropped: Tensor, fill: Tensor | None = None, offset: int = 0) -> Tensor:
     """PatchDrop: cells are replaced.
 
     Args:
         images: (B, C, H, W), uint8 or floating.
         dropped: (B, h, w) bool: which cells of each picture.
         fill: pixels in their place, of the images' scale, broadcast to them; None: 0 (black).
-
-    Raises:
-        UserError: the grid does not divide the pictures.
+        offset: of the grid, see ``spread``.
     """
-    mask = spread(dropped, images)[:, None]
-    return torch.where(mask, torch.zeros_like(images) if fill is None else fill.to(images.dtype), images)
+    return filled(images, spread(dropped, (images.shape[-2], images.shape[-1]), offset), fill)
 
 
-def spread(cells: Tensor, images: Tensor) -> Tensor:
-    """A value of each cell (B, h, w) as one of each pixel of the images, (B, H, W).
+def filled(images: Tensor, mask: Tensor, fill: Tensor | None = None) -> Tensor:
+    """Pictures (B, C, H, W) with ``fill`` (None: 0) where the mask (B, H, W) is True."""
+    return torch.where(mask[:, None], torch.zeros_like(images) if fill is None else fill.to(images.dtype), images)
 
-    Raises:
-        UserError: the grid does not divide the pictures.
+
+def spread(cells: Tensor, size: tuple[int, int], offset: int = 0) -> Tensor:
+    """A value of each cell (B, h, w) as one of each pixel, (B, H, W).
+
+    Args:
+        size: (H, W). Where a grid does not divide it, the cells of a side differ by one pixel at most.
+        offset: pixels that the grid is moved by, down and to the right; what leaves on one side enters on the other, so
+            that every cell keeps its pixels.
     """
-    rows, columns = cells.shape[-2:]
-    height, width = images.shape[-2:]
-    check_grid((rows, columns), (height, width))
-    return cells.repeat_interleave(height // rows, dim=-2).repeat_interleave(width // columns, dim=-1)
+    down, across = (_cell_of(side, parts, offset, cells) for side, parts in zip(size, cells.shape[-2:], strict=True))
+    return cells.index_select(-2, down).index_select(-1, across)
+
+
+def gathered(values: Tensor, grid: tuple[int, int], offset: int = 0) -> Tensor:
+    """What the pixels (B, H, W) of each cell add up to, (B, h, w): the counterpart of ``spread``."""
+    batch, height, width = values.shape
+    down, across = _cell_of(height, grid[0], offset, values), _cell_of(width, grid[1], offset, values)
+    rows = values.new_zeros(batch, grid[0], width).index_add_(1, down, values)
+    return values.new_zeros(batch, *grid).index_add_(2, across, rows)
+
+
+def _cell_of(side: int, parts: int, offset: int, like: Tensor) -> Tensor:
+    """(side,) int64: the cell of each pixel along a side."""
+    return (torch.arange(side, device=like.device) - offset) % side * parts // side
 
 
 def rearranged(images: Tensor, grid: tuple[int, int], order: Tensor) -> Tensor:
@@ -61,6 +76,21 @@ def rearranged(images: Tensor, grid: tuple[int, int], order: Tensor) -> Tensor:
     parts = parts.gather(1, order.view(batch, -1, 1, 1, 1).expand_as(parts))
     parts = parts.view(batch, rows, columns, channels, down, across).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(images.shape)
+
+
+def parse_grid(text: str, key: str) -> tuple[int, int]:
+    """``4x8``: 4 rows of 8 cells.
+
+    Args:
+        key: the argument that it is of, for the error.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    rows, _, columns = str(text).partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise ConfigError(f"{key}: '{text}' is no grid; give rows x columns, like 4x4")
+    return int(rows), int(columns)
 
 
 def check_grid(grid: tuple[int, int], size: tuple[int, int]) -> None:

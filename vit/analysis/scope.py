@@ -22,3 +22,8 @@ def drawn_for(scope: Scope, pictures: Pictures) -> Tensor:
     if scope is Scope.image:
         return pictures.index
     return torch.full_like(pictures.index, pictures.number)
+
+
+def told(scope: Scope, batch: int) -> dict[str, str | int]:
+    """Of a condition: the scope, and the pictures at a time where draws depend on them."""
+    return {"scope": scope.value} | ({"batch": batch} if scope is Scope.batch else {})

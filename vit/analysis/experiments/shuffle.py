@@ -13,12 +13,12 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.records.intervals import t_interval
-from vit.analysis.chance import permutation
+from vit.analysis.chance import permutation, run_seed
 from vit.analysis.charts import Chart, Curve
-from vit.analysis.occlusion import check_grid, rearranged
+from vit.analysis.occlusion import check_grid, parse_grid, rearranged
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures
-from vit.analysis.scope import Scope, drawn_for
+from vit.analysis.scope import Scope, drawn_for, told
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -38,14 +38,14 @@ def run(study: Study, settings: Settings) -> Outcome:
     if settings.runs < 1:
         raise ConfigError(f"runs={settings.runs}: must be at least 1")
     conditions = [
-        Condition({"grid": f"{rows}x{columns}", "run": run, "scope": settings.scope.value})
+        Condition({"grid": f"{rows}x{columns}", "run": run, **told(settings.scope, study.pictures.batch)})
         for rows, columns in grids
         for run in range(1 if rows * columns == 1 else settings.runs)
     ]
 
     def respond(subject: Subject, pictures: Pictures, condition: Condition) -> Tensor:
-        rows, columns = _numbers(str(condition.values["grid"]))
-        seed = study.seed * 1_000_003 + int(condition.values["run"])
+        rows, columns = parse_grid(str(condition.values["grid"]), "grids")
+        seed = run_seed(study.seed, int(condition.values["run"]))
         order = permutation(seed, drawn_for(settings.scope, pictures), rows * columns)
         return subject.logits(rearranged(pictures.pixels, (rows, columns), order))
 
@@ -71,18 +71,8 @@ def run(study: Study, settings: Settings) -> Outcome:
     return outcome
 
 
-def _numbers(text: str) -> tuple[int, int]:
-    rows, _, columns = text.partition("x")
-    return int(rows), int(columns)
-
-
 def _grid(text: str, study: Study) -> tuple[int, int]:
-    try:
-        rows, columns = _numbers(str(text))
-    except ValueError:
-        rows = columns = 0
-    if rows < 1 or columns < 1:
-        raise ConfigError(f"grids: '{text}' is no grid; give rows x columns, like 4x4")
+    rows, columns = parse_grid(text, "grids")
     for subject in study.subjects:
         check_grid((rows, columns), subject.size)
     return rows, columns
