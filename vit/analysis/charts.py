@@ -56,6 +56,7 @@ class Chart:
         share: whether ``y`` are shares in 0..1: the axis shows all of it.
         categories: names in place of numbers on the axis across: ``x`` are their places, drawn as bars.
         logarithmic: whether the axis across is, with a mark at every point.
+        marks: on the axis across; none: as it suits.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Chart:
     share: bool = True
     categories: Sequence[str] = field(default_factory=tuple)
     logarithmic: bool = False
+    marks: Sequence[float] = ()
 
 
 def draw(chart: Chart) -> Tensor:
@@ -104,6 +106,8 @@ def _figure(chart: Chart) -> Any:
         if sum(map(len, chart.categories)) > _LETTERS:
             turned = {"rotation": 30, "ha": "right", "fontsize": 7}
         axes.set_xticks(range(len(chart.categories)), chart.categories, **turned)
+    if chart.marks:
+        axes.set_xticks(chart.marks)
     if chart.logarithmic:
         axes.set_xscale("log")
         marks = sorted({x for curve in chart.curves for x in curve.x})

@@ -218,8 +218,8 @@ def _charts(every: Sequence[Series], asked: Asked) -> dict[str, Chart]:
             for place, ratio in enumerate(own[0].ratios)
         ]  # fmt: skip
         name = "patchdrop-lesion" + ("" if len({series.label for series in lesions}) == 1 else f"-{label}")
-        found[name] = Chart(f"{label}: tokens zeroed at a block's input", "block", "top-1 accuracy", curves,
-                            asked.chance)  # fmt: skip
+        title, marks = f"{label}: tokens zeroed at a block's input", [series.block or 0 for series in own]
+        found[name] = Chart(title, "block", "top-1 accuracy", curves, asked.chance, marks=marks)
     return found
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vit.analysis.dropping import Dropping, Mode
@@ -22,6 +21,7 @@ RIGHT, WRONG = "#00802b", "#c22020"
 
 def sheet(
     subject: Subject,
+    says: Callable[[Mode, float], Tensor],
     classes: Sequence[str],
     pictures: Pictures,
     dropping: Dropping,
@@ -31,6 +31,7 @@ def sheet(
     """Rows of a picture under each mode; columns are rising ratios; under each tile what the subject says.
 
     Args:
+        says: the subject's logits (B, K of the head) for the pictures under a mode and a ratio.
         classes: names, of the data.
         pictures: a few.
         modes: that take pixels or patches.
@@ -54,7 +55,8 @@ def sheet(
     for column, ratio in enumerate(shown):
         axes[0, column + attention].set_title(f"{ratio:g}", fontsize=9)
         for mode in modes:
-            tiles, said = _tiles(subject, pictures, dropping, mode, ratio)
+            tiles = _tiles(subject, pictures, dropping, mode, ratio)
+            said: list[int] = subject.classes(says(mode, ratio)).argmax(dim=1).tolist()
             for row, (place, own) in enumerate(rows):
                 if own is mode:
                     right = said[place] == int(pictures.label[place])
@@ -71,18 +73,15 @@ def _picked(ratios: Sequence[float]) -> list[float]:
     return [ratios[place] for place in places]
 
 
-def _tiles(
-    subject: Subject, pictures: Pictures, dropping: Dropping, mode: Mode, ratio: float
-) -> tuple[Tensor, list[int]]:
-    """Pictures (B, H, W, 3) uint8, and the classes that the subject sees in them."""
-    pixels, mask = pictures.pixels, torch.zeros_like(pictures.pixels[:, 0], dtype=torch.bool)
+def _tiles(subject: Subject, pictures: Pictures, dropping: Dropping, mode: Mode, ratio: float) -> Tensor:
+    """Pictures (B, H, W, 3) uint8."""
+    pixels = pictures.pixels
     if ratio:
         pixels, mask = dropping.shown(subject, pictures, mode, ratio, 0)
-    said = subject.classes(subject.logits(pixels)).argmax(dim=1).tolist()
-    if mode is Mode.token:
-        pixels = pixels.masked_fill(mask[:, None], LEFT_OUT)
+        if mode is Mode.token:
+            pixels = pixels.masked_fill(mask[:, None], LEFT_OUT)
     colour = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    return colour.round().byte().permute(0, 2, 3, 1).cpu(), said
+    return colour.round().byte().permute(0, 2, 3, 1).cpu()
 
 
 def _show(axis: Any, tile: Tensor, name: str, right: bool, subject: Subject) -> None:

@@ -72,7 +72,7 @@ def run(study: Study, settings: Settings) -> Outcome:
         outcome = results(answers, conditions, _asked(study, settings, dropping))
         shown = [mode for mode in settings.mode if mode is not Mode.lesion]
         if settings.examples and shown:
-            outcome.pictures["patchdrop-examples"] = _examples(study, settings, dropping, shown)
+            outcome.pictures["patchdrop-examples"] = _examples(study, settings, asker, shown)
     return outcome
 
 
@@ -92,11 +92,11 @@ class _Asker:
             if condition is CLEAN:
                 zero = torch.zeros(len(pixels), device=pixels.device)
                 return Response(logits, {"pixels": zero, "share": zero, "correlation": zero + 1})
-        logits, lost, share = self._without(subject, pictures, condition)
+        logits, lost, share = self.without(subject, pictures, condition)
         correlation = pearson(self._clean[label][1], self.taps[label].features())
         return Response(logits, {"pixels": lost, "share": share, "correlation": correlation})
 
-    def _without(self, subject: Subject, pictures: Pictures, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
+    def without(self, subject: Subject, pictures: Pictures, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, the pixels lost, and the share that is lost."""
         values, pixels = condition.values, pictures.pixels
         mode, ratio, run = Mode(values["mode"]), float(values["ratio"]), int(values["run"])
@@ -175,15 +175,20 @@ def _shared(study: Study, settings: Settings, dropping: Dropping) -> dict[Mode, 
     return found
 
 
-def _examples(study: Study, settings: Settings, dropping: Dropping, modes: Sequence[Mode]) -> Tensor:
+def _examples(study: Study, settings: Settings, asker: _Asker, modes: Sequence[Mode]) -> Tensor:
     """The first pictures of the pass, as the first subject sees and names them."""
     subject = study.first
     places, batch = next(iter(study.pictures.batches(subject)))
     count = min(settings.examples, places.stop - places.start)
     pixels, index, label = (batch[name][:count] for name in ("image", "index", "label"))
     pictures = Pictures(pixels, index, label, 0)
+
+    def says(mode: Mode, ratio: float) -> Tensor:
+        condition = Condition({"mode": mode.value, "ratio": ratio, "run": 0})
+        return asker.without(subject, pictures, condition)[0] if ratio else subject.logits(pixels)
+
     with torch.inference_mode():
-        return sheet(subject, study.classes, pictures, dropping, modes, settings.ratios)
+        return sheet(subject, says, study.classes, pictures, asker.dropping, modes, settings.ratios)
 
 
 def _saliency(study: Study, settings: Settings) -> Saliency:
