@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 
 class Mode(Enum):
+    """What is dropped, and what follows from it."""
+
     random = "random"  # cells, drawn anew for each picture
     salient = "salient"  # the cells that most attention goes to
     nonsalient = "nonsalient"  # all others
