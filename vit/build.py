@@ -16,6 +16,7 @@ from trainer.text import few
 from vit.config import LossConfig, VitConfig
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
+from vit.model.video import network
 from vit.weights.classes import match, reorder
 from vit.weights.load import LoadReport, load_pretrained
 
@@ -96,8 +97,8 @@ def construct(config: VitConfig, classes: int, channels: int, sizes: list[Size])
     model = config.model
     if model.head_bias is None:
         model = replace(model, head_bias=initial_bias(config.loss, classes))
-    network = VisionTransformer(architecture(model, classes, channels, sizes[-1], sizes[0]))
-    return network, None if model.weights is None else load_pretrained(network, model)
+    built = network(architecture(model, classes, channels, sizes[-1], sizes[0]))
+    return built, None if model.weights is None else load_pretrained(built, model)
 
 
 def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:

@@ -7,7 +7,17 @@ from enum import Enum
 from typing import Any
 
 from trainer.config.fields import OnBadFile, RunConfig, StageConfig
-from vit.data.kinds import ClassOrder, CropKind, DataKind, Decode, EvalCrop, Interpolation, ShapesTarget
+from vit.data.kinds import (
+    ClassOrder,
+    ClipOrder,
+    CropKind,
+    DataKind,
+    Decode,
+    EvalCrop,
+    Interpolation,
+    ShapesTarget,
+    ShortClip,
+)
 
 PHASES = ("main",)
 
@@ -71,6 +81,19 @@ class PosInterp(Enum):
     bicubic = "bicubic"  # timm: anti-aliased, with the kernel of a = -0.5
     bicubic_plain = "bicubic_plain"  # DeiT, MAE, older timm: not anti-aliased, a = -0.75
     bilinear_jax = "bilinear_jax"  # vision_transformer, big_vision: corners aligned
+
+
+class SpaceTime(Enum):
+    """How a network of clips looks through time (ViViT's models 1, 2 and 3)."""
+
+    joint = "joint"  # all tokens of a clip attend to all
+    factorised_encoder = "factorised_encoder"  # the network of pictures, then `temporal_depth` blocks through time
+    factorised_attention = "factorised_attention"  # in every block within a step, then through time
+
+
+class Inflation(Enum):
+    central = "central"  # the middle frame of a tubelet has the kernels of pictures, the others begin at zero
+    mean = "mean"  # every frame has 1 / tubelet of them
 
 
 class Fit(Enum):
@@ -154,6 +177,11 @@ class ModelConfig:
     head_bias: float | None = None  # None: -ln K for sigmoid and bce losses, else 0
     head_std: float | None = None  # of a new head's weights; None: 0.02 with init=timm, else 0
     attention: AttentionKind = AttentionKind.auto
+    frames: int = 1  # of a clip that the network looks at (ViViT); 1: pictures
+    tubelet: int = 2  # frames of clips in one token; divides them
+    space_time: SpaceTime = SpaceTime.factorised_attention
+    temporal_depth: int = 4  # factorised_encoder: blocks through time
+    inflation: Inflation = Inflation.central  # of weights of pictures to tubelets
     checkpointing: bool = False  # recompute activations of each block in the backward pass
     fit: Fit = Fit.error
     weights: str | None = None  # a file, a run, a checkpoint folder, or timm:NAME
@@ -196,7 +224,11 @@ class DataConfig:
     csv_val: str | None = None  # csv: what rows of validation have in that column, like 0 for the first of some folds
     class_map: str | None = None  # a file that maps the model's classes to those of the data (ImageNet-A, -R, ReaL)
     balanced: bool = False  # draw every class equally often
-    shapes_samples: int = 20000  # shapes: pictures in the training split
+    clip_stride: int | None = 1  # clips: from one frame that is looked at to the next; null: spread over the whole clip
+    clip_views: int = 1  # clips: stretches of a clip in evaluation, spread over it, whose answers are averaged
+    clip_short: ShortClip = ShortClip.repeat
+    clip_order: ClipOrder = ClipOrder.ordered
+    shapes_samples: int = 20000  # shapes, moving_shapes: pictures in the training split
     shapes_val_samples: int = 2000
     shapes_target: ShapesTarget = ShapesTarget.shape
     shapes_texture_bias: float = 0.0  # shapes: probability that the texture gives the class away

@@ -13,11 +13,11 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """(images / 255 - mean) / std.
 
     Args:
-        images: 0..255, uint8 or floating, (B, C, H, W); not changed. Gradients pass.
+        images: 0..255, uint8 or floating, (B, C, H, W), also with frames behind B; not changed. Gradients pass.
         mean, std: C numbers on a scale of 0..1, or one for all channels.
 
     Returns:
-        float32 (B, C, H, W).
+        float32, in the same shape.
     """
     scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
     if images.is_cuda:

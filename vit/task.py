@@ -3,7 +3,7 @@
 Workers hand over uint8 pictures. On the device they become floats, are normalised, erased in places and mixed; the
 network predicts, the criterion compares. Evaluation counts once and serves scores and pictures alike.
 
-Shapes: B pictures, C channels, H x W pixels, K classes.
+Shapes: B pictures, C channels, H x W pixels, K classes. Clips have T frames behind B (model.frames).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vit.data.augment.erasing import random_erasing
 from vit.data.augment.mixup import Mixer
 from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import ClassMap, class_map
-from vit.data.transforms import EvalTransform
+from vit.data.clips.sampling import prepared
 from vit.distill import Teacher, build_teacher, distillation_loss
 from vit.encoding import normalise
 from vit.evaluate.metrics import MultiLabel, SingleLabel
@@ -91,19 +91,20 @@ class VitTask(Task):
         return self.info.train_samples or None
 
     def frames_per_sample(self, stage: Stage) -> int:
-        return 1
+        return self.config.model.frames
 
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Bytes to what the network sees, with the augmentation that is done on the device.
 
         Args:
-            batch: ``image`` (B, C, H, W) uint8; ``label`` (B,) or (B, K).
+            batch: ``image`` (B, C, H, W) or (B, T, C, H, W) uint8; ``label`` (B,) or (B, K).
         """
         augment = self.config.augment
         images = self.prepare(batch["image"])
         targets = one_hot(batch["label"], len(self.classes))
         if augment.erasing:
-            images = random_erasing(images, augment.erasing, ctx.generator)
+            layers = images.flatten(1, -3)  # frames as channels: a clip is erased in one place
+            images = random_erasing(layers, augment.erasing, ctx.generator).view_as(images)
         images, targets = self.mixer(images, targets, ctx.generator)
         yield Segment(images=images, targets=targets)
 
@@ -140,12 +141,13 @@ class VitTask(Task):
         return {name: larger for name, larger in found.items() if name != "top5" or len(self.classes) > 5}
 
     def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
-        """``predictions``: held-out pictures, the wrong ones first; ``confusion``: the confusion matrix."""
+        """``predictions``: held-out pictures, the wrong ones first (of clips as film strips, and moving, ``clips``);
+        ``confusion``: the confusion matrix."""
         if self._seen is None or self._seen[0] != ctx.step:
             gallery = Gallery(self.classes)
             self._seen = (ctx.step, self._measure(loader, ctx, gallery), gallery)
         _, counted, gallery = self._seen
-        found, confusion = {"predictions": gallery.picture()}, counted.confusion()
+        found, confusion = {"predictions": gallery.picture(), "clips": gallery.video()}, counted.confusion()
         if confusion is not None:
             found["confusion"] = confusion_picture(confusion, self.classes)
         return {name: picture for name, picture in found.items() if picture is not None}
@@ -195,7 +197,7 @@ class VitTask(Task):
         lines = [*self.info.notes, f"classes ({len(self.classes)}): {ends(self.classes, 8)}"]
         if self.built.report is not None:
             lines += self.built.report.lines()
-        if isinstance(self.model, VisionTransformer) and self.model.arch.patches <= FEW_TOKENS:
+        if isinstance(self.model, VisionTransformer) and self.model.arch.patches * self.model.arch.steps <= FEW_TOKENS:
             arch = self.model.arch
             lines.append(
                 f"warning: only {arch.patches} patches per picture ({arch.image_size[0]}x{arch.image_size[1]} pixels, "
@@ -220,10 +222,11 @@ class VitTask(Task):
             return []
         from vit.model.cost import data_flow
 
-        return [("data flow (one picture)", data_flow(self.model.arch))]
+        one = "picture" if self.model.arch.frames == 1 else "clip"
+        return [(f"data flow (one {one})", data_flow(self.model.arch))]
 
     def evaluation_note(self, stage: Stage) -> str:
-        transform = EvalTransform(self.config.augment, stage.resolution).describe()
+        transform = prepared(self.config, stage.resolution)
         mean, std = (",".join(f"{x:.4g}" for x in values) for values in (self.built.mean, self.built.std))
         averaged = "averaged (EMA) weights" if self.config.trainer.ema is not None else "raw weights"
         return f"{transform}; mean {mean}, std {std}; {averaged}"
@@ -244,7 +247,7 @@ class VitTask(Task):
         return of_run(config.augment, built.mean, built.std, config.resolution, config.data.range, answers)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Bytes (B, C, H, W) to the network's normalised input."""
+        """Bytes (B, C, H, W), of clips (B, T, C, H, W), to the network's normalised input."""
         return normalise(images, self.built.mean, self.built.std)
 
     def _measure(self, loader: Any, ctx: StepContext, gallery: Gallery) -> SingleLabel | MultiLabel:

@@ -19,6 +19,7 @@ from trainer.errors import CheckpointError, ConfigError
 from vit.build import Size, construct, resolutions
 from vit.config import ModelConfig, VitConfig
 from vit.model.transformer import VisionTransformer
+from vit.model.video import network
 from vit.preprocessing import from_checkpoint, numbers
 from vit.weights.load import fit, grouped
 
@@ -144,7 +145,7 @@ def _load_plain(
             )
         checkpoint.arch["heads"] = attention
         checkpoint.notes = [note for note in checkpoint.notes if not note.startswith("attention heads not in the file")]
-    model = VisionTransformer(checkpoint.architecture())
+    model = network(checkpoint.architecture())
     arch = model.arch
     state, report = fit(checkpoint, model.state_dict(), arch, ModelConfig(weights=source))
     if report.new:

@@ -29,6 +29,7 @@ from vit.config import (
     VitConfig,
 )
 from vit.data.augment.policy_names import problem as policy_problem
+from vit.model.architecture import pictures_alone
 from vit.model.options import OPTIONS
 from vit.model.variants import VARIANTS, parse_variant
 
@@ -45,6 +46,7 @@ def problems(config: VitConfig) -> list[str]:
     found += _data_problems(config.data)
     found += _augment_problems(config.augment)
     found += _decoding_problems(config)
+    found += _clip_problems(config)
     found += _loss_problems(config.loss, config.data)
     found += _distill_problems(config)
     return found
@@ -218,6 +220,31 @@ def _decoding_problems(config: VitConfig) -> list[str]:
                 f"augment.{key}={show(value)} is done on the CPU, which data.decode=gpu leaves out: set "
                 f"augment.{key}={none}{otherwise}"
             )
+    return found
+
+
+def _clip_problems(config: VitConfig) -> list[str]:
+    """What networks of clips and their data do not go with."""
+    model, data, found = config.model, config.data, list[str]()
+    frames = f"model.frames={model.frames}"
+    for name in ("clip_stride", "clip_views"):
+        found += at_least(f"data.{name}", getattr(data, name), 1)
+    if model.frames > 1:
+        if model.name is not None:
+            found.append(f"{frames} is of our ViTs, and model.name={model.name} sees pictures: leave one of them out")
+        if model.tubelet > 0 and model.frames % model.tubelet:
+            near = max(model.tubelet, model.frames // model.tubelet * model.tubelet)
+            found.append(f"{frames}: model.tubelet={model.tubelet} does not divide it; try model.frames={near}")
+        found += [f"{words}: networks of clips ({frames}) have none; leave it out" for words in pictures_alone(model)]
+        if config.distill.mode is not Distill.none:
+            found.append(f"{frames}: a teacher sees pictures; set distill.mode=none")
+    elif data.clip_views > 1:
+        found.append(f"data.clip_views={data.clip_views} is for networks of clips: set model.frames above 1")
+    if model.frames > 1 or data.kind.moving:
+        if data.cache:
+            found.append("data.cache=true keeps pictures, and clips are decoded anew: set data.cache=false")
+        if data.decode is Decode.gpu:
+            found.append("data.decode=gpu decodes JPEG files, not clips: set data.decode=cpu")
     return found
 
 

@@ -1,7 +1,8 @@
 """Data of a classifier: what there is (`describe`) and samples of it (`build_dataset`). Importing this loads no torch.
 
 A sample is a dict:
-    image: uint8 tensor (C, H, W) at the stage's resolution; normalised on the device, later
+    image: uint8 tensor (C, H, W) at the stage's resolution; normalised on the device, later. Of clips (model.frames
+        above 1) (T, C, H, W); in evaluation with several views (V, T, C, H, W)
     label: int, the class; with data.multilabel=true float32 (K,), 1 for every class that applies
     name: file or index; val and test only
     readable: 1, or 0 for a picture that cannot be read, which counts nowhere; val and test, data.on_bad_file=skip only

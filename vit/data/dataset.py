@@ -14,6 +14,8 @@ from trainer.data.pictures.decode import to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.data.pictures.skipping import BadFiles
 from vit.config import Decode, VitConfig
+from vit.data.clips.dataset import ClipDataset
+from vit.data.clips.sampling import Sampling
 from vit.data.decoding.crop_plan import Part
 from vit.data.opening import open_source, training_view
 from vit.data.source import Source, under_classes
@@ -113,7 +115,7 @@ class PictureDataset:
 
 def build(
     config: VitConfig, split: str, resolution: tuple[int, int], classes: Sequence[str] | None, evaluated: bool
-) -> PictureDataset:
+) -> PictureDataset | ClipDataset:
     """`vit.data.build_dataset`."""
     source = open_source(config, split, resolution)
     channels = config.data.channels or source.channels
@@ -125,10 +127,13 @@ def build(
 
         source = cached(config, source)
     transform = (TrainTransform if train else EvalTransform)(config.augment, resolution)
+    source, skip = under_classes(source, classes), config.data.on_bad_file is OnBadFile["skip"]
+    if config.model.frames > 1 or config.data.kind.moving:
+        return ClipDataset(source, transform, channels, Sampling.of(config), skip=skip)
     return PictureDataset(
-        under_classes(source, classes),
+        source,
         transform,
         channels,
-        skip=config.data.on_bad_file is OnBadFile["skip"],
+        skip=skip,
         encoded=train and config.data.decode is Decode.gpu,
     )

@@ -20,16 +20,22 @@ class DataKind(Enum):
     webdataset = "webdataset"
     csv = "csv"
     hf = "hf"
+    moving_shapes = "moving_shapes"
 
     @property
     def built_in(self) -> bool:
         """Whether it needs no files."""
-        return self in (DataKind.shapes, DataKind.digits)
+        return self in (DataKind.shapes, DataKind.digits, DataKind.moving_shapes)
 
     @property
     def in_memory(self) -> bool:
         """Whether its pictures come as arrays, so that there is no file to be decoded."""
         return self.built_in or self in (DataKind.cifar10, DataKind.cifar100)
+
+    @property
+    def moving(self) -> bool:
+        """Whether its samples are clips."""
+        return self is DataKind.moving_shapes
 
     @property
     def fetched(self) -> bool:
@@ -40,6 +46,21 @@ class DataKind(Enum):
     def tables(self) -> bool:
         """Whether labels stand in columns, several of a picture too."""
         return self in (DataKind.csv, DataKind.hf)
+
+
+class ShortClip(Enum):
+    """What follows where a clip has fewer frames than are looked at."""
+
+    repeat = "repeat"  # its last frame
+    loop = "loop"  # the clip again
+
+
+class ClipOrder(Enum):
+    """In which order the frames of a clip are shown: what motion is worth."""
+
+    ordered = "ordered"
+    shuffled = "shuffled"
+    still = "still"  # the middle one of them, as often
 
 
 class ClassOrder(Enum):

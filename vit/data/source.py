@@ -10,10 +10,11 @@ import hashlib
 import os
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
@@ -60,6 +61,21 @@ class Source(ABC):
         Raises:
             BadFileError: this picture cannot be used.
         """
+
+    def frames(self, index: int, choose: Callable[[int], np.ndarray]) -> Tensor:
+        """Frames of a clip; a picture is a clip of one frame.
+
+        Args:
+            choose: from how many frames there are to the numbers of those that are wanted, (T,).
+
+        Returns:
+            uint8 (T, C, h, w).
+
+        Raises:
+            BadFileError: this clip cannot be used.
+        """
+        image, _, _ = self.read(index)
+        return image[None][torch.from_numpy(choose(1))]
 
     @abstractmethod
     def labels(self) -> np.ndarray:
@@ -117,6 +133,9 @@ class Selection(Source):
 
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
         return self.source.read(int(self.indices[index]), part)
+
+    def frames(self, index: int, choose: Callable[[int], np.ndarray]) -> Tensor:
+        return self.source.frames(int(self.indices[index]), choose)
 
     def labels(self) -> np.ndarray:
         return self.source.labels()[self.indices]

@@ -17,9 +17,10 @@ from vit.build import Size, build_model
 from vit.config import HeadPolicy, LossKind, VitConfig
 from vit.data import DataInfo, describe
 from vit.data.class_names import unnamed
-from vit.data.transforms import EvalTransform
+from vit.data.clips.sampling import prepared
 from vit.encoding import normalise
 from vit.model.transformer import VisionTransformer
+from vit.model.video import clip_frames, input_shape
 from vit.preprocessing import Preprocessing, from_plain
 from vit.trained import load_run_model, load_weights_model
 from vit.weights.classes import head_names
@@ -67,10 +68,10 @@ class Loaded:
         """How pictures are prepared: belongs beside every score."""
         height, width = self.config.resolution
         mean, std = (",".join(f"{x:.4g}" for x in values) for values in (self.mean, self.std))
-        return f"{EvalTransform(self.config.augment, (height, width)).describe()}; mean {mean}, std {std}"
+        return f"{prepared(self.config, (height, width))}; mean {mean}, std {std}"
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Bytes (B, C, H, W) to the network's normalised input."""
+        """Bytes (B, C, H, W), of clips (B, T, C, H, W), to the network's normalised input."""
         return normalise(images, self.mean, self.std)
 
 
@@ -226,7 +227,8 @@ def _try(loaded: Loaded) -> None:
     """One grey picture: a size that the network cannot take is told before the data are read."""
     height, width = loaded.config.resolution
     try:
-        loaded.model(torch.zeros(1, len(loaded.mean), height, width, device=loaded.compute.device))
+        shape = input_shape(loaded.model, (len(loaded.mean), height, width))
+        loaded.model(torch.zeros(1, *shape, device=loaded.compute.device))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"resolution=[{height},{width}]: the network cannot take pictures of this size "
@@ -241,15 +243,16 @@ def fitting_batch(model: nn.Module, picture: tuple[int, int, int], compute: Comp
     A CPU gains nothing from more than a few; on a card one forward pass is tried, and halved until there is room.
 
     Args:
-        picture: (C, H, W).
+        picture: (C, H, W); a network of clips sees as many at a time.
     """
     device = compute.device
     most = 32 if device.type == "cpu" else 512
-    batch = max(1, min(most, most * 224 * 224 // (picture[1] * picture[2])))
+    pixels, shape = picture[1] * picture[2] * clip_frames(model), input_shape(model, picture)
+    batch = max(1, min(most, most * 224 * 224 // pixels))
     while device.type == "cuda" and batch > 1:
         try:
             with torch.inference_mode(), compute.amp():
-                model(torch.zeros(batch, *picture, device=device))
+                model(torch.zeros(batch, *shape, device=device))
             break
         except Exception as error:
             if not is_out_of_memory(error):

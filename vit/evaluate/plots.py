@@ -20,12 +20,14 @@ from vit.evaluate.metrics import Bins, MultiLabel, SingleLabel
 
 READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers
 DPI = 100
+STRIP = 6  # frames of a clip in a picture of it
 _LEFT_OUT = 2  # rank of samples that only fill up a batch; 0: predicted wrongly, 1: rightly
 
 
 @dataclass
 class Shown:
-    """A sample for the picture of predictions: ``image`` (C, H, W) uint8, names of the truth and of the prediction."""
+    """A sample for the picture of predictions: ``image`` (C, H, W) uint8, of a clip (T, C, H, W) (the first of views),
+    and names of the truth and of the prediction."""
 
     image: Tensor
     truth: str
@@ -50,11 +52,12 @@ class Gallery:
         self._shown: list[Shown] | None = None
 
     def add(self, images: Tensor, targets: Tensor, probabilities: Tensor, weights: Tensor) -> None:
-        """Offer a batch: (B, C, H, W) uint8, (B, K), (B, K), (B,)."""
+        """Offer a batch: uint8 (B, C, H, W), of clips (B, T, C, H, W) or with views before T; (B, K), (B, K), (B,)."""
         best, index = probabilities.max(dim=1)
         hit = targets.gather(1, index[:, None]).squeeze(1) > 0
         counted = (weights > 0) & (targets > 0).any(dim=1)
         rank = torch.where(counted, hit.long(), _LEFT_OUT)
+        images = images[:, 0] if images.ndim == 6 else images
         batch = self._first([rank, images, targets, index, best])
         if self._kept:
             batch = self._first([torch.cat(pair) for pair in zip(self._kept, batch, strict=True)])
@@ -85,25 +88,58 @@ class Gallery:
         return [sample for sample in self.shown() if sample.right]
 
     def picture(self, columns: int = 4, tile: int = 128) -> Tensor | None:
-        """Tiles with prediction, probability and truth, wrong ones first; None where nothing was offered."""
+        """Tiles with prediction, probability and truth, wrong ones first; None where nothing was offered.
+
+        Clips are film strips, of ``STRIP`` frames at most, half as many side by side.
+        """
         shown = self.shown()
         if not shown:
             return None
-        tiles = [_tile(item, tile) for item in shown]
-        blank = torch.full_like(tiles[0], 255)
-        tiles += [blank] * (-len(tiles) % min(columns, len(tiles)))
-        width = min(columns, len(tiles))
-        rows = [torch.cat(tiles[i : i + width], dim=1) for i in range(0, len(tiles), width)]
-        return torch.cat(rows)
+        if shown[0].image.ndim == 3:
+            return _grid([_tile(item, item.image, (tile, tile)) for item in shown], columns)
+        frames = min(STRIP, len(shown[0].image))
+        strips = [_strip(item.image[_evenly(len(item.image), frames)]) for item in shown]
+        box = (3 * tile // 4, frames * 3 * tile // 4)
+        return _grid([_tile(item, strip, box) for item, strip in zip(shown, strips, strict=True)], columns // 2)
+
+    def video(self, columns: int = 4, tile: int = 128) -> Tensor | None:
+        """The same tiles moving, (T, H, W, 3); None of pictures, and where nothing was offered."""
+        shown = self.shown()
+        if not shown or shown[0].image.ndim == 3:
+            return None
+        frames = range(len(shown[0].image))
+        return torch.stack(
+            [_grid([_tile(item, item.image[frame], (tile, tile)) for item in shown], columns) for frame in frames]
+        )
 
 
-def _tile(item: Shown, side: int) -> Tensor:
-    image = item.image[:3] if len(item.image) >= 3 else item.image[:1].expand(3, -1, -1)
-    scale = side / max(image.shape[1:])
+def _evenly(count: int, most: int) -> list[int]:
+    """At most so many numbers of 0 .. count - 1, the first and the last among them."""
+    return sorted({round(place * (count - 1) / max(1, min(most, count) - 1)) for place in range(min(most, count))})
+
+
+def _strip(frames: Tensor) -> Tensor:
+    """Frames (T, C, h, w) side by side with a white line between, (C, h, T w + lines)."""
+    line = max(1, frames.shape[-1] // 48)
+    return torch.nn.functional.pad(frames, (0, line), value=255).permute(1, 2, 0, 3).flatten(2)[..., :-line]
+
+
+def _grid(tiles: list[Tensor], columns: int) -> Tensor:
+    """Tiles (h, w, 3) in rows, the last one filled up with white."""
+    blank = torch.full_like(tiles[0], 255)
+    width = min(columns, len(tiles))
+    tiles = tiles + [blank] * (-len(tiles) % width)
+    return torch.cat([torch.cat(tiles[i : i + width], dim=1) for i in range(0, len(tiles), width)])
+
+
+def _tile(item: Shown, image: Tensor, box: tuple[int, int]) -> Tensor:
+    """A picture (C, h, w) as large as the box of (height, width) lets it be, with what was said of it."""
+    image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    scale = min(side / edge for side, edge in zip(box, image.shape[1:], strict=True))
     size = [max(1, round(edge * scale)) for edge in image.shape[1:]]
     mode = "area" if scale < 1 else "nearest"
     image = torch.nn.functional.interpolate(image[None].float(), size, mode=mode)[0].round().byte()
-    canvas = torch.full((side, side, 3), 255, dtype=torch.uint8)
+    canvas = torch.full((*box, 3), 255, dtype=torch.uint8)
     canvas[: size[0], : size[1]] = image.permute(1, 2, 0)
     said = label_panel([canvas], [f"{item.predicted} {100 * item.probability:.0f} %"])
     both = label_panel([said], [f"true: {item.truth}"])

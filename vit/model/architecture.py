@@ -16,6 +16,7 @@ from vit.config import (
     PosEmbed,
     PosInterp,
     QkNorm,
+    SpaceTime,
 )
 from vit.model.variants import VARIANTS, parse_variant
 
@@ -39,6 +40,7 @@ class Architecture:
         drop_path: its rate per block follows ``drop_path_rates``.
         init_grid: grid at which learned positions are drawn before they are resampled to ``grid``: that of the
             coarsest stage of the curriculum, so that the table is smooth there too.
+        tubelet, temporal_depth: 1 and 0 where there is no time, and the second in all but a factorised encoder.
         others: as in ``ModelConfig``.
     """
 
@@ -78,6 +80,10 @@ class Architecture:
     checkpointing: bool = False
     fit: Fit = Fit.error
     pos_interp: PosInterp = PosInterp.bicubic
+    frames: int = 1
+    tubelet: int = 1
+    space_time: SpaceTime = SpaceTime.factorised_attention
+    temporal_depth: int = 0
 
     @property
     def grid(self) -> Size:
@@ -87,6 +93,11 @@ class Architecture:
     @property
     def patches(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    @property
+    def steps(self) -> int:
+        """Steps in time: tubelets behind one another; 1 for pictures."""
+        return self.frames // self.tubelet
 
     @property
     def prefix_tokens(self) -> dict[str, int]:
@@ -121,6 +132,20 @@ class Architecture:
         if self.drop_path_shape is DropPathShape.constant:
             return [self.drop_path] * self.depth
         return [self.drop_path * index / max(1, self.depth - 1) for index in range(self.depth)]
+
+
+def pictures_alone(model: ModelConfig) -> list[str]:
+    """Settings that networks of clips do not have, as typed."""
+    found = []
+    if model.distilled:
+        found.append("model.distilled=true")
+    if model.patch_dropout:
+        found.append(f"model.patch_dropout={model.patch_dropout:g}")
+    if model.pool is Pool.none:
+        found.append("model.pool=none")
+    if model.pool is Pool.cls_gap and model.space_time is SpaceTime.factorised_encoder:
+        found.append("model.pool=cls_gap with model.space_time=factorised_encoder")
+    return found
 
 
 def patch_grid(size: Size, patch: int, fit: Fit) -> Size:
@@ -195,7 +220,14 @@ def architecture(
         problems.append(f"model.distilled=true needs model.pool=cls, not {model.pool.value}")
     if model.probe_norm and model.pool is Pool.none:
         problems.append("model.probe_norm=true normalises pooled features: model.pool=none has none")
+    if model.frames > 1 and model.frames % model.tubelet:
+        problems.append(f"model.tubelet={model.tubelet} does not divide model.frames={model.frames}")
+    if model.frames > 1:
+        problems += [
+            f"{words}: networks of clips (model.frames={model.frames}) have none" for words in pictures_alone(model)
+        ]
     refuse(problems)
+    encoder = model.frames > model.tubelet and model.space_time is SpaceTime.factorised_encoder
     own = {field.name: getattr(model, field.name) for field in fields(Architecture) if hasattr(model, field.name)}
     resolved = {
         "variant": name,
@@ -211,5 +243,7 @@ def architecture(
         "pool_first": model.pool_first and model.pool is Pool.gap,
         "class_token": class_token,
         "head_bias": model.head_bias or 0.0,
+        "tubelet": model.tubelet if model.frames > 1 else 1,
+        "temporal_depth": model.temporal_depth if encoder else 0,
     }
     return Architecture(**{**own, **resolved})

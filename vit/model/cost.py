@@ -1,17 +1,18 @@
-"""What a ViT does to one picture, step by step: shapes, parameters and arithmetic in closed form.
+"""What a ViT does to one picture or clip, step by step: shapes, parameters and arithmetic in closed form.
 
 Counted are the multiply-accumulates (MAC) of patch embedding, matrices, attention products and head; norms, softmax,
 GELU and biases are not: they are under 1 % of it. One MAC is two floating-point operations (FLOP).
 
-Shapes: those of one picture, without B: C x H x W pixels, T tokens of width D, K classes.
+Shapes: those of one picture, without B: C x H x W pixels, T tokens of width D, K classes; of a clip with its frames or
+steps in front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vit.config import Pool, PosEmbed, QkNorm
+from vit.config import Pool, PosEmbed, QkNorm, SpaceTime
 from vit.model.architecture import Architecture, kept_patches, patch_grid
 
 FORWARD_AND_BACKWARD = 3  # a backward pass costs two forward passes
@@ -62,27 +63,35 @@ def flow(arch: Architecture, size: Size | None = None, training: bool = False) -
     size = size or arch.image_size
     rows, columns = patch_grid(size, arch.patch, arch.fit)
     patches, width = rows * columns, arch.width
-    pixels = arch.in_channels * arch.patch**2
-    before = [Step("image", (arch.in_channels, *size))]
+    pixels = arch.in_channels * arch.patch**2 * arch.tubelet
+    frames, steps = ((arch.frames,), (arch.steps,)) if arch.frames > 1 else ((), ())
+    before = [Step("clip" if frames else "image", (*frames, arch.in_channels, *size))]
     if size != (rows * arch.patch, columns * arch.patch):
-        before.append(Step(arch.fit.value, (arch.in_channels, rows * arch.patch, columns * arch.patch)))
+        before.append(Step(arch.fit.value, (*frames, arch.in_channels, rows * arch.patch, columns * arch.patch)))
+    cut = f"{rows} x {columns} patches of {arch.patch} x {arch.patch} pixels"
+    if arch.tubelet > 1:
+        cut = f"{rows} x {columns} tubelets of {arch.tubelet} frames, {arch.patch} x {arch.patch} pixels"
+    macs = arch.steps * patches * pixels * width
     before += [
-        Step(f"{rows} x {columns} patches of {arch.patch} x {arch.patch} pixels", (patches, pixels)),
-        Step("embed each patch", (patches, width), _linear(pixels, width), patches * pixels * width),
+        Step(cut, (*steps, patches, pixels)),
+        Step("embed each patch", (*steps, patches, width), _linear(pixels, width), macs),
     ]
     if arch.pos_embed is PosEmbed.learned:
-        before.append(Step("add positions", (patches, width), (arch.position_prefix + arch.patches) * width))
+        before.append(Step("add positions", (*steps, patches, width), (arch.position_prefix + arch.patches) * width))
     elif arch.pos_embed is not PosEmbed.none:
-        before.append(Step("add positions (fixed)", (patches, width)))
+        before.append(Step("add positions (fixed)", (*steps, patches, width)))
     tokens = patches
     for name, count in arch.prefix_tokens.items():
         if count:
             tokens += count
             words = f"{count} {name} tokens" if count > 1 else f"the {name} token"
-            before.append(Step(f"with {words}", (tokens, width), count * width))
+            before.append(Step(f"with {words}", (*steps, tokens, width), count * width))
     if training and arch.patch_dropout:
         tokens -= patches - kept_patches(patches, arch.patch_dropout)
         before.append(Step("drop patches at random", (tokens, width)))
+    encoder = arch.space_time is SpaceTime.factorised_encoder
+    if arch.steps > 1 and not encoder:
+        before.append(Step("add positions in time", (*steps, tokens, width), arch.steps * width))
     return Flow(tuple(before), _block(arch, tokens), arch.depth, _after(arch, tokens))
 
 
@@ -96,12 +105,19 @@ def _block(arch: Architecture, tokens: int) -> tuple[Step, ...]:
     scale = 0 if arch.layer_scale is None else width
     head_norms = {QkNorm.none: 0, QkNorm.rms: 2 * head, QkNorm.layer: 4 * head}[arch.qk_norm]
     attention = norm + _linear(width, 3 * width, arch.qkv_bias) + head_norms + _linear(width, width) + scale
-    attention_macs = tokens * 4 * width**2 + 2 * tokens**2 * width  # four matrices; queries by keys, weights by values
+    steps, shape = arch.steps, (tokens, width) if arch.frames == 1 else (arch.steps, tokens, width)
+    if steps > 1 and arch.space_time is SpaceTime.joint:
+        steps, tokens = 1, steps * tokens
+    attention_macs = steps * (tokens * 4 * width**2 + 2 * tokens**2 * width)  # 4 matrices; q by k, weights by values
     mlp = norm + _linear(width, arch.mlp) + _linear(arch.mlp, width) + scale
-    shape = (tokens, width)
+    through = ()
+    if steps > 1 and arch.space_time is SpaceTime.factorised_attention:
+        macs = tokens * (steps * 4 * width**2 + 2 * steps**2 * width)
+        through = (Step("+ attention through time", shape, attention - scale, macs),)
     return (
         Step(f"+ attention: {arch.heads} heads of {head}", shape, attention, attention_macs),
-        Step(f"+ MLP: {width} to {arch.mlp} to {width}", shape, mlp, tokens * 2 * width * arch.mlp),
+        *through,
+        Step(f"+ MLP: {width} to {arch.mlp} to {width}", shape, mlp, steps * tokens * 2 * width * arch.mlp),
     )
 
 
@@ -114,7 +130,7 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
     if arch.pool is Pool.map:
         parameters = width + 4 * _linear(width, width) + norm + _linear(width, arch.mlp) + _linear(arch.mlp, width)
         seen = tokens - arch.prefix
-        macs = seen * 2 * width**2 + 2 * seen * width + 2 * width**2 + 2 * width * arch.mlp
+        macs = arch.steps * (seen * 2 * width**2 + 2 * seen * width + 2 * width**2 + 2 * width * arch.mlp)
         found.append(Step("one query attends to the patches, MLP", (width,), parameters, macs))
     elif arch.pool is Pool.gap:
         found.append(Step("mean of the patch tokens", (width,)))
@@ -131,6 +147,7 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
         lead = (tokens,)
     if arch.pool_first:
         found.append(Step("norm", (width,), norm))
+    found += _over_time(arch)
     outputs = lead[0] if lead else 1
     if arch.representation:
         size, seen = arch.representation, arch.pooled_width
@@ -144,6 +161,23 @@ def _after(arch: Architecture, tokens: int) -> tuple[Step, ...]:
     parameters = _linear(arch.head_width, arch.num_classes) * (1 + arch.distilled)
     found.append(Step(name, shape, parameters, outputs * arch.head_width * arch.num_classes))
     return tuple(found)
+
+
+def _over_time(arch: Architecture) -> list[Step]:
+    """From the features of a clip's steps to those of the clip."""
+    found = []
+    if arch.steps > 1 and arch.space_time is SpaceTime.factorised_encoder:
+        shape = (arch.steps, arch.width)
+        found.append(Step("add positions in time", shape, arch.steps * arch.width))
+        if arch.temporal_depth:
+            of_steps = _block(replace(arch, frames=1, tubelet=1), arch.steps)
+            parameters, macs = (
+                arch.temporal_depth * sum(getattr(step, what) for step in of_steps) for what in ("parameters", "macs")
+            )
+            found.append(Step(f"{arch.temporal_depth} blocks through time", shape, parameters, macs))
+    if arch.steps > 1:
+        found.append(Step("mean over the steps", (arch.pooled_width,)))
+    return found
 
 
 def data_flow(arch: Architecture, size: Size | None = None) -> list[list[str]]:

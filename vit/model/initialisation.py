@@ -4,6 +4,7 @@
 smaller by the square root of 2); patch and representation kernels LeCun-normal, truncated at two standard deviations
 and corrected for the truncation; MLP biases normal with 1e-6; positions normal with 0.02; class token and head zero.
 ``timm``: truncated normal with 0.02, biases zero, the patch convolution as torch draws it.
+What acts through time begins at zero under either (``vit.model.space_time``).
 
 Shapes: N patches, D the width of a token, K classes.
 """
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from vit.config import Init, PosEmbed
 from vit.model.architecture import Architecture
-from vit.model.layers import AttentionPool, Block, LayerScale, Linear, Mlp, PatchEmbed
+from vit.model.layers import Attention, AttentionPool, Block, LayerScale, Linear, Mlp, PatchEmbed
 from vit.model.positions import resample, sincos2d
+from vit.model.space_time import SpaceTimeBlock, TubeletEmbed, begin_at_zero
 
 TRUNCATED_STD = 0.87962566103423978  # of a unit normal cut off at two standard deviations
 TINY_STD = 1e-6
@@ -54,7 +56,7 @@ def _mlp(mlp: Mlp, init: Init) -> None:
             nn.init.normal_(linear.bias, std=TINY_STD)
 
 
-def _patches(embed: PatchEmbed, init: Init) -> None:
+def _patches(embed: PatchEmbed | TubeletEmbed, init: Init) -> None:
     weight, bias = embed.proj.weight, embed.proj.bias
     assert bias is not None
     if init is Init.jax:
@@ -66,14 +68,21 @@ def _patches(embed: PatchEmbed, init: Init) -> None:
         nn.init.uniform_(bias, -bound, bound)
 
 
-def _block(block: Block, init: Init, layer_scale: float | None) -> None:
+def _attention(attention: Attention, init: Init) -> None:
     if init is Init.jax:
-        _glorot(block.attn.qkv, 3)
-        _glorot(block.attn.proj)
+        _glorot(attention.qkv, 3)
+        _glorot(attention.proj)
     else:
-        _truncated(block.attn.qkv)
-        _truncated(block.attn.proj)
+        _truncated(attention.qkv)
+        _truncated(attention.proj)
+
+
+def _block(block: Block, init: Init, layer_scale: float | None) -> None:
+    _attention(block.attn, init)
     _mlp(block.mlp, init)
+    if isinstance(block, SpaceTimeBlock):
+        _attention(block.attn_time, init)
+        nn.init.zeros_(block.attn_time.proj.weight)
     for scale in (block.ls1, block.ls2):
         if isinstance(scale, LayerScale):
             assert layer_scale is not None
@@ -133,6 +142,10 @@ def initialise(model: Any) -> None:
             _block(module, arch.init, arch.layer_scale)
         elif isinstance(module, AttentionPool):
             _pool(module, arch.init)
+    if model.time_embed is not None:
+        nn.init.zeros_(model.time_embed)
+    for block in model.time_blocks or ():
+        begin_at_zero(block)
     if model.pre_logits.fc is not None:
         _representation(model.pre_logits.fc, arch.init)
     for head in (model.head, model.head_dist):

@@ -93,9 +93,26 @@ def _no_rows(facts: Facts) -> bool:
     return table and bool(facts["class_token"] or facts["registers"])
 
 
+def _tubelet(state: State) -> int:
+    kernel = state.get("patch_embed.proj.weight")
+    return kernel.shape[2] if kernel is not None and kernel.ndim == 5 else 1
+
+
+def _space_time(state: State) -> str:
+    if "time_embed" not in state or "blocks.0.attn_time.proj.weight" in state:
+        return "factorised_attention"
+    return "factorised_encoder" if "time_blocks.0.norm1.weight" in state else "joint"
+
+
+def _temporal_depth(state: State) -> int:
+    return sum(name.startswith("time_blocks.") and name.endswith(".norm1.weight") for name in state)
+
+
 _POOL_KEYS = tuple(
     key for part in ("q", "kv", "proj", "norm", "mlp.fc1", "mlp.fc2") for key in _layer(f"attn_pool.{part}")
 )
+
+_TIME_PARTS = {"norm": ("",), "attn": (".qkv", ".proj", ".q_norm", ".k_norm")}
 
 OPTIONS = (
     Option(
@@ -199,6 +216,22 @@ OPTIONS = (
         buffers=("probe_norm.num_batches_tracked",),
         implied=lambda state: "probe_norm.running_mean" in state,
     ),
+    Option(
+        "frames",
+        keys=("time_embed",),
+        implied=lambda state: max(1, _rows("time_embed")(state)) * _tubelet(state),
+        limits=(Limit((NPZ, TORCHVISION, TIMM, HF), lambda f: f["frames"] > 1 and f"clips of {f['frames']} frames"),),
+        least=1,
+    ),
+    Option("tubelet", implied=_tubelet, least=1),
+    Option(
+        "space_time",
+        block_keys=tuple(
+            key for part in ("norm", "attn") for leaf in _TIME_PARTS[part] for key in _layer(f"{part}_time{leaf}")
+        ),
+        implied=_space_time,
+    ),
+    Option("temporal_depth", implied=_temporal_depth, least=0),
 )
 
 

@@ -79,7 +79,7 @@ def resample(table: Tensor, old: tuple[int, int], new: tuple[int, int], prefix: 
 
 
 def resample_patch(weight: Tensor, new_patch: int) -> Tensor:
-    """Patch kernels at another patch size: (D, C, p, p) -> (D, C, new, new), same dtype.
+    """Patch kernels at another patch size: (D, C, p, p) -> (D, C, new, new), also (D, C, t, p, p); same dtype.
 
     FlexiViT's pseudo-inverse resizing (Beyer et al., 2023, section 3.4): the kernel whose responses to resized patches
     differ least from the old responses to the patches, w' = pinv(B^T) w with B the resizing of a patch. B is bicubic
@@ -92,4 +92,6 @@ def resample_patch(weight: Tensor, new_patch: int) -> Tensor:
         return weight
     line = _line(old, new_patch, PosInterp.bicubic, weight.device).double()
     inverse = torch.linalg.pinv(line.T)  # (new, old); the pseudo-inverse of a Kronecker product is that of its factors
-    return torch.einsum("ya,xb,dcab->dcyx", inverse, inverse, weight.double()).to(weight.dtype)
+    kernels = weight.flatten(1, -3).double()  # frames of a tubelet are resized one by one, as channels are
+    resized = torch.einsum("ya,xb,dcab->dcyx", inverse, inverse, kernels).to(weight.dtype)
+    return resized.unflatten(1, weight.shape[1:-2])

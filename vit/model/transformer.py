@@ -18,14 +18,15 @@ from trainer.device import fast_paths
 from vit.config import Pool, PosEmbed
 from vit.model.architecture import Architecture, architecture
 from vit.model.initialisation import initialise
-from vit.model.layers import AttentionPool, Block, Linear, PatchDropout, PatchEmbed, PreLogits, fit_images
+from vit.model.layers import AttentionPool, Block, Linear, PatchDropout, PreLogits, fit_images
 from vit.model.positions import resample, sincos2d
+from vit.model.space_time import blocks, embedding
 
 __all__ = ["Architecture", "VisionTransformer", "architecture"]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
-UNDECAYED = ("cls_token", "dist_token", "reg_token", "pos_embed", "attn_pool.latent")
+UNDECAYED = ("cls_token", "dist_token", "reg_token", "pos_embed", "time_embed", "attn_pool.latent")
 
 
 class VisionTransformer(nn.Module):
@@ -45,7 +46,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.arch = arch
         width = arch.width
-        self.patch_embed = PatchEmbed(arch.in_channels, width, arch.patch)
+        self.patch_embed = embedding(arch)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width)) if arch.class_token else None
         self.dist_token = nn.Parameter(torch.empty(1, 1, width)) if arch.distilled else None
         self.reg_token = nn.Parameter(torch.empty(1, arch.registers, width)) if arch.registers else None
@@ -55,9 +56,12 @@ class VisionTransformer(nn.Module):
         else:
             fixed = None if arch.pos_embed is PosEmbed.none else table
             self.register_buffer("pos_embed", fixed, persistent=False)
+        self.time_embed = nn.Parameter(torch.empty(1, arch.steps, width)) if arch.steps > 1 else None
         self.pos_dropout = nn.Dropout(arch.dropout)
         self.patch_dropout = PatchDropout(arch.patch_dropout, arch.prefix)
-        self.blocks = nn.ModuleList(Block(arch, rate) for rate in arch.drop_path_rates)
+        self.blocks = nn.ModuleList(blocks(arch))
+        deeper = [Block(arch, arch.drop_path) for _ in range(arch.temporal_depth)]
+        self.time_blocks = nn.ModuleList(deeper) if deeper else None
         self.norm = nn.Identity() if arch.pool_first else nn.LayerNorm(width, arch.norm_eps)
         self.attn_pool = AttentionPool(arch) if arch.pool is Pool.map else None
         self.fc_norm = nn.LayerNorm(width, arch.norm_eps) if arch.pool_first else nn.Identity()
@@ -114,7 +118,10 @@ class VisionTransformer(nn.Module):
         else:
             x = fit_images(x, self.arch.patch, self.arch.fit)
             positions = self.positions((x.shape[-2] // self.arch.patch, x.shape[-1] // self.arch.patch))
-        x = self.patch_embed(x)
+        return self.with_positions(self.patch_embed(x), positions)
+
+    def with_positions(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """Embedded patches (B, N, D) to the first block's tokens, the other tokens in front."""
         prefix = [token for token in (self.cls_token, self.dist_token) if token is not None]
         if positions is not None:
             rows = self.arch.position_prefix
@@ -235,7 +242,7 @@ class VisionTransformer(nn.Module):
             first, *rest = name.split(".")
             if first == "blocks":
                 yield name, int(rest[0]) + 1
-            elif first in ("patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed"):
+            elif first in ("patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed", "time_embed"):
                 yield name, 0
             else:
                 yield name, self.arch.depth + 1

@@ -141,7 +141,7 @@ def infer_architecture(
     known = dict(known or {})
     check_names(state, where)
     kernel = state["patch_embed.proj.weight"]
-    width, channels, patch, across = kernel.shape
+    width, channels, *_, patch, across = kernel.shape  # of tubelets with their frames between
     if patch != across:
         raise CheckpointError(f"{where} has patches of {patch}x{across}: only square ones are known here")
     arch: dict[str, Any] = {
@@ -188,7 +188,7 @@ def check_names(state: Mapping[str, Tensor], where: str) -> None:
 
 
 def _known(name: str) -> bool:
-    return re.sub(r"^blocks\.\d+\.", "blocks.", name) in _NAMES
+    return re.sub(r"^(time_)?blocks\.\d+\.", "blocks.", name) in _NAMES
 
 
 def _needed(state: Mapping[str, Tensor]) -> list[str]:

@@ -20,6 +20,7 @@ from vit.model.architecture import Architecture
 from vit.model.options import OPTIONS, used
 from vit.model.variants import VARIANTS
 from vit.preprocessing import Preprocessing
+from vit.weights.clips import fit_time
 from vit.weights.fit import (
     HEAD,
     LAST_NORM,
@@ -134,6 +135,7 @@ def fit(
     _check_parts(adaptation)
     classes = adaptation.state["head.weight"].shape[0] if "head.weight" in adaptation.state else None
     fit_patches(adaptation)
+    fit_time(adaptation)
     fit_positions(adaptation)
     fit_pooling(adaptation)
     fit_head(adaptation)

@@ -126,15 +126,15 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
      ground_kind, *numbers) = rng.random(36 + _CLUTTER * 7).tolist()  # fmt: skip
     radius = _RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * radius
     center = (_place(across, width * pixel, radius), _place(down, height * pixel, radius))
-    figure_ramp, ground_ramp = _colours(numbers[:11])
+    figure_ramp, ground_ramp = colours(numbers[:11])
     x = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[None]
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
     middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
 
     cover = mask(shape, size, center, radius, (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1), math.pi * tilt)
     values = texture(int(10 * ground_kind), x - middle[0], y - middle[1], pixel, numbers[11:16])
-    ground = _paint(values, ground_ramp)
-    _clutter(ground, side, numbers[21:])
+    ground = paint(values, ground_ramp)
+    clutter(ground, side, numbers[21:])
     figure = texture(kind, x - np.float32(center[0]), y - np.float32(center[1]), pixel, numbers[16:21])
 
     # light rises in one direction; the shadow takes some of it from the ground
@@ -150,14 +150,14 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     shade -= shade * share
     share *= gain
 
-    grain = _grain(height, width, grain_x, grain_y) * np.float32(_NOISE * noise * noise)
+    grained = grain(height, width, grain_x, grain_y) * np.float32(_NOISE * noise * noise)
     picture = np.empty((3, height, width), np.uint8)
     for channel, (low, high) in enumerate(figure_ramp.T.tolist()):
         plane = figure * np.float32(high - low)
         plane += np.float32(low)
         plane *= share
         plane += cv2.multiply(ground[channel], shade, dtype=cv2.CV_32F)
-        plane += grain
+        plane += grained
         np.maximum(plane, _BLACK, out=plane)
         np.minimum(plane, _WHITE, out=plane)
         picture[channel] = plane
@@ -183,7 +183,7 @@ def _place(chance: float, extent: float, margin: float) -> float:
     return margin + chance * (extent - 2 * margin) if extent > 2 * margin else extent / 2
 
 
-def _colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the shape and of the ground between which their textures go, each float32 (2, 3), 0..255.
 
     Hues differ, and the shape is the brighter of the two: it stands out in grey as well. Takes 11 numbers.
@@ -207,7 +207,7 @@ def _rgb(hue: float, saturation: float, value: float) -> list[float]:
     return [255 * value * (1 - saturation + saturation * part) for part in parts]
 
 
-def _paint(values: np.ndarray, ramp: np.ndarray) -> np.ndarray:
+def paint(values: np.ndarray, ramp: np.ndarray) -> np.ndarray:
     """Values 0..1 (H, W) as colours between the two of ``ramp`` (2, 3), uint8 (3, H, W)."""
     import cv2
 
@@ -217,7 +217,7 @@ def _paint(values: np.ndarray, ramp: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
+def clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
     """Draw up to `_CLUTTER` small ellipses and strokes of any colour onto a ground, uint8 (3, H, W), in place."""
     import cv2
 
@@ -239,7 +239,7 @@ def _clutter(ground: np.ndarray, side: int, chance: list[float]) -> None:
                 cv2.ellipse(plane, middle, axes, math.degrees(angle), 0, 360, (level,), -1, cv2.LINE_AA, shift=4)
 
 
-def _grain(height: int, width: int, across: float, down: float) -> np.ndarray:
+def grain(height: int, width: int, across: float, down: float) -> np.ndarray:
     """Noise of unit variance, float32 (H, W): a piece of a tile, which is cheaper than drawing it."""
     tile = _grain_tile()[int(64 * down) :, int(64 * across) :]
     if tile.shape[0] < height or tile.shape[1] < width:

@@ -123,8 +123,8 @@ def test_textures_stay_in_range_and_vary(kind: int) -> None:
 
 def test_the_shape_stands_out_in_grey_too() -> None:
     """Colours of figure and ground differ in brightness: the two intervals never overlap."""
-    from vit.data.shapes.source import _colours
+    from vit.data.shapes.source import colours
 
     for seed in range(200):
-        figure, ground = _colours(np.random.default_rng(seed).random(11).tolist())
+        figure, ground = colours(np.random.default_rng(seed).random(11).tolist())
         assert figure.max() > ground.max() + 30  # grey levels of the strongest channel
