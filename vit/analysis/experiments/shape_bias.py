@@ -18,11 +18,12 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vit.analysis.bias_chart import Biased, bias_chart
-from vit.analysis.both_tokens import Opinions, Token, opinions
+from vit.analysis.both_tokens import Token, opinions
 from vit.analysis.contact_sheet import BAD, GOOD, NEITHER, PLAIN, Tile, contact_sheet
 from vit.analysis.cues import Cues
 from vit.analysis.entry_classes import ENTRY_CLASSES, entry_map
 from vit.analysis.kept_answers import Answers
+from vit.analysis.once import OncePerBatch
 from vit.analysis.other_data import on
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
@@ -101,18 +102,13 @@ class _Voices:
     """Logits of whom a condition asks; both tokens of a picture are computed once."""
 
     def __init__(self) -> None:
-        self._batch: Pictures | None = None
-        self._known: dict[str, Opinions] = {}
+        self._both = OncePerBatch(lambda subject, pictures: opinions(subject, pictures.pixels))
 
     def say(self, subject: Subject, pictures: Pictures, condition: Condition) -> tuple[Tensor, Mapping[str, Tensor]]:
         token = Token(condition.values["token"])
         if token is Token.auto:
             return subject.logits(pictures.pixels), {}
-        if self._batch is not pictures:
-            self._batch, self._known = pictures, {}
-        if subject.label not in self._known:
-            self._known[subject.label] = opinions(subject, pictures.pixels)
-        both = self._known[subject.label]
+        both = self._both(subject, pictures)
         return both.of(token), {"cosine": both.cosine}
 
 
