@@ -3,13 +3,15 @@
 python scripts/benchmark.py suite=vit threads=2 repeats=15
 python scripts/benchmark.py suite=vit models=[B/16] batch=8
 python scripts/benchmark.py suite=data
+python scripts/benchmark.py suite=analysis
 python scripts/benchmark.py suite=vid2vid threads=2
 python scripts/benchmark.py suite=drawing
 
 suite=vit times one training step beside timm's, suite=vid2vid one training window beside a loop that runs the same
 networks frame by frame, as the original does: in the same process and in turn. Ratios hold on a busy machine, seconds
 only on a quiet one. suite=drawing times how landmarks and edges are drawn, on one core. suite=data times decoding,
-cropping and flipping of JPEGs, and how long an epoch waits for them.
+cropping and flipping of JPEGs, and how long an epoch waits for them. suite=analysis times an experiment beside the bare
+forward passes that it needs.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -42,7 +44,7 @@ class Arguments:
     repeats: int = 5  # measured rounds after one that is not
     threads: int = 2
     models: list[str] = field(default_factory=list)  # suite=vit: by Google's names (S/16, B/16); none: as it suits
-    batch: int | None = None  # suite=vit: pictures in a step
+    batch: int | None = None  # suite=vit: pictures in a step; suite=analysis: at a time
 
 
 @guarded

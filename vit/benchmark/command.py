@@ -27,7 +27,13 @@ def _data(arguments: Any, command: str) -> Iterator[str]:
     return suite(arguments.repeats, command)
 
 
-SUITES = {"vit": _steps, "data": _data}  # (the script's arguments, what was typed) -> lines
+def _analysis(arguments: Any, command: str) -> Iterator[str]:
+    from vit.benchmark.laboratory import suite
+
+    return suite(arguments.repeats, arguments.batch, command)
+
+
+SUITES = {"vit": _steps, "data": _data, "analysis": _analysis}  # (the script's arguments, what was typed) -> lines
 
 
 def _training_steps(bench: Bench) -> None:
