@@ -25,6 +25,8 @@ from vid2vid.future.config import LabelPredictorConfig
 from vid2vid.future.validate import problems as label_predictor_problems
 from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig
+from vit.segmentation.config import SegmentationConfig
+from vit.segmentation.validate import problems as segmentation_problems
 from vit.validate import problems as vit_problems
 
 
@@ -44,6 +46,12 @@ def build_vit(config: VitConfig) -> Task:
     from vit.task import VitTask
 
     return VitTask(config)
+
+
+def build_segmentation(config: SegmentationConfig) -> Task:
+    from vit.segmentation.task import SegmentationTask
+
+    return SegmentationTask(config)
 
 
 TASKS = {
@@ -88,6 +96,12 @@ TASKS = {
             "benchmark": "vit.benchmark.command",
             "gpu": "vit.benchmark.command",
         },
+    ),
+    "segmentation": TaskEntry(
+        schema=SegmentationConfig,
+        problems=segmentation_problems,
+        build=build_segmentation,
+        model="setr",
     ),
 }
 SCHEMAS = {name: entry.schema for name, entry in TASKS.items()}

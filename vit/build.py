@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from trainer.checkpoint.contents import META
+from trainer.config.fields import RunConfig
 from trainer.errors import CheckpointError, ConfigError, refuse
 from trainer.schedule import stage_table
 from trainer.text import few
@@ -66,12 +67,12 @@ def build_model(config: VitConfig, info: DataInfo) -> Built:
     model, report = construct(config, classes, channels, sizes)
     if report is not None and config.data.class_map is None:
         _match_head(model, report, info, classes)
-    mean = _statistics(config.data.mean, report and report.mean, info.mean, channels, "mean")
-    std = _statistics(config.data.std, report and report.std, info.std, channels, "std")
+    mean = statistics(config.data.mean, report and report.mean, info.mean, channels, "mean")
+    std = statistics(config.data.std, report and report.std, info.std, channels, "std")
     return Built(model, report, mean, std, classes, channels)
 
 
-def resolutions(config: VitConfig) -> list[Size]:
+def resolutions(config: RunConfig) -> list[Size]:
     """(height, width) in pixels of every stage, by size, the run's own last. Sizes are those of the rows as given."""
     height, width = config.resolution
     found = set(stage_table.sizes(config).values()) - {(height, width)}
@@ -128,10 +129,14 @@ def _numbers(config: VitConfig, info: DataInfo) -> tuple[int, int]:
     return classes, channels
 
 
-def _statistics(
+def statistics(
     given: list[float] | None, weights: list[float] | None, data: list[float] | None, channels: int, name: str
 ) -> list[float]:
-    """The first that is told; one number stands for all channels."""
+    """A mean or standard deviation per channel: the first that is told; one number stands for all channels.
+
+    Raises:
+        ConfigError: another number of them.
+    """
     values = next((list(found) for found in (given, weights, data) if found), [DEFAULT])
     values = values * channels if len(values) == 1 else values
     if len(values) != channels:

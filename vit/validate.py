@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trainer.config.fields import DeviceKind
+from trainer.config.fields import DeviceKind, RunConfig
 from trainer.config.schema import show
 from trainer.errors import ConfigError
 from trainer.schedule.stage_table import stage_size
@@ -40,9 +40,11 @@ def problems(config: VitConfig) -> list[str]:
     """Every problem of a configuration, one line each: key, value, remedy."""
     found = run_problems(config, PHASES)
     if config.model.name is None:
-        found += _model_problems(config.model)
-        found += _size_problems(config)
-    found += _weights_problems(config.model)
+        found += model_problems(config.model)
+        if config.model.pool is Pool.none:
+            found.append("model.pool=none gives a vector per token and no prediction: use cls, gap, cls_gap or map")
+        found += size_problems(config)
+    found += weights_problems(config.model)
     found += _data_problems(config.data)
     found += _augment_problems(config.augment)
     found += _decoding_problems(config)
@@ -52,7 +54,8 @@ def problems(config: VitConfig) -> list[str]:
     return found
 
 
-def _model_problems(model: ModelConfig) -> list[str]:
+def model_problems(model: ModelConfig) -> list[str]:
+    """What is wrong with a plain ViT's keys, whatever it is for."""
     try:
         variant, patch = parse_variant(model.variant, model.patch)
     except ConfigError as error:
@@ -78,8 +81,6 @@ def _model_problems(model: ModelConfig) -> list[str]:
         found.append(f"model.heads={heads} does not divide the width {width}; nearest: {near[0]} or {near[1]}")
     if model.pos_embed in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae) and width % 4:
         found.append(f"model.pos_embed={show(model.pos_embed)} needs a width divisible by 4, not {width}")
-    if model.pool is Pool.none:
-        found.append("model.pool=none gives a vector per token and no prediction: use cls, gap, cls_gap or map")
     if model.pool_first and model.pool is not Pool.gap:
         found.append(f"model.pool_first=true goes with model.pool=gap, not {show(model.pool)}")
     if model.distilled and model.pool is not Pool.cls:
@@ -97,7 +98,7 @@ def _model_problems(model: ModelConfig) -> list[str]:
     return found
 
 
-def _size_problems(config: VitConfig) -> list[str]:
+def size_problems(config: RunConfig) -> list[str]:
     """The patch against every resolution of the run."""
     model, found = config.model, []
     try:
@@ -127,7 +128,8 @@ def _size_problems(config: VitConfig) -> list[str]:
     return found
 
 
-def _weights_problems(model: ModelConfig) -> list[str]:
+def weights_problems(model: ModelConfig) -> list[str]:
+    """What is wrong with where weights come from and how channels are mapped."""
     found = []
     if model.weights is not None:
         found += checkpoint_problems("model.weights", model.weights)

@@ -224,7 +224,7 @@ def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray, int]
     and the same ones of {a, b, c}. The third result is how many classes are such exceptions.
     """
     n = len(source)
-    draws = np.array([_draw(source.split_name(index)) for index in range(n)])
+    draws = np.array([draw_by_name(source.split_name(index)) for index in range(n)])
     held = draws < share
     nothing, exceptions = not held.any(), 0
     for members in [np.arange(n)] if source.multilabel else by_class(source.labels()):
@@ -238,7 +238,7 @@ def hold_out(source: Source, share: float) -> tuple[np.ndarray, np.ndarray, int]
     return np.flatnonzero(~held), np.flatnonzero(held), exceptions
 
 
-def _draw(name: str) -> float:
+def draw_by_name(name: str) -> float:
     """A number in 0..1 that follows from a name alone, however the disk spells its accents."""
     text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48

@@ -59,11 +59,13 @@ class ColourTable:
         return hash((self.source, *self.ids.items()))
 
 
-def colour_table(source: str) -> ColourTable:
+def colour_table(source: str, key: str = "data.label_format=colors:") -> ColourTable:
     """The table of a name (`cityscapes`, ...) or of a file.
 
     Args:
         source: what follows `colors:`.
+        key: what the user wrote before it, for messages.
+
     Raises:
         DataError: no such name or file, or it holds no colours; says which forms are read.
     """
@@ -72,7 +74,7 @@ def colour_table(source: str) -> ColourTable:
     path = Path(source)
     if not path.is_file():
         raise DataError(
-            f"data.label_format=colors:{source}: no such file, and no known table ({', '.join(NAMED)}). Give a file "
+            f"{key}{source}: no such file, and no known table ({', '.join(NAMED)}). Give a file "
             "with the colour of each class, such as CVAT's labelmap.txt."
         )
     try:
