@@ -68,10 +68,7 @@ class MaskDataset:
             image, mask = self.pairs.read(index, None)
         except BadFileError as error:
             self.bad_files.passed_over(error, "It counts nowhere")
-            side = transform.patch
-            image, mask = (
-                torch.zeros(3, side, side, dtype=torch.uint8),
-                torch.full((side, side), NONE, dtype=torch.int16),
-            )
-            return {"example": Example(image, mask, name), "readable": 0}
+            size = transform.patch, transform.patch
+            black, void = torch.zeros(3, *size, dtype=torch.uint8), torch.full(size, NONE, dtype=torch.int16)
+            return {"example": Example(black, void, name), "readable": 0}
         return {"example": Example(transform(image), mask, name), "readable": 1}

@@ -22,7 +22,7 @@ class Built:
     Attributes:
         encoder, decoders: in training mode, on the CPU.
         report: of loading ``model.weights``; None where nothing was loaded.
-        mean, std: input normalisation per channel, on a scale of 0..1: ``data.mean``, else that of the weights, else 0.5.
+        mean, std: input normalisation per channel, on a scale of 0..1: ``data.mean``, else of the weights, else 0.5.
     """
 
     encoder: Encoder

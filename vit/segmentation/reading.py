@@ -85,9 +85,8 @@ class MaskReading:
             ids = pixels[..., 0]
         else:
             ids = pixels
-        if np.issubdtype(ids.dtype, np.floating):
-            if not (np.isfinite(ids) & (ids == np.round(ids))).all():
-                raise DataError(f"{path}: a mask holds whole numbers, this one has fractions")
+        if np.issubdtype(ids.dtype, np.floating) and not (np.isfinite(ids) & (ids == np.round(ids))).all():
+            raise DataError(f"{path}: a mask holds whole numbers, this one has fractions")
         ids = ids.astype(np.int32)
         return ids if self.label_map is None else mapped(ids, self.label_map)
 

@@ -147,9 +147,8 @@ class SegmentationTask(Task):
         arch = self.encoder.arch
         count = sum(parameter.numel() for parameter in self.decoders.parameters())
         kept = ", which is kept as it is" if self.config.model.frozen else ""
-        lines.append(
-            f"decoder {self.config.model.decoder.value}, {count:,} parameters, on {by(arch.grid)} patches of a ViT{kept}"
-        )
+        decoder = f"decoder {self.config.model.decoder.value}, {count:,} parameters"
+        lines.append(f"{decoder}, on {by(arch.grid)} patches of a ViT{kept}")
         return lines
 
     def layers(self, phase: str) -> dict[str, int]:
