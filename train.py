@@ -102,6 +102,11 @@ TASKS = {
         problems=segmentation_problems,
         build=build_segmentation,
         model="setr",
+        verbs={
+            "evaluate": "vit.segmentation.evaluate",
+            "predict": "vit.segmentation.predict",
+            "check_data": "vit.segmentation.check_data",
+        },
     ),
 }
 SCHEMAS = {name: entry.schema for name, entry in TASKS.items()}

@@ -41,10 +41,9 @@ class Seen:
     name: str
 
 
-def overlaid(image: Tensor, colours: Tensor, void: Tensor | None = None, share: float = OVERLAY) -> Tensor:
-    """Colours over a picture, both uint8 (H, W, 3); where ``void`` (H, W) is true the picture shows alone."""
-    mixed = torch.lerp(image.float(), colours.float(), share).round().to(torch.uint8)
-    return mixed if void is None else torch.where(void[..., None], image, mixed)
+def overlaid(image: Tensor, colours: Tensor) -> Tensor:
+    """Colours over a picture, both uint8 (H, W, 3)."""
+    return torch.lerp(image.float(), colours.float(), OVERLAY).round().to(torch.uint8)
 
 
 def sheet(seen: Sequence[Seen], classes: Classes, ious: Sequence[float | None] | None = None) -> Tensor:
@@ -55,14 +54,28 @@ def sheet(seen: Sequence[Seen], classes: Classes, ious: Sequence[float | None] |
     """
     rows = []
     for one in seen:
-        height = max(1, round(WIDTH * one.true.shape[0] / one.true.shape[1]))
-        true, found = (_enlarged(part, (height, WIDTH)) for part in (one.true, one.found))
-        image = F.interpolate(one.image[None].float(), (height, WIDTH), mode="bilinear", antialias=True)
-        picture = image[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu()
-        painted = classes.painted(found)
-        cells = [picture, classes.painted(true), painted, overlaid(picture, painted)]
+        picture, true, found = _cells(one, classes)
+        cells = [picture, true, found, overlaid(picture, found)]
         rows.append(label_panel(cells, ["picture", "truth (black: void)", "prediction", "overlay"]))
     return torch.cat([*rows, legend(classes, 4 * WIDTH, ious)])
+
+
+def known(seen: Sequence[Seen], classes: Classes) -> Tensor:
+    """Rows of picture | mask | overlay of what is known, above a legend: uint8 (H, W, 3)."""
+    rows = []
+    for one in seen:
+        picture, true, _ = _cells(one, classes)
+        rows.append(label_panel([picture, true, overlaid(picture, true)], ["picture", "mask (black: void)", "overlay"]))
+    return torch.cat([*rows, legend(classes, 3 * WIDTH)])
+
+
+def _cells(one: Seen, classes: Classes) -> tuple[Tensor, Tensor, Tensor]:
+    """Picture, truth and prediction in one size, (H, W, 3)."""
+    size = max(1, round(WIDTH * one.true.shape[0] / one.true.shape[1])), WIDTH
+    image = F.interpolate(one.image[None].float(), size, mode="bilinear", antialias=True)[0]
+    picture = image.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu()
+    true, found = (classes.painted(_enlarged(part, size)) for part in (one.true, one.found))
+    return picture, true, found
 
 
 def legend(classes: Classes, width: int, ious: Sequence[float | None] | None = None) -> Tensor:
