@@ -86,8 +86,6 @@ def _data_problems(data: MasksConfig) -> list[str]:
     if data.kind is MaskKind.masks:
         found += existing("data.root", data.root, "data=masks reads files; give data.root=PATH")
         found += existing("data.val_root", data.val_root)
-    elif data.root is not None or data.val_root is not None:
-        found.append("data.root is for data=masks: data=street_masks is drawn; give data=masks, or leave it out")
     found += each_once("data.classes", data.classes)
     if data.layout is Layout.voc and data.mask_suffix:
         found.append(f"data.mask_suffix={data.mask_suffix}: data.layout=voc lists its names; leave it out")
