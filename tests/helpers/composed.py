@@ -14,7 +14,12 @@ from trainer.config.help import group_options
 from trainer.config.resolve import plain
 
 MODELS = group_options(CONFIGS, "model")
-REFERENCE = {"vid2vid": "vid2vid", "label_predictor": "label_predictor", "vit": "vit_s16", "segmentation": "setr"}  # a model of each task
+REFERENCE = {
+    "vid2vid": "vid2vid",
+    "label_predictor": "label_predictor",
+    "vit": "vit_s16",
+    "segmentation": "setr",
+}  # a model of each task
 
 
 def data_root(tmp_path: Path) -> str:

@@ -70,9 +70,7 @@ def load_trained(
     config: SegmentationConfig = load_run(run, schemas, overrides)
     if config.model != stored.model:
         words = [word for word in overrides if word.startswith("model")]
-        raise ConfigError(
-            f"{' '.join(words)}: the network is the run's; leave it out (data. and inference. may be)"
-        )
+        raise ConfigError(f"{' '.join(words)}: the network is the run's; leave it out (data. and inference. may be)")
     source = find_checkpoint(Path(run), checkpoint)
     encoder, decoders = (read_trained(source, network, averaged) for network in (ENCODER, DECODERS))
     told = encoder.meta.get("task") or {}
