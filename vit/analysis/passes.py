@@ -151,7 +151,7 @@ class Pass:
         wanted = [positions[place] for start in starts for place in range(start, self._places(start).stop)]
         if not wanted:
             return
-        chosen = _Chosen(self._samples_of(subject), wanted)
+        chosen = Chosen(self._samples_of(subject), wanted)
         workers = worker_count(subject.loaded.config.data.workers, device)
         loader = make_eval_loader(chosen, batch_size=self.batch, workers=workers, seed=subject.loaded.config.seed,
                                   device=device)  # fmt: skip
@@ -165,7 +165,7 @@ class Pass:
     def show(self, subject: Subject, places: Sequence[int]) -> Tensor:
         """A few pictures as the subject is shown them, by their places in the pass: (N, C, H, W) uint8."""
         positions = self.positions(subject)
-        chosen = _Chosen(self._samples_of(subject), [positions[place] for place in places])
+        chosen = Chosen(self._samples_of(subject), [positions[place] for place in places])
         loader = make_eval_loader(chosen, batch_size=len(places), workers=0, seed=subject.loaded.config.seed)
         prefetcher = DevicePrefetcher(loader, subject.loaded.compute.device)
         try:
@@ -292,7 +292,7 @@ def _judge(
     pending.add(answers, places, predicted, right & judged, numbers, response.extra, complaint)
 
 
-class _Chosen:
+class Chosen:
     """Some samples of a data set, in a given order."""
 
     def __init__(self, samples: Any, indices: Sequence[int]) -> None:

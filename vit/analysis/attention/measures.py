@@ -108,23 +108,25 @@ def row_of(query: str, tokens: Tokens, label: str) -> slice | list[int]:
     """The rows of the tokens that a query means.
 
     Args:
-        query: ``cls``, ``dist``, ``reg`` (all registers), ``reg2`` (the third one), ``mean`` (all patches), or a patch
-            as ROWxCOLUMN, counted from 0.
+        query: ``cls``, ``dist``, ``avg`` (both), ``reg`` (all registers), ``reg2`` (the third one), ``mean`` (all
+            patches), or a patch as ROWxCOLUMN, counted from 0.
         label: the model's, for errors.
 
     Raises:
         ConfigError: no such token in this network.
     """
     there = ["mean", f"0x0 to {tokens.grid[0] - 1}x{tokens.grid[1] - 1}"]
-    there += ["cls"] * (tokens.cls is not None) + ["dist"] * (tokens.dist is not None)
+    own = {"cls": tokens.cls, "dist": tokens.dist}
+    there += [name for name, row in own.items() if row is not None]
+    there += ["avg"] if None not in own.values() else []
     if tokens.registers:
         there += ["reg", f"reg0 to reg{len(tokens.registers) - 1}"]
     if query == "mean":
         return slice(tokens.prefix, None)
-    if query in ("cls", "dist"):
-        row = getattr(tokens, query)
-        if row is not None:
-            return [row]
+    if query in ("cls", "dist", "avg"):
+        rows = [row for name, row in own.items() if row is not None and query in (name, "avg")]
+        if len(rows) == (2 if query == "avg" else 1):
+            return rows
     elif query == "reg" and tokens.registers:
         return list(tokens.registers)
     elif query.startswith("reg") and query[3:].isdecimal() and int(query[3:]) < len(tokens.registers):

@@ -55,6 +55,13 @@ def as_colour(picture: Tensor) -> Tensor:
     return (picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)).cpu()
 
 
+def tinted(picture: Tensor, mask: Tensor, colour: tuple[int, int, int]) -> Tensor:
+    """A picture (C, H, W) with the pixels of a mask (H, W) bool coloured and the others dimmed: (3, H, W) uint8."""
+    shown = as_colour(picture).float()
+    paint = torch.tensor(colour).view(3, 1, 1).float()
+    return torch.where(mask.cpu(), 0.5 * shown + 0.5 * paint, 0.4 * shown).round().byte()
+
+
 def framed(picture: Tensor, place: tuple[int, int], patch: tuple[int, int]) -> Tensor:
     """A picture (3, H, W) with a white frame around the patch at (row, column)."""
     top, left = place[0] * patch[0], place[1] * patch[1]

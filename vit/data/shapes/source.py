@@ -12,6 +12,7 @@ A picture is a function of (`data.shapes_world_seed`, split, index); its content
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -95,14 +96,26 @@ class ShapesSource(Source):
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, int, dict[str, int]]:
         """Picture, uint8 (3, H, W), class, and both factors: ``shape`` and ``texture``."""
         rng = self._rng(index)
+        shape, kind = self._factors(index, rng)
+        label = shape if self.target == "shape" else kind
+        return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
+
+    def _factors(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Shape and texture of a picture."""
         label = (index + index // 10) % 10
         agree, chance = rng.random(2).tolist()
         if self.conflict:
             other = (label + 1 + int(9 * chance)) % 10
         else:
             other = label if agree < self.bias else int(10 * chance)
-        shape, kind = (label, other) if self.target == "shape" else (other, label)
-        return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
+        return (label, other) if self.target == "shape" else (other, label)
+
+    def cover(self, index: int) -> Tensor:
+        """Which pixels of a picture the shape covers, by more than half: bool (H, W)."""
+        rng = self._rng(index)
+        shape, _ = self._factors(index, rng)
+        cover, _ = _outline(shape, self.size, rng.random(6).tolist())  # the first that ``draw`` takes
+        return torch.from_numpy(cover >= 128)
 
     def _rng(self, index: int) -> np.random.Generator:
         key = np.array([(self.seed * 4 + SPLITS.index(self.split)) & (2**64 - 1), index], np.uint64)
@@ -124,14 +137,12 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     pixel = 1.0 / side
     (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, grain_x, grain_y,
      ground_kind, *numbers) = rng.random(36 + _CLUTTER * 7).tolist()  # fmt: skip
-    radius = _RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * radius
-    center = (_place(across, width * pixel, radius), _place(down, height * pixel, radius))
     figure_ramp, ground_ramp = colours(numbers[:11])
     x = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[None]
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
     middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
 
-    cover = mask(shape, size, center, radius, (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1), math.pi * tilt)
+    cover, center = _outline(shape, size, (turn, radius, across, down, stretch, tilt))
     values = texture(int(10 * ground_kind), x - middle[0], y - middle[1], pixel, numbers[11:16])
     ground = paint(values, ground_ramp)
     clutter(ground, side, numbers[21:])
@@ -162,6 +173,17 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
         np.minimum(plane, _WHITE, out=plane)
         picture[channel] = plane
     return picture
+
+
+def _outline(shape: int, size: tuple[int, int], chance: Sequence[float]) -> tuple[np.ndarray, tuple[float, float]]:
+    """Coverage of each pixel by the shape, uint8 (H, W), and its centre (x, y) in short sides. Takes 6 numbers."""
+    turn, radius, across, down, stretch, tilt = chance
+    height, width = size
+    pixel = 1.0 / min(size)
+    radius = _RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * radius
+    center = (_place(across, width * pixel, radius), _place(down, height * pixel, radius))
+    turned, stretched = (2 * turn - 1) * _TURN, _STRETCH ** (2 * stretch - 1)
+    return mask(shape, size, center, radius, turned, stretched, math.pi * tilt), center
 
 
 def _shadow(cover: np.ndarray, chance: float) -> np.ndarray:

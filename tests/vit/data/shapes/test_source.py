@@ -9,7 +9,7 @@ import torch
 from vit.config import ShapesTarget, VitConfig
 from vit.data import build_dataset, describe
 from vit.data.shapes.outlines import SHAPES, mask
-from vit.data.shapes.source import ShapesSource
+from vit.data.shapes.source import ShapesSource, draw
 from vit.data.shapes.textures import TEXTURES, texture
 
 
@@ -128,3 +128,19 @@ def test_the_shape_stands_out_in_grey_too() -> None:
     for seed in range(200):
         figure, ground = colours(np.random.default_rng(seed).random(11).tolist())
         assert figure.max() > ground.max() + 30  # grey levels of the strongest channel
+
+
+def test_the_cover_is_where_the_shapes_texture_is() -> None:
+    """Pictures that differ in nothing but the texture differ within the shape, up to the blur of its border."""
+    source = ShapesSource("val", (48, 48), 10)
+    for index in (0, 5):
+        shape = source.read(index)[2]["shape"]
+        drawn = []
+        for kind in range(10):
+            rng = source._rng(index)
+            rng.random(2)
+            drawn.append(torch.from_numpy(draw(shape, kind, (48, 48), rng)).int())
+        differ = (torch.stack(drawn).amax(0) - torch.stack(drawn).amin(0)).amax(0) > 8
+        cover = source.cover(index)
+        assert cover.shape == (48, 48) and 0.05 < cover.float().mean() < 0.7
+        assert (differ & ~cover).float().mean() < 0.05 and (cover & ~differ).float().mean() < 0.01
