@@ -1,14 +1,11 @@
 """The two heads of distilled models, ours and timm's."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from tests.helpers.made_classifier import mu_config
 from trainer.device.compute import CPU
-from trainer.errors import ConfigError
-from vit.analysis.both_tokens import Token, opinions
+from vit.analysis.both_tokens import Token, is_distilled, opinions
 from vit.analysis.subjects import Subject
 from vit.data import describe
 from vit.evaluate.loaded import Loaded
@@ -26,8 +23,8 @@ def subject(model: torch.nn.Module) -> Subject:
 def ours() -> torch.nn.Module:
     torch.manual_seed(0)
     model = VitTask(mu_config("model.distilled=true", "model.patch=8")).model
-    for head in (model.head, model.head_dist):
-        torch.nn.init.normal_(head.weight)
+    for name in ("head.weight", "head_dist.weight"):
+        torch.nn.init.normal_(model.get_parameter(name))
     return model
 
 
@@ -51,7 +48,6 @@ def test_the_mean_of_both_is_what_the_model_says(made):
     assert both.cosine.shape == (4,) and float(both.cosine.abs().max()) < 1
 
 
-def test_whoever_has_one_token_is_not_asked_for_two():
-    plain = subject(VitTask(mu_config()).model)
-    with pytest.raises(ConfigError, match="first has no distillation token: leave token= out"):
-        opinions(replace(plain, label="first"), torch.zeros(1, 3, 16, 16))
+def test_who_has_two_tokens():
+    assert is_distilled(ours()) and is_distilled(timms())
+    assert not is_distilled(VitTask(mu_config()).model)

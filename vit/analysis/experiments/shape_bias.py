@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from vit.analysis.bias_chart import Biased, bias_chart
-from vit.analysis.both_tokens import Token, opinions
+from vit.analysis.both_tokens import Token, is_distilled, opinions
 from vit.analysis.contact_sheet import BAD, GOOD, NEITHER, PLAIN, Tile, contact_sheet
 from vit.analysis.cues import Cues
 from vit.analysis.entry_classes import ENTRY_CLASSES, entry_map
@@ -42,7 +42,7 @@ _SEEN = ("pictures", "shape", "texture")  # columns: pictures in conflict, taken
 
 @dataclass
 class Settings:
-    token: list[str] = field(default_factory=lambda: ["auto"])  # auto: the model; of a distilled one also cls,dist,avg
+    token: list[str] = field(default_factory=lambda: ["auto"])  # auto; of distilled models cls, dist, avg
     ordinary: str | None = None  # folder of ordinary pictures of the head's own classes, for the accuracy beside
     examples: int = 12  # pictures shown with the answers
 
@@ -68,7 +68,7 @@ def run(study: Study, settings: Settings) -> Outcome:
     if settings.examples < 0:
         raise ConfigError(f"examples={settings.examples}: must be at least 0")
     conflicts, ordinary = _data(study, settings)
-    conditions = [Condition({"token": token.value}) for token in tokens]
+    conditions = _conditions(study, tokens)
     cues, voices = Cues(conflicts.classes), _Voices()
 
     def respond(subject: Subject, pictures: Pictures, condition: Condition) -> Response:
@@ -83,7 +83,7 @@ def run(study: Study, settings: Settings) -> Outcome:
     accuracies = ordinary.answers(conditions, plainly, "shape_bias-ordinary") if ordinary else {}
     outcome, shown, classes = Outcome(), [], conflicts.classes
     for label, kept in found.items():
-        for condition in conditions:
+        for condition in conditions[label]:
             answers, token = kept[condition.key], str(condition.values["token"])
             name = label if token == "auto" else f"{label} {token}"
             counts = _counted(answers, len(classes))
@@ -118,6 +118,19 @@ def _tokens(words: Sequence[str]) -> list[Token]:
     if wrong or not words:
         raise ConfigError(f"token={list(words)}: a list of any of {', '.join(known)}")
     return [Token(word) for word in dict.fromkeys(words)]
+
+
+def _conditions(study: Study, tokens: Sequence[Token]) -> dict[str, list[Condition]]:
+    """Of each classifier, by its label: one without a distillation token answers as it does."""
+    asked = [Condition({"token": token.value}) for token in tokens]
+    plain = [Condition({"token": Token.auto.value})]
+    distilled = {subject.label: is_distilled(subject.model) for subject in study.subjects}
+    if not any(distilled.values()) and tokens != [Token.auto]:
+        raise ConfigError(
+            f"token={[token.value for token in tokens]}: {study.first.label} has no distillation token: leave token= "
+            "out, or ask a model that was trained with model.distilled=true"
+        )
+    return {label: asked if both else plain for label, both in distilled.items()}
 
 
 def _data(study: Study, settings: Settings) -> tuple[Study, Study | None]:
@@ -189,10 +202,10 @@ def _report(
 
 
 def _examples(
-    study: Study, conditions: Sequence[Condition], found: Mapping[str, Mapping[str, Answers]], count: int
+    study: Study, conditions: Mapping[str, Sequence[Condition]], found: Mapping[str, Mapping[str, Answers]], count: int
 ) -> Tensor:
     """Pictures with everybody's answers; those first of which opinions differ most."""
-    said = [(label, str(c.values["token"]), kept[c.key]) for label, kept in found.items() for c in conditions]
+    said = [(label, str(c.values["token"]), kept[c.key]) for label, kept in found.items() for c in conditions[label]]
     first = said[0][2]
     shape, texture = (first.extra[name].astype(np.int64) for name in ("shape", "texture"))
     judged = np.flatnonzero((first.predicted >= 0) & (shape != texture))

@@ -90,6 +90,16 @@ def test_built_in_shapes_and_both_tokens(run: Path, tmp_path: Path) -> None:
     assert found["run/cls/cosine"] == found["run/dist/cosine"] < 1
 
 
+def test_one_of_two_tokens_beside_a_plain_model(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "plain", mu_config())
+    words = ("analysis=shape_bias", "examples=0", f"out={tmp_path}/out", "token=[cls,dist]")
+    assert run_script("analyze", *words, f"run={run}", f"compare=[{tmp_path}/plain]") == 0
+    means = [(row["model"], row["token"]) for row in rows(tmp_path / "out") if row["class"] == "mean"]
+    assert means == [("run", "cls"), ("run", "dist"), ("plain", "auto")]
+    assert run_script("analyze", *words, f"run={tmp_path}/plain") == 2
+    assert "plain has no distillation token: leave token= out" in capsys.readouterr().err
+
+
 def imagenet_head(folder: Path, *words: str) -> Loaded:
     config = mu_config("data=imagefolder", f"data.val_root={folder}", *words)
     return Loaded(torch.nn.Identity(), config, describe(config), None, [0.5] * 3, [0.5] * 3, 1000, CPU, "")
