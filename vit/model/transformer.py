@@ -94,11 +94,14 @@ class VisionTransformer(nn.Module):
         x = self.embed(x)
         for index, block in enumerate(self.blocks, start=1):
             needed = tokens if index == len(self.blocks) else None
-            if self.arch.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, needed, use_reentrant=False)
-            else:
-                x = block(x, needed)
+            x = self._through(block, x, needed)
         return self.norm(x)
+
+    def _through(self, block: nn.Module, x: Tensor, tokens: int | None = None) -> Tensor:
+        """A block, whose activations are computed again in the backward pass where ``checkpointing`` says so."""
+        if self.arch.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, tokens, use_reentrant=False)
+        return block(x, tokens)
 
     def _tokens_read(self, x: Tensor) -> int | None:
         """How many tokens, from the first on, pooling reads; None: all, or somebody looks at what lies before it."""
@@ -203,7 +206,7 @@ class VisionTransformer(nn.Module):
         for index, block in enumerate(self.blocks):
             if stop_early and index > max(needed, default=-1):
                 break
-            x = block(x)
+            x = self._through(block, x)
             if index in needed:
                 tokens = self.norm(x) if norm else x
                 patches = tokens[:, prefix:]

@@ -67,7 +67,7 @@ def of_table(table: ColourTable, ignore: list[int], count: int | None = None) ->
     count = count if count is not None else max(ids, default=-1) + 1
     plain = numbered(count)
     colours = dict(enumerate(plain.colours))
-    for colour, label in reversed(table.ids.items()):
+    for colour, label in reversed(list(table.ids.items())):
         colours[label] = colour
     names = [table.names.get(number) or plain.names[number] for number in range(count)]
     return Classes(tuple(names), tuple(colours[number] for number in range(count)))

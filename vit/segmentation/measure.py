@@ -55,7 +55,7 @@ class Measured:
             return {}
         found = [value for value in self.confusion.accuracies() if value is not None]
         scores = (self.confusion.mean_iou(), self.confusion.accuracy(), sum(found) / len(found))
-        values = dict(zip(SCORES, scores, strict=True))
+        values: dict[str, float] = dict(zip(SCORES, scores, strict=True))
         if len(self.classes) <= LISTED:
             ious = zip(self.classes.names, self.confusion.ious(), strict=True)
             values |= {f"iou_{name.replace(' ', '_')}": value for name, value in ious if value is not None}

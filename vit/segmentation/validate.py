@@ -29,6 +29,7 @@ NO_HEAD = {
     "head_std": None,
     "distilled": False,
     "patch_dropout": 0.0,
+    "frames": 1,
     "head": HeadPolicy.keep,
 }  # keys of a classifier that a segmentation has no place for, and their defaults
 

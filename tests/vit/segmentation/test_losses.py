@@ -25,7 +25,7 @@ def test_nothing_but_void_costs_nothing() -> None:
     scores = SCORES.clone().requires_grad_()
     assert cross_entropy(scores, void, torch.ones(2)).item() == 0.0 and dice(scores, void).item() == 0.0
     (cross_entropy(scores, void) + dice(scores, void)).backward()
-    assert not scores.grad.any()
+    assert scores.grad is not None and not scores.grad.any()
 
 
 def test_dice() -> None:

@@ -88,3 +88,36 @@ def test_weights_of_classes_that_are_not_there_are_refused() -> None:
 def test_blocks_that_are_not_there_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.auxiliary=\[9\]: the network has blocks 1 to 2, there is no 9"):
         build_task(compose([*SMALL, "model.auxiliary=[9]"], SCHEMAS))
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    """model.checkpointing goes through the features of chosen blocks as well."""
+    found = []
+    for word in ("model.checkpointing=false", "model.checkpointing=true"):
+        torch.manual_seed(3)
+        task = build_task(compose([*SMALL, word], SCHEMAS))
+        assert isinstance(task, SegmentationTask)
+        images = torch.linspace(-1, 1, 3 * 16 * 32).reshape(1, 3, 16, 32)
+        kept: list[int] = []
+
+        def keep(x: torch.Tensor, into: list[int] = kept) -> torch.Tensor:
+            into.append(x.numel())
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            (feature,) = task.encoder(images)
+        feature.square().mean().backward()
+        gradients = {name: parameter.grad for name, parameter in task.encoder.named_parameters()}
+        found.append((sum(kept), gradients["blocks.0.mlp.fc1.weight"]))
+    assert torch.equal(found[0][1], found[1][1]) and found[1][0] < found[0][0] / 2
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Two of four steps done again from the checkpoint between them give the same weights, bit for bit."""
+    words = ["trainer.max_samples=16", "trainer.checkpoint_every=2", "trainer.visuals_every=0"]
+    whole = train_small(tmp_path / "whole", *words)
+    begun = tmp_path / "whole" / "checkpoints" / "step-00000002"
+    resumed = train_small(tmp_path / "cut", *words, f"trainer.resume={begun}")
+    for network in ("encoder", "decoders"):
+        own, other = (task.networks()[network].state_dict() for task in (whole, resumed))
+        assert all(torch.equal(own[name], other[name]) for name in own)
