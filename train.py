@@ -27,6 +27,8 @@ from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig
 from vit.segmentation.config import SegmentationConfig
 from vit.segmentation.validate import problems as segmentation_problems
+from vit.stylize.config import StylizerConfig
+from vit.stylize.validate import problems as stylizer_problems
 from vit.validate import problems as vit_problems
 
 
@@ -52,6 +54,12 @@ def build_segmentation(config: SegmentationConfig) -> Task:
     from vit.segmentation.task import SegmentationTask
 
     return SegmentationTask(config)
+
+
+def build_stylizer(config: StylizerConfig) -> Task:
+    from vit.stylize.task import StylizerTask
+
+    return StylizerTask(config)
 
 
 TASKS = {
@@ -107,6 +115,13 @@ TASKS = {
             "predict": "vit.segmentation.predict",
             "check_data": "vit.segmentation.check_data",
         },
+    ),
+    "stylizer": TaskEntry(
+        schema=StylizerConfig,
+        problems=stylizer_problems,
+        build=build_stylizer,
+        model="stylizer",
+        verbs={"stylize": "vit.stylize.command"},
     ),
 }
 SCHEMAS = {name: entry.schema for name, entry in TASKS.items()}

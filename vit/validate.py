@@ -45,13 +45,16 @@ def problems(config: VitConfig) -> list[str]:
             found.append("model.pool=none gives a vector per token and no prediction: use cls, gap, cls_gap or map")
         found += size_problems(config)
     found += weights_problems(config.model)
-    found += _data_problems(config.data)
-    found += _augment_problems(config.augment)
-    found += _decoding_problems(config)
+    found += picture_problems(config)
     found += _clip_problems(config)
     found += _loss_problems(config.loss, config.data)
     found += _distill_problems(config)
     return found
+
+
+def picture_problems(config: VitConfig) -> list[str]:
+    """What is wrong with ``data`` and ``augment``, which every task on pictures reads."""
+    return [*_data_problems(config.data), *_augment_problems(config.augment), *_decoding_problems(config)]
 
 
 def model_problems(model: ModelConfig) -> list[str]:

@@ -19,6 +19,7 @@ REFERENCE = {
     "label_predictor": "label_predictor",
     "vit": "vit_s16",
     "segmentation": "setr",
+    "stylizer": "stylizer",
 }  # a model of each task
 
 

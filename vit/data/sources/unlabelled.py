@@ -68,7 +68,9 @@ class Listed:
     sheet: Sheet | None = None
 
 
-def list_pictures(source: str | Path, column: str | None = None, folder: str | None = None, suffix: str = "") -> Listed:
+def list_pictures(
+    source: str | Path, column: str | None = None, folder: str | None = None, suffix: str = "", key: str = "source"
+) -> Listed:
     """The pictures that ``source`` means, in natural order of a folder's names or in a table's own.
 
     Args:
@@ -78,6 +80,7 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
         column: of a table: the name of the column of files; None: the first that is called as in ``COLUMNS``.
         folder: of a table: where its files lie; None: beside it. ``images_*`` stands for several folders.
         suffix: of a table: what its ids lack to be names of files, like ``.jpg``.
+        key: what the command line calls ``source``.
 
     Raises:
         DataError: nothing there, no picture among it, no such column, or none of a table's files exists.
@@ -86,24 +89,20 @@ def list_pictures(source: str | Path, column: str | None = None, folder: str | N
         return _in_stream(sys.stdin.buffer.read(), None if folder is None else Path(folder).expanduser(), suffix)
     source = Path(source).expanduser()
     if source.is_dir():
-        return _in_folder(source)
+        return _pictures_among(_files_below(source), source, source, key)
     if not source.exists() and glob.has_magic(str(source)):
-        return _of_pattern(source)
+        return _of_pattern(source, key)
     if not source.exists():
-        raise DataError(f"source={source}: there is no such file or folder; seen from {Path.cwd()}")
+        raise DataError(f"{key}={source}: there is no such file or folder; seen from {Path.cwd()}")
     if source.suffix.lower() in TABLES:
         return _in_table(source, column, None if folder is None else Path(folder).expanduser(), suffix)
     return Listed([source.name], [source])
 
 
-def _in_folder(root: Path) -> Listed:
-    return _pictures_among(_files_below(root), root, root)
-
-
-def _of_pattern(pattern: Path) -> Listed:
+def _of_pattern(pattern: Path, key: str) -> Listed:
     fixed = list(takewhile(lambda part: not glob.has_magic(part), pattern.parts))
     found = (Path(path) for path in glob.glob(str(pattern), recursive=True))
-    return _pictures_among((path for path in found if path.is_file()), pattern, Path(*fixed))
+    return _pictures_among((path for path in found if path.is_file()), pattern, Path(*fixed), key)
 
 
 def _in_stream(data: bytes, folder: Path | None, suffix: str) -> Listed:
@@ -118,7 +117,7 @@ def _in_stream(data: bytes, folder: Path | None, suffix: str) -> Listed:
     return Listed(names, files)
 
 
-def _pictures_among(files: Iterable[Path], root: Path, base: Path) -> Listed:
+def _pictures_among(files: Iterable[Path], root: Path, base: Path, key: str) -> Listed:
     """Those of a folder or pattern ``root``; their names are seen from ``base``."""
     extensions, skipped = picture_extensions(), Counter[str]()
     found: list[Path] = []
@@ -132,7 +131,7 @@ def _pictures_among(files: Iterable[Path], root: Path, base: Path) -> Listed:
         empty = ", it is empty" if root is base else f", nothing is like that; seen from {Path.cwd()}"
         unread = unread_note(skipped.items())
         raise DataError(
-            f"source={root}: no picture in it"
+            f"{key}={root}: no picture in it"
             + (f" (other files: {parts})" if parts else empty)
             + (f"; {unread}" if unread else "")
         )

@@ -1,0 +1,136 @@
+"""``scripts/stylize.py``: its arguments, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.cli import compose
+from trainer.config.fields import TrainerConfig
+from trainer.config.schema import Schemas, show
+from trainer.data.video.files import VIDEO_EXTENSIONS
+from trainer.errors import ConfigError, refuse
+from trainer.files import check_folder
+from vit.stylize import Statistics, Transform
+
+_ALPHA = {Transform.adain: 1.0, Transform.wct: 0.6, Transform.ot: 0.6}  # of the papers' figures
+
+
+@dataclass
+class Arguments:
+    """a stylizer"""
+
+    style: str  # a picture, or a folder of them: each picture of the content gets one, drawn by seed and name
+    out: str  # the folder of copies, or the picture or film to write
+    content: str | None = None  # a data set's folder, a picture or a film; null: data=NAME draws the pictures
+    run: str | None = None  # run directory of experiment=vit/stylizer; or encoder= and decoders=
+    checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
+    encoder: str | None = None  # without a run: VGG-19, torchvision's file or vgg_normalised.pth
+    decoders: list[str] = field(default_factory=list)  # its decoders: files, one for each level, or their folder
+    transform: Transform = Transform.wct
+    alpha: float | None = None  # 0: as it was, 1: the style's statistics; null: 0.6, of adain 1
+    levels: list[int] = field(default_factory=list)  # like [4,3,2,1]; none: all, deepest first, of adain the fourth
+    regularise: float = 0.0  # of wct and ot: share of the trace added to the content's covariance, like 1e-6
+    size: int | None = None  # pixels of the longer side of what is drawn, at most; null: as the content
+    style_size: int = 512  # pixels of the longer side at which a style is read, at most
+    style_seed: int = 0  # which picture gets which style
+    statistics: Statistics = Statistics.film  # of a film
+    window: int = 15  # frames, an odd number; of statistics=window
+    fps: float | None = None  # of a film that is a folder of pictures; null: 25, or as the film says
+    overrides: list[str] = field(default_factory=list)
+
+
+def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
+    """Redraw what ``arguments`` ask for.
+
+    Args:
+        schemas: of all tasks.
+        say: takes a line for the user.
+
+    Raises:
+        UserError: arguments, weights or pictures that cannot be used.
+    """
+    refuse(_problems(arguments))
+    out = Path(arguments.out).expanduser()
+    check_folder("out", out, out.parent)
+
+    from trainer.device.compute import choose_compute
+    from vit.config import VitConfig
+    from vit.stylize import work
+    from vit.stylize.levels import Stylizer
+    from vit.stylize.trained import load_stylizer
+    from vit.stylize.vgg import load_vgg
+
+    drawn = None
+    if arguments.content is None:
+        drawn = compose(["model=vit_base", *arguments.overrides], schemas)
+        assert isinstance(drawn, VitConfig)
+    if arguments.run is not None:
+        network, line = load_stylizer(arguments.run, schemas, arguments.checkpoint)
+        say(line)
+    else:
+        assert arguments.encoder is not None
+        network = load_vgg(arguments.encoder, arguments.decoders)
+        say(f"VGG-19 of {arguments.encoder}, decoders of levels {', '.join(map(str, network.levels))}")
+    alpha = _ALPHA[arguments.transform] if arguments.alpha is None else arguments.alpha
+    levels = _levels(arguments, list(network.levels))
+    device = choose_compute(TrainerConfig() if drawn is None else drawn.trainer, foreign=True).device
+    stylizer = Stylizer(network.to(device), arguments.transform.value, levels, alpha, arguments.regularise)
+    say(f"{arguments.transform.value}, alpha {alpha:g}, levels {', '.join(map(str, levels))}, on {device}")
+    job = work.Job(arguments, stylizer, out, say)
+    if drawn is not None:
+        job.samples(drawn)
+    elif _is_film(arguments):
+        job.film()
+    else:
+        job.files()
+
+
+def _is_film(arguments: Arguments) -> bool:
+    """The content is a film, or is to become one."""
+    content = Path(arguments.content or "").expanduser()
+    film = content.suffix.lower() in VIDEO_EXTENSIONS and content.is_file()
+    return film or Path(arguments.out).suffix.lower() in VIDEO_EXTENSIONS
+
+
+def _levels(arguments: Arguments, there: list[int]) -> list[int]:
+    if arguments.levels:
+        wrong = [level for level in arguments.levels if level not in there]
+        if wrong:
+            raise ConfigError(
+                f"levels={show(arguments.levels)}: there is no decoder of level {wrong[0]}; levels are {show(there)}"
+            )
+        return list(arguments.levels)
+    deepest_first = sorted(there, reverse=True)
+    if arguments.transform is Transform.adain:
+        return [next((level for level in deepest_first if level <= 4), deepest_first[0])]  # as published: relu4_1
+    return deepest_first
+
+
+def _problems(arguments: Arguments) -> list[str]:
+    found = []
+    if (arguments.run is None) == (arguments.encoder is None):
+        found.append(
+            "give run=runs/stylizer (python train.py experiment=vit/stylizer name=stylizer makes it), or encoder= and "
+            "decoders= of a VGG-19, one of both"
+        )
+    if (arguments.encoder is None) != (not arguments.decoders):
+        found.append("encoder= and decoders= belong together: give both, or run= alone")
+    if arguments.content is None and not any(word.startswith("data=") for word in arguments.overrides):
+        found.append("content=... is missing: a data set's folder, a picture or a film; or data=shapes draws pictures")
+    if arguments.content is not None and arguments.overrides:
+        found.append(f"{arguments.overrides[0]} is of a data set that is drawn: leave it out, or leave content= out")
+    if arguments.alpha is not None and not 0.0 <= arguments.alpha <= 1.0:
+        found.append(f"alpha={arguments.alpha:g}: must lie between 0 and 1")
+    if not 0.0 <= arguments.regularise < 1.0:
+        found.append(f"regularise={arguments.regularise:g}: a share, at least 0 and below 1, like 1e-6")
+    if arguments.window < 1 or arguments.window % 2 == 0:
+        found.append(f"window={arguments.window}: an odd number of frames, with each in the middle of its own, like 15")
+    if arguments.fps is not None and arguments.fps <= 0:
+        found.append(f"fps={arguments.fps:g}: must be more than 0, like 25")
+    for name in ("size", "style_size"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            found.append(f"{name}={value}: must be at least 1")
+    return found

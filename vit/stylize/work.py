@@ -1,0 +1,217 @@
+"""What ``scripts/stylize.py`` does: files, samples of a data set, or a film, and the sheet that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from trainer.checkpoint.digest import add_weights
+from trainer.data.pictures.decode import decode
+from trainer.data.pictures.files import read_bytes
+from trainer.errors import ConfigError, DataError
+from trainer.files import check_place
+from trainer.records.media import write_png
+from trainer.records.progress import followed
+from trainer.records.video_writer import check_out, video_output
+from vit.config import VitConfig
+from vit.data.opening import open_source
+from vit.data.sources.unlabelled import list_pictures
+from vit.stylize import Statistics
+from vit.stylize.content import Content, Files, Samples, reduced, to_bytes, unit, write_copy, written_as
+from vit.stylize.copies import Styles, beside, claim, redraw_all, write_table
+from vit.stylize.films import Flicker, folder_frames, frame_rate, redrawn, sample, video_frames
+from vit.stylize.levels import Stylizer
+from vit.stylize.sheet import Shown, sheet
+
+if TYPE_CHECKING:
+    from vit.stylize.command import Arguments
+
+_SHOWN = 6  # rows of the sheet
+_FPS = 25.0  # of a film that is a folder of pictures
+_NAMED = 10  # pictures that cannot be used, on the console
+
+
+@dataclass
+class Job:
+    """One command.
+
+    Attributes:
+        arguments: of it, checked.
+        stylizer: ready to use.
+        out: folder or file to be.
+        say: takes a line for the user.
+    """
+
+    arguments: Arguments
+    stylizer: Stylizer
+    out: Path
+    say: Callable[[str], None]
+
+    def files(self) -> None:
+        """A folder of pictures, or one picture.
+
+        Raises:
+            UserError: nothing there, or the place is taken.
+        """
+        assert self.arguments.content is not None
+        root = Path(self.arguments.content).expanduser()
+        if root.is_dir():
+            self._outside(root)
+        listed = list_pictures(root, key="content")
+        for line in listed.notes:
+            self.say(line)
+        if not root.is_dir():
+            self._one(Path(listed.files[0]))
+            return
+        self._all(Files(listed.names, listed.files), {"content": str(root.resolve())})
+
+    def samples(self, config: VitConfig) -> None:
+        """Pictures that a data set of classifiers draws or has in memory: its training and validation splits.
+
+        Raises:
+            UserError: data that lie in files, or cannot be read.
+        """
+        data = config.data
+        if not data.kind.in_memory:
+            raise ConfigError(f"data={data.kind.value} lies in files: give content={data.root or 'PATH'}, their folder")
+        sources = {split: open_source(config, split, None) for split in ("train", "val")}
+        facts = {"content": f"{data.kind.value}, {[len(source) for source in sources.values()]} pictures"}
+        told = {key: value for key, value in vars(data).items() if key.startswith("shapes_")}
+        facts["data"] = blake2b(repr((config.resolution, told)).encode(), digest_size=8).hexdigest()
+        self._all(Samples(sources), facts)
+
+    def film(self) -> None:
+        """A film, or a folder of pictures as one.
+
+        Raises:
+            UserError: it cannot be read, or nothing can be written there.
+        """
+        arguments = self.arguments
+        assert arguments.content is not None
+        source, longest = Path(arguments.content).expanduser(), arguments.size
+        styles = self._styles()
+        if source.is_dir():
+            frames = partial(folder_frames, list_pictures(source, key="content").files, longest)
+            fps = arguments.fps or _FPS
+        elif source.is_file():
+            frames, fps = partial(video_frames, source, longest), arguments.fps or frame_rate(source)
+        else:
+            raise DataError(f"content={source}: there is no such file or folder; seen from {Path.cwd()}")
+        check_out(self.out, fps)
+        chosen = styles.drawn(source.name, arguments.style_seed)
+        style_picture = styles.read(chosen)
+        style = self.stylizer.style(unit(style_picture, self.stylizer.device))
+        sampled, count = sample(followed(frames(), unit="frame", what="statistics"))
+        if not count:
+            raise DataError(f"content={source}: there is no frame in it that can be decoded; give another film")
+        several = f" of {len(styles.names)}" if len(styles.names) > 1 else ""
+        self.say(f"{count} frames in the style of {styles.names[chosen]}{several}, {_told(arguments)}")
+        height, width = sampled[0].shape[1:]
+        flicker, rows = Flicker(), []
+        shown = {round(place * (count - 1) / (_SHOWN - 1)) for place in range(_SHOWN)}
+        drawn = redrawn(self.stylizer, frames, style, arguments.statistics, arguments.window, sampled)
+        with video_output(self.out, fps, (height, width)) as writer:
+            for number, (before, after) in enumerate(followed(zip(frames(), drawn, strict=True), count, unit="frame")):
+                writer.write(after.permute(1, 2, 0))
+                flicker.add(before, after)
+                if number in shown:
+                    rows.append(Shown((before, style_picture, after), (f"frame {number}", styles.names[chosen])))
+        if flicker.ratio is not None:
+            self.say(f"flicker {flicker.ratio:.3f}: change from frame to frame in that of the source")
+        self._show(rows)
+
+    def _outside(self, root: Path) -> None:
+        """Copies in the content's folder would be content the next time."""
+        if self.out.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(f"out={self.out} lies in content={root}: give a place beside it")
+
+    def _styles(self) -> Styles:
+        listed = list_pictures(self.arguments.style, key="style")
+        return Styles(listed.names, [Path(file) for file in listed.files], self.arguments.style_size)
+
+    def _facts(self, styles: Styles) -> dict[str, str | float | None]:
+        """What decides how copies look."""
+        weights = blake2b(digest_size=8)
+        add_weights(weights, self.stylizer.network)
+        arguments, stylizer = self.arguments, self.stylizer
+        return {
+            "transform": stylizer.transform,
+            "alpha": stylizer.alpha,
+            "levels": ",".join(map(str, stylizer.levels)),
+            "regularise": stylizer.regularise,
+            "size": arguments.size,
+            "style_seed": arguments.style_seed,
+            "weights": weights.hexdigest(),
+            **styles.facts(),
+        }
+
+    def _all(self, content: Content, facts: dict[str, str]) -> None:
+        styles = self._styles()
+        claim(self.out, facts | self._facts(styles))
+        given = [styles.drawn(name, self.arguments.style_seed) for name in content.names]
+        table, unreadable = beside(self.out, "styles.csv"), beside(self.out, "unreadable.csv")
+        rows = [(name, styles.names[style]) for name, style in zip(content.names, given, strict=True)]
+        write_table(table, ("file", "style"), rows)
+        done = sum((self.out / name).is_file() for name in content.names)
+        more = f", {done} are done" if done else ""
+        self.say(f"{len(content.names)} pictures, {len(styles.names)} styles{more}")
+        bad = redraw_all(self.stylizer, content, styles, given, self.out, self.arguments.size)
+        for index, reason in sorted(bad.items())[:_NAMED]:
+            self.say(f"cannot be used: {content.names[index]}: {reason}")
+        unreadable.unlink(missing_ok=True)
+        if bad:
+            write_table(unreadable, ("file", "reason"), [(content.names[i], bad[i]) for i in sorted(bad)])
+            self.say(f"{len(bad)} pictures cannot be used and have no copy: {unreadable}")
+        good = [index for index in range(len(content.names)) if index not in bad]
+        self.say(f"written: {self.out} ({len(good)} pictures), {table}")
+        spread = [good[place * (len(good) - 1) // max(_SHOWN - 1, 1)] for place in range(_SHOWN)] if good else []
+        self._show(
+            [
+                Shown(
+                    (content.read(i).pixels, styles.read(given[i]), _read(self.out / content.names[i])),
+                    (content.names[i], styles.names[given[i]]),
+                )
+                for i in dict.fromkeys(spread)
+            ]
+        )
+
+    def _one(self, file: Path) -> None:
+        if written_as(self.out) is None:
+            raise ConfigError(
+                f"out={self.out}: a picture is written as .png, .jpg, .webp, .tif or .bmp; give such a name"
+            )
+        check_place("out", self.out)
+        styles = self._styles()
+        chosen = styles.drawn(file.name, self.arguments.style_seed)
+        picture, style = Files([file.name], [file]).read(0), styles.read(chosen)
+        image = unit(reduced(picture.pixels, self.arguments.size), self.stylizer.device)
+        drawn = to_bytes(self.stylizer(image, self.stylizer.style(unit(style, self.stylizer.device))))
+        write_copy(self.out, drawn, picture)
+        self.say(f"written: {self.out}, in the style of {styles.names[chosen]}")
+        self._show([Shown((picture.pixels, style, drawn), (file.name, styles.names[chosen]))])
+
+    def _show(self, rows: Sequence[Shown]) -> None:
+        if not rows:
+            return
+        path, stylizer = beside(self.out, "sheet.png"), self.stylizer
+        title = f"{stylizer.transform}, alpha {stylizer.alpha:g}, levels {', '.join(map(str, stylizer.levels))}"
+        write_png(path, sheet(rows, title))
+        self.say(f"to be looked at: {path}")
+
+
+def _read(path: Path) -> Tensor:
+    return decode(read_bytes(path), path)
+
+
+def _told(arguments: Arguments) -> str:
+    if arguments.statistics is Statistics.window:
+        return f"by statistics of {arguments.window} frames around each"
+    return (
+        "by statistics of the whole film" if arguments.statistics is Statistics.film else "each by its own statistics"
+    )
