@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -23,14 +22,12 @@ from vit.config import VitConfig
 from vit.data.opening import open_source
 from vit.data.sources.unlabelled import list_pictures
 from vit.stylize import Statistics
+from vit.stylize.arguments import Arguments
 from vit.stylize.content import Content, Files, Samples, reduced, to_bytes, unit, write_copy, written_as
 from vit.stylize.copies import Styles, beside, claim, redraw_all, write_table
 from vit.stylize.films import Flicker, folder_frames, frame_rate, redrawn, sample, video_frames
 from vit.stylize.levels import Stylizer
 from vit.stylize.sheet import Shown, sheet
-
-if TYPE_CHECKING:
-    from vit.stylize.command import Arguments
 
 _SHOWN = 6  # rows of the sheet
 _FPS = 25.0  # of a film that is a folder of pictures
