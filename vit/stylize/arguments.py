@@ -18,7 +18,7 @@ class Arguments:
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     encoder: str | None = None  # without a run: VGG-19, torchvision's file or vgg_normalised.pth
     decoders: list[str] = field(default_factory=list)  # its decoders: files, one for each level, or their folder
-    transform: Transform = Transform.wct
+    transform: Transform = Transform.wct  # which statistics are given, and how
     alpha: float | None = None  # 0: as it was, 1: the style's statistics; null: 0.6, of adain 1
     levels: list[int] = field(default_factory=list)  # like [4,3,2,1]; none: all, deepest first, of adain the fourth
     regularise: float = 0.0  # of wct and ot: share of the trace added to the content's covariance, like 1e-6
