@@ -16,21 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError, DataError, UserError
+from trainer.errors import ConfigError, DataError
 from trainer.records.intervals import t_interval
 from trainer.records.media import VideoWriter, write_png
 from trainer.records.progress import followed
 from vit.analysis.attention import inputs as given
+from vit.analysis.attention.head_figures import head_figures
 from vit.analysis.attention.heads_chart import heads_picture
-from vit.analysis.attention.look import FIGURES, Look, Question, figures
+from vit.analysis.attention.look import FIGURES, Look, Question
 from vit.analysis.attention.measures import Fusion
 from vit.analysis.attention.overlays import as_colour, framed, heat, overlay, stacked, stretched, tiles
 from vit.analysis.attention.taps import Taps
 from vit.analysis.block_features import chosen_blocks
 from vit.analysis.charts import Chart, Curve
-from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
-from vit.analysis.passes import Condition, Pictures, Response
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -98,27 +97,12 @@ def _heads(text: str) -> list[int] | None:
 
 
 def _of_the_data(study: Study, settings: Settings, subjects: Sequence[_Asked], outcome: Outcome) -> None:
-    taps = {asked.subject.label: asked.taps for asked in subjects}
-
-    def respond(subject: Subject, pictures: Pictures, condition: Condition) -> Response:
-        found = figures(taps[subject.label], subject.size, lambda: subject.logits(pictures.pixels))
-        extra = {
-            f"{name}/{block}/{head}": values[:, block, head]
-            for name, values in found.items()
-            for block in range(values.shape[1])
-            for head in range(values.shape[2])
-        }
-        return Response(None, extra)
-
-    condition = Condition({"shown": "clean"})
-    answers = {label: found[condition.key] for label, found in study.answers([condition], respond, "attention").items()}
-    if not all(kept.judged for kept in answers.values()):
-        raise UserError(f"split={study.split}: none of its pictures can be read; data.on_bad_file=raise says why")
+    found = head_figures(study, {asked.subject.label: asked.taps for asked in subjects})
     panels: dict[str, dict[str, np.ndarray]] = {name: {} for name in FIGURES}
     curves = []
     for asked in subjects:
         label, depth = asked.subject.label, asked.taps.depth
-        tables = {name: _table(answers[label], name, depth) for name in FIGURES}
+        tables = found[label]
         by_head = {name: values.mean(axis=0, dtype=np.float64) for name, values in tables.items()}
         for name, values in by_head.items():
             panels[name][label] = values
@@ -128,7 +112,7 @@ def _of_the_data(study: Study, settings: Settings, subjects: Sequence[_Asked], o
                 "distance_px": float(by_head["distance"][block, head]),
                 "entropy_nats": float(by_head["entropy"][block, head]),
                 "to_prefix": float(by_head["to_prefix"][block, head]),
-                "pictures": answers[label].judged,
+                "pictures": len(tables["distance"]),
             }
             for block in range(depth) for head in range(by_head["distance"].shape[1])
         ]  # fmt: skip
@@ -142,13 +126,6 @@ def _of_the_data(study: Study, settings: Settings, subjects: Sequence[_Asked], o
         outcome.pictures[f"attention-{label}"] = _sheet(study, asked, settings)
     outcome.charts["attention_distance"] = Chart("Mean attention distance", "block", "pixels", curves, share=False)
     outcome.pictures["attention_heads"] = heads_picture(panels)
-
-
-def _table(answers: Answers, name: str, depth: int) -> np.ndarray:
-    """A figure of all heads, (pictures, blocks, H)."""
-    heads = sum(key.startswith(f"{name}/0/") for key in answers.extra)
-    rows = [[answers.extra[f"{name}/{block}/{head}"] for head in range(heads)] for block in range(depth)]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=1)[answers.predicted >= 0]
 
 
 def _sheet(study: Study, asked: _Asked, settings: Settings) -> Tensor:
