@@ -120,6 +120,7 @@ def _figure(chart: Chart) -> Any:
     if len(chart.curves) > 1 or chart.curves[0].name:
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if chart.categories else {}
         axes.legend(fontsize=8, **beside)  # bars would be hidden
-    right = 0.74 if chart.categories and axes.get_legend() is not None else 0.97
+    beside_axes = chart.categories and axes.get_legend() is not None
+    right = 1 - 1.66 / figure.get_figwidth() if beside_axes else 0.97
     figure.subplots_adjust(left=0.12, right=right, top=0.92, bottom=0.3 if turned else 0.13)
     return figure
