@@ -13,6 +13,7 @@ _FINE = 5  # samples of a pixel's side, for the edge of a disc
 
 
 def defocus_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:
+    """Every point is a disc."""
     radius, soft = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1]
     return filtered(x, disc(radius * scale(x), soft * scale(x)))
 
@@ -46,11 +47,13 @@ def glass_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:
 
 
 def motion_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:
+    """Streaked along a line that is drawn within 45 degrees of the horizontal."""
     radius, sigma = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity - 1]
     return streaked(x, radius * scale(x), sigma * scale(x), draws.between(-45, 45, 1)[:, 0])
 
 
 def zoom_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:
+    """The mean of the picture and of ever larger middles of it."""
     most, step = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))[severity - 1]
     factors = [1 + step * number for number in range(math.ceil((most - 1) / step - 1e-9))]
     total = x.clone()

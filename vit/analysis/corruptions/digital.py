@@ -83,6 +83,7 @@ def pixelate(x: Tensor, severity: int, draws: Draws) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, severity: int, draws: Draws) -> Tensor:
+    """Written as JPEG and read again, picture by picture on the CPU."""
     quality = (25, 18, 15, 10, 7)[severity - 1]
     pictures = (255 * x).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return torch.stack([_compressed(picture, quality) for picture in pictures]).to(x.device).float() / 255
