@@ -8,19 +8,39 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.gpu_runs import BOTH
+from tests.helpers.gpu_runs import BOTH, QUIET, alike, no_waits, weights
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
+from train import SCHEMAS, build_task
+from trainer.cli import compose
+from trainer.loop import Trainer
 
 # Of each experiment, few words that ask for all that it computes.
 ASKED = {
     "shuffle": ("grids=[1x1,2x2]", "runs=2"),
     "attack": ("eps=[0,4]", "steps=3"),
+    "adv_patch": ("sizes=[0.1]", "runs=1", "steps=2", "train_pictures=16"),
+    "patchdrop": ("mode=[random,salient,nonsalient,pixel,corner,lesion,token]", "ratios=[0,0.5]", "runs=2"),
+    "attention": (),
+    "attn_seg": (),
+    "embeddings": (),
+    "corruptions": ("severities=[3]",),
+    "prototypes": ("tune=1",),
     "tokens": ("blocks=[last,all]",),
     "blockwise": (),
     "few_shot": ("episodes=20", "queries=2", "ways=3", "shots=[1]"),
     "shape_bias": (),
 }
+
+
+TRAINED = {
+    "clips": (
+        "model=vit_mu", "data=moving_shapes", "model.frames=4", "model.tubelet=2", "model.pool=gap",
+        "augment.erasing=0.5", "augment.mixup=0.5", "resolution=[32,32]", "model.patch=8",
+    ),
+    "segmentation": ("experiment=vit/segment_street", "model.variant=mu", "resolution=[32,64]"),
+    "stylizer": ("experiment=vit/stylizer", "resolution=[32,32]"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +73,31 @@ def test_figures_are_the_cpus(tmp_path: Path, run: Path, experiment: str, device
                 assert two[name] == pytest.approx(value, rel=0.05, abs=0.051, nan_ok=True), (name, one)
             else:
                 assert two[name] == value
+
+
+def started(folder: Path, device: str, *words: str) -> Trainer:
+    small = (*QUIET, "curriculum.stages.all.batch_size=4", "trainer.preflight=false", f"trainer.device={device}")
+    config = compose([*words, *small], SCHEMAS)
+    return Trainer(config, lambda: build_task(config), folder)
+
+
+@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("words", TRAINED.values(), ids=TRAINED)
+def test_losses_and_gradients_are_the_cpus(tmp_path: Path, device: str, words: tuple[str, ...]) -> None:
+    exact = ("trainer.precision=fp32", "trainer.tf32=false")
+    alike(*(started(tmp_path / str(i), place, *words, *exact) for i, place in enumerate(("cpu", device))))
+
+
+@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("words", TRAINED.values(), ids=TRAINED)
+def test_nothing_waits_for_the_card(tmp_path: Path, device: str, words: tuple[str, ...]) -> None:
+    trainer = started(tmp_path, device, *words)
+    with trainer.session():
+        trainer.enter(trainer.curriculum.stages[0])
+        for _ in range(2):
+            trainer.train_batch(trainer.next_batch())
+        batch = trainer.next_batch()
+        with no_waits(device):
+            trainer.train_batch(batch)
+        trainer.guard.settle()
+        assert all(bool(value.isfinite().all()) for value in weights(trainer).values())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.gpu_runs import BOTH, QUIET, close, differing, make, moments, no_waits, weights
+from tests.helpers.gpu_runs import BOTH, QUIET, alike, close, differing, figures, make, moments, no_waits, weights
 from tests.helpers.made_faces import made_face, placed, write_faces
 from tests.helpers.made_frames import picture, save
 from train import SCHEMAS, build_task
@@ -68,40 +68,6 @@ def friend(tmp_path: Path) -> Path:
         save(root / f"images/a/{t:06d}.png", picture(t, 80, 120))
         save(root / f"depth/a/{t:06d}.png", picture(9 + t, 80, 120)[..., 0])
     return root
-
-
-def figures(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """All losses of the first batch by segment and phase, and the gradients of their sums."""
-    losses: dict[str, Tensor] = {}
-    with trainer.session():
-        trainer.enter(trainer.curriculum.stages[0])
-        batch, ctx, task = trainer.next_batch(), trainer.context(), trainer.task
-        for number, segment in enumerate(task.segments(batch, ctx)):
-            for phase in task.phases(ctx.stage):
-                found = task.losses(phase.name, segment, ctx)
-                losses |= {f"{number}/{phase.name}/{name}": value.detach() for name, value in found.items()}
-                learnt = list(trainer.parameters[phase.name].values())
-                if found:
-                    torch.stack(list(found.values())).sum().backward(inputs=learnt, retain_graph=True)
-    grads = {
-        f"{name}.{key}": value.grad
-        for name, network in trainer.networks.items()
-        for key, value in network.named_parameters()
-        if value.grad is not None
-    }
-    return losses, grads
-
-
-def alike(one: Trainer, two: Trainer) -> None:
-    (expected, own), (made, theirs) = figures(one), figures(two)
-    assert made.keys() == expected.keys() and own.keys() == theirs.keys()
-    for name, value in expected.items():
-        assert bool(torch.isfinite(made[name])), name
-        close(made[name], value, 2e-3, 1e-5)
-    for network in {name.partition(".")[0] for name in own}:
-        # Rounding moves single tensors by a tenth and more, where warping and ReLU have kinks; all together by less.
-        close(*(torch.cat([g.flatten() for n, g in found.items() if n.startswith(f"{network}.")]) for found in (
-            {name: grad.cpu() for name, grad in each.items()} for each in (theirs, own))), 0.1, 1e-4)  # fmt: skip
 
 
 @pytest.mark.parametrize("device", BOTH)
