@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,11 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.errors import ConfigError
+from trainer.data.labels.colour_tables import colour_table
+from trainer.data.labels.label_map import parse_label_map
+from trainer.data.pictures.decode import Span, to_channels
+from trainer.data.pictures.files import BadFileError
+from trainer.errors import ConfigError, DataError
+from trainer.records.confusion import NONE
+from trainer.text import few
 from vit.analysis.subjects import Subject
 from vit.data.kinds import DataKind
 from vit.data.shapes.source import open_shapes
+from vit.data.sources.layout import check_folder
 from vit.data.transforms import resize
+from vit.segmentation.config import Layout, MasksConfig
+from vit.segmentation.layouts import list_pairs
+from vit.segmentation.opening import FilePairs
+from vit.segmentation.reading import MaskReading
+
+VOID = 255  # the value of masks that is no class, by custom
 
 
 class Masked(Protocol):
@@ -21,9 +40,11 @@ class Masked(Protocol):
 
     Attributes:
         identity: which they are, and in which order.
+        background: the class that is no object; NONE: all are.
     """
 
     identity: str
+    background: int
 
     def __len__(self) -> int: ...
 
@@ -39,7 +60,7 @@ class MaskedShapes:
 
     def __init__(self, subject: Subject, split: str) -> None:
         self._source = open_shapes(subject.loaded.config, split, subject.size)
-        self.identity = f"{subject.loaded.config.data}"
+        self.identity, self.background = f"{subject.loaded.config.data}", 0
 
     def __len__(self) -> int:
         return len(self._source)
@@ -51,18 +72,101 @@ class MaskedShapes:
         return f"{self._source.name(index)} {self._source.classes[int(self._source.labels()[index])]}"
 
 
-def masked_pictures(subject: Subject, root: str | None, split: str) -> Masked:
-    """The pictures with masks below a folder; without one those of the data, which must be the shapes.
+@dataclass(frozen=True)
+class Folders:
+    """Where pictures and masks lie, as words of the command line.
+
+    Attributes:
+        masks: root of both, in a layout that segmentation reads too; or the folder of the masks alone.
+        images: that of the pictures then.
+        mask_suffix: what masks' names have beyond those of their pictures.
+        palette: of masks that hold colours: a name, or a file of them.
+    """
+
+    masks: str
+    images: str | None = None
+    mask_suffix: str = ""
+    palette: str | None = None
+
+
+class MaskedFiles:
+    """Pictures and masks in files, both resized whole to what the network sees.
+
+    Args:
+        subject: whom they are shown to.
+        folders: where they lie.
+        split: which of them; of data without splits all.
+
+    Raises:
+        DataError: no such folder or split, pictures or masks without their counterpart.
+    """
+
+    def __init__(self, subject: Subject, folders: Folders, split: str) -> None:
+        config = MasksConfig(mask_suffix=folders.mask_suffix)
+        if folders.images is not None:
+            own = {"images": Path(folders.images).expanduser(), "masks": Path(folders.masks).expanduser()}
+            for key, path in own.items():
+                check_folder(key, path)
+            images, masks = (str(path.absolute()) for path in own.values())
+            config = replace(config, layout=Layout.folders, images=images, masks=masks)
+        with _in_our_words():
+            listed = list_pairs(config, "masks", folders.masks)
+            told = folders.palette or listed.palette
+            table = None if told is None else colour_table(told)
+        pairs = listed.pairs.get(split) or (listed.pairs["train"] if [*listed.pairs] == ["train"] else None)
+        if pairs is None:
+            raise DataError(f"masks={folders.masks}: has no pictures of split={split}, but of {few(listed.pairs)}")
+        change = None if listed.label_map is None else parse_label_map(listed.label_map)
+        self._files = FilePairs(pairs, MaskReading(None, table, change, ignore=(VOID,)), _span(subject))
+        self._size, self._channels = subject.size, len(subject.loaded.mean)
+        self.background = NONE if listed.layout is Layout.cityscapes else 0
+        names = hashlib.sha256("\n".join(pair.name for pair in pairs).encode()).hexdigest()[:16]
+        self.identity = f"{folders} {split} {names}"
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        with _in_our_words():
+            image, mask = self._files.read(index, None)
+        image, mask = squashed(to_channels(image, self._channels), mask, self._size)
+        return {"image": image, "mask": mask}
+
+    def name(self, index: int) -> str:
+        return self._files.pairs[index].name
+
+
+def masked_pictures(subject: Subject, folders: Folders | None, split: str) -> Masked:
+    """The pictures with masks in folders; without any those of the data, which must be the shapes.
 
     Raises:
         ConfigError: data without masks. DataError: pictures and masks that cannot be used.
     """
-    if root is None and subject.loaded.config.data.kind is not DataKind.shapes:
+    if folders is not None:
+        return MaskedFiles(subject, folders, split)
+    kind = subject.loaded.config.data.kind
+    if kind is not DataKind.shapes:
         raise ConfigError(
-            f"data={subject.loaded.config.data.kind.value} has no masks: give masks=PATH, a folder in VOC's layout or "
-            "with images/ and masks/; or data=shapes, whose outlines are known"
+            f"data={kind.value} has no masks: give masks=PATH, a folder in VOC's layout or with images/ and masks/; or "
+            "data=shapes, whose outlines are known"
         )
     return MaskedShapes(subject, split)
+
+
+def _span(subject: Subject) -> Span | None:
+    span = subject.loaded.config.data.range
+    return None if span is None else (span[0], span[1])
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Keys in messages as they are here: without the ``data.`` of a training run."""
+    try:
+        yield
+    except BadFileError:
+        raise
+    except DataError as error:
+        raise DataError(re.sub(r"\bdata\.(?=(mask_suffix|images|masks|palette)\b)", "", str(error))) from error
 
 
 def squashed(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

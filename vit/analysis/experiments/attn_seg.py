@@ -29,7 +29,7 @@ from vit.analysis.attention.overlays import as_colour, stacked, tiles, tinted
 from vit.analysis.attention.taps import Taps
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Store
-from vit.analysis.masked_pictures import Masked, masked_pictures
+from vit.analysis.masked_pictures import Folders, Masked, masked_pictures
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import SAVE_EVERY_S, Chosen, Condition
 from vit.analysis.study import Study
@@ -43,10 +43,13 @@ BEST, TOGETHER, WHOLE = "best", "mean", "whole picture"
 @dataclass
 class Settings:
     masks: str | None = None  # root of pictures with masks: VOC's, or images/ and masks/; null: the shapes' outlines
+    images: str | None = None  # folder of the pictures, where masks is that of the masks alone
+    mask_suffix: str = ""  # what masks' names have at their end beyond those of their pictures, like _mask
+    palette: str | None = None  # of masks that hold colours: voc, cityscapes, camvid or a file of them
     query: list[str] = field(default_factory=lambda: [AUTO])  # whose attention: auto, cls, dist, avg (of both), mean
     keep: list[float] = field(default_factory=lambda: [0.9])  # share of the attention that is kept
     void: Void = Void.ignore  # pixels without a class: ignore; paper: background, as its code has it
-    background: int = 0  # value of masks that is no object; -1: all are
+    background: int | None = None  # value of masks that is no object; -1: all are; null: 0, of Cityscapes none
     pictures: int = 4  # drawn: so many of the best and of the worst
 
 
@@ -55,9 +58,10 @@ class _Asked:
 
     def __init__(self, study: Study, subject: Subject, settings: Settings) -> None:
         self.subject, self.settings = subject, settings
-        self.data: Masked = masked_pictures(subject, settings.masks, study.split)
+        self.data: Masked = masked_pictures(subject, _folders(settings), study.split)
         if not len(self.data):
             raise DataError(f"split={study.split}: there are no pictures in it")
+        self.background = self.data.background if settings.background is None else settings.background
         taps = Taps(subject.model, subject.label)
         self.looks = {
             query: Look(taps, subject.size, Question([taps.depth], None, Fusion.mean, query, False, 0.0))
@@ -72,7 +76,7 @@ class _Asked:
         self.positions: list[int] = sampler.indices
         identity = f"{subject.fingerprint()} {study.split} {study.samples} {self.data.identity} {settings.void.value} "
         self.store = Store(
-            study.folder / "answers", f"attn_seg-{subject.label}", f"{identity}{settings.background}",
+            study.folder / "answers", f"attn_seg-{subject.label}", f"{identity}{self.background}",
             len(self.positions),
         )  # fmt: skip
 
@@ -116,7 +120,7 @@ class _Asked:
 
     def indices(self, images: Tensor, masks: Tensor) -> dict[str, list[dict[str, float] | None]]:
         """Of each picture, by condition: the Jaccard index by what is kept; None where it has no object."""
-        void, background = self.settings.void, self.settings.background
+        void, background = self.settings.void, self.background
         found: dict[str, list[dict[str, float] | None]] = {}
         for key, kept in self.kept(images).items():
             found[key] = [
@@ -140,7 +144,7 @@ def run(study: Study, settings: Settings) -> Outcome:
             answers = known[condition.key]
             if not answers.judged:
                 raise DataError(f"none of {len(answers.predicted)} masks has an object beside background="
-                                f"{settings.background}; background=-1 if 0 is one")  # fmt: skip
+                                f"{asked.background}; background=-1 if 0 is one")  # fmt: skip
             own = answers.predicted >= 0
             for heads, column in answers.extra.items():
                 mean, half = t_interval(column[own].tolist())
@@ -161,6 +165,15 @@ def run(study: Study, settings: Settings) -> Outcome:
         "Attention against masks", "model, query token, share kept", "Jaccard index", curves, categories=names
     )
     return outcome
+
+
+def _folders(settings: Settings) -> Folders | None:
+    if settings.masks is None:
+        given = [key for key in ("images", "mask_suffix", "palette") if getattr(settings, key)]
+        if given:
+            raise ConfigError(f"{given[0]}={getattr(settings, given[0])}: is of masks in files; give masks=PATH too")
+        return None
+    return Folders(settings.masks, settings.images, settings.mask_suffix, settings.palette)
 
 
 def _with_all(kept: Tensor) -> Tensor:
@@ -198,9 +211,9 @@ def _sheet(asked: _Asked, answers: Answers) -> Tensor:
         image, mask = sample["image"], sample["mask"].to(asked.subject.loaded.compute.device)
         kept = next(iter(asked.kept(image[None].to(mask.device)).values()))[0]
         pixels = as_pixels(kept, (mask.shape[-2], mask.shape[-1]))
-        table = overlaps(pixels, mask, asked.settings.background, asked.settings.void).mean(dim=0)
+        table = overlaps(pixels, mask, asked.background, asked.settings.void).mean(dim=0)
         best = int(table[1:].argmax())
-        objects = (mask != asked.settings.background) & (mask >= 0)
+        objects = (mask != asked.background) & (mask >= 0)
         rows.append(tiles([
             (f"{which}: {asked.data.name(index)}", as_colour(image)),
             ("mask", tinted(image, objects, (60, 220, 90))),

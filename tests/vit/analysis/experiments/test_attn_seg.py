@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.made_masks import pair
 from tests.helpers.scripts import run_script
 from vit.analysis.experiments import attn_seg
 from vit.data.shapes.source import open_shapes
@@ -67,3 +68,15 @@ def test_mistakes(run: Path, capsys: pytest.CaptureFixture[str], words: tuple[st
     assert analysed(f"run={run}", *words) == 2
     said = capsys.readouterr().err
     assert all(text in said for text in named) and "Traceback" not in said, said
+
+
+def test_masks_of_files_with_void(run: Path, tmp_path: Path) -> None:
+    """Kept is all: one quarter is the object, one void, which counts nowhere, or as the paper has it."""
+    pair(tmp_path / "data", "images/a.png", "masks/a.png", [[1, 0], [0, 255]])
+    words = (f"run={run}", f"masks={tmp_path}/data", "keep=[1.0]")
+    assert analysed(*words, f"out={tmp_path}/out") == 0
+    assert float(rows(tmp_path / "out")["1.0", "best"]["jaccard"]) == pytest.approx(1 / 3)
+    assert analysed(*words, "void=paper", f"out={tmp_path}/out") == 0
+    assert float(rows(tmp_path / "out")["1.0", "best"]["jaccard"]) == pytest.approx(1 / 4)
+    assert analysed(*words, "background=-1", f"out={tmp_path}/out") == 0
+    assert float(rows(tmp_path / "out")["1.0", "best"]["jaccard"]) == pytest.approx((1 / 3 + 2 / 3) / 2)
