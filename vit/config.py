@@ -228,6 +228,9 @@ class DataConfig:
     clip_views: int = 1  # clips: stretches of a clip in evaluation, spread over it, whose answers are averaged
     clip_short: ShortClip = ShortClip.repeat
     clip_order: ClipOrder = ClipOrder.ordered
+    clip_list: str | None = None  # clips: a list of those of training (UCF101, Kinetics, SSv2, lines PATH LABEL)
+    clip_val_list: str | None = None  # clips: likewise of validation; null: `val_share` of the other
+    video_cache: str | None = ".cache/video"  # what is known of video files after decoding them once; null: in memory
     shapes_samples: int = 20000  # shapes, moving_shapes: pictures in the training split
     shapes_val_samples: int = 2000
     shapes_target: ShapesTarget = ShapesTarget.shape

@@ -245,6 +245,12 @@ def _clip_problems(config: VitConfig) -> list[str]:
             found.append(f"{frames}: a teacher sees pictures; set distill.mode=none")
     elif data.clip_views > 1:
         found.append(f"data.clip_views={data.clip_views} is for networks of clips: set model.frames above 1")
+    for name in ("clip_list", "clip_val_list"):
+        found += existing(f"data.{name}", getattr(data, name))
+        if getattr(data, name) is not None and data.kind is not DataKind.clips:
+            found.append(f"data.{name} is for data=clips, not {show(data.kind)}")
+    if data.clip_val_list is not None and data.clip_list is None:
+        found.append("data.clip_val_list needs data.clip_list, the list of training")
     if model.frames > 1 or data.kind.moving:
         if data.cache:
             found.append("data.cache=true keeps pictures, and clips are decoded anew: set data.cache=false")

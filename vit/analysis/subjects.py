@@ -16,6 +16,7 @@ from vit.data.class_map import ClassMap, LabelLists
 from vit.evaluate.asked import load_asked
 from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import fitting, judge_of
+from vit.model.video import clip_frames
 
 
 @dataclass
@@ -88,7 +89,16 @@ def own_classes(label: str, loaded: Loaded) -> Subject:
 
 
 def any_classes(label: str, loaded: Loaded) -> Subject:
-    """A classifier whose head need not be of the data's classes: features are what is looked at."""
+    """A classifier whose head need not be of the data's classes: features are what is looked at.
+
+    Raises:
+        ConfigError: it sees clips.
+    """
+    if (frames := clip_frames(loaded.model)) > 1:
+        raise ConfigError(
+            f"{label}: sees clips of {frames} frames, and experiments show pictures. What motion is worth tells "
+            "scripts/evaluate.py data.clip_order=shuffled|still"
+        )
     problem, notes = fitting(loaded)
     return Subject(label, loaded, None if problem else judge_of(loaded), notes, problem)
 

@@ -20,6 +20,7 @@ class DataKind(Enum):
     webdataset = "webdataset"
     csv = "csv"
     hf = "hf"
+    clips = "clips"
     moving_shapes = "moving_shapes"
 
     @property
@@ -35,7 +36,7 @@ class DataKind(Enum):
     @property
     def moving(self) -> bool:
         """Whether its samples are clips."""
-        return self is DataKind.moving_shapes
+        return self in (DataKind.clips, DataKind.moving_shapes)
 
     @property
     def fetched(self) -> bool:

@@ -32,6 +32,7 @@ _OPENERS = {
     DataKind.csv: "vit.data.sources.tables:Tables",
     DataKind.hf: "vit.data.sources.hub:HubTables",
     DataKind.webdataset: "vit.data.sources.shards:Shards",
+    DataKind.clips: "vit.data.clips.folders:ClipFolders",
     DataKind.moving_shapes: "vit.data.clips.moving_shapes:open_moving_shapes",
 }
 _EXPECTED = "ROOT/train and ROOT/val, or one tree without such folders, of which data.val_share is held out"

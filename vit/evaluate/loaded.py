@@ -186,7 +186,8 @@ def load_file(weights: str, config: VitConfig, requested: Sequence[str] = (), na
     told = from_plain(meta)
     resolution = list(size or told.size or meta["resolution"])
     config = _as_told(told, config, requested)
-    config = replace(config, resolution=resolution, model=replace(config.model, weights=weights))
+    own = replace(config.model, weights=weights, frames=clip_frames(model))
+    config = replace(config, resolution=resolution, model=own)
     kept = config.data.class_map is None
     names = head_names(meta["classes"], heads(model))[0] if kept else None
     info = describe(config, names if names and not unnamed(names) else None)

@@ -25,6 +25,7 @@ from trainer.errors import ConfigError, UserError
 from vit.export import Format
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
+from vit.model.video import clip_frames
 
 TOLERANCE = 1e-4  # largest difference of a logit
 EXTRA = "pip install -e '.[export]'"
@@ -124,7 +125,7 @@ def export_model(
         about: further plain data for the description.
 
     Raises:
-        ConfigError: another suffix, or a batch below 1.
+        ConfigError: another suffix, a batch below 1, or a network of clips.
         UserError: packages are missing (with the command that installs them), the network cannot be traced, or the
             file's answers differ by more than ``TOLERANCE``; nothing is left behind then.
     """
@@ -133,6 +134,8 @@ def export_model(
         raise ConfigError(f"out={path}: format={kind.name} writes {SUFFIX[kind]} files: out={path.stem}{SUFFIX[kind]}")
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: must be at least 1, or dynamic")
+    if (frames := clip_frames(model)) > 1:
+        raise ConfigError(f"the network sees clips of {frames} frames; files are made of networks of pictures alone")
     _require(kind)
     bake_positions(model, size)
     deployed = Deployed(model, mean, std, normalise).eval().requires_grad_(False)

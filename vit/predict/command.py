@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.arguments import number_or
 from trainer.config.schema import Schemas
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.files import check_folder
 from trainer.records.progress import followed
 from vit.predict import Format
@@ -61,17 +61,30 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     check_folder("out", out, out.parent)
 
     from vit.data.sources.unlabelled import list_pictures
+    from vit.predict.clips import holds_videos, list_clips
     from vit.predict.files import pick_format, write_features, write_predictions, write_unreadable
     from vit.predict.interrupted import Interrupted, mark_of
     from vit.predict.predictor import load_predictor, predict
 
     batch = number_or("auto", arguments.batch, "batch", "pictures")
     form = pick_format(out, arguments.format, arguments.features)
-    listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
+    listed = None
+    try:
+        listed = list_pictures(arguments.source, arguments.column, arguments.folder, arguments.suffix)
+    except DataError:
+        if not holds_videos(arguments.source):
+            raise
     predictor = load_predictor(
         arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides, arguments.features
     )
-    for line in (*predictor.lines, *listed.notes, f"{len(listed.files)} pictures, {predictor.transform.describe()}"):
+    if predictor.sampling is not None:
+        listed = list_clips(arguments.source)
+        told = f"{len(listed.files)} clips, {predictor.sampling.describe()}; {predictor.transform.describe()}"
+    elif listed is None:
+        raise ConfigError(f"source={arguments.source}: there are videos, and these weights see pictures: give pictures")
+    else:
+        told = f"{len(listed.files)} pictures, {predictor.transform.describe()}"
+    for line in (*predictor.lines, *listed.notes, told):
         say(line)
     begin = time.monotonic()
 

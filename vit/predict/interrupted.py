@@ -78,6 +78,7 @@ def mark_of(predictor: Predictor, listed: Listed, settings: Iterable[Any]) -> st
     add_weights(found, predictor.model)
     told = [predictor.transform.describe(), predictor.mean, predictor.std, predictor.classes, predictor.sigmoid]
     told += [predictor.multilabel, predictor.separator, predictor.span, str(predictor.compute.device), *settings]
+    told += [] if predictor.sampling is None else [predictor.sampling]
     found.update(repr(told).encode())
     for name, file in zip(listed.names, listed.files, strict=True):
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,22 @@ from trainer.data.workers import usable_cores
 from trainer.device.compute import Compute, choose_compute
 from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import CheckpointError, ConfigError, DataError, UserError
+from trainer.task import SampleDataset
 from vit.config import VitConfig
+from vit.data.clips.sampling import Sampling
 from vit.data.sources.unlabelled import Listed
 from vit.data.transforms import EvalTransform
 from vit.encoding import normalise
 from vit.evaluate.loaded import NO_NUMBERS, fitting_batch, heads
 from vit.evaluate.metrics import log_probabilities
+from vit.model.video import clip_frames, input_shape
 from vit.preprocessing import from_plain, given_statistics
 from vit.trained import load_run_model, load_weights_model
 
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
 _STATISTICS = ("data.mean", "data.std")
+_CLIPS = ("data.clip_stride", "data.clip_views", "data.clip_short", "data.clip_order")
 _TOLD = ("data.range", "model.heads")  # of weights that do not tell them
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 
@@ -56,6 +61,7 @@ class Predictor:
         multilabel: whether any number of them may be true; probabilities are then not normalised over the classes.
         separator: what stands between several labels of one picture.
         span: values of pictures of over 8 bits that become 0 and 255 (``data.range`` of training); None: of their type.
+        sampling: which frames of a clip it sees; None: it sees pictures.
         lines: which weights these are, and what else the user should know.
     """
 
@@ -69,6 +75,7 @@ class Predictor:
     multilabel: bool = False
     separator: str = " "
     span: Span | None = None
+    sampling: Sampling | None = None
     lines: list[str] = field(default_factory=list)
 
     @torch.inference_mode()
@@ -116,7 +123,7 @@ def load_predictor(
     if (run is None) == (weights is None):
         raise ConfigError("give one of run=DIRECTORY and weights=FILE|timm:NAME")
     requested = {word.partition("=")[0].lstrip("+") for word in overrides}
-    read = (*_STATISTICS, *(_TOLD if run is None else ()))
+    read = (*_STATISTICS, *_CLIPS, *(_TOLD if run is None else ()))
     unread = [key for key in sorted(requested) if key.split(".")[0] not in _READ and key not in read]
     if unread:
         has = f"trainer.*, augment.eval_*, resolution, {', '.join(read[:-1])} and {read[-1]} have"
@@ -153,6 +160,8 @@ def load_predictor(
         for key in ("mean", "std")
     )  # fmt: skip
     predictor = Predictor(model.to(compute.device), transform, mean, std, [], compute)
+    if (frames := clip_frames(model)) > 1:
+        predictor.sampling = replace(Sampling.of(config), frames=frames)
     outputs = _outputs(predictor)
     predictor.classes, more = _named(meta.get("classes"), outputs) if heads(model) else ([], [])
     predictor.lines = [*lines, *more]
@@ -168,7 +177,8 @@ def load_predictor(
 def _outputs(predictor: Predictor) -> int:
     """K, by one grey picture: a size that the network cannot take is told before any file is read."""
     height, width = predictor.transform.resolution
-    grey = torch.zeros(1, len(predictor.mean), height, width, device=predictor.compute.device)
+    shape = input_shape(predictor.model, (len(predictor.mean), height, width))
+    grey = torch.zeros(1, *shape, device=predictor.compute.device)
     try:
         return int(predictor.model(grey).shape[-1])
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -219,6 +229,16 @@ class UnlabelledPictures:
         return {"image": image, "index": index, "bad": bad}
 
 
+def _samples(predictor: Predictor, files: Sequence[Path]) -> SampleDataset:
+    """Files as the network is to see them: pictures, or clips."""
+    channels = len(predictor.mean)
+    if predictor.sampling is None:
+        return UnlabelledPictures(files, predictor.transform, channels, predictor.span)
+    from vit.predict.clips import UnlabelledClips
+
+    return UnlabelledClips(files, predictor.transform, channels, predictor.sampling)
+
+
 @dataclass
 class Answers:
     """What came out for some pictures.
@@ -263,7 +283,7 @@ def predict(
         )
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
-    pictures = UnlabelledPictures(listed.files[start:], predictor.transform, len(predictor.mean), predictor.span)
+    pictures = _samples(predictor, listed.files[start:])
     workers = reading_processes(predictor.compute.device, len(pictures), batch) if workers is None else workers
     loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.compute.device)
     answer = predictor.features if features else predictor.probabilities
