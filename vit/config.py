@@ -212,6 +212,7 @@ class DataConfig:
     decode: Decode = Decode.cpu  # of training pictures; gpu: JPEGs on the card, for where few cores feed it
     on_bad_file: OnBadFile = OnBadFile["raise"]
     train_samples: int | None = None  # only so many, the same number per class where possible
+    train_seed: int = 0  # which ones those are
     repeats: int = 1  # repeated augmentation: each picture so often in a row, differently augmented
     multilabel: bool = False  # csv, hf: several labels per picture
     csv_path: str = "path"  # csv: column of the file names (hf: of the pictures)

@@ -158,6 +158,7 @@ def checkpoint_problems(key: str, value: str) -> list[str]:
 
 def _data_problems(data: DataConfig) -> list[str]:
     found = at_least("data.workers", data.workers, 0) + at_least("data.repeats", data.repeats, 1)
+    found += at_least("data.train_seed", data.train_seed, 0)
     for name in ("train_samples", "cache_size", "shapes_samples", "shapes_val_samples"):
         found += at_least(f"data.{name}", getattr(data, name), 1)
     if data.channels not in (None, 1, 3, 4):

@@ -13,9 +13,9 @@ from trainer.cli import compose, load_run
 from trainer.config.schema import Schemas, show
 from trainer.errors import ConfigError, refuse
 from trainer.files import write_json, write_text
+from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
-from vid2vid.ablations.training import train_all
 from vid2vid.ablations.variants import FULL, OWN_KEYS, VARIANTS, Job, jobs_of
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.validate import problems

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.parallel.trainings import has_ended
+
 FULL = "full"
 EXPERIMENT = "vid2vid/demo"
 # The demo has no foreground network; here it is one of the parts in question. People and cars, as in the paper.
@@ -67,7 +69,7 @@ class Job:
     @property
     def trained(self) -> bool:
         """Whether it has come to its end."""
-        return (self.folder / "done.json").is_file()
+        return has_ended(self.folder)
 
     def words(self, budget: str, steps: int | None, overrides: list[str]) -> list[str]:
         """What ``train.py`` is called with.

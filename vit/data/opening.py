@@ -151,7 +151,7 @@ def _existing(key: str, value: str | None, patterns: bool = False) -> Path:
 def training_view(config: VitConfig, source: Source) -> Source:
     """The training split as an epoch sees it: limited, then balanced."""
     if config.data.train_samples is not None:
-        source = limit(source, config.data.train_samples)
+        source = limit(source, config.data.train_samples, config.data.train_seed)
     return balance(source) if config.data.balanced else source
 
 

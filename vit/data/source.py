@@ -244,20 +244,32 @@ def draw_by_name(name: str) -> float:
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
 
-def limit(source: Source, samples: int) -> Source:
-    """So many pictures, the same number of every class where it has as many; a larger number adds to a smaller one."""
+def limit(source: Source, samples: int, seed: int = 0) -> Source:
+    """So many pictures, the same number of every class where it has as many; a larger number adds to a smaller one.
+
+    Args:
+        seed: which ones.
+    """
     if samples >= len(source):
         return source
-    rng = np.random.Generator(np.random.PCG64(0))
     if source.multilabel:
-        chosen = rng.permutation(len(source))[:samples]
+        chosen = np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(len(source))[:samples])
     else:
-        groups = [rng.permutation(members) for members in by_class(source.labels())]
-        turn = np.concatenate([np.arange(len(group)) for group in groups])
-        chosen = np.concatenate(groups)[np.argsort(turn, kind="stable")][:samples]
-    chosen = np.sort(chosen)
+        chosen = evenly(source.labels(), samples, seed)
     note = f"data.train_samples={samples} of {len(source)} training pictures"
     return Selection(source, chosen, [*source.notes, note])
+
+
+def evenly(labels: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Indices of so many pictures, ascending, the same number of every class where it has as many.
+
+    Args:
+        labels: (N,) classes.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    groups = [rng.permutation(members) for members in by_class(labels)]
+    turn = np.concatenate([np.arange(len(group)) for group in groups])
+    return np.sort(np.concatenate(groups)[np.argsort(turn, kind="stable")][:samples])
 
 
 def balance(source: Source) -> Source:

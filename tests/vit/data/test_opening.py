@@ -14,7 +14,7 @@ from trainer.config.fields import OnBadFile
 from trainer.errors import ConfigError, DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
-from vit.data.opening import open_source
+from vit.data.opening import open_source, training_view
 from vit.data.source import hold_out
 from vit.data.sources.files import forget_scans
 
@@ -205,6 +205,17 @@ def test_a_larger_limit_adds_to_a_smaller_one(tmp_path: Path) -> None:
     source = open_source(folder_config(write_tree(tmp_path / "r", {"a": 9, "b": 6})), "train")
     few, more = ({view.name(i) for i in range(len(view))} for view in (limit(source, 4), limit(source, 9)))
     assert few < more and len(few) == 4 and len(more) == 9
+
+
+def test_which_pictures_the_limit_takes_is_a_matter_of_its_seed(tmp_path: Path) -> None:
+    config = folder_config(write_tree(tmp_path / "r", {"train/a": 9, "train/b": 9, "val/a": 1, "val/b": 1}))
+    config.data.train_samples, chosen = 6, []
+    for seed in (0, 1, 1):
+        config.data.train_seed = seed
+        view = training_view(config, open_source(config, "train"))
+        assert np.bincount(view.labels()).tolist() == [3, 3]
+        chosen.append([view.name(i) for i in range(6)])
+    assert chosen[0] != chosen[1] == chosen[2]
 
 
 def test_balanced_classes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that go on, run side by side, and fail: in place of train.py a program of few lines."""
+"""Variants compose, are trained alike, and nothing undoes their comparison."""
 
 from __future__ import annotations
 
@@ -8,42 +8,9 @@ import pytest
 
 from train import SCHEMAS, TASKS
 from trainer.cli import compose
-from trainer.errors import ConfigError, UserError
-from vid2vid.ablations import training
+from trainer.errors import ConfigError
 from vid2vid.ablations.command import Arguments, run
-from vid2vid.ablations.variants import VARIANTS, Job, jobs_of
-
-PROGRAM = """
-import pathlib, sys
-folder = pathlib.Path(next(w for w in sys.argv if w.startswith("hydra.run.dir=")).partition("=")[2])
-if "seed=1" in sys.argv: sys.exit("no memory")
-(folder / "done.json").write_text(" ".join(sys.argv[1:-1]))
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "train.py").write_text(PROGRAM)
-    monkeypatch.setattr(training, "ROOT", tmp_path)
-    monkeypatch.setattr(training, "POLL_S", 0.01)
-    return tmp_path / "out"
-
-
-def test_what_is_trained_is_not_trained_again(folder: Path) -> None:
-    jobs = jobs_of(folder, 1)
-    jobs[0].folder.mkdir(parents=True)
-    (jobs[0].folder / "done.json").write_text("before")
-    ended: list[Job] = []
-    training.train_all(jobs, lambda job: [f"seed={job.seed}", *job.variant.changes], 2, ended.append)
-    assert sorted(job.variant.name for job in ended) == sorted(v.name for v in VARIANTS[1:])
-    assert all(job.trained for job in jobs) and (jobs[0].folder / "done.json").read_text() == "before"
-    assert (jobs[2].folder / "done.json").read_text() == "seed=0 model.flow=false"
-
-
-def test_one_that_fails_is_named_with_its_last_words(folder: Path) -> None:
-    jobs = [job for job in jobs_of(folder, 2) if job.seed == 1][:1]
-    with pytest.raises(UserError, match=r"(?s)full-seed1 failed with code 1 .*console.txt.*goes on.*no memory"):
-        training.train_all(jobs, lambda job: [f"seed={job.seed}"], 1)
+from vid2vid.ablations.variants import jobs_of
 
 
 def test_every_variant_composes_and_takes_its_part_away() -> None:

@@ -7,20 +7,39 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from trainer.errors import UserError
-from vid2vid.ablations.variants import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG = "console.txt"  # in a run's folder: what its process said
+DONE = "done.json"  # likewise: written when it has come to its end
 POLL_S = 0.5
 
 
+class Training(Protocol):
+    """One training, in a folder of its own."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def trained(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Training)
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the training in a folder has come to its end."""
+    return (folder / DONE).is_file()
+
+
 def train_all(
-    jobs: Sequence[Job],
-    words: Callable[[Job], list[str]],
+    jobs: Sequence[T],
+    words: Callable[[T], list[str]],
     at_once: int,
-    ended: Callable[[Job], object] = lambda job: None,
+    ended: Callable[[T], object] = lambda job: None,
 ) -> None:
     """Train what is not trained yet.
 
@@ -34,7 +53,7 @@ def train_all(
             checkpoint first, so that the same command goes on with them.
     """
     waiting = [job for job in jobs if not job.trained]
-    running: dict[subprocess.Popen[bytes], Job] = {}
+    running: dict[subprocess.Popen[bytes], T] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -55,14 +74,14 @@ def train_all(
             process.wait()
 
 
-def _start(job: Job, words: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(job: Training, words: Sequence[str]) -> subprocess.Popen[bytes]:
     job.folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir={job.folder}"]
     with (job.folder / LOG).open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-def _failed(job: Job, code: int) -> str:
+def _failed(job: Training, code: int) -> str:
     log = job.folder / LOG
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
     how = "was stopped before its end" if code == 0 else f"failed with code {code}"
