@@ -1,1 +1,1 @@
-"""Several processes: who they are, how they agree, and how gradients become the mean over all of them; trainings, each in its own."""
+"""Several processes: who they are, how they agree, how gradients become their mean; trainings side by side."""

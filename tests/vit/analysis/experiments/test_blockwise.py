@@ -37,15 +37,23 @@ def test_the_last_block_is_the_network(run: Path, tmp_path: Path) -> None:
 
 
 def test_heads_that_read_no_block(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A CNN's stages, and classes that the head does not have: an error if nothing else is asked for."""
+    """Of classes that the head does not have: an error if nothing else is asked for."""
     words = ("analysis=blockwise", f"run={run}", f"out={tmp_path}", "data.shapes_target=texture")
     assert run_script("analyze", *words, "readouts=[head]") == 2
     assert "readouts=[ridge] does without the head" in capsys.readouterr().err
     assert run_script("analyze", *words, "blocks=last") == 0
     assert "readouts=[ridge] does without the head" in capsys.readouterr().out
     assert "head" not in (tmp_path / "blockwise.csv").read_text()
+    assert run_script("analyze", "analysis=blockwise", "readouts=[]", f"run={run}") == 2
+
+
+@pytest.mark.slow
+def test_stages_have_no_head(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cnn = tmp_path / "cnn"
     make_run(cnn, mu_config("model.name=test_resnet", model="timm"))
-    assert run_script("analyze", "analysis=blockwise", "readouts=[head]", f"run={run}", f"compare=[{cnn}]") == 2
+    words = ("analysis=blockwise", f"run={run}", f"compare=[{cnn}]", f"out={tmp_path}")
+    assert run_script("analyze", *words, "readouts=[head]") == 2
     assert "stages of a CNN have several" in capsys.readouterr().err
-    assert run_script("analyze", "analysis=blockwise", "readouts=[]", f"run={run}") == 2
+    assert run_script("analyze", *words) == 0
+    rows = list(csv.DictReader((tmp_path / "blockwise.csv").read_text().splitlines()))
+    assert {row["readout"] for row in rows if row["model"] == "cnn"} == {"ridge"}

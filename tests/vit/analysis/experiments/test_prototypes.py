@@ -47,7 +47,7 @@ def test_the_factor_is_the_best_for_pictures_left_out() -> None:
     assert prototype_head(Features(torch.eye(4), torch.arange(4)), 4, cosine=True)[2] == 1.0
 
 
-@pytest.mark.parametrize("words", [(), ("model.name=test_resnet",)])
+@pytest.mark.parametrize("words", [(), pytest.param(("model.name=test_resnet",), marks=pytest.mark.slow)])
 def test_what_is_written_scores_as_it_was_measured(words: tuple[str, ...], tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     make_run(run, mu_config("data.shapes_val_samples=40", *words, model="timm" if words else "vit_mu"))
