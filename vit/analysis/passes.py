@@ -108,7 +108,14 @@ class Pass:
                 raise DataError("these data have several labels per picture; an analysis needs one")
         _same_classes(subjects)
         self._opened: dict[str, CheckedSamples] = {}
-        self.count = len(self.positions(subjects[0]))
+        counts = {subject.label: len(self.positions(subject)) for subject in subjects}
+        self.count = counts[subjects[0].label]
+        other = next((label for label, count in counts.items() if count != self.count), None)
+        if other is not None:
+            raise DataError(
+                f"compare: {other} is shown {counts[other]} pictures of its own data, {subjects[0].label} {self.count}; "
+                "give the data that all shall see: data=NAME data.root=PATH"
+            )
 
     def answers(
         self, conditions: Mapping[str, Sequence[Condition]], respond: Respond, what: str, settings: str = ""
