@@ -113,7 +113,7 @@ class Pass:
         other = next((label for label, count in counts.items() if count != self.count), None)
         if other is not None:
             raise DataError(
-                f"compare: {other} is shown {counts[other]} pictures of its own data, {subjects[0].label} {self.count}; "
+                f"{other} is shown {counts[other]} pictures of its own data, {subjects[0].label} {self.count}; "
                 "give the data that all shall see: data=NAME data.root=PATH"
             )
 
