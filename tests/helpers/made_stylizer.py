@@ -39,5 +39,5 @@ def noise_picture(path: Path, size: tuple[int, int] = (20, 24), seed: int = 0) -
     """Smooth noise in colour, (height, width), in the format of the path's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(path)
+    Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC).save(path)
     return path

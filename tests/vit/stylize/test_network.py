@@ -42,7 +42,9 @@ def test_vggs_decoders_are_its_encoder_mirrored() -> None:
 
 def test_a_decoder_draws_at_the_size_that_was_encoded_and_may_leave_the_range() -> None:
     network = small_network(3)
-    network.decoders["3"].stages[-1][-1].bias.fill_(7.0)
+    last = convs(network.decoders["3"])[-1]
+    assert last.bias is not None
+    last.bias.fill_(7.0)
     drawn = network.decode(network.encode(torch.rand(1, 3, 24, 16), 3), 3)
     assert drawn.shape == (1, 3, 24, 16) and drawn.max() > 1  # the last convolution has no ReLU, nothing is cut off
 
