@@ -31,6 +31,7 @@ from vit.stylize.sheet import Shown, sheet
 
 _SHOWN = 6  # rows of the sheet
 _FPS = 25.0  # of a film that is a folder of pictures
+_UNLIKE = 12.0  # dB, below which what is decoded is another picture
 _NAMED = 10  # pictures that cannot be used, on the console
 
 
@@ -103,6 +104,7 @@ class Job:
         check_out(self.out, fps)
         chosen = styles.drawn(source.name, arguments.style_seed)
         style_picture = styles.read(chosen)
+        self._check_decoders(style_picture)
         style = self.stylizer.style(unit(style_picture, self.stylizer.device))
         sampled, count = sample(followed(frames(), unit="frame", what="statistics"))
         if not count:
@@ -122,6 +124,14 @@ class Job:
         if flicker.ratio is not None:
             self.say(f"flicker {flicker.ratio:.3f}: change from frame to frame in that of the source")
         self._show(rows)
+
+    def _check_decoders(self, style: Tensor) -> None:
+        """Say how well a style's picture, uint8 (3, H, W), is decoded: files from several places may not fit."""
+        found = self.stylizer.fidelity(unit(style, self.stylizer.device))
+        told = ", ".join(f"{value:.1f} dB at level {level}" for level, value in found.items())
+        self.say(f"a style's picture encoded and decoded: {told}")
+        if min(found.values()) < _UNLIKE:
+            self.say("warning: that is another picture: the decoders are of another encoder, or not trained yet")
 
     def _outside(self, root: Path) -> None:
         """Copies in the content's folder would be content the next time."""
@@ -158,6 +168,7 @@ class Job:
         done = sum((self.out / name).is_file() for name in content.names)
         more = f", {done} are done" if done else ""
         self.say(f"{len(content.names)} pictures, {len(styles.names)} styles{more}")
+        self._check_decoders(styles.read(given[0]))
         bad = redraw_all(self.stylizer, content, styles, given, self.out, self.arguments.size)
         for index, reason in sorted(bad.items())[:_NAMED]:
             self.say(f"cannot be used: {content.names[index]}: {reason}")
@@ -187,6 +198,7 @@ class Job:
         styles = self._styles()
         chosen = styles.drawn(file.name, self.arguments.style_seed)
         picture, style = Files([file.name], [file]).read(0), styles.read(chosen)
+        self._check_decoders(style)
         image = unit(reduced(picture.pixels, self.arguments.size), self.stylizer.device)
         drawn = to_bytes(self.stylizer(image, self.stylizer.style(unit(style, self.stylizer.device))))
         write_copy(self.out, drawn, picture)

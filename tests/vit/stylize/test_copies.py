@@ -137,10 +137,11 @@ def test_pictures_that_are_drawn_get_folders_by_class(made: Path, tmp_path: Path
     assert len(build_dataset(config, "val", (24, 24))) == 10
 
 
-def test_one_picture_and_the_size_of_the_copy(made: Path, tmp_path: Path) -> None:
+def test_one_picture_and_the_size_of_the_copy(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = noise_picture(tmp_path / "wide.png", (20, 40))
     out = tmp_path / "drawn.webp"
     assert stylise(made, out, "size=10", "transform=adain", content=str(source)) == 0
+    assert "the decoders are of another encoder, or not trained yet" in capsys.readouterr().out
     assert size_of(out) == (10, 5)
 
 

@@ -47,6 +47,14 @@ def test_levels_follow_each_other_and_encode_anew() -> None:
     assert torch.equal(both(image, both.style(style_picture)), steps)
 
 
+def test_fidelity_is_the_signal_to_noise_of_what_is_decoded() -> None:
+    network = small_network(2)
+    image = torch.rand(3, 8, 8)
+    drawn = network.decode(network.encode(image[None], 2), 2)[0].clamp(0, 1)
+    found = Stylizer(network, "wct", (2,), 0.6).fidelity(image)
+    assert found == {2: pytest.approx(-10 * (drawn - image).square().mean().log10().item(), abs=1e-3)}
+
+
 def test_without_a_share_of_the_style_a_picture_is_decoded_alone() -> None:
     network = small_network(1)
     stylizer = Stylizer(network, "adain", (1,), 0.0)
