@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.data.pictures.decode import to_channels
+from trainer.data.pictures.decode import Span, to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.data.video.files import VIDEO_EXTENSIONS, video_files
 from trainer.errors import DataError
@@ -62,10 +62,19 @@ class UnlabelledClips:
         transform: of each frame.
         channels: 1, 3 or 4.
         sampling: which frames.
+        span: of frames of over 8 bits in files; None: of their type.
     """
 
-    def __init__(self, files: Sequence[Path], transform: EvalTransform, channels: int, sampling: Sampling) -> None:
-        self.files, self.transform, self.channels, self.sampling = files, transform, channels, sampling
+    def __init__(
+        self,
+        files: Sequence[Path],
+        transform: EvalTransform,
+        channels: int,
+        sampling: Sampling,
+        span: Span | None = None,
+    ) -> None:
+        self.files, self.transform, self.channels = files, transform, channels
+        self.sampling, self.span = sampling, span
 
     def __len__(self) -> int:
         return len(self.files)
@@ -74,7 +83,7 @@ class UnlabelledClips:
         """Sample ``index``; nothing of it is random."""
         file, sampling = self.files[index], self.sampling
         try:
-            frames = read_frames(file, lambda count: sampling.judged(count, index).reshape(-1), None)
+            frames = read_frames(file, lambda count: sampling.judged(count, index).reshape(-1), None, self.span)
             image = torch.stack([self.transform(to_channels(frame, self.channels)) for frame in frames])
             bad = ""
         except BadFileError as error:

@@ -120,4 +120,5 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     if unreadable is not None:
         fate = "keep their rows of the table" if kept else "are left out"
         say(f"{len(bad)} pictures cannot be used and {fate}: {unreadable}")
-    say(f"written: {out} ({done} pictures, {pace:.0f} a second)")
+    what = "pictures" if predictor.sampling is None else "clips"
+    say(f"written: {out} ({done} {what}, {pace:.0f} a second)")

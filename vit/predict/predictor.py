@@ -236,7 +236,7 @@ def _samples(predictor: Predictor, files: Sequence[Path]) -> SampleDataset:
         return UnlabelledPictures(files, predictor.transform, channels, predictor.span)
     from vit.predict.clips import UnlabelledClips
 
-    return UnlabelledClips(files, predictor.transform, channels, predictor.sampling)
+    return UnlabelledClips(files, predictor.transform, channels, predictor.sampling, predictor.span)
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.natural_order import natural_key
-from trainer.data.pictures.decode import decode
+from trainer.data.pictures.decode import Span, decode
 from trainer.data.pictures.files import BadFileError, picture_extensions, read_bytes
 from trainer.data.video.cache import video_index
 from trainer.data.video.files import VIDEO_EXTENSIONS
@@ -70,14 +70,27 @@ class ClipSource(FileSource):
         return frame, self.label(index), {}
 
     def frames(self, index: int, choose: Callable[[int], np.ndarray]) -> Tensor:
-        return read_frames(Path(self.name(index)), choose, self.cache)
+        return read_frames(Path(self.name(index)), choose, self.cache, self.span)
+
+    def encoded(self, index: int) -> bytes | bytearray:
+        """The middle frame's file of a clip that is a folder of frames: what it has for a picture.
+
+        Raises:
+            BadFileError: it is a video, or cannot be read.
+        """
+        path = Path(self.name(index))
+        files = frames_in(path) if path.is_dir() else []
+        if not files:
+            raise BadFileError(f"{path}: a video has no pictures that lie in files of their own")
+        return read_bytes(files[len(files) // 2])
 
 
-def read_frames(path: Path, choose: Callable[[int], np.ndarray], cache: str | None) -> Tensor:
+def read_frames(path: Path, choose: Callable[[int], np.ndarray], cache: str | None, span: Span | None = None) -> Tensor:
     """Frames of a video file or of a folder of pictures, as `Source.frames`.
 
     Args:
         cache: see `ClipSource`.
+        span: of frames of over 8 bits in files, see `decode`.
 
     Raises:
         BadFileError: it cannot be read, has no frames, or frames of several sizes.
@@ -87,7 +100,7 @@ def read_frames(path: Path, choose: Callable[[int], np.ndarray], cache: str | No
         if not files:
             raise BadFileError(f"{path}: holds no pictures that could be a clip's frames. Give a video file.")
         numbers = choose(len(files))
-        found = {n: decode(read_bytes(files[n]), files[n], 3) for n in sorted(set(numbers.tolist()))}
+        found = {n: decode(read_bytes(files[n]), files[n], 3, span) for n in sorted(set(numbers.tolist()))}
         sizes = {tuple(frame.shape[1:]) for frame in found.values()}
         if len(sizes) > 1:
             raise BadFileError(

@@ -34,7 +34,7 @@ _ACROSS, _DOWN, _TURN, _SIZE = range(4)  # the four circles; a state is a place 
 # of each motion: which circle, and its sense; angles grow clockwise, as the picture's y axis points down
 _MOVES = ((_ACROSS, -1), (_ACROSS, 1), (_DOWN, -1), (_DOWN, 1), (_TURN, 1), (_TURN, -1), (_SIZE, 1), (_SIZE, -1))
 # least and most a frame: shares of the picture's side, of a turn, of the range of sizes (as logarithms)
-_SPEEDS = ((0.02, 0.035), (0.02, 0.035), (0.014, 0.025), (0.012, 0.022))
+_SPEEDS = ((0.02, 0.035), (0.02, 0.035), (0.016, 0.028), (0.015, 0.025))
 _RADII = (0.11, 0.42)  # in short sides
 _FIGURES = 7  # textures that a shape carries along with it; the rest are noise that stays in place
 _CHANCES = 60  # numbers of a clip's looks

@@ -100,6 +100,18 @@ def test_clips_of_one_recording_are_held_out_together(tmp_path: Path) -> None:
     assert not groups[0] & groups[1] and len(groups[0] | groups[1]) == 24 and groups[1]
 
 
+def test_frames_of_16_bits_are_told_and_take_the_range(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for clip in range(2):
+            (tmp_path / name / f"clip{clip}").mkdir(parents=True)
+            for index in range(2):
+                values = np.full((8, 8), 1000 * index, np.uint16)
+                Image.fromarray(values).save(tmp_path / name / f"clip{clip}" / f"{index}.png")
+    assert any("data.range=[0,1023]" in note for note in describe(config(tmp_path)).notes)
+    source = open_source(config(tmp_path, "data.range=[0,1000]"), "train")
+    assert source.frames(0, lambda count: np.array([0, 1])).amax((1, 2, 3)).tolist() == [0, 255]
+
+
 def test_splits_of_their_own(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("a", "b"):
