@@ -36,7 +36,7 @@ ASKED = {
 TRAINED = {
     "clips": (
         "model=vit_mu", "data=moving_shapes", "model.frames=4", "model.tubelet=2", "model.pool=gap",
-        "augment.erasing=0.5", "augment.mixup=0.5", "resolution=[32,32]", "model.patch=8",
+        "model.head_std=0.02", "resolution=[32,32]", "model.patch=8",
     ),
     "segmentation": ("experiment=vit/segment_street", "model.variant=mu", "resolution=[32,64]"),
     "stylizer": ("experiment=vit/stylizer", "resolution=[32,32]"),

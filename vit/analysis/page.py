@@ -77,6 +77,11 @@ def _section(section: Section) -> str:
     if charts:
         parts.append(f'<div class="charts">{"".join(charts)}</div>')
     parts += [_figure(name, "image/png", png_bytes(picture)) for name, picture in outcome.pictures.items()]
+    parts += [
+        f'<figure><video controls loop muted src="data:video/mp4;base64,{_base64(path.read_bytes())}"></video></figure>'
+        for path in outcome.files
+        if path.suffix == ".mp4"
+    ]
     if outcome.values:
         parts.append(_table(by_model(outcome.values)))
     if outcome.records:
@@ -90,8 +95,11 @@ def _section(section: Section) -> str:
 
 
 def _figure(name: str, kind: str, content: bytes) -> str:
-    data = base64.b64encode(content).decode()
-    return f'<figure><img alt="{escape(name)}" src="data:{kind};base64,{data}"></figure>'
+    return f'<figure><img alt="{escape(name)}" src="data:{kind};base64,{_base64(content)}"></figure>'
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def by_model(values: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -138,6 +146,8 @@ _STYLE = """
   .line { margin: 4px 0; }
   .problem { border-left: 3px solid #c8553d; padding-left: 12px; }
   .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 8px; }
+  .charts figure { max-width: 640px; }
+  video { max-width: 100%; }
   figure { margin: 10px 0; overflow-x: auto; }
   .charts img { width: 100%; }
   img { max-width: 100%; }

@@ -2,8 +2,9 @@
 
 Such a module has a docstring whose first line says what is asked, ``Settings``, a dataclass whose fields are its own
 arguments on the command line (with a comment each), and ``run(study, settings)``, which returns an ``Outcome``.
-``FEATURES = True`` in it says that it looks at features, whatever classes heads are of. ``judged(label, loaded)`` in it
-says how a classifier is judged by its data, where that is not by the classes that both have
+Where it cannot look at every classifier, ``fits(subject)`` raises a ``UserError`` that says why: a report shows it the
+others. ``FEATURES = True`` in it says that it looks at features, whatever classes heads are of. ``judged(label,
+loaded)`` in it says how a classifier is judged by its data, where that is not by the classes that both have
 (``vit.analysis.subjects.own_classes``).
 """
 

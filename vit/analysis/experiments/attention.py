@@ -60,6 +60,15 @@ class _Asked:
     look: Look
 
 
+def fits(subject: Subject) -> None:
+    """Whether it has attention between patches.
+
+    Raises:
+        ConfigError: it has not; says which models have.
+    """
+    Taps(subject.model, subject.label)
+
+
 def run(study: Study, settings: Settings) -> Outcome:
     """Records of every head; a sheet of maps for each subject, and figures over depth; of inputs their maps."""
     _check(settings)

@@ -130,6 +130,15 @@ class _Asked:
         return found
 
 
+def fits(subject: Subject) -> None:
+    """Whether it has attention between patches.
+
+    Raises:
+        ConfigError: it has not; says which models have.
+    """
+    Taps(subject.model, subject.label)
+
+
 def run(study: Study, settings: Settings) -> Outcome:
     """Records of every head, of the best one for each object, of their mean, and of the whole picture beside them."""
     if settings.pictures < 1 or not all(0 < keep <= 1 for keep in settings.keep) or not settings.keep:

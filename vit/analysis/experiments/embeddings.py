@@ -23,6 +23,7 @@ from vit.analysis.attention.taps import Taps
 from vit.analysis.embedding_parts import neighbours, patch_filters, position_table, principal_filters, similarity
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
+from vit.analysis.subjects import Subject
 from vit.evaluate.plots import drawn, new_figure
 
 FEATURES = True  # no head is asked
@@ -39,6 +40,15 @@ class Part(Enum):
 class Settings:
     parts: list[Part] = field(default_factory=lambda: list(Part))  # panels of the figure
     components: int = 28  # of the filters
+
+
+def fits(subject: Subject) -> None:
+    """Whether it has attention between patches.
+
+    Raises:
+        ConfigError: it has not; says which models have.
+    """
+    Taps(subject.model, subject.label)
 
 
 def run(study: Study, settings: Settings) -> Outcome:

@@ -21,6 +21,7 @@ from vit.analysis.found import experiment, questions
 from vit.analysis.outcome import Outcome, write
 from vit.analysis.page import Section, by_model, page
 from vit.analysis.study import Study
+from vit.analysis.subjects import Subject
 
 USUAL = (
     "patchdrop", "shuffle", "shape_bias", "attention", "embeddings", "corruptions", "attack", "tokens",
@@ -73,14 +74,37 @@ def run(study: Study, settings: Any) -> Outcome:
 def _section(study: Study, name: str, settings: Any) -> Section:
     own = replace(study, folder=study.folder / name)
     begun, outcome, problem = time.monotonic(), None, ""
-    facts = own.facts(settings)
     try:
+        own.subjects, without = _fitting(own, _OTHERS[name])
         outcome = _OTHERS[name].run(own, settings)
-        write(own.folder, name, outcome, facts)
+        outcome.lines += without
+        write(own.folder, name, outcome, own.facts(settings))
     except UserError as error:
-        outcome, problem = None, "; ".join(error.problems) if isinstance(error, ConfigError) else user_message(error)
-    seconds = time.monotonic() - begun
-    return Section(name, questions()[name], facts["settings"], _command(name, settings), seconds, outcome, problem)
+        outcome, problem = None, _reason(error)
+    seconds, words = time.monotonic() - begun, _command(name, settings)
+    return Section(name, questions()[name], own.facts(settings)["settings"], words, seconds, outcome, problem)
+
+
+def _fitting(study: Study, module: Any) -> tuple[list[Subject], list[str]]:
+    """The classifiers that an experiment can look at, and what is to be said of the others.
+
+    Raises:
+        UserError: it can look at none.
+    """
+    fitting, without = [], []
+    for subject in study.subjects:
+        try:
+            getattr(module, "fits", lambda subject: None)(subject)
+            fitting.append(subject)
+        except UserError as error:
+            without.append(_reason(error))
+    if not fitting:
+        raise UserError("; ".join(without))
+    return fitting, [f"without {reason}" for reason in without]
+
+
+def _reason(error: UserError) -> str:
+    return "; ".join(error.problems) if isinstance(error, ConfigError) else user_message(error)
 
 
 def _command(name: str, settings: Any) -> list[str]:
@@ -115,7 +139,7 @@ def _page(study: Study, settings: Any, sections: list[Section]) -> str:
     where = {
         "classes": str(len(study.classes)),
         "seed": str(study.seed),
-        "machine": machine(study.compute.device, "torch", "timm"),
+        "machine": machine(study.compute.device, "timm"),
         "command": shlex.join(["python", "scripts/analyze.py", *sys.argv[1:]]),
     }
     return page(" and ".join(subject.label for subject in study.subjects), facts, where, sections)

@@ -62,3 +62,15 @@ def test_names_and_settings_are_checked_first(run: Path, tmp_path: Path, capsys:
     assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", "shuffle.run=2") == 2
     assert "shuffle.runs" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_an_experiment_cannot_look_at_is_left_out_of_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "cnn", mu_config("model.name=resnet10t", model="timm"))
+    words = ("analysis=report", "chosen=[embeddings]", f"run={run}", f"compare=[{tmp_path / 'cnn'}]")
+    assert run_script("analyze", *words, f"out={tmp_path / 'out'}", "embeddings.parts=[filters]") == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "without cnn is a ResNet" in page and json.loads((tmp_path / "out/analysis.json").read_text())["values"]
+    (model,) = json.loads((tmp_path / "out/embeddings/analysis.json").read_text())["models"]
+    assert model["label"] == "run"
