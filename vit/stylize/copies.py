@@ -1,7 +1,8 @@
 """A data set redrawn picture by picture: who gets which style, what is done already, and what could not be.
 
 Beside the folder OUT: OUT-styles.csv (file, style), OUT-stylize.json (what decides how copies look) and, where some
-pictures cannot be read, OUT-unreadable.csv. In it are the copies alone, so that it is a data set itself.
+pictures cannot be read, OUT-unreadable.csv. In it are the copies, and the files that tell labels, as they were, so that
+it is a data set itself.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from torch import Tensor
@@ -21,9 +24,11 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.records.progress import followed
+from vit.data.sources.unlabelled import TABLES
 from vit.stylize.content import Content, reduced, to_bytes, unit, write_copy
 from vit.stylize.levels import Stylizer
 
+LABELS = (*TABLES, ".json", ".jsonl")  # files that tell labels, as `data=csv` and others read them
 _NO_SKIPPING = ", or set data.on_bad_file=skip"  # which decoders offer and this work has not
 
 
@@ -109,6 +114,15 @@ def write_table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[str]
             csv.writer(stream, lineterminator="\n").writerows([heading, *rows])
 
     replace_file(path, fill)
+
+
+def copy_tables(root: Path, out: Path) -> int:
+    """Copy the files that tell labels, as they are, into the same places below ``out``; how many there are."""
+    found = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in LABELS and path.is_file()]
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    for path in found:
+        replace_file(out / path.relative_to(root), partial(copyfile, path))
+    return len(found)
 
 
 def redraw_all(

@@ -24,7 +24,7 @@ from vit.data.sources.unlabelled import list_pictures
 from vit.stylize import Statistics
 from vit.stylize.arguments import Arguments
 from vit.stylize.content import Content, Files, Samples, reduced, to_bytes, unit, write_copy, written_as
-from vit.stylize.copies import Styles, beside, claim, redraw_all, write_table
+from vit.stylize.copies import Styles, beside, claim, copy_tables, redraw_all, write_table
 from vit.stylize.films import Flicker, folder_frames, frame_rate, redrawn, sample, video_frames
 from vit.stylize.levels import Stylizer
 from vit.stylize.sheet import Shown, sheet
@@ -67,7 +67,7 @@ class Job:
         if not root.is_dir():
             self._one(Path(listed.files[0]))
             return
-        self._all(Files(listed.names, listed.files), {"content": str(root.resolve())})
+        self._all(Files(listed.names, listed.files), {"content": str(root.resolve())}, root)
 
     def samples(self, config: VitConfig) -> None:
         """Pictures that a data set of classifiers draws or has in memory: its training and validation splits.
@@ -158,9 +158,11 @@ class Job:
             **styles.facts(),
         }
 
-    def _all(self, content: Content, facts: dict[str, str]) -> None:
+    def _all(self, content: Content, facts: dict[str, str], root: Path | None = None) -> None:
         styles = self._styles()
         claim(self.out, facts | self._facts(styles))
+        if root is not None:
+            copy_tables(root, self.out)
         given = [styles.drawn(name, self.arguments.style_seed) for name in content.names]
         table, unreadable = beside(self.out, "styles.csv"), beside(self.out, "unreadable.csv")
         rows = [(name, styles.names[style]) for name, style in zip(content.names, given, strict=True)]

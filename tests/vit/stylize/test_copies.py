@@ -137,6 +137,22 @@ def test_pictures_that_are_drawn_get_folders_by_class(made: Path, tmp_path: Path
     assert len(build_dataset(config, "val", (24, 24))) == 10
 
 
+def test_tables_of_labels_come_along(made: Path, tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    rows = [f"pictures/{number}.png,{'cat' if number % 2 else 'dog'}" for number in range(4)]
+    for number in range(4):
+        noise_picture(content / f"pictures/{number}.png", seed=number)
+    (content / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    (content / ".hidden").mkdir()
+    (content / ".hidden/notes.csv").write_text("mine")
+    assert stylise(made, tmp_path / "out", content=str(content)) == 0
+    assert not (tmp_path / "out/.hidden").exists()
+    config = VitConfig(resolution=[16, 16])
+    config.data.kind, config.data.root = DataKind.csv, str(tmp_path / "out/labels.csv")
+    config.data.val_share = 0.5
+    assert describe(config).classes == ["cat", "dog"]
+
+
 def test_one_picture_and_the_size_of_the_copy(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = noise_picture(tmp_path / "wide.png", (20, 40))
     out = tmp_path / "drawn.webp"
