@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,9 @@ class Pass:
         groups: dict[str, list[Subject]] = {}
         for subject in self.subjects:
             config = subject.loaded.config
-            prepared = f"{config.resolution} {config.augment} {len(subject.loaded.mean)} {config.data}"
+            evaluated = {key: value for key, value in vars(config.augment).items() if key.startswith("eval_")}
+            data = replace(config.data, mean=None, std=None)  # each normalises what it is shown by its own
+            prepared = f"{config.resolution} {evaluated} {len(subject.loaded.mean)} {data}"
             groups.setdefault(prepared, []).append(subject)
         return list(groups.values())
 

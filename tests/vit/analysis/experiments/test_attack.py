@@ -12,7 +12,7 @@ from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
 from vit.analysis.adversary import Adversary
 
-WORDS = ("analysis=attack", "eps=[0,8]", "steps=3", "restarts=2")
+WORDS = ("analysis=attack", "eps=[0,8]", "steps=3", "restarts=2", "shown=1")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def test_two_models_in_one_pass(run: Path, tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "attack.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_batch(run: Path, tmp_path: Path) -> None:
     for batch in ("7", "auto"):
         assert run_script("analyze", *WORDS, "shown=0", f"run={run}", f"out={tmp_path}/{batch}", f"batch={batch}") == 0
@@ -61,11 +62,11 @@ def test_the_same_whatever_the_batch(run: Path, tmp_path: Path) -> None:
     ("words", "named"),
     [
         (("eps=[0]",), "nothing to attack with"),
-        (("eps=[-1]",), "-1 is no bound"),
-        (("eps=[0.5]", "quantised=true"), "changes no whole grey level"),
-        (("steps=0",), "steps=0: must be at least 1"),
-        (("step=3",), "step=3: a share of eps"),
-        (("restarts=2", "random_start=false"), "set random_start=true"),
+        pytest.param(("eps=[-1]",), "-1 is no bound", marks=pytest.mark.slow),
+        pytest.param(("eps=[0.5]", "quantised=true"), "changes no whole grey level", marks=pytest.mark.slow),
+        pytest.param(("steps=0",), "steps=0: must be at least 1", marks=pytest.mark.slow),
+        pytest.param(("step=3",), "step=3: a share of eps", marks=pytest.mark.slow),
+        pytest.param(("restarts=2", "random_start=false"), "set random_start=true", marks=pytest.mark.slow),
     ],
 )
 def test_mistakes(run: Path, tmp_path: Path, capsys, words: tuple[str, ...], named: str) -> None:

@@ -90,6 +90,7 @@ def test_folders_hold_the_same_pictures_as_those_made(run: Path, made: Path, tmp
     assert "fog/1 has 20 pictures, contrast/2 has 19" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_arrays_of_other_labels_are_refused(run: Path, tmp_path: Path, capsys) -> None:
     """The severities lie one after the other; the labels must be those of the data's own pictures."""
     images, labels, _ = samples()
