@@ -77,8 +77,8 @@ def run(study: Study, settings: Settings) -> Outcome:
         if settings.transfer and len(study.subjects) > 1 and not _sources(subject, study):
             shown_as = subject.loaded.transform_line
             outcome.lines.append(
-                f"{subject.label}: no transfer to or from it, as it is shown other pixels than the rest: {shown_as}; the "
-                "same resolution=, augment.eval_crop_ratio= and augment.eval_interpolation= for all show the same"
+                f"{subject.label}: no transfer to or from it, it is shown other pixels than the rest: {shown_as}; "
+                "the same resolution=, augment.eval_crop_ratio= and augment.eval_interpolation= for all show the same"
             )
     for subject in study.subjects:
         _draw(outcome, study, settings, subject, conditions[subject.label], answers[subject.label])
