@@ -3,6 +3,7 @@
 python scripts/check_data.py data=imagefolder data.root=PATH
 python scripts/check_data.py data=digits
 python scripts/check_data.py data=imagenet data.root=PATH most=2000
+python scripts/check_data.py data=masks data.root=PATH data.num_classes=3
 python scripts/check_data.py data=folders data.root=../shared/samples/street data.labels_dir=seg_maps
 python scripts/check_data.py data=video data.root=clips/
 python scripts/check_data.py experiment=vid2vid/footage data.root=PATH

@@ -8,6 +8,10 @@ python scripts/evaluate.py run=runs/first data=digits fewshot=1,5,10,25 knn=20 p
 python scripts/evaluate.py weights=timm:vit_base_patch16_224 data=imagenet data.root=PATH
 python scripts/evaluate.py weights=FILE|FOLDER data=imagefolder data.root=PATH   # name=resnet50: of timm, not told
 
+A segmentation: IoU of each class and their mean, of one confusion matrix over all pictures.
+python scripts/evaluate.py run=runs/street
+python scripts/evaluate.py run=runs/cities inference.mode=slide data.root=PATH
+
 A video model: clips generated freely, beside the real video.
 python scripts/evaluate.py run=runs/demo
 python scripts/evaluate.py run=runs/demo data=folders data.root=data/cityscapes split=test clips=20

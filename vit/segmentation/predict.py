@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FRAMES_PER_SECOND = 25  # where a film does not tell
 SHOWN = 10  # pictures that could not be read
+LEGEND = 960  # pixels of its width
 
 
 class View(Enum):
@@ -121,7 +122,7 @@ def _pictures(loaded: Loaded, source: str, out: Path, say: Callable[[str], None]
     if len(bad) == len(rows):
         raise DataError(f"none of the {len(rows)} pictures of source={source} can be read")
     _write_classes(out / "classes.csv", loaded.classes)
-    write_png(out / "legend.png", legend(loaded.classes, 960))
+    write_png(out / "legend.png", legend(loaded.classes, LEGEND))
     left = f", {len(bad)} left out" if bad else ""
     say(f"written: {out}/masks, colours, overlays ({len(rows) - len(bad)} pictures{left}), classes.csv, legend.png")
 
@@ -142,7 +143,9 @@ def _places(names: list[str]) -> list[Path]:
 
 def _film(loaded: Loaded, source: Path, out: Path, view: View, say: Callable[[str], None]) -> None:
     from trainer.data.video.decode import OpenVideo, picture
+    from trainer.records.media import write_png
     from trainer.records.video_writer import video_output
+    from vit.segmentation.picture import legend
 
     size: tuple[int, int] | None = None  # of the first frame: a film may change it on its way
     writer, count = None, 0
@@ -160,7 +163,9 @@ def _film(loaded: Loaded, source: Path, out: Path, view: View, say: Callable[[st
             progress.show(count)
     if writer is None:
         raise DataError(f"{source}: has no frame that can be decoded")
-    say(f"written: {out} ({count} frames)")
+    colours = out.with_name(f"{out.stem}-legend.png")
+    write_png(colours, legend(loaded.classes, LEGEND))
+    say(f"written: {out} ({count} frames), {colours}")
 
 
 def _shown(image: Tensor, colours: Tensor, view: View) -> Tensor:

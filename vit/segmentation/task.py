@@ -21,6 +21,7 @@ from trainer.records.confusion import NONE
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from trainer.text import by, ends, few
 from vit.encoding import normalise
+from vit.model.cost import data_flow
 from vit.segmentation.config import SegmentationConfig
 from vit.segmentation.dataset import MaskDataset
 from vit.segmentation.inference import Segmenter
@@ -158,6 +159,9 @@ class SegmentationTask(Task):
 
     def undecayed(self, phase: str) -> set[str]:
         return {f"{ENCODER}.{name}" for name in self.encoder.no_weight_decay()}
+
+    def tables(self, stage: Stage) -> list[tuple[str, list[list[str]]]]:
+        return [("data flow of the encoder (one picture)", data_flow(self.encoder.arch))]
 
     def evaluation_note(self, stage: Stage) -> str:
         averaged = "averaged (EMA) weights" if self.config.trainer.ema is not None else "raw weights"

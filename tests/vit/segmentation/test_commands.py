@@ -84,7 +84,7 @@ def test_predict_reads_a_video(run: str, tmp_path: Path) -> None:
     with av.open(str(out)) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
         assert film.streams.video[0].average_rate == 8
-    assert len(frames) == 3 and frames[0].shape == (16, 64, 3)
+    assert len(frames) == 3 and frames[0].shape == (16, 64, 3) and (tmp_path / "seen-legend.png").is_file()
 
 
 def test_check_data_counts_classes_and_names_bad_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
