@@ -19,6 +19,7 @@ from trainer.records.media import label_panel
 from vit.segmentation.classes import Classes
 
 WIDTH = 320  # pixels of each picture of a row
+VOID_BYTE, VOID_WORD = 255, 65535  # of PNGs
 OVERLAY = 0.55  # share of the classes' colours
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 _SIDE, _GAP, _POINTS = 16, 8, 14  # pixels of the legend's squares, between its entries, and of its letters
@@ -102,15 +103,13 @@ def legend(classes: Classes, width: int, ious: Sequence[float | None] | None = N
 
 
 def index_png(found: Tensor, classes: Classes) -> Image.Image:
-    """Classes (H, W) as a picture whose pixels are their numbers, 255 for void, and whose palette their colours.
+    """Classes (H, W) as a picture whose pixels are their numbers and whose palette their colours; 255 is void.
 
-    Raises:
-        ValueError: more classes than a byte has beside 255.
+    More classes than a byte has beside 255 are 16 bits of grey without colours, and 65535 is void.
     """
-    if len(classes) > 255:
-        raise ValueError(f"{len(classes)} classes do not fit a byte")
-    numbers = torch.where(found == NONE, 255, found).to(torch.uint8).cpu().numpy()
-    made = Image.fromarray(numbers)
+    if len(classes) > VOID_BYTE:
+        return Image.fromarray(torch.where(found == NONE, VOID_WORD, found).cpu().numpy().astype(np.uint16))
+    made = Image.fromarray(torch.where(found == NONE, VOID_BYTE, found).cpu().numpy().astype(np.uint8))
     made.putpalette(classes.palette())
     return made
 

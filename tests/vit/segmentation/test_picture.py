@@ -26,6 +26,12 @@ def test_a_png_of_indices_holds_numbers_and_colours() -> None:
     assert CLASSES.painted(found)[1, 0].tolist() == [0, 0, 0]
 
 
+def test_many_classes_take_sixteen_bits() -> None:
+    file = io.BytesIO()
+    index_png(torch.tensor([[299, NONE]]), numbered(300)).save(file, "PNG")
+    assert np.asarray(Image.open(file)).tolist() == [[299, 65535]]
+
+
 def test_overlays_lie_between_picture_and_colours() -> None:
     image, colours = torch.zeros(1, 1, 3, dtype=torch.uint8), torch.full((1, 1, 3), 200, dtype=torch.uint8)
     assert overlaid(image, colours).tolist() == [[[110, 110, 110]]]
