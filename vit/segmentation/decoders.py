@@ -138,7 +138,7 @@ class Decoders(nn.Module):
 
 
 def _layer(before: int, after: int, side: int) -> nn.Sequential:
-    """Convolution, batch norm, ReLU."""
+    """Convolution, batch norm (of a process's own micro-batch), ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, side, padding=side // 2, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
