@@ -29,6 +29,10 @@ class Features:
     x: Tensor
     y: Tensor
 
+    def to(self, device: torch.device) -> Features:
+        """The same on a device, where they are then classified."""
+        return Features(self.x.to(device), self.y.to(device))
+
 
 @dataclass
 class Linear:

@@ -1,4 +1,4 @@
-"""After which block does it know the class? Its head, or one made for it, on the token of every block (Figure 15)
+"""After which block does it know the class? Its head, or ridge regression, on every block (appendix, Figure 15)
 
 Naseer et al., "Intriguing Properties of Vision Transformers", 2021, give the head the class token of each block,
 through the last norm, as if the network ended there. What a head that was trained for the last block cannot read may
@@ -112,7 +112,7 @@ def _by_ridge(
             for piece in own:
 
                 def solved(label: str = label, piece: Piece = piece) -> dict[str, float]:
-                    known, asked = (bank[label].features([piece]) for bank in (train, test))
+                    known, asked = (bank[label].features([piece]).to(study.compute.device) for bank in (train, test))
                     return {"top1": accuracy(ridge(known, len(study.classes))(asked.x), asked.y)}
 
                 top1 = figures.of(f"{train[label].identity} {test[label].identity} {piece}", solved)["top1"]

@@ -1,4 +1,4 @@
-"""How many pictures does it need? Networks from scratch beside frozen features, over pictures per class (section 3.5)
+"""How many pictures does it need? Networks from scratch beside frozen features (section 3.5; ViT paper, 4.3)
 
 A ViT knows nothing of neighbourhood before it has seen pictures; a CNN's filters are local and the same everywhere from
 the first step. So from scratch, on few pictures, the CNN leads (Dosovitskiy et al., "An Image is Worth 16x16 Words",

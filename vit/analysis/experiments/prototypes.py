@@ -1,4 +1,4 @@
-"""Can it tell your classes apart without a training run? Class means as its head, written as a checkpoint (section 3.5)
+"""Can it tell your classes apart without a training run? Class means as its head, as a checkpoint (section 3.5)
 
 Each class's prototype is the mean of its training pictures' features (Snell et al., "Prototypical Networks", 2017);
 the nearest prototype, by cosine similarity or distance, is what a linear layer of these means answers. That layer

@@ -77,8 +77,9 @@ def run(study: Study, settings: Settings) -> Outcome:
         for subject in study.subjects:
             label = subject.label
             for each in sets:
-                sides = (bank[label].features(each.pieces[label]) for bank in (train, test))
-                known, asked = sides
+                known, asked = (
+                    bank[label].features(each.pieces[label]).to(study.compute.device) for bank in (train, test)
+                )
                 for solver in settings.solvers:
                     key = f"{train[label].identity} {test[label].identity} {each.pieces[label]} {solver} {settings}"
                     solved = _solved(solver, known, asked, settings, len(study.classes))

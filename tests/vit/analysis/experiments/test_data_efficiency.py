@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.made_classifier import QUIET, SCHEMAS, make_run, mu_config
 from tests.helpers.scripts import run_script
 from trainer.cli import compose
+from trainer.errors import ConfigError
 from trainer.parallel.trainings import has_ended
 from vit.analysis.block_features import Piece
 from vit.analysis.experiments import data_efficiency
@@ -79,22 +80,26 @@ def test_features_see_the_pictures_of_the_trainings(run: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("changed", "said"),
     [
-        (("per_class=[2]",), ["per_class=[2]", "at least 3"]),
-        (("per_class=[9]", "scratch=[]"), ["fewer than 9 training pictures", "circle (6)", "up to 6"]),
-        (("seeds=0",), ["seeds=0"]),
-        (("scratch=[vit_ti16]",), ["'vit_ti16' is none", "LABEL=words"]),
-        (("scratch=[a=model=vit_mu,a=model=vit_ti16]",), ["two networks are called a"]),
-        (("recipe=[seed=1]",), ["seed=1", "leave it out"]),
+        ({"per_class": [2]}, r"per_class=\[2\]: give numbers of at least 3"),
+        ({"seeds": 0}, "seeds=0: must be at least 1"),
+        ({"scratch": ["vit_ti16"]}, "'vit_ti16' is none; give LABEL=words"),
+        ({"scratch": ["a=model=vit_mu", "a=model=vit_ti16"]}, "two networks are called a"),
+        ({"recipe": ["seed=1"]}, "seed=1: the experiment sets seed itself"),
     ],
 )
-def test_mistakes(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], named: list[str]
-) -> None:
-    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", *words) == 2
+def test_settings_that_cannot_be(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        data_efficiency._checked(data_efficiency.Settings(**changed))
+    assert data_efficiency._checked(data_efficiency.Settings(per_class=[20, 5, 5])) == [5, 20]
+
+
+def test_too_few_training_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("per_class=[9]", "scratch=[]", f"out={tmp_path}")
+    assert run_script("analyze", *WORDS, *words, f"run={run}") == 2
     said = capsys.readouterr().err
-    assert all(text in said for text in named) and "Traceback" not in said, said
+    assert all(text in said for text in ("fewer than 9 training pictures", "circle (6)", "up to 6")), said
 
 
 @pytest.mark.slow

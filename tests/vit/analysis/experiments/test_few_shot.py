@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
+from trainer.errors import ConfigError
+from vit.analysis.experiments import few_shot
 
 WORDS = ("analysis=few_shot", "ways=3", "shots=[1,2]", "queries=3", "episodes=8", "data.shapes_val_samples=60",
          "classifiers=[prototypes_cosine,ridge]")  # fmt: skip
@@ -36,6 +39,7 @@ def test_the_same_whatever_the_batch_and_the_workers(run: Path, tmp_path: Path) 
     assert (tmp_path / "one/few_shot.csv").read_text() != two, "other episodes"
 
 
+@pytest.mark.slow
 def test_several_models_see_the_same_episodes(run: Path, tmp_path: Path) -> None:
     words = [*WORDS, f"compare=[again={run}]", "episodes=4"]
     assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}") == 0
@@ -44,19 +48,18 @@ def test_several_models_see_the_same_episodes(run: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (("queries=9",), ["takes 11 pictures of a class", "10 of 10 classes have fewer", "small_classes=leave_out"]),
-        (("ways=11",), ["ways=11", "2 to 10"]),
-        (("shots=[0]",), ["shots=[0]"]),
-        (("episodes=0",), ["episodes=0"]),
-        (("classifiers=[]",), ["classifiers=[]"]),
-        (("classifiers=[svm]",), ["svm", "prototypes_cosine"]),
-    ],
+    "changed", [{"shots": [0]}, {"episodes": 0}, {"queries": 0}, {"classifiers": []}, {"shots": []}]
 )
-def test_mistakes(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], named: list[str]
-) -> None:
-    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", *words) == 2
+def test_settings_that_cannot_be(changed: dict[str, Any]) -> None:
+    ((key, value),) = changed.items()
+    with pytest.raises(ConfigError, match=rf"{key}=\W*{value if isinstance(value, int) else ''}"):
+        few_shot._check(few_shot.Settings(**changed))
+
+
+def test_too_few_pictures_or_classes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", "queries=9") == 2
     said = capsys.readouterr().err
-    assert all(text in said for text in named) and "Traceback" not in said, said
+    assert "takes 11 pictures of a class" in said and "10 of 10 classes have fewer" in said
+    assert "small_classes=leave_out" in said and "Traceback" not in said
+    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", "ways=11") == 2
+    assert "ways=11: 10 classes have enough pictures; give 2 to 10" in capsys.readouterr().err

@@ -43,9 +43,7 @@ def test_accuracies_are_those_of_the_solvers(run: Path, tmp_path: Path) -> None:
     ("words", "named"),
     [
         (("blocks=[9-12]",), ["blocks: 9-12 is not in run, which has 1 blocks", "last"]),
-        (("solvers=[]",), ["solvers=[]", "at least one"]),
         (("neighbours=[0]", "solvers=[knn]"), ["neighbours=[0]", "at least 1"]),
-        (("tokens=[class]",), ["tokens", "cls"]),
     ],
 )
 def test_mistakes(run: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], named: list[str]) -> None:
