@@ -24,8 +24,9 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.records.progress import followed
+from trainer.records.video_writer import SUFFIXES as VIDEO_SUFFIXES
 from vit.data.sources.unlabelled import TABLES
-from vit.stylize.content import Content, reduced, to_bytes, unit, write_copy
+from vit.stylize.content import Content, reduced, to_bytes, unit, write_copy, written_as
 from vit.stylize.levels import Stylizer
 
 LABELS = (*TABLES, ".json", ".jsonl")  # files that tell labels, as `data=csv` and others read them
@@ -75,8 +76,8 @@ def reason_of(error: Exception) -> str:
 
 def beside(out: Path, what: str) -> Path:
     """``OUT-WHAT``, beside the folder or file of copies."""
-    stem = out.stem if out.suffix else out.name
-    return out.with_name(f"{stem}-{what}")
+    is_file = written_as(out) is not None or out.suffix.lower() in VIDEO_SUFFIXES
+    return out.with_name(f"{out.stem if is_file else out.name}-{what}")
 
 
 def claim(out: Path, facts: Mapping[str, Any]) -> None:

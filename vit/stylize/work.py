@@ -159,6 +159,10 @@ class Job:
         }
 
     def _all(self, content: Content, facts: dict[str, str], root: Path | None = None) -> None:
+        if written_as(self.out) is not None:
+            raise ConfigError(
+                f"out={self.out} names one picture, the content has many: give a folder, like out=stylised"
+            )
         styles = self._styles()
         claim(self.out, facts | self._facts(styles))
         if root is not None:

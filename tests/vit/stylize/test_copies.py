@@ -12,7 +12,7 @@ from tests.helpers.made_stylizer import make_stylizer_run, noise_picture
 from tests.helpers.scripts import run_script
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
-from vit.stylize.copies import Styles
+from vit.stylize.copies import Styles, beside
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,11 @@ def test_pictures_that_are_drawn_get_folders_by_class(made: Path, tmp_path: Path
     assert len(build_dataset(config, "val", (24, 24))) == 10
 
 
+def test_a_folders_name_may_have_a_point() -> None:
+    assert beside(Path("sets/v1.2"), "styles.csv") == Path("sets/v1.2-styles.csv")
+    assert beside(Path("film.mp4"), "sheet.png") == Path("film-sheet.png")
+
+
 def test_tables_of_labels_come_along(made: Path, tmp_path: Path) -> None:
     content = tmp_path / "content"
     rows = [f"pictures/{number}.png,{'cat' if number % 2 else 'dog'}" for number in range(4)]
@@ -182,6 +187,7 @@ def test_a_film_becomes_one_of_the_same_length(made: Path, tmp_path: Path, capsy
         (["encoder=a.pth"], "one of both"),
         (["data=shapes"], "leave it out, or leave content= out"),
         (["style=nowhere"], "style=nowhere: there is no such file or folder"),
+        (["out=copies.png"], "out=copies.png names one picture, the content has many"),
         (["content=nowhere"], "content=nowhere: there is no such file or folder"),
     ],
 )
