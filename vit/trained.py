@@ -85,7 +85,8 @@ def load_weights_model(
     Args:
         source: what ``vit.weights.reading.read`` takes, or ``timm:NAME`` of any classifier of timm.
         name: timm's name of the model whose weights the file holds; None: as a hub folder tells, or a plain ViT.
-        resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell.
+        resolution: (height, width) of the pictures of a plain ViT's position table, where the file does not tell; of
+            those that a model of timm is to see.
         headless: a head that cannot be read may be left out.
         attention: heads of attention of a plain ViT, where the file does not tell; None: as usual at its width.
 
@@ -103,7 +104,7 @@ def load_weights_model(
         if name is not None or source.startswith("timm:"):
             from vit.weights.timm_models.build import load_timm
 
-            model, meta = load_timm(source, name)
+            model, meta = load_timm(source, name, resolution)
         else:
             model, meta = _load_plain(source, resolution, headless, attention)
     model.eval().requires_grad_(False)

@@ -71,6 +71,10 @@ class Taps:
         if not (isinstance(net, VisionTransformer) or _is_timms(net)):
             raise UserError(f"{label} is a {type(net).__name__}, which has no attention between patches: {WHICH}")
         self.net: Any = net
+        if isinstance(net, VisionTransformer) and net.arch.frames > 1:
+            raise UserError(
+                f"{label} sees clips of {net.arch.frames} frames; attention maps are of networks of pictures"
+            )
         self._attention = [getattr(block, "attn", None) for block in self.net.blocks]
         if not all(hasattr(part, "maps") or hasattr(part, "fused_attn") for part in self._attention):
             raise UserError(f"{label}: its blocks ({type(self.net.blocks[0]).__name__}) keep their attention to "

@@ -138,34 +138,52 @@ def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
         net.train(training)
 
 
-def load_timm(source: str, name: str | None) -> tuple[TimmClassifier, dict[str, Any]]:
+def load_timm(source: str, name: str | None, size: Size | None = None) -> tuple[TimmClassifier, dict[str, Any]]:
     """A classifier of timm as it was trained: published (``timm:NAME``), or a file with the weights of ``name``.
+
+    Args:
+        size: (height, width) of the pictures that it will see, where they are of another size; positions are resampled.
 
     Returns:
         The model, and what ``vit.trained.load_weights_model`` says of it.
 
     Raises:
-        ConfigError: timm has no model ``name``. CheckpointError: the weights cannot be had or do not fit.
+        ConfigError: timm has no model ``name``, or none for that size. CheckpointError: the weights cannot be had or do
+            not fit.
     """
     if source.startswith(TIMM):
         from vit.weights.timm_models.hub import class_names
 
         net = pretrained(source.removeprefix(TIMM))
         cfg = settings(net)
-        channels, *size = cfg["input_size"]
+        channels, *native = cfg["input_size"]
+        _see(net, source.removeprefix(TIMM), channels, size)
         named = class_names(cfg.get("label_names"), cfg.get("num_classes"))
         found = from_timm(cfg)
-        return TimmClassifier(net), {**told(found, channels, (size[0], size[1]), named), "notes": list(found.notes)}
+        return TimmClassifier(net), {**told(found, channels, (native[0], native[1]), named), "notes": list(found.notes)}
     config = ModelConfig(name=name, weights=source)
     file = read_state(source, str(name))
-    channels, *size = file.cfg.get("input_size") or (3, 224, 224)
+    channels, *native = file.cfg.get("input_size") or (3, 224, 224)
     classes = rows(file.state, file.cfg.get("classifier"), 0) or 0
     channels = rows(file.state, file.cfg.get("first_conv"), 1) or channels
-    model, report = build_timm(config, classes, channels, (size[0], size[1]))
+    model, report = build_timm(config, classes, channels, size or (native[0], native[1]))
     if report is None or report.new:
         raise CheckpointError(f"{source} lacks {', '.join(grouped(report.new if report else []))}")
     found = replace(report.preprocessing, mean=numbers(report.mean), std=numbers(report.std))
-    return model, {**told(found, channels, (size[0], size[1]), report.classes), "notes": report.lines()}
+    return model, {**told(found, channels, (native[0], native[1]), report.classes), "notes": report.lines()}
+
+
+def _see(net: Any, name: str, channels: int, size: Size | None) -> None:
+    """Makes a network whose pictures have a fixed size take those of another; others take any."""
+    if size is None or not hasattr(net, "set_input_size"):
+        return
+    try:
+        net.set_input_size(img_size=size)
+    except (AssertionError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"resolution=[{size[0]},{size[1]}]: model.name={name} cannot take pictures of this size ({error})"
+        ) from error
+    _try(net, name, (1, channels, *size))
 
 
 def told(found: Preprocessing, channels: int, size: Size, classes: Sequence[str] | None) -> dict[str, Any]:
