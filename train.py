@@ -25,6 +25,8 @@ from vid2vid.future.config import LabelPredictorConfig
 from vid2vid.future.validate import problems as label_predictor_problems
 from vid2vid.validate import problems as vid2vid_problems
 from vit.config import VitConfig
+from vit.mae.config import MaeConfig
+from vit.mae.validate import problems as mae_problems
 from vit.segmentation.config import SegmentationConfig
 from vit.segmentation.validate import problems as segmentation_problems
 from vit.stylize.config import StylizerConfig
@@ -62,6 +64,12 @@ def build_stylizer(config: StylizerConfig) -> Task:
     return StylizerTask(config)
 
 
+def build_mae(config: MaeConfig) -> Task:
+    from vit.mae.task import MaeTask
+
+    return MaeTask(config)
+
+
 TASKS = {
     "vid2vid": TaskEntry(
         schema=Vid2VidConfig,
@@ -89,6 +97,7 @@ TASKS = {
         build=build_label_predictor,
         model="label_predictor",
     ),
+    "mae": TaskEntry(schema=MaeConfig, problems=mae_problems, build=build_mae, model="mae"),
     "vit": TaskEntry(
         schema=VitConfig,
         problems=vit_problems,

@@ -77,7 +77,8 @@ def _attention(attention: Attention, init: Init) -> None:
         _truncated(attention.proj)
 
 
-def _block(block: Block, init: Init, layer_scale: float | None) -> None:
+def initialise_block(block: Block, init: Init, layer_scale: float | None) -> None:
+    """A block's matrices, biases and scales; norms are left."""
     _attention(block.attn, init)
     _mlp(block.mlp, init)
     if isinstance(block, SpaceTimeBlock):
@@ -139,7 +140,7 @@ def initialise(model: Any) -> None:
         if isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.BatchNorm1d):
             module.reset_parameters()
         elif isinstance(module, Block):
-            _block(module, arch.init, arch.layer_scale)
+            initialise_block(module, arch.init, arch.layer_scale)
         elif isinstance(module, AttentionPool):
             _pool(module, arch.init)
     if model.time_embed is not None:

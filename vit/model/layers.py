@@ -252,9 +252,13 @@ class PatchDropout(nn.Module):
             return x
         batch, patches = x.shape[0], x.shape[1] - self.prefix
         count = kept_patches(patches, self.rate)
-        kept = torch.rand(batch, patches, device=x.device).argsort(dim=1)[:, :count] + self.prefix
-        chosen = x.gather(1, kept[..., None].expand(-1, -1, x.shape[2]))
-        return torch.cat([x[:, : self.prefix], chosen], dim=1)
+        return keep_patches(x, torch.rand(batch, patches, device=x.device).argsort(dim=1)[:, :count], self.prefix)
+
+
+def keep_patches(tokens: Tensor, kept: Tensor, prefix: int) -> Tensor:
+    """Tokens (B, P + N, D) with some of the patches alone, in the order of ``kept`` (B, M) int64: (B, P + M, D)."""
+    chosen = tokens.gather(1, (kept + prefix)[..., None].expand(-1, -1, tokens.shape[2]))
+    return torch.cat([tokens[:, :prefix], chosen], dim=1)
 
 
 class AttentionPool(nn.Module):

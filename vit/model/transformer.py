@@ -18,7 +18,7 @@ from trainer.device import fast_paths
 from vit.config import Pool, PosEmbed
 from vit.model.architecture import Architecture, architecture
 from vit.model.initialisation import initialise
-from vit.model.layers import AttentionPool, Block, Linear, PatchDropout, PreLogits, fit_images
+from vit.model.layers import AttentionPool, Block, Linear, PatchDropout, PreLogits, fit_images, keep_patches
 from vit.model.positions import resample, sincos2d
 from vit.model.space_time import blocks, embedding
 
@@ -85,13 +85,19 @@ class VisionTransformer(nn.Module):
         logits, dist_logits = self.head(features[0]), self.head_dist(features[1])
         return (logits, dist_logits) if self.training else (logits + dist_logits) / 2
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Pictures to tokens (B, T, D) after the last norm (before it with ``pool_first``)."""
-        return self._features(x, None)
+    def forward_features(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Pictures to tokens (B, T, D) after the last norm (before it with ``pool_first``).
 
-    def _features(self, x: Tensor, tokens: int | None) -> Tensor:
+        Args:
+            kept: (B, M) int64: the patches that the blocks are given, the others never enter (MAE); None: all.
+        """
+        return self._features(x, None, kept)
+
+    def _features(self, x: Tensor, tokens: int | None, kept: Tensor | None = None) -> Tensor:
         """``forward_features``, of the last block only the first ``tokens`` tokens (None: all)."""
         x = self.embed(x)
+        if kept is not None:
+            x = keep_patches(x, kept, self.arch.prefix)
         for index, block in enumerate(self.blocks, start=1):
             needed = tokens if index == len(self.blocks) else None
             x = self._through(block, x, needed)

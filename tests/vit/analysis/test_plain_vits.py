@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.helpers.made_vits import made
-from vit.analysis.experiments.patchdrop import only, pearson, zeroed
+from vit.analysis.experiments.patchdrop import pearson, zeroed
 from vit.analysis.plain_vits import HeadInput, plain_vit, with_tokens
+from vit.model.layers import keep_patches
 from vit.model.timm_model import TimmClassifier
 
 KEPT = torch.tensor([[0, 3, 5], [1, 2, 15]])
@@ -34,7 +35,7 @@ def test_tokens_left_out_of_ours(options: dict[str, object]) -> None:
         x = block(x)
     assert model.head is not None
     features = model.pool(model.norm(x))
-    with HeadInput(model) as tap, with_tokens(vit.blocks[0], lambda tokens: only(tokens, KEPT, vit.prefix)):
+    with HeadInput(model) as tap, with_tokens(vit.blocks[0], lambda tokens: keep_patches(tokens, KEPT, vit.prefix)):
         logits = model(images())
         assert torch.allclose(tap.features(), features, atol=1e-5)
     assert torch.allclose(logits, model.head(features), atol=1e-5)
@@ -46,7 +47,7 @@ def test_all_tokens_left_in_change_nothing() -> None:
     model, _ = made()
     vit, every = plain_vit(model, (64, 64)), torch.arange(16).expand(2, -1)
     assert vit is not None
-    with with_tokens(vit.blocks[0], lambda tokens: only(tokens, every, 1)):
+    with with_tokens(vit.blocks[0], lambda tokens: keep_patches(tokens, every, 1)):
         assert torch.equal(model(images()), model(images()))
     tokens = torch.randn(2, 17, 8)
     dropped = torch.zeros(2, 16, dtype=torch.bool)
@@ -69,7 +70,7 @@ def test_timms() -> None:
     x = net._pos_embed(net.patch_embed(pictures))  # type: ignore[operator]
     x = torch.stack([tokens[torch.cat([torch.zeros(1).long(), row])] for tokens, row in zip(x, kept, strict=True)])
     expected = net.forward_head(net.norm(net.blocks(x)))  # type: ignore[operator]
-    with with_tokens(vit.blocks[0], lambda tokens: only(tokens, KEPT, vit.prefix)):
+    with with_tokens(vit.blocks[0], lambda tokens: keep_patches(tokens, KEPT, vit.prefix)):
         assert torch.allclose(model(pictures), expected, atol=1e-5)
     cnn = TimmClassifier(timm.create_model("test_resnet.r160_in1k", num_classes=5).eval())
     assert plain_vit(cnn, (32, 32)) is None

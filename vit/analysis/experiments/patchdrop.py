@@ -29,6 +29,7 @@ from vit.analysis.saliency import Saliency, load_saliency, own_saliency
 from vit.analysis.scope import Scope, told
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
+from vit.model.layers import keep_patches
 
 CLEAN = Condition({"mode": "clean", "ratio": 0.0, "run": 0})
 USUAL = 14  # cells along a side where no ViT says how many: patches of 16 pixels at 224
@@ -109,7 +110,7 @@ class _Asker:
             else:
                 order = self.dropping.order(pictures, dropped.shape[1], run)
                 kept = order[:, whole(ratio * dropped.shape[1]) :].sort(dim=1).values
-                block, change = vit.blocks[0], lambda x: only(x, kept, vit.prefix)
+                block, change = vit.blocks[0], lambda x: keep_patches(x, kept, vit.prefix)
             with with_tokens(block, change):
                 logits = subject.logits(pixels)
             share = dropped.float().mean(dim=1)
@@ -130,12 +131,6 @@ def zeroed(tokens: Tensor, dropped: Tensor, prefix: int) -> Tensor:
     """Tokens (B, P + N, D), those of patches where ``dropped`` (B, N) is True zero."""
     mask = torch.nn.functional.pad(dropped, (prefix, 0))
     return tokens.masked_fill(mask[..., None], 0.0)
-
-
-def only(tokens: Tensor, kept: Tensor, prefix: int) -> Tensor:
-    """Tokens (B, P + N, D) with the patches ``kept`` (B, M) int64 alone, (B, P + M, D)."""
-    chosen = tokens.gather(1, (kept + prefix)[..., None].expand(-1, -1, tokens.shape[2]))
-    return torch.cat([tokens[:, :prefix], chosen], dim=1)
 
 
 def _conditions(settings: Settings, shared: dict[Mode, dict[str, Any]], vit: PlainVit | None) -> Iterator[Condition]:
