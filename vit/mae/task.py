@@ -33,6 +33,7 @@ from vit.task import plain_architecture
 ENCODER, DECODER = "model", "decoder"  # the encoder has the name of a classifier, which others read
 HELD_OUT_SEED = 0  # of the masks of held-out pictures, which are the same at every evaluation
 SHOWN = 6  # pictures
+LEGIBLE = 160  # pixels of a picture's width that a caption fits
 GREY = 128  # where pixels are masked
 
 
@@ -129,7 +130,9 @@ class MaeTask(Task):
         bytes_of = [self._bytes(pictures(x, side, grid)) for x in (torch.where(hidden, told, parts), parts)]
         grey = pictures(hidden.expand_as(parts).float(), side, grid)[:, :1].permute(0, 2, 3, 1) > 0
         columns = [torch.where(grey, GREY, bytes_of[1]).byte(), *bytes_of]
+        larger = max(1, LEGIBLE // columns[0].shape[2])
         rows = [torch.cat(list(column.cpu()), dim=0) for column in columns]
+        rows = [row.repeat_interleave(larger, 0).repeat_interleave(larger, 1) for row in rows]
         return {"reconstructions": label_panel(rows, ["masked", "reconstructed", "original"])}
 
     def meta(self) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def fit_positions(adaptation: Adaptation) -> None:
     tokens = [name for name in ("cls_token", "dist_token") if name in state]
     needed = [name for name, there in (("cls_token", arch.class_token), ("dist_token", arch.distilled)) if there]
     adaptation.may_be_new.update(name for name in needed if name not in state)
-    table = state.pop("pos_embed", None)
+    table = state.pop("pos_embed", _computed_table(adaptation))
     own_rows: dict[str, Tensor] = {}
     if table is not None:
         known = adaptation.facts.get("grid") if adaptation.grid_known else None
@@ -213,6 +213,18 @@ def _fit_table(
     added = [name for name in rows if name not in own_rows]
     if added:
         adaptation.notes.append(f"{', '.join(added)}: the file's table has no position for it; it starts at zero")
+
+
+def _computed_table(adaptation: Adaptation) -> Tensor | None:
+    """The fixed table of weights that were trained with one, as the beginning of a learned one (as MAE fine-tunes)."""
+    told, grid = adaptation.facts.get("pos_embed"), adaptation.facts.get("grid")
+    kind = PosEmbed(getattr(told, "value", told)) if told is not None else PosEmbed.none
+    if "pos_embed" in adaptation.state or adaptation.arch.pos_embed is not PosEmbed.learned or not grid:
+        return None
+    if kind not in (PosEmbed.sincos2d, PosEmbed.sincos2d_mae):
+        return None
+    adaptation.notes.append(f"pos_embed: its fixed positions (model.pos_embed={kind.value}) begin the learned ones")
+    return sincos2d((int(grid[0]), int(grid[1])), adaptation.arch.width, kind)
 
 
 def _without_table(adaptation: Adaptation) -> None:
