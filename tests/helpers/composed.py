@@ -18,6 +18,7 @@ REFERENCE = {
     "vid2vid": "vid2vid",
     "label_predictor": "label_predictor",
     "vit": "vit_s16",
+    "mae": "mae",
     "segmentation": "setr",
     "stylizer": "stylizer",
 }  # a model of each task
