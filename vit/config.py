@@ -237,6 +237,7 @@ class DataConfig:
     shapes_target: ShapesTarget = ShapesTarget.shape
     shapes_texture_bias: float = 0.0  # shapes: probability that the texture gives the class away
     shapes_conflict: bool = False  # shapes: in validation the texture is always that of another class
+    shapes_texture_contrast: float = 1.0  # shapes: how strongly textures stand out, 0 to 2.8; 2.5: more than shapes do
     shapes_world_seed: int = 0
 
 

@@ -7,7 +7,16 @@ from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 
-DEMOS = {"digits", "shapes", "shapes_to_digits", "stylizer", "moving_shapes", "segment_street"}
+DEMOS = {
+    "digits",
+    "shape_teacher",
+    "shape_token",
+    "shapes",
+    "shapes_to_digits",
+    "stylizer",
+    "moving_shapes",
+    "segment_street",
+}
 RECIPES = [name.removeprefix("vit/") for name in group_options(CONFIGS, "experiment") if name.startswith("vit/")]
 SIZES = {  # training and validation pictures
     "imagenet": (1_281_167, 50_000),

@@ -48,6 +48,7 @@ def open_shapes(config: VitConfig, split: str, resolution: tuple[int, int] | Non
         target=data.shapes_target.value,
         bias=data.shapes_texture_bias,
         conflict=data.shapes_conflict and split != "train",
+        contrast=data.shapes_texture_contrast,
         seed=data.shapes_world_seed,
     )
 
@@ -62,6 +63,7 @@ class ShapesSource(Source):
         target: ``shape`` or ``texture``: the factor that is the class.
         bias: probability that the other factor has the class's number; else it is uniform over all ten.
         conflict: the other factor never has the class's number.
+        contrast: of textures, as ``draw`` takes it.
         seed: another world of pictures.
     """
 
@@ -74,10 +76,11 @@ class ShapesSource(Source):
         target: str = "shape",
         bias: float = 0.0,
         conflict: bool = False,
+        contrast: float = 1.0,
         seed: int = 0,
     ) -> None:
         self.split, self.size, self.samples, self.seed = split, size, samples, seed
-        self.target, self.bias, self.conflict = target, bias, conflict
+        self.target, self.bias, self.conflict, self.contrast = target, bias, conflict, contrast
         self.classes = list(SHAPES if target == "shape" else TEXTURES)
         self.notes: list[str] = []
 
@@ -98,7 +101,8 @@ class ShapesSource(Source):
         rng = self._rng(index)
         shape, kind = self._factors(index, rng)
         label = shape if self.target == "shape" else kind
-        return torch.from_numpy(draw(shape, kind, self.size, rng)), label, {"shape": shape, "texture": kind}
+        picture = draw(shape, kind, self.size, rng, self.contrast)
+        return torch.from_numpy(picture), label, {"shape": shape, "texture": kind}
 
     def _factors(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """Shape and texture of a picture."""
@@ -122,13 +126,14 @@ class ShapesSource(Source):
         return np.random.Generator(np.random.Philox(key=key))
 
 
-def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator, contrast: float = 1.0) -> np.ndarray:
     """One picture, uint8 (3, H, W), RGB.
 
     Args:
         shape, kind: which of `SHAPES`, with which of `TEXTURES` on it.
         size: (height, width) in pixels.
         rng: where all else comes from; as many numbers are taken from it for every picture and size.
+        contrast: factor on the difference of a texture's two colours; beyond 2.86 the darker could not be darker still.
     """
     import cv2
 
@@ -137,7 +142,7 @@ def draw(shape: int, kind: int, size: tuple[int, int], rng: np.random.Generator)
     pixel = 1.0 / side
     (turn, radius, across, down, stretch, tilt, light, light_angle, shadow, shadow_angle, noise, grain_x, grain_y,
      ground_kind, *numbers) = rng.random(36 + _CLUTTER * 7).tolist()  # fmt: skip
-    figure_ramp, ground_ramp = colours(numbers[:11])
+    figure_ramp, ground_ramp = colours(numbers[:11], contrast)
     x = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[None]
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(pixel))[:, None]
     middle = (np.float32(width * pixel / 2), np.float32(height * pixel / 2))
@@ -205,10 +210,13 @@ def _place(chance: float, extent: float, margin: float) -> float:
     return margin + chance * (extent - 2 * margin) if extent > 2 * margin else extent / 2
 
 
-def colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def colours(chance: list[float], factor: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the shape and of the ground between which their textures go, each float32 (2, 3), 0..255.
 
     Hues differ, and the shape is the brighter of the two: it stands out in grey as well. Takes 11 numbers.
+
+    Args:
+        factor: on the difference of both colours of each.
     """
     hue = chance[0]
     ramps = []
@@ -218,7 +226,8 @@ def colours(chance: list[float]) -> tuple[np.ndarray, np.ndarray]:
     ):
         value = bottom + span * bright
         saturation = 0.25 + 0.65 * saturation
-        darker = value * (_DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * contrast)
+        depth = _DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * contrast
+        darker = value * (depth if factor == 1.0 else 1 - factor * (1 - depth))  # the same bits as without a factor
         ramps.append([_rgb(turn, saturation, value), _rgb(turn + 0.16 * (drift - 0.5), saturation, darker)])
     return np.array(ramps[0], np.float32), np.array(ramps[1], np.float32)
 

@@ -69,6 +69,25 @@ def test_bias_and_conflict() -> None:
     assert not (shape == kind).any() and np.bincount(kind, minlength=10).min() > 15
 
 
+def test_contrast_of_textures() -> None:
+    """The darker colour goes away from the brighter one by the factor; shapes and textures stay what they are."""
+    from vit.data.shapes.source import colours
+
+    chance = np.random.default_rng(0).random(11).tolist()
+    figure, ground = colours(chance)
+    for factor in (0.0, 0.5, 2.5):
+        for plain, changed in zip((figure, ground), colours(chance, factor), strict=True):
+            assert changed[0].tolist() == plain[0].tolist(), "the brighter colour stays"
+            value, darker = plain[0].max(), plain[1].max()
+            assert changed[1].max() == pytest.approx(value - factor * (value - darker), rel=1e-5)
+    config = VitConfig(resolution=[32, 32])
+    config.data.shapes_texture_contrast = 2.5
+    strong, usual = (build_dataset(c, "val", (32, 32)).source for c in (config, VitConfig(resolution=[32, 32])))
+    assert all(strong.read(k)[2] == usual.read(k)[2] for k in range(10))
+    spread = [[float(s.read(k)[0][1][s.cover(k)].float().std()) for k in range(10)] for s in (strong, usual)]
+    assert np.mean(spread[0]) > 1.7 * np.mean(spread[1]), "on the shape"
+
+
 def test_the_target_may_be_the_texture() -> None:
     config = VitConfig(resolution=[16, 16])
     config.data.shapes_target = ShapesTarget.texture
