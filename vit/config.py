@@ -303,3 +303,7 @@ class VitConfig(RunConfig):
     loss: LossConfig = field(default_factory=LossConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+
+    def frames_of(self, row: StageConfig) -> int:
+        """Those that the network looks at, in every stage."""
+        return self.model.frames

@@ -90,9 +90,6 @@ class VitTask(Task):
     def epoch_samples(self) -> int | None:
         return self.info.train_samples or None
 
-    def frames_per_sample(self, stage: Stage) -> int:
-        return self.config.model.frames
-
     def segments(self, batch: dict[str, Any], ctx: StepContext) -> Iterator[Segment]:
         """Bytes to what the network sees, with the augmentation that is done on the device.
 

@@ -27,6 +27,7 @@ SIZES = {  # training and validation pictures
     "flowers102": (1_020, 6_149),
     "digits": (1_347, 450),
     "shapes": (20_000, 2_000),
+    "moving_shapes": (100_000, 2_000),
 }
 
 

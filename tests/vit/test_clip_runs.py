@@ -37,8 +37,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_batch_is_erased_and_mixed_alike_in_all_frames(tmp_path: Path) -> None:
-    task = task_of(mu_trainer(tmp_path, *WORDS))
-    assert isinstance(task.model, VideoTransformer)
+    trainer = mu_trainer(tmp_path, *WORDS)
+    task, (stage,) = task_of(trainer), trainer.curriculum.stages
+    assert isinstance(task.model, VideoTransformer) and stage.frames == task.frames_per_sample(stage) == 4
     still = torch.full((6, 4, 3, 16, 16), 90, dtype=torch.uint8)
     context = StepContext(0, 0, None, 0.0, torch.device("cpu"), torch.no_grad, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
     (segment,) = task.segments({"image": still, "label": torch.arange(6)}, context)

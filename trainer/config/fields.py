@@ -185,3 +185,7 @@ class RunConfig:
     curriculum: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+    def frames_of(self, row: StageConfig) -> int:
+        """Length of a clip in a stage."""
+        return row.frames

@@ -170,7 +170,7 @@ def _stages(config: RunConfig, total: int, world: int) -> tuple[Stage, ...]:
             name,
             start,
             stage_size(config, row),
-            row.frames,
+            config.frames_of(row),
             row.batch_size,
             accumulate,
             tuple(row.trainable),
