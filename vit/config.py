@@ -295,6 +295,8 @@ class CurriculumConfig:
 
 @dataclass
 class VitConfig(RunConfig):
+    """All that a classifier's run has."""
+
     task: str = "vit"
     resolution: list[int] = field(default_factory=lambda: [224, 224])  # [H, W]; on the command line also one number
     model: ModelConfig = field(default_factory=ModelConfig)
