@@ -18,6 +18,7 @@ DEMOS = {
     "segment_street",
 }
 RECIPES = [name.removeprefix("vit/") for name in group_options(CONFIGS, "experiment") if name.startswith("vit/")]
+OTHER_TASKS = {"stylizer", "segment_street"}  # beside classifiers
 SIZES = {  # training and validation pictures
     "imagenet": (1_281_167, 50_000),
     "imagefolder": (14_146_000, 51_200),
