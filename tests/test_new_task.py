@@ -85,7 +85,7 @@ def test_help_of_evaluation_tells_its_arguments(house: Path, tmp_path: Path) -> 
     headings = [line for line in shown.splitlines() if line.startswith("arguments")]
     assert headings == [
         "arguments (key=value)",
-        *(f"arguments of {whose} (key=value)" for whose in ("a video model", "a line")),
+        *(f"arguments of {whose} (key=value)" for whose in ("a video model", "a segmentation", "a line")),
     ]
 
 
