@@ -40,6 +40,7 @@ TRAINED = {
     ),
     "segmentation": ("experiment=vit/segment_street", "model.variant=mu", "resolution=[32,64]"),
     "stylizer": ("experiment=vit/stylizer", "resolution=[32,32]"),
+    "mae": ("experiment=vit/mae_shapes", "resolution=[32,32]", "model.variant=mu"),
 }  # fmt: skip
 
 
