@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
+from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import DataError
 from trainer.text import ends
 
@@ -44,10 +47,11 @@ def read_list(path: Path, root: Path, there: Sequence[str]) -> Listed:
 
     Args:
         path: of the list. root: where its paths begin.
-        there: clips below the root. A name without an extension, or with another one, is found by its stem.
+        there: clips below the root. A name that is none of them is found by its last part without extension; of several
+            such clips it means the one whose folders are called as its own are, from the last one on.
 
     Raises:
-        DataError: it cannot be read, or is of none of these kinds.
+        DataError: it cannot be read, is of none of these kinds, or a name means several clips.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -61,24 +65,65 @@ def read_list(path: Path, root: Path, there: Sequence[str]) -> Listed:
         pairs = _of_table(text, columns)
     else:
         pairs = _of_lines(path, text)
-    known = set(there)
-    stems: dict[str, str] = {}
-    for clip in there:
-        stems.setdefault(Path(clip).stem, clip)
     found = Listed([], [])
     lost: list[str] = []
+    meant = _meant(path, root, there, dict.fromkeys(name for name, _ in pairs))
     for name, label in pairs:
-        whole = str(root / name)
-        clip = whole if whole in known else stems.get(Path(name).name) or stems.get(Path(name).stem)
-        if clip is None:
+        if name not in meant:
             lost.append(name)
             continue
-        found.files.append(clip)
+        found.files.append(meant[name])
         found.classes.append(label)
     found.missing = len(lost)
     if lost:
         found.notes.append(f"{path}: {len(lost)} of {len(pairs)} clips that it names are not there ({ends(lost)})")
     return found
+
+
+def _meant(path: Path, root: Path, there: Sequence[str], names: Iterable[str]) -> dict[str, str]:
+    """The clip that each name of a list means; names that mean none are left out.
+
+    Raises:
+        DataError: a name means several clips.
+    """
+    known, by_last = set(there), dict[str, list[str]]()
+    for clip in there:
+        by_last.setdefault(_parts(clip)[-1], []).append(clip)
+    named: dict[str, dict[str, int]] = {}  # of a clip: names that may mean it, and how many parts of both agree
+    for name in names:
+        whole = str(root / name)
+        if whole in known:
+            named.setdefault(whole, {})[name] = len(whole)
+            continue
+        own = _parts(name)
+        own[-1] = own[-1] if own[-1] in by_last else Path(own[-1]).stem
+        shared = {clip: _in_common(own, _parts(clip)) for clip in by_last.get(own[-1], ())}
+        best = [clip for clip in shared if shared[clip] == max(shared.values())]
+        if len({Path(clip).parent for clip in best}) > 1:
+            raise DataError(
+                f"data.clip_list: {path} names {name}, which {ends(best)} are called: give their folders in its lines"
+            )
+        if best:
+            named.setdefault(best[0], {})[name] = shared[best[0]]
+    found: dict[str, str] = {}
+    for clip, agreeing in named.items():
+        closest = [name for name in agreeing if agreeing[name] == max(agreeing.values())]
+        if len({tuple(_parts(name)) for name in closest}) == 1:  # else nothing tells which of them is there
+            found |= dict.fromkeys(closest, clip)
+    return found
+
+
+def _parts(name: str) -> list[str]:
+    """Folders and name, as they are compared; a video without its extension, and a folder may have a point in its."""
+    path = Path(name.replace("\\", "/"))
+    last = path.stem if path.suffix.lower() in VIDEO_EXTENSIONS else path.name
+    return [unicodedata.normalize("NFC", part).casefold() for part in (*path.parts[:-1], last)]
+
+
+def _in_common(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """How many parts are the same, from the last one on."""
+    pairs = zip(reversed(ours), reversed(theirs), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _of_json(path: Path, text: str) -> list[tuple[str, str]]:
@@ -142,11 +187,18 @@ def _of_lines(path: Path, text: str) -> list[tuple[str, str]]:
 
 
 def _words(line: str) -> tuple[str, str | None]:
+    """A line's file and label; blanks before the extension of a video are in its name."""
+    if "\t" not in line:
+        ends_of_names = [
+            found.end() for found in re.finditer(r"\.\w+(?=\s|$)", line) if found.group().lower() in VIDEO_EXTENSIONS
+        ]
+        if ends_of_names:
+            name, rest = line[: ends_of_names[-1]], line[ends_of_names[-1] :].split()
+            return name, rest[-1] if rest else None
     for delimiter in ("\t", ",", " "):
         if delimiter in line:
             first, *rest = (word.strip() for word in line.split(delimiter))
-            if delimiter != " " or not any(Path(word).suffix for word in rest):  # blanks within a file's name
-                return first, rest[-1]
+            return first, rest[-1]
     return line, None
 
 

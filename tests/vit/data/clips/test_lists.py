@@ -49,6 +49,30 @@ def test_kinetics(tmp_path: Path) -> None:
     assert pairs(tmp_path / "train.csv", text, *there) == list(zip(there, ("abseiling", "zumba"), strict=True))
 
 
+def test_clips_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    """Without extensions, with others, with a folder in front: each name means the clip in its own folder."""
+    there = ("Run/001.mp4", "Run/v1.0", "Walk/001.mp4", "Walk/v1.5")
+    for form in ("Run/001 0\nWalk/001 1\n", "Run/001.avi 0\nWalk/001.avi 1\n", "set/run/001.mp4 0\nset/Walk/001 1\n"):
+        assert pairs(tmp_path / "list.txt", form, *there) in (
+            [("Run/001.mp4", "Run"), ("Walk/001.mp4", "Walk")],
+            [("Run/001.mp4", "run"), ("Walk/001.mp4", "Walk")],
+        )
+    text = "x/v1.5 b\nx/v1.0 a\n"
+    assert pairs(tmp_path / "list.txt", text, *there) == [("Walk/v1.5", "b"), ("Run/v1.0", "a")]
+    with pytest.raises(DataError, match=r"names 001, which /data/Run/001.mp4, /data/Walk/001.mp4 are called"):
+        pairs(tmp_path / "list.txt", "001 a\n", *there)
+    assert pairs(tmp_path / "list.txt", "Walk/001 1\nRun/001 0\n", "Run/001.mp4") == [("Run/001.mp4", "Run")]
+
+
+def test_names_with_blanks(tmp_path: Path) -> None:
+    text = "My clips/first one.mp4 riding\nMy clips/b.MOV 120 sitting\nMy clips/v 1.2.mp4  riding\n"
+    there = ("My clips/first one.mp4", "My clips/b.MOV", "My clips/v 1.2.mp4")
+    found = pairs(tmp_path / "list.txt", text, *there)
+    assert found == list(zip(there, ("riding", "sitting", "riding"), strict=True))
+    tabs = "My clips/first one.mp4\tHorse riding\nMy clips/b.MOV\tsitting\n"
+    assert pairs(tmp_path / "list.tsv", tabs, *there)[0] == (there[0], "Horse riding")
+
+
 def test_something_something(tmp_path: Path) -> None:
     text = (
         '[{"id": "78687", "label": "holding potato", "template": "Holding [something]"},'
