@@ -129,7 +129,9 @@ def frames_in(folder: Path) -> list[str]:
 
 
 def clips_below(folder: Path, skipped: Skipped, at_top: bool = False) -> list[str]:
-    """Videos at any depth, and folders that hold pictures; in natural order.
+    """Videos at any depth, and folders that hold pictures and no videos; in natural order.
+
+    Pictures beside videos are their previews, and skipped.
 
     Args:
         at_top: pictures right in the folder make it a clip too; else they are skipped.
@@ -144,7 +146,8 @@ def clips_below(folder: Path, skipped: Skipped, at_top: bool = False) -> list[st
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
         ]
         pictures = sum(suffix in extensions for suffix in suffixes)
-        if pictures and (at_top or place != str(folder)):
+        videos = any(suffix in VIDEO_EXTENSIONS for suffix in suffixes)
+        if pictures and not videos and (at_top or place != str(folder)):
             found.append(place)
         elif pictures:
             skipped["pictures beside clips"] += pictures

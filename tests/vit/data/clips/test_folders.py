@@ -15,6 +15,7 @@ from vit.config import VitConfig
 from vit.data import build_dataset, describe
 from vit.data.opening import open_source
 from vit.data.sources.files import forget_scans
+from vit.predict.clips import list_clips
 
 LOSSLESS = {"codec": "ffv1", "pix_fmt": "yuv444p"}
 
@@ -122,6 +123,19 @@ def test_splits_of_their_own(tmp_path: Path) -> None:
         "train": "train.mp4",
         "val": "val.mp4",
     }
+
+
+def test_pictures_beside_videos_are_previews(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for clip in ("x", "y"):
+            (tmp_path / name / "day").mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / "day" / f"{clip}.mp4").write_bytes(b"")
+            (tmp_path / name / "day" / f"{clip}.jpg").write_bytes(b"")
+    train = open_source(config(tmp_path), "train")
+    assert all(train.name(index).endswith(".mp4") for index in range(len(train)))
+    assert any("4 pictures beside clips" in note for note in train.notes)
+    listed = list_clips(str(tmp_path / "a" / "day"))
+    assert listed.names == ["x.mp4", "y.mp4"]
 
 
 def test_what_is_no_clip_is_named(tmp_path: Path) -> None:
