@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tests.helpers.made_classifier import QUIET, mu_config
 from tests.helpers.scripts import run_script
 from trainer.cli import compose
+from trainer.errors import DataError
 from trainer.loop import Trainer
 from vit.build import build_model
 from vit.data import describe
@@ -135,3 +137,16 @@ def test_a_linear_probe_reads_it(run: Path, tmp_path: Path, caplog: pytest.LogCa
 def test_problems(words: tuple[str, ...], named: str) -> None:
     assert any(named in problem for problem in problems(config(*words)))
     assert problems(config()) == []
+
+
+def test_pictures_without_labels_need_one_folder(tmp_path: Path) -> None:
+    """The remedy that the message gives works."""
+    rng = torch.Generator().manual_seed(0)
+    (tmp_path / "all").mkdir()
+    for number in range(6):
+        pixels = torch.randint(0, 255, (16, 16, 3), generator=rng, dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(tmp_path / "all" / f"{number}.png")
+    flat, below = (config("data=imagefolder", f"data.root={place}") for place in (tmp_path / "all", tmp_path))
+    with pytest.raises(DataError, match="one for all is enough where labels are not read: model=mae"):
+        MaeTask(flat)
+    assert MaeTask(below).info.train_samples in (4, 5)

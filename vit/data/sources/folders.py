@@ -137,6 +137,6 @@ def _no_classes(root: Path, training: bool) -> DataError:
     tables = [name for name in files if name.lower() in _METADATA]
     hint = f"{tables[0]} there is read with data=hf" if tables else advice(root)
     return DataError(
-        f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own"
-        + (f". {hint}" if hint else "")
+        f"{root}: no class folders ({held}). Put the pictures of every class into a folder of its own (one for all is "
+        "enough where labels are not read: model=mae, model=stylizer)" + (f". {hint}" if hint else "")
     )
