@@ -39,6 +39,20 @@ def check_folder(key: str, given: Path | str, folder: Path) -> None:
         raise ConfigError(f"{key}={given}: nothing can be written into {there}; give another place")
 
 
+def check_apart(out: Path | str, source: Path | str, key: str = "source") -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        out: the file to be, given as ``out``.
+        source: file or folder, given as ``key``.
+
+    Raises:
+        ConfigError: they are one.
+    """
+    if os.path.realpath(Path(out).expanduser()) == os.path.realpath(Path(source).expanduser()):
+        raise ConfigError(f"out={out} is {key}={source} itself, which would be lost: give another out=")
+
+
 def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool = False, shared: bool = False) -> None:
     """Writes a file beside its place, then gives it its name.
 

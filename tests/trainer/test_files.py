@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainer.errors import ConfigError
-from trainer.files import check_place, replace_file, write_arrays, write_json, write_text
+from trainer.files import check_apart, check_place, replace_file, write_arrays, write_json, write_text
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -61,6 +61,14 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("os.access", lambda place, mode: False)  # the root user may write everywhere
     with pytest.raises(ConfigError, match=f"out=a.json: nothing can be written into {Path.cwd()};"):
         check_place("out", "a.json")
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
+    check_apart(tmp_path / "b.mp4", tmp_path / "a.mp4")
+    with pytest.raises(ConfigError, match=r"out=.*link\.mp4 is content=.*a\.mp4 itself, which would be lost"):
+        check_apart(tmp_path / "link.mp4", tmp_path / "a.mp4", "content")
 
 
 def test_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

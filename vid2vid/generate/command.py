@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
-from trainer.files import check_place
+from trainer.files import check_apart, check_place
 from trainer.records.progress import Progress
 from vid2vid.config import FaceBackground, FirstFrame, StyleTracks, Vid2VidConfig
 from vid2vid.styles.request import StyleRequest
@@ -163,6 +163,7 @@ def _check_places(arguments: Arguments) -> None:
     from vid2vid.generate.video import frames_folder
 
     check_out(arguments.out, arguments.fps)
+    check_apart(arguments.out, arguments.source)
     if arguments.png:
         check_frames_folder(frames_folder(Path(arguments.out)))
     if arguments.save_style is not None:

@@ -14,13 +14,13 @@ from trainer.checkpoint.digest import add_weights
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
-from trainer.files import check_place
+from trainer.files import check_apart, check_place
 from trainer.records.media import write_png
 from trainer.records.progress import followed
 from trainer.records.video_writer import check_out, video_output
 from vit.config import VitConfig
 from vit.data.opening import open_source
-from vit.data.sources.unlabelled import list_pictures
+from vit.data.sources.unlabelled import TABLES, list_pictures
 from vit.stylize import Statistics
 from vit.stylize.arguments import Arguments
 from vit.stylize.content import Content, Files, Samples, reduced, to_bytes, unit, write_copy, written_as
@@ -52,7 +52,7 @@ class Job:
     say: Callable[[str], None]
 
     def files(self) -> None:
-        """A folder of pictures, or one picture.
+        """A folder or a pattern of pictures, or one picture.
 
         Raises:
             UserError: nothing there, or the place is taken.
@@ -61,13 +61,22 @@ class Job:
         root = Path(self.arguments.content).expanduser()
         if root.is_dir():
             self._outside(root)
+        if str(root) == "-" or root.suffix.lower() in TABLES:
+            raise ConfigError(
+                f"content={root}: copies are called as below a folder: give it, or a picture, a film, 'photos/**/*.jpg'"
+            )
         listed = list_pictures(root, key="content")
         for line in listed.notes:
             self.say(line)
-        if not root.is_dir():
-            self._one(Path(listed.files[0]))
+        if root.is_file():
+            self._one(root)
             return
-        self._all(Files(listed.names, listed.files), {"content": str(root.resolve())}, root)
+        rows = zip(listed.names, listed.files, strict=True)
+        kept = [(name, file) for name, file in rows if not file.resolve().is_relative_to(self.out.resolve())]
+        if not kept:
+            raise ConfigError(f"content={root}: all of it lies in out={self.out}: give another out=")
+        content = Files([name for name, _ in kept], [file for _, file in kept])
+        self._all(content, {"content": str(root.resolve())}, root if root.is_dir() else None)
 
     def samples(self, config: VitConfig) -> None:
         """Pictures that a data set of classifiers draws or has in memory: its training and validation splits.
@@ -102,6 +111,7 @@ class Job:
         else:
             raise DataError(f"content={source}: there is no such file or folder; seen from {Path.cwd()}")
         check_out(self.out, fps)
+        check_apart(self.out, source, "content")
         chosen = styles.drawn(source.name, arguments.style_seed)
         style_picture = styles.read(chosen)
         self._check_decoders(style_picture)
@@ -201,6 +211,7 @@ class Job:
                 f"out={self.out}: a picture is written as .png, .jpg, .webp, .tif or .bmp; give such a name"
             )
         check_place("out", self.out)
+        check_apart(self.out, file, "content")
         styles = self._styles()
         chosen = styles.drawn(file.name, self.arguments.style_seed)
         picture, style = Files([file.name], [file]).read(0), styles.read(chosen)

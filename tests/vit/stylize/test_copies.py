@@ -215,3 +215,24 @@ def test_the_record_says_what_decided_the_copies(made: Path, tmp_path: Path) -> 
     told = json.loads((tmp_path / "out-stylize.json").read_text())
     assert (told["transform"], told["alpha"], told["levels"]) == ("ot", 0.6, "2,1")
     assert told["styles"].startswith("3 (")
+
+
+def test_a_pattern_is_many_pictures(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copies"
+    assert stylise(made, out, content="data/train/*/*.png") == 0
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == ["cat/a.png"]
+    assert stylise(made, out, content="data/*/cat/*.*") == 2  # another content
+    noise_picture(tmp_path / "in/a.png")
+    for _ in range(2):  # copies are no content
+        assert stylise(made, tmp_path / "in/copies", content=str(tmp_path / "in/**/*.png")) == 0
+        assert [path.name for path in (tmp_path / "in/copies").rglob("*.*")] == ["a.png"]
+
+
+def test_what_is_read_is_not_written_over(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = noise_picture(tmp_path / "own.png")
+    before = own.read_bytes()
+    assert stylise(made, own, content=str(own)) == 2
+    assert f"out={own} is content={own} itself" in capsys.readouterr().err and own.read_bytes() == before
+    (tmp_path / "names.txt").write_text(f"{own}\n")
+    assert stylise(made, tmp_path / "copies", content=str(tmp_path / "names.txt")) == 2
+    assert "copies are called as below a folder" in capsys.readouterr().err
