@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError, DataError
-from trainer.files import check_folder, replace_file
+from trainer.files import check_apart, check_folder, replace_file
 from trainer.records.progress import Progress, followed
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 25  # where a film does not tell
 SHOWN = 10  # pictures that could not be read
 LEGEND = 960  # pixels of its width
+_TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".npz")  # what others write predictions into
 
 
 class View(Enum):
@@ -57,12 +58,14 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or pictures that cannot be used.
     """
+    from trainer.data.pictures.files import picture_extensions
     from trainer.data.video.files import VIDEO_EXTENSIONS
 
     source = Path(arguments.source).expanduser()
     film = source.is_file() and source.suffix.lower() in VIDEO_EXTENSIONS
     out = Path(arguments.out or ("segmented.mp4" if film else "segmented")).expanduser()
-    if not film and out.suffix and not out.is_dir():
+    of_files = (*picture_extensions(), *VIDEO_EXTENSIONS, *_TABLES)  # other points may be in a folder's name
+    if not film and out.suffix.lower() in of_files and not out.is_dir():
         raise ConfigError(f"out={out}: pictures are written into a folder; give one, like out={out.with_suffix('')}")
     if not film:
         check_folder("out", out, out)
@@ -73,6 +76,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         from trainer.records.video_writer import check_out
 
         check_out(out)
+        check_apart(out, source)
     loaded = load_trained(arguments.run, schemas, arguments.checkpoint, arguments.overrides)
     say(loaded.weights_line)
     if film:
