@@ -169,11 +169,13 @@ def _voc(data: MasksConfig, root: Path) -> Listed:
     pairs: dict[str, list[Pair]] = {}
     for split, name in (("train", data.train_list), ("val", "val")):
         file = lists / f"{name}.txt"
+        if not file.is_file() and split == "val":
+            continue  # `data.val_share` of the training list, as of any data without a split
         if not file.is_file():
             have = few(sorted(path.name for path in lists.glob("*.txt"))) or "none"
-            key = "data.train_list" if split == "train" else "lists of pictures"
-            raise DataError(f"{key}: there is no {file}; {lists} has {have}")
-        wanted = file.read_text(encoding="utf-8").split()
+            raise DataError(f"data.train_list: there is no {file}; {lists} has {have}")
+        lines = (line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
+        wanted = [line if line in pictures else _first_name(line) for line in lines if line]
         own = [{stem: found[stem] for stem in wanted if stem in found} for found in (pictures, labels)]
         lacking = [stem for stem in wanted if stem not in pictures or stem not in labels]
         if lacking:
@@ -181,6 +183,12 @@ def _voc(data: MasksConfig, root: Path) -> Listed:
             raise DataError(f"{file} lists {lacking[0]} ({len(lacking)} such), which {where} has no file of")
         pairs[split] = _joined(own[0], own[1], images, masks, "")
     return Listed(Layout.voc, _required(pairs, root), "voc")
+
+
+def _first_name(line: str) -> str:
+    """Of a line NAME, NAME LABEL or PATH PATH, as lists of VOC's makers and of others are: the name."""
+    first = Path(line.split()[0])
+    return first.stem if first.suffix.lower() in picture_extensions() else first.name
 
 
 _LISTERS: dict[Layout, Callable[[MasksConfig, Path], Listed]] = {

@@ -79,6 +79,11 @@ def test_voc(tmp_path: Path) -> None:
     assert names(found) == {"train": ["2007_1", "2007_3"], "val": ["2007_2"]} and found.palette == "voc"
     with pytest.raises(DataError, match=r"data\.train_list: there is no .*trainaug\.txt; .* has train\.txt, val\.txt"):
         listed(tmp_path, train_list="trainaug")
+    pair(tmp_path, "JPEGImages/a street.jpg", "SegmentationClass/a street.png")
+    (lists / "val.txt").write_text("a street\n\n2007_2 1\n/JPEGImages/2007_1.jpg /SegmentationClassAug/2007_1.png\n")
+    assert names(listed(tmp_path))["val"] == ["2007_1", "2007_2", "a street"]
+    (lists / "val.txt").rename(lists / "default.txt")  # as CVAT exports all
+    assert names(listed(tmp_path, train_list="default")) == {"train": ["2007_1", "2007_2", "a street"]}
     (lists / "val.txt").write_text("2007_9\n")
     with pytest.raises(DataError, match=r"lists 2007_9 \(1 such\), which .*JPEGImages has no file of"):
         listed(tmp_path)
