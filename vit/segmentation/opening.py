@@ -29,6 +29,7 @@ from vit.segmentation.layouts import Listed, Pair, list_pairs
 from vit.segmentation.reading import MaskReading
 
 LOOKED_AT = 50  # masks whose values a message tells
+_FEW = 6  # masks whose values every run looks at
 _STREET = (7, 8, 11, 21, 23, 24, 26)
 _STREET_DETAIL = (7, 8, 11, 17, 20, 21, 22, 23, 24, 26)
 _STREET_FRAMES = 600  # moments of a scene that training draws from
@@ -150,7 +151,7 @@ class Opened:
 
 
 def open_masks(data: MasksConfig) -> Opened:
-    """Look at the data of a run; lists files, opens none but where the number of classes is not told.
+    """Look at the data of a run; lists files, opens a few masks.
 
     Raises:
         ConfigError, DataError: keys that do not fit each other or the data; files without their counterpart.
@@ -176,6 +177,7 @@ def open_masks(data: MasksConfig) -> Opened:
     notes = [note for each in listed.values() for note in each.notes]
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in splits.items())
     notes.append(f"layout {told.layout.value}: {counts} pictures with masks")
+    notes += _void_foreground(reading, next(iter(splits.values())), len(classes))
     return Opened(data, classes, replace(reading, classes=len(classes)), splits, notes)
 
 
@@ -226,6 +228,24 @@ def _classes(
     if count is not None:
         return numbered(count)
     raise ConfigError(f"data.num_classes is not set. {_values(reading, pairs)}")
+
+
+def _void_foreground(reading: MaskReading, pairs: Sequence[Pair], count: int) -> list[str]:
+    """A line where masks hold one class and void alone, as 0 and 255 of a background and an object: nothing to learn."""
+    chosen = [pairs[index] for index in spread(len(pairs), _FEW)]
+    try:
+        seen = {value for pair in chosen for value in np.unique(reading.values(pair.mask)).tolist()}
+    except DataError:
+        return []  # told where it is read
+    void = sorted(seen & set(reading.ignore))
+    if len(seen) - len(void) != 1 or not void or reading.reduce_zero_label:
+        return []
+    (own,) = seen - set(void)
+    more = f" data.num_classes={own + 2}" if count < own + 2 else ""
+    return [
+        f"warning: {len(chosen)} masks that were looked at hold {few(sorted(seen))} alone, and {show(void)} is void "
+        f"(data.ignore): if {void[-1]} is a class, data.label_map={void[-1]}:{own + 1}{more} makes it one"
+    ]
 
 
 def _values(reading: MaskReading, pairs: Sequence[Pair]) -> str:

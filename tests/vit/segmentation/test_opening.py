@@ -33,6 +33,15 @@ def test_what_is_held_out_follows_from_names(tmp_path: Path) -> None:
     assert held <= after and {name for name in after if int(name) < 30} == held
 
 
+@pytest.mark.parametrize(("keys", "more"), [({"num_classes": 2}, ""), ({"classes": ["a"]}, " data.num_classes=2")])
+def test_an_object_that_is_void_by_its_value_is_told(tmp_path: Path, keys: dict[str, object], more: str) -> None:
+    """Masks of 0 and 255, the number of classes given: all that would be learnt is the background."""
+    folder(tmp_path, 3, ((0, 255), (255, 0)))
+    (line,) = (note for note in opened(tmp_path, **keys).notes if note.startswith("warning"))
+    assert f"hold 0, 255 alone, and [255] is void (data.ignore): if 255 is a class, data.label_map=255:1{more}" in line
+    assert not any("warning" in note for note in opened(tmp_path, num_classes=2, label_map="255:1").notes)
+
+
 def test_pictures_and_classes_are_read(tmp_path: Path) -> None:
     made = opened(folder(tmp_path, 3), classes=["sky", "sea", "sand"])
     image, mask = made.pairs("train", (8, 8)).read(0, None)
