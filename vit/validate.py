@@ -231,12 +231,16 @@ def _decoding_problems(config: VitConfig) -> list[str]:
     return found
 
 
+def sampling_problems(data: DataConfig) -> list[str]:
+    """What is wrong with which frames of clips are looked at."""
+    return [*at_least("data.clip_stride", data.clip_stride, 1), *at_least("data.clip_views", data.clip_views, 1)]
+
+
 def _clip_problems(config: VitConfig) -> list[str]:
     """What networks of clips and their data do not go with."""
     model, data, found = config.model, config.data, list[str]()
     frames = f"model.frames={model.frames}"
-    for name in ("clip_stride", "clip_views"):
-        found += at_least(f"data.{name}", getattr(data, name), 1)
+    found += sampling_problems(data)
     if model.frames > 1:
         if model.name is not None:
             found.append(f"{frames} is of our ViTs, and model.name={model.name} sees pictures: leave one of them out")

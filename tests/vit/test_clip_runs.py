@@ -11,6 +11,7 @@ import torch
 from tests.helpers.made_classifier import mu_config, mu_trainer, task_of
 from tests.helpers.made_films import write_film
 from tests.helpers.predictions import CPU
+from tests.helpers.scripts import run_script
 from trainer.errors import ConfigError, UserError
 from trainer.task import StepContext
 from vit.analysis.subjects import any_classes
@@ -72,6 +73,17 @@ def test_a_run_is_evaluated_and_answers_video_files(run: Path, tmp_path: Path) -
         assert not np.allclose(own.numpy(), answers.values[index], atol=1e-7)  # not the first frame alone
         images = torch.stack([predictor.transform(frame) for frame in frames])[None]
         assert np.allclose(predictor.probabilities(images).numpy()[0], answers.values[index], atol=1e-5)
+
+
+def test_a_list_names_clips_to_be_predicted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(3):
+        write_film(tmp_path / f"a {index}.mkv", "ffv1", 6, pix_fmt="yuv444p")
+    (tmp_path / "list.txt").write_text("a 0.mkv\na 2.mkv\n")
+    words = (f"run={run}", f"source={tmp_path / 'list.txt'}", f"out={tmp_path / 'out.csv'}", *CPU)
+    assert run_script("predict", *words) == 0
+    assert [line.split(",")[0] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]] == ["a 0.mkv", "a 2.mkv"]
+    assert run_script("predict", *words, "data.clip_views=0") == 2
+    assert "data.clip_views=0: must be at least 1" in capsys.readouterr().err
 
 
 def test_what_sees_pictures_only_says_so(run: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         raise ConfigError(f"out={out} is a folder: give a file, like out={out / 'predictions.csv'}")
     check_folder("out", out, out.parent)
 
-    from vit.data.sources.unlabelled import list_pictures
+    from vit.data.sources.unlabelled import TABLES, list_pictures
     from vit.predict.clips import holds_videos, list_clips
     from vit.predict.files import pick_format, write_features, write_predictions, write_unreadable
     from vit.predict.interrupted import Interrupted, mark_of
@@ -77,8 +77,9 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     predictor = load_predictor(
         arguments.run, arguments.weights, arguments.name, arguments.checkpoint, arguments.overrides, arguments.features
     )
+    named = arguments.source == "-" or Path(arguments.source).suffix.lower() in TABLES
     if predictor.sampling is not None:
-        listed = list_clips(arguments.source)
+        listed = listed if listed is not None and named else list_clips(arguments.source)
         told = f"{len(listed.files)} clips, {predictor.sampling.describe()}; {predictor.transform.describe()}"
     elif listed is None:
         raise ConfigError(f"source={arguments.source}: there are videos, and these weights see pictures: give pictures")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.errors import refuse
 from vit.config import VitConfig
 from vit.data.kinds import ClipOrder, ShortClip
 from vit.data.transforms import EvalTransform, Size
+from vit.validate import sampling_problems
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class Sampling:
 
     @staticmethod
     def of(config: VitConfig) -> Sampling:
-        """As a run is configured."""
+        """As a run is configured, or asked for with overrides.
+
+        Raises:
+            ConfigError: numbers below 1.
+        """
         data = config.data
+        refuse(sampling_problems(data))
         return Sampling(config.model.frames, data.clip_stride, data.clip_views, data.clip_short, data.clip_order)
 
     def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.errors import ConfigError
+from vit.config import VitConfig
 from vit.data.clips.sampling import Sampling
 from vit.data.kinds import ClipOrder, ShortClip
 
@@ -13,6 +15,13 @@ def test_the_middle_of_a_clip_and_views_over_it() -> None:
     assert Sampling(4, 2).judged(17, 0).tolist() == [[5, 7, 9, 11]]  # 7 of 17 frames: 5 before, 5 behind
     assert Sampling(4, 2, views=3).judged(17, 0).tolist() == [[0, 2, 4, 6], [5, 7, 9, 11], [10, 12, 14, 16]]
     assert Sampling(1).judged(17, 0).tolist() == [[8]]
+
+
+def test_numbers_below_one_are_told_whoever_gave_them() -> None:
+    config = VitConfig()
+    config.data.clip_views, config.data.clip_stride = 0, -1
+    with pytest.raises(ConfigError, match=r"data\.clip_stride=-1: must be at least 1\n.*data\.clip_views=0: must be"):
+        Sampling.of(config)
 
 
 def test_short_clips_repeat_their_last_frame_or_begin_again() -> None:
