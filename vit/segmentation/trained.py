@@ -12,13 +12,16 @@ from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.device.compute import choose_compute
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, refuse
 from vit.segmentation.classes import Classes
-from vit.segmentation.config import SegmentationConfig
+from vit.segmentation.config import MaskKind, Mode, SegmentationConfig
 from vit.segmentation.inference import Segmenter
 from vit.segmentation.network import build_network
 from vit.segmentation.task import DECODERS, ENCODER
 from vit.segmentation.transforms import EvalTransform
+from vit.segmentation.validate import data_problems, inference_problems
+
+_READ = ("data", "inference", "trainer", "resolution", "model")  # of a configuration; the rest shapes training
 
 
 @dataclass
@@ -60,7 +63,8 @@ def load_trained(
         run: run directory.
         schemas: of all tasks.
         checkpoint: one of the run's checkpoints by name, or a path; None: the newest.
-        overrides: changes to the run's configuration: ``data...``, ``inference...``, ``trainer.device``.
+        overrides: changes to the run's configuration: ``data...``, ``inference...``, ``trainer.device``; ``resolution``
+            is the size of windows (and of the street).
         averaged: its averaged weights, where it has them.
 
     Raises:
@@ -71,6 +75,8 @@ def load_trained(
     if config.model != stored.model:
         words = [word for word in overrides if word.startswith("model")]
         raise ConfigError(f"{' '.join(words)}: the network is the run's; leave it out (data. and inference. may be)")
+    requested = {word.partition("=")[0].lstrip("+") for word in overrides}
+    _check_read(config, requested)
     source = find_checkpoint(Path(run), checkpoint)
     encoder, decoders = (read_trained(source, network, averaged) for network in (ENCODER, DECODERS))
     told = encoder.meta.get("task") or {}
@@ -81,7 +87,8 @@ def load_trained(
         bare = replace(stored, model=replace(stored.model, weights=None, frozen=False))
         built = build_network(bare, len(classes))
     compute = choose_compute(config.trainer)
-    height, width = encoder.meta.get("resolution") or stored.resolution
+    trained = encoder.meta.get("resolution") or stored.resolution
+    height, width = config.resolution if "resolution" in requested else trained
     segmenter = Segmenter(
         encoder.into(built.encoder, "encoder").to(compute.device),
         decoders.into(built.decoders, "decoder").to(compute.device),
@@ -95,3 +102,18 @@ def load_trained(
     return Loaded(
         segmenter, config, classes, encoder.line, int(meta.get("step", 0)), int(meta.get("samples_seen", 0))
     )  # fmt: skip
+
+
+def _check_read(config: SegmentationConfig, requested: set[str]) -> None:
+    """Raises ConfigError where an override would change nothing, or is wrong."""
+    unread = sorted(key for key in requested if key.split(".")[0] not in _READ)
+    if unread:
+        has = "data.*, inference.*, trainer.* and resolution have"
+        raise ConfigError([f"{key}: has no part in what a trained segmentation sees; {has}" for key in unread])
+    wrong = [*inference_problems(config.inference), *data_problems(config.data)]
+    refuse([line for line in wrong if not line.startswith(("data.root", "data.val_root"))])  # who opens them tells these
+    if "resolution" in requested and config.data.kind is MaskKind.masks and config.inference.mode is Mode.whole:
+        raise ConfigError(
+            f"resolution={config.resolution}: in one pass pictures are seen whole, at their own size or at "
+            "data.short_side=N; inference.mode=slide sees windows of resolution"
+        )

@@ -40,9 +40,9 @@ def problems(config: SegmentationConfig) -> list[str]:
     found += _model_problems(config.model)
     found += size_problems(config)
     found += weights_problems(config.model)
-    found += _data_problems(config.data)
+    found += data_problems(config.data)
     found += _augment_problems(config.augment)
-    found += _inference_problems(config.inference)
+    found += inference_problems(config.inference)
     found += _loss_problems(config.loss)
     return found
 
@@ -67,7 +67,8 @@ def _model_problems(model: SetrConfig) -> list[str]:
     return found
 
 
-def _data_problems(data: MasksConfig) -> list[str]:
+def data_problems(data: MasksConfig) -> list[str]:
+    """What is wrong with the keys of the data, or with their places."""
     found = at_least("data.workers", data.workers, 0)
     for name in ("num_classes", "short_side", "street_samples", "street_val_samples"):
         found += at_least(f"data.{name}", getattr(data, name), 1)
@@ -104,7 +105,8 @@ def _augment_problems(augment: MaskAugment) -> list[str]:
     return found
 
 
-def _inference_problems(inference: InferenceConfig) -> list[str]:
+def inference_problems(inference: InferenceConfig) -> list[str]:
+    """What is wrong with how pictures are seen."""
     if 0.0 < inference.stride <= 1.0:
         return []
     return [f"inference.stride={inference.stride}: a share of the window above 0 and at most 1, like 0.6667"]

@@ -46,6 +46,10 @@ def test_evaluate_refuses_other_classes(run: str, tmp_path: Path, capsys: pytest
     assert "the network tells 7 classes apart" in capsys.readouterr().err
     assert run_script("evaluate", f"run={run}", "model.decoder=naive") == 2
     assert "model.decoder=naive: the network is the run's" in capsys.readouterr().err
+    for words, said in ((["augment.flip=0"], "augment.flip: has no part"), (["resolution=32"], "data.short_side=N"),
+                        (["inference.mode=slide", "inference.stride=2"], "inference.stride=2")):  # fmt: skip
+        assert run_script("evaluate", f"run={run}", "data=masks", f"data.root={tmp_path}", *words) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_predict_writes_masks_colours_and_overlays(run: str, tmp_path: Path) -> None:
@@ -73,6 +77,13 @@ def test_predict_refuses_what_would_overwrite_itself(
     assert "several pictures would be written to a.png" in capsys.readouterr().err
     assert run_script("predict", f"run={run}", f"source={tmp_path / 'in'}", f"out={tmp_path / 'x.csv'}") == 2
     assert "pictures are written into a folder" in capsys.readouterr().err
+    write(tmp_path / "one/a.png", np.zeros((8, 8, 3)))
+    assert run_script("predict", f"run={run}", f"source={tmp_path / 'one'}", f"out={tmp_path / 'seen_v1.5'}") == 0
+    assert (tmp_path / "seen_v1.5/masks/a.png").is_file()
+    film = tmp_path / "a.mp4"
+    film.write_bytes(b"a film")
+    assert run_script("predict", f"run={run}", f"source={film}", f"out={film}") == 2
+    assert f"out={film} is source={film} itself" in capsys.readouterr().err and film.read_bytes() == b"a film"
 
 
 def test_predict_reads_a_video(run: str, tmp_path: Path) -> None:
