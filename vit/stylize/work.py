@@ -72,7 +72,8 @@ class Job:
             self._one(root)
             return
         rows = zip(listed.names, listed.files, strict=True)
-        kept = [(name, file) for name, file in rows if not file.resolve().is_relative_to(self.out.resolve())]
+        own = self.out.resolve(), beside(self.out, "sheet.png").resolve()  # of an earlier command
+        kept = [(name, file) for name, file in rows if not any(file.resolve().is_relative_to(place) for place in own)]
         if not kept:
             raise ConfigError(f"content={root}: all of it lies in out={self.out}: give another out=")
         content = Files([name for name, _ in kept], [file for _, file in kept])
