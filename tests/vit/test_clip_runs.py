@@ -81,7 +81,8 @@ def test_a_list_names_clips_to_be_predicted(run: Path, tmp_path: Path, capsys: p
     (tmp_path / "list.txt").write_text("a 0.mkv\na 2.mkv\n")
     words = (f"run={run}", f"source={tmp_path / 'list.txt'}", f"out={tmp_path / 'out.csv'}", *CPU)
     assert run_script("predict", *words) == 0
-    assert [line.split(",")[0] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]] == ["a 0.mkv", "a 2.mkv"]
+    rows = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["a 0.mkv", "a 2.mkv"]
     assert run_script("predict", *words, "data.clip_views=0") == 2
     assert "data.clip_views=0: must be at least 1" in capsys.readouterr().err
 

@@ -231,7 +231,7 @@ def _classes(
 
 
 def _void_foreground(reading: MaskReading, pairs: Sequence[Pair], count: int) -> list[str]:
-    """A line where masks hold one class and void alone, as 0 and 255 of a background and an object: nothing to learn."""
+    """A line where masks hold one class and void alone, as 0 and 255 of a background and an object."""
     chosen = [pairs[index] for index in spread(len(pairs), _FEW)]
     try:
         seen = {value for pair in chosen for value in np.unique(reading.values(pair.mask)).tolist()}
