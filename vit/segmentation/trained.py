@@ -111,7 +111,7 @@ def _check_read(config: SegmentationConfig, requested: set[str]) -> None:
         has = "data.*, inference.*, trainer.* and resolution have"
         raise ConfigError([f"{key}: has no part in what a trained segmentation sees; {has}" for key in unread])
     wrong = [*inference_problems(config.inference), *data_problems(config.data)]
-    refuse([line for line in wrong if not line.startswith(("data.root", "data.val_root"))])  # told where they are opened
+    refuse([line for line in wrong if not line.startswith(("data.root", "data.val_root"))])  # told on opening
     if "resolution" in requested and config.data.kind is MaskKind.masks and config.inference.mode is Mode.whole:
         raise ConfigError(
             f"resolution={config.resolution}: in one pass pictures are seen whole, at their own size or at "
