@@ -133,12 +133,14 @@ class _Kept:
         self.folder, self.identity, self.count = folder, identity, count
         self._done: dict[str, int] = {}  # how many rows of each file are written, from the first on
         self._files: dict[str, np.memmap[Any, Any]] = {}
+        self._told = False  # whether ABOUT says that the files are of this identity
         about = folder / ABOUT
         if about.is_file():
             try:
                 told = json.loads(about.read_text(encoding="utf-8"))
                 if told["identity"] == identity:
                     self._done = {name: int(rows) for name, rows in told["rows"].items()}
+                    self._told = True
             except (OSError, ValueError, KeyError, AttributeError) as error:
                 raise UserError(
                     f"{about}: cannot be read ({error}); delete {folder}, and it is computed anew"
@@ -187,6 +189,9 @@ class _Kept:
             if self._done.get(name):
                 self._files[name] = self._read(name, "r+")
             else:
+                if not self._told:  # before rows of others are lost, which nobody shall take for theirs any more
+                    write_json(self.folder / ABOUT, {"identity": self.identity, "rows": {}})
+                    self._told = True
                 shape = (self.count, *rows.shape[1:])
                 self._files[name] = np.lib.format.open_memmap(path, "w+", rows.numpy().dtype, shape)
         return self._files[name]

@@ -102,3 +102,15 @@ def test_damaged_files_are_named(subject: Subject, tmp_path: Path) -> None:
     (folder / "about.json").write_text("{")
     with pytest.raises(UserError, match=r"about.json: cannot be read"):
         kept(subject, tmp_path, [CLS])
+
+
+def test_rows_that_others_began_to_write_over_are_nobodys(tmp_path: Path) -> None:
+    """A process that is killed tells nothing of how far it came; those before it must not find their rows whole."""
+    batch = {"label": torch.tensor([3, 4]), "index": torch.tensor([0, 1])}
+    for identity, value in (("weights of yesterday", 1.0), ("weights of today", 2.0)):
+        own = feature_bank._Kept(tmp_path / "run-val", identity, 4)
+        own.add(slice(0, 2), {CLS: torch.full((2, 3), value)}, batch, 2)
+        if value == 1.0:
+            own.save()
+    for identity in ("weights of yesterday", "weights of today"):
+        assert feature_bank._Kept(tmp_path / "run-val", identity, 4).lacking([CLS], 2) == [CLS]
