@@ -42,8 +42,16 @@ class Opinions:
 
 
 def is_distilled(model: nn.Module) -> bool:
-    """Whether it has a distillation token with a head of its own; ours and timm's."""
-    return getattr(getattr(model, "net", model), "head_dist", None) is not None
+    """Whether it has a distillation token with a head of its own; ours and timm's.
+
+    LeViT and EfficientFormer have two heads on the same mean of all patches.
+    """
+    net: Any = getattr(model, "net", model)
+    if getattr(net, "head_dist", None) is None:
+        return False
+    if isinstance(net, VisionTransformer):
+        return True
+    return 2 in (getattr(net, "num_prefix_tokens", None), getattr(net, "num_tokens", None))  # ViT's name, and PiT's
 
 
 def opinions(subject: Subject, pixels: Tensor) -> Opinions:

@@ -51,3 +51,11 @@ def test_the_mean_of_both_is_what_the_model_says(made):
 def test_who_has_two_tokens():
     assert is_distilled(ours()) and is_distilled(timms())
     assert not is_distilled(VitTask(mu_config()).model)
+
+
+def test_two_heads_on_one_mean_are_no_two_tokens():
+    """Tokens 0 and 1 of LeViT are the first two patches."""
+    from timm.models.levit import LevitDistilled
+
+    net = LevitDistilled(img_size=32, embed_dim=(16, 16), key_dim=8, depth=(1, 1), num_heads=(1, 1), num_classes=10)
+    assert hasattr(net, "head_dist") and not is_distilled(TimmClassifier(net))
