@@ -25,6 +25,7 @@ from trainer.text import few
 from vit.analysis.subjects import Subject
 from vit.data.kinds import DataKind
 from vit.data.shapes.source import open_shapes
+from vit.data.sources.files import file_stamp
 from vit.data.sources.layout import check_folder
 from vit.data.transforms import resize
 from vit.segmentation.config import Layout, MasksConfig
@@ -120,8 +121,10 @@ class MaskedFiles:
         self._files = FilePairs(pairs, MaskReading(None, table, change, ignore=(VOID,)), _span(subject))
         self._size, self._channels = subject.size, len(subject.loaded.mean)
         self.background = NONE if listed.layout is Layout.cityscapes else 0
-        names = hashlib.sha256("\n".join(pair.name for pair in pairs).encode()).hexdigest()[:16]
-        self.identity = f"{folders} {split} {names}"
+        digest = hashlib.sha256(f"{table} {change}".encode())
+        for pair in pairs:
+            digest.update(f"{file_stamp(pair.image)}\n{file_stamp(pair.mask)}\n".encode("utf-8", "surrogateescape"))
+        self.identity = f"{folders} {split} {digest.hexdigest()[:16]}"
 
     def __len__(self) -> int:
         return len(self._files)

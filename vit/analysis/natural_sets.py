@@ -7,6 +7,7 @@ says (ObjectNet). ImageNet ReaL is a file of labels for the pictures of ordinary
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -132,6 +133,12 @@ class Opened:
         if self.heads is None:
             return self.subject.loaded.num_classes if self.order is None else len(self.order)
         return int((self.heads >= 0).sum())
+
+    @property
+    def told(self) -> str:
+        """A hash of which answers stand for what."""
+        plain = [None if each is None else each.tolist() for each in (self.heads, self.order)]
+        return hashlib.sha256(repr(plain).encode()).hexdigest()[:16]
 
     @property
     def standing(self) -> Tensor:

@@ -7,6 +7,7 @@ conditions, or with further models.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Pending, Sto
 from vit.analysis.subjects import Subject
 from vit.data.checked_samples import CheckedSamples
 from vit.data.class_map import LabelLists
+from vit.data.source import Source
 from vit.evaluate.loaded import NO_NUMBERS
 from vit.evaluate.run import split_samples
 
@@ -108,6 +110,7 @@ class Pass:
                 raise DataError("these data have several labels per picture; an analysis needs one")
         _same_classes(subjects)
         self._opened: dict[str, CheckedSamples] = {}
+        self._shown: dict[str, str] = {}
         counts = {subject.label: len(self.positions(subject)) for subject in subjects}
         self.count = counts[subjects[0].label]
         other = next((label for label, count in counts.items() if count != self.count), None)
@@ -209,8 +212,21 @@ class Pass:
 
     def identity(self, subject: Subject, settings: str) -> str:
         """What answers of a subject hold for: its weights, the data, how both are used."""
-        data = subject.loaded.config.data
-        return f"{subject.fingerprint()} {self.split} {self.samples} {self.count} {data} {settings}"
+        data, shown = subject.loaded.config.data, self._what_is_shown(subject)
+        return f"{subject.fingerprint()} {self.split} {self.samples} {self.count} {data} {shown} {settings}"
+
+    def _what_is_shown(self, subject: Subject) -> str:
+        """A hash of which files the pictures are, when they were changed, and their labels; none is read for it."""
+        if subject.label not in self._shown:
+            samples, digest = self._samples_of(subject), hashlib.sha256()
+            dataset: Any = samples.samples
+            source: Source = dataset.source
+            places = [samples.place(index) for index in self.positions(subject)]
+            for place in places:
+                digest.update(source.stamp(place).encode("utf-8", "surrogateescape") + b"\n")
+            digest.update(np.ascontiguousarray(source.labels()[places]).tobytes())
+            self._shown[subject.label] = digest.hexdigest()[:16]
+        return self._shown[subject.label]
 
     @torch.inference_mode()
     def _show(

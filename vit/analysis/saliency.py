@@ -19,7 +19,7 @@ from trainer.errors import ConfigError
 from vit.analysis.attention.measures import asked, row_of
 from vit.analysis.attention.taps import Taps
 from vit.analysis.occlusion import spread
-from vit.analysis.subjects import Subject
+from vit.analysis.subjects import Subject, built_as
 from vit.encoding import normalise
 from vit.trained import load_run_model, load_weights_model
 
@@ -53,7 +53,7 @@ class Saliency:
     @property
     def told(self) -> str:
         """What tells it from others, short."""
-        digest = hashlib.sha256(repr((self.mean, self.std, self.size)).encode())
+        digest = hashlib.sha256(repr((self.mean, self.std, self.size, built_as(self.model))).encode())
         add_weights(digest, self.model)
         return f"{self.name} {digest.hexdigest()[:8]} head {'mean' if self.head is None else self.head}"
 

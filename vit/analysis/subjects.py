@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from vit.data.class_map import ClassMap, LabelLists
 from vit.evaluate.asked import load_asked
 from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import fitting, judge_of
+from vit.model.timm_model import TimmClassifier
 from vit.model.video import clip_frames
 
 
@@ -65,11 +67,31 @@ class Subject:
         return self.judge.scores(logits) if isinstance(self.judge, ClassMap) else logits
 
     def fingerprint(self) -> str:
-        """What tells these weights, evaluated so, from others: kept beside answers, which hold for them alone."""
+        """What tells this network, evaluated so, from others: kept beside answers, which hold for it alone.
+
+        The same weights are another network with other heads of attention, another pooling or another precision.
+        """
         digest = hashlib.sha256(self.loaded.transform_line.encode())
         add_weights(digest, self.model)
-        digest.update(repr(self.loaded.classes).encode())
+        built = built_as(self.model)
+        for fact in (self.loaded.classes, built, self.loaded.config.trainer.precision, _told(self.judge)):
+            digest.update(repr(fact).encode())
         return digest.hexdigest()[:32]
+
+
+def built_as(model: nn.Module) -> object:
+    """How a network is built, besides its weights."""
+    if isinstance(model, TimmClassifier):
+        net: Any = model.net
+        return type(net).__name__, getattr(net, "pretrained_cfg", {}).get("architecture"), sorted(model.options.items())
+    return getattr(model, "arch", type(model).__name__)
+
+
+def _told(judge: ClassMap | LabelLists | None) -> object:
+    """What ``data.class_map`` says, in plain values: its file may say something else tomorrow."""
+    if isinstance(judge, ClassMap):
+        return type(judge).__name__, judge.classes, judge.target.tolist()
+    return None if judge is None else judge.lists
 
 
 Judged = Callable[[str, Loaded], Subject]

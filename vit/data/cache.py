@@ -113,6 +113,9 @@ class CachedSource(Source):
     def name(self, index: int) -> str:
         return self.source.name(int(self.kept[index]))
 
+    def stamp(self, index: int) -> str:
+        return self.source.stamp(int(self.kept[index]))
+
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, Any, dict[str, int]]:
         height, width = self._sizes[index].tolist()
         if not height:

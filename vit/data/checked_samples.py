@@ -32,13 +32,17 @@ class CheckedSamples:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def place(self, index: int) -> int:
+        """Where sample ``index`` is in the data set."""
+        return index if self.order is None else int(self.order[index])
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``.
 
         Raises:
             DataError: its label or its pixels are no good; names it.
         """
-        index = index if self.order is None else int(self.order[index])
+        index = self.place(index)
         found = self.samples.sample(index, rng)
         name = f"sample '{found['name']}'" if "name" in found else f"sample {index}"
         label, image = found["label"], found["image"]

@@ -94,6 +94,10 @@ class Source(ABC):
         """What decides whether a picture is held out: as `name`, but the same wherever the data lie."""
         return self.name(index)
 
+    def stamp(self, index: int) -> str:
+        """A text that differs when a picture's file differs, without reading it; of one in no file its name."""
+        return self.name(index)
+
     def facts(self) -> dict[str, Any]:
         """What tells these pictures from others without reading one: `short_names` and labels; of long lists a hash."""
         names = self.short_names(self)
@@ -148,6 +152,9 @@ class Selection(Source):
 
     def split_name(self, index: int) -> str:
         return self.source.split_name(int(self.indices[index]))
+
+    def stamp(self, index: int) -> str:
+        return self.source.stamp(int(self.indices[index]))
 
 
 class Relabelled(Selection):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.made_pictures import write_tree
 from tests.helpers.scripts import run_script
 from vit.analysis.experiments import shuffle
 from vit.analysis.found import questions
@@ -63,6 +64,19 @@ def test_the_same_whatever_the_batch_and_again(
     seen.clear()
     assert run_script("analyze", *words, f"run={run}", f"out={tmp_path}/auto") == 0
     assert not seen, "and back: what the other seed gave lies beside"
+
+
+def test_other_pictures_under_the_same_names_are_looked_at_anew(tmp_path: Path) -> None:
+    """Two classes that change places: what was right is wrong now, and what was wrong right."""
+    root = write_tree(tmp_path / "data", {"train/a": 1, "train/b": 1, "val/a": 5, "val/b": 5})
+    make_run(tmp_path / "run", mu_config("data=imagefolder", f"data.root={root}"))
+    words = ("analysis=shuffle", "grids=[1x1]", f"run={tmp_path}/run", f"out={tmp_path}/out")
+    assert run_script("analyze", *words) == 0
+    before = float(rows(tmp_path / "out")[0]["top1"])
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (root / "val" / old).rename(root / "val" / new)
+    assert run_script("analyze", *words) == 0
+    assert float(rows(tmp_path / "out")[0]["top1"]) == pytest.approx(1 - before) and before != 0.5
 
 
 def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

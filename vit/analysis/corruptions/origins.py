@@ -24,6 +24,7 @@ from vit.analysis.shown import shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 from vit.config import DataKind, EvalCrop
+from vit.data.sources.files import file_stamp
 from vit.data.transforms import EvalTransform
 
 Kind = tuple[str, int]
@@ -183,7 +184,8 @@ class Arrays:
             kind = condition.values["corruption"], condition.values["severity"]
             return subject.logits(self._corrupted(subject, kind, pictures).pixels)
 
-        return _by_kind(study, kinds, respond, "corruptions", f"{self.root.resolve()}")
+        files = sorted([self.root / LABELS, *self.names().values()])
+        return _by_kind(study, kinds, respond, "corruptions", " ".join(file_stamp(path.resolve()) for path in files))
 
     def picture(self, study: Study, kind: Kind, place: int) -> Pictures:
         return self._corrupted(study.first, kind, shown(study, study.first, [place]))

@@ -116,12 +116,16 @@ class FileSource(EncodedSource):
         return read_bytes(self._files[index])
 
     def stamp(self, index: int) -> str:
-        path = self._files[index]
-        try:
-            facts = Path(path).stat()
-        except OSError:
-            return f"{path}|missing"
-        return f"{path}|{facts.st_size}|{facts.st_mtime_ns}"
+        return file_stamp(self._files[index])
+
+
+def file_stamp(path: str | Path) -> str:
+    """A text that differs when a file differs, without reading it: place, size and time of change."""
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        return f"{path}|missing"
+    return f"{path}|{facts.st_size}|{facts.st_mtime_ns}"
 
 
 _opened: dict[str, Any] = {}  # the last few scans of a disk: describing the data and each split would repeat them
