@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,17 @@ from torch import Tensor, nn
 from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
+from vit.analysis.data_words import data_words
 from vit.data.class_map import ClassMap, LabelLists
 from vit.evaluate.asked import load_asked
 from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import fitting, judge_of
 from vit.model.timm_model import TimmClassifier
 from vit.model.video import clip_frames
+
+
+_OWN = ("data.mean", "data.std", "data.range")  # each classifier's as its weights tell, unless the user says otherwise
+_PREPARED = ("trainer", "augment", "resolution")
 
 
 @dataclass
@@ -140,7 +146,8 @@ def load_subjects(
 
     Args:
         compare: each a run's folder, a weights file or folder, or timm:NAME; ``LABEL=`` before it names it in charts.
-        overrides: what of the configuration is changed, the data above all. The others see the data of the first.
+        overrides: what of the configuration is changed, the data above all. The others see the data of the first,
+            whatever they were trained on.
         judged: how each is judged by its data: ``own_classes``, or as an experiment has it.
 
     Raises:
@@ -148,17 +155,27 @@ def load_subjects(
     """
     first = load_asked(run, weights, name, model, checkpoint, overrides, schemas)
     found = [judged(_called(run or weights or str(model)), first)]
-    data = [
-        word for word in overrides if word.split(".")[0].split("=")[0] in ("data", "trainer", "augment", "resolution")
-    ]
+    words = _beside(first, overrides) if compare else []
     for entry in compare:
-        label, equals, path = entry.partition("=")
-        path = path if equals else entry
+        label, path = _labelled(entry)
         is_run = (Path(path).expanduser() / "config.yaml").is_file()
-        words = (path, None) if is_run else (None, path)
-        loaded = load_asked(*words, None, None, None, data, schemas)
-        found.append(judged(label if equals else _called(path), loaded))
+        places = (path, None) if is_run else (None, path)
+        loaded = load_asked(*places, None, None, None, words, schemas)
+        found.append(judged(label, loaded))
     return _told_apart(found)
+
+
+def _beside(first: Loaded, overrides: Sequence[str]) -> list[str]:
+    """What classifiers beside the first are loaded with: its data, and how the user wants pictures prepared."""
+    data = [word for word in data_words(first.config) if word.partition("=")[0] not in _OWN]
+    said = [word for word in overrides if word.partition("=")[0] in _OWN or re.split("[.=]", word)[0] in _PREPARED]
+    return [*data, *said]
+
+
+def _labelled(entry: str) -> tuple[str, str]:
+    """(label, path) of an entry of ``compare``; a path may have ``=`` in it."""
+    label, equals, path = entry.partition("=")
+    return (label, path) if equals and not Path(entry).expanduser().exists() else (_called(entry), entry)
 
 
 def _called(source: str) -> str:

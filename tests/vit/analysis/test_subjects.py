@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 
-from tests.helpers.made_classifier import mu_config
+from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
 from trainer.device.compute import CPU
-from vit.analysis.subjects import Subject
+from vit.analysis.subjects import Subject, load_subjects
 from vit.data import describe
 from vit.data.class_map import ClassMap, MeanClassMap
 from vit.evaluate.loaded import Loaded
@@ -35,3 +38,15 @@ def test_another_map_of_classes_is_another_judge() -> None:
     maps = [ClassMap(torch.tensor(target), 2) for target in ([0, 1, -1], [1, 0, -1])]
     judges = [None, *maps, MeanClassMap(maps[0].target, 2)]
     assert len({subject(judge=judge).fingerprint() for judge in judges}) == 4
+
+
+def test_others_see_the_data_of_the_first(tmp_path: Path) -> None:
+    """Whatever they were trained on; a path may have an equals sign in it."""
+    make_run(tmp_path / "run", mu_config("data.shapes_world_seed=3", "data.mean=[0.1,0.1,0.1]"))
+    make_run(tmp_path / "lr=0.1", mu_config("data.shapes_val_samples=7"))
+    compare = [f"{tmp_path}/lr=0.1", f"again={tmp_path}/lr=0.1"]
+    first, *others = load_subjects(str(tmp_path / "run"), None, None, None, None, compare, [], SCHEMAS)
+    assert [each.label for each in others] == ["lr=0.1", "again"] and first.loaded.mean == [0.1] * 3
+    for other in others:
+        assert replace(other.loaded.config.data, mean=first.loaded.config.data.mean) == first.loaded.config.data
+        assert other.loaded.mean == [0.5] * 3, "prepared as its own weights were trained"
