@@ -61,6 +61,7 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
         UserError: arguments, weights or data that cannot be used.
     """
     chosen = experiment(arguments.analysis)
+    from vit.analysis.alone import alone
     from vit.analysis.outcome import write
     from vit.analysis.study import Study, judged_by
     from vit.analysis.subjects import load_subjects
@@ -78,11 +79,12 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
             say(f"{subject.label}: {line}" if len(subjects) > 1 else line)
     out = _folder(arguments, subjects[0].label)
     study = Study(subjects, arguments.split.value, arguments.samples, batch, arguments.analysis_seed, out, say)
-    outcome = chosen.run(study, settings)
-    for line in outcome.lines:
-        say(line)
-    facts = study.facts(settings)
-    say("written: " + ", ".join(str(path) for path in write(out, arguments.analysis, outcome, facts)))
+    with alone(out):
+        outcome = chosen.run(study, settings)
+        for line in outcome.lines:
+            say(line)
+        facts = study.facts(settings)
+        say("written: " + ", ".join(str(path) for path in write(out, arguments.analysis, outcome, facts)))
 
 
 def _folder(arguments: Any, label: str) -> Path:

@@ -12,6 +12,7 @@ import torch
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_pictures import write_tree
 from tests.helpers.scripts import run_script
+from vit.analysis.alone import alone
 from vit.analysis.experiments import shuffle
 from vit.analysis.found import questions
 from vit.evaluate.loaded import Loaded
@@ -113,6 +114,20 @@ def test_mistakes(run: Path, capsys: pytest.CaptureFixture[str], words: tuple[st
     said = capsys.readouterr().err
     assert all(text in said for text in named), said
     assert "Traceback" not in said
+
+
+def test_one_command_at_a_time_writes_into_a_folder(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("analysis=shuffle", "grids=[1x1]", f"run={run}", f"out={tmp_path}/new/out")
+    with alone(tmp_path / "new/out"):
+        assert run_script("analyze", *words) == 2
+        assert "another analysis writes there" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists(), "nothing was written"
+    assert run_script("analyze", *words) == 0
+    (tmp_path / "file").write_text("")
+    assert run_script("analyze", *words[:-1], f"out={tmp_path}/file") == 2
+    assert f"nothing can be written into {tmp_path}/file" in capsys.readouterr().err
 
 
 def test_two_models_of_one_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from trainer.benchmark.machine import machine
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError, UserError, user_message
 from trainer.files import write_text
+from vit.analysis.alone import alone
 from vit.analysis.found import experiment, questions
 from vit.analysis.outcome import Outcome, write
 from vit.analysis.page import Section, by_model, page
@@ -76,9 +77,10 @@ def _section(study: Study, name: str, settings: Any) -> Section:
     begun, outcome, problem = time.monotonic(), None, ""
     try:
         own.subjects, without = _fitting(own, _OTHERS[name])
-        outcome = _OTHERS[name].run(own, settings)
-        outcome.lines += without
-        write(own.folder, name, outcome, own.facts(settings))
+        with alone(own.folder):
+            outcome = _OTHERS[name].run(own, settings)
+            outcome.lines += without
+            write(own.folder, name, outcome, own.facts(settings))
     except UserError as error:
         outcome, problem = None, _reason(error)
     seconds, words = time.monotonic() - begun, _command(name, settings)
