@@ -7,6 +7,7 @@ them the maps; or ``inputs`` does: a picture, a folder, a film, whose every fram
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -189,10 +190,11 @@ def _of_inputs(study: Study, settings: Settings, subjects: Sequence[_Asked], out
                 sheet += [row] if len(sheet) < settings.pictures else []
         if sheet:
             outcome.pictures[f"attention-{asked.subject.label}-sheet"] = stacked(sheet)
-        for film in films:
-            path, count = _film(asked, film, folder, settings, study.pictures.batch)
+        for film, name in zip(films, _apart(films), strict=True):
+            path, count = _film(asked, film, folder / f"{name}.mp4", settings, study.pictures.batch)
             outcome.files.append(path)
-            outcome.records.append({"model": asked.subject.label, "film": film.name, "frames": count})
+            shown = film.name if name == film.stem else name
+            outcome.records.append({"model": asked.subject.label, "film": shown, "frames": count})
 
 
 def _peaks(label: str, name: str, maps: Mapping[str, Tensor]) -> list[dict[str, object]]:
@@ -206,9 +208,18 @@ def _peaks(label: str, name: str, maps: Mapping[str, Tensor]) -> list[dict[str, 
     return rows
 
 
-def _film(asked: _Asked, film: Path, folder: Path, settings: Settings, batch: int) -> tuple[Path, int]:
+def _apart(films: Sequence[Path]) -> list[str]:
+    """Their names without ending; of those called alike the whole names, below the folder that all lie in."""
+    stems = [film.stem for film in films]
+    root = Path(os.path.commonpath([film.parent for film in films])) if films else Path()
+    return [
+        stem if stems.count(stem) == 1 else film.relative_to(root).as_posix()
+        for film, stem in zip(films, stems, strict=True)
+    ]
+
+
+def _film(asked: _Asked, film: Path, path: Path, settings: Settings, batch: int) -> tuple[Path, int]:
     """Writes a film beside those of its maps that are no single head's; the file, and how many frames."""
-    path = folder / f"{film.stem}.mp4"
     drawn = followed(_frames(asked, film, settings, batch), unit="frame", what=film.name)
     first = next(drawn, None)
     if first is None:

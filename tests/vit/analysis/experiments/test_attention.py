@@ -14,6 +14,7 @@ from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_films import write_film
 from tests.helpers.scripts import run_script
 from trainer.data.video.decode import OpenVideo
+from vit.analysis.experiments import attention
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,12 @@ def test_pictures_and_films_that_the_user_has(run: Path, tmp_path: Path) -> None
     found = json.loads((tmp_path / "out/analysis.json").read_text())
     assert found["records"] == [{"model": "run", "film": "film.mp4", "frames": 5}]
     assert "attention-run/film.mp4" in found["files"]
+
+
+def test_films_of_one_name_do_not_take_each_others_place() -> None:
+    films = [Path("/in/walk/01.mp4"), Path("/in/run/01.mp4"), Path("/in/run/01.avi"), Path("/in/run/02.mp4")]
+    assert attention._apart(films) == ["walk/01.mp4", "run/01.mp4", "run/01.avi", "02"]
+    assert attention._apart(films[:1]) == ["01"]
 
 
 @pytest.mark.parametrize(
