@@ -135,7 +135,7 @@ class Pass:
             By the subject's label and the condition's ``key``.
 
         Raises:
-            UserError: a network's answers are no numbers.
+            UserError: a network's answers are no numbers, or no picture can be judged.
         """
         stores = {
             subject.label: Store(self.folder, f"{what}-{subject.label}", self.identity(subject, settings), self.count)
@@ -143,10 +143,16 @@ class Pass:
         }
         for group in self.groups():
             self._show(group, conditions, respond, what, stores)
-        return {
+        found = {
             label: {condition.key: store.answers[condition.key] for condition in conditions[label]}
             for label, store in stores.items()
         }
+        if not all(answers.judged for kept in found.values() for answers in kept.values()):
+            raise DataError(
+                f"split={self.split}: none of {self.count} pictures can be judged: they cannot be read "
+                "(data.on_bad_file=raise says why), or have no label"
+            )
+        return found
 
     def batches(
         self, subject: Subject, skip: Callable[[slice], bool] = lambda places: False

@@ -80,6 +80,17 @@ def test_other_pictures_under_the_same_names_are_looked_at_anew(tmp_path: Path) 
     assert float(rows(tmp_path / "out")[0]["top1"]) == pytest.approx(1 - before) and before != 0.5
 
 
+def test_no_picture_that_can_be_read_is_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_tree(tmp_path / "data", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
+    make_run(tmp_path / "run", mu_config("data=imagefolder", f"data.root={root}", "data.on_bad_file=skip"))
+    words = ("analysis=shuffle", "grids=[1x1]", f"run={tmp_path}/run", f"out={tmp_path}/out")
+    (root / "val/a/0.png").write_bytes(b"no picture")
+    assert run_script("analyze", *words) == 0 and rows(tmp_path / "out")[0]["pictures"] == "1"
+    (root / "val/b/0.png").write_bytes(b"no picture")
+    assert run_script("analyze", *words) == 2
+    assert "none of 2 pictures can be judged" in capsys.readouterr().err
+
+
 def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     original = Loaded.prepare

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trainer.errors import UserError
 from vit.analysis.attention.look import FIGURES, figures
 from vit.analysis.attention.taps import Taps
 from vit.analysis.kept_answers import Answers
@@ -42,10 +41,7 @@ def head_figures(study: Study, taps: Mapping[str, Taps]) -> dict[str, dict[str, 
 
     tables = {}
     for label, found in study.answers([_CLEAN], respond, "attention").items():
-        answers = found[_CLEAN.key]
-        if not answers.judged:
-            raise UserError(f"split={study.split}: none of its pictures can be read; data.on_bad_file=raise says why")
-        tables[label] = {name: _table(answers, name, taps[label].depth) for name in FIGURES}
+        tables[label] = {name: _table(found[_CLEAN.key], name, taps[label].depth) for name in FIGURES}
     return tables
 
 
