@@ -19,6 +19,7 @@ from torch import Tensor
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError, DataError
 from trainer.text import ends
+from vit.analysis.other_data import in_channels
 from vit.analysis.subjects import Subject
 from vit.config import DataConfig, DataKind, VitConfig
 from vit.data import describe
@@ -169,7 +170,7 @@ def opened(subject: Subject, one: NaturalSet, restrict: bool) -> Opened:
     Raises:
         ConfigError, DataError: classes of which it is not known what they are for the head.
     """
-    config = replace(subject.loaded.config, data=one.data(subject.loaded.config))
+    config = replace(subject.loaded.config, data=in_channels(subject.loaded, one.data(subject.loaded.config)))
     loaded = replace(subject.loaded, config=config, info=describe(config), notes=[])
     if one.labels is not None:
         return _real(subject.label, one, loaded)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from vit.analysis.subjects import Judged, Subject, own_classes
 from vit.config import DataConfig
 from vit.data import describe
+from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import head_classes
 
 
@@ -23,7 +24,14 @@ def on(subject: Subject, data: DataConfig, judged: Judged = own_classes) -> Subj
     loaded = subject.loaded
     names = head_classes(loaded)
     named = None if isinstance(names, int) else names
-    config = replace(loaded.config, data=data)
+    config = replace(loaded.config, data=in_channels(loaded, data))
     info = describe(config, named if data.class_map is None else None)
     classes = named if loaded.classes is None and named is not None else loaded.classes
     return judged(subject.label, replace(loaded, config=config, info=info, classes=classes, notes=[]))
+
+
+def in_channels(loaded: Loaded, data: DataConfig) -> DataConfig:
+    """Other pictures in as many channels as a network sees: it may be of grey data, files are read as RGB."""
+    if data.kind is loaded.config.data.kind or data.channels is not None or len(loaded.mean) not in (1, 3, 4):
+        return data
+    return replace(data, channels=len(loaded.mean))

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
+from tests.helpers.made_pictures import write_tree
 from trainer.device.compute import CPU
+from vit.analysis.natural_sets import NaturalSet, opened
+from vit.analysis.other_data import on
 from vit.analysis.subjects import Subject, load_subjects
+from vit.config import DataConfig, DataKind
 from vit.data import describe
 from vit.data.class_map import ClassMap, MeanClassMap
 from vit.evaluate.loaded import Loaded
+from vit.evaluate.run import split_samples
 from vit.task import VitTask
 
 
@@ -38,6 +44,18 @@ def test_another_map_of_classes_is_another_judge() -> None:
     maps = [ClassMap(torch.tensor(target), 2) for target in ([0, 1, -1], [1, 0, -1])]
     judges = [None, *maps, MeanClassMap(maps[0].target, 2)]
     assert len({subject(judge=judge).fingerprint() for judge in judges}) == 4
+
+
+def test_other_data_are_read_in_the_channels_that_the_network_sees(tmp_path: Path) -> None:
+    """A network of grey digits on pictures in colour."""
+    task = make_run(tmp_path / "run", mu_config("data=digits"))
+    grey = load_subjects(str(tmp_path / "run"), None, None, None, None, [], [], SCHEMAS)[0]
+    root = write_tree(tmp_path / "data", {name: 1 for name in task.info.classes})
+    moved = on(grey, DataConfig(kind=DataKind.imagefolder, val_root=str(root), workers=0))
+    assert len(grey.loaded.mean) == moved.loaded.info.channels == 1
+    assert split_samples(moved.loaded, "val", None).sample(0, np.random.default_rng(0))["image"].shape[0] == 1
+    natural = opened(grey, NaturalSet("photos", str(root)), True)
+    assert natural.subject.loaded.info.channels == 1
 
 
 def test_others_see_the_data_of_the_first(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def _data(study: Study, settings: Settings) -> tuple[Study, Study | None]:
         return study, None
     chosen = DataConfig(
         kind=DataKind.imagefolder, val_root=settings.ordinary, workers=data.workers, class_order=data.class_order,
-        range=data.range, on_bad_file=data.on_bad_file,
+        channels=data.channels, range=data.range, on_bad_file=data.on_bad_file,
     )  # fmt: skip
     return study, study.on(lambda subject: on(subject, chosen))
 
