@@ -10,10 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.checkpoint.digest import add_weights
+from trainer.data.pictures.decode import to_channels
 from trainer.device.compute import Compute
 from trainer.errors import ConfigError
 from vit.analysis.attention.measures import asked, row_of
@@ -71,6 +73,8 @@ class Saliency:
         Raises:
             ConfigError: there is no such head.
         """
+        if pixels.shape[1] != len(self.mean):
+            pixels = self._in_own_channels(pixels)
         if pixels.shape[-2:] != self.size:
             pixels = F.interpolate(pixels.float(), self.size, mode="bilinear", antialias=True).round().clamp(0, 255)
         seen: list[Tensor] = []
@@ -85,6 +89,15 @@ class Saliency:
             chosen.double(), row_of("mean" if self.tokens.cls is None else "cls", self.tokens, self.name), self.tokens
         )
         return (mass / mass.sum(dim=1, keepdim=True)).unflatten(1, self.tokens.grid)
+
+    def _in_own_channels(self, pixels: Tensor) -> Tensor:
+        have, wanted = pixels.shape[1], len(self.mean)
+        if have not in (1, 3) or wanted not in (1, 3, 4):
+            raise ConfigError(
+                f"saliency: {self.name} sees {wanted} channels, the pictures have {have}; give one that sees {have}"
+            )
+        found = [to_channels(picture, wanted) for picture in pixels.cpu().round().byte()]
+        return torch.stack(found).to(pixels.device)
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """The same of each pixel, (B, H, W): a patch's mass lies evenly on it."""

@@ -10,7 +10,7 @@ import torch
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_vits import made
 from trainer.device.compute import CPU
-from trainer.errors import UserError
+from trainer.errors import ConfigError, UserError
 from vit.analysis.saliency import Saliency, load_saliency
 from vit.encoding import normalise
 from vit.model.timm_model import TimmClassifier
@@ -40,6 +40,16 @@ def test_pictures_of_another_size_are_resized_for_it() -> None:
     large = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)
     assert torch.allclose(saliency.patches(small), saliency.patches(large), atol=1e-6)
     assert saliency.pixels(small).shape == (1, 32, 32)
+
+
+@torch.inference_mode()
+def test_grey_pictures_for_one_that_sees_colours() -> None:
+    model, _ = made()
+    saliency = Saliency("vit", model, [0.4, 0.5, 0.6], [0.5] * 3, (64, 64), None)
+    grey = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(saliency.patches(grey), saliency.patches(grey.expand(-1, 3, -1, -1)))
+    with pytest.raises(ConfigError, match="vit sees 3 channels, the pictures have 2"):
+        saliency.patches(grey.expand(-1, 2, -1, -1))
 
 
 def test_of_a_run_and_of_what_has_none(tmp_path: Path) -> None:
