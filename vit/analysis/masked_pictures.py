@@ -82,12 +82,14 @@ class Folders:
         images: that of the pictures then.
         mask_suffix: what masks' names have beyond those of their pictures.
         palette: of masks that hold colours: a name, or a file of them.
+        label_map: other numbers for values of masks, like 255:1.
     """
 
     masks: str
     images: str | None = None
     mask_suffix: str = ""
     palette: str | None = None
+    label_map: str | None = None
 
 
 class MaskedFiles:
@@ -114,10 +116,11 @@ class MaskedFiles:
             listed = list_pairs(config, "masks", folders.masks)
             told = folders.palette or listed.palette
             table = None if told is None else colour_table(told)
+            changes = folders.label_map or listed.label_map
+            change = None if changes is None else parse_label_map(changes)
         pairs = listed.pairs.get(split) or (listed.pairs["train"] if [*listed.pairs] == ["train"] else None)
         if pairs is None:
             raise DataError(f"masks={folders.masks}: has no pictures of split={split}, but of {few(listed.pairs)}")
-        change = None if listed.label_map is None else parse_label_map(listed.label_map)
         self._files = FilePairs(pairs, MaskReading(None, table, change, ignore=(VOID,)), _span(subject))
         self._size, self._channels = subject.size, len(subject.loaded.mean)
         self.background = NONE if listed.layout is Layout.cityscapes else 0
@@ -169,7 +172,13 @@ def _in_our_words() -> Iterator[None]:
     except BadFileError:
         raise
     except DataError as error:
-        raise DataError(re.sub(r"\bdata\.(?=(mask_suffix|images|masks|palette)\b)", "", str(error))) from error
+        raise DataError(_ours(str(error))) from error
+    except ConfigError as error:
+        raise ConfigError([_ours(problem) for problem in error.problems]) from error
+
+
+def _ours(text: str) -> str:
+    return re.sub(r"\bdata\.(?=(mask_suffix|images|masks|palette|label_map)\b)", "", text)
 
 
 def squashed(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

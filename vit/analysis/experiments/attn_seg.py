@@ -46,6 +46,7 @@ class Settings:
     images: str | None = None  # folder of the pictures, where masks is that of the masks alone
     mask_suffix: str = ""  # what masks' names have at their end beyond those of their pictures, like _mask
     palette: str | None = None  # of masks that hold colours: voc, cityscapes, camvid or a file of them
+    label_map: str | None = None  # other numbers for values of masks: 255:1 where objects are 255 and all else 0
     query: list[str] = field(default_factory=lambda: [AUTO])  # whose attention: auto, cls, dist, avg (of both), mean
     keep: list[float] = field(default_factory=lambda: [0.9])  # share of the attention that is kept
     void: Void = Void.ignore  # pixels without a class: ignore; paper: background, as its code has it
@@ -152,8 +153,10 @@ def run(study: Study, settings: Settings) -> Outcome:
         for condition in asked.conditions:
             answers = known[condition.key]
             if not answers.judged:
-                raise DataError(f"none of {len(answers.predicted)} masks has an object beside background="
-                                f"{asked.background}; background=-1 if 0 is one")  # fmt: skip
+                raise DataError(
+                    f"none of {len(answers.predicted)} masks has an object: {asked.background} is background and 255 "
+                    "is void; label_map=255:1 if objects are 255, background=-1 if 0 is an object"
+                )
             own = answers.predicted >= 0
             for heads, column in answers.extra.items():
                 mean, half = t_interval(column[own].tolist())
@@ -178,11 +181,11 @@ def run(study: Study, settings: Settings) -> Outcome:
 
 def _folders(settings: Settings) -> Folders | None:
     if settings.masks is None:
-        given = [key for key in ("images", "mask_suffix", "palette") if getattr(settings, key)]
+        given = [key for key in ("images", "mask_suffix", "palette", "label_map") if getattr(settings, key)]
         if given:
             raise ConfigError(f"{given[0]}={getattr(settings, given[0])}: is of masks in files; give masks=PATH too")
         return None
-    return Folders(settings.masks, settings.images, settings.mask_suffix, settings.palette)
+    return Folders(settings.masks, settings.images, settings.mask_suffix, settings.palette, settings.label_map)
 
 
 def _with_all(kept: Tensor) -> Tensor:

@@ -70,6 +70,17 @@ def test_mistakes(run: Path, capsys: pytest.CaptureFixture[str], words: tuple[st
     assert all(text in said for text in named) and "Traceback" not in said, said
 
 
+def test_objects_that_are_255(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Black and white masks, as sets of salient objects have them: what is void elsewhere is the object."""
+    pair(tmp_path / "data", "images/a.png", "masks/a.png", [[255, 0], [0, 0]])
+    words = (f"run={run}", f"masks={tmp_path}/data", "keep=[1.0]", f"out={tmp_path}/out")
+    assert analysed(*words) == 2 and "label_map=255:1 if objects are 255" in capsys.readouterr().err
+    assert analysed(*words, "label_map=white:1") == 2
+    assert "  - label_map=white:1: neither OLD:NEW pairs, such as label_map=255:1" in capsys.readouterr().err
+    assert analysed(*words, "label_map=255:1") == 0
+    assert float(rows(tmp_path / "out")["1.0", "best"]["jaccard"]) == pytest.approx(1 / 4)
+
+
 def test_masks_of_files_with_void(run: Path, tmp_path: Path) -> None:
     """Kept is all: one quarter is the object, one void, which counts nowhere, or as the paper has it."""
     pair(tmp_path / "data", "images/a.png", "masks/a.png", [[1, 0], [0, 255]])
