@@ -27,6 +27,7 @@ class Arguments:
     model: str | None = None  # instead of what the weights tell: as train.py's model=, with model.*
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     compare: list[str] = field(default_factory=list)  # further runs or weights, on the same data; LABEL=PATH names one
+    names: list[str] = field(default_factory=list)  # LABEL=NAME for weights in compare: as name=
     batch: str = "auto"  # pictures at a time; auto: what the device takes
     split: Split = Split.val  # which part of the data
     samples: int | None = None  # at most so many pictures; null: all
@@ -72,7 +73,7 @@ def run(arguments: Any, schemas: Schemas, say: Callable[[str], None]) -> None:
     settings = chosen.Settings(**{item.name: getattr(arguments, item.name) for item in fields(chosen.Settings)})
     subjects = load_subjects(
         arguments.run, arguments.weights, arguments.name, arguments.model, arguments.checkpoint, arguments.compare,
-        arguments.overrides, schemas, judged_by(chosen),
+        arguments.overrides, schemas, judged_by(chosen), arguments.names,
     )  # fmt: skip
     for subject in subjects:
         for line in (subject.loaded.weights_line, *subject.loaded.notes, *subject.loaded.info.notes, *subject.notes):

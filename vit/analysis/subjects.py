@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import Schemas
 from trainer.errors import ConfigError
+from trainer.text import few
 from vit.analysis.data_words import data_words
 from vit.data.class_map import ClassMap, LabelLists
 from vit.evaluate.asked import load_asked
@@ -141,6 +142,7 @@ def load_subjects(
     overrides: Sequence[str],
     schemas: Schemas,
     judged: Judged = own_classes,
+    names: Sequence[str] = (),
 ) -> list[Subject]:
     """The classifier that is asked for, and those beside it, on the same data.
 
@@ -149,18 +151,19 @@ def load_subjects(
         overrides: what of the configuration is changed, the data above all. The others see the data of the first,
             whatever they were trained on.
         judged: how each is judged by its data: ``own_classes``, or as an experiment has it.
+        names: LABEL=NAME, timm's name of the model in a weights file of ``compare`` that does not tell it.
 
     Raises:
         UserError: one of them cannot be loaded, or cannot be judged by these data.
     """
     first = load_asked(run, weights, name, model, checkpoint, overrides, schemas)
     found = [judged(_called(run or weights or str(model)), first)]
-    words = _beside(first, overrides) if compare else []
-    for entry in compare:
-        label, path = _labelled(entry)
+    words, places = _beside(first, overrides) if compare else [], dict(map(_labelled, compare))
+    of_timm = _of_timm(names, places)
+    for label, path in map(_labelled, compare):
         is_run = (Path(path).expanduser() / "config.yaml").is_file()
-        places = (path, None) if is_run else (None, path)
-        loaded = load_asked(*places, None, None, None, words, schemas)
+        which = (path, None, None) if is_run else (None, path, of_timm.get(label))
+        loaded = load_asked(*which, None, None, words, schemas)
         found.append(judged(label, loaded))
     return _told_apart(found)
 
@@ -170,6 +173,18 @@ def _beside(first: Loaded, overrides: Sequence[str]) -> list[str]:
     data = [word for word in data_words(first.config) if word.partition("=")[0] not in _OWN]
     said = [word for word in overrides if word.partition("=")[0] in _OWN or re.split("[.=]", word)[0] in _PREPARED]
     return [*data, *said]
+
+
+def _of_timm(names: Sequence[str], labels: Collection[str]) -> dict[str, str]:
+    """``names=`` by label."""
+    found = dict(tuple(entry.partition("=")[::2]) for entry in names)
+    for label, name in found.items():
+        if label not in labels or not name:
+            raise ConfigError(
+                f"names: {label}={name}: give LABEL=NAME of weights in compare= (there: {few(labels) or 'none'}), NAME "
+                "as timm has it; of weights= it is name="
+            )
+    return found
 
 
 def _labelled(entry: str) -> tuple[str, str]:

@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
 from tests.helpers.made_pictures import write_tree
 from trainer.device.compute import CPU
+from trainer.errors import ConfigError
 from vit.analysis.natural_sets import NaturalSet, opened
 from vit.analysis.other_data import on
-from vit.analysis.subjects import Subject, load_subjects
+from vit.analysis.subjects import Subject, any_classes, load_subjects
 from vit.config import DataConfig, DataKind
 from vit.data import describe
 from vit.data.class_map import ClassMap, MeanClassMap
@@ -68,3 +70,17 @@ def test_others_see_the_data_of_the_first(tmp_path: Path) -> None:
     for other in others:
         assert replace(other.loaded.config.data, mean=first.loaded.config.data.mean) == first.loaded.config.data
         assert other.loaded.mean == [0.5] * 3, "prepared as its own weights were trained"
+
+
+def test_weights_beside_the_first_that_do_not_tell_their_model(tmp_path: Path) -> None:
+    import timm
+
+    make_run(tmp_path / "run", mu_config("resolution=[32,32]"))
+    net = timm.create_model("test_resnet", num_classes=10)
+    torch.save(net.state_dict(), tmp_path / "resnet.pth")
+    run, compare = str(tmp_path / "run"), [f"cnn={tmp_path}/resnet.pth"]
+    words = [run, None, None, None, None, compare, ["resolution=[32,32]"], SCHEMAS, any_classes]
+    _, cnn = load_subjects(*words, names=["cnn=test_resnet"])  # type: ignore[arg-type]
+    assert torch.equal(cnn.model.state_dict()["conv1.0.weight"], net.state_dict()["conv1.0.weight"])
+    with pytest.raises(ConfigError, match="names: resnet=test_resnet: give LABEL=NAME .*there: cnn"):
+        load_subjects(*words, names=["resnet=test_resnet"])  # type: ignore[arg-type]
