@@ -18,13 +18,14 @@ from trainer.text import few
 from vit.analysis.data_words import data_words
 from vit.data.class_map import ClassMap, LabelLists
 from vit.evaluate.asked import load_asked
-from vit.evaluate.loaded import Loaded
+from vit.evaluate.loaded import ChannelsError, Loaded
 from vit.evaluate.run import fitting, judge_of
 from vit.model.timm_model import TimmClassifier
 from vit.model.video import clip_frames
 
 
-_OWN = ("data.mean", "data.std", "data.range")  # each classifier's as its weights tell, unless the user says otherwise
+# of the data, but each classifier's as its weights tell, unless the user says otherwise
+_OWN = ("data.mean", "data.std", "data.range", "data.channels")
 _PREPARED = ("trainer", "augment", "resolution")
 
 
@@ -163,7 +164,11 @@ def load_subjects(
     for label, path in map(_labelled, compare):
         is_run = (Path(path).expanduser() / "config.yaml").is_file()
         which = (path, None, None) if is_run else (None, path, of_timm.get(label))
-        loaded = load_asked(*which, None, None, words, schemas)
+        try:
+            loaded = load_asked(*which, None, None, words, schemas)
+        except ChannelsError as error:  # the same pictures, grey or in colour
+            loaded = load_asked(*which, None, None, [*words, f"data.channels={error.channels}"], schemas)
+            loaded.notes.append(f"sees the pictures in {error.channels} of their channels")
         found.append(judged(label, loaded))
     return _told_apart(found)
 

@@ -31,6 +31,14 @@ NO_NUMBERS = (
 )
 
 
+class ChannelsError(ConfigError):
+    """Data of other channels than a network sees; ``channels`` is how many that are."""
+
+    def __init__(self, problem: str, channels: int) -> None:
+        super().__init__(f"{problem}data.channels={channels}")
+        self.channels = channels
+
+
 @dataclass
 class Loaded:
     """A classifier with everything that it must be evaluated with.
@@ -99,9 +107,7 @@ def load_trained(
     std = list(info.std if info.std and "data.std" in requested else meta["std"])
     classes = list(meta["classes"])
     if info.channels != len(mean):
-        raise ConfigError(
-            f"the run sees {len(mean)} channels, these data have {info.channels}: set data.channels={len(mean)}"
-        )
+        raise ChannelsError(f"the run sees {len(mean)} channels, these data have {info.channels}: set ", len(mean))
     compute = choose_compute(config.trainer)
     loaded = Loaded(model.to(compute.device), config, info, classes, mean, std,
                     stored.model.num_classes or len(classes), compute, meta["weights_line"],
@@ -195,9 +201,7 @@ def load_file(weights: str, config: VitConfig, requested: Sequence[str] = (), na
     mean = list(info.mean if info.mean and "data.mean" in requested else meta["mean"])
     std = list(info.std if info.std and "data.std" in requested else meta["std"])
     if info.channels != len(mean):
-        raise ConfigError(
-            f"weights={weights} see {len(mean)} channels, these data have {info.channels}: data.channels={len(mean)}"
-        )
+        raise ChannelsError(f"weights={weights} see {len(mean)} channels, these data have {info.channels}: ", len(mean))
     compute = choose_compute(config.trainer, foreign=True)
     loaded = Loaded(model.to(compute.device), config, info, names, mean, std, heads(model), compute,
                     f"weights of {weights}", notes=[*meta["notes"], *([note] if note else [])])  # fmt: skip

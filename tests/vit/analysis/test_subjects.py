@@ -23,6 +23,8 @@ from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import split_samples
 from vit.task import VitTask
 
+RNG = np.random.default_rng(0)
+
 
 def subject(*words: str, judge: ClassMap | None = None) -> Subject:
     config = mu_config(*words)
@@ -55,7 +57,7 @@ def test_other_data_are_read_in_the_channels_that_the_network_sees(tmp_path: Pat
     root = write_tree(tmp_path / "data", {name: 1 for name in task.info.classes})
     moved = on(grey, DataConfig(kind=DataKind.imagefolder, val_root=str(root), workers=0))
     assert len(grey.loaded.mean) == moved.loaded.info.channels == 1
-    assert split_samples(moved.loaded, "val", None).sample(0, np.random.default_rng(0))["image"].shape[0] == 1
+    assert split_samples(moved.loaded, "val", None).sample(0, RNG)["image"].shape[0] == 1
     natural = opened(grey, NaturalSet("photos", str(root)), True)
     assert natural.subject.loaded.info.channels == 1
 
@@ -84,3 +86,15 @@ def test_weights_beside_the_first_that_do_not_tell_their_model(tmp_path: Path) -
     assert torch.equal(cnn.model.state_dict()["conv1.0.weight"], net.state_dict()["conv1.0.weight"])
     with pytest.raises(ConfigError, match="names: resnet=test_resnet: give LABEL=NAME .*there: cnn"):
         load_subjects(*words, names=["resnet=test_resnet"])  # type: ignore[arg-type]
+
+
+def test_others_see_the_same_pictures_in_their_own_channels(tmp_path: Path) -> None:
+    make_run(tmp_path / "grey", mu_config("data=digits"))
+    make_run(tmp_path / "colour", mu_config("data=digits", "data.channels=3"))
+    for one, two in (("grey", "colour"), ("colour", "grey")):
+        compare = [f"other={tmp_path}/{two}"]
+        first, other = load_subjects(str(tmp_path / one), None, None, None, None, compare, [], SCHEMAS)
+        samples = [split_samples(each.loaded, "val", None).sample(5, RNG) for each in (first, other)]
+        shapes = {len(sample["image"]): sample for sample in samples}
+        assert torch.equal(shapes[3]["image"], shapes[1]["image"].expand(3, -1, -1))
+        assert shapes[3]["label"] == shapes[1]["label"]
