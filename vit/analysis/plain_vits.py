@@ -48,8 +48,8 @@ def plain_vit(model: nn.Module, size: tuple[int, int]) -> PlainVit | None:
     net: Any = model.net
     if not isinstance(net, TimmVit):
         return None
-    return PlainVit(list(net.blocks), net.num_prefix_tokens, tuple(net.patch_embed.grid_size),
-                    net.global_pool not in ("token", ""))  # fmt: skip
+    rows, columns = net.patch_embed.dynamic_feat_size(size)  # its grid_size is that of the table of positions
+    return PlainVit(list(net.blocks), net.num_prefix_tokens, (rows, columns), net.global_pool not in ("token", ""))
 
 
 @contextmanager

@@ -89,3 +89,17 @@ def test_correlation_is_numpys() -> None:
     assert found == pytest.approx([1, -1, 0], abs=1e-6)
     c = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
     assert pearson(a, c).tolist() == pytest.approx([np.corrcoef(a[k], c[k])[0, 1] for k in range(3)], abs=1e-5)
+
+
+@torch.inference_mode()
+def test_the_patches_of_timms_are_those_of_the_pictures() -> None:
+    """Not of the positions, which a network may resample as it goes."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    net = VisionTransformer(img_size=64, patch_size=16, embed_dim=8, depth=1, num_heads=1, dynamic_img_size=True).eval()
+    vit = plain_vit(TimmClassifier(net), (32, 96))
+    assert vit is not None and vit.grid == (2, 6)
+    oblong, counted = torch.zeros(1, 3, 32, 96), []
+    with with_tokens(vit.blocks[0], lambda tokens: counted.append(tokens.shape[1]) or tokens):
+        net(oblong)
+    assert counted == [vit.prefix + 2 * 6]
