@@ -23,7 +23,6 @@ from vit.evaluate.run import fitting, judge_of
 from vit.model.timm_model import TimmClassifier
 from vit.model.video import clip_frames
 
-
 # of the data, but each classifier's as its weights tell, unless the user says otherwise
 _OWN = ("data.mean", "data.std", "data.range", "data.channels")
 _PREPARED = ("trainer", "augment", "resolution")

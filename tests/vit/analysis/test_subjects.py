@@ -84,7 +84,7 @@ def test_weights_beside_the_first_that_do_not_tell_their_model(tmp_path: Path) -
     words = [run, None, None, None, None, compare, ["resolution=[32,32]"], SCHEMAS, any_classes]
     _, cnn = load_subjects(*words, names=["cnn=test_resnet"])  # type: ignore[arg-type]
     assert torch.equal(cnn.model.state_dict()["conv1.0.weight"], net.state_dict()["conv1.0.weight"])
-    with pytest.raises(ConfigError, match="names: resnet=test_resnet: give LABEL=NAME .*there: cnn"):
+    with pytest.raises(ConfigError, match=r"names: resnet=test_resnet: give LABEL=NAME .*there: cnn"):
         load_subjects(*words, names=["resnet=test_resnet"])  # type: ignore[arg-type]
 
 

@@ -112,8 +112,7 @@ def _answers(
         return Response(logits, {"confidence": confidence, "label": pictures.label, "counts": counted})
 
     judges = f"restrict={settings.restrict} " + " ".join(
-        f"{other.name}:{other.path}:{[each.told for each in met[other.name].values()]}"
-        for other in (one, *among)
+        f"{other.name}:{other.path}:{[each.told for each in met[other.name].values()]}" for other in (one, *among)
     )
     return study.answers(conditions, respond, f"natural-{one.name}", judges)
 
