@@ -15,6 +15,7 @@ from tests.helpers.scripts import run_script
 from vit.analysis.alone import alone
 from vit.analysis.experiments import shuffle
 from vit.analysis.found import questions
+from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import Loaded
 
 WORDS = ("analysis=shuffle", "grids=[1x1,2x2,4x4]", "runs=2")
@@ -76,6 +77,7 @@ def test_other_pictures_under_the_same_names_are_looked_at_anew(tmp_path: Path) 
     before = float(rows(tmp_path / "out")[0]["top1"])
     for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
         (root / "val" / old).rename(root / "val" / new)
+    forget_scans()
     assert run_script("analyze", *words) == 0
     assert float(rows(tmp_path / "out")[0]["top1"]) == pytest.approx(1 - before) and before != 0.5
 
