@@ -26,6 +26,7 @@ from vit.mae.config import PHASES, MaeConfig, as_vit
 from vit.mae.decoder import Decoder
 from vit.mae.masking import Mask, masked_by, patches, pictures, random_order, reconstruction_loss, spread_of
 from vit.model.architecture import patch_grid
+from vit.model.layers import fit_images
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import of_run
 from vit.task import plain_architecture
@@ -179,7 +180,9 @@ class MaeTask(Task):
     # Parts
 
     def _prepare(self, images: Tensor) -> Tensor:
-        return normalise(images, self.mean, self.std)
+        """Bytes to normalised pictures of whole patches, as the encoder itself would fit them (``model.fit``)."""
+        arch = self.encoder.arch
+        return fit_images(normalise(images, self.mean, self.std), arch.patch, arch.fit)
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
         arch = self.encoder.arch

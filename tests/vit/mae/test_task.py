@@ -94,6 +94,17 @@ def test_learning_is_of_both_networks() -> None:
     assert set(layers) == names
 
 
+@torch.inference_mode()
+def test_pictures_that_patches_do_not_divide_are_fitted_as_the_encoder_would() -> None:
+    torch.manual_seed(0)
+    task = MaeTask(config("resolution=[18,14]", "model.fit=pad"))
+    shown = task._prepare(torch.full((2, 3, 18, 14), 255, dtype=torch.uint8))
+    assert shown.shape == (2, 3, 20, 16) and not shown[..., 18:, :].any() and not shown[..., 14:].any()
+    mask = masked_by(random_order(2, 20, torch.Generator().manual_seed(1)), 0.75)
+    told = task.decoder(task.encoder.forward_features(shown, mask.kept), mask.restore, task._grid(shown))
+    assert torch.isfinite(task._loss(told, shown, mask)).all()
+
+
 def test_its_encoder_begins_a_classifier(run: Path) -> None:
     words = ("model.pos_embed=learned", "model.class_token=true", "model.pool=gap", "model.pool_first=true")
     asked = mu_config("model.patch=4", f"model.weights={run}", "model.head=reset", "model.last_norm=reset", *words)
