@@ -101,8 +101,12 @@ def model_problems(model: ModelConfig) -> list[str]:
     return found
 
 
-def size_problems(config: RunConfig) -> list[str]:
-    """The patch against every resolution of the run."""
+def size_problems(config: RunConfig, fits: str = "pad|crop|resize") -> list[str]:
+    """The patch against every resolution of the run.
+
+    Args:
+        fits: values of ``model.fit`` that are a remedy.
+    """
     model, found = config.model, []
     try:
         _, patch = parse_variant(model.variant, model.patch)
@@ -126,7 +130,7 @@ def size_problems(config: RunConfig) -> list[str]:
             above = [-(-side // patch) * patch for side in size]
             found.append(
                 f"{key}={show(size)}: patches of {patch} pixels (model.patch) do not divide it; nearest: "
-                f"{show(below)} or {show(above)}, or model.fit=pad|crop|resize"
+                f"{show(below)} or {show(above)}, or model.fit={fits}"
             )
     return found
 

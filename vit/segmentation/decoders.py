@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vit.config import Fit
 from vit.segmentation.config import Decoder
 
 STREAMS = 4  # of multi-level aggregation
@@ -109,10 +110,21 @@ class Decoders(nn.Module):
         classes: K.
         patch: p.
         auxiliary: how many auxiliary ones.
+        fit: of the encoder: what its patches cover of a picture that they do not divide.
     """
 
-    def __init__(self, kind: Decoder, channels: int, width: int, classes: int, patch: int, auxiliary: int = 0) -> None:
+    def __init__(
+        self,
+        kind: Decoder,
+        channels: int,
+        width: int,
+        classes: int,
+        patch: int,
+        auxiliary: int = 0,
+        fit: Fit = Fit.error,
+    ) -> None:
         super().__init__()
+        self.patch, self.padded = patch, fit is Fit.pad
         self.levels = STREAMS if kind is Decoder.mla else 1
         if kind is Decoder.naive:
             self.main: nn.Module = NaiveDecoder(channels, width, classes)
@@ -129,12 +141,15 @@ class Decoders(nn.Module):
             features: what the decoder reads, then one for each auxiliary decoder: (B, D, h, w).
             size: (height, width) of the scores in pixels.
         """
+        height, width = size
+        if self.padded:  # patches reach beyond the picture, at the bottom and the right
+            size = features[0].shape[-2] * self.patch, features[0].shape[-1] * self.patch
         own = features[: self.levels]
         found = [self.main(own if self.levels > 1 else own[0], size)]
         if self.training:
             others = zip(self.auxiliary, features[self.levels :], strict=True)
             found += [decoder(feature, size) for decoder, feature in others]
-        return found
+        return [scores[..., :height, :width] for scores in found]
 
 
 def _layer(before: int, after: int, side: int) -> nn.Sequential:

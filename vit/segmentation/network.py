@@ -53,7 +53,9 @@ def build_network(config: SegmentationConfig, classes: int) -> Built:
     blocks = [*read_blocks(model.decoder, arch.depth), *(block - 1 for block in model.auxiliary)]
     encoder = Encoder(arch, blocks, model.frozen)
     report = None if model.weights is None else load_pretrained(encoder, model)
-    decoders = Decoders(model.decoder, arch.width, model.decoder_width, classes, arch.patch, len(model.auxiliary))
+    decoders = Decoders(
+        model.decoder, arch.width, model.decoder_width, classes, arch.patch, len(model.auxiliary), arch.fit
+    )
     mean = statistics(config.data.mean, report and report.mean, None, CHANNELS, "mean")
     std = statistics(config.data.std, report and report.std, None, CHANNELS, "std")
     return Built(encoder, decoders, report, mean, std)

@@ -6,7 +6,7 @@ from trainer.config.schema import show
 from trainer.data.labels.label_map import parse_label_map
 from trainer.errors import ConfigError
 from trainer.validate import at_least, each_once, existing, run_problems
-from vit.config import HeadPolicy, Pool
+from vit.config import Fit, HeadPolicy, Pool
 from vit.segmentation.config import (
     PHASES,
     Decoder,
@@ -38,7 +38,7 @@ def problems(config: SegmentationConfig) -> list[str]:
     """Every problem of a configuration, one line each: key, value, remedy."""
     found = run_problems(config, PHASES)
     found += _model_problems(config.model)
-    found += size_problems(config)
+    found += size_problems(config, "pad|resize")
     found += weights_problems(config.model)
     found += data_problems(config.data)
     found += _augment_problems(config.augment)
@@ -58,6 +58,8 @@ def _model_problems(model: SetrConfig) -> list[str]:
         if value != default:
             remedy = "give data.num_classes" if name == "num_classes" else "leave it out"
             found.append(f"model.{name}={show(value)} is for a classifier: {remedy}")
+    if model.fit is Fit.crop:
+        found.append("model.fit=crop leaves pixels at the border without a class: use pad or resize")
     found += at_least("model.decoder_width", model.decoder_width, 2 if model.decoder is Decoder.mla else 1)
     found += each_once("model.auxiliary", model.auxiliary)
     if model.frozen and model.weights is None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vit.config import Fit
 from vit.segmentation.config import Decoder
 from vit.segmentation.decoders import AggregatingDecoder, Decoders, ProgressiveDecoder, doublings, read_blocks
 
@@ -29,6 +30,16 @@ def test_scores_have_the_size_that_is_asked_for(kind: Decoder) -> None:
     assert [tuple(each.shape) for each in scores] == [(2, 3, 24, 40)] * 2
     made.eval()
     assert len(made(features, (20, 33))) == 1
+
+
+@pytest.mark.parametrize("kind", list(Decoder))
+def test_scores_lie_where_their_patches_do_where_these_reach_beyond_the_picture(kind: Decoder) -> None:
+    """A picture of 20x33 filled up to 24x40 is scored as that, without what was added."""
+    torch.manual_seed(0)
+    made = Decoders(kind, 6, 4, 3, patch=8, fit=Fit.pad).eval()
+    features = [torch.randn(1, 6, 3, 5) for _ in range(made.levels)]
+    (whole,), (found,) = made(features, (24, 40)), made(features, (20, 33))
+    assert torch.equal(found, whole[..., :20, :33])
 
 
 def test_progressive_upsampling_is_four_convolutions_and_four_doublings() -> None:

@@ -20,6 +20,8 @@ STREET = ["model=setr", "data=street_masks"]
         (["model.frozen=true"], "model.frozen=true keeps a ViT that learnt nothing: give model.weights"),
         (["model.auxiliary=[3,3]"], "model.auxiliary=[3,3]: [3] stands there more than once"),
         (["resolution=[60,128]"], "resolution=[60,128]: patches of 16 pixels (model.patch) do not divide it"),
+        (["resolution=[60,128]"], "or model.fit=pad|resize"),
+        (["model.fit=crop"], "model.fit=crop leaves pixels at the border without a class: use pad or resize"),
         (["augment.scale=[2.0,0.5]"], "augment.scale=[2.0,0.5]: needs [least, most]"),
         (["augment.largest_class=0"], "augment.largest_class=0.0: a share above 0"),
         (["inference.stride=1.5"], "inference.stride=1.5: a share of the window"),
