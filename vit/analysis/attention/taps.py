@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainer.errors import UserError
+from vit.model.architecture import patch_grid
 from vit.model.layers import AttentionPool, Block
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
@@ -92,13 +93,14 @@ class Taps:
             arch = self.net.arch
             patch, registers = (arch.patch, arch.patch), arch.registers
             cls, dist, prefix = arch.class_token, arch.distilled, arch.prefix
+            grid = patch_grid(size, arch.patch, arch.fit)
         else:
             down, across = self.net.patch_embed.feat_ratio(as_scalar=False)
             patch, prefix = (int(down), int(across)), int(self.net.num_prefix_tokens)
             cls = getattr(self.net, "cls_token", None) is not None
             dist = getattr(self.net, "dist_token", None) is not None
             registers = prefix - cls - dist
-        grid = (-(-size[0] // patch[0]), -(-size[1] // patch[1]))
+            grid = (-(-size[0] // patch[0]), -(-size[1] // patch[1]))
         first = int(cls) + int(dist)
         return Tokens(
             grid, patch, 0 if cls else None, int(cls) if dist else None, range(first, first + registers), prefix

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from tests.helpers.tiny_nets import make, randomise
 from trainer.errors import UserError
+from vit.analysis.attention.look import Look, Question
+from vit.analysis.attention.measures import Fusion
 from vit.analysis.attention.taps import Taps
-from vit.config import Pool
+from vit.config import Fit, Pool
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
 
@@ -44,6 +46,17 @@ def test_ours_gives_its_maps_and_answers_as_before() -> None:
     tokens = Taps(model, "mu").tokens((32, 32))
     assert (tokens.cls, tokens.dist, list(tokens.registers), tokens.prefix) == (0, None, [1, 2], 3)
     assert blocks[0].shape[-1] == tokens.prefix + tokens.patches
+
+
+def test_patches_of_a_picture_that_they_do_not_divide() -> None:
+    """Of 35x31 pixels patches of 8 leave 4x3 of a cropped picture, 5x4 of one that is filled up, else the nearest."""
+    for fit, grid in ((Fit.crop, (4, 3)), (Fit.pad, (5, 4)), (Fit.resize, (4, 4))):
+        model = ours(fit=fit)
+        taps = Taps(model, "mu")
+        look = Look(taps, (35, 31), Question([2], None, Fusion.mean, "cls", False, 0.0))
+        with torch.inference_mode():
+            maps = look.maps(lambda model=model: model(torch.zeros(1, 3, 35, 31)))
+        assert {tuple(values.shape) for values in maps.values()} == {(1, *grid)} and taps.tokens((35, 31)).grid == grid
 
 
 def test_the_pooling_by_attention() -> None:
