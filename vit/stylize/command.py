@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from trainer.cli import compose
@@ -11,7 +12,7 @@ from trainer.config.schema import Schemas, show
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import ConfigError, refuse
 from trainer.files import check_folder
-from vit.stylize import Transform
+from vit.stylize import Statistics, Transform
 from vit.stylize.arguments import Arguments
 
 _ALPHA = {Transform.adain: 1.0, Transform.wct: 0.6, Transform.ot: 0.6}  # of the papers' figures
@@ -101,6 +102,7 @@ def _problems(arguments: Arguments) -> list[str]:
         found.append(f"alpha={arguments.alpha:g}: must lie between 0 and 1")
     if not 0.0 <= arguments.regularise < 1.0:
         found.append(f"regularise={arguments.regularise:g}: a share, at least 0 and below 1, like 1e-6")
+    found += _unread(arguments)
     if arguments.window < 1 or arguments.window % 2 == 0:
         found.append(f"window={arguments.window}: an odd number of frames, with each in the middle of its own, like 15")
     if arguments.fps is not None and arguments.fps <= 0:
@@ -109,4 +111,22 @@ def _problems(arguments: Arguments) -> list[str]:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             found.append(f"{name}={value}: must be at least 1")
+    return found
+
+
+def _unread(arguments: Arguments) -> list[str]:
+    """What was given and would not be looked at."""
+    found, usual = [], {item.name: item.default for item in fields(Arguments)}
+    changed = [name for name in ("statistics", "window", "fps") if getattr(arguments, name) != usual[name]]
+    film = any(Path(place or "").suffix.lower() in VIDEO_EXTENSIONS for place in (arguments.content, arguments.out))
+    for name in () if film else changed:
+        found.append(
+            f"{name}={show(getattr(arguments, name))} is of a film: leave it out, or give a film as content= or out="
+        )
+    if film and "window" in changed and arguments.statistics is not Statistics.window:
+        found.append(f"window={arguments.window} is of statistics=window: give that too, or leave it out")
+    if arguments.regularise and arguments.transform is Transform.adain:
+        found.append(f"regularise={arguments.regularise:g} is of transform=wct and ot: leave it out")
+    if arguments.checkpoint is not None and arguments.run is None:
+        found.append(f"checkpoint={arguments.checkpoint} is of run=: leave it out")
     return found
