@@ -137,8 +137,9 @@ def _places(names: list[str]) -> list[Path]:
     Raises:
         DataError: two pictures would be written to one file.
     """
-    parts = [Path(*(part for part in Path(name).parts if part not in ("..", "/"))) for name in names]
-    places = [part.with_suffix(".png") for part in parts]
+    from vit.data.sources.unlabelled import inside
+
+    places = [inside(name).with_suffix(".png") for name in names]
     if len(set(places)) < len(places):
         again = next(place for index, place in enumerate(places) if place in places[:index])
         raise DataError(f"several pictures would be written to {again}: give them other names, or predict them apart")

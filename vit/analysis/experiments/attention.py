@@ -33,6 +33,7 @@ from vit.analysis.charts import Chart, Curve
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
+from vit.data.sources.unlabelled import inside
 
 FEATURES = True  # no head is asked
 _FRAMES = 16  # of a film at a time, at most
@@ -183,7 +184,7 @@ def _of_inputs(study: Study, settings: Settings, subjects: Sequence[_Asked], out
             for index, file in enumerate(files):
                 own = {name: values[index] for name, values in maps.items()}
                 row = tiles(_cells(asked, file.name, pixels[index], own, settings), settings.side)
-                path = folder / (names[file] if names[file].endswith(".png") else f"{names[file]}.png")
+                path = folder / inside(names[file] if names[file].endswith(".png") else f"{names[file]}.png")
                 write_png(path, row)
                 outcome.files.append(path)
                 outcome.records += _peaks(asked.subject.label, names[file], own)

@@ -99,6 +99,11 @@ def list_pictures(
     return Listed([source.name], [source])
 
 
+def inside(name: str) -> Path:
+    """Where what is written of a picture goes, below whatever folder: its name, without what leads out of there."""
+    return Path(*(part for part in Path(name).parts if part not in ("..", "/")))
+
+
 def _of_pattern(pattern: Path, key: str) -> Listed:
     fixed = list(takewhile(lambda part: not glob.has_magic(part), pattern.parts))
     found = (Path(path) for path in glob.glob(str(pattern), recursive=True))

@@ -61,6 +61,17 @@ def test_pictures_and_films_that_the_user_has(run: Path, tmp_path: Path) -> None
     assert "attention-run/film.mp4" in found["files"]
 
 
+def test_maps_stay_below_the_folder(run: Path, tmp_path: Path) -> None:
+    """Names in a table may be whole paths: the pictures there are the user's own."""
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (10, 10), "teal").save(picture)
+    (tmp_path / "list.csv").write_text(f"path\n{picture}\n")
+    before = picture.read_bytes()
+    assert analysed(f"run={run}", f"inputs={tmp_path}/list.csv", f"out={tmp_path}/out") == 0
+    assert picture.read_bytes() == before
+    assert (tmp_path / "out/attention-run" / picture.relative_to("/")).is_file()
+
+
 def test_films_of_one_name_do_not_take_each_others_place() -> None:
     films = [Path("/in/walk/01.mp4"), Path("/in/run/01.mp4"), Path("/in/run/01.avi"), Path("/in/run/02.mp4")]
     assert attention._apart(films) == ["walk/01.mp4", "run/01.mp4", "run/01.avi", "02"]
