@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile,
 from vit.analysis.data_words import data_words
 from vit.analysis.feature_bank import Bank, banks, pass_over
 from vit.analysis.figures import Figures
+from vit.analysis.other_data import on
 from vit.analysis.outcome import Outcome
 from vit.analysis.scratch import Scratch, check_words, network_of, trainings
 from vit.analysis.study import Study
+from vit.analysis.subjects import Subject, any_classes
 from vit.data.source import evenly
 from vit.evaluate.linear import Features, accuracy, ridge
 from vit.evaluate.loaded import load_trained
@@ -54,6 +56,7 @@ class Settings:
 def run(study: Study, settings: Settings) -> Outcome:
     """Accuracy on the split over the number of pictures: a record for each training, a curve for each network."""
     counts = _checked(settings)
+    study = study.on(_of_all_pictures)
     last = {each.label: [Piece("pooled", depth(each.model))] for each in study.subjects}
     train, test = banks(study, "train", last), banks(study, study.split, last)
     first = train[study.first.label]
@@ -92,6 +95,12 @@ def run(study: Study, settings: Settings) -> Outcome:
     label = study.first.label
     outcome.pictures["data_efficiency_pictures"] = _sheet(study, first, test[label], last[label], counts[0])
     return outcome
+
+
+def _of_all_pictures(subject: Subject) -> Subject:
+    """A subject whose training split is whole: of a run of few pictures (``data.train_samples``) it would be these."""
+    data = subject.loaded.config.data
+    return subject if data.train_samples is None else on(subject, replace(data, train_samples=None), any_classes)
 
 
 def _checked(settings: Settings) -> list[int]:

@@ -79,6 +79,15 @@ def test_features_see_the_pictures_of_the_trainings(run: Path, tmp_path: Path) -
         assert bank.index[rows].tolist() == seen.indices.tolist()
 
 
+def test_features_of_a_run_of_few_pictures_are_of_those_of_the_trainings_too(run: Path, tmp_path: Path) -> None:
+    """Ten pictures of such a run would be too few of each class; the trainings draw from all that there are."""
+    limited = load_subjects(str(run), None, None, None, None, [], ["data.train_samples=10"], SCHEMAS)[0]
+    whole = data_efficiency._of_all_pictures(limited)
+    assert (limited.loaded.info.train_samples, whole.loaded.info.train_samples) == (10, 64)
+    words = ("per_class=[3]", "seeds=1", "scratch=[]", f"out={tmp_path}", "data.train_samples=10")
+    assert run_script("analyze", *WORDS, *words, f"run={run}") == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
