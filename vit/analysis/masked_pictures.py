@@ -33,6 +33,7 @@ from vit.segmentation.layouts import list_pairs
 from vit.segmentation.opening import FilePairs
 from vit.segmentation.reading import MaskReading
 
+_ALL_OBJECTS = (Layout.cityscapes, Layout.ade20k)  # layouts whose masks have no class of what is no object
 VOID = 255  # the value of masks that is no class, by custom
 
 
@@ -121,10 +122,11 @@ class MaskedFiles:
         pairs = listed.pairs.get(split) or (listed.pairs["train"] if [*listed.pairs] == ["train"] else None)
         if pairs is None:
             raise DataError(f"masks={folders.masks}: has no pictures of split={split}, but of {few(listed.pairs)}")
-        self._files = FilePairs(pairs, MaskReading(None, table, change, ignore=(VOID,)), _span(subject))
+        reading = MaskReading(None, table, change, listed.reduce_zero_label, (VOID,))
+        self._files = FilePairs(pairs, reading, _span(subject))
         self._size, self._channels = subject.size, len(subject.loaded.mean)
-        self.background = NONE if listed.layout is Layout.cityscapes else 0
-        digest = hashlib.sha256(f"{table} {change}".encode())
+        self.background = NONE if listed.layout in _ALL_OBJECTS else 0
+        digest = hashlib.sha256(f"{reading}".encode())
         for pair in pairs:
             digest.update(f"{file_stamp(pair.image)}\n{file_stamp(pair.mask)}\n".encode("utf-8", "surrogateescape"))
         self.identity = f"{folders} {split} {digest.hexdigest()[:16]}"

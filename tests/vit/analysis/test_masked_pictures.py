@@ -46,6 +46,14 @@ def test_vocs_layout(subject: Subject, tmp_path: Path) -> None:
     assert sample["mask"].unique(return_counts=True)[1].tolist() == [64] * 4
 
 
+def test_ade20ks_layout(subject: Subject, tmp_path: Path) -> None:
+    """0 is void there, and every class an object."""
+    for split in ("training", "validation"):
+        pair(tmp_path, f"images/{split}/a.png", f"annotations/{split}/a.png", [[0, 1], [150, 1]])
+    found = MaskedFiles(subject, Folders(str(tmp_path)), "val")
+    assert found.sample(0, RNG)["mask"][::8, ::8].tolist() == [[NONE, 0], [149, 0]] and found.background == NONE
+
+
 def test_two_folders_anywhere(subject: Subject, tmp_path: Path) -> None:
     pair(tmp_path, "photos/a.png", "elsewhere/a_mask.png")
     folders = Folders(f"{tmp_path}/elsewhere", f"{tmp_path}/photos")

@@ -50,7 +50,7 @@ class Settings:
     query: list[str] = field(default_factory=lambda: [AUTO])  # whose attention: auto, cls, dist, avg (of both), mean
     keep: list[float] = field(default_factory=lambda: [0.9])  # share of the attention that is kept
     void: Void = Void.ignore  # pixels without a class: ignore; paper: background, as its code has it
-    background: int | None = None  # value of masks that is no object; -1: all are; null: 0, of Cityscapes none
+    background: int | None = None  # class that is no object; -1: all are; null: 0, of Cityscapes and ADE20K none
     pictures: int = 4  # drawn: so many of the best and of the worst
 
 
