@@ -83,6 +83,11 @@ def test_a_list_names_clips_to_be_predicted(run: Path, tmp_path: Path, capsys: p
     assert run_script("predict", *words) == 0
     rows = (tmp_path / "out.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["a 0.mkv", "a 2.mkv"]
+    (tmp_path / "list.txt").write_text("a 0.mkv\nempty.mkv\n")
+    (tmp_path / "empty.mkv").write_bytes(b"")
+    assert run_script("predict", *words) == 0
+    told = capsys.readouterr().out
+    assert "1 clips cannot be used" in told and "on_bad_file" not in told  # which predictions do not know
     assert run_script("predict", *words, "data.clip_views=0") == 2
     assert "data.clip_views=0: must be at least 1" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from trainer.data.pictures.decode import Span, to_channels
-from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.files import BadFileError, reason_of
 from trainer.data.video.files import VIDEO_EXTENSIONS, video_files
 from trainer.errors import DataError
 from vit.data.clips.folders import clips_below, read_frames
@@ -89,6 +89,6 @@ class UnlabelledClips:
         except BadFileError as error:
             count = sampling.views * sampling.frames
             image = torch.zeros(count, self.channels, *self.transform.resolution, dtype=torch.uint8)
-            bad = str(error).partition(" Replace it")[0].removeprefix(f"{file}: ")
+            bad = reason_of(error).partition(" Replace it")[0].removeprefix(f"{file}: ")
         image = image if sampling.views == 1 else image.unflatten(0, (sampling.views, sampling.frames))
         return {"image": image, "index": index, "bad": bad}

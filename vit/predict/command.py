@@ -116,10 +116,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     seconds, done = time.monotonic() - begin, len(listed.files) - len(bad)
     pace = (len(listed.files) - begun) / max(seconds, 1e-9)
     unreadable = write_unreadable(out, listed.names, bad)
+    what = "pictures" if predictor.sampling is None else "clips"
     for index, reason in sorted(bad.items())[:SHOWN]:
         say(f"cannot be used: {listed.names[index]}: {reason}")
     if unreadable is not None:
         fate = "keep their rows of the table" if kept else "are left out"
-        say(f"{len(bad)} pictures cannot be used and {fate}: {unreadable}")
-    what = "pictures" if predictor.sampling is None else "clips"
+        say(f"{len(bad)} {what} cannot be used and {fate}: {unreadable}")
     say(f"written: {out} ({done} {what}, {pace:.0f} a second)")

@@ -22,7 +22,7 @@ from trainer.cli import CONFIGS, load_run
 from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.pictures.decode import Span, decode
-from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.files import BadFileError, read_bytes, reason_of
 from trainer.data.workers import usable_cores
 from trainer.device.compute import Compute, choose_compute
 from trainer.device.free_memory import is_out_of_memory
@@ -225,7 +225,7 @@ class UnlabelledPictures:
             image, bad = self.transform(decode(read_bytes(str(file)), str(file), self.channels, self.span)), ""
         except BadFileError as error:
             image = torch.zeros(self.channels, *self.transform.resolution, dtype=torch.uint8)
-            bad = str(error).partition(" Replace it")[0].partition(". Convert it")[0].removeprefix(f"{file}: ")
+            bad = reason_of(error).partition(" Replace it")[0].partition(". Convert it")[0].removeprefix(f"{file}: ")
         return {"image": image, "index": index, "bad": bad}
 
 

@@ -58,7 +58,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments, weights or pictures that cannot be used.
     """
-    from trainer.data.pictures.files import picture_extensions
+    from trainer.data.pictures.files import BadFileError, picture_extensions, reason_of
     from trainer.data.video.files import VIDEO_EXTENSIONS
 
     source = Path(arguments.source).expanduser()
@@ -80,7 +80,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     loaded = load_trained(arguments.run, schemas, arguments.checkpoint, arguments.overrides)
     say(loaded.weights_line)
     if film:
-        _film(loaded, source, out, arguments.view, say)
+        try:
+            _film(loaded, source, out, arguments.view, say)
+        except BadFileError as error:
+            raise DataError(reason_of(error)) from error
     else:
         _pictures(loaded, arguments.source, out, say)
 
@@ -95,7 +98,7 @@ def segment(loaded: Loaded, image: Tensor) -> Tensor:
 
 def _pictures(loaded: Loaded, source: str, out: Path, say: Callable[[str], None]) -> None:
     from trainer.data.pictures.decode import decode
-    from trainer.data.pictures.files import BadFileError, read_bytes
+    from trainer.data.pictures.files import BadFileError, read_bytes, reason_of
     from trainer.records.media import write_png
     from vit.data.sources.unlabelled import list_pictures
     from vit.segmentation.picture import index_png, legend, overlaid
@@ -111,7 +114,7 @@ def _pictures(loaded: Loaded, source: str, out: Path, say: Callable[[str], None]
         try:
             image = decode(read_bytes(file), file, 3, None if span is None else (span[0], span[1]))
         except BadFileError as error:
-            bad[name] = str(error)
+            bad[name] = reason_of(error).removeprefix(f"{file}: ")
             continue
         found = segment(loaded, image)
         colours = loaded.classes.painted(found)

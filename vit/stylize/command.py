@@ -9,8 +9,9 @@ from pathlib import Path
 from trainer.cli import compose
 from trainer.config.fields import TrainerConfig
 from trainer.config.schema import Schemas, show
+from trainer.data.pictures.files import BadFileError, reason_of
 from trainer.data.video.files import VIDEO_EXTENSIONS
-from trainer.errors import ConfigError, refuse
+from trainer.errors import ConfigError, DataError, refuse
 from trainer.files import check_folder
 from vit.stylize import Statistics, Transform
 from vit.stylize.arguments import Arguments
@@ -56,12 +57,15 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     stylizer = Stylizer(network.to(device), arguments.transform.value, levels, alpha, arguments.regularise)
     say(f"{arguments.transform.value}, alpha {alpha:g}, levels {', '.join(map(str, levels))}, on {device}")
     job = work.Job(arguments, stylizer, out, say)
-    if drawn is not None:
-        job.samples(drawn)
-    elif _is_film(arguments):
-        job.film()
-    else:
-        job.files()
+    try:
+        if drawn is not None:
+            job.samples(drawn)
+        elif _is_film(arguments):
+            job.film()
+        else:
+            job.files()
+    except BadFileError as error:
+        raise DataError(reason_of(error)) from error
 
 
 def _is_film(arguments: Arguments) -> bool:

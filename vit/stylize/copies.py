@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer.data.pictures.decode import decode
-from trainer.data.pictures.files import BadFileError, read_bytes
+from trainer.data.pictures.files import BadFileError, read_bytes, reason_of
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.records.progress import followed
@@ -30,7 +30,6 @@ from vit.stylize.content import Content, reduced, to_bytes, unit, write_copy, wr
 from vit.stylize.levels import Stylizer
 
 LABELS = (*TABLES, ".json", ".jsonl")  # files that tell labels, as `data=csv` and others read them
-_NO_SKIPPING = ", or set data.on_bad_file=skip"  # which decoders offer and this work has not
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,6 @@ class Styles:
         told = "\0".join(f"{n}:{f.stat().st_size}" for n, f in zip(self.names, self.files, strict=True))
         digest = blake2b(told.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         return {"styles": f"{len(self.names)} ({digest})", "style_size": self.longest}
-
-
-def reason_of(error: Exception) -> str:
-    """What is said of a file that cannot be used."""
-    return str(error).replace(_NO_SKIPPING, "")
 
 
 def beside(out: Path, what: str) -> Path:

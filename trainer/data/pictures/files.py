@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,11 @@ _NOT_PICTURES = {".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr",
 
 class BadFileError(DataError):
     """A file that cannot be read or decoded: what `data.on_bad_file=skip` passes over."""
+
+
+def reason_of(error: Exception) -> str:
+    """What is said of a file where `data.on_bad_file` is not asked for, and so is no remedy."""
+    return re.sub(r",? or set data\.on_bad_file=skip", "", str(error))
 
 
 @cache
