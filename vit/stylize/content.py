@@ -23,6 +23,8 @@ from trainer.files import replace_file
 from vit.data.source import Source
 
 _ORIENTATION = 0x0112  # of EXIF: decoded pictures are upright
+# Tags that tell of a picture, whatever its file: description, camera, program, time, artist, rights, EXIF's own, place
+_DESCRIBING = frozenset({270, 271, 272, 305, 306, 315, 33432, 34665, 34853})
 _LOSSY, _QUALITY = ("JPEG", "WEBP"), 95
 _ALPHA = ("PNG", "WEBP", "TIFF")  # formats whose copies keep transparency
 _WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000")  # by Pillow, in colour
@@ -158,6 +160,9 @@ def _kept(data: bytes | bytearray) -> dict[str, bytes]:
         with Image.open(io.BytesIO(data)) as image:
             exif = image.getexif()
             exif.pop(_ORIENTATION, None)
+            if image.format == "TIFF":  # its other tags say how its own pixels lie in the file
+                for tag in exif.keys() - _DESCRIBING:
+                    del exif[tag]
             if len(exif):
                 found["exif"] = exif.tobytes()
             if image.mode in ("RGB", "RGBA") and image.info.get("icc_profile"):

@@ -240,3 +240,25 @@ def test_what_is_read_is_not_written_over(made: Path, tmp_path: Path, capsys: py
     (tmp_path / "names.txt").write_text(f"{own}\n")
     assert stylise(made, tmp_path / "copies", content=str(tmp_path / "names.txt")) == 2
     assert "copies are called as below a folder" in capsys.readouterr().err
+
+
+def test_copies_of_tiffs_are_in_colour_whatever_these_are(made: Path, tmp_path: Path) -> None:
+    """A TIFF's tags describe its pixels, and these are others in the copy; what tells of the picture is kept."""
+    colour = Image.open(noise_picture(tmp_path / "noise.png"))
+    grey = np.asarray(colour.convert("L"))
+    of_mode = {
+        "grey": colour.convert("L"),
+        "deep": Image.fromarray(grey.astype(np.uint16) * 257),
+        "float": Image.fromarray(grey.astype(np.float32) / 255),
+        "ink": colour.convert("CMYK"),
+        "palette": colour.quantize(16),
+        "black": colour.convert("1"),
+    }
+    (tmp_path / "in").mkdir()
+    for name, image in of_mode.items():
+        image.save(tmp_path / "in" / f"{name}.tif", tiffinfo={315: "the artist"})
+    assert stylise(made, tmp_path / "out", content=str(tmp_path / "in")) == 0
+    for name in of_mode:
+        with Image.open(tmp_path / "out" / f"{name}.tif") as copy:
+            copy.load()
+            assert (copy.mode, copy.size, copy.getexif()[315]) == ("RGB", colour.size, "the artist"), name
