@@ -18,7 +18,7 @@ from vit.analysis.found import questions
 from vit.data.sources.files import forget_scans
 from vit.evaluate.loaded import Loaded
 
-WORDS = ("analysis=shuffle", "grids=[1x1,2x2,4x4]", "runs=2")
+WORDS = ("analysis=shuffle", "grids=[1x1,2x2,4x4,2x2]", "runs=2")  # what is asked for twice is done once
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,7 @@ def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monke
         (("analysis=shufle",), ["analysis=shufle", "shuffle"]),
         (("analysis=shuffle", "grids=[3x3]"), ["grid=3x3 does not divide pictures of 16x16", "such as 2x2"]),
         (("analysis=shuffle", "grids=[big]"), ["'big' is no grid"]),
+        (("analysis=shuffle", "grids=[]"), ["grids=[]", "[1x1,2x2]"]),
         (("analysis=shuffle", "runs=0"), ["runs=0", "at least 1"]),
         (("analysis=shuffle", "ratios=[0.5]"), ["ratios"]),
         (("analysis=shuffle", "compare=[nowhere.pth]"), ["nowhere.pth"]),

@@ -71,7 +71,7 @@ def run(study: Study, settings: Settings) -> Outcome:
         asker = _Asker(dropping, vits, taps)
         answers = study.answers(conditions, asker, "patchdrop")
         outcome = results(answers, conditions, _asked(study, settings, dropping))
-        shown = [mode for mode in settings.mode if mode is not Mode.lesion]
+        shown = [mode for mode in dict.fromkeys(settings.mode) if mode is not Mode.lesion]
         if settings.examples and shown:
             outcome.pictures["patchdrop-examples"] = _examples(study, settings, asker, shown)
     return outcome
@@ -142,7 +142,7 @@ def _conditions(settings: Settings, shared: dict[Mode, dict[str, Any]], vit: Pla
         blocks: Sequence[int | None] = [None]
         if mode is Mode.lesion:
             assert vit is not None
-            blocks = settings.blocks or range(1, len(vit.blocks) + 1, 2)
+            blocks = list(dict.fromkeys(settings.blocks)) or range(1, len(vit.blocks) + 1, 2)
         for run in range(runs):
             for block in blocks:
                 for ratio in ratios:

@@ -34,7 +34,9 @@ class Settings:
 
 def run(study: Study, settings: Settings) -> Outcome:
     """Top-1 accuracy for every grid: records, and a curve for each subject over the number of cells."""
-    grids = [_grid(text, study) for text in settings.grids]
+    grids = list(dict.fromkeys(_grid(text, study) for text in settings.grids))
+    if not grids:
+        raise ConfigError("grids=[]: give at least one, like [1x1,2x2]")
     if settings.runs < 1:
         raise ConfigError(f"runs={settings.runs}: must be at least 1")
     conditions = [

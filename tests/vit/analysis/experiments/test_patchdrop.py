@@ -78,11 +78,11 @@ def test_the_same_whatever_the_batch_and_the_workers(run: Path, tmp_path: Path) 
 
 
 def test_tokens_are_left_out_beside_black_patches_and_zeroed(run: Path, tmp_path: Path) -> None:
-    words = ("mode=[token,lesion]", "blocks=[1]", f"run={run}", f"out={tmp_path}")
+    words = ("mode=[token,lesion]", "blocks=[1,1]", f"run={run}", f"out={tmp_path}")
     assert run_script("analyze", *WORDS, *words) == 0
     found = rows(tmp_path)
     assert {row["mode"] for row in found} == {"clean", "token", "lesion", "random"}
-    assert {row["block"] for row in found if row["mode"] == "lesion"} == {"1"}
+    assert [row["block"] for row in found if row["mode"] == "lesion"] == 4 * ["1"], "two ratios, two runs, once each"
     lost = {
         row["mode"]: (float(row["dropped"]), float(row["dropped_pixels"])) for row in found if row["ratio"] == "0.5"
     }
