@@ -21,8 +21,8 @@ from vit.analysis.alone import alone
 from vit.analysis.found import experiment, questions
 from vit.analysis.outcome import Outcome, write
 from vit.analysis.page import Section, by_model, page
-from vit.analysis.study import Study
-from vit.analysis.subjects import Subject
+from vit.analysis.study import Study, judged_by
+from vit.analysis.subjects import Subject, any_classes
 
 USUAL = (
     "patchdrop", "shuffle", "shape_bias", "attention", "embeddings", "corruptions", "attack", "tokens",
@@ -43,16 +43,19 @@ Settings = make_dataclass(
 Settings.__doc__ = "The experiments chosen, and the settings of each: ``patchdrop.runs=3``."
 
 
+judged = any_classes  # each experiment judges them in its own way
+
+
 def run(study: Study, settings: Any) -> Outcome:
     """Values of all under ``EXPERIMENT/...``; files of each in a folder of its name; the page ``report.html``."""
-    names = settings.chosen or [name for name in USUAL if name in _OTHERS]
+    names = list(dict.fromkeys(settings.chosen or [name for name in USUAL if name in _OTHERS]))
     for name in names:
         if name not in _OTHERS:
             hint = did_you_mean(name, _OTHERS) or ";"
             raise ConfigError(f"chosen: there is no experiment '{name}'{hint} there are {', '.join(_OTHERS)}")
     outcome, sections = Outcome(), []
     path = study.folder / "report.html"
-    for number, name in enumerate(dict.fromkeys(names), 1):
+    for number, name in enumerate(names, 1):
         study.say(f"{name} ({number} of {len(names)}): {questions()[name]}")
         section = _section(study, name, getattr(settings, name))
         sections.append(section)
@@ -64,9 +67,9 @@ def run(study: Study, settings: Any) -> Outcome:
         # After every experiment: what is done can be looked at while the others run, and outlives an interruption.
         write_text(path, _page(study, settings, sections))
     lacking = [section.name for section in sections if section.outcome is None]
-    if settings.chosen and lacking:
+    if (settings.chosen and lacking) or len(lacking) == len(sections):
         raise UserError(
-            f"not done: {', '.join(lacking)} (the reasons are above and on the page); the others are on {path}"
+            f"not done: {', '.join(lacking)} (the reasons are above and on the page); what is done is on {path}"
         )
     outcome.lines.append(f"{path}: {len(sections) - len(lacking)} experiments; open it in a browser")
     return outcome
@@ -88,14 +91,15 @@ def _section(study: Study, name: str, settings: Any) -> Section:
 
 
 def _fitting(study: Study, module: Any) -> tuple[list[Subject], list[str]]:
-    """The classifiers that an experiment can look at, and what is to be said of the others.
+    """The classifiers that an experiment can look at, judged as it has it, and what is to be said of the others.
 
     Raises:
         UserError: it can look at none.
     """
     fitting, without = [], []
-    for subject in study.subjects:
+    for each in study.subjects:
         try:
+            subject = judged_by(module)(each.label, each.loaded)
             getattr(module, "fits", lambda subject: None)(subject)
             fitting.append(subject)
         except UserError as error:

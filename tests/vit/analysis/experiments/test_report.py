@@ -9,10 +9,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
+from trainer.records.media import write_png
 from vit.analysis.experiments import shuffle
+from vit.analysis.subjects import Subject
 
 WORDS = ("analysis=report", "chosen=[shuffle]", "shuffle.grids=[1x1,2x2]", "shuffle.runs=2")
 
@@ -54,6 +57,21 @@ def test_what_cannot_be_done_is_on_the_page_with_its_reason(
     assert "not done: shuffle" in capsys.readouterr().err
     page = (tmp_path / "report.html").read_text()
     assert "not done: grids: &#x27;3x&lt;b&gt;&#x27; is no grid" in page and "<b>" not in page
+
+
+def test_each_experiment_judges_in_its_own_way(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of shape_bias the mean probability of the classes that the map puts together counts, not the best of them."""
+    for name in ("circle/circle1-square1.png", "circle/circle2-square1.png", "square/square1-circle1.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_png(tmp_path / "data" / name, torch.zeros(16, 16, 3, dtype=torch.uint8))
+    (tmp_path / "map.txt").write_text("".join(f"{k} {'circle' if k < 5 else 'square'}\n" for k in range(10)))
+    logits = torch.tensor([[3.0, -9, -9, -9, -9, 2, 2, 2, 2, 2]])  # the mean of the last five is the larger one
+    monkeypatch.setattr(Subject, "logits", lambda self, pixels: logits.expand(len(pixels), -1))
+    words = ("analysis=report", "chosen=[shape_bias]", "shape_bias.examples=0", f"run={run}", f"out={tmp_path}/out")
+    data = ("data=imagefolder", f"data.val_root={tmp_path}/data", f"data.class_map={tmp_path}/map.txt")
+    assert run_script("analyze", *words, *data) == 0
+    values = json.loads((tmp_path / "out/analysis.json").read_text())["values"]
+    assert values["shape_bias/run/shape_accuracy"] == pytest.approx(1 / 3)
 
 
 def test_names_and_settings_are_checked_first(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
