@@ -69,7 +69,7 @@ def run(study: Study, settings: Settings) -> Outcome:
         raise ConfigError(f"examples={settings.examples}: must be at least 0")
     met = {one.name: {each.label: opened(each, one, settings.restrict) for each in study.subjects} for one in asked}
     studies = {name: study.on(lambda subject, those=those: those[subject.label].subject) for name, those in met.items()}
-    narrower = [one for one in asked if ORDINARY in met and one.labels is None and one.name != ORDINARY]
+    narrower = [one for one in asked if ORDINARY in met and one.labels is None and _shares(met, one.name)]
     scored: dict[str, dict[str, _Scored]] = {}
     ordinary: dict[str, dict[str, _Scored]] = {}  # by the set whose classes it is restricted to
     for one in asked:
@@ -81,6 +81,14 @@ def run(study: Study, settings: Settings) -> Outcome:
         if one.name == ORDINARY:
             ordinary |= {other.name: scored[ORDINARY] for other in asked if other.labels is not None}
     return _outcome(study, asked, met, studies, scored, ordinary, settings)
+
+
+def _shares(met: Mapping[str, Mapping[str, Opened]], name: str) -> bool:
+    """Whether ordinary validation has pictures of a set's classes, to be compared with."""
+    ordinary = met[ORDINARY]
+    return name != ORDINARY and all(
+        bool(ordinary[each].covered(there.standing).any()) for each, there in met[name].items()
+    )
 
 
 def _key(among: str) -> str:

@@ -76,6 +76,20 @@ def test_a_table_by_hand(
     assert (tmp_path / "natural.png").is_file() and (tmp_path / "natural_errors.png").is_file()
 
 
+def test_a_set_without_a_class_of_ordinary_validation_has_no_gap(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Subject, "logits", two_choices)
+    (tmp_path / "apart/triangle").mkdir(parents=True)
+    picture = torch.full((16, 16, 3), 10 * TRIANGLE, dtype=torch.uint8)
+    write_png(tmp_path / "apart/triangle/x.png", picture)
+    sets = words[2].replace("sets=[", f"sets=[apart={tmp_path}/apart,")
+    assert run_script("analyze", *words[:2], sets, "examples=0", f"out={tmp_path}") == 0
+    found = records(tmp_path)
+    assert "gap" not in found["apart"] and found["apart"]["top1"] == 1
+    assert found["other"]["val_top1"] == pytest.approx(2 / 3)
+
+
 def test_among_all_answers(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the restriction the first choices are judged: 1 of 3, and 1 of ordinary validation's 3 of these classes;
     a triangle, of which there is no folder, is another class."""
