@@ -75,9 +75,13 @@ def run(study: Study, settings: Settings) -> Outcome:
     for one in asked:
         among = narrower if one.name == ORDINARY else []
         found = _answers(studies[one.name], one, met, among, settings)
-        scored[one.name] = {label: _score(kept[_key(one.name)], one.name) for label, kept in found.items()}
+        scored[one.name] = {
+            label: _score(kept[_condition(one.name, met, label).key], one.name) for label, kept in found.items()
+        }
         for other in among:
-            ordinary[other.name] = {label: _score(kept[_key(other.name)], None) for label, kept in found.items()}
+            ordinary[other.name] = {
+                label: _score(kept[_condition(other.name, met, label).key], None) for label, kept in found.items()
+            }
         if one.name == ORDINARY:
             ordinary |= {other.name: scored[ORDINARY] for other in asked if other.labels is not None}
     return _outcome(study, asked, met, studies, scored, ordinary, settings)
@@ -91,8 +95,8 @@ def _shares(met: Mapping[str, Mapping[str, Opened]], name: str) -> bool:
     )
 
 
-def _key(among: str) -> str:
-    return Condition({"among": among}).key
+def _condition(among: str, met: Mapping[str, Mapping[str, Opened]], label: str) -> Condition:
+    return Condition({"among": among, "heads": met[among][label].told})
 
 
 def _answers(
@@ -103,7 +107,8 @@ def _answers(
     settings: Settings,
 ) -> dict[str, dict[str, Answers]]:
     """Answers to a set among its own classes, and to ordinary validation among those of the other sets besides."""
-    conditions = [Condition({"among": name}) for name in (one.name, *(other.name for other in among))]
+    names = [one.name, *(other.name for other in among)]
+    conditions = {label: [_condition(name, met, label) for name in names] for label in met[one.name]}
     own, told = met[one.name], OncePerBatch(lambda subject, pictures: subject.logits(pictures.pixels).float())
 
     def respond(subject: Subject, pictures: Pictures, condition: Condition) -> Response:
@@ -119,10 +124,7 @@ def _answers(
         counted = counts.to(logits.device)[pictures.label]
         return Response(logits, {"confidence": confidence, "label": pictures.label, "counts": counted})
 
-    judges = f"restrict={settings.restrict} " + " ".join(
-        f"{other.name}:{other.path}:{[each.told for each in met[other.name].values()]}" for other in (one, *among)
-    )
-    return study.answers(conditions, respond, f"natural-{one.name}", judges)
+    return study.answers(conditions, respond, f"natural-{one.name}", f"restrict={settings.restrict}")
 
 
 def _score(answers: Answers, name: str | None) -> _Scored:

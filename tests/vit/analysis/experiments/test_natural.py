@@ -74,6 +74,11 @@ def test_a_table_by_hand(
     said = capsys.readouterr().out
     assert "other: answers are among 2 of the 10" in said and "gap -16.7" in said
     assert (tmp_path / "natural.png").is_file() and (tmp_path / "natural_errors.png").is_file()
+    asked: list[str] = []
+    monkeypatch.setattr(Subject, "logits", lambda self, pixels: asked.append(self.label) or two_choices(self, pixels))
+    beside = f"compare=[again={words[1].removeprefix('run=')}]"
+    assert run_script("analyze", *words, beside, "examples=0", f"out={tmp_path}") == 0
+    assert set(asked) == {"again"}, "of the first all is known"
 
 
 def test_a_set_without_a_class_of_ordinary_validation_has_no_gap(
