@@ -169,7 +169,9 @@ def load_subjects(
             loaded = load_asked(*which, None, None, [*words, f"data.channels={error.channels}"], schemas)
             loaded.notes.append(f"sees the pictures in {error.channels} of their channels")
         found.append(judged(label, loaded))
-    return _told_apart(found)
+    sources = [run or weights or str(model), *(path for _, path in map(_labelled, compare))]
+    _told_apart([subject.label for subject in found], sources)
+    return found
 
 
 def _beside(first: Loaded, overrides: Sequence[str]) -> list[str]:
@@ -202,10 +204,10 @@ def _called(source: str) -> str:
     return path.name if path.suffix not in (".safetensors", ".npz", ".pth", ".pt", ".bin") else path.stem
 
 
-def _told_apart(subjects: list[Subject]) -> list[Subject]:
+def _told_apart(labels: Sequence[str], sources: Sequence[str]) -> None:
     """Labels must differ."""
-    labels = [subject.label for subject in subjects]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ConfigError(f"compare: several models are called '{twice[0]}'; name one: compare=[other={twice[0]}]")
-    return subjects
+    for place, label in enumerate(labels):
+        if label in labels[:place]:
+            raise ConfigError(
+                f"compare: several models are called '{label}'; name one: compare=[other={sources[place]}]"
+            )

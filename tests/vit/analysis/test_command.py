@@ -146,7 +146,7 @@ def test_one_command_at_a_time_writes_into_a_folder(
 
 def test_two_models_of_one_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_script("analyze", "analysis=shuffle", f"run={run}", f"compare=[{run}]") == 2
-    assert "several models are called 'run'" in capsys.readouterr().err
+    assert f"several models are called 'run'; name one: compare=[other={run}]" in capsys.readouterr().err
 
 
 def test_help_names_experiments_and_their_arguments(capsys: pytest.CaptureFixture[str]) -> None:
