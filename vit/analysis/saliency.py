@@ -22,7 +22,9 @@ from vit.analysis.attention.measures import asked, row_of
 from vit.analysis.attention.taps import Taps
 from vit.analysis.occlusion import spread
 from vit.analysis.subjects import Subject, built_as
+from vit.config import Fit
 from vit.encoding import normalise
+from vit.model.transformer import VisionTransformer
 from vit.trained import load_run_model, load_weights_model
 
 
@@ -100,10 +102,21 @@ class Saliency:
         return torch.stack(found).to(pixels.device)
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """The same of each pixel, (B, H, W): a patch's mass lies evenly on it."""
+        """The same of each pixel, (B, H, W): a patch's mass lies evenly on it; pixels in no patch have none."""
         height, width = pixels.shape[-2:]
-        mass = spread(self.patches(pixels), (height, width))
+        mass = spread(self._framed(self.patches(pixels)), (height, width))
         return mass / mass.sum(dim=(1, 2), keepdim=True)
+
+    def _framed(self, mass: Tensor) -> Tensor:
+        """Where patches do not cover the picture evenly (``model.fit`` of pad or crop), its pixels in their place."""
+        arch = self.model.arch if isinstance(self.model, VisionTransformer) else None
+        if arch is None or arch.fit not in (Fit.pad, Fit.crop):
+            return mass
+        rows, columns = (count * arch.patch for count in self.tokens.grid)
+        height, width = self.size
+        top, left = ((height - rows) // 2, (width - columns) // 2) if arch.fit is Fit.crop else (0, 0)
+        mass = mass.repeat_interleave(arch.patch, 1).repeat_interleave(arch.patch, 2)
+        return F.pad(mass, (left, width - columns - left, top, height - rows - top))  # less than 0 cuts off
 
 
 def load_saliency(source: str, head: int | None, compute: Compute) -> Saliency:

@@ -12,6 +12,7 @@ from tests.helpers.made_vits import made
 from trainer.device.compute import CPU
 from trainer.errors import ConfigError, UserError
 from vit.analysis.saliency import Saliency, load_saliency
+from vit.config import Fit
 from vit.encoding import normalise
 from vit.model.timm_model import TimmClassifier
 
@@ -50,6 +51,23 @@ def test_grey_pictures_for_one_that_sees_colours() -> None:
     assert torch.equal(saliency.patches(grey), saliency.patches(grey.expand(-1, 3, -1, -1)))
     with pytest.raises(ConfigError, match="vit sees 3 channels, the pictures have 2"):
         saliency.patches(grey.expand(-1, 2, -1, -1))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("fit", "count", "start"), [(Fit.crop, 2, 8), (Fit.pad, 3, 0)])
+def test_patches_that_do_not_divide_the_picture_lie_where_the_network_has_them(
+    fit: Fit, count: int, start: int
+) -> None:
+    """24 pixels in 64: the middle two of 8 to 55, or three of 0 to 71, of which the last is cut off."""
+    model, _ = made(patch=24, fit=fit)
+    pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    saliency = Saliency("vit", model, [0.5] * 3, [0.5] * 3, (64, 64), None)
+    patches, spread = saliency.patches(pixels), saliency.pixels(pixels)
+    assert patches.shape == (1, count, count)
+    inside = spread[0, start : start + 24 * count, start : start + 24 * count]
+    assert float(inside.sum()) == pytest.approx(1)
+    assert torch.allclose(inside[::24, ::24] / inside[0, 0], patches[0] / patches[0, 0, 0])
+    assert torch.allclose(inside[23, 23] / inside[0, 0], torch.tensor(1.0).double())
 
 
 def test_of_a_run_and_of_what_has_none(tmp_path: Path) -> None:
