@@ -31,7 +31,6 @@ from vit.analysis.patches import Freedom, Training, noise_patch, pasted, side_of
 from vit.analysis.shown import said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
-from vit.evaluate.run import own_batch
 
 _SEEDS = 1_000_003  # keeps the runs of one seed apart from those of others
 _LOOKS = {"trained": "o-", "given": "o-", "grey": "o--", "noise": "o:"}
@@ -167,7 +166,8 @@ def _trained(
         settings.steps, settings.train_batch, settings.rate, settings.optimiser is Optimiser.sign, target,
         Freedom(settings.rotation, settings.scale),
     )  # fmt: skip
-    about = f"{subject.fingerprint()} {subject.loaded.config.data} {training} {settings.train_pictures} {study.seed}"
+    source = Pass([subject], "train", settings.train_pictures, study.pictures.batch, study.folder / "answers")
+    about = source.identity(subject, f"{training} {study.seed}")
     digest = hashlib.sha256(about.encode()).hexdigest()[:8]
     paths = {
         (side, run): _folder(study) / f"{subject.label}-{side}px-run{run}-{digest}.npy"
@@ -176,7 +176,7 @@ def _trained(
     }
     missing = [key for key, path in paths.items() if not path.is_file()]
     if missing:
-        pixels, labels = _training_pictures(study, settings, subject)
+        pixels, labels = _training_pictures(source, subject)
         with Progress("step", len(missing) * settings.steps, f"patches for {subject.label}") as progress:
             for number, (side, run) in enumerate(missing):
                 patch = train_patch(
@@ -187,10 +187,8 @@ def _trained(
     return {key: read_patch(path, "patches", len(subject.loaded.mean)) for key, path in paths.items()}
 
 
-def _training_pictures(study: Study, settings: Settings, subject: Subject) -> tuple[Tensor, Tensor]:
-    """(N, C, H, W) uint8 and (N,) int64 on the CPU: spread over the training split, prepared as for evaluation."""
-    batch = study.batch or own_batch(subject.loaded)
-    source = Pass([subject], "train", settings.train_pictures, batch, study.folder / "answers")
+def _training_pictures(source: Pass, subject: Subject) -> tuple[Tensor, Tensor]:
+    """(N, C, H, W) uint8 and (N,) int64 on the CPU: of a pass over the training split, prepared as for evaluation."""
     parts = [
         (batch["image"][: where.stop - where.start].cpu(), batch["label"][: where.stop - where.start].cpu())
         for where, batch in source.batches(subject)

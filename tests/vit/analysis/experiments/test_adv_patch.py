@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.made_pictures import write_tree
 from tests.helpers.scripts import run_script
 from vit.analysis.experiments import adv_patch
+from vit.data.sources.files import forget_scans
 
 WORDS = ("analysis=adv_patch", "runs=2", "steps=4", "train_pictures=16", "train_batch=8", "shown=1", "rate=0.2")
 
@@ -80,3 +82,17 @@ def test_mistakes(run: Path, tmp_path: Path, capsys, words: tuple[str, ...], nam
     assert run_script("analyze", "analysis=adv_patch", *words, f"run={run}", f"out={tmp_path}") == 2
     said = capsys.readouterr().err
     assert named in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_other_training_pictures_train_another_patch(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "data", {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    make_run(tmp_path / "run", mu_config("data=imagefolder", f"data.root={root}"))
+    words = ("analysis=adv_patch", "sizes=[0.1]", "runs=1", "steps=1", f"run={tmp_path}/run", f"out={tmp_path}/out")
+    assert run_script("analyze", *words) == 0
+    (patch,) = (tmp_path / "out/patches").glob("*.npy")
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (root / "train" / old).rename(root / "train" / new)
+    forget_scans()  # as another process would
+    assert run_script("analyze", *words) == 0
+    assert len(list((tmp_path / "out/patches").glob("*.npy"))) == 2 and patch.is_file()
