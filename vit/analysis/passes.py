@@ -24,6 +24,7 @@ from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError
 from trainer.records.progress import Progress
+from trainer.text import ends
 from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Pending, Store
 from vit.analysis.subjects import Subject
 from vit.data.checked_samples import CheckedSamples
@@ -280,6 +281,11 @@ def _same_classes(subjects: Sequence[Subject]) -> None:
     first = subjects[0]
     for other in subjects[1:]:
         ours, theirs = first.loaded.info, other.loaded.info
+        if ours.classes != theirs.classes and sorted(ours.classes) == sorted(theirs.classes):
+            raise ConfigError(
+                f"compare: {other.label} numbers the classes otherwise than {first.label} ({ends(theirs.classes)}; "
+                f"{ends(ours.classes)}): give data.class_map=FILE with the name of every class on a line of its own"
+            )
         if ours.classes != theirs.classes:
             raise ConfigError(
                 f"compare: {other.label} is evaluated on {len(theirs.classes)} classes of its own data, "

@@ -93,6 +93,23 @@ def test_no_picture_that_can_be_read_is_no_score(tmp_path: Path, capsys: pytest.
     assert "none of 2 pictures can be judged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_classes_that_two_number_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a list of their names both are judged alike: the second network is the first, its classes exchanged."""
+    root = write_tree(tmp_path / "data", {"train/2": 1, "train/10": 1, "val/2": 2, "val/10": 3})
+    for order in ("natural", "ascii"):
+        make_run(tmp_path / order, mu_config("data=imagefolder", f"data.root={root}", f"data.class_order={order}"))
+    (tmp_path / "map.txt").write_text("2\n10\n")
+    runs = (f"run={tmp_path}/natural", f"compare=[{tmp_path}/ascii]")
+    words = ("analysis=shuffle", "grids=[1x1]", f"out={tmp_path}/out", *runs)
+    assert run_script("analyze", *words) == 2
+    said = capsys.readouterr().err
+    assert "ascii numbers the classes otherwise than natural (10, 2; 2, 10)" in said and "data.class_map=FILE" in said
+    assert run_script("analyze", *words, f"data.class_map={tmp_path}/map.txt") == 0
+    one, two = (float(row["top1"]) for row in rows(tmp_path / "out"))
+    assert one == pytest.approx(1 - two)
+
+
 def test_models_side_by_side_read_the_data_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     original = Loaded.prepare
