@@ -26,6 +26,7 @@ from vit.config import (
     ModelConfig,
     Pool,
     PosEmbed,
+    SpaceTime,
     VitConfig,
 )
 from vit.data.augment.policy_names import problem as policy_problem
@@ -251,6 +252,11 @@ def _clip_problems(config: VitConfig) -> list[str]:
         if model.tubelet > 0 and model.frames % model.tubelet:
             near = max(model.tubelet, model.frames // model.tubelet * model.tubelet)
             found.append(f"{frames}: model.tubelet={model.tubelet} does not divide it; try model.frames={near}")
+        if model.temporal_depth != ModelConfig.temporal_depth and model.space_time is not SpaceTime.factorised_encoder:
+            found.append(
+                f"model.temporal_depth={model.temporal_depth} is of model.space_time=factorised_encoder, not "
+                f"{show(model.space_time)}: leave one of them out"
+            )
         found += [f"{words}: networks of clips ({frames}) have none; leave it out" for words in pictures_alone(model)]
         if config.distill.mode is not Distill.none:
             found.append(f"{frames}: a teacher sees pictures; set distill.mode=none")

@@ -82,6 +82,10 @@ def test_clips_of_one_frame_are_pictures() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["model.frames=8", "model.temporal_depth=6"],
+            "model.temporal_depth=6 is of model.space_time=factorised_encoder, not factorised_attention",
+        ),
         (["model.frames=7"], "model.frames=7: model.tubelet=2 does not divide it; try model.frames=6"),
         (["model.frames=0"], "model.frames=0"),
         (["model.frames=8", "model.patch_dropout=0.5"], "model.patch_dropout=0.5: networks of clips (model.frames=8)"),
