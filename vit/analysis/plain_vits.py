@@ -66,7 +66,8 @@ class HeadInput:
     """While open, keeps what a classifier's last layer reads: the class token of a ViT, pooled features of a CNN.
 
     Args:
-        model: ``VisionTransformer`` or ``TimmClassifier``; of two heads (DeiT's) that of the class token is meant.
+        model: ``VisionTransformer`` or ``TimmClassifier``; of two heads (DeiT's, CrossViT's) the first is meant, that
+            of the class token.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -97,4 +98,4 @@ def _last_layer(model: nn.Module) -> nn.Module:
         return model.head
     assert isinstance(model, TimmClassifier)
     found: Any = model.net.get_classifier()  # type: ignore[operator]
-    return found[0] if isinstance(found, tuple) else found
+    return found[0] if isinstance(found, tuple | nn.ModuleList) else found

@@ -103,3 +103,15 @@ def test_the_patches_of_timms_are_those_of_the_pictures() -> None:
     with with_tokens(vit.blocks[0], lambda tokens: counted.append(tokens.shape[1]) or tokens):
         net(oblong)
     assert counted == [vit.prefix + 2 * 6]
+
+
+@torch.inference_mode()
+def test_the_first_of_several_heads() -> None:
+    """CrossViT has one for each of its two sizes of patches, in a list, which nothing goes through itself."""
+    from timm.models.crossvit import CrossVit
+
+    net = CrossVit(img_size=48, img_scale=(1.0, 1.0), patch_size=(12, 16), num_classes=5, embed_dim=(8, 8),
+                   depth=((1, 1, 0),), num_heads=(1, 1), mlp_ratio=(1.0, 1.0, 1.0)).eval()  # fmt: skip
+    with HeadInput(TimmClassifier(net)) as tap:
+        net(torch.zeros(2, 3, 48, 48))
+        assert torch.equal(tap.features(), net.forward_features(torch.zeros(2, 3, 48, 48))[0][:, 0])
