@@ -74,8 +74,8 @@ def usable(labels: Tensor, names: list[str], needed: int, small: SmallClasses) -
     if lacking and small is SmallClasses.error:
         raise DataError(
             f"an episode takes {needed} pictures of a class (the shots and the queries), and {len(lacking)} of "
-            f"{len(names)} classes have fewer: {few(lacking)}. Give smaller queries= and shots=, another split=, or "
-            "small_classes=leave_out"
+            f"{len(names)} classes have fewer: {few(lacking)}. Give smaller queries= and shots=, more samples=, "
+            "another split=, or small_classes=leave_out"
         )
     return [k for k, count in enumerate(counts) if count >= needed], lacking
 

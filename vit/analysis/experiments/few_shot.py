@@ -55,6 +55,12 @@ def run(study: Study, settings: Settings) -> Outcome:
     outcome, most = Outcome(), max(settings.shots)
     labels = found[study.first.label].y
     classes, lacking = usable(labels, study.classes, most + settings.queries, settings.small_classes)
+    if len(classes) < 2:
+        raise DataError(
+            f"an episode takes two classes of {most + settings.queries} pictures (the shots and the queries), and "
+            f"{len(classes)} of {len(study.classes)} have as many: give smaller queries= and shots=, more samples=, or "
+            "another split="
+        )
     ways = len(classes) if settings.ways is None else settings.ways
     if not 2 <= ways <= len(classes):
         raise DataError(f"ways={ways}: {len(classes)} classes have enough pictures; give 2 to {len(classes)}, or null")

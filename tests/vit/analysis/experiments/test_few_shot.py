@@ -61,5 +61,7 @@ def test_too_few_pictures_or_classes(run: Path, tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().err
     assert "takes 11 pictures of a class" in said and "10 of 10 classes have fewer" in said
     assert "small_classes=leave_out" in said and "Traceback" not in said
+    assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", "queries=9", "small_classes=leave_out") == 2
+    assert "two classes of 11 pictures" in capsys.readouterr().err, "not: give 2 to 0 ways"
     assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}", "ways=11") == 2
     assert "ways=11: 10 classes have enough pictures; give 2 to 10" in capsys.readouterr().err
