@@ -15,6 +15,7 @@ from vit.data.kinds import (
     Decode,
     EvalCrop,
     Interpolation,
+    Motion,
     ShapesTarget,
     ShortClip,
 )
@@ -239,6 +240,7 @@ class DataConfig:
     shapes_conflict: bool = False  # shapes: in validation the texture is always that of another class
     shapes_texture_contrast: float = 1.0  # shapes: how strongly textures stand out, 0 to 2.8; 2.5: more than shapes do
     shapes_world_seed: int = 0
+    motions: list[Motion] = field(default_factory=lambda: [each for each in Motion if not each.turns])  # moving_shapes
 
 
 @dataclass

@@ -185,6 +185,9 @@ def _data_problems(data: DataConfig) -> list[str]:
             found.append(f"data.{name}={show(value)}: one number per channel on a scale of 0..1, std above 0")
     if data.mean and data.std and len(data.mean) != len(data.std):
         found.append(f"data.mean has {len(data.mean)} numbers and data.std {len(data.std)}: one per channel each")
+    if len(set(data.motions)) < max(2, len(data.motions)):
+        names = ",".join(motion.value for motion in data.motions)
+        found.append(f"data.motions=[{names}]: the classes; two or more, each once")
     if not 0.0 <= data.shapes_texture_contrast <= 2.8:
         found.append(f"data.shapes_texture_contrast={data.shapes_texture_contrast}: a factor, between 0 and 2.8")
     if not 0.0 <= data.shapes_texture_bias <= 1.0:

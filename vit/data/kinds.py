@@ -64,6 +64,28 @@ class ClipOrder(Enum):
     still = "still"  # the middle one of them, as often
 
 
+class Motion(Enum):
+    """How a shape of ``data=moving_shapes`` moves."""
+
+    left = "left"
+    right = "right"
+    up = "up"
+    down = "down"
+    up_left = "up_left"
+    up_right = "up_right"
+    down_left = "down_left"
+    down_right = "down_right"
+    grow = "grow"
+    shrink = "shrink"
+    clockwise = "clockwise"
+    anticlockwise = "anticlockwise"
+
+    @property
+    def turns(self) -> bool:
+        """Whether its sense is hidden from networks that have not seen many clips."""
+        return self in (Motion.clockwise, Motion.anticlockwise)
+
+
 class ClassOrder(Enum):
     natural = "natural"  # class2 before class10
     ascii = "ascii"  # by code points, class10 before class2: torchvision's ImageFolder, DeiT, MAE, older timm

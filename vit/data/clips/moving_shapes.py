@@ -1,9 +1,9 @@
 """Procedural clips whose class is how a shape moves, drawn while training: no single frame tells it.
 
-A textured shape on another texture goes left, right, up or down, turns clockwise or anticlockwise, grows or shrinks.
+A textured shape on another texture goes left, right, up, down or along a diagonal, grows, shrinks, or turns.
 Which shape, textures, colours, speed, and where, how large and how turned it is in any one frame is the same chance
 for all classes: all four (place across, place down, angle, size) are uniform on circles at every frame, and the class
-is which of them moves and in which sense. So what leaves on one side comes in on the other, and what has grown to the
+is which of them move and in which sense. So what leaves on one side comes in on the other, and what has grown to the
 largest size is the smallest next.
 
 A clip is a function of (`data.shapes_world_seed`, split, index); its content is the same at every resolution.
@@ -23,16 +23,29 @@ from torch import Tensor
 from trainer.task import SPLITS
 from vit.config import VitConfig
 from vit.data.decoding.crop_plan import Part
+from vit.data.kinds import Motion
 from vit.data.shapes.outlines import SHAPES, mask
 from vit.data.shapes.source import clutter, colours, grain, paint
 from vit.data.shapes.textures import texture
 from vit.data.source import Source
 
-MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
-LENGTH = 32  # frames of a clip
 _ACROSS, _DOWN, _TURN, _SIZE = range(4)  # the four circles; a state is a place 0..1 on each of them
-# of each motion: which circle, and its sense; angles grow clockwise, as the picture's y axis points down
-_MOVES = ((_ACROSS, -1), (_ACROSS, 1), (_DOWN, -1), (_DOWN, 1), (_TURN, 1), (_TURN, -1), (_SIZE, 1), (_SIZE, -1))
+# of each motion: along which circles, and in which sense; angles grow clockwise, as the picture's y axis points down
+_MOVES = {
+    Motion.left: {_ACROSS: -1},
+    Motion.right: {_ACROSS: 1},
+    Motion.up: {_DOWN: -1},
+    Motion.down: {_DOWN: 1},
+    Motion.up_left: {_DOWN: -1, _ACROSS: -1},
+    Motion.up_right: {_DOWN: -1, _ACROSS: 1},
+    Motion.down_left: {_DOWN: 1, _ACROSS: -1},
+    Motion.down_right: {_DOWN: 1, _ACROSS: 1},
+    Motion.grow: {_SIZE: 1},
+    Motion.shrink: {_SIZE: -1},
+    Motion.clockwise: {_TURN: 1},
+    Motion.anticlockwise: {_TURN: -1},
+}
+LENGTH = 32  # frames of a clip
 # least and most a frame: shares of the picture's side, of a turn, of the range of sizes (as logarithms)
 _SPEEDS = ((0.02, 0.035), (0.02, 0.035), (0.016, 0.028), (0.015, 0.025))
 _RADII = (0.11, 0.42)  # in short sides
@@ -47,7 +60,7 @@ class Clip:
 
     Attributes:
         begin: float64 (4,): the state before the first frame, places 0..1.
-        step: float64 (4,): how far a frame takes it; all but one are 0.
+        step: float64 (4,): how far a frame takes it; those that the motion leaves alone are 0.
         looks: numbers 0..1 for shape, textures, colours and things in the background.
         noise: (LENGTH, 2): which piece of noise each frame has.
     """
@@ -67,7 +80,7 @@ def open_moving_shapes(config: VitConfig, split: str, resolution: tuple[int, int
     data = config.data
     height, width = resolution or config.resolution
     samples = data.shapes_samples if split == "train" else data.shapes_val_samples
-    return MovingShapes(split, (height, width), samples, data.shapes_world_seed)
+    return MovingShapes(split, (height, width), samples, data.motions, data.shapes_world_seed)
 
 
 class MovingShapes(Source):
@@ -77,12 +90,16 @@ class MovingShapes(Source):
         split: each has clips of its own.
         size: (height, width) in pixels.
         samples: how many there are.
+        motions: the classes.
         seed: another world of clips.
     """
 
-    def __init__(self, split: str, size: tuple[int, int], samples: int, seed: int = 0) -> None:
+    def __init__(
+        self, split: str, size: tuple[int, int], samples: int, motions: Sequence[Motion] = tuple(Motion), seed: int = 0
+    ) -> None:
         self.split, self.size, self.samples, self.seed = split, size, samples, seed
-        self.classes = list(MOTIONS)
+        self.motions = list(motions)
+        self.classes = [motion.value for motion in motions]
         self.notes: list[str] = []
 
     def __len__(self) -> int:
@@ -91,7 +108,7 @@ class MovingShapes(Source):
     def labels(self) -> np.ndarray:
         """Class of every clip, int64 (N,): they take turns."""
         index = np.arange(self.samples)
-        return (index + index // len(MOTIONS)) % len(MOTIONS)
+        return (index + index // len(self.classes)) % len(self.classes)
 
     def name(self, index: int) -> str:
         """Which clip this is."""
@@ -101,11 +118,11 @@ class MovingShapes(Source):
         """What is drawn of a clip before its frames are."""
         key = np.array([(self.seed * 4 + SPLITS.index(self.split)) & (2**64 - 1), index], np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key))
-        circle, sense = _MOVES[(index + index // len(MOTIONS)) % len(MOTIONS)]
         begin, speed = rng.random(4), rng.random()
         step = np.zeros(4)
-        low, high = _SPEEDS[circle]
-        step[circle] = sense * (low + (high - low) * speed)
+        for circle, sense in _MOVES[self.motions[self.label(index)]].items():
+            low, high = _SPEEDS[circle]
+            step[circle] = sense * (low + (high - low) * speed)
         return Clip(begin, step, rng.random(_CHANCES).tolist(), rng.random((LENGTH, 2)))
 
     def read(self, index: int, part: Part | None = None) -> tuple[Tensor, int, dict[str, int]]:
