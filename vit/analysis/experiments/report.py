@@ -106,7 +106,7 @@ def _fitting(study: Study, module: Any) -> tuple[list[Subject], list[str]]:
             without.append(_reason(error))
     if not fitting:
         raise UserError("; ".join(without))
-    return fitting, [f"without {reason}" for reason in without]
+    return fitting, [f"left out: {reason}" for reason in without]
 
 
 def _reason(error: UserError) -> str:
