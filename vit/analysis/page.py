@@ -143,7 +143,7 @@ _STYLE = """
   a { color: var(--mark); text-decoration: none; }
   a.missing { color: var(--soft); text-decoration: line-through; }
   .question { margin: 3px 0 14px; color: var(--soft); }
-  .line { margin: 4px 0; }
+  .line { margin: 1px 0; font: 13px/1.5 ui-monospace, monospace; white-space: pre-wrap; }
   .problem { border-left: 3px solid #c8553d; padding-left: 12px; }
   .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 8px; }
   .charts figure { max-width: 640px; }
