@@ -61,5 +61,6 @@ def opinions(subject: Subject, pixels: Tensor) -> Opinions:
         tokens = net.forward_features(subject.loaded.prepare(pixels))
         cls, dist = tokens[:, 0], tokens[:, 1]
         read = (net.probe_norm(cls), net.probe_norm(dist)) if isinstance(net, VisionTransformer) else (cls, dist)
-        logits = net.head(read[0]), net.head_dist(read[1])
+        heads: tuple[Any, Any] = net.head, net.head_dist
+        logits = heads[0](read[0]), heads[1](read[1])
     return Opinions(*logits, F.cosine_similarity(cls.float(), dist.float(), dim=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,12 @@ class Curve:
             return low, [max(0.0, end - y) for y, (_, end) in zip(self.y, self.ends, strict=True)]
         half = [0.0 if width is None else width for width in self.half]
         return (half, half) if any(half) else None
+
+
+def curve(name: str, points: Iterable[tuple[float, float, float | None]]) -> Curve:
+    """A curve through (x, y, half of the interval's width)."""
+    across, up, half = zip(*points, strict=True)
+    return Curve(name, across, up, half)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class _Asked:
         found: dict[str, list[dict[str, float] | None]] = {}
         for key, kept in self.kept(images).items():
             found[key] = [
-                _index(overlaps(_with_all(as_pixels(own, mask.shape[-2:])), mask, background, void))
+                _index(overlaps(_with_all(as_pixels(own, (mask.shape[-2], mask.shape[-1]))), mask, background, void))
                 for own, mask in zip(kept, masks, strict=True)
             ]
         return found

@@ -22,7 +22,7 @@ from trainer.records.console_lines import format_time
 from trainer.records.intervals import t_interval
 from trainer.text import few
 from vit.analysis.block_features import Piece, depth
-from vit.analysis.charts import Chart, Curve
+from vit.analysis.charts import Chart, curve
 from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile, class_sheet
 from vit.analysis.data_words import data_words
 from vit.analysis.feature_bank import Bank, banks, pass_over
@@ -75,7 +75,7 @@ def run(study: Study, settings: Settings) -> Outcome:
     curves = []
     for name, by_count in found.items():
         points = [(count, *t_interval(by_count[count])) for count in counts]
-        curves.append(Curve(name, *zip(*points, strict=True)))
+        curves.append(curve(name, points))
         outcome.values |= {f"{name}/{count}": mean for count, mean, _ in points}
         outcome.records += [
             {

@@ -18,7 +18,7 @@ from trainer.records.intervals import t_interval
 from trainer.records.progress import Progress
 from trainer.text import few
 from vit.analysis.block_features import Tokens, chosen_blocks, pieces
-from vit.analysis.charts import Chart, Curve
+from vit.analysis.charts import Chart, curve
 from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile, class_sheet
 from vit.analysis.episodes import Classifier, Episodes, SmallClasses, answers, draw, usable
 from vit.analysis.feature_bank import Bank, banks
@@ -89,7 +89,7 @@ def run(study: Study, settings: Settings) -> Outcome:
             )
     several = len(found) > 1
     curves = [
-        Curve(f"{label} {classifier.value}" if several else classifier.value, *zip(*own, strict=True))
+        curve(f"{label} {classifier.value}" if several else classifier.value, own)
         for (label, classifier), own in points.items()
     ]
     outcome.charts["few_shot"] = Chart(

@@ -16,7 +16,7 @@ from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
 from trainer.records.progress import Progress
 from vit.analysis.block_features import Piece, Tokens, chosen_blocks, pieces
-from vit.analysis.charts import Chart, Curve
+from vit.analysis.charts import Chart, curve
 from vit.analysis.feature_bank import Bank, banks
 from vit.analysis.figures import Figures
 from vit.analysis.outcome import Outcome
@@ -127,7 +127,7 @@ def _draw(
 ) -> None:
     several = len(study.subjects) > 1
     curves = [
-        Curve(f"{label} {name}" if several else name, range(len(sets)), *zip(*points, strict=True))
+        curve(f"{label} {name}" if several else name, [(x, *point) for x, point in enumerate(points)])
         for (label, name), points in heights.items()
     ]
     names = [each.name for each in sets]
