@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ from tests.helpers.public_keys import FILE as KEYS
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
+from trainer.config.schema import schema_keys
+from trainer.task_table import arguments_of
 from vid2vid.validate import problems
 
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")]
+DOCUMENTS = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md", "docs/robustness.md")
+]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -70,6 +75,13 @@ def test_dry_run_of_the_readme(run_train) -> None:
     assert "generator" in done.stdout and "d_video" in done.stdout
 
 
+def arguments_known(verb: str, words: list[str]) -> set[str]:
+    """Of a script, by the tasks' modules that answer it: an experiment's own among them."""
+    modules = [import_module(entry.verbs[verb]) for entry in TASKS.values() if verb in entry.verbs]
+    having = [module for module in modules if hasattr(module, "arguments") or hasattr(module, "Arguments")]
+    return {key for module in having for key in schema_keys(arguments_of(module, words))}
+
+
 def test_script_commands_name_scripts_and_arguments() -> None:
     for path in DOCUMENTS:
         for words in commands(path):
@@ -79,6 +91,7 @@ def test_script_commands_name_scripts_and_arguments() -> None:
                     assert script.is_file(), f"{path.name}: {' '.join(words)}"
                     own = [module.replace(".", "/") + ".py" for entry in TASKS.values()
                            for verb, module in entry.verbs.items() if verb == script.stem]  # fmt: skip
+                    keys = arguments_known(script.stem, words)
                     text = "\n".join(path.read_text(encoding="utf-8") for path in [script, *map(ROOT.joinpath, own)])
                     for argument in words[words.index(word) + 1 :]:
                         if "=" not in argument and "python scripts/compare.py runs/" in text:
@@ -86,7 +99,7 @@ def test_script_commands_name_scripts_and_arguments() -> None:
                         if "=" not in argument and re.search(rf"^    {argument} = \"{argument}\"$", text, re.MULTILINE):
                             continue  # what is to be done, as the first word alone
                         key = argument.partition("=")[0]
-                        known = re.search(rf"^    {re.escape(key)}: ", text, re.MULTILINE)
+                        known = key in keys or re.search(rf"^    {re.escape(key)}: ", text, re.MULTILINE)
                         passed_on = "overrides: list[str]" in text and key.split(".")[0] in (
                             "data",
                             "model",
@@ -109,7 +122,7 @@ def test_make_targets_exist() -> None:
                 assert all((ROOT / value).exists() for value in settings.values()), f"{path.name}: {' '.join(words)}"
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted({*DOCUMENTS, *(ROOT / "docs").glob("*.md")}), ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in LINK.findall(path.read_text(encoding="utf-8")):
         if not link.startswith(("http://", "https://")):
@@ -117,7 +130,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_paths_in_the_documents_exist() -> None:
-    for path in [*DOCUMENTS, *(ROOT / "docs").glob("*.md")]:
+    for path in {*DOCUMENTS, *(ROOT / "docs").glob("*.md")}:
         quoted = re.findall(r"`((?:configs|docs|trainer|vid2vid|vit|scripts|tests)/[\w./]*)`", path.read_text("utf-8"))
         assert not [name for name in quoted if not (ROOT / name).exists()], path.name
 
