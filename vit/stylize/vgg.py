@@ -120,6 +120,8 @@ def _convolutions(key: str, path: Path) -> list[Convolution]:
         state = dict(sorted(read_safetensors(path).items(), key=lambda pair: natural_key(pair[0])))
     else:
         state = read_pth(path)
+    if any(name.endswith("running_mean") for name in state):
+        raise CheckpointError(f"{key}={path} has batch norms between its convolutions: give plain VGG-19, not vgg19_bn")
     found = []
     for name, weight in state.items():
         bias = state.get(re.sub(r"weight$", "bias", name))
