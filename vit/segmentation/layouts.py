@@ -15,8 +15,8 @@ from trainer.text import few
 from vit.data.sources.layout import Skipped, check_folder, pictures_below, role_in
 from vit.segmentation.config import Layout, MasksConfig
 
-IMAGES = ("images", "image", "imgs", "img", "pictures", "JPEGImages", "leftImg8bit")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "SegmentationClass", "gt", "gtFine")
+IMAGES = ("images", "image", "imgs", "img", "pictures", "img_dir", "JPEGImages", "leftImg8bit")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "ann_dir", "SegmentationClass", "gt", "gtFine")
 SPLITS = ("train", "val", "test")
 # Values of Cityscapes' labelIds that are evaluated, in the order of their train ids; all others are void.
 _TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

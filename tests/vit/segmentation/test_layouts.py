@@ -39,6 +39,12 @@ def test_splits_are_folders_inside_or_above(tmp_path: Path, inside: bool) -> Non
     assert "has no masks" in found.notes[0] and "test" in found.notes[0]
 
 
+def test_folders_as_mmsegmentation_has_them(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        pair(tmp_path, f"img_dir/{split}/{split}.jpg", f"ann_dir/{split}/{split}.png")
+    assert names(listed(tmp_path)) == {"train": ["train"], "val": ["val"]}
+
+
 def test_cityscapes(tmp_path: Path) -> None:
     for split, kind in (("train", "labelTrainIds"), ("val", "labelTrainIds"), ("val", "labelIds"), ("val", "color")):
         name = f"{split}/ulm/ulm_0_1"
