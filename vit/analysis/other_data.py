@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trainer.errors import ConfigError
 from vit.analysis.subjects import Judged, Subject, own_classes
 from vit.config import DataConfig
 from vit.data import describe
 from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import head_classes
+
+
+def check_split(split: str, key: str) -> None:
+    """Raises ConfigError where training pictures are asked for of data that have none, which ``key`` names."""
+    if split == "train":
+        raise ConfigError(f"split=train: {key}= has pictures for evaluation alone, none of training; leave split= out")
 
 
 def on(subject: Subject, data: DataConfig, judged: Judged = own_classes) -> Subject:

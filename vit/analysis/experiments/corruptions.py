@@ -27,6 +27,7 @@ from vit.analysis.corruptions.scores import (
     relative_mean_corruption_error,
 )
 from vit.analysis.kept_answers import Answers
+from vit.analysis.other_data import check_split
 from vit.analysis.outcome import Outcome, Record
 from vit.analysis.passes import Condition
 from vit.analysis.shown import said
@@ -49,6 +50,8 @@ class Settings:
 
 def run(study: Study, settings: Settings) -> Outcome:
     """Top-1 accuracy for every corruption and severity: records, mCE, bars, curves over the severity, a sheet."""
+    if settings.corrupted_root is not None:
+        check_split(study.split, "corrupted_root")
     origin = origin_of(settings.corrupted_root, settings.resize, len(study.classes))
     kinds = check_kinds(origin, settings.corruptions, settings.severities)
     answers = origin.answers(study, kinds)

@@ -23,6 +23,7 @@ from vit.analysis.contact_sheet import BAD, PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.natural_sets import ORDINARY, NaturalSet, Opened, opened, parsed, words
 from vit.analysis.once import OncePerBatch
+from vit.analysis.other_data import check_split
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
 from vit.analysis.study import Study
@@ -65,6 +66,7 @@ class _Scored:
 def run(study: Study, settings: Settings) -> Outcome:
     """Accuracies and gaps: a record for each classifier and set, bars side by side, the most confident errors."""
     asked = parsed(settings.sets, settings.maps)
+    check_split(study.split, "sets")
     if settings.examples < 0:
         raise ConfigError(f"examples={settings.examples}: must be at least 0")
     met = {one.name: {each.label: opened(each, one, settings.restrict) for each in study.subjects} for one in asked}

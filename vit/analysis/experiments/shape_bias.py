@@ -24,7 +24,7 @@ from vit.analysis.cues import Cues
 from vit.analysis.entry_classes import ENTRY_CLASSES, entry_map
 from vit.analysis.kept_answers import Answers
 from vit.analysis.once import OncePerBatch
-from vit.analysis.other_data import on
+from vit.analysis.other_data import check_split, on
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
 from vit.analysis.shape_counts import ShapeCounts
@@ -144,6 +144,7 @@ def _data(study: Study, settings: Settings) -> tuple[Study, Study | None]:
         return conflicts, ordinary
     if settings.ordinary is None:
         return study, None
+    check_split(study.split, "ordinary")
     chosen = DataConfig(
         kind=DataKind.imagefolder, val_root=settings.ordinary, workers=data.workers, class_order=data.class_order,
         channels=data.channels, range=data.range, on_bad_file=data.on_bad_file,

@@ -90,6 +90,12 @@ def test_folders_hold_the_same_pictures_as_those_made(run: Path, made: Path, tmp
     assert "fog/1 has 20 pictures, contrast/2 has 19" in capsys.readouterr().err
 
 
+def test_corrupted_pictures_are_not_of_training(run: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "fog/1").mkdir(parents=True)
+    assert run_script("analyze", *WORDS, f"run={run}", f"corrupted_root={tmp_path}", "split=train") == 2
+    assert "corrupted_root= has pictures for evaluation alone" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_arrays_of_other_labels_are_refused(run: Path, tmp_path: Path, capsys) -> None:
     """The severities lie one after the other; the labels must be those of the data's own pictures."""

@@ -116,6 +116,7 @@ def test_among_all_answers(words: tuple[str, ...], tmp_path: Path, monkeypatch: 
         (("examples=-1",), ["examples=-1"]),
         (("maps=[r=map.txt]",), ["r is none of sets=", "other"]),
         (("maps=[other=nowhere.txt]",), ["nowhere.txt"]),
+        (("split=train",), ["split=train: sets= has pictures for evaluation alone", "leave split= out"]),
     ],
 )
 def test_mistakes(words: tuple[str, ...], capsys: pytest.CaptureFixture[str], more, named) -> None:
