@@ -21,7 +21,7 @@ MISTAKES = [
     ("model=vid2vit", "did you mean 'vid2vid'?"),
     (
         "model=vid2vit",
-        "model=vid2vit: not one of: label_predictor, pix2pixhd, setr, stylizer, timm, vid2vid, vid2vid_paper, ",
+        "model=vid2vit: not one of: label_predictor, mae, pix2pixhd, setr, stylizer, timm, vid2vid, vid2vid_paper, ",
     ),
     ("model=vit_b17", "did you mean 'vit_b16'?"),
     ("data=streat", "did you mean 'street'?"),
@@ -60,7 +60,7 @@ MISTAKES = [
     ("data=cityscapes", "data.root is not set"),
     ("trainer.resume=runs/none", "trainer.resume=runs/none: no such checkpoint folder"),
     ("name=../up", "name=../up: the run's folder below runs/"),
-    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, label_predictor, vit, segmentation, stylizer; did you mean"),
+    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, label_predictor, mae, vit, segmentation, stylizer; did you mean"),
 ]
 
 
