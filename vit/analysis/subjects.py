@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import Schemas
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.text import few
 from vit.analysis.data_words import data_words
 from vit.data.class_map import ClassMap, LabelLists
@@ -165,6 +165,10 @@ def load_subjects(
         which = (path, None, None) if is_run else (None, path, of_timm.get(label))
         try:
             loaded = load_asked(*which, None, None, words, schemas)
+        except CheckpointError as error:
+            if is_run or label in of_timm or path.startswith("timm:"):
+                raise
+            raise CheckpointError(f"{error}; if it is another model of timm: names=[{label}=NAME]") from error
         except ChannelsError as error:  # the same pictures, grey or in colour
             loaded = load_asked(*which, None, None, [*words, f"data.channels={error.channels}"], schemas)
             loaded.notes.append(f"sees the pictures in {error.channels} of their channels")

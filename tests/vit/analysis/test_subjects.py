@@ -12,7 +12,7 @@ import torch
 from tests.helpers.made_classifier import SCHEMAS, make_run, mu_config
 from tests.helpers.made_pictures import write_tree
 from trainer.device.compute import CPU
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from vit.analysis.natural_sets import NaturalSet, opened
 from vit.analysis.other_data import on
 from vit.analysis.subjects import Subject, any_classes, load_subjects
@@ -84,6 +84,8 @@ def test_weights_beside_the_first_that_do_not_tell_their_model(tmp_path: Path) -
     words = [run, None, None, None, None, compare, ["resolution=[32,32]"], SCHEMAS, any_classes]
     _, cnn = load_subjects(*words, names=["cnn=test_resnet"])  # type: ignore[arg-type]
     assert torch.equal(cnn.model.state_dict()["conv1.0.weight"], net.state_dict()["conv1.0.weight"])
+    with pytest.raises(CheckpointError, match=r"of no kind that is known .*: names=\[cnn=NAME\]"):
+        load_subjects(*words)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"names: resnet=test_resnet: give LABEL=NAME .*there: cnn"):
         load_subjects(*words, names=["resnet=test_resnet"])  # type: ignore[arg-type]
 
