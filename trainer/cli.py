@@ -209,7 +209,10 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
     try:
         config = resolve(load_yaml(stored), schemas)
     except ConfigError as error:
-        raise ConfigError([f"{stored}: {problem}" for problem in error.problems]) from error
+        other = "; give a run of such a task"
+        raise ConfigError(
+            [f"{stored}: {problem}{other if problem.startswith('task=') else ''}" for problem in error.problems]
+        ) from error
     if not overrides:
         return config
     from trainer.config.overrides import apply_overrides

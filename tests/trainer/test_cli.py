@@ -65,7 +65,7 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
     [
         (None, "runs/frist: no config.yaml there, so it is no run; did you mean .runs/first."),
         ("task: [vit]\n", r"runs/frist/config.yaml: task=\['vit'\] is not one of: vid2vid"),
-        ("task: speech\n", "runs/frist/config.yaml: task=speech is not one of: vid2vid"),
+        ("task: speech\n", "runs/frist/config.yaml: task=speech is not one of: vid2vid.*; give a run of such a task"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_said_before_anything_of_it(
