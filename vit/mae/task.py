@@ -134,7 +134,7 @@ class MaeTask(Task):
         larger = max(1, LEGIBLE // columns[0].shape[2])
         rows = [torch.cat(list(column.cpu()), dim=0) for column in columns]
         rows = [row.repeat_interleave(larger, 0).repeat_interleave(larger, 1) for row in rows]
-        return {"reconstructions": label_panel(rows, ["masked", "reconstructed", "original"])}
+        return {"reconstructions": label_panel(rows, ["masked", "rebuilt", "original"])}
 
     def meta(self) -> dict[str, Any]:
         config = self.config
