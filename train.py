@@ -97,7 +97,6 @@ TASKS = {
         build=build_label_predictor,
         model="label_predictor",
     ),
-    "mae": TaskEntry(schema=MaeConfig, problems=mae_problems, build=build_mae, model="mae"),
     "vit": TaskEntry(
         schema=VitConfig,
         problems=vit_problems,
@@ -114,6 +113,7 @@ TASKS = {
             "gpu": "vit.benchmark.command",
         },
     ),
+    "mae": TaskEntry(schema=MaeConfig, problems=mae_problems, build=build_mae, model="mae"),
     "segmentation": TaskEntry(
         schema=SegmentationConfig,
         problems=segmentation_problems,

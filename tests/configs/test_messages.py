@@ -60,7 +60,7 @@ MISTAKES = [
     ("data=cityscapes", "data.root is not set"),
     ("trainer.resume=runs/none", "trainer.resume=runs/none: no such checkpoint folder"),
     ("name=../up", "name=../up: the run's folder below runs/"),
-    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, label_predictor, mae, vit, segmentation, stylizer"),
+    ("task=vid2vit", "task=vid2vit is not one of: vid2vid, label_predictor, vit, mae, segmentation, stylizer"),
 ]
 
 

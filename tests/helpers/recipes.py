@@ -9,6 +9,7 @@ from trainer.config.help import group_options
 
 DEMOS = {
     "digits",
+    "mae_shapes",
     "shape_teacher",
     "shape_token",
     "shapes",
@@ -18,7 +19,7 @@ DEMOS = {
     "segment_street",
 }
 RECIPES = [name.removeprefix("vit/") for name in group_options(CONFIGS, "experiment") if name.startswith("vit/")]
-OTHER_TASKS = {"stylizer", "segment_street"}  # beside classifiers
+OTHER_TASKS = {"mae_b16", "mae_shapes", "segment_street", "stylizer"}  # beside classifiers
 SIZES = {  # training and validation pictures
     "imagenet": (1_281_167, 50_000),
     "imagefolder": (14_146_000, 51_200),

@@ -117,6 +117,8 @@ def _command(name: str, settings: Any) -> list[str]:
     """What does this experiment alone: the words of this process, with its own settings in place of all."""
     left_out = {"analysis", "chosen", "out", *_OTHERS}
     words = [word for word in sys.argv[1:] if word.partition("=")[0].partition(".")[0] not in left_out]
+    out = next((word for word in sys.argv[1:] if word.startswith("out=")), None)
+    words += [f"{out}/{name}"] if out else []  # where its answers are kept
     default = type(settings)()
     changed = {
         item.name: getattr(settings, item.name)

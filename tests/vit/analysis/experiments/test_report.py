@@ -89,6 +89,7 @@ def test_a_network_that_an_experiment_cannot_look_at_is_left_out_of_it(
     words = ("analysis=report", "chosen=[embeddings]", f"run={run}", f"compare=[{tmp_path / 'cnn'}]")
     assert run_script("analyze", *words, f"out={tmp_path / 'out'}", "embeddings.parts=[filters]") == 0
     page = (tmp_path / "out/report.html").read_text()
+    assert f"out={tmp_path / 'out/embeddings'} parts=[filters]" in page.replace("&#x27;", "")
     assert "left out: cnn is a ResNet" in page and json.loads((tmp_path / "out/analysis.json").read_text())["values"]
     (model,) = json.loads((tmp_path / "out/embeddings/analysis.json").read_text())["models"]
     assert model["label"] == "run"
