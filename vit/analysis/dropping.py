@@ -143,8 +143,7 @@ class Dropping:
         if self.by is By.mass:
             found = holding(mass, salient) if salient < 1 else torch.ones_like(mass, dtype=torch.bool)
         else:
-            lost = whole(ratio * mass.shape[1])
-            count = lost if mode is Mode.salient else mass.shape[1] - lost
+            count = whole(salient * mass.shape[1])
             first = mass.argsort(dim=1, descending=True, stable=True)[:, :count]
             found = torch.zeros_like(mass, dtype=torch.bool).scatter_(1, first, True)
         return (found if mode is Mode.salient else ~found).unflatten(1, self.grid)

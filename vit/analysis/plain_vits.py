@@ -26,13 +26,11 @@ class PlainVit:
         blocks: in order; each takes and returns tokens (B, T, D).
         prefix: tokens before the patches.
         grid: (rows, columns) of patches.
-        pools_patches: whether the head reads nothing but patches.
     """
 
     blocks: Sequence[nn.Module]
     prefix: int
     grid: tuple[int, int]
-    pools_patches: bool
 
 
 def plain_vit(model: nn.Module, size: tuple[int, int]) -> PlainVit | None:
@@ -40,7 +38,7 @@ def plain_vit(model: nn.Module, size: tuple[int, int]) -> PlainVit | None:
     if isinstance(model, VisionTransformer):
         arch = model.arch
         blocks: list[nn.Module] = list(model.blocks)
-        return PlainVit(blocks, arch.prefix, patch_grid(size, arch.patch, arch.fit), not arch.class_token)
+        return PlainVit(blocks, arch.prefix, patch_grid(size, arch.patch, arch.fit))
     if not isinstance(model, TimmClassifier):
         return None
     from timm.models.vision_transformer import VisionTransformer as TimmVit
@@ -49,7 +47,7 @@ def plain_vit(model: nn.Module, size: tuple[int, int]) -> PlainVit | None:
     if not isinstance(net, TimmVit):
         return None
     rows, columns = net.patch_embed.dynamic_feat_size(size)  # its grid_size is that of the table of positions
-    return PlainVit(list(net.blocks), net.num_prefix_tokens, (rows, columns), net.global_pool not in ("token", ""))
+    return PlainVit(list(net.blocks), net.num_prefix_tokens, (rows, columns))
 
 
 @contextmanager

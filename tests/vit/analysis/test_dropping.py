@@ -88,7 +88,7 @@ def test_the_smallest_set_that_holds_the_attention(ratio: float, by: By, cells: 
 @pytest.mark.parametrize("offset", [0, 5])
 def test_salient_and_other_cells_are_the_picture_without_overlap(by: By, offset: int) -> None:
     """The attention is on a grid of 2x2, cells are 4x5: halves of two patches among them."""
-    for ratio in (0.0, 0.2, 0.5, 0.8, 1.0):
+    for ratio in (0.0, 0.2, 0.33, 0.5, 0.8, 1.0):
         salient = lost(Mode.salient, ratio, by=by, offset=offset)
         others = lost(Mode.nonsalient, 1 - ratio, by=by, offset=offset)
         assert torch.equal(salient, ~others)

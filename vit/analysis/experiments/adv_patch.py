@@ -8,6 +8,7 @@ by hiding a part of the picture is told by noise and by grey of the same size, a
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -111,7 +112,7 @@ def _check(study: Study, settings: Settings) -> int | None:
             raise ConfigError(f"{key}={getattr(settings, key)}: must be at least 1")
     if not settings.sizes:
         raise ConfigError("sizes=[]: give shares of a picture, like [0.05]")
-    if settings.rate <= 0:
+    if not 0 < settings.rate < math.inf:
         raise ConfigError(f"rate={settings.rate:g}: must be above 0, like 0.05")
     if not 0 <= settings.rotation <= 180:
         raise ConfigError(f"rotation={settings.rotation:g}: degrees from 0 to 180")
