@@ -21,14 +21,14 @@ from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError
 from trainer.records.intervals import t_interval, wilson
 from trainer.records.progress import Progress
-from vit.analysis.adversary import Adversary
+from vit.analysis.adversarial.adversary import Adversary
+from vit.analysis.adversarial.patch_files import read_patch, write_patch
+from vit.analysis.adversarial.patches import Freedom, Training, noise_patch, pasted, side_of, train_patch
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome, Record
 from vit.analysis.passes import Condition, Pass, Pictures
-from vit.analysis.patch_files import read_patch, write_patch
-from vit.analysis.patches import Freedom, Training, noise_patch, pasted, side_of, train_patch
 from vit.analysis.shown import said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject

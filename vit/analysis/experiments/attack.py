@@ -18,10 +18,10 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
-from vit.analysis.adversary import Adversary, Search, noise
+from vit.analysis.adversarial.adversary import Adversary, Search, noise
+from vit.analysis.adversarial.gradient_checks import Robustness, doubts
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
-from vit.analysis.gradient_checks import Robustness, doubts
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response

@@ -28,8 +28,8 @@ from vit.analysis.attention.look import FIGURES, Look, Question
 from vit.analysis.attention.measures import Fusion
 from vit.analysis.attention.overlays import as_colour, framed, heat, overlay, stacked, stretched, tiles
 from vit.analysis.attention.taps import Taps
-from vit.analysis.block_features import chosen_blocks
 from vit.analysis.charts import Chart, Curve
+from vit.analysis.features.block_features import chosen_blocks
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject

@@ -24,12 +24,12 @@ from trainer.records.intervals import t_interval
 from trainer.records.progress import Progress
 from vit.analysis.attention.jaccard import Void, as_pixels, overlaps
 from vit.analysis.attention.look import AUTO, Look, Question
+from vit.analysis.attention.masked_pictures import Folders, Masked, masked_pictures
 from vit.analysis.attention.measures import Fusion, holding
 from vit.analysis.attention.overlays import as_colour, stacked, tiles, tinted
 from vit.analysis.attention.taps import Taps
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Store
-from vit.analysis.masked_pictures import Folders, Masked, masked_pictures
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import SAVE_EVERY_S, Chosen, Condition
 from vit.analysis.study import Study

@@ -15,13 +15,13 @@ from torch import Tensor
 from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
 from trainer.records.progress import Progress
-from vit.analysis.block_features import Piece, Tokens, chosen_blocks, depth, head_on_blocks, is_vit, pieces
 from vit.analysis.charts import Chart, Curve
-from vit.analysis.feature_bank import Bank, banks
-from vit.analysis.figures import Figures
+from vit.analysis.features.block_features import Piece, Tokens, chosen_blocks, depth, head_on_blocks, is_vit, pieces
+from vit.analysis.features.feature_bank import Bank, banks
+from vit.analysis.features.figures import Figures
+from vit.analysis.features.scatter import scatter
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures
-from vit.analysis.scatter import scatter
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 from vit.evaluate.linear import accuracy, ridge

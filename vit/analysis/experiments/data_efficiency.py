@@ -21,15 +21,15 @@ from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.intervals import t_interval
 from trainer.text import few
-from vit.analysis.block_features import Piece, depth
 from vit.analysis.charts import Chart, curve
 from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile, class_sheet
 from vit.analysis.data_words import data_words
-from vit.analysis.feature_bank import Bank, banks, pass_over
-from vit.analysis.figures import Figures
+from vit.analysis.features.block_features import Piece, depth
+from vit.analysis.features.feature_bank import Bank, banks, pass_over
+from vit.analysis.features.figures import Figures
+from vit.analysis.features.scratch import Scratch, check_words, network_of, trainings
 from vit.analysis.other_data import on
 from vit.analysis.outcome import Outcome
-from vit.analysis.scratch import Scratch, check_words, network_of, trainings
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject, any_classes
 from vit.data.source import evenly

@@ -17,10 +17,16 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError
+from vit.analysis.attention.embedding_parts import (
+    neighbours,
+    patch_filters,
+    position_table,
+    principal_filters,
+    similarity,
+)
 from vit.analysis.attention.head_figures import head_figures
 from vit.analysis.attention.heads_chart import dots
 from vit.analysis.attention.taps import Taps
-from vit.analysis.embedding_parts import neighbours, patch_filters, position_table, principal_filters, similarity
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject

@@ -17,12 +17,12 @@ from trainer.errors import ConfigError, DataError
 from trainer.records.intervals import t_interval
 from trainer.records.progress import Progress
 from trainer.text import few
-from vit.analysis.block_features import Tokens, chosen_blocks, pieces
 from vit.analysis.charts import Chart, curve
 from vit.analysis.class_sheet import ASIDE, LEFT, RIGHT, ROWS, WRONG, Row, Tile, class_sheet
-from vit.analysis.episodes import Classifier, Episodes, SmallClasses, answers, draw, usable
-from vit.analysis.feature_bank import Bank, banks
-from vit.analysis.figures import Figures
+from vit.analysis.features.block_features import Tokens, chosen_blocks, pieces
+from vit.analysis.features.episodes import Classifier, Episodes, SmallClasses, answers, draw, usable
+from vit.analysis.features.feature_bank import Bank, banks
+from vit.analysis.features.figures import Figures
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
 

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, UserError, refuse
-from vit.analysis.drop_results import Asked, results
-from vit.analysis.dropping import CORNERS, By, Dropping, Fill, Mode, whole
-from vit.analysis.occluded_sheet import sheet
-from vit.analysis.occlusion import parse_grid
+from vit.analysis.occlusion.cells import parse_grid
+from vit.analysis.occlusion.drop_results import Asked, results
+from vit.analysis.occlusion.dropping import CORNERS, By, Dropping, Fill, Mode, whole
+from vit.analysis.occlusion.occluded_sheet import sheet
+from vit.analysis.occlusion.saliency import Saliency, load_saliency, own_saliency
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
 from vit.analysis.plain_vits import HeadInput, PlainVit, plain_vit, with_tokens
-from vit.analysis.saliency import Saliency, load_saliency, own_saliency
 from vit.analysis.scope import Scope, told
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject

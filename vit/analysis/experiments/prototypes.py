@@ -20,13 +20,13 @@ from torch import Tensor
 from trainer.errors import ConfigError, DataError
 from trainer.records.intervals import wilson
 from trainer.text import few
-from vit.analysis.block_features import Piece, depth
 from vit.analysis.chance import uniform
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.class_sheet import LEFT, ROWS, Row, Tile, class_sheet
 from vit.analysis.data_words import data_words
-from vit.analysis.feature_bank import Bank, banks, pass_over
-from vit.analysis.new_head import save_classifier, with_head
+from vit.analysis.features.block_features import Piece, depth
+from vit.analysis.features.feature_bank import Bank, banks, pass_over
+from vit.analysis.features.new_head import save_classifier, with_head
 from vit.analysis.outcome import Outcome
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject

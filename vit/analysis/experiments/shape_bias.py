@@ -17,17 +17,17 @@ import numpy as np
 from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
-from vit.analysis.bias_chart import Biased, bias_chart
-from vit.analysis.both_tokens import Token, is_distilled, opinions
 from vit.analysis.contact_sheet import BAD, GOOD, NEITHER, PLAIN, Tile, contact_sheet
-from vit.analysis.cues import Cues
-from vit.analysis.entry_classes import ENTRY_CLASSES, entry_map
 from vit.analysis.kept_answers import Answers
 from vit.analysis.once import OncePerBatch
 from vit.analysis.other_data import check_split, on
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
-from vit.analysis.shape_counts import ShapeCounts
+from vit.analysis.shape.bias_chart import Biased, bias_chart
+from vit.analysis.shape.both_tokens import Token, is_distilled, opinions
+from vit.analysis.shape.cues import Cues
+from vit.analysis.shape.entry_classes import ENTRY_CLASSES, entry_map
+from vit.analysis.shape.shape_counts import ShapeCounts
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject, own_classes
 from vit.config import DataConfig, DataKind

@@ -15,7 +15,7 @@ from trainer.errors import ConfigError
 from trainer.records.intervals import t_interval
 from vit.analysis.chance import permutation, run_seed
 from vit.analysis.charts import Chart, Curve
-from vit.analysis.occlusion import check_grid, parse_grid, rearranged
+from vit.analysis.occlusion.cells import check_grid, parse_grid, rearranged
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures
 from vit.analysis.scope import Scope, drawn_for, told

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
 from trainer.records.progress import Progress
-from vit.analysis.block_features import Piece, Tokens, chosen_blocks, pieces
 from vit.analysis.charts import Chart, curve
-from vit.analysis.feature_bank import Bank, banks
-from vit.analysis.figures import Figures
+from vit.analysis.features.block_features import Piece, Tokens, chosen_blocks, pieces
+from vit.analysis.features.feature_bank import Bank, banks
+from vit.analysis.features.figures import Figures
+from vit.analysis.features.scatter import scatter
 from vit.analysis.outcome import Outcome
-from vit.analysis.scatter import scatter
 from vit.analysis.study import Study
 from vit.evaluate.features import nearest_neighbours
 from vit.evaluate.linear import Features, Linear, accuracy, logistic, minibatches, ridge

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.scripts import run_script
-from vit.analysis.adversary import Adversary
+from vit.analysis.adversarial.adversary import Adversary
 
 WORDS = ("analysis=attack", "eps=[0,8]", "steps=3", "restarts=2", "shown=1")
 

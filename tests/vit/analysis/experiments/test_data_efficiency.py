@@ -14,9 +14,9 @@ from tests.helpers.scripts import run_script
 from trainer.cli import compose
 from trainer.errors import ConfigError
 from trainer.parallel.trainings import has_ended
-from vit.analysis.block_features import Piece
 from vit.analysis.experiments import data_efficiency
-from vit.analysis.feature_bank import banks
+from vit.analysis.features.block_features import Piece
+from vit.analysis.features.feature_bank import banks
 from vit.analysis.study import Study
 from vit.analysis.subjects import load_subjects
 from vit.data.opening import open_source, training_view

@@ -15,8 +15,8 @@ from tests.helpers.scripts import run_script
 from trainer.device.compute import CPU
 from trainer.errors import ConfigError
 from trainer.records.media import write_png
-from vit.analysis.entry_classes import ENTRY_CLASSES
 from vit.analysis.experiments.shape_bias import judged
+from vit.analysis.shape.entry_classes import ENTRY_CLASSES
 from vit.analysis.subjects import Subject
 from vit.data import describe
 from vit.evaluate.loaded import Loaded

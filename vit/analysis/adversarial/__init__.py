@@ -1,0 +1,1 @@
+"""Attacks: perturbations and patches that mislead, and whether gradients tell the truth."""

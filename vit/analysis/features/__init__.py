@@ -1,0 +1,1 @@
+"""What features are worth: kept, classified, drawn, made a head."""

@@ -1,0 +1,1 @@
+"""Shape against texture: pictures whose cues conflict, and whose side an answer takes."""
