@@ -40,7 +40,13 @@ def test_every_file_suits_a_task(choice: str) -> None:
     assert any(suits(choice, task) for task in SCHEMAS)
 
 
-@pytest.mark.parametrize("model", MODELS)
+# Of the tasks that share the classifiers' data: what all these files are to them takes a quarter of a minute each.
+SHARING = ("mae", "setr", "stylizer")
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=pytest.mark.slow) if name in SHARING else name for name in MODELS]
+)
 def test_every_yaml_composes_for_every_model_of_its_task(model: str, tmp_path: Path) -> None:
     task = compose([f"model={model}"], SCHEMAS).task
     options = {

@@ -140,7 +140,9 @@ def train(task: Vid2VidTask, stage: Stage, segments: int, precisions: tuple[Prec
         assert "l1_pixels" in logged
 
 
-@pytest.mark.parametrize("preset", MODELS)
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=pytest.mark.slow) if name.endswith("paper") else name for name in MODELS]
+)
 def test_every_preset(preset: str) -> None:
     task = made(preset)
     last = stages(task)[-1]

@@ -118,7 +118,7 @@ def test_there_and_back(first: str, second: str, tmp_path: Path) -> None:
             theirs(path, format, found, notes, rng)
 
 
-@pytest.mark.parametrize("mode", [EvalCrop.border, EvalCrop.squash_center])
+@pytest.mark.parametrize("mode", [pytest.param(EvalCrop.border, marks=pytest.mark.slow), EvalCrop.squash_center])
 def test_beside_onnx(mode: EvalCrop, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

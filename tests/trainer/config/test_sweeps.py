@@ -59,6 +59,7 @@ def test_paths_and_long_lists_make_one_folder_of_a_possible_name() -> None:
     assert all(len(name.encode()) <= FOLDER_BYTES + len("runs/s/") for name in names)
 
 
+@pytest.mark.slow
 def test_every_job_trains_in_its_own_folder(run_train, tmp_path: Path) -> None:
     """hydra.mode alone made one folder of both: the second job found the first one's run done."""
     done = run_train("model=vid2vid_tiny", "hydra.mode=MULTIRUN", "seed=0,1", "name=s", "trainer.max_steps=2")

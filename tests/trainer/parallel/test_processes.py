@@ -195,6 +195,7 @@ def test_a_bad_loss_on_one_stops_all_before_any_weight_changes(tmp_path: Path) -
     assert json.loads((tmp_path / "run" / "nonfinite" / "step-4" / "config.json").read_text())["failed"] == "make"
 
 
+@pytest.mark.slow
 def test_an_exception_on_one_ends_all_with_the_traceback(tmp_path: Path) -> None:
     first, second = launch(tmp_path, "failing", timeout=60)
     assert first.returncode != 0 and second.returncode != 0

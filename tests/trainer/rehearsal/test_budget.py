@@ -104,7 +104,7 @@ def test_timing_leaves_no_trace(tmp_path: Path, clock: Clock) -> None:
         assert same or key.startswith("state/budget"), key
 
 
-@pytest.mark.parametrize("crash_at", [3, 40])
+@pytest.mark.parametrize("crash_at", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_resumed_run_keeps_its_length(
     tmp_path: Path, clock: Clock, crash_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +127,7 @@ def test_a_resumed_run_keeps_its_length(
     assert finished.stage is None  # nothing was done
 
 
+@pytest.mark.slow
 def test_another_run_of_the_name_is_timed_anew(tmp_path: Path, clock: Clock) -> None:
     """Killed before its first checkpoint, and replaced by one of half the size: it got the length of the other."""
     with pytest.raises(KeyboardInterrupt):

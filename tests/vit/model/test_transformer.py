@@ -281,6 +281,7 @@ def test_autocast_is_close(path, qk_norm):
     assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler looks at it
 def test_blocks_of_different_rates_are_all_compiled(monkeypatch):
     """More versions of one function than the compiler keeps by itself: none may run uncompiled."""

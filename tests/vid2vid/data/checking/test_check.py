@@ -183,6 +183,7 @@ def test_the_script(make_folders, tmp_path, monkeypatch, capsys):
     assert code == 2 and "data.labels_dir" in err and not out
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text_are_shown_all_the_same(make_folders, tmp_path, run_script):
     root = make_folders({"a": 4, "b": 4})
     for kind in ("labels", "images"):

@@ -26,6 +26,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "attack.csv").read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_two_models_in_one_pass(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The same network twice: what was made against one does the same to the other; then nothing is computed again."""
     words = (*WORDS, f"run={run}", f"compare=[twin={run}]", f"out={tmp_path}")

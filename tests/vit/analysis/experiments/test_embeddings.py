@@ -15,6 +15,7 @@ from tests.helpers.scripts import run_script
 from vit.analysis.experiments.embeddings import filter_sheet, similarity_sheet
 
 
+@pytest.mark.slow
 def test_a_row_for_every_model(tmp_path: Path) -> None:
     make_run(tmp_path / "run", mu_config("model.patch=4"))
     words = (f"run={tmp_path}/run", f"compare=[again={tmp_path}/run]", "components=5", f"out={tmp_path}/out")

@@ -25,6 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_batch_and_the_workers(run: Path, tmp_path: Path) -> None:
     for name, more in (("one", ("batch=7", "data.workers=1")), ("two", ("batch=60",))):
         assert run_script("analyze", *WORDS, f"run={run}", f"out={tmp_path}/{name}", *more) == 0
