@@ -187,7 +187,7 @@ def _beside(first: Loaded, overrides: Sequence[str]) -> list[str]:
 
 def _of_timm(names: Sequence[str], labels: Collection[str]) -> dict[str, str]:
     """``names=`` by label."""
-    found = dict(tuple(entry.partition("=")[::2]) for entry in names)
+    found = {label: name for label, _, name in (entry.partition("=") for entry in names)}
     for label, name in found.items():
         if label not in labels or not name:
             raise ConfigError(
