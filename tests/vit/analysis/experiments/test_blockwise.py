@@ -52,9 +52,6 @@ def test_stages_have_no_head(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     cnn = tmp_path / "cnn"
     make_run(cnn, mu_config("model.name=test_resnet", model="timm"))
     words = ("analysis=blockwise", f"run={run}", f"compare=[{cnn}]", f"out={tmp_path}")
-    assert run_script("analyze", *words) == 2
-    assert "cnn is shown 20 pictures of its own data, run 60; give the data" in capsys.readouterr().err
-    words = (*words, "data.shapes_val_samples=40")
     assert run_script("analyze", *words, "readouts=[head]") == 2
     assert "stages of a CNN have several" in capsys.readouterr().err
     assert run_script("analyze", *words) == 0
