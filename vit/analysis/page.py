@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -38,6 +39,11 @@ class Section:
     outcome: Outcome | None
     problem: str = ""
 
+    @cached_property
+    def html(self) -> str:
+        """Of the page: drawn once, however often the page is written."""
+        return _section(self)
+
 
 def page(title: str, facts: Mapping[str, Any], machine: Mapping[str, str], sections: Sequence[Section]) -> str:
     """The HTML text.
@@ -56,7 +62,7 @@ def page(title: str, facts: Mapping[str, Any], machine: Mapping[str, str], secti
         [{"model": m["label"], "weights": m["weights"], "prepared": m["prepared"]} for m in facts["models"]]
     )
     about = {"pictures": f"{facts['split']}, {facts['samples'] or 'all'}", **machine}
-    body = "\n".join(_section(section) for section in sections)
+    body = "\n".join(section.html for section in sections)
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in about.items())
     return _PAGE.format(title=escape(title), style=_STYLE, links=links, models=models, about=lines, body=body)
 

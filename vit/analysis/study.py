@@ -11,12 +11,12 @@ loaded)`` in it says how a classifier is judged by its data, where that is not b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from trainer.config.resolve import plain
 from trainer.device.compute import Compute
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
@@ -90,7 +90,7 @@ class Study:
             settings: of the experiment, a dataclass.
         """
         return {
-            "settings": _plain(asdict(settings)) | {"analysis_seed": self.seed},
+            "settings": plain(settings) | {"analysis_seed": self.seed},
             "models": [
                 {"label": each.label, "weights": each.loaded.weights_line, "prepared": each.loaded.transform_line}
                 for each in self.subjects
@@ -104,14 +104,6 @@ def judged_by(chosen: Experiment) -> Judged:
     """How an experiment has classifiers judged by their data."""
     features = bool(getattr(chosen, "FEATURES", False))
     return getattr(chosen, "judged", any_classes if features else own_classes)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value
 
 
 class Experiment(Protocol):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any
 
 from trainer.benchmark.machine import machine
+from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError, UserError, user_message
 from trainer.files import write_text
@@ -130,16 +131,8 @@ def _command(name: str, settings: Any) -> list[str]:
         "scripts/analyze.py",
         f"analysis={name}",
         *words,
-        *(f"{k}={_word(v)}" for k, v in changed.items()),
+        *(f"{key}={show(value)}" for key, value in changed.items()),
     ]
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_word(item) for item in value)}]"
-    if isinstance(value, bool) or value is None:
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(getattr(value, "value", value))
 
 
 def _page(study: Study, settings: Any, sections: list[Section]) -> str:
