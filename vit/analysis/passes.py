@@ -201,20 +201,17 @@ class Pass:
         return EvalSampler(count, batch_size=self.batch, rank=0, world=1, limit=self.samples).indices
 
     def _samples_of(self, subject: Subject) -> CheckedSamples:
-        """Opened once: listing a large folder takes its time."""
-        if subject.label not in self._opened:
-            self._opened[subject.label] = split_samples(subject.loaded, self.split, self.samples)
-        return self._opened[subject.label]
+        """Opened once for all that are shown the same: listing a large folder takes its time."""
+        prepared = _prepared(subject)
+        if prepared not in self._opened:
+            self._opened[prepared] = split_samples(subject.loaded, self.split, self.samples)
+        return self._opened[prepared]
 
     def groups(self) -> list[list[Subject]]:
         """Subjects that are shown the same pixels."""
         groups: dict[str, list[Subject]] = {}
         for subject in self.subjects:
-            config = subject.loaded.config
-            evaluated = {key: value for key, value in vars(config.augment).items() if key.startswith("eval_")}
-            data = replace(config.data, mean=None, std=None)  # each normalises what it is shown by its own
-            prepared = f"{config.resolution} {evaluated} {len(subject.loaded.mean)} {data}"
-            groups.setdefault(prepared, []).append(subject)
+            groups.setdefault(_prepared(subject), []).append(subject)
         return list(groups.values())
 
     def identity(self, subject: Subject, settings: str) -> str:
@@ -224,7 +221,8 @@ class Pass:
 
     def _what_is_shown(self, subject: Subject) -> str:
         """A hash of which files the pictures are, when they were changed, and their labels; none is read for it."""
-        if subject.label not in self._shown:
+        prepared = _prepared(subject)
+        if prepared not in self._shown:
             samples, digest = self._samples_of(subject), hashlib.sha256()
             dataset: Any = samples.samples
             source: Source = dataset.source
@@ -232,8 +230,8 @@ class Pass:
             for place in places:
                 digest.update(source.stamp(place).encode("utf-8", "surrogateescape") + b"\n")
             digest.update(np.ascontiguousarray(source.labels()[places]).tobytes())
-            self._shown[subject.label] = digest.hexdigest()[:16]
-        return self._shown[subject.label]
+            self._shown[prepared] = digest.hexdigest()[:16]
+        return self._shown[prepared]
 
     @torch.inference_mode()
     def _show(
@@ -275,6 +273,14 @@ class Pass:
                     pending.keep()
         finally:
             save()
+
+
+def _prepared(subject: Subject) -> str:
+    """Data, and how they become the pixels that it is shown."""
+    config = subject.loaded.config
+    evaluated = {key: value for key, value in vars(config.augment).items() if key.startswith("eval_")}
+    data = replace(config.data, mean=None, std=None)  # each normalises what it is shown by its own
+    return f"{config.resolution} {evaluated} {len(subject.loaded.mean)} {data}"
 
 
 def _same_classes(subjects: Sequence[Subject]) -> None:
