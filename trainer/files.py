@@ -53,6 +53,27 @@ def check_apart(out: Path | str, source: Path | str, key: str = "source") -> Non
         raise ConfigError(f"out={out} is {key}={source} itself, which would be lost: give another out=")
 
 
+def take_lock(handle: int, wait: bool) -> bool:
+    """Take the lock of an open file or folder among processes; it ends with its process, or when the handle is closed.
+
+    Args:
+        handle: its number.
+        wait: for a process that has it.
+
+    Returns:
+        False: another process has it. True also where the file system knows no locks.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
 def replace_file(path: Path, write: Callable[[Path], object], *, durable: bool = False, shared: bool = False) -> None:
     """Writes a file beside its place, then gives it its name.
 

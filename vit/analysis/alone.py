@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trainer.errors import UserError
-from trainer.files import check_folder
+from trainer.files import check_folder, take_lock
 
 
 @contextmanager
@@ -25,23 +25,13 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, folder)
+        if not take_lock(handle, wait=False):
+            raise UserError(
+                f"out={folder}: another analysis writes there at this moment: wait for its end, or give another out="
+            )
         yield
     finally:
         os.close(handle)
         with suppress(OSError):  # something was written
             for place in made:
                 place.rmdir()
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(
-            f"out={folder}: another analysis writes there at this moment: wait for its end, or give another out="
-        ) from error
-    except (ImportError, OSError):  # a file system without locks
-        return

@@ -227,8 +227,7 @@ class Pass:
             dataset: Any = samples.samples
             source: Source = dataset.source
             places = [samples.place(index) for index in self.positions(subject)]
-            for place in places:
-                digest.update(source.stamp(place).encode("utf-8", "surrogateescape") + b"\n")
+            source.add_stamps(digest, places)
             digest.update(np.ascontiguousarray(source.labels()[places]).tobytes())
             self._shown[prepared] = digest.hexdigest()[:16]
         return self._shown[prepared]

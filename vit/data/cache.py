@@ -251,8 +251,7 @@ def _fingerprint(source: EncodedSource, kept: np.ndarray, side: int) -> str:
     version = _DEEP_VERSION if deep else _VERSION
     span = "" if source.span is None else f"|{source.span}"
     digest = hashlib.blake2b(f"{version}|{side}|{source.channels}|{len(kept)}{span}".encode(), digest_size=12)
-    for index in indices:
-        digest.update(source.stamp(index).encode("utf-8", "surrogateescape") + b"\n")
+    source.add_stamps(digest, indices)
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,11 @@ class Source(ABC):
     def stamp(self, index: int) -> str:
         """A text that differs when a picture's file differs, without reading it; of one in no file its name."""
         return self.name(index)
+
+    def add_stamps(self, digest: Any, indices: Iterable[int]) -> None:
+        """Let a hash of ``hashlib`` take in the stamps of pictures."""
+        for index in indices:
+            digest.update(self.stamp(index).encode("utf-8", "surrogateescape") + b"\n")
 
     def facts(self) -> dict[str, Any]:
         """What tells these pictures from others without reading one: `short_names` and labels; of long lists a hash."""

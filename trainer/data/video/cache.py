@@ -26,7 +26,7 @@ from trainer.data.pictures.files import BadFileError
 from trainer.data.video.index import VideoIndex, build_index
 from trainer.data.video.times import Times
 from trainer.data.workers import usable_cores
-from trainer.files import write_arrays
+from trainer.files import take_lock, write_arrays
 from trainer.records.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -157,24 +157,17 @@ def _made(path: Path, key: str, folder: Path | None, threads: int, shown: _Shown
 def _locked(entry: Path | None, wait: bool) -> Iterator[bool]:
     """Hold an entry's lock, which dies with its process; False where another process has it."""
     try:
-        import fcntl
-
         if entry is None or entry.parent.parent in _unwritable:
             raise OSError
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = entry.with_suffix(".lock")
         file = lock.open("w")
-    except (ImportError, OSError):
+    except OSError:
         yield True  # no lock to be had: at worst the work is done twice
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        if not take_lock(file.fileno(), wait):
             yield False
-            return
-        except OSError:  # a file system without locks
-            yield True
             return
         try:
             yield True
