@@ -9,7 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.gpu_runs import BOTH, QUIET, alike, close, differing, figures, make, moments, no_waits, weights
+from tests.helpers.gpu_runs import (
+    BOTH,
+    QUIET,
+    alike,
+    close,
+    differing,
+    figures,
+    make,
+    moments,
+    nothing_waits,
+    weights,
+)
 from tests.helpers.made_faces import made_face, placed, write_faces
 from tests.helpers.made_frames import picture, save
 from train import SCHEMAS, build_task
@@ -101,15 +112,7 @@ def test_drawn_sources_are_learnt_from_as_on_the_cpu(tmp_path: Path, device: str
 @pytest.mark.parametrize("words", [VARIANTS["all"], PREDICTOR], ids=["all", "predictor"])
 def test_no_wait_and_halves_are_near(tmp_path: Path, device: str, precision: str, words: tuple[str, ...]) -> None:
     trainer = started(tmp_path / "half", device, (*words, f"trainer.precision={precision}"))
-    with trainer.session():
-        trainer.enter(trainer.curriculum.stages[0])
-        for _ in range(2):
-            trainer.train_batch(trainer.next_batch())
-        batch = trainer.next_batch()
-        with no_waits(device):
-            trainer.train_batch(batch)
-        trainer.guard.settle()
-        assert all(bool(torch.isfinite(value).all()) for value in weights(trainer).values())
+    nothing_waits(trainer, device)
     found = [
         figures(started(tmp_path / each, device, (*words, f"trainer.precision={each}")))[0]
         for each in ("fp32", precision)

@@ -123,3 +123,16 @@ def alike(one: Trainer, two: Trainer) -> None:
         # Rounding moves single tensors by a tenth and more, where warping and ReLU have kinks; all together by less.
         close(*(torch.cat([g.flatten() for n, g in found.items() if n.startswith(f"{network}.")]) for found in (
             {name: grad.cpu() for name, grad in each.items()} for each in (theirs, own))), 0.1, 1e-4)  # fmt: skip
+
+
+def nothing_waits(trainer: Trainer, device: str) -> None:
+    """Three steps of the first stage, the last of which makes the host wait for nothing; weights stay finite."""
+    with trainer.session():
+        trainer.enter(trainer.curriculum.stages[0])
+        for _ in range(2):
+            trainer.train_batch(trainer.next_batch())
+        batch = trainer.next_batch()
+        with no_waits(device):
+            trainer.train_batch(batch)
+        trainer.guard.settle()
+        assert all(bool(value.isfinite().all()) for value in weights(trainer).values())
