@@ -150,18 +150,15 @@ def _places(names: list[str]) -> list[Path]:
 
 
 def _film(loaded: Loaded, source: Path, out: Path, view: View, say: Callable[[str], None]) -> None:
-    from trainer.data.video.decode import OpenVideo, picture
+    from trainer.data.video.decode import OpenVideo
     from trainer.records.media import write_png
     from trainer.records.video_writer import video_output
     from vit.segmentation.picture import legend
 
-    size: tuple[int, int] | None = None  # of the first frame: a film may change it on its way
     writer, count = None, 0
     with OpenVideo(source) as film, ExitStack() as stack:
         progress = stack.enter_context(Progress("frame", film.stream.frames or None))
-        for frame in film.frames():
-            image = picture(frame, film.pixel_aspect, size)
-            size = (image.shape[1], image.shape[2])
+        for image in film.pictures():
             shown = _shown(image, loaded.classes.painted(segment(loaded, image)), view)
             if writer is None:
                 rate = float(film.rate or FRAMES_PER_SECOND)

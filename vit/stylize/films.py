@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
-from trainer.data.video.decode import OpenVideo, picture
+from trainer.data.video.decode import OpenVideo
 from trainer.errors import DataError
 from vit.stylize import Statistics
 from vit.stylize.content import reduced, to_bytes, unit
@@ -36,13 +36,7 @@ def video_frames(path: Path, longest: int | None) -> Iterator[Tensor]:
         BadFileError: it is no video.
     """
     with OpenVideo(path) as video:
-        size = None
-        for frame in video.frames():
-            pixels = picture(frame, video.pixel_aspect)
-            if size is None:
-                size = (pixels.shape[1], pixels.shape[2])
-            elif pixels.shape[1:] != size:
-                pixels = picture(frame, size=size)
+        for pixels in video.pictures():
             yield reduced(pixels, longest)
 
 
