@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.config.schema import show
+from trainer.data.labels.colour_tables import TRAIN_IDS
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.errors import DataError
@@ -18,9 +19,7 @@ from vit.segmentation.config import Layout, MasksConfig
 IMAGES = ("images", "image", "imgs", "img", "pictures", "img_dir", "JPEGImages", "leftImg8bit")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "ann_dir", "SegmentationClass", "gt", "gtFine")
 SPLITS = ("train", "val", "test")
-# Values of Cityscapes' labelIds that are evaluated, in the order of their train ids; all others are void.
-_TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_CITYSCAPES_MAP = ",".join([*(f"{label}:{new}" for new, label in enumerate(_TRAIN_IDS)), "*:255"])
+_CITYSCAPES_MAP = ",".join([*(f"{label}:{new}" for new, label in enumerate(TRAIN_IDS)), "*:255"])  # others are void
 
 
 @dataclass(frozen=True)

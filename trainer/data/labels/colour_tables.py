@@ -26,8 +26,8 @@ _ID = ("id", "class_id", "classid", "label_id", "labelid", "index", "idx", "valu
 _NAME = ("name", "readable", "title", "label", "class", "class_name", "label_name", "category")
 _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _COLOUR = ("color", "colour", "rgb", "hex", "color_rgb")
-# Evaluated classes in the order of their train ids.
-_TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+# Cityscapes' ids of the classes that are evaluated, in the order of their train ids.
+TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -111,7 +111,7 @@ def _named(name: str) -> ColourTable:
     if name.startswith("cityscapes"):
         from trainer.data.labels.palette import CLASSES
 
-        classes = {new: CLASSES[old] for new, old in enumerate(_TRAIN_IDS)} if name != "cityscapes" else CLASSES
+        classes = {new: CLASSES[old] for new, old in enumerate(TRAIN_IDS)} if name != "cityscapes" else CLASSES
         return _table(name, [(label, text, colour) for label, (text, *colour) in classes.items()])
     if name == "camvid":
         return _table(name, _from_lines(_CAMVID.replace(", ", "\n").replace(",\n", "\n")))
