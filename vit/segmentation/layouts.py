@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from vit.segmentation.config import Layout, MasksConfig
 
 IMAGES = ("images", "image", "imgs", "img", "pictures", "img_dir", "JPEGImages", "leftImg8bit")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "ann_dir", "SegmentationClass", "gt", "gtFine")
-SPLITS = ("train", "val", "test")
 _CITYSCAPES_MAP = ",".join([*(f"{label}:{new}" for new, label in enumerate(TRAIN_IDS)), "*:255"])  # others are void
 
 
@@ -279,8 +277,3 @@ def _required(pairs: dict[str, list[Pair]], root: Path) -> dict[str, list[Pair]]
     if not found:
         raise DataError(f"{root}: has no pictures with masks")
     return found
-
-
-def folder_of(pairs: Iterable[Pair]) -> str:
-    """The folder that all masks of some pairs lie in."""
-    return os.path.commonpath([str(pair.mask.parent) for pair in pairs])

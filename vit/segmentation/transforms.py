@@ -95,14 +95,6 @@ class TrainTransform:
         void[top : top + height, left : left + width] = classes
         return whole, void
 
-    def describe(self) -> str:
-        """What is done, in one line."""
-        augment = self.augment
-        parts = [f"scaled by {augment.scale[0]:g} to {augment.scale[1]:g}, cropped to {_show(self.resolution)}"]
-        parts += [f"flip {augment.flip:g}"] if augment.flip else []
-        parts += [f"colour jitter {augment.color_jitter:g}"] if augment.color_jitter else []
-        return ", ".join(parts)
-
 
 @dataclass(frozen=True)
 class EvalTransform:
@@ -139,7 +131,3 @@ def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
     if mask.shape == size:
         return mask
     return cv2.resize(np.ascontiguousarray(mask), (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def _show(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
