@@ -13,6 +13,7 @@ from trainer.data.pictures.files import BadFileError, reason_of
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import ConfigError, DataError, refuse
 from trainer.files import check_folder
+from trainer.validate import at_least
 from vit.stylize import Statistics, Transform
 from vit.stylize.arguments import Arguments
 
@@ -112,9 +113,7 @@ def _problems(arguments: Arguments) -> list[str]:
     if arguments.fps is not None and arguments.fps <= 0:
         found.append(f"fps={arguments.fps:g}: must be more than 0, like 25")
     for name in ("size", "style_size"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            found.append(f"{name}={value}: must be at least 1")
+        found += at_least(name, getattr(arguments, name), 1)
     return found
 
 

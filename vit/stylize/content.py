@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
+from trainer.data.pictures.opening import JPEG_MAGIC
 from trainer.files import replace_file
 from vit.data.source import Source
 
@@ -148,7 +149,7 @@ def to_bytes(image: Tensor) -> Tensor:
 
 def _transparency(data: bytes | bytearray, file: Path) -> Tensor | None:
     alpha = None
-    if not data.startswith(b"\xff\xd8"):  # JPEG has none
+    if not data.startswith(JPEG_MAGIC):  # it has none
         alpha = decode(data, file, channels=4)[3]
     return alpha if alpha is not None and int(alpha.min()) < 255 else None
 

@@ -18,6 +18,7 @@ from trainer.records.media import label_panel
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vit.data import build_dataset, describe
 from vit.stylize.config import PHASES, StylizerConfig, as_vit
+from vit.stylize.content import to_bytes
 from vit.stylize.levels import Stylizer
 from vit.stylize.losses import held_fixed, relative_error, style_error, swapped
 from vit.stylize.network import AutoEncoder
@@ -149,7 +150,5 @@ class StylizerTask(Task):
 
 def _sheet(columns: list[tuple[str, Tensor]]) -> Tensor:
     """Pictures of each column, (B, 3, H, W) in 0..1, below its caption: uint8 (h, w, 3)."""
-    stacked = [
-        (torch.cat(list(images), dim=1).permute(1, 2, 0) * 255).round().to(torch.uint8).cpu() for _, images in columns
-    ]
+    stacked = [to_bytes(torch.cat(list(images), dim=1).permute(1, 2, 0)) for _, images in columns]
     return label_panel(stacked, [name for name, _ in columns])

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from trainer.checkpoint.digest import add_weights
+from trainer.data.checking import spread
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
@@ -124,7 +125,7 @@ class Job:
         self.say(f"{count} frames in the style of {styles.names[chosen]}{several}, {_told(arguments)}")
         height, width = sampled[0].shape[1:]
         flicker, rows = Flicker(), []
-        shown = {round(place * (count - 1) / (_SHOWN - 1)) for place in range(_SHOWN)}
+        shown = set(spread(count, _SHOWN))
         drawn = redrawn(self.stylizer, frames, style, arguments.statistics, arguments.window, sampled)
         with video_output(self.out, fps, (height, width)) as writer:
             for number, (before, after) in enumerate(followed(zip(frames(), drawn, strict=True), count, unit="frame")):
@@ -195,14 +196,14 @@ class Job:
             self.say(f"{len(bad)} pictures cannot be used and have no copy: {unreadable}")
         good = [index for index in range(len(content.names)) if index not in bad]
         self.say(f"written: {self.out} ({len(good)} pictures), {table}")
-        spread = [good[place * (len(good) - 1) // max(_SHOWN - 1, 1)] for place in range(_SHOWN)] if good else []
+        chosen = [good[place * (len(good) - 1) // max(_SHOWN - 1, 1)] for place in range(_SHOWN)] if good else []
         self._show(
             [
                 Shown(
                     (content.read(i).pixels, styles.read(given[i]), _read(self.out / content.names[i])),
                     (content.names[i], styles.names[given[i]]),
                 )
-                for i in dict.fromkeys(spread)
+                for i in dict.fromkeys(chosen)
             ]
         )
 
