@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,6 +39,12 @@ class Moments:
     def covariance(self) -> Tensor:
         """(C, C), with N - 1 in the denominator; zero of a single position."""
         return self.scatter / max(self.count - 1, 1)
+
+    @cached_property
+    def root(self) -> Tensor:
+        """(C, C), of the covariance; computed once, for a style is given to many pictures."""
+        (found,) = _powers(self.covariance, 0.5)
+        return found
 
 
 def moments_of(features: Tensor) -> Moments:
@@ -104,8 +111,8 @@ def wct(content: Moments, style: Moments) -> Affine:
 
     What it gives has the style's mean, and its covariance where no eigenvalue of the content's was cut.
     """
-    (whitening,), (colouring,) = _powers(content.covariance, -0.5), _powers(style.covariance, 0.5)
-    return _between(colouring @ whitening, content, style)
+    (whitening,) = _powers(content.covariance, -0.5)
+    return _between(style.root @ whitening, content, style)
 
 
 def optimal_transport(content: Moments, style: Moments) -> Affine:
