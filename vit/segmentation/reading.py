@@ -11,15 +11,13 @@ from torch import Tensor
 
 from trainer.config.schema import show
 from trainer.data.labels.colour_tables import ColourTable
-from trainer.data.labels.ids import colour_codes, colours_of, ids_by_colour, mapped
+from trainer.data.labels.ids import BLENDED, are_whole, colour_codes, colours_of, ids_by_colour, is_grey, mapped
 from trainer.data.labels.label_map import LabelMap
 from trainer.data.labels.stored import refuse_lossy, stored
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import DataError
 from trainer.records.confusion import NONE
 from trainer.text import few
-
-_BLENDED = 64  # unknown colours from which on they are no classes
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,10 @@ class MaskReading:
                 raise DataError(
                     f"{path}: colours that data.palette={self.table.source} has no class for, in {unknown.mean():.2%} "
                     f"of the pixels: {named}. Add them to a file of colours and give data.palette=FILE"
-                    + (blends if len(colours) > _BLENDED else "")
+                    + (blends if len(colours) > BLENDED else "")
                 )
         elif pixels.ndim == 3:
-            if not (pixels[..., :3] == pixels[..., :1]).all():
+            if not is_grey(pixels):
                 raise DataError(
                     f"{path}: a mask holds a number for each pixel, this one has colours. Say which are which classes: "
                     "data.palette=cityscapes, cityscapes_train_ids, camvid or voc, or a file with a line for each "
@@ -85,7 +83,7 @@ class MaskReading:
             ids = pixels[..., 0]
         else:
             ids = pixels
-        if np.issubdtype(ids.dtype, np.floating) and not (np.isfinite(ids) & (ids == np.round(ids))).all():
+        if not are_whole(ids):
             raise DataError(f"{path}: a mask holds whole numbers, this one has fractions")
         ids = ids.astype(np.int32)
         return ids if self.label_map is None else mapped(ids, self.label_map)

@@ -1,4 +1,4 @@
-"""Ids of the pixels of label maps: looked up by their colours, and changed."""
+"""Ids of the pixels of label maps: what they are, looked up by their colours, and changed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ import numpy as np
 from trainer.data.labels.colour_tables import Colour, ColourTable
 from trainer.data.labels.label_map import LabelMap
 from trainer.data.labels.stored import Stored
+
+BLENDED = 64  # unknown colours from which on they are no classes
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether the first three channels of (..., C) are equal everywhere: numbers, and no colours."""
+    return bool((pixels[..., :3] == pixels[..., :1]).all())
+
+
+def are_whole(numbers: np.ndarray) -> bool:
+    """Whether all are integers, which may be stored as floating-point numbers."""
+    if not np.issubdtype(numbers.dtype, np.floating):
+        return True
+    return bool((np.isfinite(numbers) & (numbers == np.round(numbers))).all())
 
 
 def mapped(ids: np.ndarray, change: LabelMap) -> np.ndarray:

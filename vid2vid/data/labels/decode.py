@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable
-from trainer.data.labels.ids import colour_codes, colours_of, ids_by_colour, mapped
+from trainer.data.labels.ids import BLENDED, are_whole, colour_codes, colours_of, ids_by_colour, is_grey, mapped
 from trainer.data.labels.label_map import LabelMap
 from trainer.data.labels.stored import Stored, refuse_lossy, stored
 from trainer.errors import DataError
 from trainer.text import few
 
 _SHOWN = 8  # colours named in a message
-_BLENDED = 64  # unknown colours from which on they are no classes
 
 
 class LabelKind(Enum):
@@ -121,7 +120,7 @@ def shown_colours(colours: Counter[Colour]) -> str:
 
 def colour_remedy(colours: Counter[Colour], source: str | None) -> str:
     """What to do about colours that are not in a table."""
-    if len(colours) > _BLENDED:
+    if len(colours) > BLENDED:
         return (
             "So many are blends, as smooth resizing or lossy compression leaves them: export the label maps without, "
             "or take the nearest colour of a table once: scripts/convert_labels.py nearest=true "
@@ -138,7 +137,7 @@ def colour_remedy(colours: Counter[Colour], source: str | None) -> str:
 def _plain(found: Stored, path: Path) -> np.ndarray:
     pixels = found.pixels
     if pixels.ndim == 3:
-        if not (pixels[..., :3] == pixels[..., :1]).all():
+        if not is_grey(pixels):
             raise DataError(
                 f"{path}: a label map holds one id per pixel, this one has colours ({pixels.shape[-1]} channels). "
                 "Say what they mean: data.label_format=colors:FILE with a table of colours, or "
@@ -150,7 +149,7 @@ def _plain(found: Stored, path: Path) -> np.ndarray:
 
 def _whole(pixels: np.ndarray, path: Path) -> np.ndarray:
     """int32 of ids that may be stored as floating-point numbers."""
-    if np.issubdtype(pixels.dtype, np.floating) and not (np.isfinite(pixels) & (pixels == np.round(pixels))).all():
+    if not are_whole(pixels):
         raise DataError(f"{path}: a label map holds whole numbers, this one has fractions: it is no map of ids.")
     return pixels.astype(np.int32)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.labels.colour_tables import NAMED, Colour, ColourTable, colour_table, table_of, tables_near
-from trainer.data.labels.ids import colour_codes, colours_of, mapped
+from trainer.data.labels.ids import colour_codes, colours_of, is_grey, mapped
 from trainer.data.labels.label_map import LabelMap, parse_label_map
 from trainer.data.labels.stored import Stored, is_lossy, stored
 from trainer.data.pictures.files import BadFileError, read_bytes
@@ -198,7 +198,7 @@ def _see_palette(seen: _Seen, path: Path, found: Stored) -> None:
 
 def _see(seen: _Seen, path: Path, pixels: np.ndarray) -> None:
     """Add a file of several channels, (H, W, C)."""
-    if (pixels[..., :3] == pixels[..., :1]).all():
+    if is_grey(pixels):
         seen.equal = path
     else:
         seen.coloured = path
