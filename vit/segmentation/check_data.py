@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError
 from trainer.records.progress import followed
+from vit.data.checking.command import refuse_unfit
 from vit.segmentation.config import SegmentationConfig
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ def run(config: SegmentationConfig, arguments: Any, say: Callable[[str], None]) 
     Raises:
         UserError: arguments that are not for pictures, or data that are not there.
     """
-    if arguments.flow:
-        raise ConfigError("flow=true: pictures have no flow; leave it out")
-    if arguments.most is not None and arguments.most < 1:
-        raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
+    refuse_unfit(arguments)
     from vit.segmentation.opening import open_masks
 
     data = open_masks(config.data)

@@ -26,10 +26,7 @@ def run(config: VitConfig, arguments: Any, say: Callable[[str], None]) -> bool:
     Raises:
         UserError: arguments that are not for pictures, or data that are not there.
     """
-    if arguments.flow:
-        raise ConfigError("flow=true: pictures have no flow; leave it out")
-    if arguments.most is not None and arguments.most < 1:
-        raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
+    refuse_unfit(arguments)
     from trainer.data.workers import CPU_WORKERS
     from vit.data.checking.check import check_split, contact_sheet, format_report, open_splits
     from vit.data.decoding.depth import depth_notes
@@ -48,3 +45,11 @@ def run(config: VitConfig, arguments: Any, say: Callable[[str], None]) -> bool:
     for note in depth_notes(deep, config, f"of all {len(deep)} that were looked at"):
         say(f"\n{note}")
     return not any(report.bad for report in reports)
+
+
+def refuse_unfit(arguments: Any) -> None:
+    """Raises ConfigError where arguments of the script are not for pictures."""
+    if arguments.flow:
+        raise ConfigError("flow=true: pictures have no flow; leave it out")
+    if arguments.most is not None and arguments.most < 1:
+        raise ConfigError(f"most={arguments.most}: give at least 1, or leave it out for all pictures")
