@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,16 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = Fa
             (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
     replace_file(path, fill, shared=shared)
+
+
+def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """``replace_file`` with a CSV in UTF-8, in which names of files that are no text keep their bytes."""
+
+    def fill(place: Path) -> None:
+        with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([heading, *rows])
+
+    replace_file(path, fill)
 
 
 def write_json(path: Path, data: Mapping[str, Any], *, durable: bool = True) -> None:

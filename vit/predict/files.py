@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.files import replace_file, write_arrays
+from trainer.files import replace_file, write_arrays, write_table
 from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict import Format
@@ -255,14 +255,7 @@ def write_unreadable(file: Path, names: Sequence[str], bad: dict[int, str]) -> P
     path.unlink(missing_ok=True)
     if not bad:
         return None
-
-    def fill(place: Path) -> None:
-        with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(
-                [("file", "reason"), *((names[index], reason) for index, reason in sorted(bad.items()))]
-            )
-
-    replace_file(path, fill)
+    write_table(path, ("file", "reason"), [(names[index], reason) for index, reason in sorted(bad.items())])
     return path
 
 

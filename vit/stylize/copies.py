@@ -7,7 +7,6 @@ it is a data set itself.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,16 +98,6 @@ def claim(out: Path, facts: Mapping[str, Any]) -> None:
         raise ConfigError(f"out={out} is a file: copies of a data set go into a folder, give another out=")
     out.mkdir(parents=True, exist_ok=True)
     write_json(record, facts)
-
-
-def write_table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A CSV, whole or not at all."""
-
-    def fill(place: Path) -> None:
-        with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([heading, *rows])
-
-    replace_file(path, fill)
 
 
 def copy_tables(root: Path, out: Path) -> int:

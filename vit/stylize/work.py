@@ -15,7 +15,7 @@ from trainer.data.checking import spread
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
 from trainer.errors import ConfigError, DataError
-from trainer.files import check_apart, check_place
+from trainer.files import check_apart, check_place, write_table
 from trainer.records.media import write_png
 from trainer.records.progress import followed
 from trainer.records.video_writer import check_out, video_output
@@ -25,7 +25,7 @@ from vit.data.sources.unlabelled import TABLES, list_pictures
 from vit.stylize import Statistics
 from vit.stylize.arguments import Arguments
 from vit.stylize.content import Content, Files, Samples, reduced, to_bytes, unit, write_copy, written_as
-from vit.stylize.copies import Styles, beside, claim, copy_tables, redraw_all, write_table
+from vit.stylize.copies import Styles, beside, claim, copy_tables, redraw_all
 from vit.stylize.films import Flicker, folder_frames, frame_rate, redrawn, sample, video_frames
 from vit.stylize.levels import Stylizer
 from vit.stylize.sheet import Shown, sheet
