@@ -71,7 +71,7 @@ class MaskedShapes:
         return {"image": self._source.read(index)[0], "mask": self._source.cover(index).to(torch.int16)}
 
     def name(self, index: int) -> str:
-        return f"{self._source.name(index)} {self._source.classes[int(self._source.labels()[index])]}"
+        return f"{self._source.name(index)} {self._source.classes[self._source.label(index)]}"
 
 
 @dataclass(frozen=True)

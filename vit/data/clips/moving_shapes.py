@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,7 +108,13 @@ class MovingShapes(Source):
 
     def labels(self) -> np.ndarray:
         """Class of every clip, int64 (N,): they take turns."""
-        index = np.arange(self.samples)
+        return self._turn(np.arange(self.samples))
+
+    def label(self, index: int) -> int:
+        """Class of one clip; those of the others are not computed for it."""
+        return int(self._turn(index))
+
+    def _turn(self, index: Any) -> Any:
         return (index + index // len(self.classes)) % len(self.classes)
 
     def name(self, index: int) -> str:
