@@ -16,7 +16,16 @@ from torch import Tensor
 from trainer.device.compute import CPU, Compute
 from trainer.errors import DataError
 from vit.evaluate.collected import Collected
-from vit.evaluate.linear import L2, PROBE_L2, Features, accuracy, least_squares, logistic, with_bias
+from vit.evaluate.linear import (
+    L2,
+    PROBE_L2,
+    Features,
+    accuracy,
+    least_squares,
+    logistic,
+    permuted_classes,
+    with_bias,
+)
 
 SHOTS = (1, 5, 10, 25)
 SEEDS = 3
@@ -93,10 +102,8 @@ def few_shot(
 
 
 def few_indices(labels: np.ndarray, num_classes: int, shots: int, seed: int) -> np.ndarray:
-    """Indices of ``shots`` samples per class, class by class; one generator draws all classes' permutations in turn."""
-    rng = np.random.default_rng(seed)
-    permuted = [rng.permutation(np.flatnonzero(labels == k)) for k in range(num_classes)]
-    return np.concatenate([indices[:shots] for indices in permuted])
+    """Indices of ``shots`` samples per class, class by class: the first of ``permuted_classes``."""
+    return np.concatenate([indices[:shots] for indices in permuted_classes(labels, num_classes, seed)])
 
 
 # Nearest neighbours

@@ -168,13 +168,18 @@ def held_out(labels: np.ndarray, num_classes: int, share: float, seed: int) -> T
     Raises:
         DataError: none can.
     """
-    rng, held = np.random.default_rng(seed), np.zeros(len(labels), dtype=bool)
-    for k in range(num_classes):
-        own = rng.permutation(np.flatnonzero(labels == k))
+    held = np.zeros(len(labels), dtype=bool)
+    for own in permuted_classes(labels, num_classes, seed):
         held[own[: min(round(share * len(own)), len(own) - 1)]] = True
     if not held.any():
         raise DataError("the linear probe needs at least 3 training samples of some class to choose its penalty by")
     return torch.from_numpy(held)
+
+
+def permuted_classes(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
+    """Indices of each class's samples in a random order; one generator draws all classes' permutations in turn."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(np.flatnonzero(labels == k)) for k in range(num_classes)]
 
 
 def _logistic(
