@@ -84,8 +84,7 @@ class VitTask(Task):
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
         samples = build_dataset(self.config, split, stage.resolution)
-        limit = self.config.trainer.eval_samples
-        return CheckedSamples(samples, self.classes, split != "train" and limit is not None and limit < len(samples))
+        return CheckedSamples(samples, self.classes, None if split == "train" else self.config.trainer.eval_samples)
 
     def epoch_samples(self) -> int | None:
         return self.info.train_samples or None

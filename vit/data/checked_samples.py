@@ -21,13 +21,14 @@ class CheckedSamples:
         samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.loader.Late`), and whose
             ``label`` is a class, or (K,) shares.
         classes: K names.
-        shuffled: in a fixed random order, so that evenly spaced samples are a fair choice even where classes repeat in
-            an even pattern.
+        limit: so many will be taken, spread evenly; None: all. Where that is a choice they are in a fixed random order,
+            so that it is a fair one even where classes repeat in an even pattern.
     """
 
-    def __init__(self, samples: SampleDataset, classes: Sequence[str], shuffled: bool = False) -> None:
+    def __init__(self, samples: SampleDataset, classes: Sequence[str], limit: int | None = None) -> None:
         self.samples, self.classes = samples, len(classes)
-        self.order = np.random.Generator(np.random.PCG64(0)).permutation(len(samples)) if shuffled else None
+        chosen = limit is not None and limit < len(samples)
+        self.order = np.random.Generator(np.random.PCG64(0)).permutation(len(samples)) if chosen else None
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -255,7 +255,7 @@ def split_samples(loaded: Loaded, split: str, limit: int | None) -> CheckedSampl
     config.data.balanced = False
     height, width = config.resolution
     dataset = build_dataset(config, split, (height, width), classes=loaded.info.classes, evaluated=True)
-    return CheckedSamples(dataset, loaded.info.classes, limit is not None and limit < len(dataset))
+    return CheckedSamples(dataset, loaded.info.classes, limit)
 
 
 def write(folder: Path, result: Evaluation, loaded: Loaded) -> list[Path]:

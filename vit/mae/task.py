@@ -69,9 +69,7 @@ class MaeTask(Task):
 
     def dataset(self, split: str, stage: Stage) -> SampleDataset:
         samples, limit = build_dataset(self._vit, split, stage.resolution), self.config.trainer.eval_samples
-        return CheckedSamples(
-            samples, self.info.classes, split != "train" and limit is not None and limit < len(samples)
-        )
+        return CheckedSamples(samples, self.info.classes, None if split == "train" else limit)
 
     def epoch_samples(self) -> int | None:
         return self.info.train_samples or None
