@@ -304,6 +304,12 @@ def _augment_problems(augment: AugmentConfig) -> list[str]:
     return found
 
 
+def labelled_alone(augment: AugmentConfig, reason: str) -> list[str]:
+    """A problem for each augmentation on the device that only a task with labels has, with the reason of another."""
+    given = (name for name in ("mixup", "cutmix", "erasing") if getattr(augment, name))
+    return [f"augment.{name}={show(getattr(augment, name))} {reason}: set it to 0" for name in given]
+
+
 def _loss_problems(loss: LossConfig, data: DataConfig) -> list[str]:
     found = at_least("loss.gamma", loss.gamma, 0.0)
     if not 0.0 <= loss.smoothing < 1.0:

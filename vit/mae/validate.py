@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from trainer.config.schema import show
 from trainer.validate import at_least
 from vit.config import PosEmbed
 from vit.mae.config import MaeConfig, MaskConfig, as_vit
+from vit.validate import labelled_alone
 from vit.validate import problems as vit_problems
 
 
 def problems(config: MaeConfig) -> list[str]:
     """Every problem of a configuration, one line each: key, value, remedy."""
-    model, augment = config.model, config.augment
+    model = config.model
     found = vit_problems(as_vit(config))
     found += _mask_problems(config.mask)
     if model.name is not None:
@@ -24,10 +24,7 @@ def problems(config: MaeConfig) -> list[str]:
         found.append(f"model.patch_dropout={model.patch_dropout}: mask.ratio says what is dropped: set it to 0")
     if model.pos_embed is PosEmbed.none:
         found.append("model.pos_embed=none: what is masked is told by its position; MAE's is sincos2d_mae")
-    for name in ("mixup", "cutmix", "erasing"):
-        if getattr(augment, name):
-            found.append(f"augment.{name}={show(getattr(augment, name))} is for labelled pictures: set it to 0")
-    return found
+    return found + labelled_alone(config.augment, "is for labelled pictures")
 
 
 def _mask_problems(mask: MaskConfig) -> list[str]:

@@ -7,7 +7,7 @@ from trainer.schedule.stage_table import sizes
 from trainer.validate import at_least, run_problems
 from vit.config import Decode
 from vit.stylize.config import PHASES, AutoEncoderConfig, StylizerConfig, as_vit
-from vit.validate import picture_problems
+from vit.validate import labelled_alone, picture_problems
 
 _MOST = 5  # levels: VGG-19 has so many
 
@@ -17,14 +17,12 @@ def problems(config: StylizerConfig) -> list[str]:
     found = run_problems(config, PHASES)
     found += _model_problems(config.model)
     found += picture_problems(as_vit(config))
-    data, augment = config.data, config.augment
+    data = config.data
     if data.channels not in (None, 3):
         found.append(f"data.channels={data.channels}: styles are of colours: leave it out, or give 3")
     if data.decode is Decode.gpu:
         found.append("data.decode=gpu is for classifiers: set data.decode=cpu")
-    for key in ("mixup", "cutmix", "erasing"):
-        if getattr(augment, key):
-            found.append(f"augment.{key}={show(getattr(augment, key))} makes no picture to be encoded: set it to 0")
+    found += labelled_alone(config.augment, "makes no picture to be encoded")
     return found or _size_problems(config)
 
 
