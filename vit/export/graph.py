@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError, UserError
 from vit.export import Format
-from vit.model.timm_model import TimmClassifier
+from vit.model.timm_model import bare
 from vit.model.transformer import VisionTransformer
 from vit.model.video import clip_frames
 
@@ -68,7 +68,7 @@ class Deployed(nn.Module):
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], normalise: bool) -> None:
         super().__init__()
-        self.model = model.net if isinstance(model, TimmClassifier) else model
+        self.model = bare(model)
         self.normalise = normalise
         self.scale: Tensor
         self.shift: Tensor

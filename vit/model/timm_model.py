@@ -60,3 +60,8 @@ class TimmClassifier(nn.Module):
         if callable(matcher):
             return dict(group_parameters(self.net, matcher(coarse=False), reverse=True))
         return dict(auto_group_layers(self.net))
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """timm's own model where it is one of timm's, else the network as it is."""
+    return model.net if isinstance(model, TimmClassifier) else model

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import UserError
-from vit.model.timm_model import TimmClassifier
+from vit.model.timm_model import TimmClassifier, bare
 
 
 def patch_filters(model: nn.Module, label: str) -> Tensor:
@@ -20,7 +20,7 @@ def patch_filters(model: nn.Module, label: str) -> Tensor:
     Raises:
         UserError: patches are embedded in another way.
     """
-    embed: Any = getattr(_net(model), "patch_embed", None)
+    embed: Any = getattr(bare(model), "patch_embed", None)
     weight = getattr(getattr(embed, "proj", None), "weight", None)
     if weight is None or weight.ndim != 4 or weight.shape[-1] == 1:
         raise UserError(
@@ -55,7 +55,7 @@ def position_table(model: nn.Module, label: str) -> Tensor:
     Raises:
         UserError: the network adds none.
     """
-    net = _net(model)
+    net: Any = bare(model)
     table = getattr(net, "pos_embed", None)
     if not isinstance(table, Tensor) or table.ndim != 3:
         raise UserError(
@@ -80,7 +80,3 @@ def neighbours(cosines: Tensor) -> tuple[float, float]:
     apart = (y[:, None] - y).abs() + (x[:, None] - x).abs()
     flat = cosines.reshape(rows * columns, -1)
     return float(flat[apart == 1].mean()), float(flat[apart > 1].mean())
-
-
-def _net(model: nn.Module) -> Any:
-    return model.net if isinstance(model, TimmClassifier) else model

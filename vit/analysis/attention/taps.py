@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainer.errors import UserError
 from vit.model.architecture import patch_grid
 from vit.model.layers import AttentionPool, Block
-from vit.model.timm_model import TimmClassifier
+from vit.model.timm_model import bare
 from vit.model.transformer import VisionTransformer
 
 WHICH = (
@@ -68,7 +68,7 @@ class Taps:
 
     def __init__(self, model: nn.Module, label: str) -> None:
         self.model, self.label = model, label
-        net = model.net if isinstance(model, TimmClassifier) else model
+        net = bare(model)
         if not (isinstance(net, VisionTransformer) or _is_timms(net)):
             raise UserError(f"{label} is a {type(net).__name__}, which has no attention between patches: {WHICH}")
         self.net: Any = net

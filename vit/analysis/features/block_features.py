@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
-from vit.model.timm_model import TimmClassifier
+from vit.model.timm_model import TimmClassifier, bare
 from vit.model.transformer import VisionTransformer
 
 
@@ -53,10 +53,10 @@ class Piece:
 def depth(model: nn.Module) -> int:
     """How many blocks of a ViT, or stages of another network, can be looked at."""
     if is_vit(model):
-        blocks: Any = _net(model).blocks
+        blocks: Any = bare(model).blocks
         return len(blocks)
-    if hasattr(_net(model), "forward_intermediates"):
-        return max(1, len(getattr(_net(model), "feature_info", [])))
+    if hasattr(bare(model), "forward_intermediates"):
+        return max(1, len(getattr(bare(model), "feature_info", [])))
     return 1
 
 
@@ -97,7 +97,7 @@ def pieces(tokens: Tokens, blocks: Sequence[int], norm: bool, model: nn.Module, 
     """
     if tokens is not Tokens.pooled and not is_vit(model):
         raise ConfigError(
-            f"tokens={tokens.name}: {label} is a {type(_net(model)).__name__}, which has no tokens of its own; "
+            f"tokens={tokens.name}: {label} is a {type(bare(model)).__name__}, which has no tokens of its own; "
             "tokens=pooled takes the mean of each stage's feature maps"
         )
     if tokens in (Tokens.cls, Tokens.both) and not _class_token(model):
@@ -123,7 +123,7 @@ def features(model: nn.Module, x: Tensor, wanted: Collection[Piece]) -> dict[Pie
     if all(piece.block == have for piece in wanted):
         assert isinstance(model, TimmClassifier)
         return dict.fromkeys(wanted, model.representation(x))
-    net: Any = _net(model)
+    net: Any = bare(model)
     final, maps = net.forward_intermediates(x, indices=sorted({piece.block - 1 for piece in wanted}), norm=False)
     stages = dict(zip(sorted({piece.block for piece in wanted}), maps, strict=True))
     return {
@@ -133,7 +133,7 @@ def features(model: nn.Module, x: Tensor, wanted: Collection[Piece]) -> dict[Pie
 
 
 def _of_tokens(model: nn.Module, x: Tensor, wanted: Collection[Piece]) -> dict[Piece, Tensor]:
-    net: Any = _net(model)
+    net: Any = bare(model)
     found: dict[Piece, Tensor] = {}
     for number, tokens, first in _tokens_after(net, x, {piece.block for piece in wanted}):
         normed = net.norm(tokens)
@@ -153,7 +153,7 @@ def head_on_blocks(model: nn.Module, x: Tensor, blocks: Sequence[int]) -> dict[i
         x: (B, C, H, W), normalised.
         blocks: from 1.
     """
-    net: Any = _net(model)
+    net: Any = bare(model)
     return {number: net.forward_head(net.norm(tokens)) for number, tokens, _ in _tokens_after(net, x, blocks)}
 
 
@@ -180,12 +180,8 @@ def is_vit(model: nn.Module) -> bool:
         return True
     from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 
-    return isinstance(_net(model), TimmVisionTransformer)
-
-
-def _net(model: nn.Module) -> nn.Module:
-    return model.net if isinstance(model, TimmClassifier) else model
+    return isinstance(bare(model), TimmVisionTransformer)
 
 
 def _class_token(model: nn.Module) -> bool:
-    return getattr(_net(model), "cls_token", None) is not None
+    return getattr(bare(model), "cls_token", None) is not None

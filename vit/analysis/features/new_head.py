@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from vit.build import head_parameters
 from vit.config import Pool
-from vit.model.timm_model import TimmClassifier
+from vit.model.timm_model import TimmClassifier, bare
 from vit.model.transformer import VisionTransformer
 from vit.preprocessing import Preprocessing
 from vit.weights import preprocessors
@@ -55,7 +55,7 @@ def with_head(model: nn.Module, weight: Tensor, bias: Tensor) -> VisionTransform
     linear = all(tensors[name].shape == (weight if name.endswith(".weight") else bias).shape for name in names)
     whole = {name.rpartition(".")[0] for name in names}
     if not names or not linear or len(names) != 2 * len(whole):
-        raise ConfigError(f"the last layer of a {type(getattr(found, 'net', found)).__name__} is no linear one")
+        raise ConfigError(f"the last layer of a {type(bare(found)).__name__} is no linear one")
     for name in names:
         tensors[name].copy_(weight if name.endswith(".weight") else bias)
     return found
