@@ -30,7 +30,16 @@ from vit.data.clips.lists import Listed, read_list
 from vit.data.decoding.crop_plan import Part
 from vit.data.source import Source
 from vit.data.sources.files import FileSource, RootedData, fit_classes
-from vit.data.sources.layout import Skipped, check_folder, check_level, find_splits, is_folder, is_rubbish, scan
+from vit.data.sources.layout import (
+    Skipped,
+    check_folder,
+    check_level,
+    find_splits,
+    folders_below,
+    is_folder,
+    is_rubbish,
+    scan,
+)
 
 _SAME_SCENE = re.compile(r"(_g\d+)_c\d+$")  # UCF101: clips of one group are of one recording
 
@@ -131,24 +140,19 @@ def frames_in(folder: Path) -> list[str]:
 def clips_below(folder: Path, skipped: Skipped, at_top: bool = False) -> list[str]:
     """Videos at any depth, and folders that hold pictures and no videos; in natural order.
 
-    Pictures beside videos are their previews, and skipped.
+    Pictures beside videos are their previews, and skipped. See `folders_below` for links.
 
     Args:
         at_top: pictures right in the folder make it a clip too; else they are skipped.
     """
-    found, extensions = [], frame_extensions()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_rubbish(name))
-        suffixes = [os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")]
-        found += [
-            os.path.join(place, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
-        ]
+    found, extensions = list[str](), frame_extensions()
+    for place, files in folders_below(folder, skipped):
+        suffixes = [os.path.splitext(entry.name)[1].lower() for entry in files]
+        videos = [entry.path for entry, suffix in zip(files, suffixes, strict=True) if suffix in VIDEO_EXTENSIONS]
         pictures = sum(suffix in extensions for suffix in suffixes)
-        videos = any(suffix in VIDEO_EXTENSIONS for suffix in suffixes)
-        if pictures and not videos and (at_top or place != str(folder)):
-            found.append(place)
+        found += videos
+        if pictures and not videos and (at_top or place != folder):
+            found.append(str(place))
         elif pictures:
             skipped["pictures beside clips"] += pictures
         for suffix in suffixes:

@@ -77,7 +77,23 @@ class Skipped(Counter[str]):
 
 
 def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -> Iterator[str]:
-    """Paths of all pictures at any depth; links to folders are followed, each folder once, but not upwards."""
+    """Paths of all pictures at any depth of a folder, as ``folders_below`` goes through it."""
+    for _, files in folders_below(folder, skipped):
+        for entry in files:
+            if (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
+                yield entry.path
+            else:
+                skipped[extension or "without extension"] += 1
+
+
+def folders_below(folder: Path, skipped: Skipped) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """A folder and those at any depth of it, each with its files but hidden ones; rubbish is left out.
+
+    Links to folders are followed, each folder once, but not upwards.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
     waiting, seen, home = [folder], set(), os.path.realpath(folder)
     while waiting:
         current = waiting.pop()
@@ -85,6 +101,7 @@ def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -
         if real in seen:
             continue
         seen.add(real)
+        files, folders = [], list[str]()
         for entry in scan(current):
             if entry.name.startswith("."):
                 if not is_folder(entry):
@@ -93,11 +110,12 @@ def pictures_below(folder: Path, extensions: frozenset[str], skipped: Skipped) -
                 if entry.is_symlink() and f"{home}/".startswith(f"{os.path.realpath(entry.path)}/"):
                     skipped["links to folders above"] += 1
                 elif not is_rubbish(entry.name):
-                    waiting.append(Path(entry.path))
-            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions:
-                yield entry.path
+                    folders.append(entry.path)
             else:
-                skipped[extension or "without extension"] += 1
+                files.append(entry)
+        # sorted: of two names of one folder the first one counts, on every machine the same
+        waiting += [Path(path) for path in sorted(folders, reverse=True)]
+        yield current, files
 
 
 def check_folder(key: str, path: Path) -> None:

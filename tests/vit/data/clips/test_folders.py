@@ -138,6 +138,14 @@ def test_pictures_beside_videos_are_previews(tmp_path: Path) -> None:
     assert listed.names == ["x.mp4", "y.mp4"]
 
 
+def test_a_clip_behind_a_link_that_leads_back_is_there_once(tmp_path: Path) -> None:
+    (tmp_path / "a" / "day").mkdir(parents=True)
+    (tmp_path / "a" / "day" / "x.mp4").write_bytes(b"")
+    (tmp_path / "a" / "day" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "same").symlink_to(tmp_path / "a" / "day")
+    assert list_clips(str(tmp_path / "a")).names == ["day/x.mp4"]
+
+
 def test_what_is_no_clip_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
