@@ -30,11 +30,11 @@ def named(inputs: str) -> tuple[Listed, list[Path]]:
         return Listed([], []), [path]
     films = sorted(video_files(path)) if path.is_dir() else []
     try:
-        pictures = list_pictures(inputs)
-    except DataError as error:
+        pictures = list_pictures(inputs, key="inputs")
+    except DataError:
         if films:
             return Listed([], []), films
-        raise DataError(f"inputs={inputs}: {str(error).removeprefix(f'source={path}: ')}") from error
+        raise
     films = [film for film in films if film not in pictures.files]  # an animation is a picture here
     return pictures, films
 

@@ -86,7 +86,7 @@ def list_pictures(
         DataError: nothing there, no picture among it, no such column, or none of a table's files exists.
     """
     if str(source) == "-":
-        return _in_stream(sys.stdin.buffer.read(), None if folder is None else Path(folder).expanduser(), suffix)
+        return _in_stream(sys.stdin.buffer.read(), None if folder is None else Path(folder).expanduser(), suffix, key)
     source = Path(source).expanduser()
     if source.is_dir():
         return _pictures_among(_files_below(source), source, source, key)
@@ -110,15 +110,15 @@ def _of_pattern(pattern: Path, key: str) -> Listed:
     return _pictures_among((path for path in found if path.is_file()), pattern, Path(*fixed), key)
 
 
-def _in_stream(data: bytes, folder: Path | None, suffix: str) -> Listed:
+def _in_stream(data: bytes, folder: Path | None, suffix: str, key: str) -> Listed:
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines if line.strip()]
     if not names:
-        raise DataError("source=-: the standard input names no pictures; one a line, as: ls *.jpg | ... source=-")
+        raise DataError(f"{key}=-: the standard input names no pictures; one a line, as: ls *.jpg | ... {key}=-")
     files = [Path(folder or "", f"{name}{suffix}") for name in names]
     if not any(file.is_file() for file in files):
         remedy = _remedy(files[0], folder or Path.cwd())
-        raise DataError(f"source=-: none of the {len(files)} files exists, first {files[0]}{remedy}")
+        raise DataError(f"{key}=-: none of the {len(files)} files exists, first {files[0]}{remedy}")
     return Listed(names, files)
 
 
