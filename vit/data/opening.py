@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.pictures.decode import span_of
 from trainer.errors import ConfigError, DataError, refuse
 from trainer.task import SPLITS
 from trainer.text import few
@@ -103,8 +104,8 @@ def _places(data: RootedData) -> dict[str, Any]:
 
 def _loaded(data: RootedData, place: Any, split: str, train: Source | None) -> Source:
     source = data.load(place, split, train)
-    if isinstance(source, EncodedSource) and data.data.range is not None:
-        source.span = (data.data.range[0], data.data.range[1])
+    if isinstance(source, EncodedSource):
+        source.span = span_of(data.data.range)
     return source
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trainer.cli import CONFIGS, load_run
 from trainer.config.overrides import apply_overrides
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
-from trainer.data.pictures.decode import Span, decode
+from trainer.data.pictures.decode import Span, decode, span_of
 from trainer.data.pictures.files import BadFileError, read_bytes, reason_of
 from trainer.data.workers import usable_cores
 from trainer.device.compute import Compute, choose_compute
@@ -167,9 +167,7 @@ def load_predictor(
     predictor.lines = [*lines, *more]
     told = from_plain(meta)
     predictor.multilabel, predictor.sigmoid = told.answers == "labels", told.answers in ("sigmoid", "labels")
-    predictor.separator, predictor.span = config.data.csv_separator, told.span
-    if config.data.range is not None:
-        predictor.span = (config.data.range[0], config.data.range[1])
+    predictor.separator, predictor.span = config.data.csv_separator, span_of(config.data.range) or told.span
     return predictor
 
 

@@ -16,7 +16,7 @@ from trainer.data.checking import spread
 from trainer.data.labels.colour_tables import ColourTable, colour_table
 from trainer.data.labels.label_map import parse_label_map
 from trainer.data.labels.palette import CLASSES
-from trainer.data.pictures.decode import Span, decode
+from trainer.data.pictures.decode import Span, decode, span_of
 from trainer.data.pictures.files import read_bytes
 from trainer.data.street.world import StreetWorld
 from trainer.errors import ConfigError, DataError
@@ -138,8 +138,7 @@ class Opened:
         found = self.listed.get(split) or (self.listed.get("val") if split == "test" else None)
         if not found:
             raise DataError(f"data.root={self.data.root}: there are no pictures of split={split}")
-        span = self.data.range
-        return FilePairs(found, self.reading, None if span is None else (span[0], span[1]))
+        return FilePairs(found, self.reading, span_of(self.data.range))
 
     def facts(self) -> dict[str, Any]:
         """What a resumed run must find again."""

@@ -97,7 +97,7 @@ def segment(loaded: Loaded, image: Tensor) -> Tensor:
 
 
 def _pictures(loaded: Loaded, source: str, out: Path, say: Callable[[str], None]) -> None:
-    from trainer.data.pictures.decode import decode
+    from trainer.data.pictures.decode import decode, span_of
     from trainer.data.pictures.files import BadFileError, read_bytes, reason_of
     from trainer.records.media import write_png
     from vit.data.sources.unlabelled import list_pictures
@@ -106,13 +106,13 @@ def _pictures(loaded: Loaded, source: str, out: Path, say: Callable[[str], None]
     listed = list_pictures(source)
     for line in (*listed.notes, f"{len(listed.files)} pictures, {loaded.transform.describe()}"):
         say(line)
-    span = loaded.config.data.range
+    span = span_of(loaded.config.data.range)
     bad: dict[str, str] = {}
     rows = list(zip(listed.names, listed.files, strict=True))
     places = _places([name for name, _ in rows])
     for (name, file), place in zip(followed(rows, unit="picture"), places, strict=True):
         try:
-            image = decode(read_bytes(file), file, 3, None if span is None else (span[0], span[1]))
+            image = decode(read_bytes(file), file, 3, span)
         except BadFileError as error:
             bad[name] = reason_of(error).removeprefix(f"{file}: ")
             continue

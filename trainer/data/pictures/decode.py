@@ -17,6 +17,7 @@ Label maps are no pictures: their values are ids, which another reader keeps as 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,11 @@ Span = tuple[float, float]
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LUMA = (0.299, 0.587, 0.114)
 _RANGE = "Say what becomes 0 and 255 with data.range=[low,high]"
+
+
+def span_of(values: Sequence[float] | None) -> Span | None:
+    """The two numbers of a configuration's `data.range`, if it has them."""
+    return None if values is None else (values[0], values[1])
 
 
 def decode(data: bytes | bytearray, name: str | Path, channels: int = 3, span: Span | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.config.fields import OnBadFile
-from trainer.data.pictures.decode import decode, to_channels
+from trainer.data.pictures.decode import decode, span_of, to_channels
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.skipping import left_out
 from trainer.data.video.files import VIDEO_EXTENSIONS, video_files
@@ -60,8 +60,8 @@ def batches(subject: Subject, files: Sequence[Path], batch: int) -> Iterator[tup
 
 def _shown(subject: Subject, file: Path) -> Tensor:
     config = subject.loaded.config
-    span = (config.data.range[0], config.data.range[1]) if config.data.range is not None else None
-    return EvalTransform(config.augment, subject.size)(decode(read_bytes(file), file, len(subject.loaded.mean), span))
+    picture = decode(read_bytes(file), file, len(subject.loaded.mean), span_of(config.data.range))
+    return EvalTransform(config.augment, subject.size)(picture)
 
 
 def frames(subject: Subject, film: Path, batch: int) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainer.data.labels.colour_tables import colour_table
 from trainer.data.labels.label_map import parse_label_map
-from trainer.data.pictures.decode import Span, to_channels
+from trainer.data.pictures.decode import span_of, to_channels
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, DataError
 from trainer.records.confusion import NONE
@@ -123,7 +123,7 @@ class MaskedFiles:
         if pairs is None:
             raise DataError(f"masks={folders.masks}: has no pictures of split={split}, but of {few(listed.pairs)}")
         reading = MaskReading(None, table, change, listed.reduce_zero_label, (VOID,))
-        self._files = FilePairs(pairs, reading, _span(subject))
+        self._files = FilePairs(pairs, reading, span_of(subject.loaded.config.data.range))
         self._size, self._channels = subject.size, len(subject.loaded.mean)
         self.background = NONE if listed.layout in _ALL_OBJECTS else 0
         digest = hashlib.sha256(f"{reading}".encode())
@@ -159,11 +159,6 @@ def masked_pictures(subject: Subject, folders: Folders | None, split: str) -> Ma
             "data=shapes, whose outlines are known"
         )
     return MaskedShapes(subject, split)
-
-
-def _span(subject: Subject) -> Span | None:
-    span = subject.loaded.config.data.range
-    return None if span is None else (span[0], span[1])
 
 
 @contextmanager
