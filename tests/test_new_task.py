@@ -68,6 +68,7 @@ def test_mistakes_end_with_one_message(house: Path, tmp_path: Path) -> None:
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_its_data_are_looked_at(house: Path, tmp_path: Path) -> None:
     done = command(house, tmp_path, "scripts/check_data.py", "model=slope", "data.slope=3")
     assert (done.returncode, done.stdout) == (0, "64 points, y from -2 to 4\n"), done.stderr

@@ -56,7 +56,9 @@ def disturbed(run_dir: Path, model: str, step: int, action: Callable[[], None], 
     return trainer
 
 
-@pytest.mark.parametrize("model", CASES)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=() if model == "vit_mu" else pytest.mark.slow) for model in MODELS]
+)
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_crashes(tmp_path: Path, undisturbed: Any, model: str, workers: int) -> None:
     """Before the first checkpoint, in the first stage, and in the second one."""

@@ -36,6 +36,7 @@ def kept(run_dir: Path, clips: int, parts: int) -> int:
     return memory.peak
 
 
+@pytest.mark.slow
 def test_micro_batches_bound_memory(tmp_path: Path) -> None:
     """Eight clips one by one, the advice for a card that is too small, took as much as three and a half at once."""
     one, four, eight = (kept(tmp_path / str(n), n, n) for n in (1, 4, 8))

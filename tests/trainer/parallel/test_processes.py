@@ -166,6 +166,7 @@ def test_several_jobs_share_the_processes(jobs: tuple[Path, list[list[str]]]) ->
         assert (jobs[0] / f"seed={seed}" / "done.json").is_file()
 
 
+@pytest.mark.slow
 def test_without_a_common_folder_nothing_is_trained(jobs: tuple[Path, list[list[str]]]) -> None:
     """Every checkpoint of such a run was worthless, and it showed at the first resume."""
     for said in jobs[1]:
@@ -186,6 +187,7 @@ def test_a_checkpoint_counts_when_every_part_is_there(jobs: tuple[Path, list[lis
     assert not list((jobs[0] / "missing" / "checkpoints").glob("step-*"))
 
 
+@pytest.mark.slow
 def test_a_bad_loss_on_one_stops_all_before_any_weight_changes(tmp_path: Path) -> None:
     for process in launch(tmp_path, "nonfinite"):
         assert process.returncode == 3, process.stderr

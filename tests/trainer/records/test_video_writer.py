@@ -212,6 +212,7 @@ with VideoWriter({path!r}, 25, (48, 64), keep=True) as writer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
 def test_a_full_disk_leaves_what_fits(tmp_path: Path):
     program = PROGRAM.format(root=str(ROOT), limit=200_000, path=str(tmp_path / "x.mp4"))

@@ -41,6 +41,7 @@ def _grads(optimizer):
     return [p.grad.clone() for group in optimizer.param_groups for p in group["params"]]
 
 
+@pytest.mark.slow
 def test_measure_and_report():
     timings = measure(TINY, 1, torch.device("cpu"))
     lines = report(TINY, timings)

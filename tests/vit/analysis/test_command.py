@@ -43,6 +43,7 @@ def test_the_clean_picture_scores_as_the_evaluation(run: Path, tmp_path: Path) -
     assert (tmp_path / "shuffle.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_batch_and_again(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

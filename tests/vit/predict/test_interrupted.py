@@ -72,7 +72,10 @@ def test_the_same_command_goes_on(suffix: str, words, tmp_path, monkeypatch, cap
     assert [row["file"] for row in read(Path("cut-unreadable.csv"))] == ["1" if "sample.csv" in str(more) else "1.png"]
 
 
-@pytest.mark.parametrize("change", ["top", "picture", "weights", "progress", "partial"])
+@pytest.mark.parametrize(
+    "change",
+    ["picture", *(pytest.param(what, marks=pytest.mark.slow) for what in ("top", "weights", "progress", "partial"))],
+)
 def test_what_has_changed_starts_anew(change: str, words, tmp_path, monkeypatch, capsys) -> None:
     cut = [*words, "source=pics", "out=cut.csv"]
     interrupt(monkeypatch, cut)

@@ -88,6 +88,7 @@ def _count(film: Path, folder: Path, log: Path) -> None:
     assert video_index(film, folder).count == 30
 
 
+@pytest.mark.slow
 def test_processes_wait_for_the_one_that_makes_it(film: Path, tmp_path: Path):
     log = tmp_path / "log"
     workers = [fork(_count, film, tmp_path / "cache", log) for _ in range(4)]

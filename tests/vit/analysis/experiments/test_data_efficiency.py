@@ -79,6 +79,7 @@ def test_features_see_the_pictures_of_the_trainings(run: Path, tmp_path: Path) -
         assert bank.index[rows].tolist() == seen.indices.tolist()
 
 
+@pytest.mark.slow
 def test_features_of_a_run_of_few_pictures_are_of_those_of_the_trainings_too(run: Path, tmp_path: Path) -> None:
     """Ten pictures of such a run would be too few of each class; the trainings draw from all that there are."""
     limited = load_subjects(str(run), None, None, None, None, [], ["data.train_samples=10"], SCHEMAS)[0]

@@ -95,6 +95,7 @@ def test_a_set_without_a_class_of_ordinary_validation_has_no_gap(
     assert found["other"]["val_top1"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_among_all_answers(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the restriction the first choices are judged: 1 of 3, and 1 of ordinary validation's 3 of these classes;
     a triangle, of which there is no folder, is another class."""

@@ -67,6 +67,7 @@ def test_charts_and_a_sheet(result: Path) -> None:
         assert (result / f"{name}.png").is_file(), name
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_batch_and_the_workers(run: Path, tmp_path: Path) -> None:
     for name, words in {"3": ("batch=3",), "20": ("batch=20", "data.workers=1")}.items():
         modes = ("mode=[random,salient,token]", "fill=noise", "examples=0", "ratios=[0.5]", "runs=1")

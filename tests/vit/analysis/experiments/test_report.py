@@ -82,6 +82,7 @@ def test_names_and_settings_are_checked_first(run: Path, tmp_path: Path, capsys:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_network_that_an_experiment_cannot_look_at_is_left_out_of_it(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

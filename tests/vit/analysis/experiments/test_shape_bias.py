@@ -90,6 +90,7 @@ def test_built_in_shapes_and_both_tokens(run: Path, tmp_path: Path) -> None:
     assert found["run/cls/cosine"] == found["run/dist/cosine"] < 1
 
 
+@pytest.mark.slow
 def test_one_of_two_tokens_beside_a_plain_model(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "plain", mu_config())
     words = ("analysis=shape_bias", "examples=0", f"out={tmp_path}/out", "token=[cls,dist]")
