@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vit.analysis.chance import uniform
+from vit.analysis.chance import run_seed, uniform
 from vit.analysis.subjects import Subject
 
-_RESTARTS = 1_000_003  # keeps the seeds of restarts apart from those of other runs
 _AT_A_TIME = 32 * 224 * 224  # pixels of the pictures whose activations are kept for a gradient
 
 
@@ -119,12 +118,12 @@ class Adversary:
     def _worst(
         self, pixels: Tensor, labels: Tensor, index: Tensor, search: Search, seed: int, restarts: int
     ) -> Attacked:
-        worst = self._once(pixels, labels, index, search, seed * _RESTARTS)
+        worst = self._once(pixels, labels, index, search, run_seed(seed, 0))
         for restart in range(1, restarts):
             rest = self.right(worst.logits, labels).nonzero()[:, 0]
             if not len(rest):
                 break
-            again = self._once(pixels[rest], labels[rest], index[rest], search, seed * _RESTARTS + restart)
+            again = self._once(pixels[rest], labels[rest], index[rest], search, run_seed(seed, restart))
             worse = ~self.right(again.logits, labels[rest]) | (again.losses[-1] > worst.losses[-1, rest])
             places, which = rest[worse], worse.nonzero()[:, 0]
             worst.pixels[places], worst.logits[places] = again.pixels[which], again.logits[which]

@@ -24,6 +24,7 @@ from trainer.records.progress import Progress
 from vit.analysis.adversarial.adversary import Adversary
 from vit.analysis.adversarial.patch_files import read_patch, write_patch
 from vit.analysis.adversarial.patches import Freedom, Training, noise_patch, pasted, side_of, train_patch
+from vit.analysis.chance import run_seed
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
@@ -33,7 +34,6 @@ from vit.analysis.shown import said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
-_SEEDS = 1_000_003  # keeps the runs of one seed apart from those of others
 _LOOKS = {"trained": "o-", "given": "o-", "grey": "o--", "noise": "o:"}
 
 
@@ -142,7 +142,7 @@ def _patches(study: Study, settings: Settings, subject: Subject, target: int | N
     found = []
     for side in sides:
         for run in range(settings.runs):
-            seed = study.seed * _SEEDS + run
+            seed = run_seed(study.seed, run)
             kinds = {
                 "trained" if given is None else "given": trained[side, run] if given is None else given,
                 "noise": noise_patch(channels, side, seed),
@@ -181,7 +181,7 @@ def _trained(
         with Progress("step", len(missing) * settings.steps, f"patches for {subject.label}") as progress:
             for number, (side, run) in enumerate(missing):
                 patch = train_patch(
-                    Adversary(subject), pixels, labels, side, training, study.seed * _SEEDS + run,
+                    Adversary(subject), pixels, labels, side, training, run_seed(study.seed, run),
                     lambda step, before=number * settings.steps: progress.show(before + step),
                 )  # fmt: skip
                 write_patch(paths[side, run], patch)

@@ -20,6 +20,7 @@ from trainer.errors import ConfigError
 from trainer.records.intervals import wilson
 from vit.analysis.adversarial.adversary import Adversary, Search, noise
 from vit.analysis.adversarial.gradient_checks import Robustness, doubts
+from vit.analysis.chance import run_seed
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
@@ -154,7 +155,7 @@ class _Attacks:
             case "transfer":
                 logits = adversary.logits(self._made_against(values, pictures))
             case "noise":
-                noisy = noise(pictures.pixels, pictures.index, values["eps"], self.study.seed * 1_000_003 - 1)
+                noisy = noise(pictures.pixels, pictures.index, values["eps"], run_seed(self.study.seed, -1))
                 logits = adversary.logits(noisy)
             case _:
                 logits = adversary.logits(pictures.pixels)
