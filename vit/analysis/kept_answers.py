@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainer.errors import UserError
 from trainer.files import write_arrays
+from trainer.records.intervals import wilson
 
 MISSING, UNREADABLE = -2, -1
 
@@ -37,6 +38,11 @@ class Answers:
     def accuracy(self) -> float:
         """Share of the pictures that are judged, 0..1."""
         return float(self.right[self.predicted >= 0].mean())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of its 95 % interval (Wilson)."""
+        return wilson(int(self.right[self.predicted >= 0].sum()), self.judged)
 
     @property
     def judged(self) -> int:

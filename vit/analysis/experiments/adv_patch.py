@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError
-from trainer.records.intervals import t_interval, wilson
+from trainer.records.intervals import t_interval
 from trainer.records.progress import Progress
 from vit.analysis.adversarial.adversary import Adversary
 from vit.analysis.adversarial.patch_files import read_patch, write_patch
@@ -200,7 +200,7 @@ def _training_pictures(source: Pass, subject: Subject) -> tuple[Tensor, Tensor]:
 
 def _record(label: str, condition: Condition, answers: Answers, clean: Answers, target: int | None) -> Record:
     judged = answers.predicted >= 0
-    low, high = wilson(int(answers.right[judged].sum()), answers.judged)
+    low, high = answers.ends
     row = {
         "model": label, **condition.values, "pictures": answers.judged, "top1": answers.accuracy, "low": low,
         "high": high, "drop": clean.accuracy - answers.accuracy,

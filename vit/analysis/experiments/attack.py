@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from trainer.records.intervals import wilson
 from vit.analysis.adversarial.adversary import Adversary, Search, noise
 from vit.analysis.adversarial.gradient_checks import Robustness, doubts
 from vit.analysis.chance import run_seed
@@ -191,8 +190,7 @@ def search_of(values: Mapping[str, Any]) -> Search:
 
 
 def _record(outcome: Outcome, label: str, condition: Condition, answers: Answers) -> None:
-    judged = answers.predicted >= 0
-    low, high = wilson(int(answers.right[judged].sum()), answers.judged)
+    low, high = answers.ends
     values = {key: value for key, value in condition.values.items() if key != "source_weights"}
     figures = {"top1": answers.accuracy, "low": low, "high": high, "loss": answers.mean("loss")}
     steps = sum(name.startswith("loss_") for name in answers.extra)

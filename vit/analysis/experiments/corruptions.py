@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from trainer.records.intervals import wilson
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.corruptions.made import CORRUPTIONS
@@ -105,7 +104,7 @@ def _record(label: str, origin: Origin, kind: Kind, answers: Answers) -> Record:
 
 def _mean(several: Sequence[Answers]) -> tuple[float, Ends]:
     """Mean accuracy, and the mean ends of Wilson's intervals: not too narrow, though the pictures are the same ones."""
-    ends = [wilson(int(each.right[each.predicted >= 0].sum()), each.judged) for each in several]
+    ends = [each.ends for each in several]
     mean = sum(each.accuracy for each in several) / len(several)
     return mean, (sum(low for low, _ in ends) / len(ends), sum(high for _, high in ends) / len(ends))
 

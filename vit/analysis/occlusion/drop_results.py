@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.records.intervals import t_interval, wilson
+from trainer.records.intervals import t_interval
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.kept_answers import Answers
 from vit.analysis.occlusion.area import area
@@ -155,7 +155,7 @@ def _interval(mode: Mode, kept: Sequence[Answers]) -> tuple[float, float | None]
         return mean, None
     if mode.drawn:
         return mean, half
-    low, high = wilson(round(mean * kept[0].judged), kept[0].judged)
+    low, high = kept[0].ends
     return mean, (high - low) / 2
 
 
