@@ -20,6 +20,7 @@ from vit.analysis.features.block_features import Piece, Tokens, chosen_blocks, d
 from vit.analysis.features.feature_bank import Bank, banks
 from vit.analysis.features.figures import Figures
 from vit.analysis.features.scatter import scatter
+from vit.analysis.once import OncePerBatch
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures
 from vit.analysis.study import Study
@@ -81,19 +82,16 @@ def _by_head(study: Study, blocks: dict[str, list[int]]) -> dict[str, dict[int, 
         each.label: [] if _head_problem(each) else [Condition({"block": number}) for number in blocks[each.label]]
         for each in study.subjects
     }
-    seen: dict[str, tuple[int, dict[int, Tensor]]] = {}  # one forward pass of a batch answers for all blocks
 
-    def respond(subject: Subject, pictures: Pictures, condition: Condition) -> Tensor:
-        if subject.label not in seen or seen[subject.label][0] != pictures.number:
-            with subject.loaded.compute.amp():
-                prepared = subject.loaded.prepare(pictures.pixels)
-                seen[subject.label] = (
-                    pictures.number,
-                    head_on_blocks(subject.model, prepared, blocks[subject.label]),
-                )
-        return seen[subject.label][1][condition.values["block"]]
+    def said(subject: Subject, pictures: Pictures) -> dict[int, Tensor]:
+        with subject.loaded.compute.amp():
+            prepared = subject.loaded.prepare(pictures.pixels)
+            return head_on_blocks(subject.model, prepared, blocks[subject.label])
 
-    answers = study.answers(conditions, respond, "blockwise")
+    after = OncePerBatch(said)
+    answers = study.answers(
+        conditions, lambda subject, pictures, c: after(subject, pictures)[c.values["block"]], "blockwise"
+    )
     return {
         label: {c.values["block"]: (own[c.key].accuracy, own[c.key].judged) for c in conditions[label]}
         for label, own in answers.items()
