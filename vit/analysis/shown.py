@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vit.analysis.contact_sheet import BAD, GOOD
+from vit.analysis.kept_answers import Answers
 from vit.analysis.passes import Pictures
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
@@ -27,6 +28,13 @@ def shown(study: Study, subject: Subject, places: Sequence[int]) -> Pictures:
         inside = wanted[(wanted >= where.start) & (wanted < where.stop)] - where.start
         parts.append([batch[name][inside.to(batch[name].device)] for name in ("image", "index", "label")])
     return Pictures(*(torch.cat(column) for column in zip(*parts, strict=True)), number=0)
+
+
+def misled(clean: Answers, after: Answers, count: int) -> list[int]:
+    """Places of a few pictures to be shown, ascending: first those that were right and are so no longer, then those
+    that still are, then others; none that cannot be judged."""
+    order = sorted(range(len(clean.right)), key=lambda place: (clean.right[place] == 0, after.right[place] == 1, place))
+    return sorted([place for place in order if clean.predicted[place] >= 0][:count])
 
 
 def said(subject: Subject, logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[tuple[str, str]]:

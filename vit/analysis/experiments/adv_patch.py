@@ -30,7 +30,7 @@ from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome, Record
 from vit.analysis.passes import Condition, Pass, Pictures
-from vit.analysis.shown import said, shown
+from vit.analysis.shown import misled, said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -274,9 +274,7 @@ def _draw(
     first = [
         patch for patch in patches if (patch.condition.values["side"], patch.condition.values["run"]) == (largest, 0)
     ]
-    after = answers[first[0].condition.key]
-    order = sorted(range(len(clean.right)), key=lambda place: (clean.right[place] == 0, after.right[place] == 1, place))
-    places = sorted([place for place in order if clean.predicted[place] >= 0][: settings.shown])
+    places = misled(clean, answers[first[0].condition.key], settings.shown)
     if not places:
         return
     pictures = shown(study, subject, places)

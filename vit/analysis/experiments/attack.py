@@ -25,7 +25,7 @@ from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
-from vit.analysis.shown import said, shown
+from vit.analysis.shown import misled, said, shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -267,9 +267,7 @@ def _draw(
     pgd = [condition for condition in conditions if condition.values["attack"] == "pgd"]
     enough = [one for one in pgd if answers[one.key].accuracy <= clean.accuracy / 2]
     condition = enough[0] if enough else pgd[-1]
-    after = answers[condition.key]
-    order = sorted(range(len(clean.right)), key=lambda place: (clean.right[place] == 0, after.right[place] == 1, place))
-    places = sorted([place for place in order if clean.predicted[place] >= 0][: settings.shown])
+    places = misled(clean, answers[condition.key], settings.shown)
     if not places:
         return
     pictures, adversary = shown(study, subject, places), Adversary(subject, settings.float32)
