@@ -19,9 +19,9 @@ from torch import Tensor
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import ConfigError, DataError
 from trainer.text import ends
-from vit.analysis.other_data import in_channels
+from vit.analysis.other_data import in_channels, in_folder
 from vit.analysis.subjects import Subject
-from vit.config import DataConfig, DataKind, VitConfig
+from vit.config import DataConfig, VitConfig
 from vit.data import describe
 from vit.data.class_map import ClassMap, LabelLists, class_map
 from vit.data.class_names import class_keys
@@ -52,11 +52,7 @@ class NaturalSet:
 
     def data(self, config: VitConfig) -> DataConfig:
         """These pictures, read as a classifier's own are."""
-        own = config.data
-        return DataConfig(
-            kind=DataKind.imagefolder, val_root=self.path, class_map=self.labels or self.map, workers=own.workers,
-            class_order=own.class_order, channels=own.channels, range=own.range, on_bad_file=own.on_bad_file,
-        )  # fmt: skip
+        return in_folder(config.data, self.path, self.labels or self.map)
 
 
 def parsed(sets: Sequence[str], maps: Sequence[str]) -> list[NaturalSet]:

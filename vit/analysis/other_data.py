@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trainer.errors import ConfigError
 from vit.analysis.subjects import Judged, Subject, own_classes
-from vit.config import DataConfig
+from vit.config import DataConfig, DataKind
 from vit.data import describe
 from vit.evaluate.loaded import Loaded
 from vit.evaluate.run import head_classes
@@ -35,6 +35,14 @@ def on(subject: Subject, data: DataConfig, judged: Judged = own_classes) -> Subj
     info = describe(config, named if data.class_map is None else None)
     classes = named if loaded.classes is None and named is not None else loaded.classes
     return judged(subject.label, replace(loaded, config=config, info=info, classes=classes, notes=[]))
+
+
+def in_folder(own: DataConfig, folder: str, class_map: str | None = None) -> DataConfig:
+    """Pictures for evaluation in a folder of class folders, read as a classifier's own are."""
+    return DataConfig(
+        kind=DataKind.imagefolder, val_root=folder, class_map=class_map, workers=own.workers,
+        class_order=own.class_order, channels=own.channels, range=own.range, on_bad_file=own.on_bad_file,
+    )  # fmt: skip
 
 
 def in_channels(loaded: Loaded, data: DataConfig) -> DataConfig:

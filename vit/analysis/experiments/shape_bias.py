@@ -20,7 +20,7 @@ from trainer.errors import ConfigError, DataError
 from vit.analysis.contact_sheet import BAD, GOOD, NEITHER, PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.once import OncePerBatch
-from vit.analysis.other_data import check_split, on
+from vit.analysis.other_data import check_split, in_folder, on
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
 from vit.analysis.shape.bias_chart import Biased, bias_chart
@@ -30,7 +30,7 @@ from vit.analysis.shape.entry_classes import ENTRY_CLASSES, entry_map
 from vit.analysis.shape.shape_counts import ShapeCounts
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject, own_classes
-from vit.config import DataConfig, DataKind
+from vit.config import DataKind
 from vit.data import describe
 from vit.data.class_map import ClassMap, MeanClassMap
 from vit.data.shapes.textures import TEXTURES
@@ -145,10 +145,7 @@ def _data(study: Study, settings: Settings) -> tuple[Study, Study | None]:
     if settings.ordinary is None:
         return study, None
     check_split(study.split, "ordinary")
-    chosen = DataConfig(
-        kind=DataKind.imagefolder, val_root=settings.ordinary, workers=data.workers, class_order=data.class_order,
-        channels=data.channels, range=data.range, on_bad_file=data.on_bad_file,
-    )  # fmt: skip
+    chosen = in_folder(data, settings.ordinary)
     return study, study.on(lambda subject: on(subject, chosen))
 
 
