@@ -180,13 +180,17 @@ class Pass:
             prefetcher.close()
 
     def show(self, subject: Subject, places: Sequence[int]) -> Tensor:
-        """A few pictures as the subject is shown them, by their places in the pass: (N, C, H, W) uint8."""
+        """``few`` as pictures alone, on the CPU: (N, C, H, W) uint8."""
+        return self.few(subject, places).pixels.cpu()
+
+    def few(self, subject: Subject, places: Sequence[int]) -> Pictures:
+        """Pictures as the subject is shown them, by their places in the pass, at least one; no others are read."""
         positions = self.positions(subject)
         chosen = Chosen(self._samples_of(subject), [positions[place] for place in places])
         loader = make_eval_loader(chosen, batch_size=len(places), workers=0, seed=subject.loaded.config.seed)
         prefetcher = DevicePrefetcher(loader, subject.loaded.compute.device)
         try:
-            return next(iter(prefetcher))["image"].cpu()
+            return _batch(next(iter(prefetcher)), 0, len(places))[0]
         finally:
             prefetcher.close()
 

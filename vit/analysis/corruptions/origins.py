@@ -20,7 +20,6 @@ from vit.analysis.corruptions.scores import ALEXNET, EXTRAS, SEVERITIES
 from vit.analysis.kept_answers import Answers
 from vit.analysis.other_data import on
 from vit.analysis.passes import Condition, Pictures
-from vit.analysis.shown import shown
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 from vit.config import DataKind, EvalCrop
@@ -69,7 +68,7 @@ class Made:
         return _by_kind(study, kinds, respond, "corruptions")
 
     def picture(self, study: Study, kind: Kind, place: int) -> Pictures:
-        clean = shown(study, study.first, [place])
+        clean = study.pictures.few(study.first, [place])
         return replace(clean, pixels=corrupted(*kind, clean.pixels, clean.index, study.seed))
 
 
@@ -132,7 +131,7 @@ class Folders:
 
     def picture(self, study: Study, kind: Kind, place: int) -> Pictures:
         there = self._study(study, kind)
-        return shown(there, there.first, [place])
+        return there.pictures.few(there.first, [place])
 
     def _study(self, study: Study, kind: Kind) -> Study:
         folder = str(self.names()[kind[0]] / str(kind[1]))
@@ -188,7 +187,7 @@ class Arrays:
         return _by_kind(study, kinds, respond, "corruptions", " ".join(file_stamp(path.resolve()) for path in files))
 
     def picture(self, study: Study, kind: Kind, place: int) -> Pictures:
-        return self._corrupted(study.first, kind, shown(study, study.first, [place]))
+        return self._corrupted(study.first, kind, study.pictures.few(study.first, [place]))
 
     def _corrupted(self, subject: Subject, kind: Kind, pictures: Pictures) -> Pictures:
         name, severity = kind

@@ -30,7 +30,7 @@ from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome, Record
 from vit.analysis.passes import Condition, Pass, Pictures
-from vit.analysis.shown import misled, said, shown
+from vit.analysis.shown import misled, said
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -277,7 +277,7 @@ def _draw(
     places = misled(clean, answers[first[0].condition.key], settings.shown)
     if not places:
         return
-    pictures = shown(study, subject, places)
+    pictures = study.pictures.few(subject, places)
     freedom = Freedom(settings.rotation, settings.scale)
     columns = []
     with torch.inference_mode():

@@ -25,7 +25,7 @@ from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
 from vit.analysis.outcome import Outcome
 from vit.analysis.passes import Condition, Pictures, Response
-from vit.analysis.shown import misled, said, shown
+from vit.analysis.shown import misled, said
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 
@@ -270,7 +270,7 @@ def _draw(
     places = misled(clean, answers[condition.key], settings.shown)
     if not places:
         return
-    pictures, adversary = shown(study, subject, places), Adversary(subject, settings.float32)
+    pictures, adversary = study.pictures.few(subject, places), Adversary(subject, settings.float32)
     values = condition.values
     with torch.inference_mode():
         found = adversary.attack(pictures.pixels, pictures.label, pictures.index, search_of(values), study.seed,

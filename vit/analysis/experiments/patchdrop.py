@@ -173,14 +173,12 @@ def _shared(study: Study, settings: Settings, dropping: Dropping) -> dict[Mode, 
 def _examples(study: Study, settings: Settings, asker: _Asker, modes: Sequence[Mode]) -> Tensor:
     """The first pictures of the pass, as the first subject sees and names them."""
     subject = study.first
-    places, batch = next(iter(study.pictures.batches(subject)))
-    count = min(settings.examples, places.stop - places.start)
-    pixels, index, label = (batch[name][:count] for name in ("image", "index", "label"))
-    pictures = Pictures(pixels, index, label, 0)
+    count = min(settings.examples, study.pictures.batch, study.pictures.count)
+    pictures = study.pictures.few(subject, range(count))
 
     def says(mode: Mode, ratio: float) -> Tensor:
         condition = Condition({"mode": mode.value, "ratio": ratio, "run": 0})
-        return asker.without(subject, pictures, condition)[0] if ratio else subject.logits(pixels)
+        return asker.without(subject, pictures, condition)[0] if ratio else subject.logits(pictures.pixels)
 
     with torch.inference_mode():
         return sheet(subject, says, study.classes, pictures, asker.dropping, modes, settings.ratios)
