@@ -16,10 +16,10 @@ from trainer.errors import UserError
 from vit.analysis.corruptions.blurs import defocus_blur, glass_blur, motion_blur, zoom_blur
 from vit.analysis.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
 from vit.analysis.corruptions.noises import gaussian_noise, impulse_noise, shot_noise
+from vit.analysis.corruptions.scores import SEVERITIES
 from vit.analysis.corruptions.tools import Draws
 from vit.analysis.corruptions.weather import brightness, fog, frost, snow
 
-SEVERITIES = (1, 2, 3, 4, 5)
 CORRUPTIONS: dict[str, Callable[[Tensor, int, Draws], Tensor]] = {
     made.__name__: made
     for made in (

@@ -214,7 +214,7 @@ class Arrays:
         return replace(pictures, pixels=pixels.to(pictures.pixels.device))
 
 
-def origin_of(root: str | None, resize: bool, classes: int) -> Made | Folders | Arrays:
+def origin_of(root: str | None, resize: bool, classes: int) -> Origin:
     """What ``corrupted_root`` holds; None: corruptions are made.
 
     Raises:
@@ -236,7 +236,7 @@ def origin_of(root: str | None, resize: bool, classes: int) -> Made | Folders | 
     return folders
 
 
-def known(origin: Made | Folders | Arrays) -> list[str]:
+def known(origin: Origin) -> list[str]:
     """Corruptions that can be asked for."""
     return list(CORRUPTIONS) if isinstance(origin, Made) else [*ALEXNET, *EXTRAS]
 
@@ -258,7 +258,7 @@ def _array(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot be read ({error}); fetch it again") from error
 
 
-def check_kinds(origin: Made | Folders | Arrays, names: Sequence[str], severities: Sequence[int]) -> list[Kind]:
+def check_kinds(origin: Origin, names: Sequence[str], severities: Sequence[int]) -> list[Kind]:
     """The corruptions and severities that are asked for.
 
     Raises:

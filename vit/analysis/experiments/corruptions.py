@@ -16,7 +16,7 @@ import torch
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import PLAIN, Tile, contact_sheet
 from vit.analysis.corruptions.made import CORRUPTIONS
-from vit.analysis.corruptions.origins import Arrays, Folders, Kind, Made, check_kinds, origin_of
+from vit.analysis.corruptions.origins import Kind, Origin, check_kinds, origin_of
 from vit.analysis.corruptions.scores import (
     ALEXNET,
     SEVERITIES,
@@ -32,7 +32,6 @@ from vit.analysis.passes import Condition
 from vit.analysis.shown import said
 from vit.analysis.study import Study
 
-Origin = Made | Folders | Arrays
 Ends = tuple[float, float]
 
 
