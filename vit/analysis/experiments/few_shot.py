@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -67,26 +68,28 @@ def run(study: Study, settings: Settings) -> Outcome:
     if lacking:
         outcome.lines.append(f"left out: {len(lacking)} classes with too few pictures: {few(lacking, 8)}")
     drawn = draw(labels, classes, ways, most, settings.queries, settings.episodes, study.seed)
-    tasks = [(label, classifier, shots) for label in found for classifier in settings.classifiers
-             for shots in sorted(settings.shots)]  # fmt: skip
+    tasks = list(product(settings.classifiers, sorted(settings.shots)))
     points: dict[tuple[str, Classifier], list[tuple[int, float, float | None]]] = {}
     figures = Figures(study.folder / "answers" / "episodes.json")
-    with Progress("episode", settings.episodes * len(tasks), "few_shot") as progress:
-        for number, (label, classifier, shots) in enumerate(tasks):
-            x = found[label].features(wanted[label]).x.to(study.compute.device)
-            drawing = f"seed={study.seed} {classes} {ways} {most} {settings.queries} {settings.episodes}"
-            scores = figures.of(
-                f"{found[label].identity} {wanted[label]} {classifier} {shots} {drawing}",
-                _scores(x, drawn.fewer(shots), classifier, progress, number * settings.episodes),
-            )
-            mean, half = t_interval(list(scores.values()))
-            points.setdefault((label, classifier), []).append((shots, mean, half))
-            outcome.values[f"{label}/{shots}_shot_{classifier.value}"] = mean
-            outcome.records.append(
-                {"model": label, "ways": ways, "shots": shots, "classifier": classifier.value, "top1": mean}
-                | {"half_interval": half, "episodes": settings.episodes, "queries": settings.queries}
-                | {"classes": len(classes)}
-            )
+    drawing = f"seed={study.seed} {classes} {ways} {most} {settings.queries} {settings.episodes}"
+    with Progress("episode", settings.episodes * len(tasks) * len(found), "few_shot") as progress:
+        done = 0
+        for label, bank in found.items():
+            x = bank.features(wanted[label]).x.to(study.compute.device)
+            for classifier, shots in tasks:
+                scores = figures.of(
+                    f"{bank.identity} {wanted[label]} {classifier} {shots} {drawing}",
+                    _scores(x, drawn.fewer(shots), classifier, progress, done),
+                )
+                done += settings.episodes
+                mean, half = t_interval(list(scores.values()))
+                points.setdefault((label, classifier), []).append((shots, mean, half))
+                outcome.values[f"{label}/{shots}_shot_{classifier.value}"] = mean
+                outcome.records.append(
+                    {"model": label, "ways": ways, "shots": shots, "classifier": classifier.value, "top1": mean}
+                    | {"half_interval": half, "episodes": settings.episodes, "queries": settings.queries}
+                    | {"classes": len(classes)}
+                )
     several = len(found) > 1
     curves = [
         curve(f"{label} {classifier.value}" if several else classifier.value, own)
