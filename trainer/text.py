@@ -18,6 +18,11 @@ def ends(names: Sequence[str], count: int = 5) -> str:
     return ", ".join(names[:count]) + (f", ... {names[-1]}" if len(names) > count else "")
 
 
+def short(text: str, length: int) -> str:
+    """A text of at most so many letters: cut off, with an ellipsis, where it is longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def by(shape: Iterable[int]) -> str:
     """Sizes of a tensor, or height and width of a picture: ``3x4``; ``scalar`` where there are none."""
     return "x".join(map(str, shape)) or "scalar"

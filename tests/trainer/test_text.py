@@ -1,6 +1,10 @@
 """Names and shapes in messages."""
 
-from trainer.text import by, ends, few
+from trainer.text import by, ends, few, short
+
+
+def test_short_texts_stay():
+    assert short("tabby", 5) == "tabby" and short("tabbies", 5) == "tabb…"
 
 
 def test_few_says_how_many_more_there_are():

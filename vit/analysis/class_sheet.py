@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainer.text import short
 from vit.evaluate.plots import drawn, new_figure
 
 GREY, RIGHT, WRONG = "#808080", "#00963c", "#d21e1e"
@@ -49,7 +50,7 @@ def class_sheet(rows: Sequence[Row], headings: tuple[str, str], title: str) -> T
     for number, row in enumerate(rows):
         top = _HEAD + number * step
         middle = 1 - (top + side / 2) / height
-        figure.text((_NAMES - 0.1) / width, middle, short(row.name), ha="right", va="center", fontsize=8)
+        figure.text((_NAMES - 0.1) / width, middle, short(row.name, 20), ha="right", va="center", fontsize=8)
         for tiles, start in ((row.left, _NAMES), (row.right, aside)):
             for place, tile in enumerate(tiles):
                 box = ((start + place * _TILE) / width, 1 - (top + side) / height, side / width, side / height)
@@ -65,8 +66,3 @@ def _frame(axes: Any, tile: Tile) -> None:
         spine.set(color=tile.colour, linewidth=2.2)
     if tile.said:
         axes.set_xlabel(short(tile.said, 12), fontsize=6.5, color=tile.colour, labelpad=1.5)
-
-
-def short(name: str, length: int = 20) -> str:
-    """A name that fits, cut off where it is longer."""
-    return name if len(name) <= length else name[: length - 1] + "…"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trainer.text import short
 from vit.evaluate.plots import drawn, new_figure
 
 GOOD, BAD, NEITHER, PLAIN = "#1a8a3c", "#c8501e", "#777777", "black"
@@ -49,10 +50,6 @@ def contact_sheet(title: str, tiles: Sequence[Tile], columns: int = 6, side: flo
         for place, (line, colour) in enumerate(tile.lines):
             height = 1 - (top + side + 0.06 + (place + 0.5) * _LINE) / high
             figure.text(
-                left / width, height, _cut(line, round(_LETTERS * side / _TILE)), fontsize=8, va="center", color=colour
+                left / width, height, short(line, round(_LETTERS * side / _TILE)), fontsize=8, va="center", color=colour
             )
     return drawn(figure)
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"

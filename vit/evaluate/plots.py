@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainer.files import replace_file
 from trainer.records.media import label_panel
+from trainer.text import short
 from vit.evaluate.metrics import Bins, MultiLabel, SingleLabel
 
 READABLE = 40  # classes: up to so many, a confusion matrix has names and numbers
@@ -158,7 +159,7 @@ def confusion_picture(confusion: Tensor, classes: list[str]) -> Tensor:
     """
     k, readable = len(classes), len(classes) <= READABLE
     share = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp_min(1)
-    names = [_short(name) for name in classes] if readable else []
+    names = [short(name, 24) for name in classes] if readable else []
     side = max(0.36 * k, 3.6) if readable else 8.0
     margin = 0.7 + 0.075 * max((len(name) for name in names), default=4)  # inches: 8 point letters
     width, height = margin + side + 1.1, margin + side + 0.5
@@ -231,10 +232,6 @@ def _taken_for(confusion: Tensor | None, classes: list[str]) -> list[str]:
 def _title(confusion: Tensor) -> str:
     total = confusion.sum().item()
     return f"{confusion.trace().item() / max(total, 1):.2%} of {total:,.0f} right; numbers are % of the true class"
-
-
-def _short(name: str, length: int = 24) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.text import short
 from vit.analysis.occlusion.dropping import Dropping, Mode
 from vit.analysis.passes import Pictures
 from vit.analysis.subjects import Subject
@@ -89,7 +90,7 @@ def _show(axis: Any, tile: Tensor, name: str, right: bool, subject: Subject) -> 
     if isinstance(subject.judge, LabelLists):  # several are right, which the label does not tell
         colour = "black"
     axis.imshow(tile.numpy(), interpolation="nearest")
-    axis.set_xlabel(name if len(name) < 16 else name[:15] + "…", fontsize=8, color=colour, labelpad=2)
+    axis.set_xlabel(short(name, 16), fontsize=8, color=colour, labelpad=2)
     for side in axis.spines.values():
         side.set(color=colour, linewidth=1.2)
 
