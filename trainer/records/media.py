@@ -19,7 +19,7 @@ from torch import Tensor
 from trainer.files import replace_file
 from trainer.records.video_writer import VideoWriter, as_frames, write_video
 
-__all__ = ["VideoWriter", "gif_bytes", "label_panel", "png_bytes", "write_png", "write_video"]
+__all__ = ["VideoWriter", "as_rgb", "gif_bytes", "label_panel", "png_bytes", "write_png", "write_video"]
 
 
 def write_png(path: Path | str, image: Tensor | np.ndarray) -> None:
@@ -52,6 +52,13 @@ def gif_bytes(frames: Tensor | np.ndarray, fps: float, *, max_width: int = 512, 
     duration = max(20, round(1000 / fps))
     pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     return buffer.getvalue()
+
+
+def as_rgb(pictures: Tensor) -> Tensor:
+    """(..., C, H, W) as (..., 3, H, W): of more channels the first three, of fewer the first one thrice."""
+    if pictures.shape[-3] >= 3:
+        return pictures[..., :3, :, :]
+    return pictures[..., :1, :, :].expand(*pictures.shape[:-3], 3, -1, -1)
 
 
 def label_panel(images: Sequence[Tensor | np.ndarray], text: Sequence[str]) -> Tensor:

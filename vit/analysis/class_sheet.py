@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainer.records.media import as_rgb
 from trainer.text import short
 from vit.evaluate.plots import drawn, new_figure
 
@@ -59,8 +60,7 @@ def class_sheet(rows: Sequence[Row], headings: tuple[str, str], title: str) -> T
 
 
 def _frame(axes: Any, tile: Tile) -> None:
-    picture = tile.picture[:3] if len(tile.picture) >= 3 else tile.picture[:1].expand(3, -1, -1)
-    axes.imshow(picture.permute(1, 2, 0).to(torch.uint8).numpy())
+    axes.imshow(as_rgb(tile.picture).permute(1, 2, 0).to(torch.uint8).numpy())
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=tile.colour, linewidth=2.2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trainer.records.media import as_rgb
 from trainer.text import short
 from vit.evaluate.plots import drawn, new_figure
 
@@ -44,8 +45,7 @@ def contact_sheet(title: str, tiles: Sequence[Tile], columns: int = 6, side: flo
         row, column = divmod(number, columns)
         left, top = _GAP + column * (side + _GAP), _HEAD + row * (side + text + _GAP)
         axes = figure.add_axes((left / width, 1 - (top + side) / high, side / width, side / high))
-        shown = tile.picture[:3] if len(tile.picture) >= 3 else tile.picture[:1].expand(3, -1, -1)
-        axes.imshow(shown.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(as_rgb(tile.picture).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_axis_off()
         for place, (line, colour) in enumerate(tile.lines):
             height = 1 - (top + side + 0.06 + (place + 0.5) * _LINE) / high

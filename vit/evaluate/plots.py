@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.files import replace_file
-from trainer.records.media import label_panel
+from trainer.records.media import as_rgb, label_panel
 from trainer.text import short
 from vit.evaluate.metrics import Bins, MultiLabel, SingleLabel
 
@@ -135,7 +135,7 @@ def _grid(tiles: list[Tensor], columns: int) -> Tensor:
 
 def _tile(item: Shown, image: Tensor, box: tuple[int, int]) -> Tensor:
     """A picture (C, h, w) as large as the box of (height, width) lets it be, with what was said of it."""
-    image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    image = as_rgb(image)
     scale = min(side / edge for side, edge in zip(box, image.shape[1:], strict=True))
     size = [max(1, round(edge * scale)) for edge in image.shape[1:]]
     mode = "area" if scale < 1 else "nearest"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.records.media import label_panel
+from trainer.records.media import as_rgb, label_panel
 from trainer.task import Phase, SampleDataset, Segment, Stage, StepContext, Task
 from vit.analysis.chance import permutation
 from vit.build import construct, resolutions, statistics
@@ -205,5 +205,4 @@ class MaeTask(Task):
         shape = (1, -1, 1, 1)
         mean, std = (torch.tensor(values, device=images.device).view(shape) for values in (self.mean, self.std))
         shown = (255 * (images * std + mean)).round().clamp(0, 255).byte()
-        shown = shown[:, :3] if shown.shape[1] >= 3 else shown[:, :1].expand(-1, 3, -1, -1)
-        return shown.permute(0, 2, 3, 1)
+        return as_rgb(shown).permute(0, 2, 3, 1)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from trainer.errors import DataError
-from trainer.records.media import VideoWriter, gif_bytes, label_panel, write_png, write_video
+from trainer.records.media import VideoWriter, as_rgb, gif_bytes, label_panel, write_png, write_video
 
 
 def movie(frames, height, width):
@@ -126,6 +126,13 @@ def test_gif_has_all_frames_and_limits():
     assert total == 500
     small = Image.open(io.BytesIO(gif_bytes(movie(9, 16, 32), 100, max_width=16, max_frames=4)))
     assert small.size == (16, 8) and small.n_frames == 4 and small.info["duration"] == 20
+
+
+def test_pictures_of_any_channels_are_shown_in_colour():
+    pictures = torch.arange(2 * 4 * 2 * 2).view(2, 4, 2, 2)
+    assert torch.equal(as_rgb(pictures), pictures[:, :3])
+    assert torch.equal(as_rgb(pictures[0, :2]), torch.stack([pictures[0, 0]] * 3))
+    assert as_rgb(pictures[:, :1]).shape == (2, 3, 2, 2)
 
 
 def test_panels_carry_captions():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from trainer.files import replace_file
-from trainer.records.media import write_png
+from trainer.records.media import as_rgb, write_png
 
 ENDINGS = (".png", ".npy")
 
@@ -28,8 +28,7 @@ def write_patch(path: Path, patch: Tensor) -> None:
         with place.open("wb") as file:
             np.save(file, picture)
 
-    seen = picture[..., :3] if picture.shape[2] >= 3 else picture[..., :1].repeat(3, axis=2)
-    write_png(path.with_suffix(".png"), np.ascontiguousarray(seen))
+    write_png(path.with_suffix(".png"), as_rgb(patch).permute(1, 2, 0).contiguous())
     replace_file(path.with_suffix(".npy"), fill)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.records.media import label_panel
+from trainer.records.media import as_rgb, label_panel
 
 _GAP = 3  # pixels of white around a tile
 _DIMMED = 0.8  # brightness of a picture where nothing is attended to
@@ -51,8 +51,8 @@ def overlay(picture: Tensor, values: Tensor) -> Tensor:
 
 
 def as_colour(picture: Tensor) -> Tensor:
-    """(C, H, W) as (3, H, W): of more channels the first three, of fewer the first one thrice."""
-    return (picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)).cpu()
+    """``as_rgb`` on the CPU: (C, H, W) as (3, H, W)."""
+    return as_rgb(picture).cpu()
 
 
 def tinted(picture: Tensor, mask: Tensor, colour: tuple[int, int, int]) -> Tensor:

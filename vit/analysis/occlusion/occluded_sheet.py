@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.records.media import as_rgb
 from trainer.text import short
 from vit.analysis.occlusion.dropping import Dropping, Mode
 from vit.analysis.passes import Pictures
@@ -81,8 +82,7 @@ def _tiles(subject: Subject, pictures: Pictures, dropping: Dropping, mode: Mode,
         pixels, mask = dropping.shown(subject, pictures, mode, ratio, 0)
         if mode is Mode.token:
             pixels = pixels.masked_fill(mask[:, None], LEFT_OUT)
-    colour = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    return colour.round().byte().permute(0, 2, 3, 1).cpu()
+    return as_rgb(pixels).round().byte().permute(0, 2, 3, 1).cpu()
 
 
 def _show(axis: Any, tile: Tensor, name: str, right: bool, subject: Subject) -> None:
