@@ -134,7 +134,7 @@ class _Attacks:
     def __init__(self, study: Study, settings: Settings) -> None:
         self.study, self.settings = study, settings
         self.by_label = {subject.label: Adversary(subject, settings.float32) for subject in study.subjects}
-        self._batch: tuple[int, int] | None = None
+        self._batch: Pictures | None = None
         self._made: dict[tuple[str, float], Tensor] = {}
 
     def __call__(self, subject: Subject, pictures: Pictures, condition: Condition) -> Response:
@@ -162,7 +162,7 @@ class _Attacks:
 
     def _made_against(self, values: Mapping[str, Any], pictures: Pictures) -> Tensor:
         key = (values["source"], values["eps"])
-        if self._batch != _which(pictures) or key not in self._made:
+        if self._batch is not pictures or key not in self._made:
             found = self.by_label[values["source"]].attack(
                 pictures.pixels, pictures.label, pictures.index, search_of(values), self.study.seed, values["restarts"]
             )
@@ -170,14 +170,10 @@ class _Attacks:
         return self._made[key]
 
     def _keep(self, pictures: Pictures, label: str, eps: float, pixels: Tensor) -> None:
-        if self._batch != _which(pictures):
-            self._batch, self._made = _which(pictures), {}
+        if self._batch is not pictures:
+            self._batch, self._made = pictures, {}
         if self.settings.transfer and len(self.by_label) > 1:
             self._made[label, eps] = pixels
-
-
-def _which(pictures: Pictures) -> tuple[int, int]:
-    return pictures.number, pictures.pixels.shape[-1]
 
 
 def search_of(values: Mapping[str, Any]) -> Search:
