@@ -9,6 +9,7 @@ Shapes: B pictures, C channels, H x W pixels, a grid of h x w cells of H/h x W/w
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.errors import ConfigError, UserError
@@ -29,6 +30,14 @@ def without_cells(images: Tensor, dropped: Tensor, fill: Tensor | None = None, o
 def filled(images: Tensor, mask: Tensor, fill: Tensor | None = None) -> Tensor:
     """Pictures (B, C, H, W) with ``fill`` (None: 0) where the mask (B, H, W) is True."""
     return torch.where(mask[:, None], torch.zeros_like(images) if fill is None else fill.to(images.dtype), images)
+
+
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures, 0..255, at another size (height, width), in whole numbers; as they are where it is their own."""
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    found = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
+    return found.round().clamp(0, 255).to(pixels.dtype)
 
 
 def spread(cells: Tensor, size: tuple[int, int], offset: int = 0) -> Tensor:

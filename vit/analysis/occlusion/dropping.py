@@ -15,12 +15,11 @@ from enum import Enum
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vit.analysis.attention.measures import holding
 from vit.analysis.chance import permutation, run_seed, uniform
-from vit.analysis.occlusion.cells import filled, gathered, spread
+from vit.analysis.occlusion.cells import filled, gathered, resized, spread
 from vit.analysis.occlusion.saliency import Saliency
 from vit.analysis.passes import Pictures
 from vit.analysis.scope import Scope, drawn_for
@@ -204,13 +203,5 @@ def in_corner(pixels: Tensor, ratio: float, corner: int, fill: Tensor | None) ->
         down = slice(0, small[0]) if corner < 2 else slice(height - small[0], height)
         across = slice(0, small[1]) if corner % 2 == 0 else slice(width - small[1], width)
         mask[:, down, across] = False
-        shown[:, :, down, across] = shrunk(pixels, (small[0], small[1]))
+        shown[:, :, down, across] = resized(pixels, (small[0], small[1]))
     return filled(shown, mask, fill), mask
-
-
-def shrunk(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures, 0..255, at another size (height, width), in whole numbers; as they are where it is their own."""
-    if tuple(pixels.shape[-2:]) == size:
-        return pixels
-    found = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
-    return found.round().clamp(0, 255).to(pixels.dtype)

@@ -20,7 +20,7 @@ from trainer.device.compute import Compute
 from trainer.errors import ConfigError
 from vit.analysis.attention.measures import asked, row_of
 from vit.analysis.attention.taps import Taps
-from vit.analysis.occlusion.cells import spread
+from vit.analysis.occlusion.cells import resized, spread
 from vit.analysis.subjects import Subject, built_as
 from vit.config import Fit
 from vit.encoding import normalise
@@ -77,8 +77,7 @@ class Saliency:
         """
         if pixels.shape[1] != len(self.mean):
             pixels = self._in_own_channels(pixels)
-        if pixels.shape[-2:] != self.size:
-            pixels = F.interpolate(pixels.float(), self.size, mode="bilinear", antialias=True).round().clamp(0, 255)
+        pixels = resized(pixels, self.size)
         seen: list[Tensor] = []
         with self._taps.open(lambda block, weights: seen.append(weights), [self._taps.depth - 1]):
             self.model(normalise(pixels, self.mean, self.std))
