@@ -99,7 +99,7 @@ class Gallery:
         if shown[0].image.ndim == 3:
             return _grid([_tile(item, item.image, (tile, tile)) for item in shown], columns)
         frames = min(STRIP, len(shown[0].image))
-        strips = [_strip(item.image[_evenly(len(item.image), frames)]) for item in shown]
+        strips = [_strip(item.image[spread_over(len(item.image), frames)]) for item in shown]
         box = (3 * tile // 4, frames * 3 * tile // 4)
         return _grid([_tile(item, strip, box) for item, strip in zip(shown, strips, strict=True)], columns // 2)
 
@@ -114,7 +114,7 @@ class Gallery:
         )
 
 
-def _evenly(count: int, most: int) -> list[int]:
+def spread_over(count: int, most: int) -> list[int]:
     """At most so many numbers of 0 .. count - 1, the first and the last among them."""
     return sorted({round(place * (count - 1) / max(1, min(most, count) - 1)) for place in range(min(most, count))})
 

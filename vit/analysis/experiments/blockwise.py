@@ -26,6 +26,7 @@ from vit.analysis.passes import Condition, Pictures
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 from vit.evaluate.linear import accuracy, ridge
+from vit.evaluate.plots import spread_over
 
 FEATURES = True
 PANELS = 4  # blocks whose features are drawn
@@ -123,9 +124,10 @@ def _by_ridge(
 def _panels(study: Study, test: dict[str, Bank], wanted: dict[str, list[Piece]]) -> Tensor:
     """How classes come apart with depth: vectors of a few blocks of the first subject."""
     own, word = wanted[study.first.label], _word(study.first)
-    places = sorted({round(k * (len(own) - 1) / (PANELS - 1)) for k in range(PANELS)})
     bank = test[study.first.label]
-    panels = {f"{study.first.label}, {word} {own[k].block}": bank.features([own[k]]) for k in places}
+    panels = {
+        f"{study.first.label}, {word} {own[k].block}": bank.features([own[k]]) for k in spread_over(len(own), PANELS)
+    }
     return scatter(panels, study.classes)
 
 

@@ -13,7 +13,7 @@ from vit.analysis.occlusion.dropping import Dropping, Mode
 from vit.analysis.passes import Pictures
 from vit.analysis.subjects import Subject
 from vit.data.class_map import LabelLists
-from vit.evaluate.plots import drawn, new_figure
+from vit.evaluate.plots import drawn, new_figure, spread_over
 
 COLUMNS = 6  # of ratios at most
 TILE = 1.35  # inches
@@ -42,7 +42,8 @@ def sheet(
     Returns:
         (H, W, 3) uint8.
     """
-    shown = _picked(sorted({0.0, *ratios}))
+    every = sorted({0.0, *ratios})
+    shown = [every[place] for place in spread_over(len(every), COLUMNS)]
     attention = any(mode.by_attention for mode in modes)
     rows = [(place, mode) for place in range(len(pictures.pixels)) for mode in modes]
     width, height = TILE * (len(shown) + attention) + 1.2, (TILE + 0.28) * len(rows) + 0.75
@@ -67,12 +68,6 @@ def sheet(
         axes[row, 0].set_ylabel(mode.value, fontsize=9)
     figure.suptitle("ratio that is dropped", fontsize=10, y=1 - 0.12 / height, va="center")
     return drawn(figure)
-
-
-def _picked(ratios: Sequence[float]) -> list[float]:
-    count = min(COLUMNS, len(ratios))
-    places = [round(index * (len(ratios) - 1) / max(1, count - 1)) for index in range(count)]
-    return [ratios[place] for place in places]
 
 
 def _tiles(subject: Subject, pictures: Pictures, dropping: Dropping, mode: Mode, ratio: float) -> Tensor:
