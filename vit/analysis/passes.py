@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.chosen import Chosen
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
@@ -336,16 +337,3 @@ def _judge(
     numbers = torch.isfinite(scores).any(dim=1)
     predicted = torch.where(judged, predicted, UNREADABLE)
     pending.add(answers, places, predicted, right & judged, numbers, response.extra, complaint)
-
-
-class Chosen:
-    """Some samples of a data set, in a given order."""
-
-    def __init__(self, samples: Any, indices: Sequence[int]) -> None:
-        self.samples, self.indices = samples, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        return self.samples.sample(self.indices[index], rng)

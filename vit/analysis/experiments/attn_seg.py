@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.chosen import Chosen
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.sampler import EvalSampler
 from trainer.data.workers import worker_count
@@ -31,7 +32,7 @@ from vit.analysis.attention.taps import Taps
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.kept_answers import MISSING, UNREADABLE, Answers, Store
 from vit.analysis.outcome import Outcome
-from vit.analysis.passes import SAVE_EVERY_S, Chosen, Condition
+from vit.analysis.passes import SAVE_EVERY_S, Condition
 from vit.analysis.study import Study
 from vit.analysis.subjects import Subject
 from vit.evaluate.run import own_batch
