@@ -69,6 +69,10 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         swept = hydra.mode == RunMode.MULTIRUN  # also asked for by hydra.mode, or by an experiment
         made = Path(hydra.sweep.dir, hydra.sweep.subdir) if swept else Path(hydra.run.dir)
         run_dir = sweep_folder(hydra, argv) if swept else made
+        if os.environ.get("RANK", "0") != "0":
+            # Rank 0 makes what a run needs. This one may be killed at any moment when another finds a mistake.
+            with suppress(OSError):  # not empty
+                made.rmdir()
         try:
             config = resolve(composed, schemas)
             if swept and not config.trainer.dry_run:
