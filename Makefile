@@ -14,12 +14,13 @@ PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplo
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu people-tools test test-slow test-oldest lint docs clean pinned
+.PHONY: help setup demo gpu people-tools faults test test-slow test-oldest lint docs clean pinned
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
 	@echo "make test         run the tests without the slow and the GPU ones, with coverage"
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
+	@echo "make faults       kill runs and do to them what machines do, hundreds of times: docs/reliability.md"
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
 	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
 	@echo "make people-tools MediaPipe in an environment of its own, for prepare.py people: $(PEOPLE) (1 minute, 400 MB)"
@@ -44,6 +45,9 @@ test: $(VENV)/dev.stamp
 
 test-slow: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "slow and not gpu" --durations=10 $(TESTS)
+
+faults: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.faults
 
 test-oldest: $(OLDEST)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/bin/python $(PYTEST) -m "not slow and not gpu" $(TESTS)

@@ -2,8 +2,6 @@
 
 import json
 import multiprocessing
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +50,3 @@ def killable_processes(*modules: str) -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     return context
-
-
-def kill_after(start: Callable[[], Any], run_dir: Path, seconds: float) -> None:
-    """Starts a run, and SIGKILLs it some ``seconds`` from its first line."""
-    log = run_dir / "train.log"
-    size = log.stat().st_size if log.exists() else 0
-    process = start()
-    deadline = time.monotonic() + 60
-    while process.is_alive() and not (log.exists() and log.stat().st_size > size):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    time.sleep(seconds)
-    process.kill()
-    # Not `join`: its pipe is also held by the orphaned data workers, which take seconds to notice.
-    while Path(f"/proc/{process.pid}").exists():
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.002)

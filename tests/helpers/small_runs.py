@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +77,3 @@ def prepare(run_dir: Path, model: str, workers: int = 0) -> Any:
 
     config = configured(model, workers)
     return Trainer(config, lambda: build_task(config), run_dir)
-
-
-def run(run_dir: Path, model: str, workers: int) -> None:
-    """The whole run, in a process of its own."""
-    multiprocessing.set_start_method("fork", force=True)  # data workers as in an ordinary run
-    prepare(run_dir, model, workers).fit()

@@ -7,11 +7,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,21 +234,3 @@ def toy_config(
 
 def build_toy(config: RunConfig, **kwargs: Any) -> ToyTask:
     return TASKS[config.task](**kwargs)
-
-
-def run_slowly(run_dir: Path, name: str, delay: float, **config: Any) -> None:
-    """A toy run that takes its time, for a process of its own that is going to be killed."""
-    from trainer.loop import Trainer
-
-    # Data workers as in an ordinary run: a fork server of their own would not notice that this process was killed.
-    multiprocessing.set_start_method("fork", force=True)
-    settings = toy_config(name, **config)
-    trainer = Trainer(settings, lambda: build_toy(settings), run_dir)
-    original = trainer.task.losses
-
-    def losses(phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
-        time.sleep(delay)
-        return original(phase, segment, ctx)
-
-    trainer.task.losses = losses  # type: ignore[method-assign]
-    trainer.fit()

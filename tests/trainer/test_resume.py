@@ -1,8 +1,10 @@
-"""Exact resume: whatever ends a run, the same command ends with bitwise the same weights, averages and metrics."""
+"""Exact resume: whatever ends a run, the same command ends with bitwise the same weights, averages and metrics.
+
+Runs that are killed: tests/faults/kills.py.
+"""
 
 import json
 import os
-import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.exactness import assert_same, kill_after, killable_processes, outcome
-from tests.helpers.toys import TASKS, RivalTask, ToyTask, run_slowly, toy_config
+from tests.helpers.exactness import assert_same, outcome
+from tests.helpers.toys import TASKS, RivalTask, ToyTask, toy_config
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.weights import network_tensors
 from trainer.errors import CheckpointError
@@ -221,44 +223,3 @@ def test_averaging_may_begin_later(tmp_path: Path) -> None:
     assert trainer.ema is not None
     live, average = network_tensors(trainer.networks), trainer.ema.state_dict()
     assert all(torch.allclose(live[k], average[k], atol=0.1) for k in live)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    return killable_processes("tests.helpers.toys", "trainer.loop")
-
-
-def start(processes: Any, run_dir: Path, delay: float, workers: int) -> Any:
-    config = {"checkpoint_every": 2, "workers": workers}
-    process = processes.Process(target=run_slowly, args=(run_dir, "rival", delay), kwargs=config)
-    process.start()
-    return process
-
-
-def finish(processes: Any, run_dir: Path, workers: int = 0) -> dict[str, Any]:
-    process = start(processes, run_dir, 0.0, workers)
-    process.join(120)
-    assert process.exitcode == 0
-    return outcome(run_dir)
-
-
-def kill(processes: Any, run_dir: Path, after: float, workers: int) -> None:
-    kill_after(lambda: start(processes, run_dir, 0.01, workers), run_dir, after)
-
-
-@pytest.fixture(scope="module")
-def undisturbed_process(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return finish(processes, tmp_path_factory.mktemp("process"))
-
-
-@pytest.mark.parametrize(
-    ("workers", "count"),
-    [(0, 1), (2, 1), pytest.param(0, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
-)
-def test_sigkill(tmp_path: Path, processes: Any, undisturbed_process: dict[str, Any], workers: int, count: int) -> None:
-    moments = random.Random(workers + count)
-    for index in range(count):
-        folder = tmp_path / str(index)
-        kill(processes, folder, moments.uniform(0.0, 1.5), workers)
-        kill(processes, folder, moments.uniform(0.0, 1.0), workers)
-        assert_same(undisturbed_process, finish(processes, folder, workers))

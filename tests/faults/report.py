@@ -1,0 +1,102 @@
+"""The record of all trials, docs/reliability.json, and the document that is made of it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from tests.faults.catalogue import Fault, faults
+from tests.faults.running import ROOT, Trial
+from trainer.data.workers import usable_cores
+from trainer.device.cpu import cpu_fields
+from trainer.files import write_text
+
+RECORD, DOCUMENT = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
+TEXT = ROOT / "tests" / "faults" / "reliability.md.in"
+_PACKAGES = ("torch", "numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a fault with a model.
+
+    Attributes:
+        tried, survived: trials.
+        lost: what was, in the words of the first trial that lost something; empty for nothing.
+        date, commit: of the trials.
+        machine: and versions.
+    """
+
+    fault: str
+    model: str
+    tried: int
+    survived: int
+    lost: str
+    date: str
+    commit: str
+    machine: str
+
+
+def rows_of(chosen: Sequence[Fault], done: Sequence[Trial]) -> list[Row]:
+    """A row for each fault and model, out of the trials just done."""
+    git = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    cpu = cpu_fields().get("model name", platform.machine())
+    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    facts = (
+        datetime.date.today().isoformat(),
+        git.stdout.strip() or "unknown",
+        f"{cpu}, {usable_cores()} cores, Linux {platform.release()}, Python {platform.python_version()}, {versions}",
+    )
+    rows = []
+    for fault in chosen:
+        for model in fault.models:
+            of = [trial for trial in done if (trial.fault, trial.model) == (fault.name, model)]
+            errors = [trial.error for trial in of if trial.error]
+            rows.append(Row(fault.name, model, len(of), len(of) - len(errors), errors[0] if errors else "", *facts))
+    return rows
+
+
+def read_record() -> list[Row]:
+    """All rows of the record; none where there is no record."""
+    return [Row(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))] if RECORD.exists() else []
+
+
+def write_record(rows: Sequence[Row]) -> None:
+    """The record, and the document out of it."""
+    write_text(RECORD, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    write_text(DOCUMENT, document(rows))
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The counts in one sentence, as README has them."""
+    kills = [row for row in rows if row.fault.startswith("SIGKILL")]
+    random = [row for row in kills if row.fault == "SIGKILL at a random moment"]
+    each = " and ".join(f"{row.survived} of {row.tried} ({row.model})" for row in random)
+    return (
+        f"SIGKILL at random moments: {each} survived bit by bit; all faults: "
+        f"{sum(row.survived for row in rows):,} of {sum(row.tried for row in rows):,}"
+    )
+
+
+def document(rows: Sequence[Row]) -> str:
+    """docs/reliability.md."""
+    promises = {fault.name: fault.promise for fault in faults()}
+    lines = [
+        "| fault | model | times tried | times survived | what was lost | what the user sees |",
+        "|---|---|--:|--:|---|---|",
+    ]
+    for row in rows:
+        cells = (row.fault, row.model or "any", row.tried, row.survived, row.lost or "nothing", promises[row.fault])
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    counted = sorted({f"{row.date}, commit {row.commit}: {row.machine}." for row in rows})
+    text = TEXT.read_text(encoding="utf-8")
+    return (
+        text.replace("HEADLINE", headline(rows))
+        .replace("TABLE", "\n".join(lines))
+        .replace("COUNTED", "\n".join(counted))
+    )
