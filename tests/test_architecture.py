@@ -17,7 +17,8 @@ PACKAGES = [name for name in ("trainer", "vid2vid", "vit") if (ROOT / name).is_d
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TOP = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-NO_MIRROR = ("helpers", "gpu")  # of tests' folders: what tests share, and what needs a card whatever it tests
+# of tests' folders: what is done to whole runs, what tests share, and what needs a card whatever it tests
+NO_MIRROR = ("faults", "helpers", "gpu")
 
 # package: what it may not import. The two tasks stand side by side, on the trainer; scripts and train.py on top.
 ABOVE = {
