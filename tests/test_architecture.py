@@ -224,7 +224,9 @@ def test_a_test_named_after_a_module_stands_where_it_does() -> None:
 
 
 def test_tests_share_helpers_only() -> None:
-    """What two test files need stands in tests/helpers, by its full name."""
+    """What two test files need stands in tests/helpers, by its full name; faults share their catalogue too."""
     for path in TESTS:
         ours = {name for name in imports(parse(path)) if name.split(".")[0] == "tests"}
-        assert all(name.startswith("tests.helpers") for name in ours), name_of(path)
+        faults = path.parent.name == "faults"
+        shared = ("tests.helpers", "tests.faults") if faults else ("tests.helpers",)
+        assert all(name.startswith(shared) for name in ours), name_of(path)
