@@ -15,13 +15,12 @@ from typing import Any
 
 from trainer import run_state
 from trainer.checkpoint import best
-from trainer.checkpoint.contents import META
+from trainer.checkpoint.resuming import choose
 from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch
 from trainer.data.workers import worker_failure
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
-from trainer.errors import CheckpointError
 from trainer.files import write_json
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import rate_of
@@ -147,17 +146,7 @@ class Trainer(Stepper):
         """
         if self.settings.resume == "never" or self.settings.replay is not None:
             return None
-        path, problem = None, ""
-        if self.parallel.is_main:
-            try:
-                path = self.checkpoints.to_resume(self.settings.resume)
-            except CheckpointError as error:
-                problem = str(error)
-        path, problem = self.parallel.gather((path, problem))[0]
-        if problem:
-            raise CheckpointError(problem)
-        if path is not None:
-            self.parallel.check_seen(path / META)
+        path, self.passed = choose(self.checkpoints, self.settings.resume, self.parallel.check_seen)
         return path
 
     def resume(self, path: Path | None) -> None:
@@ -166,6 +155,8 @@ class Trainer(Stepper):
             if self.ema is not None:
                 self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
             return
+        for line in self.passed:
+            self.logger.text(f"damaged checkpoint {line}; going on from {path.name} before it")
         run_state.load_checkpoint(self, path)
         self.mark("saved")
         self.resumed_from = path

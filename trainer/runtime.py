@@ -90,6 +90,7 @@ class Runtime:
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.resumed_from: Path | None = None  # a checkpoint
+        self.passed: list[str] = []  # newer ones that are damaged, and why
         self.began = time.monotonic()
         self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for

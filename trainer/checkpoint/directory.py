@@ -4,8 +4,8 @@
 
 - ``state/``: the exact training state, tensors by ``torch.distributed.checkpoint`` (trainer/checkpoint/tensors.py);
 - ``weights.safetensors``, ``ema.safetensors``: networks under their canonical names, for use and exchange;
-- ``meta.json``: plain data (configuration, versions, counters, stage) and the sizes of all other files;
-  written last.
+- ``meta.json``: plain data (configuration, versions, counters, stage), the sizes and SHA-256 of all other files, and
+  of itself (trainer/checkpoint/contents.py); written last.
 
 ``checkpoints/latest`` is a text file with the name of the newest one, ``checkpoints/best`` likewise where
 ``trainer.keep_best`` keeps the best. Nothing here is read by an unrestricted
@@ -15,33 +15,47 @@ unpickler.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
-import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.checkpoint.contents import BEST, EMA, LATEST, META, STATE, WEIGHTS, damage, pointed, read_meta
-from trainer.checkpoint.disk_errors import explain, os_error, reason_of
-from trainer.checkpoint.run_folders import several_runs
+from trainer.checkpoint.agreement import gather, rank, together, world
+from trainer.checkpoint.contents import (
+    BEST,
+    EMA,
+    LATEST,
+    META,
+    NAME,
+    STATE,
+    WEIGHTS,
+    altered,
+    damage,
+    found_sound,
+    listed,
+    meta_text,
+    new_digest,
+    pointed,
+    read_meta,
+)
+from trainer.checkpoint.disk_errors import explain, os_error
 from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
-from trainer.config.short_forms import shown_override
 from trainer.errors import CheckpointError, ConfigError
 from trainer.files import flush_folder, write_flushed, write_text
 from trainer.text import few
 
 _log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"step-(\d{8,})(\.old)?")  # .old: see Checkpoints._publish
 BEFORE = ".before"  # see Checkpoints.set_aside
+LATE_S = 10.0  # so long a file system may take to show a folder under the name that it was given
 _SPARE_BYTES = 1 << 20  # file system overhead of a few files and directories
 
 
@@ -59,6 +73,8 @@ class Checkpoints:
         group: the process group to agree through; None: torch's default one. Writing may take longer than the default
             group of a device lets others wait.
         best: step of the checkpoint that ``best`` names and that is kept whatever its age; None: there is none.
+        owned: called by rank 0 before it changes anything here; raises where the folder has become another process's.
+        altered: checkpoints with a file that is not as it was written, as far as files were read, and which one it is.
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
@@ -68,6 +84,8 @@ class Checkpoints:
         self.keep = keep
         self.group: Any = None
         self.best: int | None = None
+        self.owned: Callable[[], None] = lambda: None
+        self.altered: dict[Path, str] = {}
 
     def save(
         self,
@@ -91,11 +109,13 @@ class Checkpoints:
                 checkpoints are untouched and nothing half written stays behind.
         """
         final = self._of(step)
+        digests: dict[str, str] = {}
         temporary = self.folder / f"{final.name}.tmp"
         needed = tensor_bytes(state) + sum(t.numel() * t.element_size() for t in [*weights.values()])
         needed += sum(t.numel() * t.element_size() for t in (ema or {}).values()) + _SPARE_BYTES
 
         def prepare() -> None:
+            self.owned()
             self.folder.mkdir(parents=True, exist_ok=True)
             self.tidy()
             free = shutil.disk_usage(self.folder).free
@@ -112,66 +132,81 @@ class Checkpoints:
                     "directory must lie on a file system that all processes share",
                 )
             write_flushed(temporary / STATE / TREE, tree)
-            save_weights(temporary / WEIGHTS, weights)
+            written = {f"{STATE}/{name}": digest for part in parts for name, digest in part.items()}
+            written[f"{STATE}/{TREE}"] = _digest(tree)
+            written[WEIGHTS] = save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
-                save_weights(temporary / EMA, ema)
-            files = {
+                written[EMA] = save_weights(temporary / EMA, ema)
+            sizes = {
                 str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()
             }
-            content = json.dumps({**meta, "step": step, "files": files}, indent=1)
-            write_flushed(temporary / META, content)
+            write_flushed(temporary / META, meta_text({**meta, "step": step}, sizes, written))
             flush_folder(temporary / STATE)
             flush_folder(temporary)
             self._publish(temporary, final)
 
         try:
-            self._together(prepare)
-            tree = save_tensors(temporary / STATE, state, self.group)
-            self._together(finish)
+            together(prepare, self.group)
+            tree = save_tensors(temporary / STATE, state, self.group, digests)
+            parts = gather(digests, self.group)
+            together(finish, self.group)
         except (Exception, CheckpointException) as error:  # the second is a BaseException
-            if _rank() == 0:
+            if rank() == 0:
                 shutil.rmtree(temporary, ignore_errors=True)
             cause = os_error(error)
             if cause is None:
                 raise
             kept = self.latest()
             raise CheckpointError(explain(cause, final, needed, kept.name if kept else None)) from error
-        if _rank() == 0:
+        if rank() == 0:
             self._retain(final)
         return final
 
     def latest(self) -> Path | None:
-        """The checkpoint to resume from: what ``latest`` names, else the newest undamaged."""
+        """The newest checkpoint, for whoever reads weights: see ``newest``. Says where it is not the one named."""
+        path, damaged = self.newest(), self.damaged()
+        if path is not None and damaged and damaged[0] > path.name:
+            _log.warning("%s: %s; using %s", self.folder, damaged[0], path.name)
+        return path
+
+    def newest(self) -> Path | None:
+        """What ``latest`` names, else the newest undamaged. Large files are not read for it: see ``check``."""
         found = self._complete()
         try:
-            named = self.folder / (self.folder / LATEST).read_text().strip()
+            named = self.folder / (self.folder / LATEST).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             named = None
-        if named in found:
-            return named
-        if named is not None and found:
-            _log.warning("%s is damaged or missing; using %s", named, found[0].name)
-        return found[0] if found else None
+        return named if named in found else next(iter(found), None)
 
     def has(self, step: int) -> bool:
         """Whether the checkpoint of a step is here, and whole."""
         return damage(self._of(step)) is None
 
-    def to_resume(self, asked: str) -> Path | None:
-        """The checkpoint that ``trainer.resume=ASKED`` means; None where a run begins.
+    def check(self, path: Path) -> str | None:
+        """Which file of a checkpoint of this or another folder is not as it was written; None: none.
 
-        Raises:
-            CheckpointError: ``asked`` is no whole checkpoint, or ``auto`` finds damaged ones only.
+        Every process reads its share of the files, and all get the same answer.
         """
-        self.tidy()
-        path = self.latest() if asked == "auto" else _asked(Path(asked))
-        if path is None and (self.folder / LATEST).exists():
-            found = [f"{p.name}: {damage(p)}" for p in sorted(self.folder.iterdir()) if _NAME.fullmatch(p.name)]
-            raise CheckpointError(
-                f"{self.folder} has no whole checkpoint left ({'; '.join(found) or 'nothing but latest'}). Put one "
-                "back, or start anew with trainer.resume=never or another name="
-            )
-        return path
+        files = gather(listed(path), self.group)[0]
+        mine = files[rank() :: world()]
+        for name in mine:
+            appears(path / name)
+        answers = gather(altered(path, mine), self.group)
+        found = next((answer for answer in answers if answer), None)
+        if found is None:
+            found_sound(path)
+        else:
+            self.altered[path] = found
+        return found
+
+    def damage(self, path: Path) -> str | None:
+        """What is wrong with a checkpoint, as far as is known without reading it; None: nothing."""
+        return damage(path) or self.altered.get(path)
+
+    def damaged(self) -> list[str]:
+        """All that are damaged, newest first, each with the reason."""
+        paths = sorted(self.folder.glob("step-*"), reverse=True) if self.folder.is_dir() else []
+        return [f"{p.name}: {why}" for p in paths if NAME.fullmatch(p.name) and (why := self.damage(p))]
 
     def set_aside(self, resumed: Path | None) -> list[Path]:
         """The run starts or goes on from here: checkpoints of another past count no more. Rank 0 calls this.
@@ -186,13 +221,13 @@ class Checkpoints:
             Their new names.
         """
         last, renamed = -1, []
-        if resumed is not None and _NAME.fullmatch(resumed.name) and resumed.parent.resolve() == self.folder.resolve():
+        if resumed is not None and NAME.fullmatch(resumed.name) and resumed.parent.resolve() == self.folder.resolve():
             last = _step(resumed)
             self._point(resumed)
         else:
             (self.folder / LATEST).unlink(missing_ok=True)
-        for path in self._complete():
-            if _step(path) > last:
+        for path in [p for p in self.folder.glob("step-*") if NAME.fullmatch(p.name)]:
+            if _step(path) > last:  # damaged ones, too
                 other = path.with_name(path.name + BEFORE)
                 shutil.rmtree(other, ignore_errors=True)
                 renamed.append(path.rename(other))
@@ -210,32 +245,18 @@ class Checkpoints:
         Raises:
             CheckpointError: the directory is missing, unfinished or damaged.
         """
-        path = _whole(Path(path))
+        path = Path(path)
+        reason = damage(path) or self.check(path)
+        if reason:
+            raise CheckpointError(f"cannot resume from {path}: {reason}. Choose another with trainer.resume=PATH")
         return load_state(path / STATE, template, self.group), read_meta(path)
-
-    def _together(self, action: Callable[[], None]) -> None:
-        """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return action()
-        outcome: list[Any] = [None]
-        if dist.get_rank() == 0:
-            try:
-                action()
-            except Exception as error:
-                outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}", reason_of(error))]
-                dist.broadcast_object_list(outcome, group=self.group)
-                raise
-        dist.broadcast_object_list(outcome, group=self.group)
-        if outcome[0] is not None:
-            number, text, reason = outcome[0]
-            raise OSError(number, reason) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
 
     def _complete(self) -> list[Path]:
         """Undamaged checkpoints, newest first."""
         if not self.folder.is_dir():
             return []
-        found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := _NAME.fullmatch(p.name))]
-        return [path for _, _, path in sorted(found, reverse=True) if damage(path) is None]
+        found = [(int(m[1]), m[2] is None, p) for p in self.folder.iterdir() if (m := NAME.fullmatch(p.name))]
+        return [path for _, _, path in sorted(found, reverse=True) if self.damage(path) is None]
 
     def _publish(self, temporary: Path, final: Path) -> None:
         """Give a flushed directory its final name. One of the same step waits as ``.old`` meanwhile."""
@@ -245,6 +266,8 @@ class Checkpoints:
             final.rename(old)
         temporary.rename(final)
         flush_folder(self.folder)
+        if not appears(final / META):
+            raise FileNotFoundError(errno.ENOENT, f"the file system does not show it {LATE_S:.0f} s after its renaming")
         self._point(final)
         self._point_best()
         shutil.rmtree(old, ignore_errors=True)
@@ -288,35 +311,22 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _asked(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest one of a run.
-
-    Raises:
-        CheckpointError: it is neither, or damaged.
-    """
-    return (Checkpoints(path).latest() if (path / "checkpoints").is_dir() else None) or _whole(pointed(path))
-
-
-def _whole(path: Path) -> Path:
-    """The path, if a checkpoint is there to resume from.
-
-    Raises:
-        CheckpointError: it is none, or damaged; says which ones a run has.
-    """
-    reason = damage(path)
-    if not reason:
-        return path
-    several = several_runs(path)
-    if several is not None:
-        raise CheckpointError(f"cannot resume from {several}")
-    run = next((p for p in (path, path.parent) if (p / "checkpoints").is_dir()), None)
-    newest = Checkpoints(run).latest() if run else None
-    has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
-    raise CheckpointError(f"cannot resume from {path}: {reason}. {has or 'Choose another with trainer.resume=PATH'}")
+def appears(path: Path) -> bool:
+    """Whether a file or folder is there, or comes within ``LATE_S``: some file systems show a new name late."""
+    until = time.monotonic() + LATE_S
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        with suppress(OSError):
+            os.listdir(path.parent)  # makes NFS look anew
+        time.sleep(0.1)
+    return True
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+def _digest(text: str) -> str:
+    digest = new_digest()
+    digest.update(text.encode())
+    return digest.hexdigest()
 
 
 def _step(path: Path) -> int:

@@ -21,12 +21,15 @@ checkpoints that people have go on.
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import logging
+import os
 import pathlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +39,30 @@ from torch import Tensor
 from torch.distributed.checkpoint import logger as dcp_logger
 from torch.distributed.checkpoint import metadata as dcp_metadata
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
 
 # DCP reports failures at ERROR level with a traceback; the exception says it once, and enough
 getattr(dcp_logger, "_dcp_logger", logging.getLogger("torch.distributed.checkpoint")).propagate = False
 
 TREE = "tree.json"
+_BUFFER = 1 << 20  # bytes: DCP writes every tensor in many pieces
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
 
-def save_tensors(folder: Path, state: Any, group: Any = None) -> str:
+def save_tensors(folder: Path, state: Any, group: Any = None, digests: dict[str, str] | None = None) -> str:
     """Write and flush the tensors of a state into a new folder. All ranks call this together, with the same structure.
 
     Args:
         folder: created; on a file system that all ranks see.
         state: nested dicts, lists and tuples of tensors (also sharded ones), numbers, strings, bools and None.
         group: process group to agree through; None: the default one.
+        digests: gets the digest of each file that this process has written, by its name, made while it was written.
 
     Returns:
         The rest as JSON, which belongs into the folder under the name ``TREE``. One rank writes it, where the caller
@@ -72,6 +78,7 @@ def save_tensors(folder: Path, state: Any, group: Any = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     if tensors:
         writer = FileSystemWriter(folder, sync_files=True, overwrite=True)
+        writer.fs = _DigestingFiles({} if digests is None else digests)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*assuming the intent is to save in a single process.*")
             save(dict(tensors), storage_writer=writer, no_dist=alone, process_group=None if alone else group)
@@ -197,6 +204,41 @@ def _references(tree: Any) -> list[str]:
             return [tree[_TENSOR]]
         return [name for item in tree.values() for name in _references(item)]
     return [name for item in tree for name in _references(item)] if isinstance(tree, list) else []
+
+
+class _DigestingFiles(FileSystem):
+    """DCP's files, digested while they are written."""
+
+    def __init__(self, digests: dict[str, str]) -> None:
+        self._digests = digests
+
+    @contextmanager
+    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
+        file = _DigestingFile(path, mode)
+        with io.BufferedWriter(file, _BUFFER) as stream:
+            yield stream
+        self._digests[Path(path).name] = file.digest.hexdigest()
+
+    def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
+        super().rename(path, new_path)
+        self._digests[Path(new_path).name] = self._digests.pop(Path(path).name)
+
+
+class _DigestingFile(io.FileIO):
+    """A file that is written from its beginning to its end, as DCP does."""
+
+    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+        super().__init__(path, mode)
+        self.digest = new_digest()
+
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):  # a single call takes 2 GiB at most
+            written = super().write(view[done:])
+            self.digest.update(view[done : done + written])
+            done += written
+        return done
 
 
 class _MetadataUnpickler(pickle.Unpickler):

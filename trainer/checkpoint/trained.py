@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from trainer.checkpoint.contents import BEST, EMA, META, WEIGHTS, damage, pointed, read_meta
+from trainer.checkpoint.contents import BEST, EMA, META, WEIGHTS, altered, damage, pointed, read_meta
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.run_folders import several_runs
 from trainer.checkpoint.weights import compare_architecture, read_pth, read_safetensors
@@ -132,10 +132,11 @@ def load_weights(path: Path | str, ema: bool = True) -> tuple[dict[str, Tensor],
     """
     path = checkpoint_of(Path(path))
     if path.is_dir():
-        reason = damage(path)
+        name = EMA if ema and (path / EMA).exists() else WEIGHTS
+        reason = damage(path) or altered(path, [name])
         if reason:
-            raise CheckpointError(f"cannot read weights from {path}: {reason}")
-        file = path / EMA if ema and (path / EMA).exists() else path / WEIGHTS
+            raise CheckpointError(f"cannot read weights from {path}: {reason}. Give another checkpoint of its run")
+        file = path / name
         return read_safetensors(file), read_meta(path)
     if path.suffix == ".safetensors":
         near = path.parent / META

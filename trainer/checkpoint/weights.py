@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
 from trainer.files import flush_file
 from trainer.text import by, few
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> str:
     """Write tensors as safetensors and flush them to the disk.
 
     Args:
         header: texts by name that the file's header gets.
+
+    Returns:
+        The digest that the file has if all of it was written as it was meant to be.
     """
     from safetensors.torch import save_file
 
@@ -35,6 +40,22 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str,
         whole[name] = tensor
     save_file(whole, path, metadata={"format": "pt", **(header or {})})
     flush_file(path)
+    return _meant(path, whole)
+
+
+def _meant(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """The digest of a safetensors file out of its header and the tensors in memory: the file is not read again."""
+    digest = new_digest()
+    with path.open("rb") as file:
+        size = file.read(8)
+        header = file.read(int.from_bytes(size, "little"))
+    digest.update(size)
+    digest.update(header)
+    places = {name: place["data_offsets"] for name, place in json.loads(header).items() if name != "__metadata__"}
+    for name in sorted(places, key=lambda name: places[name]):
+        if tensors[name].numel():
+            digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Checkpoints: bitwise round trips, nothing half written, retention, safe loading, readable refusals."""
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from torch import nn
 
 import trainer.checkpoint.directory as module
 from tests.helpers.forking import fork
+from trainer.checkpoint.contents import meta_text
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import load_weights
 from trainer.errors import CheckpointError, ConfigError
@@ -325,8 +327,10 @@ def test_foreign_code_is_never_executed(tmp_path):
     metadata = path / "state" / ".metadata"
     metadata.write_bytes(content)
     meta = json.loads((path / "meta.json").read_text())
-    meta["files"]["state/.metadata"] = len(content)
-    (path / "meta.json").write_text(json.dumps(meta))
+    sizes, digests = meta.pop("files") | {"state/.metadata": len(content)}, meta.pop("digests")
+    digests["state/.metadata"] = hashlib.sha256(content).hexdigest()  # whoever sends code sends what fits it
+    del meta["digest"]
+    (path / "meta.json").write_text(meta_text(meta, sizes, digests))
     with pytest.raises(CheckpointError, match="system has no place"):
         Checkpoints(tmp_path).load(path)
     torch.save({"weight": Evil()}, tmp_path / "evil.pth")

@@ -20,6 +20,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 import trainer.checkpoint.directory as module
 from trainer.checkpoint.directory import Checkpoints
+from tests.helpers.altering import flip
+from trainer.checkpoint.resuming import choose
 from trainer.errors import CheckpointError
 
 dist.init_process_group("gloo")
@@ -37,6 +39,17 @@ loaded, meta = checkpoints.load(path, template=target)
 assert loaded["step"] == 7 and meta["world"] == 2
 assert torch.equal(loaded["same"], torch.ones(5))
 assert torch.equal(target["sharded"].to_local(), whole[2 * rank : 2 * rank + 2])
+
+newer = checkpoints.save(8, state, {"w": whole}, None, {})
+if rank == 0:  # a bit of the other's shard, which only that one reads again
+    flip(newer / "state" / "__1_0.distcp", 8)
+dist.barrier()
+chosen, passed = choose(checkpoints, "auto")
+assert chosen == path and [line[:40] for line in passed] == ["step-00000008: state/__1_0.distcp is not"], passed
+assert checkpoints.latest() == path
+if rank == 0:
+    checkpoints.set_aside(path)
+dist.barrier()
 
 for place in ("write_flushed", "save_weights"):  # only rank 0 calls these: rank 1 must hear of it
     original = getattr(module, place)
@@ -94,7 +107,11 @@ def test_two_processes(tmp_path):
 
     # one process reads what two have written
     run = tmp_path / "run"
-    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-00000007"]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
+        "latest",
+        "step-00000007",
+        "step-00000008.before",
+    ]
     path = Checkpoints(run).latest()
     assert path is not None
     state, _ = Checkpoints(run).load(path)

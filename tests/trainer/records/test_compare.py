@@ -14,6 +14,7 @@ from PIL import Image
 from tests.helpers.scripts import run_script
 from trainer import cli
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.resuming import choose
 from trainer.checkpoint.run_folders import runs_below, several_runs
 from trainer.checkpoint.trained import load_weights
 from trainer.cli import load_run
@@ -243,7 +244,7 @@ def test_whatever_wants_a_run_names_those_of_a_folder(tmp_path: Path) -> None:
     asked = [
         (UserError, lambda: load_run(root, {"vit": VitConfig})),
         (CheckpointError, lambda: load_weights(root)),
-        (CheckpointError, lambda: Checkpoints(tmp_path / "new").to_resume(str(root))),
+        (CheckpointError, lambda: choose(Checkpoints(tmp_path / "new"), str(root))),
         (CheckpointError, lambda: read(root)),
     ]
     for kind, ask in asked:
