@@ -96,7 +96,7 @@ def _asked(checkpoints: Checkpoints, path: Path) -> tuple[Path, list[str]]:
     several = several_runs(path)
     if several is not None:
         raise CheckpointError(f"cannot resume from {several}")
-    run = next((p for p in (path, path.parent.parent) if (p / "checkpoints").is_dir()), None)
+    run = next((p for p in (path, *path.parents[:2]) if (p / "checkpoints").is_dir()), None)
     newest = None
     if run is not None:
         other = Checkpoints(run)
