@@ -119,6 +119,18 @@ def flush_folder(path: Path) -> None:
             os.close(handle)
 
 
+def flush_names(path: Path) -> None:
+    """Brings the names of a folder and of those above it to the disk, as far as this user may have made them.
+
+    A folder that was just made is gone after a power failure where nobody has flushed the one that it is in, with
+    all that was flushed below it.
+    """
+    for folder in path.absolute().parents:
+        if not os.access(folder, os.W_OK):
+            return
+        flush_folder(folder)
+
+
 def write_flushed(path: Path, text: str) -> None:
     """A text straight into its place, on the disk when this returns; for folders that get their name when complete."""
     with path.open("w") as file:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.crash_states import Trace
 from tests.helpers.exactness import killable_processes
 from tests.helpers.file_operations import watch
 from tests.helpers.small_runs import prepare
@@ -33,6 +34,7 @@ class Plan:
         samples, count: at its first time with so many samples seen, after so many more.
         group: the whole process group is killed.
         clock: from its first evaluation on the process's clock is so many seconds off.
+        trace: file for all that a power failure may leave of it (tests/helpers/crash_states.py).
         notes: file for what happened, as JSON: ``operations``, ``events``, ``steps`` at which signals came and at
             which the run left.
     """
@@ -43,6 +45,7 @@ class Plan:
     count: int = 0
     group: bool = False
     clock: float = 0.0
+    trace: str = ""
     notes: str = ""
 
 
@@ -143,6 +146,7 @@ def _run(run_dir: Path, model: str, workers: int, plan: Plan, output: Path) -> N
 
 def _disturb(trainer: Any, run_dir: Path, plan: Plan) -> None:
     owner = os.getpid()
+    trace = Trace(run_dir.parent) if plan.trace else None
     notes: dict[str, Any] = {"operations": 0, "events": {}, "signalled": None, "left": None}
 
     def kill() -> None:
@@ -151,6 +155,8 @@ def _disturb(trainer: Any, run_dir: Path, plan: Plan) -> None:
 
     def before(kind: str, path: str) -> None:
         if os.getpid() == owner:
+            if trace is not None:
+                trace.before(kind, path)
             if notes["operations"] == plan.operation:
                 kill()
             notes["operations"] += 1
@@ -205,9 +211,19 @@ def _disturb(trainer: Any, run_dir: Path, plan: Plan) -> None:
             if plan.notes:
                 notes["left"] = [trainer.step, trainer.samples_seen]
                 Path(plan.notes).write_text(json.dumps(notes))
+            if trace is not None:
+                trace.save(Path(plan.trace))
 
+    save = trainer.save
+
+    def saved() -> None:
+        save()
+        if trace is not None:
+            trace.promise(trainer.step)
+
+    trainer.save = saved
     trainer.stop._handle, trainer.fit = handle, noted
-    watch(run_dir, before)
+    watch(run_dir, before, None if trace is None else trace.synced)
     sys.stdout.flush()
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainer.errors import ConfigError
-from trainer.files import check_apart, check_place, replace_file, write_arrays, write_json, write_text
+from trainer.files import check_apart, check_place, flush_names, replace_file, write_arrays, write_json, write_text
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -93,3 +93,14 @@ def test_arrays_come_back(tmp_path: Path, compressed: bool) -> None:
     write_arrays(tmp_path / "a.npz", {"x": np.arange(4)}, compressed=compressed, shared=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
     assert np.load(tmp_path / "a.npz")["x"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_folder_that_was_made_is_flushed_into_those_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not flushed itself, and nothing above the first folder that belongs to somebody else."""
+    deep = tmp_path / "one" / "two" / "run"
+    deep.mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) not in tmp_path.parents)
+    flushed: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    flush_names(deep)
+    assert flushed == [folder.stat().st_ino for folder in (deep.parent, deep.parent.parent, tmp_path)]

@@ -116,7 +116,9 @@ class Checkpoints:
 
         def prepare() -> None:
             self.owned()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True)
+                flush_folder(self.folder.parent)
             self.tidy()
             free = shutil.disk_usage(self.folder).free
             if free < needed:

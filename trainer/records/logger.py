@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer.errors import UserError
-from trainer.files import plain_numbers, write_text
+from trainer.files import flush_folder, flush_names, plain_numbers, write_text
 from trainer.records.curves import read_record
 from trainer.records.media import gif_bytes, write_png, write_video
 from trainer.records.progress import Progress
@@ -87,6 +87,7 @@ class RunLogger:
         metrics = self.run_dir / "metrics.jsonl"
         repair_metrics(metrics, resume_step, resume_evaluated)
         self._metrics = metrics.open("a", encoding="utf-8")
+        flush_names(self.run_dir)
 
     def __enter__(self) -> RunLogger:
         return self
@@ -173,10 +174,11 @@ class RunLogger:
             show()
 
     def flush(self) -> None:
-        """Bring everything to the disk; call before a checkpoint."""
+        """Bring everything to the disk, ``eval.json`` too; call before a checkpoint."""
         if self.active and self._metrics is not None:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
+            flush_folder(self.run_dir)
             if self._writer is not None:
                 self._writer.flush()
 
