@@ -28,6 +28,8 @@ from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse, user_message
+from trainer.parallel import launched
+from trainer.preempt import STOPPED, StopFlag
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -47,6 +49,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     Raises:
         UserError: anything that the user can mend (``guarded`` shows it).
     """
+    launched.adopt()
     sweep = asks_for_sweep(sys.argv[1:])
     schemas = {name: entry.schema for name, entry in tasks.items()}
     argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
@@ -66,6 +69,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         from hydra.types import RunMode
 
         hydra = HydraConfig.get()
+        launched.adopt()  # a job of submitit's begins here
         swept = hydra.mode == RunMode.MULTIRUN  # also asked for by hydra.mode, or by an experiment
         made = Path(hydra.sweep.dir, hydra.sweep.subdir) if swept else Path(hydra.run.dir)
         run_dir = sweep_folder(hydra, argv) if swept else made
@@ -77,7 +81,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
             config = resolve(composed, schemas)
             if swept and not config.trainer.dry_run:
                 sweeps[Path(hydra.sweep.dir)] = config.logger.curves
-            metrics, stopped = _run(config, tasks[config.task], run_dir)
+            metrics, stop = _run(config, tasks[config.task], run_dir)
         except Exception as error:
             if swept:
                 if isinstance(error, UserError):  # told at once: the other jobs may take days
@@ -88,7 +92,10 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         finally:
             _remove_empty(made)
             _remove_empty(run_dir)
-        if stopped and swept and hydra.launcher._target_.endswith(".BasicLauncher"):
+        if stop.requested and launched.submitted():
+            launched.hand_on(stop.signal_name)
+            raise SystemExit(STOPPED)  # no result: submitit would take the run for done
+        if stop.requested and swept and hydra.launcher._target_.endswith(".BasicLauncher"):
             raise SweepStopped  # else the launcher would start the next one
         return metrics
 
@@ -136,8 +143,8 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
     return _run(config, entry, run_dir)[0]
 
 
-def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, bool]:
-    """``run``, and whether it was asked to stop."""
+def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, StopFlag]:
+    """``run``, and who was asked to stop."""
     refuse(entry.problems(config))
     changed = check_resume(config, run_dir)
 
@@ -145,8 +152,8 @@ def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, bool]
 
     trainer = Trainer(config, lambda: entry.build(config), run_dir, changed=changed)
     if config.trainer.dry_run:
-        return trainer.dry_run(), False
-    return trainer.fit(), trainer.stop.requested
+        return trainer.dry_run(), trainer.stop
+    return trainer.fit(), trainer.stop
 
 
 def register(schemas: Schemas) -> None:

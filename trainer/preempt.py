@@ -16,16 +16,18 @@ import threading
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
+STOPPED = 75  # exit code: asked to stop, saved, not done (EX_TEMPFAIL of sysexits.h: try again later)
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGINT")
 
 
 class StopFlag:
-    """Context manager that turns SIGTERM, SIGUSR1, SIGHUP and the first SIGINT into ``requested = True``.
+    """Context manager that turns a signal to stop, and the first SIGINT, into ``requested = True``.
+
+    They are SIGTERM, SIGUSR1, SIGUSR2 (which submitit sends) and SIGHUP.
 
     A second SIGINT raises KeyboardInterrupt, for those who do not want to wait. The handlers found on
-    entering are put back on leaving; under nohup SIGHUP stays ignored. Outside the main thread, where Python
-    allows no handlers, the flag works
-    without signals.
+    entering are put back on leaving; under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no
+    handlers, the flag works without signals.
 
     Attributes:
         requested: whether the process was asked to stop. May also be set by hand (a time limit).
@@ -41,7 +43,7 @@ class StopFlag:
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
-                number = getattr(signal, name, None)  # SIGUSR1 exists on POSIX only
+                number = getattr(signal, name, None)  # some exist on POSIX only
                 ignored = name == "SIGHUP" and number is not None and signal.getsignal(number) == signal.SIG_IGN
                 if number is not None and not ignored:
                     self._previous[number] = signal.signal(number, self._handle)

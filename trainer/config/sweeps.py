@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ def check_sweeper(argv: Sequence[str]) -> None:
     """Refuses what Hydra would end in a traceback of its own.
 
     Raises:
-        ConfigError: parameters of the sweeper on the command line.
+        ConfigError: parameters of the sweeper on the command line; a launcher whose package is not installed.
     """
+    launcher = next((word for word in argv if re.match(r"\+?hydra/launcher=[\"']?(slurm|submitit)", word)), None)
+    if launcher is not None and find_spec("submitit") is None:
+        raise ConfigError(f"{launcher} needs submitit, which is not installed: pip install -e '.[slurm]'")
     params = next((word for word in argv if word.lstrip("+").startswith("hydra.sweeper.params")), None)
     if params is not None:  # Hydra 1.3 ends in a traceback of its own there
         raise ConfigError(

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from trainer.cli import CONFIGS
-from trainer.config.sweeps import FOLDER_BYTES, asks_for_sweep, sweep_folder
+from trainer.config.sweeps import FOLDER_BYTES, asks_for_sweep, check_sweeper, sweep_folder
+from trainer.errors import ConfigError
 
 TRAIN = CONFIGS.parent / "train.py"
 
@@ -125,6 +126,14 @@ def test_what_hydra_cannot_take_is_told(run_train) -> None:
         result = run_train("-m", "model=vid2vid_tiny", word)
         assert result.returncode == 2 and "Traceback" not in result.stderr
         assert "give what to sweep as it is: python train.py -m seed=0,1" in result.stderr
+
+
+def test_a_launcher_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.config.sweeps.find_spec", lambda name: None)
+    for word in ("hydra/launcher=slurm", "hydra/launcher=submitit_local"):
+        with pytest.raises(ConfigError, match=rf"{word} needs submitit, .*: pip install -e '\.\[slurm\]'"):
+            check_sweeper(["-m", word, "seed=0,1"])
+    check_sweeper(["-m", "hydra/launcher=basic", "seed=0,1"])
 
 
 @pytest.mark.slow
