@@ -17,7 +17,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint.run_folders import runs_below, several_runs
+from trainer.checkpoint.run_folders import several_runs
 from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
 from trainer.config.foreign_flags import check_flags
@@ -106,24 +106,11 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     finally:
         if os.environ.get("RANK", "0") == "0":
             for folder, curves in sweeps.items():
-                _compare(folder, curves)
+                from trainer.records.compare import end_of_sweep
+
+                end_of_sweep(folder, curves, sys.stdout.write)
     if failures:
         raise failures[0]
-
-
-def _compare(folder: Path, curves: bool) -> None:
-    """The end of a sweep: its runs beside each other, where there are several."""
-    from trainer.records import compare
-
-    if len(runs_below(folder)) < 2:
-        return
-    try:
-        runs = compare.find_runs([folder], lambda line: sys.stdout.write(f"{line}\n"))
-    except UserError as error:  # the runs themselves ended as they did
-        sys.stdout.write(f"not compared: {error}\n")
-        return
-    written = compare.write(runs, folder, picture=curves)
-    sys.stdout.write(f"{compare.as_text(compare.table(runs))}\nwritten: {', '.join(map(str, written))}\n")
 
 
 class SweepStopped(BaseException):

@@ -81,7 +81,8 @@ def _set(
     address: str,
     number: int,
 ) -> None:
-    environment |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": local_world}
+    ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": local_world}
+    environment.update(ranks)
     environment.setdefault("MASTER_ADDR", address)
     environment.setdefault("MASTER_PORT", str(_PORTS[number % len(_PORTS)]))
 

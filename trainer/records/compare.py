@@ -205,3 +205,22 @@ def write(runs: Sequence[RunRecord], folder: Path, picture: bool = True) -> list
         curves.draw(folder / PICTURE, drawn, title, curves=names(runs), legend=LEGEND)
         written.append(folder / PICTURE)
     return written
+
+
+def end_of_sweep(folder: Path, picture: bool, write_out: Callable[[str], Any], width: int = 120) -> None:
+    """The end of a sweep: its runs beside each other, where there are several, as text and as files in its folder.
+
+    Args:
+        picture: whether curves are wanted.
+        write_out: takes text with its line ends.
+        width: of the page, in characters.
+    """
+    if len(runs_below(folder)) < 2:
+        return
+    try:
+        runs = find_runs([folder], lambda line: write_out(f"{line}\n"))
+    except UserError as error:  # the runs themselves ended as they did
+        write_out(f"not compared: {error}\n")
+        return
+    written = write(runs, folder, picture=picture)
+    write_out(f"{as_text(table(runs), width)}\nwritten: {', '.join(map(str, written))}\n")
