@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from trainer.errors import UserError
+from trainer.preempt import STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG = "console.txt"  # in a run's folder: what its process said
@@ -58,7 +59,7 @@ def train_all(
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                running[_start(job, words(job))] = job
+                running[start(job.folder, words(job))] = job
             time.sleep(POLL_S)
             for process, job in list(running.items()):
                 if process.poll() is None:
@@ -74,15 +75,28 @@ def train_all(
             process.wait()
 
 
-def _start(job: Training, words: Sequence[str]) -> subprocess.Popen[bytes]:
-    job.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir={job.folder}"]
-    with (job.folder / LOG).open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+def start(folder: Path, words: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """``train.py`` as a process of its own, which writes into a folder and says what it says into ``LOG`` there.
+
+    Args:
+        words: overrides, as Hydra reads them.
+        environment: of the process; None: this one's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = str(folder).replace("\\", "\\\\").replace("'", "\\'")  # in quotes, for it may hold = and commas
+    command = [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir='{place}'"]
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def last_words(folder: Path, lines: int = 4) -> str:
+    """The end of what a training said."""
+    log = folder / LOG
+    said = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
+    return "\n".join(said.splitlines()[-lines:])
 
 
 def _failed(job: Training, code: int) -> str:
-    log = job.folder / LOG
-    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
-    how = "was stopped before its end" if code == 0 else f"failed with code {code}"
-    return f"{job.folder} {how} ({log}); the same command goes on with what is left:\n" + "\n".join(said)
+    how = "was stopped before its end" if code in (0, STOPPED) else f"failed with code {code}"
+    said = last_words(job.folder)
+    return f"{job.folder} {how} ({job.folder / LOG}); the same command goes on with what is left:\n{said}"

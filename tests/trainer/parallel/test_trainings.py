@@ -12,7 +12,7 @@ from trainer.parallel import trainings
 
 PROGRAM = """
 import pathlib, sys
-folder = pathlib.Path(next(w for w in sys.argv if w.startswith("hydra.run.dir=")).partition("=")[2])
+folder = pathlib.Path(next(w for w in sys.argv if w.startswith("hydra.run.dir=")).partition("=")[2].strip("'"))
 if "seed=1" in sys.argv: sys.exit("no memory")
 (folder / "done.json").write_text(" ".join(sys.argv[1:-1]))
 """
