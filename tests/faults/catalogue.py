@@ -12,7 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES: tuple[str, ...] = ("kills", "power")  # of this package, in the order in which docs/reliability.md has them
+MODULES: tuple[str, ...] = (
+    "kills",
+    "command_line",
+    "power",
+)  # of this package, in the order in which docs/reliability.md has them
 
 
 @dataclass(frozen=True)

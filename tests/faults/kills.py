@@ -99,13 +99,18 @@ def with_workers(folder: Path, model: str, number: int, group: bool = False) -> 
     run_dir, workers = folder / "run", 2
     before = _shared_memory()
     members = killed_by_time(run_dir, model, random.Random(number).uniform(0.3, 1.0), workers, group)
-    deadline = time.monotonic() + ORPHANS_S
     survives(run_dir, model, workers)
+    gone_soon(members)
+    left = [name for name in _shared_memory() - before if any(f"_{pid}_" in name for pid in members)]
+    assert not left, f"left in /dev/shm: {left}"
+
+
+def gone_soon(members: Sequence[int]) -> None:
+    """Waits until processes have ended; they may take seconds, and no more."""
+    deadline = time.monotonic() + ORPHANS_S
     while alive := [pid for pid in members if _alive(pid)]:
         assert time.monotonic() < deadline, f"outlive the run by {ORPHANS_S:.0f} s: {alive}"
         time.sleep(0.1)
-    left = [name for name in _shared_memory() - before if any(f"_{pid}_" in name for pid in members)]
-    assert not left, f"left in /dev/shm: {left}"
 
 
 def whole_group(folder: Path, model: str, number: int) -> None:

@@ -18,6 +18,7 @@ from tests.helpers.crash_states import KINDS, Node, Trace
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.killed_runs import Plan, run_to_end
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.resuming import choose
 
 TRIALS = 40
 
@@ -83,7 +84,7 @@ def power_fails(folder: Path, model: str, number: int) -> None:
 def _check(run_dir: Path, trace: Trace, moment: int, known: list[dict[str, bytes]]) -> None:
     """What a resumed run finds is no older than the last checkpoint that was reported as saved, and as it was then."""
     promises, before = trace.moments[moment].promises, trace.moments[moment].before
-    path = Checkpoints(run_dir).to_resume("auto")
+    path = choose(Checkpoints(run_dir), "auto")[0]
     if path is None:
         assert promises == 0, f"{run_dir}: {promises} checkpoints were saved, none is found (crash before {before})"
         return

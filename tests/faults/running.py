@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -47,7 +48,7 @@ class Trial:
     @property
     def folder(self) -> str:
         """Name of its folder."""
-        return "-".join(filter(None, (self.fault, self.model, str(self.number)))).replace(" ", "_").replace("/", "_")
+        return re.sub(r"\W+", "-", " ".join((self.fault, self.model, str(self.number))))
 
     @property
     def command(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from tests.helpers.crash_states import Trace
 from tests.helpers.exactness import killable_processes
 from tests.helpers.file_operations import watch
-from tests.helpers.small_runs import prepare
+from tests.helpers.small_runs import prepare, words
 
 LIMIT_S = 300.0  # a small run that takes longer hangs
 
@@ -73,13 +74,16 @@ class Begun:
         run_dir: the run's; what the process prints goes beside it, to ``NAME.out``.
         model, workers: see tests/helpers/small_runs.py.
         plan: what disturbs it.
+        command: ``train.py`` itself with its command line, whose exit code counts; else ``Trainer.fit``.
     """
 
-    def __init__(self, run_dir: Path, model: str, workers: int = 0, plan: Plan | None = None) -> None:
+    def __init__(
+        self, run_dir: Path, model: str, workers: int = 0, plan: Plan | None = None, *, command: bool = False
+    ) -> None:
         self.output = run_dir.with_name(run_dir.name + ".out")
         arguments = (run_dir, model, workers, plan or Plan(), self.output)
         self.began = time.monotonic()
-        self._process = processes().Process(target=_run, args=arguments)
+        self._process = processes().Process(target=_command if command else _run, args=arguments)
         self._process.start()
         self.pid: int = self._process.pid
 
@@ -114,9 +118,11 @@ class Begun:
         return self.output.read_text(encoding="utf-8", errors="replace") if self.output.exists() else ""
 
 
-def run_to_end(run_dir: Path, model: str, workers: int = 0, plan: Plan | None = None) -> Ended:
+def run_to_end(
+    run_dir: Path, model: str, workers: int = 0, plan: Plan | None = None, *, command: bool = False
+) -> Ended:
     """A run until it ends, by itself or by its plan."""
-    return Begun(run_dir, model, workers, plan).wait()
+    return Begun(run_dir, model, workers, plan, command=command).wait()
 
 
 def session_members(leader: int) -> list[int]:
@@ -134,14 +140,36 @@ def session_members(leader: int) -> list[int]:
 
 
 def _run(run_dir: Path, model: str, workers: int, plan: Plan, output: Path) -> None:
+    _alone(output)
+    trainer = prepare(run_dir, model, workers)
+    _disturb(trainer, run_dir, plan)
+    trainer.fit()
+
+
+def _command(run_dir: Path, model: str, workers: int, plan: Plan, output: Path) -> None:
+    from trainer.loop import Trainer
+
+    _alone(output)
+    sys.argv = ["train.py", *words(model, workers), f"hydra.run.dir={run_dir}"]
+    real = Trainer.fit
+
+    def fit(self: Trainer) -> Any:
+        Trainer.fit = real
+        _disturb(self, run_dir, plan)
+        return self.fit()
+
+    Trainer.fit = fit
+    runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")
+
+
+def _alone(output: Path) -> None:
+    """A session and an output of its own, data workers as in an ordinary run, and the signals of a shell's child."""
     os.setsid()
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(file, stream)
-    multiprocessing.set_start_method("fork", force=True)  # data workers as in an ordinary run
-    trainer = prepare(run_dir, model, workers)
-    _disturb(trainer, run_dir, plan)
-    trainer.fit()
+    multiprocessing.set_start_method("fork", force=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _disturb(trainer: Any, run_dir: Path, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""A small run with two stages of every task, in this process or in one of its own that is going to be killed."""
+"""A small run with two stages of every task."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ WORDS = {
 MODELS = sorted(WORDS)
 
 
+# The stage changes in the middle of an epoch.
+STAGES = {
+    "vid2vid_tiny": "{short:{frames:3,batch_size:2},long:{start:0.6,frames:6,batch_size:1}}",
+    "label_predictor": (
+        "{short:{frames:2,segment_frames:2,batch_size:2},long:{start:0.6,frames:4,segment_frames:2,batch_size:1}}"
+    ),
+    "vit_mu": (
+        "{small:{resolution:[16,16],batch_size:4,accumulate:2},large:{start:0.6,resolution:[32,32],batch_size:2}}"
+    ),
+}
+
+
+def words(model: str, workers: int = 0) -> list[str]:
+    """The run on the command line."""
+    stages = ["~curriculum.stages.all", f"++curriculum.stages={STAGES[model]}"]
+    return [f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}", *stages]
+
+
 def configured(model: str, workers: int = 0) -> Any:
-    """The configuration; the stage changes in the middle of an epoch."""
+    """The configuration."""
     from train import SCHEMAS
     from trainer.cli import compose
-    from vid2vid.config import Vid2VidStage
-    from vid2vid.future.config import PredictorStage
-    from vit.config import VitStage
 
-    config = compose([f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}"], SCHEMAS)
-    config.curriculum.stages = {
-        "vid2vid_tiny": {
-            "short": Vid2VidStage(frames=3, batch_size=2),
-            "long": Vid2VidStage(start=0.6, frames=6, batch_size=1),
-        },
-        "label_predictor": {
-            "short": PredictorStage(frames=2, segment_frames=2, batch_size=2),
-            "long": PredictorStage(start=0.6, frames=4, segment_frames=2, batch_size=1),
-        },
-        "vit_mu": {
-            "small": VitStage(resolution=[16, 16], batch_size=4, accumulate=2),
-            "large": VitStage(start=0.6, resolution=[32, 32], batch_size=2),
-        },
-    }[model]
-    return config
+    return compose(words(model, workers), SCHEMAS)
 
 
 def prepare(run_dir: Path, model: str, workers: int = 0) -> Any:
