@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -118,7 +119,13 @@ class Progress:
         return trial.key in self.done and not self.done[trial.key].error
 
 
-def run_trials(todo: Sequence[Trial], folder: Path, processes: int, limit_s: float = LIMIT_S) -> Iterator[Trial]:
+def run_trials(
+    todo: Sequence[Trial],
+    folder: Path,
+    processes: int,
+    limit_s: float = LIMIT_S,
+    known: Callable[[], list[Fault]] = faults,
+) -> Iterator[Trial]:
     """Does trials, each in a folder of its own that stays where something was lost; yields them as they end.
 
     A process does one after the other. One that dies or hangs is a trial that failed, and another takes its place.
@@ -128,22 +135,25 @@ def run_trials(todo: Sequence[Trial], folder: Path, processes: int, limit_s: flo
         folder: for the trials' folders.
         processes: how many at once.
         limit_s: seconds after which a trial hangs.
+        known: gives the faults.
     """
     os.environ[KEPT] = str(folder / f"undisturbed-{digest()}")
     waiting = list(reversed(todo))
-    workers = [_Worker(folder) for _ in range(min(processes, len(todo)))]
+    workers = [_Worker(folder, known) for _ in range(min(processes, len(todo)))]
     try:
         while waiting or any(worker.trial for worker in workers):
             for i, worker in enumerate(workers):
                 if worker.trial is None and waiting:
                     if not worker.process.is_alive():
-                        workers[i] = worker = _Worker(folder)
+                        workers[i] = worker = _Worker(folder, known)
                     worker.begin(waiting.pop())
             busy = [worker for worker in workers if worker.trial]
             ready = wait([w.pipe for w in busy] + [w.process.sentinel for w in busy], timeout=1.0)
             for worker in busy:
                 if worker.pipe in ready or worker.process.sentinel in ready:
-                    yield worker.end()
+                    ended = worker.hear()
+                    if ended is not None:
+                        yield ended
                 elif time.monotonic() - worker.since > limit_s:
                     yield worker.give_up(f"hangs: not done after {limit_s:.0f} s")
     finally:
@@ -154,25 +164,29 @@ def run_trials(todo: Sequence[Trial], folder: Path, processes: int, limit_s: flo
 class _Worker:
     """A process that does trials."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: Callable[[], list[Fault]]) -> None:
         self.trial: Trial | None = None
         self.since, self.folder = 0.0, folder
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_work, args=(other, folder))
+        self.process = context.Process(target=_work, args=(other, folder, known))
         self.process.start()
         other.close()
 
     def begin(self, trial: Trial) -> None:
-        self.trial, self.since = trial, time.monotonic()
+        self.trial, self.since = trial, math.inf
         self.pipe.send(trial)
 
-    def end(self) -> Trial:
+    def hear(self) -> Trial | None:
+        """The trial, if it has ended; None where it has just begun."""
         try:
             error = self.pipe.recv()
         except (EOFError, ConnectionError):
             return self.give_up("the process that did the trial died")
-        return self._ended(error)
+        if error is not None:
+            return self._ended(error)
+        self.since = time.monotonic()
+        return None
 
     def give_up(self, error: str) -> Trial:
         self.stop()
@@ -189,23 +203,24 @@ class _Worker:
 
     def _ended(self, error: str) -> Trial:
         assert self.trial is not None
-        trial = Trial(*self.trial.key, error, round(time.monotonic() - self.since, 2))
+        trial = Trial(*self.trial.key, error, round(max(0.0, time.monotonic() - self.since), 2))
         self.trial = None
         if not error:
             shutil.rmtree(self.folder / trial.folder, ignore_errors=True)
         return trial
 
 
-def _work(pipe: Any, folder: Path) -> None:
+def _work(pipe: Any, folder: Path, known: Callable[[], list[Fault]]) -> None:
     os.setpgid(0, 0)  # Ctrl-C is for the one who asks
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    known = {fault.name: fault for fault in faults()}
+    by_name = {fault.name: fault for fault in known()}
     while True:
         try:
             trial: Trial = pipe.recv()
         except EOFError:
             return
+        pipe.send(None)
         place = folder / trial.folder
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -213,7 +228,7 @@ def _work(pipe: Any, folder: Path) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        error = _told(lambda t=trial, p=place: known[t.fault].trial(p, t.model, t.number))
+        error = _told(lambda t=trial, p=place: by_name[t.fault].trial(p, t.model, t.number))
         if not error:
             (folder / f"{trial.folder}.log").unlink()
         pipe.send(error)

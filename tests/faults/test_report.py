@@ -1,0 +1,29 @@
+"""docs/reliability.md and README say what the record says, and the record knows every fault."""
+
+from tests.faults.catalogue import Fault, faults
+from tests.faults.report import rows_of
+from tests.faults.running import Trial, trials
+
+
+def test_names_are_unique() -> None:
+    names = [fault.name for fault in faults()]
+    assert len(set(names)) == len(names)
+
+
+def test_what_was_lost_is_told() -> None:
+    fault = Fault("a fault", lambda folder, model, number: None, ("one", "two"), "nothing", times=3)
+    done = [
+        Trial(fault.name, model, number, "AssertionError: weights differ" if (model, number) == ("two", 1) else "")
+        for model in fault.models
+        for number in range(3)
+    ]
+    one, two = rows_of([fault], done)
+    assert (one.tried, one.survived, one.lost) == (3, 3, "")
+    assert (two.tried, two.survived, two.lost) == (3, 2, "AssertionError: weights differ")
+
+
+def test_fewer_trials_are_spread_over_all() -> None:
+    fault = Fault("a fault", lambda folder, model, number: None, ("one", "two"), "nothing", times=10)
+    assert [trial.number for trial in trials([fault], "one", most=3)] == [0, 3, 6]
+    assert [trial.number for trial in trials([fault], number=7)] == [7, 7]
+    assert len(trials([fault])) == 20
