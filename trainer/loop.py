@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer import run_state
+from trainer import fetching, run_state
 from trainer.checkpoint import best
 from trainer.checkpoint.resuming import choose
 from trainer.config.fields import RunConfig
 from trainer.data.splitting import split_batch
-from trainer.data.workers import worker_failure
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.files import write_json
@@ -88,7 +87,7 @@ class Trainer(Stepper):
                 stage = self.curriculum.at(self.samples_seen)
                 if self.stage is not stage:
                     self.enter(stage)
-                self.train_batch(self.next_batch())
+                self.train_batch(fetching.fetch(self, self.save))
                 if self.at_boundary():
                     self.logger.text(f"stopped at step {self.step}; {self.how_to_go_on()}")
                     return self.metrics
@@ -130,10 +129,7 @@ class Trainer(Stepper):
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise preflight.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
-            readable = worker_failure(error, self.workers)
-            if readable is None:
-                raise
-            raise readable from error
+            raise
         finally:
             self.parallel.close(clean)
 
@@ -202,8 +198,10 @@ class Trainer(Stepper):
             self.evaluate()
         minutes = (time.monotonic() - self.began) / 60
         late = self.settings.max_minutes is not None and minutes >= self.settings.max_minutes
-        stopping = self.parallel.any(self.stop.requested or late)
+        failure = fetching.failure_ahead(self)
+        stopping = self.parallel.any(self.stop.requested or late or failure is not None)
         if stopping:
+            fetching.end_together(self, failure, self.save)
             self.asked_to_stop()
         if self.due("checkpoint_every") or self.best.unsaved or (stopping and self.saved != self.step):
             self.save()
@@ -215,13 +213,6 @@ class Trainer(Stepper):
         if asked:
             self.stop.requested = True
         return asked
-
-    def how_to_go_on(self) -> str:
-        """What to do after a stop."""
-        if self.settings.resume == "auto":
-            return "the same command goes on from here"
-        start = "starts anew" if self.settings.resume == "never" else f"starts again from {self.settings.resume}"
-        return f"the same command {start}, for trainer.resume={self.settings.resume}: leave that out to go on from here"
 
     def finish(self) -> None:
         """Last evaluation, last checkpoint, ``done.json``; leaves the last undone when asked to stop meanwhile."""

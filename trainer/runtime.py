@@ -86,6 +86,8 @@ class Runtime:
         self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
         self.budget: dict[str, Any] = {}  # what trainer.budget was laid out to
         self.stage: Stage | None = None  # entered
+        self.prefetcher: DevicePrefetcher | None = None  # of its batches
+        self.batches: Iterator[dict[str, Any]] | None = None
         self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
@@ -144,8 +146,8 @@ class Runtime:
     def leave(self) -> None:
         """Ends the current stage's data workers."""
         self.stage = None
-        self.prefetcher: DevicePrefetcher | None = None
-        self.batches: Iterator[dict[str, Any]] | None = None
+        self.prefetcher = None
+        self.batches = None
 
     def next_batch(self) -> dict[str, Any]:
         """This process's share of the batch at ``samples_seen``, on the device."""
@@ -161,9 +163,10 @@ class Runtime:
                 world=self.parallel.world,
                 workers=self.workers,
                 device=self.device,
+                limit_s=self.settings.sample_timeout,
             )
             self.guard.index_of = loader.sampler.index_at
-            self.prefetcher = DevicePrefetcher(loader, self.device)
+            self.prefetcher = DevicePrefetcher(loader, self.device, ahead=self.parallel.world > 1)
             self.batches = iter(self.prefetcher)
         self.speed.resume()
         before = self.prefetcher.wait_s
@@ -184,6 +187,7 @@ class Runtime:
             seed=self.config.seed,
             limit=self.settings.eval_samples,
             device=self.device,
+            limit_s=self.settings.sample_timeout,
         )
         return DevicePrefetcher(loader, self.device)
 
@@ -264,6 +268,13 @@ class Runtime:
         if self.settings.visuals_every is None:
             return True
         return self.cadences["visuals_every"] is not None and (self.finished or self.due("visuals_every"))
+
+    def how_to_go_on(self) -> str:
+        """What to do after a stop."""
+        if self.settings.resume == "auto":
+            return "the same command goes on from here"
+        start = "starts anew" if self.settings.resume == "never" else f"starts again from {self.settings.resume}"
+        return f"the same command {start}, for trainer.resume={self.settings.resume}: leave that out to go on from here"
 
     def frames_per_batch(self, stage: Stage) -> int:
         return stage.batch_size * self.task.frames_per_sample(stage)

@@ -139,7 +139,10 @@ class StepContext:
 
 
 class SampleDataset(Protocol):
-    """What ``Task.dataset`` returns: a map-style data set whose randomness comes in from outside."""
+    """What ``Task.dataset`` returns: a map-style data set whose randomness comes in from outside.
+
+    With a method ``name(index)``, the file of a sample or whatever else finds it again, messages name it.
+    """
 
     def __len__(self) -> int: ...
 

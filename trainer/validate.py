@@ -112,6 +112,7 @@ def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
         found += at_least(f"trainer.{name}", getattr(trainer, name), 1)
     if trainer.ema is not None and not 0.0 <= trainer.ema < 1.0:
         found.append(f"trainer.ema={trainer.ema}: must lie in [0, 1), or null for no average")
+    found += at_least("trainer.sample_timeout", trainer.sample_timeout, 0.0, exclusive=True)
     if trainer.nonfinite_budget < 0:
         found.append(f"trainer.nonfinite_budget={trainer.nonfinite_budget}: must not be negative")
     if trainer.resume not in ("auto", "never") and not pointed(Path(trainer.resume)).is_dir():

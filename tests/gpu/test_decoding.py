@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.helpers.paths import ROOT
 from trainer.cli import compose
-from trainer.data.loader import collate, to_device
+from trainer.data.collate import collate
+from trainer.data.loader import to_device
 from vit.config import Decode, VitConfig
 from vit.data import build_dataset
 from vit.data.decoding import on_device

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,3 +16,35 @@ def fork(target: Callable[..., None], *arguments: Any) -> Any:
     process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
     process.start()
     return process
+
+
+def side_by_side(target: Callable[..., Any], *arguments: Any, world: int = 2, within_s: float = 120) -> list[Any]:
+    """What ``target(rank, *arguments)`` returns, or the exception that it raises, in processes that gloo may join.
+
+    Results are plain: they come through a queue.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+
+    def work(rank: int) -> None:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        try:
+            found = target(rank, *arguments)
+        except Exception as error:
+            found = error
+        results.put((rank, found))
+        results.close()
+        results.join_thread()
+        os._exit(0)  # the groups need not be left: that takes seconds after a failure
+
+    processes = [fork(work, rank) for rank in range(world)]
+    try:
+        return [found for _, found in sorted((results.get(timeout=within_s) for _ in processes), key=lambda x: x[0])]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()

@@ -27,7 +27,7 @@ from tests.helpers.fake_cuda import (
 from train import SCHEMAS
 from trainer.cli import CONFIGS, compose
 from trainer.config.fields import Precision
-from trainer.data.loader import collate
+from trainer.data.collate import collate
 from trainer.device.compute import Compute
 from trainer.device.precision import PrecisionPolicy
 from trainer.schedule import curriculum

@@ -167,6 +167,7 @@ class TrainerConfig:
     ema: float | None = 0.999  # decay per step, ramped up as min(ema, (1 + step) / (10 + step)); None: no EMA
     on_nonfinite: OnNonFinite = OnNonFinite["raise"]
     nonfinite_budget: int = 10  # steps that may be skipped in a row
+    sample_timeout: float | None = 600.0  # seconds that reading one sample may take, then the run saves and ends
     profile: bool = False  # a torch profiler trace of a few steps in the run directory
 
 

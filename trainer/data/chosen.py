@@ -17,5 +17,8 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def name(self, index: int) -> str:
+        return self.samples.name(self.indices[index])
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         return self.samples.sample(self.indices[index], rng)

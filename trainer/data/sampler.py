@@ -67,8 +67,12 @@ class TrainSampler:
         return order[samples_seen + self.rank * self.batch_size + place][1]
 
     def __iter__(self) -> Iterator[list[Key]]:
+        return self.after(0)
+
+    def after(self, done: int) -> Iterator[list[Key]]:
+        """The batches without the first ``done``."""
         order = GlobalOrder(self.n, self.seed, self.repeats)
-        first = self.start + self.rank * self.batch_size
+        first = self.start + (done * self.world + self.rank) * self.batch_size
         while True:
             yield [(*order[position], None) for position in range(first, first + self.batch_size)]
             first += self.batch_size * self.world
@@ -100,7 +104,11 @@ class EvalSampler:
         return -(-len(self.indices) // (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in range(len(self)):
+        return self.after(0)
+
+    def after(self, done: int) -> Iterator[list[Key]]:
+        """The batches without the first ``done``."""
+        for batch in range(done, len(self)):
             first = (batch * self.world + self.rank) * self.batch_size
             positions = range(first, first + self.batch_size)
             yield [

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from trainer.errors import DataError
 
+_log = logging.getLogger(__name__)
+
+LIMIT_KEY = "trainer.sample_timeout"
+WHEN_SLOW = (
+    "Look whether the file can be read and its disk answers, then give the same command again; where samples take so "
+    f"long, raise {LIMIT_KEY} (null: wait for ever)"
+)
+RESTARTS = 3  # losses of workers in a row that are borne with, ...
+PARDONED_AFTER = 100  # ... where fewer batches than these lie between two
+TELL = getattr(signal, "SIGUSR2", 0)  # makes a worker print where it is, also inside a library
 CPU_WORKERS = 2  # where nothing else is asked for and no card waits
 
 
@@ -30,6 +45,9 @@ def init_worker(worker: int) -> None:
     for name in ("SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(faulthandler, "register") and sys.stderr is not None:
+        with suppress(OSError, ValueError, AttributeError):  # a stderr that is no file
+            faulthandler.register(TELL, all_threads=True)
     if hasattr(signal, "sigwaitinfo"):  # Linux; a handler would not see who sent the signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_obey_parent, args=(os.getppid(),), daemon=True).start()
@@ -64,28 +82,132 @@ def worker_count(requested: int | None, device: torch.device) -> int:
     return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 1)
 
 
-def worker_failure(error: BaseException, workers: int) -> DataError | None:
-    """The readable form of PyTorch's errors about dead data workers; None for any other error.
+def slow(who: str, what: str, limit_s: float) -> str:
+    """That a sample takes too long."""
+    return f"{who} has read {what} for more than {limit_s:g} s ({LIMIT_KEY})"
 
-    PyTorch raises these from a SIGCHLD handler, so they may surface anywhere in the training process, not
-    only while it waits for data.
+
+class WorkerLost(Exception):
+    """A data worker died, or is stuck in a sample.
+
+    Attributes:
+        what: in words.
+        index: of the sample that it read; None between two.
+        dead: whether it died.
+        signal: that killed it; 0 where none did.
     """
-    text = str(error)
-    if text.startswith("Caught "):  # raised by the data set, in a worker that lives
-        return None
-    if isinstance(error, ConnectionError | EOFError):  # died while handing over a batch
-        text = f"DataLoader worker killed by signal: {text or type(error).__name__}"
-    elif not isinstance(error, RuntimeError) or "DataLoader worker" not in text:
-        return None
-    if "shared memory" in text or "Bus error" in text:
-        return DataError(
-            "a data worker ran out of shared memory (/dev/shm). Give the container more "
-            f"(docker run --shm-size=8g) or lower data.workers (now {workers}; 0 needs no shared memory)"
-        )
-    if "exited unexpectedly" in text or "killed by signal" in text:
-        return DataError(
-            f"a data worker died ({text.splitlines()[0].strip()}); mostly this means that memory ran out. "
-            f"Lower data.workers (now {workers}), the batch size or the resolution; "
+
+    def __init__(self, what: str, index: int | None, dead: bool, number: int = 0) -> None:
+        super().__init__(what)
+        self.what, self.index, self.dead, self.signal = what, index, dead, number
+
+
+def ended(worker: int, process: Any, index: int | None, sample: str) -> WorkerLost:
+    """How a worker ended.
+
+    Args:
+        worker: its number.
+        process: its process, which has ended.
+        index: of the sample that it read, None between two.
+        sample: that in words.
+    """
+    number = max(-(process.exitcode or 0), 0)
+    how = f"was killed by {_signal_name(number)}" if number else f"ended by itself (exit code {process.exitcode})"
+    where = f"while it read {sample}" if index is not None else "between two samples"
+    return WorkerLost(f"data worker {worker} (pid {process.pid}) {how} {where}", index, True, number)
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+class Losses:
+    """How often the workers of an iteration were lost: they are started again, but not for ever.
+
+    Args:
+        workers: how many there are.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._last: tuple[int, int | None] | None = None  # batches given when they were lost last, and the sample
+        self._row = 0
+
+    def judge(self, lost: WorkerLost, given: int) -> None:
+        """Counts a loss, and says in the log that workers start again.
+
+        Args:
+            lost: by what.
+            given: batches that have been handed out so far.
+
+        Raises:
+            DataError: it was the same sample as last time, or the same batch, or one loss too many in a row.
+        """
+        again = self._last is not None and (lost.index == self._last[1] is not None or given == self._last[0])
+        self._row = self._row + 1 if self._last is not None and given - self._last[0] < PARDONED_AFTER else 1
+        self._last = (given, lost.index)
+        if again or self._row > RESTARTS:
+            often = "again, after workers had been started anew" if again else f"the {self._row}th loss in a row"
+            raise DataError(f"{lost.what}: {often}. {self._remedy(lost)}") from lost
+        _log.warning("%s: the workers are started again, and the same batches go on", lost.what)
+
+    def _remedy(self, lost: WorkerLost) -> str:
+        fewer = f"data.workers (now {self.workers})"
+        if not lost.dead:
+            return WHEN_SLOW
+        if lost.signal == signal.SIGBUS:
+            return (
+                "Mostly this means that shared memory (/dev/shm) is full: give the container more (docker run "
+                f"--shm-size=8g) or lower {fewer}; 0 needs none"
+            )
+        if lost.signal in (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
+            return (
+                "Mostly this means that a library cannot digest the file: replace it, and look at the others with "
+                "scripts/check_data.py; data.workers=0 shows where it happens"
+            )
+        return (
+            f"Mostly this means that memory ran out: lower {fewer}, the batch size or the resolution; "
             "data.workers=0 reads in the main process and shows the cause if it is another one"
         )
-    return None
+
+
+class _Deaths:
+    """PyTorch hears of a worker's death by a signal, whose handler raises wherever this process is.
+
+    In the middle of a step that would leave weights half moved. So it may do so while batches are waited for, and is
+    silent at all other times: whoever waits next looks at the workers first.
+    """
+
+    waiting = 0
+    handler: Any = None
+
+
+def hear_of_deaths_when_waiting() -> None:
+    """To be called when workers have been started: PyTorch has set its handler by then."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return
+    theirs = signal.getsignal(signal.SIGCHLD)
+    if theirs is _Deaths.handler or not callable(theirs):
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        try:
+            theirs(number, frame)
+        except RuntimeError:
+            if _Deaths.waiting:
+                raise
+
+    _Deaths.handler = handler
+    signal.signal(signal.SIGCHLD, handler)
+
+
+@contextmanager
+def waiting_for_workers() -> Iterator[None]:
+    """Within, the death of a worker raises RuntimeError at once."""
+    _Deaths.waiting += 1
+    try:
+        yield
+    finally:
+        _Deaths.waiting -= 1

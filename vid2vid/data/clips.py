@@ -134,6 +134,13 @@ class ClipDataset(ABC):
         """Training: how many clips fit side by side; validation: how many there are."""
         return self._ends[-1] if self.training else len(self.windows)
 
+    def name(self, index: int) -> str:
+        """The sequence, of fixed windows with the first frame's name: training draws its frames."""
+        if self.training:
+            return self.sequences[bisect_right(self._ends, index)].name
+        number, start, _ = self.windows[index]
+        return f"{self.sequences[number].name}/{self.sequences[number].frame_name(start)}"
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Clip `index`, cut and augmented as `rng` draws (training only).
 

@@ -36,6 +36,10 @@ class StreetDataset:
     def __len__(self) -> int:
         return self.config.data.clips if self.split == "train" else self.config.data.val_clips
 
+    def name(self, index: int) -> str:
+        """The scene."""
+        return f"scene {index} of {self.split}"
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Clip of scene ``index``, (T, ...) arrays as described in `vid2vid.data`."""
         data = self.config.data

@@ -18,7 +18,7 @@ class CheckedSamples:
     that names nothing.
 
     Args:
-        samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.loader.Late`), and whose
+        samples: whose ``image`` is (C, H, W), or becomes so on the device (`trainer.data.collate.Late`), and whose
             ``label`` is a class, or (K,) shares.
         classes: K names.
         limit: so many will be taken, spread evenly; None: all. Where that is a choice they are in a fixed random order,
@@ -36,6 +36,10 @@ class CheckedSamples:
     def place(self, index: int) -> int:
         """Where sample ``index`` is in the data set."""
         return index if self.order is None else int(self.order[index])
+
+    def name(self, index: int) -> str:
+        """As the samples have it."""
+        return self.samples.name(self.place(index))  # type: ignore[attr-defined]
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``.

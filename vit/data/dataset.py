@@ -57,6 +57,10 @@ class PictureDataset:
         """How often a bad file was met so far, in all workers."""
         return self.bad_files.met
 
+    def name(self, index: int) -> str:
+        """A picture's file, or whatever else finds it again."""
+        return self.source.name(index)
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``, augmented by ``rng``.
 

@@ -216,6 +216,10 @@ class UnlabelledPictures:
     def __len__(self) -> int:
         return len(self.files)
 
+    def name(self, index: int) -> str:
+        """The file."""
+        return str(self.files[index])
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``; nothing of it is random."""
         file = self.files[index]

@@ -50,6 +50,10 @@ class MaskDataset:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def name(self, index: int) -> str:
+        """The picture's file, or whatever else finds it again."""
+        return self.pairs.name(index)
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``, augmented by ``rng``.
 

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from tests.helpers.paths import ROOT
-from trainer.data.loader import DevicePrefetcher, collate, make_eval_loader, make_loader, to_device
-from trainer.data.workers import worker_count, worker_failure
+from trainer.data.collate import collate
+from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader, to_device
+from trainer.data.workers import worker_count
 from trainer.errors import ConfigError, DataError, UserError
 
 
@@ -206,29 +207,6 @@ def test_other_errors_keep_their_traceback():
         list(islice(loader, 6))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_killed_worker_is_explained():
-    def die():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    loader = make_loader(Broken(die), seed=0, samples_seen=0, batch_size=2, workers=1)
-    # PyTorch's SIGCHLD handler raises wherever the main process is, so also outside the loader (or in a weak
-    # reference's callback, where Python only prints it)
-    with pytest.raises((DataError, RuntimeError)) as caught:
-        list(islice(loader, 6))
-    error = caught.value if isinstance(caught.value, DataError) else worker_failure(caught.value, 1)
-    assert "memory ran out" in str(error) and "data.workers (now 1" in str(error)
-
-
-def test_worker_failure_leaves_other_errors_alone():
-    assert worker_failure(RuntimeError("CUDA error"), 2) is None
-    assert worker_failure(ValueError("DataLoader worker"), 2) is None
-    assert worker_failure(ConnectionError("Caught ConnectionError in DataLoader worker process 0."), 2) is None
-    assert "memory ran out" in str(worker_failure(EOFError(), 2))
-    shared = RuntimeError("DataLoader worker (pid 1) is killed by signal: Bus error. insufficient shared memory (shm).")
-    assert "/dev/shm" in str(worker_failure(shared, 2))
-
-
 def test_workers_use_one_thread_each():
     batches = list(islice(make_loader(Processes(), seed=0, samples_seen=0, batch_size=2, workers=2), 4))
     assert len({int(p) for b in batches for p in b["pid"]} - {os.getpid()}) == 2
@@ -304,7 +282,7 @@ def test_an_uncaught_error_does_not_hang_at_exit():
 
 def test_the_dataset_travels_to_spawned_workers():
     loader = make_loader(Numbers(), seed=0, samples_seen=0, batch_size=2)
-    assert len(pickle.dumps(loader._loader.dataset)) < 2000  # nothing but the user's data set and the seed
+    assert len(pickle.dumps(loader._start(0, None)._dataset)) < 2000  # nothing but the user's data set and the seed
 
 
 class Slow:

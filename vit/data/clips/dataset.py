@@ -47,6 +47,10 @@ class ClipDataset:
     def __len__(self) -> int:
         return len(self.source)
 
+    def name(self, index: int) -> str:
+        """A clip's file, or whatever else finds it again."""
+        return self.source.name(index)
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``, its stretch and its augmentation drawn from ``rng``.
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.data.loader import Late, LateBatch
+from trainer.data.collate import Late, LateBatch
 from trainer.data.pictures.decode import decode
 from trainer.device.free_memory import is_out_of_memory
 from trainer.errors import ConfigError

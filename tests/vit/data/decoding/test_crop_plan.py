@@ -16,7 +16,8 @@ from PIL import Image
 
 from trainer.cli import compose
 from trainer.config.fields import OnBadFile
-from trainer.data.loader import Late, collate, make_loader, to_device
+from trainer.data.collate import Late, collate
+from trainer.data.loader import make_loader, to_device
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import ConfigError, refuse
