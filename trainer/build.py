@@ -17,7 +17,7 @@ from trainer.device.precision import PrecisionPolicy, resolve_precision
 from trainer.errors import ConfigError, refuse
 from trainer.optim.optimizers import build_optimizer, matches, trainable_names
 from trainer.parallel.processes import Parallel
-from trainer.schedule import learning_rate, stage_table
+from trainer.schedule import cadence, learning_rate, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validate import optimizer_problems
@@ -33,7 +33,7 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     """
     settings = config.trainer
     device = pick_device(settings.device)
-    parallel = Parallel(settings.strategy, device)
+    parallel = Parallel(settings.strategy, device, cadence.seconds("hang_after", settings.hang_after))
     problems = stage_table.problems(config, parallel.world) + learning_rate.problems(config.schedule)
     problems += learning_rate.rate_problems(config.schedule, config.optim)
     refuse(problems)

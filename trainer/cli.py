@@ -6,11 +6,9 @@ before a configuration is complete.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -28,15 +26,13 @@ from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse, user_message
-from trainer.parallel import launched
+from trainer.parallel import failure, launched
 from trainer.preempt import STOPPED, StopFlag
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RUN = "run"  # the argument that names a run directory
-RANK_0_SAYS_IT_S = 15.0
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
@@ -83,11 +79,13 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
                 sweeps[Path(hydra.sweep.dir)] = config.logger.curves
             metrics, stop = _run(config, tasks[config.task], run_dir)
         except Exception as error:
-            if swept:
+            if swept and not failure.several():
                 if isinstance(error, UserError):  # told at once: the other jobs may take days
                     sys.stderr.write(f"{run_dir} failed: {user_message(error)}\n")
                 raise
             failures.append(error)  # Hydra would put a line of its own before it
+            if swept:  # processes that went on with the next job would wait for this one
+                raise SweepFailed from error
             return None
         finally:
             _remove_empty(made)
@@ -103,6 +101,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         _run_hydra(job, argv, schemas)
     except SweepStopped:
         sys.stdout.write("the sweep is stopped; the same command goes on with it\n")
+    except SweepFailed:
+        pass  # its cause is raised below
     finally:
         if os.environ.get("RANK", "0") == "0":
             for folder, curves in sweeps.items():
@@ -115,6 +115,10 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
 
 class SweepStopped(BaseException):
     """A job of a sweep was asked to stop, and so the sweep is. No Exception: Hydra would go on with the next job."""
+
+
+class SweepFailed(BaseException):
+    """A job of a sweep of several processes failed, and so the sweep did. No Exception, as ``SweepStopped``."""
 
 
 def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
@@ -268,38 +272,17 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
                 stream.reconfigure(errors="backslashreplace")
         try:
             function()
-        except UserError as error:
-            if isinstance(error, ConfigError) and int(os.environ.get("RANK", "0")) > 0:
-                time.sleep(RANK_0_SAYS_IT_S)  # it found the same, and torchrun ends this process when it exits
-            sys.stderr.write(f"error: {user_message(error)}\n")
-            sys.exit(2)
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted\n")
-            sys.exit(130)
-        except OSError as error:
-            if error.errno in _NOT_ALLOWED and error.filename is not None:
-                sys.stderr.write(
-                    f"error: {error.filename}: {error.strerror}. A run is written below the folder where it is started "
-                    "(runs/NAME): start it where you may write, or give hydra.run.dir=PATH, or another name=\n"
-                )
-                sys.exit(2)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except (SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # torch.distributed.checkpoint's is no Exception
+            text, code = failure.told(error)
+            if failure.several() and (first := failure.first_of_all(error, text, code)) is not None:
+                sys.exit(first.code)
+            if text is None:
                 raise
-            where = f" while writing {error.filename}" if error.filename else ""
-            sys.stderr.write(
-                f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
-                "(training keeps fewer checkpoints with trainer.keep=1) and give the same command again\n"
-            )
-            sys.exit(2)
-        except (RuntimeError, MemoryError) as error:
-            if "torch" not in sys.modules:
-                raise
-            from trainer.device.free_memory import is_out_of_memory, shortage
-
-            if not is_out_of_memory(error):
-                raise
-            sys.stderr.write(f"error: {shortage(error)}\n")
-            sys.exit(2)
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+            sys.exit(code)
 
     return wrapper
 

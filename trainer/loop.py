@@ -17,12 +17,14 @@ from trainer import fetching, run_state
 from trainer.checkpoint import best
 from trainer.checkpoint.resuming import choose
 from trainer.config.fields import RunConfig
+from trainer.config.resolve import plain
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.files import write_json
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import rate_of
+from trainer.parallel.agreement import check_run
 from trainer.records import console
 from trainer.records.console_lines import format_line
 from trainer.records.curves import write_curves
@@ -101,7 +103,11 @@ class Trainer(Stepper):
         try:
             with self.stop:
                 self.parallel.start()
+                packages = ("trainer", type(self.task).__module__.split(".")[0])
+                check_run(self.parallel, plain(self.config), packages)
                 self.parallel.check_shared(self.run_dir)
+                if self.settings.replay is None:
+                    self.check_data()
                 self.checkpoints.group = self.parallel.host
                 self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
                 path = self.checkpoint_to_resume()
@@ -112,7 +118,7 @@ class Trainer(Stepper):
                         self.parallel.rank,
                         logger.tensorboard,
                         videos=logger.videos,
-                        packages=("trainer", type(self.task).__module__.split(".")[0]),
+                        packages=packages,
                     ) as self.logger,
                     StepProfiler(
                         self.run_dir,
@@ -126,6 +132,9 @@ class Trainer(Stepper):
                     yield
                     self.leave()
             clean = True
+        except SystemExit:  # of something in the task: the others are in the middle of a run
+            self.parallel.watch.in_the_middle = True
+            raise
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise preflight.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
@@ -244,6 +253,7 @@ class Trainer(Stepper):
             self.ema.copy_buffers()  # its copies follow: all processes evaluate what the checkpoint will hold
         dataset, ctx = self.task.dataset("val", stage), self.context()
         ctx.log = lambda name, value: None  # the record of training steps is none of evaluation's business
+        ctx.should_stop = self.asked_to_stop  # all after the same batch: in one of them there may be collectives
         found: dict[str, float] = {}
         for averaged in (False, True) if self.settings.eval_raw and self.ema is not None else (True,):
             with self.evaluation_mode(averaged):
@@ -259,7 +269,8 @@ class Trainer(Stepper):
                 self.mark("pictured")
                 if self.parallel.is_main:
                     loader = self.evaluation_loader(dataset, stage, 0, 1)
-                    ctx.sum = lambda tensor: tensor  # one process has all of the data here
+                    ctx.sum = lambda tensor: tensor  # one process has all of the data here, and polls alone
+                    ctx.should_stop = self.polled
                     self.logger.visuals(self.task.visuals(loader, ctx), self.step)
         self.parallel.any(False)  # rank 0 draws: whoever is ready waits here, not in a collective of the device
         self.mark("evaluated")

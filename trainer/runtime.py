@@ -32,6 +32,7 @@ from trainer.data.workers import worker_count
 from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim.ema import EMA
 from trainer.optim.optimizers import set_rate, trainable_names
+from trainer.parallel.agreement import check_same
 from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
@@ -40,6 +41,8 @@ from trainer.schedule import cadence, curriculum, durations, learning_rate
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
+
+SAME_DATA = "Give all hosts the same files: a copy that is not complete yet, or a mount that is missing, is mostly why"
 
 
 class Runtime:
@@ -152,9 +155,12 @@ class Runtime:
     def next_batch(self) -> dict[str, Any]:
         """This process's share of the batch at ``samples_seen``, on the device."""
         assert self.stage is not None
+        self.parallel.watch.tick()
         if self.batches is None or self.prefetcher is None:
+            dataset = self.task.dataset("train", self.stage)
+            self.check_length("training", dataset)
             loader = make_loader(
-                self.task.dataset("train", self.stage),
+                dataset,
                 seed=self.config.seed,
                 samples_seen=self.samples_seen,
                 repeats=int(getattr(self.config.data, "repeats", 1) or 1),
@@ -176,6 +182,8 @@ class Runtime:
 
     def evaluation_loader(self, dataset: SampleDataset, stage: Stage, rank: int, world: int) -> DevicePrefetcher:
         """Batches on the device over the validation samples of one process."""
+        if world > 1:
+            self.check_length("validation", dataset)
         # Where memory is what cuts a batch, evaluation must not have all of it at once either.
         parts = self.parallel.world * (1 if self.settings.micro_batch is None else stage.accumulate)
         loader = make_eval_loader(
@@ -203,11 +211,15 @@ class Runtime:
             amp=self.precision.amp,
             generator=seed_step(self.config.seed, self.parallel.rank, self.step, self.device),
             log=self.window.add,
-            should_stop=lambda: self.stop.requested,
+            should_stop=self.polled,
             rank=self.parallel.rank,
             world=self.parallel.world,
             sum=self.parallel.sum,
         )
+
+    def polled(self) -> bool:
+        self.parallel.watch.tick()
+        return self.stop.requested
 
     def advance(self, ctx: StepContext) -> None:
         """Turns a step's context into that of the next segment."""
@@ -283,6 +295,21 @@ class Runtime:
     def data_facts(self) -> dict[str, Any]:
         """``Task.data_facts``, asked for once: lists of many files are long."""
         return self.task.data_facts()
+
+    def check_data(self) -> None:
+        """Makes sure that all processes have the same training data, before any of them is read.
+
+        Raises:
+            ConfigError: on all of them, when they do not.
+        """
+        if self.parallel.world > 1:
+            check_same(
+                self.parallel, "training data", {"samples of an epoch": self.epoch, **self.data_facts}, SAME_DATA
+            )
+
+    def check_length(self, which: str, dataset: SampleDataset) -> None:
+        """Likewise of the data of a stage: with other numbers of batches some would wait for ever."""
+        check_same(self.parallel, f"{which} data", {"samples": len(dataset)}, SAME_DATA)
 
     @property
     def finished(self) -> bool:

@@ -116,7 +116,7 @@ class StepContext:
         amp: ``with ctx.amp():`` is the run's autocast; losses are computed outside it, in fp32.
         generator: random numbers of this step, from (seed, rank, step), on ``device``.
         log: ``ctx.log("mask_mean", tensor)`` adds a scalar to this step's record without waiting for the device.
-        should_stop: True once the run was asked to stop (signal); long evaluations poll it.
+        should_stop: True once the run was asked to stop (signal); evaluations poll it, all processes equally often.
         rank, world: process number and count.
         loss_scale: what fp16 multiplies the current phase's loss by before backward, else 1; for a task that takes
             gradients of its own.

@@ -139,8 +139,12 @@ def agreed(folder: Path, results: dict[str, Any]) -> None:
 def broadcast(folder: Path, results: dict[str, Any]) -> None:
     config = toy_config("linear", stages={"s": StageConfig(batch_size=2)}, max_samples=2)
     config.optim["main"].lr = 1e-30
-    config.seed = RANK  # which makes weights differ
-    trainer = Trainer(config, lambda: build_toy(config), folder / "broadcast")
+
+    def drawn_elsewhere() -> Any:
+        torch.manual_seed(RANK)  # which makes weights differ
+        return build_toy(config)
+
+    trainer = Trainer(config, drawn_elsewhere, folder / "broadcast")
     trainer.fit()
     all_weights = Parallel(Strategy.auto, torch.device("cpu"))
     all_weights.start()

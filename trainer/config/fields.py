@@ -141,6 +141,7 @@ class TrainerConfig:
     max_samples: int | None = None
     max_epochs: float | None = None  # one has as many samples as the training data (of clips: as sequences)
     budget: str | None = None  # 7m, 2h: lay the whole schedule into this time of training, as timed at the start
+    hang_after: str = "30min"  # several processes: end the run when nothing gets on for so long; 0: never
     max_minutes: float | None = None  # save and stop (resumable) after this much wall-clock time
     log_every: int = 20
     eval_every: str | None = None  # 250, 5%, 1epoch, 30min; None: at the end only; 0: never

@@ -13,7 +13,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-HOST_TIMEOUT = timedelta(hours=2)  # others wait so long for one that writes a large checkpoint or draws pictures
+from trainer.parallel.meeting import within
+from trainer.parallel.watch import Watch
+
+# Processes that hang are found by the watch (trainer/parallel/watch.py), which knows whose fault it is. Collective
+# operations wait longer, so that it speaks first; and so long where it is told not to look (trainer.hang_after=0).
+LATER = timedelta(minutes=5)
+HOST_TIMEOUT = timedelta(hours=24)
 LEAVE_S = 5.0  # after a failure
 
 
@@ -25,16 +31,27 @@ class Groups:
     clean = True  # after a failure nothing is awaited: the others may be stuck waiting for this process
 
     @classmethod
-    def join(cls, device: torch.device) -> Any:
+    def join(cls, device: torch.device, watch: Watch) -> Any:
+        """The host's group, of all processes.
+
+        Raises:
+            UserError: the first process did not come.
+        """
+        timeout = HOST_TIMEOUT if watch.hang_after is None else timedelta(seconds=watch.hang_after) + LATER
         if not dist.is_initialized():
+            options: dict[str, Any] = {"timeout": timeout}
+            if watch.active:  # else torch asks the launcher's environment itself
+                store, prefix = watch.meeting_point()  # keys of its own: those of earlier attempts stay in the store
+                options |= {"store": within(f"groups/{prefix}", store)}
+                options |= {"rank": watch.rank, "world_size": watch.world}
             if device.type == "cuda":
-                dist.init_process_group("nccl", device_id=device)
+                dist.init_process_group("nccl", device_id=device, **options)
             else:
-                dist.init_process_group("gloo")
+                dist.init_process_group("gloo", **options)
             cls.owned, cls.host = True, None
             atexit.register(cls.leave)
         if cls.host is None:
-            cls.host = dist.new_group(backend="gloo", timeout=HOST_TIMEOUT)
+            cls.host = dist.new_group(backend="gloo", timeout=timeout)
         return cls.host
 
     @classmethod

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from trainer.config.fields import Strategy
 from trainer.errors import ConfigError
+from trainer.parallel import watch
 from trainer.parallel.gradients import average, put_ddp_into
 from trainer.parallel.groups import Groups
 
@@ -42,8 +43,10 @@ class Parallel:
     Args:
         strategy: as configured; ``auto`` is ``none`` for one process and ``flat`` otherwise.
         device: of this process.
+        hang_after: seconds without any progress after which the run is ended; None: never.
 
     Attributes:
+        watch: what notices that other processes fail; in ``session`` and before.
         rank, world: number of this process and how many there are.
         strategy: the strategy in use.
 
@@ -51,7 +54,7 @@ class Parallel:
         ConfigError: ``none`` with several processes.
     """
 
-    def __init__(self, strategy: Strategy, device: torch.device) -> None:
+    def __init__(self, strategy: Strategy, device: torch.device, hang_after: float | None = watch.HANG_AFTER_S) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.device = device
@@ -64,6 +67,8 @@ class Parallel:
             self.strategy = Strategy.none
         elif strategy is Strategy.auto:
             self.strategy = Strategy.flat
+        self.watch = watch.begin()
+        self.watch.hang_after = hang_after
         self.host: Any = None  # the gloo group; None until ``start``, and with one process
         self._alone = False
         self._ddp: dict[nn.Module, tuple[nn.parallel.DistributedDataParallel, Callable[..., Any]]] = {}
@@ -80,7 +85,7 @@ class Parallel:
         """
         if self.world == 1 or self.host is not None:
             return
-        self.host = Groups.join(self.device)
+        self.host = Groups.join(self.device, self.watch)
         if self.device.type == "cuda":
             self._check_cards()
 
@@ -161,6 +166,7 @@ class Parallel:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all must call it."""
+        self.watch.enter()
         if self.world == 1:
             return flag
         value = torch.tensor([int(flag)])
@@ -169,6 +175,7 @@ class Parallel:
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's plain value, by rank."""
+        self.watch.enter()
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -189,6 +196,7 @@ class Parallel:
     @torch.no_grad()
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Everyone gets rank 0's values."""
+        self.watch.enter()
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.data, src=0)
@@ -198,6 +206,7 @@ class Parallel:
         """The sum of everyone's tensor, a new one of its shape and type; all must call it alike."""
         if self.world == 1:
             return tensor
+        self.watch.enter()
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
@@ -205,6 +214,7 @@ class Parallel:
     def any_on_device(self, flag: Tensor) -> Tensor:
         """The largest values of a device tensor over all processes, without waiting for it."""
         if self.world > 1 and not self._alone:
+            self.watch.enter()
             dist.all_reduce(flag, dist.ReduceOp.MAX)
         return flag
 
@@ -230,6 +240,7 @@ class Parallel:
 
         A parameter without gradient in some process counts as zero there; without any, it stays without.
         """
+        self.watch.enter()
         if self.strategy is not Strategy.flat:
             return
         average(parameters, self.world, self.host, alone=self._alone)

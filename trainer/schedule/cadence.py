@@ -105,9 +105,28 @@ def parse(key: str, value: str | int | None) -> Cadence | None:
     return found
 
 
+def seconds(key: str, value: str) -> float | None:
+    """A time as cadences have it, in seconds; None for 0.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        found = parse(key, value)
+    except ConfigError:
+        found = Cadence("none", 0.0)
+    if found is not None and found.unit != "seconds":
+        raise ConfigError(f"trainer.{key}={value}: give a time (90s, 30min, 2h), or 0 for never")
+    return None if found is None else found.amount
+
+
 def problems(settings: TrainerConfig) -> list[str]:
     """What is wrong with a run's cadences, one line each."""
     found = []
+    try:
+        seconds("hang_after", settings.hang_after)
+    except ConfigError as error:
+        found += error.problems
     for key in MARKS:
         try:
             cadence = parse(key, getattr(settings, key))

@@ -1,0 +1,165 @@
+"""How a run of several processes fails: the first error is shown once, and every process ends with its exit code.
+
+Whoever fails first writes its record into the store that the processes met at (``trainer/parallel/watch.py``); what the
+others run into because of it (a closed connection) says nothing and is not shown. torchrun's own table of failures gets
+one line for each process through ``TORCHELASTIC_ERROR_FILE``, the time of the first one being the earliest. Loads no
+torch before there is something to tell.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from types import TracebackType
+
+from trainer.errors import UserError, user_message
+
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
+# What gloo, NCCL, the store and torch say when a process at the other end is gone.
+_GONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Connection refused",
+    "Broken pipe",
+    "Socket Timeout",
+    "gloo",
+    "NCCL",
+    "TCPStore",
+    "failed to recv",
+    "Timed out waiting",
+)
+_BELONGS = ("DistBackendError", "DistNetworkError", "DistStoreError")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a run.
+
+    Attributes:
+        rank, host, pid: of the process that failed.
+        text: the message, or the traceback.
+        code: exit code of all processes.
+        time: in seconds since the epoch, by the clock of the process that wrote this.
+        by: rank of the process that wrote this.
+        told: whether that one shows it.
+        stuck: whether the process is still there, and is to show where it hangs.
+    """
+
+    rank: int
+    host: str
+    pid: int
+    text: str
+    code: int = 1
+    time: float = 0.0
+    by: int = -1
+    told: bool = True
+    stuck: bool = False
+
+    @property
+    def who(self) -> str:
+        return f"rank {self.rank} ({self.host}, process {self.pid})"
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def loads(text: str | bytes) -> Failure:
+        return Failure(**json.loads(text))
+
+
+def told(error: BaseException) -> tuple[str | None, int]:
+    """What the user is told of an error, and the exit code; None: its traceback, for it is a bug of ours."""
+    if isinstance(error, UserError):
+        return f"error: {user_message(error)}", 2
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if isinstance(error, OSError):
+        if error.errno in _NOT_ALLOWED and error.filename is not None:
+            return (
+                f"error: {error.filename}: {error.strerror}. A run is written below the folder where it is started "
+                "(runs/NAME): start it where you may write, or give hydra.run.dir=PATH, or another name="
+            ), 2
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" while writing {error.filename}" if error.filename else ""
+            return (
+                f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
+                "(training keeps fewer checkpoints with trainer.keep=1) and give the same command again"
+            ), 2
+    if isinstance(error, RuntimeError | MemoryError) and "torch" in sys.modules:
+        from trainer.device.free_memory import is_out_of_memory, shortage
+
+        if is_out_of_memory(error):
+            return f"error: {shortage(error)}", 2
+    return None, 1
+
+
+def several() -> bool:
+    """Whether this is one of several processes, as a launcher's environment says."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def follows(error: BaseException) -> bool:
+    """Whether an error is what another process's end looks like from here."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen)
+        if type(seen).__name__ in _BELONGS or (isinstance(seen, RuntimeError) and any(word in text for word in _GONE)):
+            return True
+        wrapped = getattr(seen, "failures", None)  # of torch.distributed.checkpoint: (error, traceback) by rank
+        if isinstance(wrapped, dict):
+            return all(follows(pair[0]) for pair in wrapped.values() if isinstance(pair, tuple) and pair)
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def first_of_all(error: BaseException, text: str | None, code: int) -> Failure | None:
+    """Tells the other processes of an error that ends this one.
+
+    Args:
+        text: the message; None: the traceback.
+
+    Returns:
+        None when the error is the first one, which the caller shows; else the one that was first.
+    """
+    from trainer.parallel import watch  # with torch
+
+    shown = "".join(traceback.format_exception(error)) if text is None else text
+    first = watch.begin().fail(shown, code, follows(error))
+    note(first, error)
+    return first
+
+
+def note(first: Failure | None, error: BaseException | str) -> None:
+    """This process's line in torchrun's table."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None:
+        return
+    now = time.time()
+    if first is None:
+        line = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        line = " ".join(line.split())
+        line = f"{line[:300]}{' ...' if len(line) > 300 else ''} (see above)"
+    else:
+        line, now = f"ended because of {first.who}", max(now, first.time + 1)
+    message = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(now))}}
+    with suppress(OSError), open(path, "w") as file:
+        json.dump({"message": message}, file)
+
+
+def speaks_for(host: str) -> bool:
+    """Whether this process is the one of its host that tells what happened to a process of ``host``."""
+    import socket
+
+    return int(os.environ.get("LOCAL_RANK", "0")) == (1 if host == socket.gethostname() else 0)
+
+
+def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """``sys.excepthook`` of a process among several: as Python's own, but for errors that only follow another's."""
+    if issubclass(kind, KeyboardInterrupt) or first_of_all(error, None, 1) is None:
+        sys.__excepthook__(kind, error, trace)
