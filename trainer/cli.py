@@ -270,6 +270,8 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
+        if failure.several():  # torch tells of every connection that a dead process leaves, with addresses of its code
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         try:
             function()
         except (SystemExit, GeneratorExit):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -163,3 +165,26 @@ def hook(kind: type[BaseException], error: BaseException, trace: TracebackType |
     """``sys.excepthook`` of a process among several: as Python's own, but for errors that only follow another's."""
     if issubclass(kind, KeyboardInterrupt) or first_of_all(error, None, 1) is None:
         sys.__excepthook__(kind, error, trace)
+
+
+def end_now(code: int) -> None:
+    """Ends a process whose main thread may be stuck: its data workers too, what it has said is out."""
+    with suppress(Exception):
+        for child in multiprocessing.active_children():
+            child.terminate()
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(1.0)
+    os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+def say(text: str) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import multiprocessing
 import os
 import socket
 import sys
@@ -45,6 +44,7 @@ COME_S = 15.0  # that a process which fails at once waits for the first one to c
 SETTLE_S = 5.0  # that a closed connection waits for the news of who closed it
 GRACE_S = 5.0  # to end by oneself once another has failed
 LAST_S = 60.0  # that the process which has the store waits for the others to be through, after a run that went well
+ENDED = "has ended without a word"
 _LATE_BEATS = 0.1  # between looks while the processes meet
 
 
@@ -143,6 +143,8 @@ class Watch:
             waits = self.keeps_store or (self.first is not None and self.first.rank == self.rank)
             until = time.monotonic() + (LAST_S if self.first is None else 2 * GRACE_S)
             while waits and time.monotonic() < until and not self._all_left():
+                if self.rank == 0:
+                    self._welcome()  # those that come only now learn what happened
                 time.sleep(_LATE_BEATS)
 
     # The thread
@@ -160,14 +162,15 @@ class Watch:
         except Exception as error:
             if self._leaving.is_set():
                 return
+            reason = str(error).splitlines()[0]  # torch's own goes on with addresses of C++
             if not self._met.is_set():
-                self._problem = f"the processes did not meet at {address()}: {error}"
+                self._problem = f"the processes did not meet at {address()}: {reason}"
                 self._met.set()
                 return
-            lost = self._others.get(0, Sign())
-            text = f"the store at {address()} is gone, and with it rank 0 or its host: {error}"
-            host = lost.host or os.environ["MASTER_ADDR"]
-            self._end(Failure(0, host, lost.pid, text, time=time.time(), told=False))
+            lost = self._others.get(0, self._own)  # whoever has the store, or whose agent has it
+            ended = is_dead(lost, self._me["place"])
+            how = ENDED if ended else f"is out of reach, the store at {address()} is gone ({reason})"
+            self._end(Failure(0, lost.host, lost.pid, _lost(0, lost, how), time=time.time(), told=False))
 
     @property
     def missing(self) -> list[int]:
@@ -242,7 +245,7 @@ class Watch:
             if sign.left or not sign.beat:  # not yet here; what said hello may be of an earlier attempt
                 continue
             if is_dead(sign, self._me["place"]):
-                return self._gone(rank, sign, "has ended without a word")
+                return self._gone(rank, sign, ENDED)
             if now - sign.heard > DEAD_AFTER_S:
                 return self._gone(rank, sign, f"has given no sign of life for {DEAD_AFTER_S:.0f} s")
         if self.rank == 0 and self.missing and now - self._began > MEET_S:
@@ -267,16 +270,11 @@ class Watch:
         self._publish(Failure(rank, sign.host, sign.pid, text, told=False, stuck=True))
 
     def _gone(self, rank: int, sign: Sign, how: str) -> None:
-        text = (
-            f"rank {rank} ({sign.host}, process {sign.pid}) {how}: it was killed (mostly for want of memory: see dmesg "
-            "on its host, and what the scheduler says), or it crashed. The same command goes on from the newest "
-            "checkpoint"
-        )
-        self._tell(Failure(rank, sign.host, sign.pid, text))
+        self._tell(Failure(rank, sign.host, sign.pid, _lost(rank, sign, how)))
 
     def _tell(self, mine: Failure) -> None:
         if self._publish(mine).by == self.rank:
-            _say(f"error: {mine.text}\n")
+            failure.say(f"error: {mine.text}\n")
 
     def _publish(self, mine: Failure) -> Failure:
         """Writes down the first failure. Returns what stands there then."""
@@ -300,41 +298,27 @@ class Watch:
         self.first = first
         if first.stuck and first.rank == self.rank:
             stack = "".join(traceback.format_stack(sys._current_frames().get(self._main or 0)))
-            _say(f"error: {first.text}. It stands at:\n{stack}")
+            failure.say(f"error: {first.text}. It stands at:\n{stack}")
         elif not first.told and not first.stuck and failure.speaks_for(first.host):
-            _say(f"error: {first.text}\n")
+            failure.say(f"error: {first.text}\n")
         elif first.told and first.by != self.rank and first.host != self._me["host"] and failure.speaks_for(first.host):
-            _say(f"{first.who} failed:\n{first.text.rstrip()}\n")
+            failure.say(f"{first.who} failed:\n{first.text.rstrip()}\n")
         self._ended.set()
         own = first.rank == self.rank
         if self._leaving.wait(GRACE_S):
             return  # the main thread ends the process
+        with suppress(Exception):
+            self._store.set(self._key("beat", self.rank), LEFT)
         if not own or first.stuck:
             failure.note(None if own else first, first.text)
-        end_now(first.code)
+        failure.end_now(first.code)
 
 
-def end_now(code: int) -> None:
-    """Ends a process whose main thread may be stuck: its data workers too, what it has said is out."""
-    with suppress(Exception):
-        for child in multiprocessing.active_children():
-            child.terminate()
-    flushing = threading.Thread(target=_flush, daemon=True)
-    flushing.start()
-    flushing.join(1.0)
-    os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-
-
-def _say(text: str) -> None:
-    with suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+def _lost(rank: int, sign: Sign, how: str) -> str:
+    return (
+        f"rank {rank} ({sign.host}, process {sign.pid}) {how}: it was killed (mostly for want of memory: see dmesg on "
+        "its host, and what the scheduler says), or it crashed. The same command goes on from the newest checkpoint"
+    )
 
 
 _watch: Watch | None = None
