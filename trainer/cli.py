@@ -278,8 +278,11 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
             raise
         except BaseException as error:  # torch.distributed.checkpoint's is no Exception
             text, code = failure.told(error)
-            if failure.several() and (first := failure.first_of_all(error, text, code)) is not None:
-                sys.exit(first.code)
+            if failure.several():
+                from trainer.parallel.watch import first_of_all  # with torch
+
+                if (first := first_of_all(error, text, code)) is not None:
+                    sys.exit(first.code)
             if text is None:
                 raise
             sys.stderr.write(f"{text}\n")

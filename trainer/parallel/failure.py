@@ -15,10 +15,8 @@ import os
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from types import TracebackType
 
 from trainer.errors import UserError, user_message
 
@@ -120,23 +118,6 @@ def follows(error: BaseException) -> bool:
     return False
 
 
-def first_of_all(error: BaseException, text: str | None, code: int) -> Failure | None:
-    """Tells the other processes of an error that ends this one.
-
-    Args:
-        text: the message; None: the traceback.
-
-    Returns:
-        None when the error is the first one, which the caller shows; else the one that was first.
-    """
-    from trainer.parallel import watch  # with torch
-
-    shown = "".join(traceback.format_exception(error)) if text is None else text
-    first = watch.begin().fail(shown, code, follows(error))
-    note(first, error)
-    return first
-
-
 def note(first: Failure | None, error: BaseException | str) -> None:
     """This process's line in torchrun's table."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
@@ -161,10 +142,12 @@ def speaks_for(host: str) -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == (1 if host == socket.gethostname() else 0)
 
 
-def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """``sys.excepthook`` of a process among several: as Python's own, but for errors that only follow another's."""
-    if issubclass(kind, KeyboardInterrupt) or first_of_all(error, None, 1) is None:
-        sys.__excepthook__(kind, error, trace)
+def lost(rank: int, host: str, pid: int, how: str) -> str:
+    """What is said of a process that can say nothing itself."""
+    return (
+        f"rank {rank} ({host}, process {pid}) {how}: it was killed (mostly for want of memory: see dmesg on its host, and "
+        "what the scheduler says), or it crashed. The same command goes on from the newest checkpoint"
+    )
 
 
 def end_now(code: int) -> None:

@@ -28,6 +28,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from types import TracebackType
 from typing import Any
 
 from trainer.errors import UserError
@@ -87,7 +88,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
         atexit.register(self.leave)
-        sys.excepthook = failure.hook
+        sys.excepthook = _hook
 
     # From the main thread
 
@@ -170,7 +171,9 @@ class Watch:
             lost = self._others.get(0, self._own)  # whoever has the store, or whose agent has it
             ended = is_dead(lost, self._me["place"])
             how = ENDED if ended else f"is out of reach, the store at {address()} is gone ({reason})"
-            self._end(Failure(0, lost.host, lost.pid, _lost(0, lost, how), time=time.time(), told=False))
+            self._end(
+                Failure(0, lost.host, lost.pid, failure.lost(0, lost.host, lost.pid, how), time=time.time(), told=False)
+            )
 
     @property
     def missing(self) -> list[int]:
@@ -270,7 +273,7 @@ class Watch:
         self._publish(Failure(rank, sign.host, sign.pid, text, told=False, stuck=True))
 
     def _gone(self, rank: int, sign: Sign, how: str) -> None:
-        self._tell(Failure(rank, sign.host, sign.pid, _lost(rank, sign, how)))
+        self._tell(Failure(rank, sign.host, sign.pid, failure.lost(rank, sign.host, sign.pid, how)))
 
     def _tell(self, mine: Failure) -> None:
         if self._publish(mine).by == self.rank:
@@ -314,13 +317,6 @@ class Watch:
         failure.end_now(first.code)
 
 
-def _lost(rank: int, sign: Sign, how: str) -> str:
-    return (
-        f"rank {rank} ({sign.host}, process {sign.pid}) {how}: it was killed (mostly for want of memory: see dmesg on "
-        "its host, and what the scheduler says), or it crashed. The same command goes on from the newest checkpoint"
-    )
-
-
 _watch: Watch | None = None
 
 
@@ -331,3 +327,24 @@ def begin() -> Watch:
         _watch = Watch()
     _watch.start()
     return _watch
+
+
+def first_of_all(error: BaseException, text: str | None, code: int) -> Failure | None:
+    """Tells the other processes of an error that ends this one.
+
+    Args:
+        text: the message; None: the traceback.
+
+    Returns:
+        None when the error is the first one, which the caller shows; else the one that was first.
+    """
+    shown = "".join(traceback.format_exception(error)) if text is None else text
+    first = begin().fail(shown, code, failure.follows(error))
+    failure.note(first, error)
+    return first
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """``sys.excepthook`` of a process among several: as Python's own, but for errors that only follow another's."""
+    if issubclass(kind, KeyboardInterrupt) or first_of_all(error, None, 1) is None:
+        sys.__excepthook__(kind, error, trace)
