@@ -145,8 +145,8 @@ def speaks_for(host: str) -> bool:
 def lost(rank: int, host: str, pid: int, how: str) -> str:
     """What is said of a process that can say nothing itself."""
     return (
-        f"rank {rank} ({host}, process {pid}) {how}: it was killed (mostly for want of memory: see dmesg on its host, and "
-        "what the scheduler says), or it crashed. The same command goes on from the newest checkpoint"
+        f"rank {rank} ({host}, process {pid}) {how}: it was killed (mostly for want of memory: see dmesg on its host, "
+        "and what the scheduler says), or it crashed. The same command goes on from the newest checkpoint"
     )
 
 
