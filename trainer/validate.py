@@ -17,12 +17,14 @@ from trainer.config.fields import (
     OptimizerConfig,
     OptimizerKind,
     Precision,
+    RemoteConfig,
     RunConfig,
     Strategy,
     TrainerConfig,
 )
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
+from trainer.data.remote.address import known_address, not_at_address, size_problems
 from trainer.schedule import learning_rate, stage_table
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
@@ -96,14 +98,30 @@ def each_once(key: str, values: Sequence[Any]) -> list[str]:
     return [f"{key}={show(values)}: {show(again)} stands there more than once; name each once"] if again else []
 
 
-def existing(key: str, path: str | None, needed_by: str | None = None, allowed: Sequence[str] = ()) -> list[str]:
-    """A problem when a path does not exist, or is not given though ``needed_by`` says that it is needed."""
+def existing(
+    key: str, path: str | None, needed_by: str | None = None, allowed: Sequence[str] = (), addresses: bool = False
+) -> list[str]:
+    """A problem when a path does not exist, or is not given though ``needed_by`` says that it is needed.
+
+    Args:
+        addresses: it may also be an address (s3://...), of which it is seen later whether anything lies there.
+    """
     if path is None:
         return [f"{key} is not set: {needed_by}"] if needed_by else []
+    problems = known_address(key, path)
+    if problems is not None:
+        return problems if addresses or problems else [not_at_address(key, path)]
     if path in allowed or Path(path).expanduser().exists():
         return []
     choices = f" (or one of: {', '.join(allowed)})" if allowed else ""
     return [f"{key}={path}: there is no such file or folder{choices}; seen from {Path.cwd()}"]
+
+
+def remote_problems(remote: RemoteConfig, key: str = "data.remote") -> list[str]:
+    """What is wrong with how addresses are read."""
+    found = size_problems(f"{key}.cache_size", remote.cache_size)
+    found += at_least(f"{key}.timeout", remote.timeout, 0.0, exclusive=True)
+    return found + at_least(f"{key}.retries", remote.retries, 0)
 
 
 def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:

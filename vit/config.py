@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config.fields import OnBadFile, RunConfig, StageConfig
+from trainer.config.fields import OnBadFile, RemoteConfig, RunConfig, StageConfig
 from vit.data.kinds import (
     ClassOrder,
     ClipOrder,
@@ -232,6 +232,7 @@ class DataConfig:
     clip_order: ClipOrder = ClipOrder.ordered
     clip_list: str | None = None  # clips: a list of those of training (UCF101, Kinetics, SSv2, lines PATH LABEL)
     clip_val_list: str | None = None  # clips: likewise of validation; null: `val_share` of the other
+    remote: RemoteConfig = field(default_factory=RemoteConfig)  # of addresses in root, val_root, test_root and tables
     video_cache: str | None = ".cache/video"  # what is known of video files after decoding them once; null: in memory
     shapes_samples: int = 20000  # shapes, moving_shapes: pictures in the training split
     shapes_val_samples: int = 2000

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from trainer.config.fields import DeviceKind, RunConfig
 from trainer.config.schema import show
+from trainer.data.remote.address import is_address, not_at_address
 from trainer.errors import ConfigError
 from trainer.schedule.stage_table import stage_size
-from trainer.validate import at_least, existing, run_problems
+from trainer.validate import at_least, existing, remote_problems, run_problems
 from vit.config import (
     PHASES,
     AugmentConfig,
@@ -158,6 +159,8 @@ def checkpoint_problems(key: str, value: str) -> list[str]:
         return [] if TIMM.fullmatch(value) else [f"{key}={value}: needs a name, like timm:vit_base_patch16_224"]
     if Path(value).expanduser().exists():
         return []
+    if is_address(value):
+        return [not_at_address(key, value)]
     return [f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}; or give timm:NAME"]
 
 
@@ -203,8 +206,10 @@ def _data_problems(data: DataConfig) -> list[str]:
                 continue
             if value is not None and data.kind is DataKind.webdataset and set("{*?[") & set(value):
                 continue  # a pattern of shards
-            found += existing(f"data.{name}", value, needed if name == "root" else "")
-    found += existing("data.class_map", data.class_map)
+            far = data.kind.far
+            found += existing(f"data.{name}", value, needed if name == "root" else "", addresses=far)
+    found += remote_problems(data.remote)
+    found += existing("data.class_map", data.class_map, addresses=True)
     if data.multilabel and not data.kind.tables:
         found.append(f"data.multilabel=true is for data=csv and data=hf, not {show(data.kind)}")
     return found

@@ -173,6 +173,18 @@ class TrainerConfig:
 
 
 @dataclass
+class RemoteConfig:
+    """Data at addresses (s3://, gs://, hf://, https://): how they are read and what is kept of them."""
+
+    cache_dir: str = ".cache/remote"  # a folder on a local disk; several runs and processes may share it
+    cache_size: str = "50GB"  # what objects may take there; those not used for longest go first
+    relist: bool = False  # list the objects again: what is new in a bucket is not seen otherwise
+    timeout: float = 60.0  # seconds for one answer
+    retries: int = 8  # further tries when a store is busy or the network fails; waits double, from half a second to 30
+    options: dict[str, Any] = field(default_factory=dict)  # for fsspec's file system, like {endpoint_url: URL} of s3
+
+
+@dataclass
 class RunConfig:
     """What every run has. A task's own root schema inherits from this and types the untyped groups."""
 

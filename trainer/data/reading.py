@@ -84,6 +84,16 @@ class Reading(Dataset):
     ) -> None:
         self.dataset, self.seed, self.limit_s, self.slots = dataset, seed, limit_s, slots
 
+    def __getitems__(self, keys: list[Key]) -> list[dict[str, Any] | Failure]:
+        """A batch. What it is read from is fetched together, where the data set knows how (``prefetch(indices)``)."""
+        prefetch = getattr(self.dataset, "prefetch", None)
+        if prefetch is not None:
+            worker = get_worker_info()
+            if worker is not None and self.slots is not None:
+                self.slots.begin(worker.id, keys[0][1])
+            prefetch([index for _, index, _ in keys])
+        return [self[key] for key in keys]
+
     def __getitem__(self, key: Key) -> dict[str, Any] | Failure:
         showing, index, weight = key
         try:

@@ -26,6 +26,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from trainer.data.remote.path import place
 from trainer.errors import DataError
 from vit.config import VitConfig
 from vit.data.sources.text import read_text
@@ -116,7 +117,7 @@ def class_map(
     """
     if config.data.class_map is None:
         return None
-    path = Path(config.data.class_map).expanduser()
+    path = place(config.data.class_map)
     names = [str(i) for i in range(model_classes)] if isinstance(model_classes, int) else list(model_classes)
     text, _ = read_text(path, f"data.class_map={path}")
     content = _parse(text, path)

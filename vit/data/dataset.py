@@ -61,6 +61,10 @@ class PictureDataset:
         """A picture's file, or whatever else finds it again."""
         return self.source.name(index)
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Fetch what these samples are read from, where that is far away."""
+        self.source.prefetch(indices)
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``, augmented by ``rng``.
 

@@ -44,6 +44,11 @@ class DataKind(Enum):
         return self.value in ("cifar10", "cifar100", "flowers102", "pets", "food101")
 
     @property
+    def far(self) -> bool:
+        """Whether it is also read from addresses (s3://...)."""
+        return self.value in ("imagefolder", "imagenet", "webdataset", "csv")
+
+    @property
     def tables(self) -> bool:
         """Whether labels stand in columns, several of a picture too."""
         return self in (DataKind.csv, DataKind.hf)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from trainer.data.pictures.decode import span_of
+from trainer.data.remote.path import RemotePath, place
+from trainer.data.remote.store import store, use
 from trainer.errors import ConfigError, DataError, refuse
 from trainer.task import SPLITS
 from trainer.text import few
@@ -48,6 +50,7 @@ def open_source(config: VitConfig, split: str, resolution: tuple[int, int] | Non
     Raises:
         ConfigError, DataError: as `vit.data.describe`.
     """
+    use(config.data.remote)
     module, name = _OPENERS[config.data.kind].split(":")
     opener = getattr(import_module(module), name)
     if not isinstance(opener, type):
@@ -143,7 +146,10 @@ def _existing(key: str, value: str | None, patterns: bool = False) -> Path:
     """
     if value is None:
         raise ConfigError(f"{key} is not given: say where the data are, for example {key}=/data/pictures")
-    path = Path(value).expanduser()
+    path = place(value)
+    if isinstance(path, RemotePath) and not (patterns and any(sign in value for sign in "{*?[")):
+        store().mount(str(path), key)
+        return path
     if not path.exists() and not (patterns and any(sign in value for sign in "{*?[")):
         raise DataError(f"{key}={value}: there is no such file or folder, seen from {Path.cwd()}")
     return path

@@ -77,6 +77,9 @@ class Source(ABC):
         image, _, _ = self.read(index)
         return image[None][torch.from_numpy(choose(1))]
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Bring what is far away near, all at a time, for pictures that are read next."""
+
     @abstractmethod
     def labels(self) -> np.ndarray:
         """All labels without reading a picture: int64 (N,), or bool (N, K) with ``multilabel``."""
@@ -148,6 +151,9 @@ class Selection(Source):
 
     def labels(self) -> np.ndarray:
         return self.source.labels()[self.indices]
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        self.source.prefetch([int(self.indices[index]) for index in indices])
 
     def label(self, index: int) -> Any:
         return self.source.label(int(self.indices[index]))

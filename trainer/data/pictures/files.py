@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from trainer.data.remote.address import is_address
 from trainer.errors import DataError
 
 # Registered with Pillow, but not pictures that it reads by itself
@@ -32,11 +33,14 @@ def picture_extensions() -> frozenset[str]:
 
 
 def read_bytes(path: str | Path) -> bytes | bytearray:
-    """The whole file.
+    """The whole file, or object where the path is an address.
 
     Raises:
         BadFileError: it cannot be read, or is empty.
+        DataError: at an address: whatever is no fault of this file alone.
     """
+    if is_address(str(path)):
+        return _object(str(path))
     try:
         with open(path, "rb", buffering=0) as file:
             data = bytearray(os.fstat(file.fileno()).st_size)  # decoders take it as it is: bytes they would copy
@@ -47,4 +51,17 @@ def read_bytes(path: str | Path) -> bytes | bytearray:
         raise BadFileError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:
         raise BadFileError(f"{path}: the file is empty (0 bytes). Replace it, or set data.on_bad_file=skip")
+    return data
+
+
+def _object(address: str) -> bytearray:
+    from trainer.data.remote.failures import MissingObjectError
+    from trainer.data.remote.store import store
+
+    try:
+        data = store().read(address)
+    except MissingObjectError as error:
+        raise BadFileError(str(error)) from error
+    if not data:
+        raise BadFileError(f"{address}: the object is empty (0 bytes). Replace it, or set data.on_bad_file=skip")
     return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.decode import Span
 from trainer.data.pictures.files import read_bytes
+from trainer.data.remote.address import is_address
+from trainer.data.strings import Strings
 from trainer.errors import DataError
 from trainer.text import few
 from vit.config import VitConfig
@@ -23,21 +25,6 @@ from vit.data.decoding.partial_jpeg import decode_part
 from vit.data.source import Selection, Source
 
 L = TypeVar("L")
-
-
-class Strings:
-    """Many strings in one block of memory: a list of them would be copied into every worker, page by page."""
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-        self._block = np.frombuffer(b"".join(encoded), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        return self._block[self._ends[index] : self._ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
 
 
 class EncodedSource(Source):
@@ -118,9 +105,21 @@ class FileSource(EncodedSource):
     def stamp(self, index: int) -> str:
         return file_stamp(self._files[index])
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        there = [file for index in indices if is_address(file := self._files[index])]
+        if there:
+            from trainer.data.remote.store import store
+
+            store().fetch(there)
+
 
 def file_stamp(path: str | Path) -> str:
-    """A text that differs when a file differs, without reading it: place, size and time of change."""
+    """A text that differs when a file differs, without reading it: place, size and time of change, or store's tag."""
+    if is_address(str(path)):
+        from trainer.data.remote.store import store
+
+        known = store().facts(str(path))
+        return f"{path}|{known.size}|{known.tag}"
     try:
         facts = Path(path).stat()
     except OSError:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
+from trainer.data.remote.path import place as place_of
 from trainer.errors import DataError
 from trainer.text import ends, few
 from vit.config import ClassOrder, DataKind
@@ -51,12 +52,12 @@ class Folders(RootedData):
     def splits(self, root: Path) -> dict[str, Path]:
         data, extensions = self.data, picture_extensions()
         for key, value in (("root", data.root), ("val_root", data.val_root), ("test_root", data.test_root)):
-            if value is not None and Path(value).expanduser() == root:
+            if value is not None and place_of(value) == root:
                 check_folder(f"data.{key}", root)
         if data.kind is DataKind.imagenet and (root / _KAGGLE).is_dir():
             root = root / _KAGGLE
         found = find_splits(root, extensions)
-        if data.root is not None and Path(data.root).expanduser() == root:
+        if data.root is not None and place_of(data.root) == root:
             check_level("data.root", root, found, extensions, of_table(root))
             if "all" in found:
                 check_parts(root)

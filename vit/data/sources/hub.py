@@ -13,10 +13,11 @@ import numpy as np
 from trainer.config.suggestions import did_you_mean
 from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.not_pictures import stranger
+from trainer.data.strings import Strings
 from trainer.errors import DataError
 from vit.config import DataConfig, VitConfig
 from vit.data.source import Source
-from vit.data.sources.files import EncodedSource, RootedData, Strings, scan_once
+from vit.data.sources.files import EncodedSource, RootedData, scan_once
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import check_folder, role_in
 from vit.data.sources.unlabelled import UnlabelledError

@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer.config.short_forms import shown_override
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.not_pictures import unread_note
+from trainer.data.remote.path import RemotePath, entries_of, place
 from trainer.errors import DataError
 from trainer.text import ends
 
@@ -56,6 +57,8 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
     Raises:
         DataError: it cannot be listed.
     """
+    if isinstance(folder, RemotePath):
+        return entries_of(folder)
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -114,7 +117,7 @@ def folders_below(folder: Path, skipped: Skipped) -> Iterator[tuple[Path, list[o
             else:
                 files.append(entry)
         # sorted: of two names of one folder the first one counts, on every machine the same
-        waiting += [Path(path) for path in sorted(folders, reverse=True)]
+        waiting += [place(path) for path in sorted(folders, reverse=True)]
         yield current, files
 
 

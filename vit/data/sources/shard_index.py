@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import stranger
+from trainer.data.remote.address import is_address
+from trainer.data.remote.store import store
 from trainer.errors import DataError
 from vit.data.sources.labels import check_single
 
@@ -32,7 +34,7 @@ def scan_shard(shard: str) -> dict[str, Any]:
     Raises:
         DataError: no tar file, a compressed one, or one with something else behind its end.
     """
-    with open(shard, "rb") as file:
+    with store().opened(shard) if is_address(shard) else open(shard, "rb") as file:
         magic = file.read(6)
         kind = next((name for start, name in _COMPRESSED.items() if magic.startswith(start)), None)
         if kind is not None:

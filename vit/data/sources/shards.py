@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,16 @@ import numpy as np
 
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import BadFileError
+from trainer.data.remote.address import is_address
+from trainer.data.remote.failures import MissingObjectError
+from trainer.data.remote.path import RemotePath, look_into, matching, place
+from trainer.data.remote.store import store
+from trainer.data.strings import Strings
 from trainer.errors import DataError
 from trainer.files import write_text
 from vit.config import VitConfig
 from vit.data.source import Source
-from vit.data.sources.files import EncodedSource, RootedData, Strings
+from vit.data.sources.files import EncodedSource, RootedData, file_stamp
 from vit.data.sources.labels import canonical, number_labels
 from vit.data.sources.layout import role_in
 from vit.data.sources.shard_index import JSON_KEYS, LABELS, scan_shard
@@ -78,7 +83,7 @@ def expand(pattern: str) -> list[str]:
 
     A file that is called like a pattern is that file; brackets that match nothing stand for themselves.
     """
-    if os.path.exists(pattern):
+    if not is_address(pattern) and os.path.exists(pattern):
         return [pattern]
     listed = _CHOICE.search(pattern)
     if listed:
@@ -93,6 +98,8 @@ def expand(pattern: str) -> list[str]:
         return [path for number in numbers for path in expand(f"{head}{number:0{width}d}{tail}")]
     if not glob.has_magic(pattern):
         return [pattern]
+    if is_address(pattern):
+        return matching(pattern)
     found = glob.glob(pattern) or glob.glob(pattern.replace("[", "[[]"))
     return sorted(found, key=natural_key) if found or set(pattern) & {"*", "?"} else [pattern]
 
@@ -100,12 +107,14 @@ def expand(pattern: str) -> list[str]:
 def _find(root: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """(shards by split, or all of them as ``all``; shards that belong to none)."""
     if root.is_dir():
-        here = glob.escape(str(root))
+        here = str(root) if isinstance(root, RemotePath) else glob.escape(str(root))
         shards, below = expand(f"{here}/*.tar"), expand(f"{here}/*/*.tar")
         shards += [shard for shard in below if not shards or _role(shard, root) is not None]
     else:
         shards = expand(str(root))
-        root = Path(os.path.commonpath(shards)) if shards[1:] else Path(shards[0]).parent if shards else root
+        look_into(map(place, shards))
+        kind = type(place(shards[0])) if shards else Path
+        root = kind(os.path.commonpath(shards)) if shards[1:] else kind(shards[0]).parent if shards else root
     _existing(shards, root)
     roles: dict[str | None, list[str]] = {}
     for shard in shards:
@@ -120,7 +129,7 @@ def _find(root: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
 
 def _role(shard: str, root: Path) -> str | None:
     """The split that a shard's name speaks of, or else its folder's below ``root``."""
-    path = Path(shard)
+    path = place(shard)
     folder = path.parent.name if path.parent != root else ""
     for name in (path.stem, folder):
         role = role_in(name)
@@ -132,7 +141,7 @@ def _role(shard: str, root: Path) -> str | None:
 
 
 def _existing(shards: list[str], root: Path) -> tuple[str, ...]:
-    missing = [shard for shard in shards if not os.path.isfile(shard)]
+    missing = [shard for shard in shards if not place(shard).is_file()]
     if missing:
         raise DataError(f"{missing[0]}: there is no such shard ({len(missing)} of {len(shards)} are missing)")
     if not shards:
@@ -164,6 +173,8 @@ class ShardSource(EncodedSource):
         self._shards, self._stems = list(shards), Strings(index["stem"])
         self._shard, self._offset, self._size = index["shard"], index["offset"], index["size"]
         self._open: dict[tuple[int, int], int] = {}  # file descriptors by process and shard
+        far = [shard for shard in self._shards if is_address(shard)]
+        self._whole = not far or store().fits(far)  # shards are kept whole where all of them find room
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
@@ -176,6 +187,8 @@ class ShardSource(EncodedSource):
 
     def encoded(self, index: int) -> bytes:
         shard = int(self._shard[index])
+        if is_address(self._shards[shard]):
+            return self._far(index)
         key = (os.getpid(), shard)  # pread moves no position, but a descriptor inherited by a fork is not ours to close
         try:
             if key not in self._open:
@@ -190,11 +203,36 @@ class ShardSource(EncodedSource):
             raise BadFileError(f"{self.name(index)}: the shard ends inside of this picture; fetch it again")
         return data
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        far = {self._shards[self._shard[index]] for index in indices}
+        far = sorted(shard for shard in far if is_address(shard))
+        if far and self._whole:
+            store().fetch(far)
+        elif far:
+            store().fetch_parts(
+                (self._shards[self._shard[index]], int(self._offset[index]), int(self._size[index]))
+                for index in indices
+                if is_address(self._shards[self._shard[index]])
+            )
+
+    def _far(self, index: int) -> bytes:
+        """A picture of a shard at an address."""
+        address, size = self._shards[self._shard[index]], int(self._size[index])
+        try:
+            data = store().read_part(address, int(self._offset[index]), size, self._whole)
+        except MissingObjectError as error:
+            raise BadFileError(str(error)) from error
+        if len(data) < size:
+            raise BadFileError(f"{self.name(index)}: the shard ends inside of this picture; fetch it again")
+        return data
+
     def stamp(self, index: int) -> str:
         return f"{_stamp(self._shards[self._shard[index]])}|{self._offset[index]}|{self._size[index]}"
 
 
 def _stamp(path: str) -> str:
+    if is_address(path):
+        return file_stamp(path)
     facts = os.stat(path)
     return f"{os.path.abspath(path)}|{facts.st_size}|{facts.st_mtime_ns}"
 
@@ -231,7 +269,7 @@ def _load(shards: tuple[str, ...], split: str, config: VitConfig, train: Source 
         if config.data.on_bad_file.value == "raise":
             raise DataError(f"{problem}; fetch it again, or set data.on_bad_file=skip to use what is whole")
         notes.append(f"{problem}; {sum(sizes)} whole pictures are used")
-    names = Path(shards[0]).parent / "classes.txt"
+    names = place(shards[0]).parent / "classes.txt"
     listed = None
     if names.is_file():
         text, said = read_text(names)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
+from trainer.data.remote.path import look_into, within
 
 
 def expanded(folder: Path) -> list[Path]:
@@ -36,11 +37,12 @@ def locate(
         (files, numbers of the cells whose file is not there, lines for the user on what was changed).
     """
     names = [_with_suffix(cell.strip(), suffix) for cell in cells]
-    files = [folder / name for name in names]
+    files = [within(folder, name) for name in names]
+    look_into(files)
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     for number in missing:
         names[number] = names[number].replace("\\", "/")
-        files[number] = folder / names[number]
+        files[number] = within(folder, names[number])
     missing = [number for number in missing if not files[number].is_file()]
     for other in others:
         for number in missing:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer.config.short_forms import shown_override
+from trainer.data.remote.path import place, within
 from trainer.errors import DataError
 from trainer.text import few
 from vit.config import DataConfig
@@ -156,7 +157,7 @@ def _several_rows(files: list[Path], rows: list[_Row], labels: list[list[str]], 
 
 
 def _folder(path: Path, data: DataConfig) -> Path:
-    return path.parent / Path(data.csv_folder or "").expanduser()
+    return within(path.parent, place(data.csv_folder or ""))
 
 
 def _home(path: Path, data: DataConfig) -> Path:
