@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Listing:
     def load(cls, path: Path) -> tuple[Listing, dict[str, Any]] | None:
         """A listing and what was said about it; None where the file is none, damaged, or of another version."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # numpy closes no damaged one
                 about = json.loads(file["about"].tobytes())
                 names = Strings.of(file["names"], file["name_ends"])
                 found = cls(names, file["sizes"], Strings.of(file["tags"], file["tag_ends"]), list(about["notes"]))
@@ -138,8 +139,15 @@ def facts_of(info: dict[str, Any], scheme: str) -> Facts:
     etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
     if etag:
         return Facts(size, f"md5:{etag}" if scheme == "s3" and _MD5.fullmatch(etag) else f"etag:{etag}")
-    seen = [str(info[word]) for word in ("generation", "Last-Modified", "mtime", "created", "ino") if info.get(word)]
+    seen = [_plain(info[word]) for word in ("generation", "Last-Modified", "mtime", "created", "ino") if info.get(word)]
     return Facts(size, f"seen:{'|'.join(seen)}")
+
+
+def _plain(value: Any) -> str:
+    """A time alike whether it comes as a moment or as seconds since 1970: lists and single answers differ in that."""
+    if isinstance(value, datetime):
+        value = value.timestamp()
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def listing_of(connection: Connection, address: str, folder: Path, key: str, *, below: bool, relist: bool) -> Listing:

@@ -113,8 +113,10 @@ class Store:
         Raises:
             DataError: it cannot be listed.
         """
-        listing, name = self._listed(address) or (self._folder(address), "")
-        return list(listing.children(name))
+        root = self._covering(address)
+        if root is not None:
+            return list(self._roots[root].children(address[len(root) + 1 :]))
+        return list(self._folder(address).children(""))
 
     def look_into(self, folders: Iterable[str]) -> None:
         """List folders that are not listed yet, one by one, so that what lies in them is not asked for one by one."""
