@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from trainer.data.remote.connection import Connection
-from trainer.data.remote.failures import REPLACED, MissingObjectError
+from trainer.data.remote.failures import REPLACED, NoAnswerError, ReplacedObjectError
 from trainer.data.remote.listing import Facts, facts_of
 from trainer.errors import DataError
 
@@ -49,10 +50,9 @@ class Downloads:
                 for data in self._pieces(address, facts, key, write):
                     if digest is not None:
                         digest.update(data)
-            except MissingObjectError:
-                raise
-            except DataError:
-                self._unchanged(address, facts, key)
+            except NoAnswerError:  # perhaps since another length is there, of which no piece comes as asked for
+                with suppress(NoAnswerError):
+                    self._unchanged(address, facts, key)
                 raise
             if digest is None:
                 if facts.etag is None or self.connection.scheme != "s3":  # S3 was told the tag with the request
@@ -108,7 +108,9 @@ class Downloads:
         """Raise DataError where a store has another object than was listed."""
         current = facts_of(self.connection.facts(address, key), self.connection.scheme)
         if current != facts:
-            raise DataError(f"{address} ({key}): {REPLACED} (listed: {_said(facts)}; there: {_said(current)})")
+            raise ReplacedObjectError(
+                f"{address} ({key}): {REPLACED} (listed: {_said(facts)}; there: {_said(current)})"
+            )
 
 
 def _said(facts: Facts) -> str:

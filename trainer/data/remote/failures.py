@@ -15,6 +15,14 @@ class MissingObjectError(DataError):
     """There is nothing at an address: of one picture no worse than a file that is not there."""
 
 
+class ReplacedObjectError(DataError):
+    """There is another object at an address than was listed."""
+
+
+class NoAnswerError(DataError):
+    """A store did not answer, or not with what was asked for, however often it was asked."""
+
+
 class Failure(Enum):
     """What went wrong, and so what is to be done."""
 
@@ -143,9 +151,9 @@ def as_user_error(error: BaseException, address: str, key: str, tries: int) -> D
             f"'+data.remote.options.client_kwargs={{region_name: REGION}}'.{why}"
         )
     if kind is Failure.replaced:
-        return DataError(f"{says}{REPLACED}")
+        return ReplacedObjectError(f"{says}{REPLACED}")
     if kind is Failure.passing:
-        return DataError(
+        return NoAnswerError(
             f"{says}no answer in {tries} tries. Look at the network and the endpoint, raise data.remote.retries or "
             f"data.remote.timeout, or give the same command again later: a run goes on from its last checkpoint.{why}"
         )
@@ -179,7 +187,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        context = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or context
 
 
 def _answer(error: Any) -> tuple[str | None, int | None]:

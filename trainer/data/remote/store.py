@@ -1,11 +1,10 @@
-"""What lies at addresses, for whoever reads pictures, tables and shards: listed once, and kept for a while."""
+"""What lies at addresses, for whoever reads pictures, tables and shards: fetched once, and kept for a while."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,20 +13,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainer.config.fields import RemoteConfig
-from trainer.config.suggestions import did_you_mean
-from trainer.data.remote.address import OF_FILES, joined, parse_size, scheme_of, size_text
+from trainer.data.remote.address import parse_size, size_text
 from trainer.data.remote.cache import ObjectCache
-from trainer.data.remote.connection import KEY, Connection, connection_to
-from trainer.data.remote.download import Downloads
-from trainer.data.remote.failures import MissingObjectError
-from trainer.data.remote.listing import Facts, Listing, facts_of, listing_of
+from trainer.data.remote.catalogue import Catalogue
+from trainer.data.remote.listing import Facts
 from trainer.errors import DataError
 
 _log = logging.getLogger(__name__)
 _THREADS = 32  # objects that a process fetches at a time
 
 
-class Store:
+class Store(Catalogue):
     """Addresses under one set of settings. Processes that are forked go on with what was listed before.
 
     Args:
@@ -38,91 +34,10 @@ class Store:
     """
 
     def __init__(self, settings: RemoteConfig) -> None:
-        self.settings = settings
         folder = Path(settings.cache_dir).expanduser().absolute()
+        super().__init__(settings, folder / "listings")
         self.cache = ObjectCache(folder, parse_size("data.remote.cache_size", settings.cache_size))
-        self._lists = folder / "listings"
-        self._downloads: dict[str, Downloads] = {}
-        self._keys: dict[str, str] = {}  # the key of the configuration that gave a root
-        self._roots: dict[str, Listing] = {}
-        self._folders: dict[str, Listing] = {}
-        self._single: dict[str, Facts | None] = {}
         self._pools: dict[int, ThreadPoolExecutor] = {}
-        self._connecting = threading.Lock()
-        _all.append(self)
-
-    def mount(self, address: str, key: str) -> str:
-        """Look at a root of data: ``folder``, of which all objects are listed once, or ``file``.
-
-        Args:
-            key: of the configuration, for messages.
-
-        Raises:
-            DataError: there is nothing; says why.
-        """
-        address = address.rstrip("/")
-        self._keys[address] = key
-        if scheme_of(address) in OF_FILES:
-            if self._of_single(address) is None:
-                raise MissingObjectError(f"{key}={address}: there is no such file")
-            return "file"
-        if address in self._roots or self._covering(address):
-            found = self.kind(address)
-        else:
-            listing = self._list(address, key)
-            if listing is not None:
-                self._roots[address] = listing
-                for note in listing.notes:
-                    _log.warning("%s", note)
-                return "folder"
-            found = self.kind(address)
-        if found is None:
-            raise DataError(f"{key}={address}: there is no object of this name or below it{self._near(address)}")
-        return found
-
-    def kind(self, address: str) -> str | None:
-        """``folder``, ``file``, or None where there is nothing, or nothing that these credentials may see."""
-        address = address.rstrip("/")
-        if address.count("/") < 2 or scheme_of(address) is None:
-            return None
-        found = self._listed(address)
-        if found is not None:
-            listing, name = found
-            return "folder" if listing.has_folder(name) else "file" if listing.facts(name) else None
-        try:
-            return "file" if self._of_single(address) else "folder" if self._is_folder(address) else None
-        except DataError as error:  # beside the data: a bucket may be open below a folder alone
-            _log.debug("%s: taken as not there (%s)", address, error)
-            return None
-
-    def facts(self, address: str) -> Facts:
-        """Of an object, as listed.
-
-        Raises:
-            MissingObjectError: there is none.
-        """
-        found = self._listed(address)
-        facts = self._of_single(address) if found is None else found[0].facts(found[1])
-        if facts is None:
-            raise MissingObjectError(f"{address} ({self.key_of(address)}): there is no such object")
-        return facts
-
-    def children(self, address: str) -> list[tuple[str, bool]]:
-        """(name, whether it is a folder) of all that lies in a folder.
-
-        Raises:
-            DataError: it cannot be listed.
-        """
-        root = self._covering(address)
-        if root is not None:
-            return list(self._roots[root].children(address[len(root) + 1 :]))
-        return list(self._folder(address).children(""))
-
-    def look_into(self, folders: Iterable[str]) -> None:
-        """List folders that are not listed yet, one by one, so that what lies in them is not asked for one by one."""
-        for folder in dict.fromkeys(folders):
-            if self._covering(folder) is None and scheme_of(folder) not in (None, *OF_FILES):
-                self._folder(folder)
 
     def read(self, address: str) -> bytearray:
         """The whole of an object.
@@ -198,11 +113,6 @@ class Store:
         """Whether all of some objects fit into the cache together, with a tenth to spare."""
         return sum(self.facts(address).size or 0 for address in addresses) <= 0.9 * self.cache.limit
 
-    def key_of(self, address: str) -> str:
-        """The key of the configuration that an address follows from."""
-        inside = (root for root in self._keys if f"{address}/".startswith(f"{root}/"))
-        return self._keys.get(max(inside, key=len, default=""), KEY)
-
     def _fetch_one(self, address: str) -> None:
         with suppress(DataError):
             handle = self._cached(address, self.facts(address))
@@ -214,7 +124,7 @@ class Store:
             self.read_part(*part, whole=False)
 
     def _is_wanted(self, address: str) -> bool:
-        found = self._listed(address)
+        found = self.listed(address)
         facts = None if found is None else found[0].facts(found[1])
         if facts is None or facts.size is None or not self.cache.fits(facts.size):
             return False
@@ -232,7 +142,7 @@ class Store:
             return handle
 
         def fill(file: int) -> None:
-            self._download(address).whole(address, facts, lambda start, data: _write(file, data, start), key)
+            self.downloads(address).whole(address, facts, lambda start, data: _write(file, data, start), key)
 
         try:
             return self.cache.add(name, facts.size, fill)
@@ -245,7 +155,7 @@ class Store:
         key = self.key_of(address)
 
         def fetched() -> bytes:
-            return self._download(address).part(address, facts, start, size, key)
+            return self.downloads(address).part(address, facts, start, size, key)
 
         if not self.cache.fits(size):
             return fetched()
@@ -269,87 +179,8 @@ class Store:
         def write(start: int, piece: bytes) -> None:
             data[start : start + len(piece)] = piece
 
-        self._download(address).whole(address, facts, write, self.key_of(address))
+        self.downloads(address).whole(address, facts, write, self.key_of(address))
         return data
-
-    def _listed(self, address: str) -> tuple[Listing, str] | None:
-        """The listing that an address lies in, and its name there; None where none was made."""
-        root = self._covering(address)
-        if root is not None:
-            return self._roots[root], address[len(root) + 1 :]
-        parent, _, name = address.rpartition("/")
-        if address in self._folders:
-            return self._folders[address], ""
-        return (self._folders[parent], name) if parent in self._folders else None
-
-    def _covering(self, address: str) -> str | None:
-        """The root that an address lies below, or is."""
-        end = len(address)
-        while end > 0:
-            if address[:end] in self._roots:
-                return address[:end]
-            end = address.rfind("/", 0, end)
-        return None
-
-    def _list(self, address: str, key: str) -> Listing | None:
-        """All that lies below an address; None where nothing does."""
-        connection, relist = self._connection(address), self.settings.relist
-        try:
-            found = listing_of(connection, address, self._lists, key, below=True, relist=relist)
-        except MissingObjectError:
-            return None
-        return found if len(found) else None
-
-    def _folder(self, address: str) -> Listing:
-        """What lies in a folder."""
-        if address not in self._folders:
-            self._folders[address] = listing_of(
-                self._connection(address),
-                address,
-                self._lists,
-                self.key_of(address),
-                below=False,
-                relist=self.settings.relist,
-            )
-        return self._folders[address]
-
-    def _of_single(self, address: str) -> Facts | None:
-        """What a store says of one object; None where there is none."""
-        if address not in self._single:
-            try:
-                info = self._connection(address).facts(address, self.key_of(address))
-                found = info.get("type") != "directory"
-                self._single[address] = facts_of(info, str(scheme_of(address))) if found else None
-            except MissingObjectError:
-                self._single[address] = None
-        return self._single[address]
-
-    def _is_folder(self, address: str) -> bool:
-        if scheme_of(address) in OF_FILES:
-            return False
-        try:
-            return self._connection(address).facts(address, self.key_of(address)).get("type") == "directory"
-        except MissingObjectError:
-            return False
-
-    def _near(self, address: str) -> str:
-        """A name beside an address that is meant, perhaps."""
-        parent, _, name = address.rpartition("/")
-        try:
-            beside = [child for child, _ in self._folder(parent).children("")] if parent.count("/") > 1 else []
-        except DataError:
-            return ""
-        return did_you_mean(name, beside) or ""
-
-    def _connection(self, address: str) -> Connection:
-        return self._download(address).connection
-
-    def _download(self, address: str) -> Downloads:
-        scheme = str(scheme_of(address))
-        with self._connecting:
-            if scheme not in self._downloads:
-                self._downloads[scheme] = Downloads(connection_to(address, self.settings))
-            return self._downloads[scheme]
 
     def _pool(self) -> ThreadPoolExecutor:
         """This process's threads: a child has none of its parent's."""
@@ -358,7 +189,6 @@ class Store:
         return self._pools[os.getpid()]
 
 
-_all: list[Store] = []
 _stores: dict[str, Store] = {}
 _used: list[Store] = []  # the last that was asked for
 
@@ -383,11 +213,6 @@ def forget_stores() -> None:
     _used.clear()
 
 
-def child_of(folder: str, name: str) -> str:
-    """The address of what lies in a folder, or ``name`` itself where that is an address."""
-    return name if "://" in name else joined(folder, name)
-
-
 def _name(address: str, facts: Facts) -> str:
     """What an object is called in the cache: another where it was replaced."""
     text = f"{address}|{facts.size}|{facts.tag}".encode("utf-8", "surrogateescape")
@@ -408,13 +233,3 @@ def _full(folder: str, reason: str) -> None:
         "data.remote.cache_dir=%s: objects cannot be kept there (%s), so each is fetched whenever it is read; give a "
         "folder on a larger disk, or a smaller data.remote.cache_size", folder, reason,
     )  # fmt: skip
-
-
-def _fresh_locks() -> None:
-    """A child's locks are open, whatever a thread of its parent was doing."""
-    for each in _all:
-        each._connecting = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_locks)

@@ -161,9 +161,9 @@ def test_credentials_that_are_renewed_in_time_cost_nothing(tmp_path: Path) -> No
 
     with faulty(tmp_path, faults) as store:
         store.mount("memory://b/set", "data.root")
-        before = store._connection("memory://b/set").system
+        before = store.connection("memory://b/set").system
         assert store.read("memory://b/set/val/c.jpg") == b"c" * 300
-        assert store._connection("memory://b/set").system is not before
+        assert store.connection("memory://b/set").system is not before
 
 
 def test_nothing_there_and_a_name_that_is_meant(tmp_path: Path) -> None:
