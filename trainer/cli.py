@@ -27,7 +27,7 @@ from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
 from trainer.errors import ConfigError, UserError, refuse, user_message
 from trainer.parallel import failure, launched
-from trainer.preempt import STOPPED, StopFlag
+from trainer.preempt import STOPPED, StopFlag, exit_code
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -44,6 +44,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
 
     Raises:
         UserError: anything that the user can mend (``guarded`` shows it).
+        SystemExit: a run was stopped before it was done; see trainer/preempt.py.
     """
     launched.adopt()
     sweep = asks_for_sweep(sys.argv[1:])
@@ -52,12 +53,13 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
     check_sweeper(argv)
     if {"-h", "--help"} & set(argv):
         overrides = [word for word in argv if not word.startswith("-")]
-        composed = compose(overrides, schemas) if _chooses_model(overrides) else None
+        chosen = any(word.startswith(("model=", "experiment=")) for word in overrides)
+        composed = compose(overrides, schemas) if chosen else None
         sys.stdout.write(help_text(about, CONFIGS, composed) + "\n")
         return
     from trainer.config.sweep_start import STARTED as sweeps
 
-    failures: list[Exception] = []
+    failures, stops = list[Exception](), list[bool]()
     sweeps.clear()
 
     def job(composed: Any) -> Any:
@@ -78,6 +80,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
             if swept and not config.trainer.dry_run:
                 sweeps[Path(hydra.sweep.dir)] = config.logger.curves
             metrics, stop = _run(config, tasks[config.task], run_dir)
+            stops.append(stop.undone)
         except Exception as error:
             if swept and not failure.several():
                 if isinstance(error, UserError):  # told at once: the other jobs may take days
@@ -111,6 +114,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
                 end_of_sweep(folder, curves, sys.stdout.write)
     if failures:
         raise failures[0]
+    if any(stops):
+        sys.exit(exit_code())
 
 
 class SweepStopped(BaseException):
@@ -316,10 +321,6 @@ def hydra_flags() -> list[str]:
     from hydra._internal.utils import get_args_parser
 
     return [flag for action in get_args_parser()._actions for flag in action.option_strings]
-
-
-def _chooses_model(overrides: Sequence[str]) -> bool:
-    return any(word.startswith(("model=", "experiment=")) for word in overrides)
 
 
 def _remove_empty(run_dir: Path) -> None:

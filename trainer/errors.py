@@ -36,6 +36,18 @@ class CheckpointError(UserError):
     """A checkpoint or weights file that is missing, damaged, or of another architecture; says what differs."""
 
 
+class SaveError(CheckpointError):
+    """A checkpoint that cannot be written.
+
+    Args:
+        reason: why, and what mends it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}; then start the same command again")
+
+
 class NonFiniteError(UserError):
     """A loss or gradient became NaN or infinite; raised before any weight changed. Names the replayable dump."""
 

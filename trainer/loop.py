@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trainer import fetching, run_state
+from trainer import fetching, run_state, saving
 from trainer.checkpoint import best
-from trainer.checkpoint.resuming import choose
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
 from trainer.data.splitting import split_batch
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.files import write_json
-from trainer.optim.ema import EMA
 from trainer.optim.optimizers import rate_of
 from trainer.parallel.agreement import check_run
 from trainer.records import console
@@ -82,8 +80,10 @@ class Trainer(Stepper):
             if preflight.wanted(self):
                 preflight.preflight(self)
             self.begin()
-            self.done_file.unlink(missing_ok=True)
+            for file in (self.done_file, self.stopped_file):
+                file.unlink(missing_ok=True)
             if self.step and self.at_boundary():  # an evaluation may have been due when the run was stopped
+                saving.stopped(self)
                 return self.metrics
             while not self.finished:
                 stage = self.curriculum.at(self.samples_seen)
@@ -91,7 +91,7 @@ class Trainer(Stepper):
                     self.enter(stage)
                 self.train_batch(fetching.fetch(self, self.save))
                 if self.at_boundary():
-                    self.logger.text(f"stopped at step {self.step}; {self.how_to_go_on()}")
+                    saving.stopped(self)
                     return self.metrics
             self.finish()
         return self.metrics
@@ -109,8 +109,9 @@ class Trainer(Stepper):
                 if self.settings.replay is None:
                     self.check_data()
                 self.checkpoints.group = self.parallel.host
+                saving.own(self)
                 self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
-                path = self.checkpoint_to_resume()
+                path = saving.checkpoint_to_resume(self)
                 logger = self.config.logger
                 with (
                     RunLogger(
@@ -128,7 +129,7 @@ class Trainer(Stepper):
                     ) as self.profiler,
                 ):
                     self.logger.text(dry_run.headline(self))
-                    self.resume(path)
+                    saving.resume(self, path)
                     yield
                     self.leave()
             clean = True
@@ -140,38 +141,8 @@ class Trainer(Stepper):
                 raise preflight.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
             raise
         finally:
+            self.lock.release()
             self.parallel.close(clean)
-
-    def checkpoint_to_resume(self) -> Path | None:
-        """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
-
-        Raises:
-            CheckpointError: it is none, or damaged.
-            ConfigError: some process does not see it.
-        """
-        if self.settings.resume == "never" or self.settings.replay is not None:
-            return None
-        path, self.passed = choose(self.checkpoints, self.settings.resume, self.parallel.check_seen)
-        return path
-
-    def resume(self, path: Path | None) -> None:
-        """Goes to where a checkpoint left the run, and says so."""
-        if path is None:
-            if self.ema is not None:
-                self.ema = EMA(self.networks, self.ema.decay)  # from rank 0's weights
-            return
-        for line in self.passed:
-            self.logger.text(f"damaged checkpoint {line}; going on from {path.name} before it")
-        run_state.load_checkpoint(self, path)
-        self.mark("saved")
-        self.resumed_from = path
-        self.logger.text(f"resumed from {path}: step {self.step}, {self.samples_seen} samples")
-        if self.best.step is not None and self.parallel.any(not self.checkpoints.has(self.best.step)):
-            self.logger.text(f"the best checkpoint (step {self.best.step}) is not here: the next one counts")
-            self.best.forget()
-        self.checkpoints.best = self.best.step
-        for line in self.changed:
-            self.logger.text(f"changed since the run began: {line}")
 
     def train_batch(self, batch: dict[str, Any]) -> None:
         """All segments of a batch, one step each.
@@ -212,8 +183,11 @@ class Trainer(Stepper):
         if stopping:
             fetching.end_together(self, failure, self.save)
             self.asked_to_stop()
-        if self.due("checkpoint_every") or self.best.unsaved or (stopping and self.saved != self.step):
-            self.save()
+        if stopping:
+            if self.saved != self.step or self.best.unsaved:
+                self.save()
+        elif self.due("checkpoint_every") or self.best.unsaved:
+            self.saves.save(self)
         return stopping
 
     def asked_to_stop(self) -> bool:
@@ -231,7 +205,7 @@ class Trainer(Stepper):
         elif self.saved != self.step:
             self.save()
         if self.evaluated != self.step and not self.never_evaluates:
-            return
+            return saving.stopped(self)
         if self.parallel.is_main:
             if self.config.logger.curves:
                 write_curves(self.run_dir, f"{self.config.task} '{self.config.name}', step {self.step}")
@@ -286,7 +260,8 @@ class Trainer(Stepper):
         if self.parallel.is_main:
             counters = {"step": self.step, "samples_seen": self.samples_seen}
             facts = self.task.evaluation_facts(stage)
-            write_evaluation(self.run_dir / "eval.json", self.metrics, {**counters, **facts})
+            with nullcontext() if self.finished else self.logger.spared("eval.json"):  # the last one has to be there
+                write_evaluation(self.run_dir / "eval.json", self.metrics, {**counters, **facts})
         scores = ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items())
         self.logger.text(f"evaluation at step {self.step}: {scores}" + (f" ({note})" if note else ""))
         self.best.offer(self.metrics, self.step)
@@ -319,9 +294,13 @@ class Trainer(Stepper):
         self.shown = True
 
     def save(self) -> None:
-        """A checkpoint of this boundary."""
+        """A checkpoint of this boundary.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
         self.guard.settle()
-        self.logger.flush()
+        saving.flush_records(self)
         self.checkpoints.best = self.best.step
         run_state.save_checkpoint(self)
         self.mark("saved")

@@ -3,6 +3,11 @@
 Handlers do nothing but set the flag: input, output or collectives inside a handler can deadlock or tear a
 file that the interrupted code was writing.
 
+A run that was stopped, by a signal or by ``trainer.max_minutes``, leaves ``stopped.json`` beside its checkpoint, and
+``train.py`` exits with ``STOPPED``; a run that is done leaves ``done.json`` and exits with 0. Under torchrun its
+processes exit with 0 in both cases, for torchrun takes anything else for a failure, and with ``--max-restarts`` would
+start again what was asked to stop: there the file tells.
+
 Under Slurm ``#SBATCH --signal=USR1@120`` with ``srun python train.py ...`` signals every process of the step. A process
 that knows nothing of the signal dies of it, and so would torchrun, which then leaves its processes behind: tell it with
 ``torchrun --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 ...``, or use ``--signal=TERM@120``. It hands the
@@ -11,6 +16,7 @@ signal on, waits 30 s for the last batch and the checkpoint, and ends with exit 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -32,11 +38,13 @@ class StopFlag:
     Attributes:
         requested: whether the process was asked to stop. May also be set by hand (a time limit).
         signal_name: which signal asked, for the message; None when none did.
+        undone: whether a run has ended for it, saved, before it was done.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.signal_name: str | None = None
+        self.undone = False
         self._interrupted = False
         self._previous: dict[int, Any] = {}
 
@@ -66,3 +74,8 @@ class StopFlag:
             self._interrupted = True
         self.requested = True
         self.signal_name = signal.Signals(number).name
+
+
+def exit_code() -> int:
+    """With what a process exits whose run was stopped."""
+    return 0 if "TORCHELASTIC_RUN_ID" in os.environ else STOPPED

@@ -25,6 +25,7 @@ from trainer.build import (
 )
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.directory import Checkpoints
+from trainer.checkpoint.lock import RunLock
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
@@ -37,6 +38,7 @@ from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
+from trainer.saving import Saves
 from trainer.schedule import cadence, curriculum, durations, learning_rate
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
@@ -77,7 +79,9 @@ class Runtime:
         self.optimizers = build_optimizers(config, self.task, self.parameters)
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
         self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
+        self.lock = RunLock(self.run_dir, lambda line: print(line, flush=True))
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
+        self.checkpoints.owned = self.lock.check
         raw = self.settings.eval_raw and self.ema is not None
         self.best = Best(self.settings.keep_best, self.task.judged_by(), raw)
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
@@ -96,6 +100,7 @@ class Runtime:
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.resumed_from: Path | None = None  # a checkpoint
         self.passed: list[str] = []  # newer ones that are damaged, and why
+        self.saves = Saves(self.settings.save_retries)
         self.began = time.monotonic()
         self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for
@@ -318,6 +323,15 @@ class Runtime:
     @property
     def done_file(self) -> Path:
         return self.run_dir / "done.json"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because it was asked to, saved, before it was done."""
+        return self.stop.undone
+
+    @property
+    def stopped_file(self) -> Path:
+        return self.run_dir / "stopped.json"
 
     @property
     def workers(self) -> int:

@@ -128,6 +128,7 @@ def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
     found = at_least("trainer.eval_samples", trainer.eval_samples, 1) + at_least("trainer.threads", trainer.threads, 1)
     for name in ("log_every", "keep"):
         found += at_least(f"trainer.{name}", getattr(trainer, name), 1)
+    found += at_least("trainer.save_retries", trainer.save_retries, 0)
     if trainer.ema is not None and not 0.0 <= trainer.ema < 1.0:
         found.append(f"trainer.ema={trainer.ema}: must lie in [0, 1), or null for no average")
     found += at_least("trainer.sample_timeout", trainer.sample_timeout, 0.0, exclusive=True)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,13 @@ def test_a_stop_says_how_to_go_on(tmp_path: Path, resume: str, told: str, capsys
     trainer = Trainer(config(24, "rival", resume=resume), Signalled, tmp_path)
     trainer.fit()
     assert trainer.step == 8 and told in capsys.readouterr().out
+    note = json.loads((tmp_path / "stopped.json").read_text())
+    assert abs(datetime.fromisoformat(note.pop("at")).timestamp() - time.time()) < 600
+    assert note == {"reason": "SIGTERM", "step": 8, "samples_seen": trainer.samples_seen} and trainer.stopped
+    if resume == "auto":
+        again = Trainer(config(24, "rival"), RivalTask, tmp_path)
+        again.fit()
+        assert (tmp_path / "done.json").is_file() and not (tmp_path / "stopped.json").exists() and not again.stopped
 
 
 def test_what_is_no_checkpoint_is_told_at_once(tmp_path: Path) -> None:

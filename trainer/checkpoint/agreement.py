@@ -8,6 +8,7 @@ from typing import Any
 import torch.distributed as dist
 
 from trainer.checkpoint.disk_errors import reason_of
+from trainer.errors import UserError
 
 
 def rank() -> int:
@@ -36,7 +37,7 @@ def together(action: Callable[[], None], group: Any) -> None:
     """Run on rank 0, and let every rank end the same way: returning, or raising what rank 0 raised.
 
     Raises:
-        OSError: as rank 0, with the same number. RuntimeError: rank 0 raised something else.
+        UserError, OSError: as rank 0, with the same number. RuntimeError: rank 0 raised something else.
     """
     if not _several():
         return action()
@@ -45,12 +46,15 @@ def together(action: Callable[[], None], group: Any) -> None:
         try:
             action()
         except Exception as error:
-            outcome = [(getattr(error, "errno", None), f"{type(error).__name__}: {error}", reason_of(error))]
+            number = "user" if isinstance(error, UserError) else getattr(error, "errno", None)
+            outcome = [(number, f"{type(error).__name__}: {error}", reason_of(error))]
             dist.broadcast_object_list(outcome, group=group)
             raise
     dist.broadcast_object_list(outcome, group=group)
     if outcome[0] is not None:
         number, text, reason = outcome[0]
+        if number == "user":
+            raise UserError(reason)
         raise OSError(number, reason) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
 
 

@@ -19,7 +19,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ from trainer.checkpoint.contents import (
     read_meta,
 )
 from trainer.checkpoint.disk_errors import explain, os_error
-from trainer.checkpoint.tensors import TREE, load_state, missing_parts, save_tensors, tensor_bytes
+from trainer.checkpoint.tensors import TREE, load_state, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, SaveError
 from trainer.files import flush_folder, write_flushed, write_text
 from trainer.text import few
 
@@ -105,11 +105,11 @@ class Checkpoints:
             meta: plain data that JSON can hold.
 
         Raises:
-            CheckpointError: on all ranks, when writing fails (no space left, no permission). The previous
+            SaveError: on all ranks, when writing fails (no space left, no permission). The previous
                 checkpoints are untouched and nothing half written stays behind.
         """
         final = self._of(step)
-        digests: dict[str, str] = {}
+        own: dict[str, str] = {}
         temporary = self.folder / f"{final.name}.tmp"
         needed = tensor_bytes(state) + sum(t.numel() * t.element_size() for t in [*weights.values()])
         needed += sum(t.numel() * t.element_size() for t in (ema or {}).values()) + _SPARE_BYTES
@@ -126,7 +126,8 @@ class Checkpoints:
             temporary.mkdir()
 
         def finish() -> None:
-            lacking = missing_parts(temporary / STATE)
+            digests = {f"{STATE}/{name}": digest for part in parts for name, digest in part.items()}
+            lacking = unseen(temporary, digests)
             if lacking:
                 raise FileNotFoundError(
                     errno.ENOENT,
@@ -134,23 +135,20 @@ class Checkpoints:
                     "directory must lie on a file system that all processes share",
                 )
             write_flushed(temporary / STATE / TREE, tree)
-            written = {f"{STATE}/{name}": digest for part in parts for name, digest in part.items()}
-            written[f"{STATE}/{TREE}"] = _digest(tree)
-            written[WEIGHTS] = save_weights(temporary / WEIGHTS, weights)
+            digests[f"{STATE}/{TREE}"] = _digest(tree)
+            digests[WEIGHTS] = save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
-                written[EMA] = save_weights(temporary / EMA, ema)
-            sizes = {
-                str(p.relative_to(temporary)): p.stat().st_size for p in sorted(temporary.rglob("*")) if p.is_file()
-            }
-            write_flushed(temporary / META, meta_text({**meta, "step": step}, sizes, written))
+                digests[EMA] = save_weights(temporary / EMA, ema)
+            sizes = {name: (temporary / name).stat().st_size for name in sorted(digests)}
+            write_flushed(temporary / META, meta_text({**meta, "step": step}, sizes, digests))
             flush_folder(temporary / STATE)
             flush_folder(temporary)
             self._publish(temporary, final)
 
         try:
             together(prepare, self.group)
-            tree = save_tensors(temporary / STATE, state, self.group, digests)
-            parts = gather(digests, self.group)
+            tree = save_tensors(temporary / STATE, state, self.group, own)
+            parts = gather(own, self.group)
             together(finish, self.group)
         except (Exception, CheckpointException) as error:  # the second is a BaseException
             if rank() == 0:
@@ -159,7 +157,7 @@ class Checkpoints:
             if cause is None:
                 raise
             kept = self.latest()
-            raise CheckpointError(explain(cause, final, needed, kept.name if kept else None)) from error
+            raise SaveError(explain(cause, final, needed, kept.name if kept else None)) from error
         if rank() == 0:
             self._retain(final)
         return final
@@ -191,8 +189,7 @@ class Checkpoints:
         """
         files = gather(listed(path), self.group)[0]
         mine = files[rank() :: world()]
-        for name in mine:
-            appears(path / name)
+        unseen(path, mine)
         answers = gather(altered(path, mine), self.group)
         found = next((answer for answer in answers if answer), None)
         if found is None:
@@ -315,14 +312,20 @@ class Checkpoints:
 
 def appears(path: Path) -> bool:
     """Whether a file or folder is there, or comes within ``LATE_S``: some file systems show a new name late."""
+    return not unseen(path.parent, [path.name])
+
+
+def unseen(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of some files in a folder that are not there, nor come within ``LATE_S``."""
     until = time.monotonic() + LATE_S
-    while not path.exists():
+    while lacking := [name for name in names if not (folder / name).exists()]:
         if time.monotonic() > until:
-            return False
-        with suppress(OSError):
-            os.listdir(path.parent)  # makes NFS look anew
+            break
+        for place in {(folder / name).parent for name in lacking}:
+            with suppress(OSError):
+                os.listdir(place)  # makes NFS look anew
         time.sleep(0.1)
-    return True
+    return lacking
 
 
 def _digest(text: str) -> str:

@@ -48,8 +48,8 @@ def explain(error: OSError, final: Path, needed: int, kept: str | None) -> str:
         return (
             f"no space left for {final}: a checkpoint needs {needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free. "
             f"{f'{kept} is still there' if kept else 'No earlier checkpoint exists'}. "
-            "Free some space, or lower trainer.keep, then start the same command again"
+            "Free some space, or lower trainer.keep"
         )
     if error.errno == errno.ENOENT:
-        return f"cannot write {final}: {error.strerror}"
-    return f"cannot write {final}: {error}. Check the permissions of the run directory and start again"
+        return f"cannot write {final}: {error.strerror}. Mend that"
+    return f"cannot write {final}: {error}. Check the permissions of the run directory"

@@ -85,15 +85,6 @@ def save_tensors(folder: Path, state: Any, group: Any = None, digests: dict[str,
     return json.dumps(tree)
 
 
-def missing_parts(folder: Path) -> list[str]:
-    """Files that the folder's own list of tensors names and that are not there: parts of other processes."""
-    if not (folder / ".metadata").exists():
-        return []  # no tensors
-    places = _Reader(folder).read_metadata().storage_data.values()
-    names = {str(getattr(place, "relative_path", "")) for place in places}
-    return sorted(name for name in names if name and not (folder / name).is_file())
-
-
 def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
     """Read what ``save_tensors`` wrote, with its tree. All ranks call this together.
 

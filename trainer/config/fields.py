@@ -147,6 +147,7 @@ class TrainerConfig:
     eval_every: str | None = None  # 250, 5%, 1epoch, 30min; None: at the end only; 0: never
     visuals_every: str | None = None  # likewise; None: with every evaluation; 0: never
     checkpoint_every: str = "1000"  # likewise: 10min
+    save_retries: int = 10  # tries, 1, 2, 4 .. 60 min apart, of a checkpoint that fails while training goes on
     keep: int = 2  # newest checkpoints kept
     keep_best: str | None = None  # a metric's name (loss): the checkpoint of its best evaluation is kept, too
     eval_samples: int | None = None  # None: the whole validation split

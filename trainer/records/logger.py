@@ -18,9 +18,10 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.errors import UserError
+from trainer.errors import DataError
 from trainer.files import flush_folder, flush_names, plain_numbers, write_text
 from trainer.records.curves import read_record
+from trainer.records.lines import Lines
 from trainer.records.media import gif_bytes, write_png, write_video
 from trainer.records.progress import Progress
 
@@ -51,7 +52,9 @@ class RunLogger:
     ) -> None:
         self.run_dir, self.active = Path(run_dir), rank == 0
         self._tensorboard, self._videos, self._resume_step = tensorboard, videos, 0
-        self._metrics: Any = None
+        self._metrics: Lines | None = None
+        self._full = False  # whether the last line could not be written
+        self._spare: set[str] = set()  # what could not be written the last time
         self._writer: Any = None
         self._progress = Progress("sample", tell=self.text, to_the_end=True)
         self._gone = False  # whether the console is
@@ -86,7 +89,7 @@ class RunLogger:
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
         repair_metrics(metrics, resume_step, resume_evaluated)
-        self._metrics = metrics.open("a", encoding="utf-8")
+        self._metrics = Lines(metrics)
         flush_names(self.run_dir)
 
     def __enter__(self) -> RunLogger:
@@ -102,23 +105,20 @@ class RunLogger:
             record: ``step`` and what was measured; numbers, strings, one-element tensors, or dicts of them.
                 NaN and infinity become null, since JSON has no name for them.
         """
-        if not self.active:
+        if not self.active or self._metrics is None:
             return
         plain = plain_numbers(record)
-        try:
-            self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
-            self._metrics.flush()
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self._metrics.name}: {error}. Mend that and start the same command again: it goes on "
-                "from the last checkpoint"
-            ) from error
-        writer = self._summary_writer()
-        if writer is not None:
-            for tag, value in _flat(plain):
-                if tag != "step" and isinstance(value, int | float) and not isinstance(value, bool):
-                    writer.add_scalar(tag, value, plain["step"])
-            writer.flush()  # a killed run must not lose curves that its checkpoint has already passed
+        error = self._metrics.add(json.dumps(plain, allow_nan=False))
+        if error is not None and not self._full:
+            self.text(f"cannot write {self._metrics.path}: {error.strerror}; its lines wait in memory until it can be")
+        self._full = error is not None
+        with self.spared("TensorBoard"):
+            writer = self._summary_writer()
+            if writer is not None:
+                for tag, value in _flat(plain):
+                    if tag != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                        writer.add_scalar(tag, value, plain["step"])
+                writer.flush()  # a killed run must not lose curves that its checkpoint has already passed
 
     def text(self, line: str, kept: str | None = None) -> None:
         """Show a line on the console, above the bar where there is one, and keep it in ``train.log``.
@@ -140,19 +140,21 @@ class RunLogger:
         """
         if not self.active:
             return
-        writer = self._summary_writer() if self._videos else None
         for name, data in pictures.items():
             stem = self.run_dir / "samples" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{step:08d}"
-            if data.ndim == 3:
-                write_png(stem.with_name(stem.name + ".png"), data)
-                if writer is not None:
+            with self.spared(f"{stem.parent}"):
+                if data.ndim == 3:
+                    write_png(stem.with_name(stem.name + ".png"), data)
+                else:
+                    write_video(stem.with_name(stem.name + ".mp4"), data, fps)
+            with self.spared("TensorBoard"):
+                writer = self._summary_writer() if self._videos else None
+                if writer is not None and data.ndim == 3:
                     writer.add_image(name, data.cpu().numpy(), step, dataformats="HWC")
-            else:
-                write_video(stem.with_name(stem.name + ".mp4"), data, fps)
-                if writer is not None:
+                elif writer is not None:
                     _add_gif(writer, name, data, step, fps)
-        if writer is not None:
-            writer.flush()
+                if writer is not None:
+                    writer.flush()
 
     def progress(self, step: int, total_samples: int | None, samples_seen: int, rate: float | None = None) -> None:
         """Show how far the run is: a bar on a terminal, else a line now and then; with the time left.
@@ -174,13 +176,17 @@ class RunLogger:
             show()
 
     def flush(self) -> None:
-        """Bring everything to the disk, ``eval.json`` too; call before a checkpoint."""
+        """Bring everything to the disk, ``eval.json`` too; call before a checkpoint.
+
+        Raises:
+            OSError: ``metrics.jsonl`` cannot be written: a run that goes on from the checkpoint would lack its lines.
+        """
         if self.active and self._metrics is not None:
             self._metrics.flush()
-            os.fsync(self._metrics.fileno())
             flush_folder(self.run_dir)
-            if self._writer is not None:
-                self._writer.flush()
+            with self.spared("TensorBoard"):
+                if self._writer is not None:
+                    self._writer.flush()
 
     def close(self) -> None:
         """End the bar and close all files. May be called twice."""
@@ -188,16 +194,30 @@ class RunLogger:
             return
         self.active = False
         self._while_there(self._progress.close)
-        if self._writer is not None:
-            self._writer.close()
+        with self.spared("TensorBoard"):
+            if self._writer is not None:
+                self._writer.close()
         if self._metrics is not None:
-            with contextlib.suppress(OSError):  # a full disk was reported when the record was written
-                self._metrics.close()
+            self._metrics.close()  # a full disk was reported when the record was written
         for handler in (self._file, self._shown):
             logging.getLogger().removeHandler(handler)
             handler.close()
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
+
+    @contextlib.contextmanager
+    def spared(self, what: str) -> Iterator[None]:
+        """Something that training can do without: where it cannot be written, that is said, and training goes on."""
+        try:
+            yield
+        except (OSError, DataError) as error:
+            if what not in self._spare:
+                self.text(f"cannot write {what}: {getattr(error, 'strerror', None) or error}; left out until it can be")
+            self._spare.add(what)
+            if what == "TensorBoard":  # its thread has ended: the next record opens another file
+                self._writer = None
+        else:
+            self._spare.discard(what)
 
     def _console(self, line: str) -> None:
         self._while_there(lambda: self._show(line))

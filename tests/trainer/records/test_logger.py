@@ -1,8 +1,11 @@
 """The run directory's records: repair after a crash, TensorBoard, console lines, silence of other ranks."""
 
+import errno
 import json
 import logging
 import os
+import resource
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -14,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tqdm import tqdm
 
-from trainer.errors import UserError
+from tests.helpers.forking import fork
 from trainer.records.console_lines import format_line, format_time, short_line
+from trainer.records.lines import Lines
 from trainer.records.logger import RunLogger, repair_metrics
 
 
@@ -84,12 +88,52 @@ def test_records_are_plain_json_at_once(tmp_path):
         ]
 
 
-def test_a_full_disk_is_a_users_error(tmp_path):
+def test_no_line_is_lost_while_the_disk_is_full(tmp_path, capsys):
     with begun(tmp_path, tensorboard=False) as logger:
-        logger._metrics.close()
-        logger._metrics = Path("/dev/full").open("a")  # noqa: SIM115
-        with pytest.raises(UserError, match=r"No space left on device.*goes on from the last checkpoint"):
-            logger.scalars({"step": 1})
+        logger.scalars({"step": 1})
+        there = logger._metrics._file
+        with Path("/dev/full").open("ab", buffering=0) as full:
+            logger._metrics._file = full
+            logger.scalars({"step": 2})
+            logger.scalars({"step": 3})
+            with pytest.raises(OSError, match=r"No space left on device: .*metrics\.jsonl"):
+                logger.flush()  # no checkpoint without them
+        assert [record["step"] for record in records(tmp_path)] == [1]
+        logger._metrics._file = there
+        logger.flush()
+        logger.scalars({"step": 4})
+    assert [record["step"] for record in records(tmp_path)] == [1, 2, 3, 4]
+    assert capsys.readouterr().out.count("metrics.jsonl: No space left on device; its lines wait in memory") == 1
+
+
+def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path):
+    def fill() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        lines = Lines(tmp_path / "lines")
+        assert lines.add("a" * 59) is None
+        error = lines.add("b" * 59)
+        assert error is not None and error.errno == errno.EFBIG
+        assert (tmp_path / "lines").read_text() == "a" * 59 + "\n"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        assert lines.add("c") is None
+
+    process = fork(fill)
+    process.join()
+    assert process.exitcode == 0
+    assert (tmp_path / "lines").read_text() == "a" * 59 + "\n" + "b" * 59 + "\nc\n"
+
+
+def test_training_goes_on_without_pictures_where_none_can_be_written(tmp_path, capsys):
+    (tmp_path / "samples").write_text("in the way")
+    with RunLogger(tmp_path, 0, tensorboard=False) as logger:
+        for step in (1, 2):
+            logger.visuals({"x": torch.zeros(4, 4, 3, dtype=torch.uint8)}, step)
+        (tmp_path / "samples").unlink()
+        (tmp_path / "samples").mkdir()
+        logger.visuals({"x": torch.zeros(4, 4, 3, dtype=torch.uint8)}, 3)
+    assert capsys.readouterr().out.count("samples: File exists; left out until it can be") == 1
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["x-00000003.png"]
 
 
 def write(run, resume, steps):
