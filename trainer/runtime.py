@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ class Runtime:
         self.optimizers = build_optimizers(config, self.task, self.parameters)
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
         self.guard = NonFiniteGuard(self.settings, self.run_dir, self.parallel, self.networks, plain(config))
-        self.lock = RunLock(self.run_dir, lambda line: print(line, flush=True))
+        self.lock = RunLock(self.run_dir, logging.getLogger(__name__).warning)
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
         self.checkpoints.owned = self.lock.check
         raw = self.settings.eval_raw and self.ema is not None
