@@ -54,6 +54,7 @@ class Trainer(Stepper):
     ) -> None:
         super().__init__(config, task, run_dir, changed)
         cadence.check_epochs(self.settings, self.cadences, self.epoch)
+        self.saves = saving.Saves(self.settings.save_retries)
 
     # A run
 
@@ -187,7 +188,7 @@ class Trainer(Stepper):
             if self.saved != self.step or self.best.unsaved:
                 self.save()
         elif self.due("checkpoint_every") or self.best.unsaved:
-            self.saves.save(self)
+            self.saves.save(self, self.save)
         return stopping
 
     def asked_to_stop(self) -> bool:

@@ -39,7 +39,6 @@ from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
-from trainer.saving import Saves
 from trainer.schedule import cadence, curriculum, durations, learning_rate
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
@@ -101,7 +100,6 @@ class Runtime:
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.resumed_from: Path | None = None  # a checkpoint
         self.passed: list[str] = []  # newer ones that are damaged, and why
-        self.saves = Saves(self.settings.save_retries)
         self.began = time.monotonic()
         self.shown = self.hinted = False  # whether this session has told its pace, and that it is slow
         self._compiled: Any = None  # shapes that the compiler's cache is for

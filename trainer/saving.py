@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from trainer.files import write_json
 from trainer.optim.ema import EMA
 
 if TYPE_CHECKING:
-    from trainer.loop import Trainer
+    from trainer.runtime import Runtime
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 3600.0  # after a checkpoint that could not be written
 
@@ -34,8 +35,11 @@ class Saves:
         self.retries = retries
         self._failed, self._again = 0, 0.0
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Runtime, save: Callable[[], None]) -> None:
         """A checkpoint that is due; all processes together.
+
+        Args:
+            save: writes it, or raises SaveError.
 
         Raises:
             SaveError: it cannot be written, and that too often in a row.
@@ -43,7 +47,7 @@ class Saves:
         if self._failed and not trainer.parallel.any(trainer.parallel.is_main and time.monotonic() >= self._again):
             return
         try:
-            trainer.save()
+            save()
         except SaveError as error:
             self._failed += 1
             if self._failed > self.retries:
@@ -62,7 +66,7 @@ class Saves:
             self._failed = 0
 
 
-def flush_records(trainer: Trainer) -> None:
+def flush_records(trainer: Runtime) -> None:
     """The records up to here reach the disk before the checkpoint that knows of them.
 
     Raises:
@@ -77,7 +81,7 @@ def flush_records(trainer: Trainer) -> None:
         raise SaveError(problem)
 
 
-def own(trainer: Trainer) -> None:
+def own(trainer: Runtime) -> None:
     """Takes the run directory for this run; a replay looks on only.
 
     Raises:
@@ -93,7 +97,7 @@ def own(trainer: Trainer) -> None:
         raise ConfigError(problem)
 
 
-def checkpoint_to_resume(trainer: Trainer) -> Path | None:
+def checkpoint_to_resume(trainer: Runtime) -> Path | None:
     """The checkpoint that ``trainer.resume`` means, the same one on all processes; None to start anew.
 
     Raises:
@@ -106,7 +110,7 @@ def checkpoint_to_resume(trainer: Trainer) -> Path | None:
     return path
 
 
-def resume(trainer: Trainer, path: Path | None) -> None:
+def resume(trainer: Runtime, path: Path | None) -> None:
     """Goes to where a checkpoint left the run, and says so."""
     if path is None:
         if trainer.ema is not None:
@@ -127,7 +131,7 @@ def resume(trainer: Trainer, path: Path | None) -> None:
         trainer.logger.text(f"changed since the run began: {line}")
 
 
-def stopped(trainer: Trainer) -> None:
+def stopped(trainer: Runtime) -> None:
     """The run was asked to stop, and is saved: ``stopped.json`` says so, until it goes on."""
     trainer.stop.undone = True
     names = [name for name in trainer.parallel.gather(trainer.stop.signal_name) if name]
@@ -135,13 +139,4 @@ def stopped(trainer: Trainer) -> None:
     if trainer.parallel.is_main:
         counters = {"step": trainer.step, "samples_seen": trainer.samples_seen}
         write_json(trainer.stopped_file, {"reason": reason, **counters, "at": datetime.now(UTC).isoformat()})
-    trainer.logger.text(f"stopped at step {trainer.step}; {how_to_go_on(trainer)}")
-
-
-def how_to_go_on(trainer: Trainer) -> str:
-    """What to do after a stop."""
-    asked = trainer.settings.resume
-    if asked == "auto":
-        return "the same command goes on from here"
-    start = "starts anew" if asked == "never" else f"starts again from {asked}"
-    return f"the same command {start}, for trainer.resume={asked}: leave that out to go on from here"
+    trainer.logger.text(f"stopped at step {trainer.step}; {trainer.how_to_go_on()}")
