@@ -25,7 +25,22 @@ def _drawing(arguments: Any, command: str) -> Iterator[str]:
     return suite(arguments.repeats, command)
 
 
-SUITES = {"vid2vid": _steps, "drawing": _drawing}  # (the script's arguments, what was typed) -> lines
+def _overhead(arguments: Any, command: str) -> Iterator[str]:
+    from trainer.benchmark.overhead import suite
+    from trainer.cli import compose
+    from vid2vid.config import Vid2VidConfig
+    from vid2vid.task import Vid2VidTask
+
+    words = ["experiment=vid2vid/demo", "trainer.device=cpu", "trainer.micro_batch=null", "data.workers=0"]
+    config = compose(words, {"vid2vid": Vid2VidConfig})
+    return suite("vid2vid at the demo's size", config, lambda: Vid2VidTask(config), arguments.repeats, command)
+
+
+SUITES = {
+    "vid2vid": _steps,
+    "drawing": _drawing,
+    "vid2vid_overhead": _overhead,
+}  # (the script's arguments, what was typed) -> lines
 
 
 def _windows(bench: Bench) -> None:

@@ -33,7 +33,24 @@ def _analysis(arguments: Any, command: str) -> Iterator[str]:
     return suite(arguments.repeats, arguments.batch, command)
 
 
-SUITES = {"vit": _steps, "data": _data, "analysis": _analysis}  # (the script's arguments, what was typed) -> lines
+def _overhead(arguments: Any, command: str) -> Iterator[str]:
+    from trainer.benchmark.overhead import suite
+    from trainer.cli import compose
+    from vit.config import VitConfig
+    from vit.task import VitTask
+
+    words = ["model=vit_ti16", "resolution=64", "trainer.device=cpu", "trainer.micro_batch=null", "data.workers=0"]
+    words += [f"curriculum.stages.all.batch_size={arguments.batch or 32}", "logger.tensorboard=true"]
+    config = compose(words, {"vit": VitConfig})
+    return suite("Ti/16 at 64 px on the built-in shapes", config, lambda: VitTask(config), arguments.repeats, command)
+
+
+SUITES = {
+    "vit": _steps,
+    "data": _data,
+    "analysis": _analysis,
+    "overhead": _overhead,
+}  # (the script's arguments, what was typed) -> lines
 
 
 def _training_steps(bench: Bench) -> None:
