@@ -31,6 +31,7 @@ from trainer.records.logger import RunLogger
 from trainer.records.profile import StepProfiler
 from trainer.rehearsal import budget, dry_run, micro_batch, preflight
 from trainer.rehearsal.replay import replay
+from trainer.rehearsal.too_large import TooLarge
 from trainer.schedule import cadence
 from trainer.step import Stepper
 from trainer.task import Task
@@ -137,9 +138,9 @@ class Trainer(Stepper):
         except SystemExit:  # of something in the task: the others are in the middle of a run
             self.parallel.watch.in_the_middle = True
             raise
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             if is_out_of_memory(error):
-                raise preflight.TooLarge(self.stage or self.curriculum.largest(), self.device) from error
+                raise TooLarge(self, self.stage or self.curriculum.largest(), error, self.doing) from error
             raise
         finally:
             self.lock.release()
@@ -221,6 +222,10 @@ class Trainer(Stepper):
         Returns:
             None when the run was asked to stop meanwhile; the evaluation is then due again.
         """
+        with self.while_doing("evaluation"):
+            return self._evaluate()
+
+    def _evaluate(self) -> dict[str, float] | None:
         stage = self.stage or self.enter(self.curriculum.stages[self.stage_index])
         self.guard.settle()
         self.parallel.broadcast(b for module in self.networks.values() for b in module.buffers())
@@ -300,6 +305,10 @@ class Trainer(Stepper):
         Raises:
             SaveError: it cannot be written.
         """
+        with self.while_doing("saving"):
+            self._save()
+
+    def _save(self) -> None:
         self.guard.settle()
         saving.flush_records(self)
         self.checkpoints.best = self.best.step

@@ -93,6 +93,7 @@ class Runtime:
         self.micro_batches: dict[str, Any] = {}  # what trainer.micro_batch=auto has found, by stage
         self.budget: dict[str, Any] = {}  # what trainer.budget was laid out to
         self.stage: Stage | None = None  # entered
+        self.doing = "a step"
         self.prefetcher: DevicePrefetcher | None = None  # of its batches
         self.batches: Iterator[dict[str, Any]] | None = None
         self.stage_index = 0  # of the last batch
@@ -243,6 +244,13 @@ class Runtime:
         finally:
             for module, before in zip(modules, training, strict=True):
                 module.training = before
+
+    @contextmanager
+    def while_doing(self, what: str) -> Iterator[None]:
+        """Within, this is what a shortage of memory is told to have happened in."""
+        before, self.doing = self.doing, what
+        yield
+        self.doing = before
 
     def set_rates(self) -> None:
         """Every optimiser's rate, from the position in the run alone."""

@@ -6,6 +6,7 @@ read too (both versions).
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
@@ -20,7 +21,7 @@ from torch import Tensor
 _RAN_OUT = re.compile(
     r"out of memory|unable to find an engine|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
     r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED|CUFFT_ALLOC_FAILED|CUSOLVER_STATUS_ALLOC_FAILED"
-    r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory",
+    r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|std::bad_alloc",
     re.IGNORECASE,
 )
 _UNLIMITED = 2**60  # version 1 writes a number near 2^63 where there is no limit
@@ -40,7 +41,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that memory did not suffice, the device's or the machine's."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM  # no room for another process, or for a file's pages
     return isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
+
+
+def is_of_main_memory(error: BaseException) -> bool:
+    """Whether it is main memory that an error which ``is_out_of_memory`` tells of."""
+    return isinstance(error, MemoryError | OSError) or any(
+        word in str(error) for word in ("DefaultCPUAllocator", "std::bad_alloc")
+    )
 
 
 def shortage(error: BaseException) -> str:

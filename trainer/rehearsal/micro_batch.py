@@ -22,6 +22,7 @@ from trainer.errors import ConfigError
 from trainer.records.console_lines import format_time
 from trainer.records.meter import Speed
 from trainer.rehearsal import findings, preflight
+from trainer.rehearsal.too_large import TooLarge
 from trainer.run_state import Snapshot
 from trainer.schedule import curriculum, stage_table
 from trainer.schedule.curriculum import Curriculum
@@ -125,7 +126,7 @@ def _search(trainer: Stepper, stages: list[Stage]) -> dict[str, Choice]:
             try:
                 # Optimisers have what they keep from here on. Two samples, as batch norm needs them.
                 preflight.take_steps(trainer, _resized(stage, min(2, share), world))
-            except preflight.TooLarge as error:
+            except TooLarge as error:
                 raise _hopeless(trainer, stage) from error
             find = _by_trying if trainer.device.type == "cuda" else _by_measuring
             found[stage.name] = find(trainer, stage, sizes)
@@ -154,7 +155,7 @@ def _try(trainer: Stepper, stage: Stage, batches: int) -> float:
     """Steps of a stage, rehearsed. Returns the seconds that a sample takes, over all processes; data not counted.
 
     Raises:
-        preflight.TooLarge: memory does not suffice.
+        TooLarge: memory does not suffice.
     """
     seconds = preflight.take_steps(trainer, stage, batches)
     # In the first step kernels are chosen and compiled: no measure of the others, where there are any.
@@ -170,7 +171,7 @@ def _by_trying(trainer: Stepper, stage: Stage, sizes: list[int]) -> Choice:
         limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
         try:
             seconds = _try(trainer, _resized(stage, size, world), batches=2)
-        except preflight.TooLarge:
+        except TooLarge:
             continue
         fits = torch.cuda.max_memory_reserved(trainer.device) <= limit
         peak = torch.cuda.max_memory_allocated(trainer.device)

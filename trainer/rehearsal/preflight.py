@@ -13,12 +13,11 @@ from trainer.data.splitting import split_batch
 from trainer.device.clock import synchronize
 from trainer.device.free_memory import is_out_of_memory, release
 from trainer.device.used_memory import peak_memory
-from trainer.errors import ConfigError
 from trainer.optim.optimizers import trainable_names
 from trainer.records.meter import Speed
+from trainer.rehearsal.too_large import TooLarge
 from trainer.run_state import Snapshot
 from trainer.task import Stage
-from trainer.text import by
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -109,7 +108,7 @@ def take_steps(trainer: Stepper, stage: Stage, batches: int = 1) -> list[float]:
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
     if trainer.parallel.any(failure is not None):
-        raise TooLarge(stage, trainer.device) from failure
+        raise TooLarge(trainer, stage, failure) from failure
     return seconds
 
 
@@ -126,15 +125,3 @@ def _timed(walks: Iterable[T], device: torch.device, seconds: list[float]) -> It
         finally:
             synchronize(device)
             seconds.append(time.perf_counter() - begin)
-
-
-class TooLarge(ConfigError):
-    """A stage needs more memory than the device has."""
-
-    def __init__(self, stage: Stage, device: torch.device) -> None:
-        super().__init__(
-            f"curriculum.stages.{stage.name} ({by(stage.resolution)}, {stage.frames} frames, "
-            f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {device} has: let "
-            "trainer.micro_batch=auto find what fits (the batch stays what it is), or raise accumulate, or lower "
-            "batch_size, frames or the resolution"
-        )
