@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 PEOPLE := .venv-people
+AUDIT := .venv-audit
+AUDIT_SERVICE ?= pypi
 # MediaPipe 0.10.21, the last that brings its networks along, has no wheel for Python 3.13 and needs NumPy below 2.
 PEOPLE_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
@@ -14,7 +16,7 @@ PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplo
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu people-tools faults test test-slow test-oldest lint docs clean pinned
+.PHONY: help setup demo gpu people-tools faults test test-slow test-oldest lint docs clean pinned audit hashes
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
@@ -26,6 +28,8 @@ help:
 	@echo "make people-tools MediaPipe in an environment of its own, for prepare.py people: $(PEOPLE) (1 minute, 400 MB)"
 	@echo "make lint         ruff and pyright"
 	@echo "make docs         draw the architecture anew, from the imports: docs/architecture.svg"
+	@echo "make audit        known vulnerabilities and the hashes of the versions in constraints.txt (1 minute)"
+	@echo "make hashes       write constraints.hashes anew, after a change of constraints.txt"
 	@echo "make setup        only install into $(VENV); CONSTRAINTS=constraints.txt: the versions of BENCHMARKS.md"
 	@echo "make clean        remove environments and caches; runs/ stays"
 
@@ -60,6 +64,20 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.helpers.drawing
 
+# pip-audit has no place in the environment that it looks at. It asks PyPI, or OSV with AUDIT_SERVICE=osv.
+audit: $(AUDIT)/tools.stamp
+	$(AUDIT)/bin/python tests/helpers/audit.py check
+	$(AUDIT)/bin/pip-audit --requirement constraints.hashes --require-hashes --disable-pip --strict \
+		--progress-spinner off --vulnerability-service $(AUDIT_SERVICE)
+
+hashes:
+	$(PYTHON) tests/helpers/audit.py write
+
+$(AUDIT)/tools.stamp:
+	@test -x $(AUDIT)/bin/pip || { echo "making $(AUDIT)"; $(PYTHON) -m venv $(AUDIT); }
+	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet 'pip-audit>=2.10'
+	@touch $@
+
 # A stamp is newer than pyproject.toml when everything that it lists is installed.
 $(VENV)/core.stamp: pyproject.toml
 	@test -x $(BIN)/pip || { echo "making $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
@@ -93,5 +111,5 @@ install one, or name it: make people-tools PEOPLE_PYTHON=PATH"; exit 2; }
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(PEOPLE) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEOPLE) $(AUDIT) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)*' -prune -exec rm -rf {} +

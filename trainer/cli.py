@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from trainer.config.help import help_text
 from trainer.config.resolve import check_resume, load_yaml, resolve
 from trainer.config.schema import Schemas
 from trainer.config.short_forms import written_out
+from trainer.config.stored import read_stored, trusted
 from trainer.config.suggestions import did_you_mean
 from trainer.config.sweeps import asks_for_sweep, check_sweeper, flags_first, sweep_folder
-from trainer.errors import ConfigError, UserError, refuse, user_message
+from trainer.errors import UserError, refuse, user_message
 from trainer.parallel import failure, launched
 from trainer.preempt import STOPPED, StopFlag, exit_code
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
+from trainer.untrusted.shown import shown, shown_logs, visible
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
@@ -142,6 +144,7 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
 def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, StopFlag]:
     """``run``, and who was asked to stop."""
     refuse(entry.problems(config))
+    trusted(config)
     changed = check_resume(config, run_dir)
 
     from trainer.loop import Trainer  # torch comes in here
@@ -174,7 +177,7 @@ def compose(overrides: Sequence[str], schemas: Schemas) -> Any:
     Raises:
         ConfigError: as on the command line.
     """
-    return resolve(compose_raw(overrides, schemas), schemas)
+    return trusted(resolve(compose_raw(overrides, schemas), schemas), overrides)
 
 
 def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
@@ -190,7 +193,7 @@ def compose_raw(overrides: Sequence[str], schemas: Schemas) -> Any:
 
 
 def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (), key: str = RUN) -> Any:
-    """The configuration of a finished or running run, from its ``config.yaml``.
+    """The configuration of a finished or running run, from its ``config.yaml``, whoever wrote that.
 
     Args:
         run_dir: such as ``runs/demo``.
@@ -200,7 +203,7 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
 
     Raises:
         UserError: no such run; a similar one is suggested.
-        ConfigError: the file does not fit the schema, or an override is wrong.
+        ConfigError: the file does not fit the schema or holds interpolations, or an override is wrong.
     """
     run_dir = Path(run_dir)
     stored = run_dir / "config.yaml"
@@ -213,18 +216,12 @@ def load_run(run_dir: str | Path, schemas: Schemas, overrides: Sequence[str] = (
         raise UserError(
             f"{key}={run_dir}: no config.yaml there, so it is no run{did_you_mean(str(run_dir), beside) or have}"
         )
-    try:
-        config = resolve(load_yaml(stored), schemas)
-    except ConfigError as error:
-        other = "; give a run of such a task"
-        raise ConfigError(
-            [f"{stored}: {problem}{other if problem.startswith('task=') else ''}" for problem in error.problems]
-        ) from error
+    config = read_stored(stored, schemas, overrides)
     if not overrides:
         return config
     from trainer.config.overrides import apply_overrides
 
-    return apply_overrides(config, overrides, CONFIGS, schemas)
+    return trusted(apply_overrides(config, overrides, CONFIGS, schemas), overrides)
 
 
 def parse_command(tasks: Tasks, verb: str, about: str) -> tuple[Any, Any]:
@@ -278,7 +275,8 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
         if failure.several():  # torch tells of every connection that a dead process leaves, with addresses of its code
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         try:
-            function()
+            with shown_logs(), redirect_stdout(shown(sys.stdout)):
+                function()
         except (SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # torch.distributed.checkpoint's is no Exception
@@ -290,7 +288,7 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
                     sys.exit(first.code)
             if text is None:
                 raise
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{visible(text)}\n")
             sys.stderr.flush()
             sys.exit(code)
 

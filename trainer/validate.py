@@ -26,6 +26,7 @@ from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
 from trainer.data.remote.address import known_address, not_at_address, size_problems
 from trainer.schedule import learning_rate, stage_table
+from trainer.untrusted.limits import MAX_PIXELS
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[\w.=,+\-]+(/[\w.=,+\-]+)*")
@@ -54,6 +55,8 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
     found += learning_rate.rate_problems(config.schedule, config.optim)
     found += optimizer_problems(config.optim, phases)
     found += _trainer_problems(config.trainer, world)
+    if config.trust.max_pixels < 1:
+        found.append(f"trust.max_pixels={config.trust.max_pixels}: pixels of a picture, such as {MAX_PIXELS}")
     return found
 
 

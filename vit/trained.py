@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from trainer.checkpoint.trained import find_checkpoint, read_trained
 from trainer.cli import load_run
 from trainer.config.resolve import resolve
 from trainer.errors import CheckpointError, ConfigError
+from trainer.untrusted import plain_json
 from vit.build import Size, construct, resolutions
 from vit.config import ModelConfig, VitConfig
 from vit.model.transformer import VisionTransformer
@@ -118,7 +118,7 @@ def timm_name(source: str) -> str | None:
     if not config.is_file():
         return None
     try:
-        told = json.loads(config.read_text()).get("architecture")
+        told = plain_json.loads(config.read_text()).get("architecture")
     except (OSError, ValueError, AttributeError):
         return None  # whoever reads the folder says what is wrong with it
     if not isinstance(told, str):

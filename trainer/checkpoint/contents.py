@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import CheckpointError
+from trainer.untrusted import plain_json
 
 LATEST, BEST = POINTERS = "latest", "best"  # files with a checkpoint's name in them
 WEIGHTS, EMA, META, STATE = "weights.safetensors", "ema.safetensors", "meta.json", "state"
@@ -130,7 +131,7 @@ class _Altered(ValueError):
 
 
 def _read(path: Path) -> dict[str, Any]:
-    meta = json.loads((path / META).read_text(encoding="utf-8"))
+    meta = plain_json.loads((path / META).read_text(encoding="utf-8"))
     if not isinstance(meta, dict):
         raise TypeError(f"{META} holds no object")
     if _OWN in meta:

@@ -24,11 +24,12 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import pathlib
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
+from trainer.untrusted import plain_json
 
 # DCP reports failures at ERROR level with a traceback; the exception says it once, and enough
 getattr(dcp_logger, "_dcp_logger", logging.getLogger("torch.distributed.checkpoint")).propagate = False
@@ -99,7 +101,7 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
     """
     alone = not (dist.is_available() and dist.is_initialized())
     try:
-        tree = json.loads((folder / TREE).read_text())
+        tree = plain_json.loads((folder / TREE).read_text())
         wanted = _references(tree)
         reader = _Reader(folder)
         records = reader.read_metadata().state_dict_metadata if wanted else {}
@@ -107,6 +109,7 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
         if template is not None:
             _split(template, "", known)
         targets: dict[str, Any] = {}
+        _check_sizes([records[name] for name in wanted], folder)
         for name in wanted:
             record = records[name]
             if not isinstance(record, TensorStorageMetadata):
@@ -129,6 +132,10 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
         OSError,
         ValueError,
         KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
         EOFError,
         pickle.UnpicklingError,
         CheckpointException,
@@ -137,6 +144,15 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
             f"{folder} is damaged ({type(error).__name__}: {error}): use another checkpoint"
         ) from error
     return _join(tree, targets)
+
+
+def _check_sizes(records: Iterable[Any], folder: Path) -> None:
+    """Raises ValueError where the tensors of a list claim more bytes than the files beside it have."""
+    tensors = [record for record in records if isinstance(record, TensorStorageMetadata)]
+    claimed = sum(math.prod(record.size) * record.properties.dtype.itemsize for record in tensors)
+    present = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    if claimed > present or any(side < 0 for record in tensors for side in record.size):
+        raise ValueError(f"its tensors claim {claimed:,} bytes, its files have {present:,}")
 
 
 def tensor_bytes(state: Any) -> int:
@@ -256,7 +272,13 @@ class _Reader(FileSystemReader):
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         with (Path(self.path) / ".metadata").open("rb") as file:
-            metadata = _MetadataUnpickler(file).load()
+            try:
+                metadata = _MetadataUnpickler(file).load()
+            except OSError:
+                raise
+            except Exception as error:  # of bytes that are no pickle it raises whatever they lead to
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise pickle.UnpicklingError(reason) from error
         if not isinstance(metadata, Metadata):
             raise pickle.UnpicklingError("the metadata file holds something else")
         if metadata.storage_meta is None:

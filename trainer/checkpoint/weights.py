@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
 from trainer.files import flush_file
 from trainer.text import by, few
+from trainer.untrusted.limits import check_archive, check_size
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> str:
@@ -95,12 +97,32 @@ def load_plain(path: Path, types: Sequence[Any] = ()) -> Any:
             torch.serialization.safe_globals(list(types)),
             path.open("rb") as file,
         ):  # by a path torch goes by its suffix
-            return torch.load(file, map_location="cpu", weights_only=True)
+            if zipfile.is_zipfile(file):
+                check_archive(file)
+            file.seek(0)
+            return _backed(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
             f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
             "(torch.save(model.state_dict(), path)) or a .safetensors file; pickled code is never executed"
         ) from error
+
+
+def _backed(content: Any) -> Any:
+    """The content, when no tensor in it is larger than the bytes that it has: steps of 0 make any size of one number.
+
+    Raises:
+        ValueError: one is.
+    """
+    level = [content]
+    while level:
+        for value in level:
+            if isinstance(value, Tensor) and value.layout == torch.strided:
+                claimed = value.numel() * value.element_size()
+                check_size(claimed, value.untyped_storage().nbytes(), f"a tensor of {by(value.shape)}")
+        inner = [value for value in level if isinstance(value, Mapping | list | tuple)]
+        level = [item for value in inner for item in (value.values() if isinstance(value, Mapping) else value)]
+    return content
 
 
 def unsafe_reason(error: Exception) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from trainer.untrusted.limits import MAX_PIXELS
+
 
 class Precision(Enum):
     auto = "auto"
@@ -186,6 +188,12 @@ class RemoteConfig:
 
 
 @dataclass
+class TrustConfig:
+    max_pixels: int = MAX_PIXELS  # height x width that a picture or a frame may have: beyond, it is refused unread
+    paths_outside: bool = False  # tables may name files that do not lie below their own folder or the one given
+
+
+@dataclass
 class RunConfig:
     """What every run has. A task's own root schema inherits from this and types the untyped groups."""
 
@@ -200,6 +208,7 @@ class RunConfig:
     curriculum: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)  # what files may ask for; never read from a run's file
 
     def frames_of(self, row: StageConfig) -> int:
         """Length of a clip in a stage."""

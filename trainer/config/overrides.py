@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config.fields import RunConfig
 from trainer.config.help import group_options, groups
-from trainer.config.resolve import load_yaml, plain, resolve
+from trainer.config.resolve import load_group, plain, resolve
 from trainer.config.schema import Schemas, is_free, locate, new_entry, schema_keys, show, type_problem
 from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean, unknown_key
@@ -82,7 +82,7 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str], configs: Path, 
         problems += wrong
         if not wrong:
             path = configs / group / f"{override.value()}.yaml"
-            loaded = load_yaml(path) if OmegaConf.load(path) else {}
+            loaded = load_group(path)
             at_root = "@package _global_" in path.read_text(encoding="utf-8")
             container[group] = {}
             container = _merge(container, loaded if at_root else {group: loaded})

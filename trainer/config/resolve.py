@@ -19,6 +19,7 @@ from trainer.config.fields import RunConfig
 from trainer.config.schema import Schemas, show, to_dataclass
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import CheckpointError, ConfigError, UserError
+from trainer.untrusted.plain_yaml import read_yaml
 
 
 def resolve(composed: DictConfig | Mapping[str, Any], schemas: Schemas) -> Any:
@@ -79,19 +80,34 @@ def plain(config: Any) -> Any:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain data; nothing in it is executed.
+    """A YAML file as plain data, whoever wrote it: nothing in it is executed, ``${...}`` stays the text that it is.
 
     Raises:
-        UserError: the file is missing or is no YAML mapping.
+        UserError: the file is missing, is no YAML mapping, or asks for more than `trainer.untrusted.plain_yaml` reads.
+    """
+    try:
+        return _mapping(path, read_yaml(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+
+
+def load_group(path: Path) -> dict[str, Any]:
+    """A file of our own ``configs/`` as plain data, its interpolations resolved; empty where it holds nothing.
+
+    Raises:
+        UserError: it is no YAML mapping.
     """
     import yaml
 
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        return _mapping(path, OmegaConf.to_container(OmegaConf.load(path), resolve=True))
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+
+
+def _mapping(path: Path, loaded: Any) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: holds no configuration (a mapping of keys to values is expected)")
     return {str(name): value for name, value in loaded.items()}
@@ -153,4 +169,4 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
 def _matters(key: str) -> bool:
     """Whether a setting decides what is computed, and not only what is shown, saved or measured."""
     group, _, rest = key.partition(".")
-    return rest in _COMPUTING if group == "trainer" else group not in ("logger", "name")
+    return rest in _COMPUTING if group == "trainer" else group not in ("logger", "name", "trust")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.checkpoint.weights import load_plain
 from trainer.data.loader import to_device
 from trainer.errors import CheckpointError
 from trainer.files import write_json
@@ -64,18 +65,18 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
         CheckpointError: there is none, or it is damaged.
     """
     file = path / f"rank{rank}.pt"
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    if not file.is_file():
         raise CheckpointError(
             f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, "
             "with as many processes as it had"
-        ) from None
-    except Exception as error:  # torch raises many types here
-        raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({error})") from error
-    data = content.pop("data")
-    content.pop("stepped", None)  # dumps of before held weights after some phases' steps
-    return Dump(**content, segments=[Segment(**to_device(part, device)) for part in data])
+        )
+    content = load_plain(file)
+    try:
+        data = content.pop("data")
+        content.pop("stepped", None)  # dumps of before held weights after some phases' steps
+        return Dump(**content, segments=[Segment(**to_device(part, device)) for part in data])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"trainer.replay={path}: {file.name} is no dump of a step ({error})") from error
 
 
 def streams_state(generator: torch.Generator) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.files import replace_file
+from trainer.untrusted import plain_json
 
 COLUMNS = 3
 MOST_PANELS = 18  # further metrics are counted, not drawn: the picture must stay readable
@@ -85,7 +85,7 @@ def read_record(line: bytes) -> dict[str, Any] | None:
     None: a killed process left it unfinished, a full disk filled it with zeros, or its counters count nothing.
     """
     try:
-        record = json.loads(line)
+        record = plain_json.loads(line)
     except ValueError:  # bytes that are no text too
         return None
     if not isinstance(record, dict):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.resolve import plain
 from trainer.errors import ConfigError
 from trainer.files import write_json
+from trainer.untrusted import plain_json
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -33,7 +34,7 @@ def kept(trainer: Runtime, name: str) -> dict[str, Any]:
     if trainer.settings.resume == "never" or not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = plain_json.loads(path.read_text())
     except ValueError as error:
         raise ConfigError(f"{path} is no JSON ({error}): remove it, and what it holds is found anew") from error
     return found if isinstance(found, dict) and found.pop("of", None) == _making(trainer) else {}
@@ -42,7 +43,7 @@ def kept(trainer: Runtime, name: str) -> dict[str, Any]:
 def _making(trainer: Runtime) -> str:
     """A digest of all that memory and pace of a run depend on, but for the machine and what else it does."""
     made = plain(trainer.config)
-    parts = {name: value for name, value in made.items() if name not in ("name", "seed", "schedule", "logger")}
+    parts = {name: value for name, value in made.items() if name not in ("name", "seed", "schedule", "logger", "trust")}
     parts["trainer"] = {name: made["trainer"][name] for name in (*_PACING, "micro_batch")}
     text = json.dumps([parts, trainer.parallel.world, str(trainer.device)], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from trainer.files import write_json, write_text
 from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
+from trainer.untrusted import plain_json
 from vid2vid.ablations.variants import FULL, OWN_KEYS, VARIANTS, Job, jobs_of
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 from vid2vid.validate import problems
@@ -127,7 +127,7 @@ def _same_as_before(arguments: Arguments, out: Path) -> None:
     """
     asked = {name: getattr(arguments, name) for name in ("budget", "steps", "segmenter_steps", "overrides")}
     path = out / ASKED
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
+    before = plain_json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
     changed = [f"{name}={show(value)}" for name, value in asked.items() if before.get(name) != value]
     if changed:
         earlier = ", ".join(f"{name}={show(before[name])}" for name in asked if before.get(name) != asked[name])
@@ -157,7 +157,7 @@ def _measured(jobs: list[Job], segmenter: Path, schemas: Schemas) -> dict[str, l
         for number, job in enumerate(jobs, 1):
             kept = job.folder / FILE
             if kept.is_file():
-                raw[job.variant.name, job.seed] = json.loads(kept.read_text())
+                raw[job.variant.name, job.seed] = plain_json.loads(kept.read_text())
             else:
                 loaded = load_generator(load_run(job.folder, schemas), job.folder)
                 raw[job.variant.name, job.seed] = measure(loaded, segmenter, job.folder)

@@ -156,7 +156,7 @@ def _vjepa2(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     except ImportError as error:
         raise ConfigError("video_features=vjepa2:FOLDER needs transformers: pip install -e '.[prepare]'") from error
     try:
-        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if config.model_type != VJEPA2:
             raise ValueError(f"model_type is {config.model_type}")
         pooled = (config.architectures or [""])[0] == "VJEPA2ForVideoClassification"

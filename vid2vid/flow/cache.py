@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trainer.files import write_arrays
+from trainer.untrusted.arrays import DAMAGE, open_npz
 from vid2vid.config import DataConfig
 from vid2vid.flow import estimate as flows
 
@@ -59,7 +58,7 @@ class FlowCache:
         if path.exists():
             try:
                 return _read(path, size)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            except DAMAGE as error:
                 logger.warning("%s: damaged entry of the flow cache (%s), computed again", path, error)
         flow, confidence = compute()
         self._write(path, flow, confidence)
@@ -92,7 +91,7 @@ def flow_settings(data: DataConfig, size: tuple[int, int]) -> str:
 
 
 def _read(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with open_npz(path) as arrays:
         flow, packed = arrays["flow"], arrays["confidence"]
     if flow.shape != (2, *size) or flow.dtype != np.float16:
         raise ValueError(f"it holds {flow.dtype} {flow.shape}, not float16 {(2, *size)}")

@@ -18,7 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.checkpoint.weights import read_pth
+from trainer.data.pictures.files import read_bytes
+from trainer.data.pictures.guarded import check_pixels
+from trainer.data.pictures.opening import picture_size
 from trainer.errors import ConfigError, DataError
+from trainer.untrusted.arrays import open_npz
 from vid2vid.config import FlowMethod
 from vid2vid.model.warp import warp
 
@@ -202,7 +207,9 @@ def _read_flo(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read_kitti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import cv2
 
-    raw = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = read_bytes(path)
+    check_pixels(*picture_size(data, path), path)
+    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None:
         raise DataError(f"{path}: damaged or not a PNG.")
     if raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] != 3:
@@ -212,7 +219,7 @@ def _read_kitti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with open_npz(path) as arrays:
         if "flow" not in arrays:
             raise DataError(f"{path}: needs an array named flow, has {', '.join(arrays.files) or 'none'}.")
         flow = arrays["flow"].astype(np.float32)
@@ -298,7 +305,7 @@ def _raft(weights: str | None, device: str) -> nn.Module:
         raise ConfigError(f"data.flow_weights={weights}: no such file; {remedy}")
     network = raft_large()
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_pth(path))
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"data.flow_weights={weights}: not weights of raft_large ({reason}); {remedy}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from trainer.files import replace_file
 from trainer.records.media import write_png
+from trainer.untrusted import plain_json
 from vid2vid.data import open_source
 from vid2vid.generate.panels import contact_sheet
 from vid2vid.generate.video import Generated, generate_video
@@ -29,7 +29,7 @@ def draw_curves(run_dir: Path) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    records = [plain_json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     records = [record for record in records if "losses" in record]
     steps = [record["step"] for record in records]
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 6), layout="constrained")

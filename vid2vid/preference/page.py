@@ -15,7 +15,7 @@ def page(sheet: str, question: str, trials: Sequence[Mapping[str, str]]) -> str:
         question: above each pair.
         trials: ``trial`` (name), ``left`` and ``right`` (files beside the page), in the order to be shown.
     """
-    data = json.dumps({"sheet": sheet, "trials": list(trials)}).replace("</", "<\\/")
+    data = json.dumps({"sheet": sheet, "trials": list(trials)}).replace("<", "\\u003c")
     return _PAGE.replace("@QUESTION@", escape(question)).replace("@DATA@", data)
 
 

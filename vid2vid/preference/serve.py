@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 
 from trainer.errors import ConfigError
 from trainer.files import write_json
+from trainer.untrusted import plain_json
 from vid2vid.preference.sheet import SIDES, Key, votes_path
 from vid2vid.preference.votes import checked, read_votes, voters
 
@@ -40,7 +40,7 @@ class SheetServer(ThreadingHTTPServer):
         self._voters: dict[str, dict[str, Any]] = {}
         if self.votes.is_file():
             checked(read_votes(self.votes), key)  # damaged, or of another sheet: not to be written over
-            kept = json.loads(self.votes.read_text(encoding="utf-8"))
+            kept = plain_json.loads(self.votes.read_text(encoding="utf-8"))
             self._voters = {one["voter"]: one for one in voters(kept)}
         try:
             super().__init__(("127.0.0.1", port), partial(_Handler, directory=str(out)))
@@ -86,7 +86,7 @@ class _Handler(SimpleHTTPRequestHandler):
         try:
             if self.path != "/votes" or length > _LARGEST:
                 raise ValueError("not votes")
-            self.server.keep(json.loads(self.rfile.read(length)))
+            self.server.keep(plain_json.loads(self.rfile.read(length)))
         except (ValueError, KeyError, TypeError) as error:
             self.send_error(HTTPStatus.BAD_REQUEST, str(error))
             return

@@ -18,6 +18,7 @@ from typing import Any
 from trainer.errors import ConfigError, DataError
 from trainer.files import check_folder, write_json, write_text
 from trainer.text import few
+from trainer.untrusted import plain_json
 from vid2vid.preference.page import page
 
 SIDES = ("left", "right")
@@ -146,7 +147,7 @@ def read_key(path: Path) -> Key:
         DataError: the file is missing, or no key.
     """
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told: dict[str, Any] = plain_json.loads(path.read_text(encoding="utf-8"))
         trials = tuple(Trial(**row) for row in told.pop("trials"))
         return Key(**told, trials=trials)
     except FileNotFoundError as error:

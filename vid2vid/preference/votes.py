@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from trainer.errors import DataError
 from trainer.records.intervals import clopper_pearson, two_sided_p, wilson
+from trainer.untrusted import plain_json
 from vid2vid.preference.sheet import SIDES, Key
 
 COLUMNS = ("sheet", "voter", "trial", "choice")
@@ -46,7 +46,7 @@ def read_votes(path: Path) -> list[Vote]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"votes={path}: cannot be read ({error})") from error
     try:
-        votes = _from_json(json.loads(text)) if text.lstrip()[:1] in ("{", "[") else _from_csv(text)
+        votes = _from_json(plain_json.loads(text)) if text.lstrip()[:1] in ("{", "[") else _from_csv(text)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"votes={path}: is no file of votes that the page of scripts/ab_sheet.py saves (votes.json, votes.csv)"

@@ -6,7 +6,6 @@ flicker. It is what some frames spread over all footage have, with a margin, and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from trainer.config.short_forms import shown_override
 from trainer.data.checking import spread
 from trainer.errors import DataError
 from trainer.files import write_json
+from trainer.untrusted import plain_json
 from vid2vid.prepare.contact_sheet import write_contact_sheet
 from vid2vid.prepare.extractor import Extractor, Prepared, Say, Tool, Write
 from vid2vid.prepare.networks import load_depth
@@ -50,7 +50,7 @@ class Depth(Extractor):
     def begin(self, out: Path, shots: Sequence[Shot], height: int | None) -> None:
         path = out / DEPTH / "range.json"
         if path.is_file():
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = plain_json.loads(path.read_text(encoding="utf-8"))
             self._range = (float(stored["black"]), float(stored["white"]))
             return
         places = [(shot, index) for shot in shots for index in spread(len(shot), _MEASURED)]

@@ -89,6 +89,13 @@ def _place(given: str | None, kind: str) -> Path:
     return Path(given)
 
 
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks to run it
+_LOCAL: dict[str, Any] = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+}  # else transformers asks whether to run it
+
+
 def _transformers() -> Any:
     try:
         import transformers
@@ -102,8 +109,8 @@ def _transformers() -> Any:
 def _loaded(path: Path, kind: str, automatic: Any, device: torch.device) -> tuple[Any, Any]:
     """What prepares pictures for a network, and the network."""
     try:
-        processor = _transformers().AutoImageProcessor.from_pretrained(path, local_files_only=True)
-        network = automatic.from_pretrained(path, local_files_only=True)
+        processor = _transformers().AutoImageProcessor.from_pretrained(path, **_LOCAL)
+        network = automatic.from_pretrained(path, **_LOCAL)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         words = " ".join(str(error).split())[:300]
         raise CheckpointError(
@@ -116,7 +123,7 @@ def _semantic(path: Path, device: torch.device) -> Segmenter:
     transformers = _transformers()
     universal = False
     if (path / "config.json").is_file():
-        architectures = transformers.AutoConfig.from_pretrained(path, local_files_only=True).architectures or [""]
+        architectures = transformers.AutoConfig.from_pretrained(path, **_LOCAL).architectures or [""]
         universal = architectures[0].endswith("ForUniversalSegmentation") or "MaskFormer" in architectures[0]
     automatic = (
         transformers.AutoModelForUniversalSegmentation if universal else transformers.AutoModelForSemanticSegmentation

@@ -7,7 +7,6 @@ was ended, however, the next one goes on with the first stretch that is not done
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from trainer.data.video.cache import file_key
 from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.text import few
+from trainer.untrusted import plain_json
 from vid2vid.prepare.extractor import Extractor
 from vid2vid.prepare.shots import Shot
 
@@ -101,7 +101,7 @@ def _stored(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = plain_json.loads(path.read_text(encoding="utf-8"))
         return {name: dict(found[name]) for name in ("frames", "films", "kinds")}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}). Remove it, or give another out=.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
@@ -15,6 +14,7 @@ import numpy as np
 
 from trainer.files import write_arrays
 from trainer.records.progress import Progress
+from trainer.untrusted.arrays import DAMAGE, open_npz
 from vid2vid.prepare.extractor import Extractor, Prepared, Say, Tool
 from vid2vid.prepare.shots import Shot
 from vid2vid.prepare.storage import IMAGES, state_folder, write_picture
@@ -177,7 +177,7 @@ def _kept(shot: Shot, out: Path, kind: str) -> Mapping[str, np.ndarray]:
 def _read(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray] | None:
     """A stretch's arrays, all or those named; None where it is not done, or its record is damaged: it is done again."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with open_npz(path) as stored:
             return {name: stored[name] for name in names or stored.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         return None

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.checkpoint.weights import compare_architecture, read_safetensors, save_weights
 from trainer.errors import CheckpointError
 from trainer.files import replace_file
+from trainer.untrusted import plain_json
 from vid2vid.encoding import images_to_float
 from vid2vid.segmenter.classes import Classes
 from vid2vid.segmenter.network import UNet
@@ -105,7 +106,7 @@ def read_facts(path: Path) -> SegmenterFacts:
 
     try:
         with safe_open(path, "pt") as file:
-            told: dict[str, Any] = json.loads((file.metadata() or {})[HEADER])
+            told: dict[str, Any] = plain_json.loads((file.metadata() or {})[HEADER])
         lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in told.items()}
         return SegmenterFacts(**lists)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -5,7 +5,6 @@ After training they stand for E: a vector drawn from the mixture of its class is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from trainer.config.short_forms import shown_override
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.text import few
+from trainer.untrusted import plain_json
 from vid2vid.styles.whose import Encoder, check_encoder
 
 FILE = "styles.json"  # in a run's folder
@@ -108,7 +108,7 @@ def read_styles(path: Path) -> Styles:
     if not path.is_file():
         raise DataError(f"{path} does not exist: {command}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = plain_json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != VERSION:
             raise DataError(f"{path} is of version {data['version']}, this program reads {VERSION}: {command}")
         classes = [

@@ -7,7 +7,6 @@ tracks were told apart is kept too ("told_by": ids or overlap), and whose they a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.text import few
+from trainer.untrusted import plain_json
 from vid2vid.config import StyleTracks
 from vid2vid.styles.sources import Given, VectorSource
 from vid2vid.styles.whose import Encoder, check_encoder
@@ -69,7 +69,7 @@ def read_vectors(
     if not path.is_file():
         raise DataError(f"style=file:{path}: there is no such file; save_style=FILE writes one")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = plain_json.loads(path.read_text(encoding="utf-8"))
         classes = {int(label): np.array(vector, np.float32) for label, vector in data.get("classes", {}).items()}
         tracks = {
             (int(each["class"]), int(each["track"])): np.array(each["vector"], np.float32)

@@ -16,6 +16,8 @@ from torch import Tensor
 from trainer.errors import UserError
 from trainer.files import write_arrays
 from trainer.records.intervals import wilson
+from trainer.untrusted import plain_json
+from trainer.untrusted.arrays import DAMAGE, open_npz
 
 MISSING, UNREADABLE = -2, -1
 
@@ -98,15 +100,15 @@ class Store:
 
     def _read(self) -> None:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
+            with open_npz(self.path) as file:
+                about = plain_json.loads(str(file["about"]))
                 if about["identity"] != self.identity:
                     raise ValueError("it holds answers to other settings than its name says")
                 for number, name in enumerate(about["conditions"]):
                     start = f"{number}/extra/"
                     extra = {key.removeprefix(start): file[key] for key in file.files if key.startswith(start)}
                     self.answers[name] = Answers(file[f"{number}/predicted"], file[f"{number}/right"], extra)
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except DAMAGE as error:
             raise UserError(f"{self.path}: cannot be read ({error}); delete it, and it is computed anew") from error
 
 

@@ -36,6 +36,7 @@ from trainer.data.pictures.opening import picture_size
 from trainer.data.workers import CPU_WORKERS
 from trainer.errors import DataError
 from trainer.files import replace_file, write_text
+from trainer.untrusted.arrays import read_npy
 from vit.config import VitConfig
 from vit.data.decoding.crop_plan import Part
 from vit.data.source import Selection, Source
@@ -225,11 +226,11 @@ class _Writer:
 
 def _layout(folder: Path, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Sizes (N, 2), zero where bad, and where each picture begins, int64 (N + 1,)."""
-    sizes = np.load(folder / "sizes.npy", allow_pickle=False)
+    sizes = read_npy(folder / "sizes.npy")
     starts = np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(1) * channels)])
     bad = folder / "bad.npy"
     if bad.exists():
-        sizes[np.load(bad, allow_pickle=False)] = 0
+        sizes[read_npy(bad)] = 0
     return sizes, starts
 
 

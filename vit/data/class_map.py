@@ -15,7 +15,6 @@ nowhere (Beyer et al., 2020, arXiv:2006.07159).
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from trainer.data.remote.path import place
 from trainer.errors import DataError
+from trainer.untrusted import plain_json
 from vit.config import VitConfig
 from vit.data.sources.text import read_text
 
@@ -137,7 +137,7 @@ def class_map(
 def _parse(text: str, path: Path) -> dict[str, object] | list[object]:
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
         try:
-            content = json.loads(text)
+            content = plain_json.loads(text)
         except ValueError as error:
             raise DataError(f"data.class_map={path}: not valid JSON ({error})") from error
         if not isinstance(content, dict | list):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.checkpoint.digest import add_weights
 from trainer.files import write_text
+from trainer.untrusted import plain_json
 
 if TYPE_CHECKING:
     from vit.data.sources.unlabelled import Listed
@@ -47,7 +48,7 @@ class Interrupted:
     def find(self) -> bool:
         """Takes up what an interrupted command with the same mark has left; whether there was any."""
         try:
-            left: Any = json.loads(self.record.read_text(encoding="utf-8"))
+            left: Any = plain_json.loads(self.record.read_text(encoding="utf-8"))
             if left["mark"] != self.mark or self.partial.stat().st_size < left["size"]:
                 return False
             self.pictures, self.size = int(left["pictures"]), int(left["size"])

@@ -5,7 +5,6 @@ Shapes: H x W pixels.
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from trainer.data.pictures.decode import decode
 from trainer.data.pictures.files import read_bytes
+from trainer.data.pictures.guarded import open_image
 from trainer.data.pictures.opening import JPEG_MAGIC
 from trainer.files import replace_file
 from vit.data.source import Source
@@ -158,7 +158,7 @@ def _kept(data: bytes | bytearray) -> dict[str, bytes]:
     """EXIF without the orientation, and the profile of RGB pictures; nothing of a file whose tags are damaged."""
     found: dict[str, Any] = {}
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             exif = image.getexif()
             exif.pop(_ORIENTATION, None)
             if image.format == "TIFF":  # its other tags say how its own pixels lie in the file

@@ -7,7 +7,6 @@ it is a data set itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.files import replace_file, write_json
 from trainer.records.progress import followed
 from trainer.records.video_writer import SUFFIXES as VIDEO_SUFFIXES
+from trainer.untrusted import plain_json
 from vit.data.sources.unlabelled import TABLES
 from vit.stylize.content import Content, reduced, to_bytes, unit, write_copy, written_as
 from vit.stylize.levels import Stylizer
@@ -82,7 +82,7 @@ def claim(out: Path, facts: Mapping[str, Any]) -> None:
     record = beside(out, "stylize.json")
     if record.is_file():
         try:
-            before = dict(json.loads(record.read_text(encoding="utf-8")))
+            before = dict(plain_json.loads(record.read_text(encoding="utf-8")))
         except ValueError:
             before = {}
         differing = [

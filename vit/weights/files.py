@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import struct
 import zipfile
@@ -21,6 +20,7 @@ from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import load_plain, read_safetensors
 from trainer.errors import CheckpointError
 from trainer.text import few
+from trainer.untrusted import plain_json
 from vit.weights.folders import NAMES, SHARDS, is_own, weights_file
 from vit.weights.timm_models.hub import class_names
 
@@ -127,9 +127,9 @@ def _add_configs(content: Content, folder: Path) -> None:
 def _open_file(path: Path) -> Content:
     kind = _kind(path)
     if kind == "npz":
-        from vit.weights.names.of_google import open_npz
+        from vit.weights.names.of_google import read_arrays
 
-        return Content(path, kind, arrays=open_npz(path))
+        return Content(path, kind, arrays=read_arrays(path))
     if kind == "safetensors":
         return Content(path, kind, read_safetensors(path), header=_header(path))
     return _unwrap(path, _load_torch(path))
@@ -265,13 +265,13 @@ def _header(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     with suppress(Exception), safe_open(path, "pt") as file:  # read_safetensors has said what is wrong, if anything
-        return json.loads((file.metadata() or {}).get(HEADER, "{}"))
+        return plain_json.loads((file.metadata() or {}).get(HEADER, "{}"))
     return {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
+        data = plain_json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({error}): fetch it again") from error
     if not isinstance(data, dict):

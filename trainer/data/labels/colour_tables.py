@@ -7,7 +7,6 @@ numbers and a name (CamVid's label_colors.txt, RUGD's colormap), CSV with or wit
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
+from trainer.untrusted import plain_json
 
 Colour = tuple[int, int, int]
 
@@ -82,7 +82,7 @@ def colour_table(source: str, key: str = "data.label_format=colors:") -> ColourT
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error}).") from error
     try:
-        rows = _from_json(json.loads(text)) if text.lstrip()[:1] in ("{", "[") else _from_lines(text)
+        rows = _from_json(plain_json.loads(text)) if text.lstrip()[:1] in ("{", "[") else _from_lines(text)
         return _table(source, rows)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(

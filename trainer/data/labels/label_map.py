@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError
+from trainer.untrusted import plain_json
 
 LARGEST_ID = (1 << 16) - 1
 
@@ -78,7 +78,7 @@ def parse_label_map(value: Any) -> LabelMap:
     try:
         content = path.read_text(encoding="utf-8-sig")
         if content.lstrip().startswith("{"):
-            return _checked([(str(old), str(new)) for old, new in json.loads(content).items()], str(path))
+            return _checked([(str(old), str(new)) for old, new in plain_json.loads(content).items()], str(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{key}={text}: cannot be read ({error})") from error
     lines = [line.split("#")[0].strip() for line in content.splitlines()]

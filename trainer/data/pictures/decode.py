@@ -7,7 +7,8 @@ would cut (`trainer.data.pictures.opening`). What is decided here, once, for all
     16-bit values are scaled to 8 bits (value / 257, rounded), not clipped; floating-point ones are on a scale of 0..1.
     What lies on another scale (12 bits in 16, Hounsfield units, metres) is scaled by `data.range`, clipped at its ends;
     no number (NaN, the hole of a depth map) is its lower end.
-    No picture is too large for its pixels alone; one of more than 2^30 is refused as too large, not as damaged.
+    No picture is too large for its pixels alone; one of more than `trust.max_pixels` is refused as too large,
+    not as damaged.
     Transparent pixels are laid over white for grey and RGB, as viewers show them (and img2dataset writes them): what
     colour lies hidden below is chance, and black drawings on nothing would be black throughout. With 4 channels alpha
     stays, 255 where a picture has none.
@@ -26,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.guarded import check_pixels, jpeg_size
 from trainer.data.pictures.opening import JPEG_MAGIC, UnfitError, bad_picture, greatest, is_deep, opened, upright
 
 Span = tuple[float, float]
@@ -120,6 +122,7 @@ def scaled(values: np.ndarray, span: Span) -> np.ndarray:
 def _decode_jpeg(data: bytes | bytearray, name: str | Path, channels: int) -> Tensor:
     from torchvision.io import ImageReadMode, decode_jpeg
 
+    check_pixels(*(jpeg_size(data) or (0, 0)), name)
     writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
     mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -11,13 +12,17 @@ from PIL import Image
 
 from trainer.data.remote.address import is_address
 from trainer.errors import DataError
+from trainer.untrusted.shown import one_line
 
 # Registered with Pillow, but not pictures that it reads by itself
 _NOT_PICTURES = {".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
 
 
 class BadFileError(DataError):
-    """A file that cannot be read or decoded: what `data.on_bad_file=skip` passes over."""
+    """A file that cannot be read or decoded: what `data.on_bad_file=skip` passes over. Its message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 def reason_of(error: Exception) -> str:
@@ -43,7 +48,10 @@ def read_bytes(path: str | Path) -> bytes | bytearray:
         return _object(str(path))
     try:
         with open(path, "rb", buffering=0) as file:
-            data = bytearray(os.fstat(file.fileno()).st_size)  # decoders take it as it is: bytes they would copy
+            status = os.fstat(file.fileno())
+            if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):  # which may never end
+                raise BadFileError(f"{path}: is a device, not a file. Remove it, or set data.on_bad_file=skip")
+            data = bytearray(status.st_size)  # decoders take it as it is: bytes they would copy
             read = file.readinto(data)
             if read < len(data) or not data:  # a pipe, or a file that somebody writes to
                 data = data[:read] + file.read()

@@ -7,6 +7,7 @@ through torchvision (PNG) and OpenCV (TIFF, PPM).
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from trainer.data.picture_warnings import quiet_pictures
 from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.guarded import TEXT_LIMIT, check_pixels, open_image, too_many_pixels
 from trainer.data.pictures.not_pictures import stranger
+from trainer.untrusted.limits import max_pixels
 
 quiet_pictures()
 
@@ -30,10 +33,7 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # EXIF
 _EXTRA_SAMPLES = 338  # TIFF: the kind of a last channel
 _NO_ALPHA, _PREMULTIPLIED = 0, 1
-_LIMIT = 2**30  # pixels: 3 GB in RGB
-Image.MAX_IMAGE_PIXELS = _LIMIT // 2  # Pillow warns from here on and refuses twice as much
-PngImagePlugin.MAX_TEXT_CHUNK = 2**26  # bytes; editors keep whole histories in there
-PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+_WIDTH, _HEIGHT = 256, 257  # TIFF
 # What Pillow's plugins raise of damaged files: AVIF's a RuntimeError, some of those for tags whatever comes
 _DAMAGE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError,
@@ -63,7 +63,7 @@ def opened(
     """
     try:
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with open_image(data) as image:
                 if not _is_cut(image):
                     return take(image)
                 whole = _all_bits(data, raw_mode(image))
@@ -73,7 +73,10 @@ def opened(
                         raise OSError(f"its 16 bits of {image.mode} cannot be read")
                     return take(image)
         except UnidentifiedImageError:
-            whole = _all_bits(data) if data.startswith(_TIFF_MAGIC) else None
+            whole = None
+            if data.startswith(_TIFF_MAGIC):
+                check_pixels(*_tiff_size(data), name)
+                whole = _all_bits(data)
             if whole is None:
                 raise
         return take(whole if exact else _with_straight_alpha(whole, data))
@@ -86,10 +89,8 @@ def opened(
 def bad_picture(name: str | Path, error: Exception, data: bytes | bytearray) -> BadFileError:
     """What is said of a file that a decoder refused."""
     if isinstance(error, Image.DecompressionBombError):
-        return BadFileError(
-            f"{name}: the picture has more than {_LIMIT:,} pixels, too large to be read whole. Reduce it, or set "
-            "data.on_bad_file=skip"
-        )
+        told = re.search(r"\((\d+) pixels\)", str(error))  # Pillow keeps the sides to itself
+        return too_many_pixels(name, int(told[1]) if told else max_pixels() + 1)
     if isinstance(error, UnidentifiedImageError) and data[:4] in (b"II*\0", b"MM\0*"):
         return BadFileError(
             f"{name}: a TIFF of a kind that is not read (as with five channels, or compressed by JPEG XL). Convert it "
@@ -99,6 +100,11 @@ def bad_picture(name: str | Path, error: Exception, data: bytes | bytearray) -> 
     if known is not None:
         return BadFileError(f"{name}: is {known[0]}, not one that is read: {known[1]}, or set data.on_bad_file=skip")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if reason.startswith(("Decompressed data too large", "Too much memory used in text chunks")):
+        return BadFileError(
+            f"{name}: a text or colour profile in it unpacks to more than {TEXT_LIMIT:,} bytes, which is not read. "
+            "Save the picture without them, or set data.on_bad_file=skip"
+        )
     if isinstance(error, UnidentifiedImageError):
         reason = "not a picture in a known format"
     return BadFileError(
@@ -128,7 +134,7 @@ def stored_orientation(data: bytes | bytearray) -> int:
     if not named and not data.startswith(_TIFF_MAGIC):
         return 1
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return orientation(image)
     except _DAMAGE:
         return 1
@@ -155,7 +161,7 @@ def picture_size(data: bytes | bytearray, name: str | Path) -> tuple[int, int]:
         BadFileError: the header cannot be read.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             width, height = image.size
             # those that swap the sides; of a TIFF Pillow gives the size as it will turn it
             swapped = image.format != "TIFF" and orientation(image) >= 5
@@ -179,7 +185,7 @@ def is_deep(data: bytes | bytearray) -> bool:
     if data.startswith((JPEG_MAGIC, b"RIFF", b"BM")):
         return False
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return _is_cut(image) or _is_one_channel(image)
     except _DAMAGE:
         return data.startswith(_TIFF_MAGIC)
@@ -190,7 +196,7 @@ def is_transparent(data: bytes | bytearray) -> bool:
     if data.startswith((JPEG_MAGIC, b"BM")):
         return False
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return image.has_transparency_data
     except _DAMAGE:
         return False
@@ -201,7 +207,7 @@ def greatest(data: bytes | bytearray) -> int:
     if not data.startswith(b"P"):
         return 65535
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return _greatest(image) if _is_cut(image) else 65535  # grey is stretched to 16 bits by Pillow
     except _DAMAGE:
         return 65535
@@ -250,7 +256,10 @@ def _all_bits(data: bytes | bytearray, stored_as: str = "") -> np.ndarray | None
 
     # Errors only: it warns of unusual tags, which nobody can act on.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a header that it has a limit for
+        return None
     if found is None:
         return None
     if found.ndim == 3:
@@ -276,15 +285,34 @@ def _with_straight_alpha(values: np.ndarray, data: bytes | bytearray) -> np.ndar
     return np.concatenate([colours.astype(values.dtype), values[..., -1:]], axis=2)
 
 
+def _tiff_tags(data: bytes | bytearray) -> Any:
+    """The tags of a TIFF's first picture.
+
+    Raises:
+        One of `_DAMAGE`.
+    """
+    tags = TiffImagePlugin.ImageFileDirectory_v2(bytes(data[: 16 if 43 in data[2:4] else 8]))
+    file = io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
+
+
+def _tiff_size(data: bytes | bytearray) -> tuple[int, int]:
+    """(height, width) of a TIFF that Pillow does not open; (0, 0) where its tags do not say."""
+    try:
+        tags = _tiff_tags(data)
+        return int(tags.get(_HEIGHT, 0)), int(tags.get(_WIDTH, 0))
+    except _DAMAGE:
+        return 0, 0
+
+
 def _extra_channel(data: bytes | bytearray) -> int | None:
     """What a TIFF's tag says of its last channel; None where it says nothing, and of other files."""
     if not data.startswith(_TIFF_MAGIC):
         return None
     try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(bytes(data[: 16 if 43 in data[2:4] else 8]))
-        file = io.BytesIO(data)
-        file.seek(tags.next)
-        tags.load(file)
+        tags = _tiff_tags(data)
         return tags[_EXTRA_SAMPLES][-1] if _EXTRA_SAMPLES in tags else None
     except _DAMAGE:
         return None

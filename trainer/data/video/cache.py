@@ -12,8 +12,6 @@ import logging
 import multiprocessing
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,6 +26,7 @@ from trainer.data.video.times import Times
 from trainer.data.workers import usable_cores
 from trainer.files import take_lock, write_arrays
 from trainer.records.progress import Progress
+from trainer.untrusted.arrays import DAMAGE, open_npz
 
 logger = logging.getLogger(__name__)
 
@@ -211,14 +210,14 @@ def _read(entry: Path | None, key: str) -> VideoIndex | None:
     if entry is None or not entry.exists():
         return None
     try:
-        with entry.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with open_npz(entry) as stored:
             arrays = {name: stored[name] for name in _ARRAYS}
             starts, gaps, breaks = stored["starts"], stored["gaps"], stored["breaks"]
             fps, pixel_aspect, height, width = stored["numbers"].tolist()
             seek, cut_off = str(stored["seek"]), str(stored["cut_off"])
         if len({len(arrays[name]) for name in _ARRAYS[:5]} | {len(starts) - 1}) != 1:
             raise ValueError("its parts differ in length")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         logger.warning("%s: damaged index of a video (%s), made again", entry, error)
         return None
     times = Times(starts, fps, tuple(breaks.tolist()), tuple(gaps.tolist()) if len(gaps) else None)

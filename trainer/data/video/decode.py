@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.guarded import check_pixels
+from trainer.untrusted.limits import max_pixels
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -31,6 +33,15 @@ REMEDY = "Replace it, or set data.on_bad_file=skip."
 _NO_FILM = ("attached_pic", "timed_thumbnails", "still_image")  # covers and previews, which are no film
 _STILLS = ("mjpeg", "png", "bmp", "gif", "tiff", "webp")
 _BROADCAST = (".ts", ".m2ts", ".mts")
+# FFmpeg goes by a file's content, and some formats are lists of other files or of addresses (HLS, DASH, concat, SDP),
+# which it would read. Only formats that hold their own pictures are tried, and no protocol but that of files.
+_FORMATS = (
+    "mov", "matroska", "avi", "mpegts", "mpegtsraw", "mpeg", "mpegvideo", "m4v", "asf", "asf_o", "flv", "live_flv",
+    "kux", "ogg", "mxf", "mjpeg", "mjpeg_2000", "mpjpeg", "h261", "h263", "h264", "hevc", "vvc", "vc1", "ivf", "obu",
+    "av1", "yuv4mpegpipe", "dv", "gif", "apng", "nut", "rm", "wtv", "gxf", "dhav", "ty", "cavsvideo", "dirac", "nsv",
+    "png_pipe", "jpeg_pipe", "gif_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe",
+)  # fmt: skip
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
 _ODDEST_PIXEL = 8  # a pixel wider or higher than this many times its other side is a mistake of the file
 
 
@@ -97,18 +108,21 @@ class OpenVideo:
 
         name = f"file:{self.path.absolute()}"
         try:
-            self.container = av.open(name)
+            self.container = av.open(name, options=dict(_OPTIONS))
         except (PermissionError, FileNotFoundError) as error:
             raise BadFileError(f"{self.path}: cannot be read ({error.strerror}).") from error
         except FFmpegError as error:
             try:  # some kilobytes of MPEG-TS are too little to be recognised
                 if self.path.suffix.lower() not in _BROADCAST:
                     raise
-                self.container = av.open(name, format="mpegts")
+                self.container = av.open(name, format="mpegts", options=dict(_OPTIONS))
             except FFmpegError:
                 raise not_decodable(self.path, error.strerror or str(error)) from error
         try:
             self.stream = film_stream(self.container, self.path)
+            context = self.stream.codec_context
+            check_pixels(context.height or 0, context.width or 0, self.path)
+            context.options = {"max_pixels": str(min(max_pixels(), 2**31 - 1))}  # frames may be larger than the header
         except BaseException:
             self.container.close()
             raise
@@ -268,6 +282,7 @@ def picture(frame: VideoFrame, pixel_aspect: float = 1.0, size: tuple[int, int] 
         width = round(width * pixel_aspect)
     else:
         height = round(height / pixel_aspect)
+    check_pixels(height, width, "a frame of the film")
     if (width, height) == (frame.width, frame.height):
         shown = frame.reformat(format="rgb24", threads=1)
     else:

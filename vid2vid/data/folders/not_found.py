@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from trainer.config.schema import show
 from trainer.config.short_forms import shown_override
 from trainer.data.natural_order import decimal_key
+from trainer.data.pictures.guarded import open_image
 from trainer.errors import DataError
 from trainer.text import few
 from vid2vid.config import Vid2VidConfig
@@ -208,7 +207,7 @@ def _holds_ids(folder: Path) -> bool | None:
         folders[:] = [name for name in folders if not is_rubbish(name)]
         for file in list_files(Path(path), IMAGE_EXTENSIONS)[:1]:
             try:
-                with Image.open(file) as image:
+                with open_image(file) as image:
                     ids = image.mode not in ("RGB", "RGBA", "CMYK") or kind_of(file.stem) is not None
                     return file.suffix.lower() in LABEL_EXTENSIONS and ids
             except OSError:

@@ -12,7 +12,6 @@ Coordinates are pixels of the frame. A point that is missing has a confidence of
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from trainer.data.pictures.files import BadFileError
 from trainer.errors import DataError
+from trainer.untrusted import plain_json
 from vid2vid.data.landmarks.person import Person
 from vid2vid.data.landmarks.skeletons import BODIES, FACES, HAND, Points, to_body, to_face
 
@@ -73,7 +73,7 @@ def _json(text: str, path: Path) -> Any:
             "data.on_bad_file=skip"
         )
     try:
-        return json.loads(text)
+        return plain_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadFileError(f"{path}: is no JSON ({error}). Write it again, or set data.on_bad_file=skip") from error
 

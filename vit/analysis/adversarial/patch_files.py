@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
+from trainer.data.pictures.guarded import open_image
 from trainer.errors import DataError
 from trainer.files import replace_file
 from trainer.records.media import as_rgb, write_png
+from trainer.untrusted.arrays import read_npy
 
 ENDINGS = (".png", ".npy")
 
@@ -48,9 +50,9 @@ def read_patch(path: Path, key: str, channels: int) -> Tensor:
         raise DataError(f"{key}={path}: there is no such file, seen from {Path.cwd()}")
     try:
         if path.suffix.lower() == ".npy":
-            picture = np.load(path, allow_pickle=False)
+            picture = read_npy(path)
         else:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 picture = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, ValueError, EOFError, UnidentifiedImageError) as error:
         raise DataError(f"{key}={path}: cannot be read ({error}); give a .png, or a .npy") from error

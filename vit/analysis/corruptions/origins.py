@@ -15,6 +15,7 @@ from torch import Tensor
 from trainer.data.pictures.decode import to_channels
 from trainer.errors import ConfigError, DataError
 from trainer.text import few
+from trainer.untrusted.arrays import read_npy
 from vit.analysis.corruptions.made import CORRUPTIONS, corrupted
 from vit.analysis.corruptions.scores import ALEXNET, EXTRAS, SEVERITIES
 from vit.analysis.kept_answers import Answers
@@ -253,7 +254,7 @@ def _by_kind(
 
 def _array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return read_npy(path, mapped="r")
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch it again") from error
 

@@ -6,7 +6,6 @@ sees them in the order of the data set, whatever the order of the pass, the batc
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from torch import Tensor
 from trainer.errors import DataError, UserError
 from trainer.files import write_json
 from trainer.records.progress import Progress
+from trainer.untrusted import plain_json
+from trainer.untrusted.arrays import read_npy
 from vit.analysis.features.block_features import Piece, features
 from vit.analysis.passes import Pass
 from vit.analysis.study import Study
@@ -137,7 +138,7 @@ class _Kept:
         about = folder / ABOUT
         if about.is_file():
             try:
-                told = json.loads(about.read_text(encoding="utf-8"))
+                told = plain_json.loads(about.read_text(encoding="utf-8"))
                 if told["identity"] == identity:
                     self._done = {name: int(rows) for name, rows in told["rows"].items()}
                     self._told = True
@@ -199,7 +200,7 @@ class _Kept:
     def _read(self, name: str, mode: str = "r") -> Any:
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, mmap_mode=mode, allow_pickle=False)  # type: ignore[call-overload]
+            return read_npy(path, mode)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}); delete {self.folder}, and it is computed anew"

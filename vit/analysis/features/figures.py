@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainer.errors import UserError
 from trainer.files import write_json
+from trainer.untrusted import plain_json
 
 
 class Figures:
@@ -26,7 +26,7 @@ class Figures:
         self._known: dict[str, dict[str, float]] = {}
         if path.is_file():
             try:
-                self._known = dict(json.loads(path.read_text(encoding="utf-8")))
+                self._known = dict(plain_json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
                 raise UserError(f"{path}: cannot be read ({error}); delete it, and it is computed anew") from error
 

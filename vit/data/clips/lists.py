@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import DataError
 from trainer.text import ends
+from trainer.untrusted import plain_json
 
 _FILE_COLUMNS = ("path", "video_path", "file", "filename", "video", "video_name", "youtube_id", "video_id", "id")
 _CLASS_COLUMNS = ("label", "class", "class_name", "category", "tag", "action")
@@ -128,7 +128,7 @@ def _in_common(ours: Sequence[str], theirs: Sequence[str]) -> int:
 
 def _of_json(path: Path, text: str) -> list[tuple[str, str]]:
     try:
-        entries = json.loads(text)
+        entries = plain_json.loads(text)
         pairs = [(str(entry["id"]), str(entry.get("template") or entry["label"])) for entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.pictures.not_pictures import stranger
 from trainer.data.strings import Strings
 from trainer.errors import DataError
+from trainer.untrusted import plain_json
+from trainer.untrusted.places import check_below
 from vit.config import DataConfig, VitConfig
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, RootedData, scan_once
@@ -45,7 +46,9 @@ class HubTables(RootedData):
 
     def load(self, place: tuple[str, str], split: str, train: Source | None) -> Source:
         root, part = place
-        return _load(_splits(Path(root), self.data)[part], f"{root}/{part}", split, self.config, train)
+        found = _load(_splits(Path(root), self.data)[part], f"{root}/{part}", split, self.config, train)
+        found.folders = None if self.config.trust.paths_outside else [root, Path(self.data.cache_dir).expanduser()]
+        return found
 
 
 class HfSource(EncodedSource):
@@ -56,6 +59,7 @@ class HfSource(EncodedSource):
         files: each row's file name, or its number where it has none.
         title: what names begin with.
         labels, classes, channels, notes: as for `EncodedSource`.
+        folders: in which files may lie that rows name; None: anywhere (`trust.paths_outside`).
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class HfSource(EncodedSource):
         classes: list[str],
         channels: int,
         notes: list[str],
+        folders: Sequence[str | Path] | None = None,
     ) -> None:
         super().__init__(labels, classes, channels, notes)
+        self.folders = folders
         self._rows, self._title, self._files = rows, title, Strings(files)
 
     def name(self, index: int) -> str:
@@ -82,6 +88,8 @@ class HfSource(EncodedSource):
         if cell.get("bytes"):
             return cell["bytes"]
         if cell.get("path"):
+            if self.folders is not None:
+                check_below([str(cell["path"])], self.folders, False, self.name(index))
             return read_bytes(cell["path"])
         raise BadFileError(f"{self.name(index)}: the row has no picture. Correct it, or set data.on_bad_file=skip")
 
@@ -134,14 +142,17 @@ def _saved(root: Path, datasets: Any) -> dict[str, Any]:
         return dict(found) if isinstance(found, Mapping) else {"all": found}
     except KeyError:
         pass
-    summary = json.loads((root / "dataset_dict.json").read_text()) if (root / "dataset_dict.json").is_file() else None
+    summary = (
+        plain_json.loads((root / "dataset_dict.json").read_text()) if (root / "dataset_dict.json").is_file() else None
+    )
     found = {}
     for name in summary["splits"] if summary else ["all"]:
         folder = root / name if summary else root
-        state = json.loads((folder / "state.json").read_text())
+        state = plain_json.loads((folder / "state.json").read_text())
         if state.get("_indices_data_files") or state.get("_indices_files"):
             raise DataError(f"{folder}: rows are chosen by an index of an old version; write it anew with save_to_disk")
         files = [folder / row["filename"] for row in state["_data_files"]]
+        check_below(files, [root], False, folder / "state.json")
         found[name] = datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in files])
     return found
 

@@ -29,6 +29,7 @@ from trainer.data.remote.store import store
 from trainer.data.strings import Strings
 from trainer.errors import DataError
 from trainer.files import write_text
+from trainer.untrusted import plain_json
 from vit.config import VitConfig
 from vit.data.source import Source
 from vit.data.sources.files import EncodedSource, RootedData, file_stamp
@@ -297,7 +298,7 @@ def _indexed(shard: str, cache_dir: Path) -> dict[str, Any]:
     path = cache_dir / "shards" / f"{hashlib.blake2b(stamp.encode(), digest_size=12).hexdigest()}.json"
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = plain_json.loads(path.read_text(encoding="utf-8"))
             if found.pop("stamp") == stamp:
                 return _columns(found)
         except (ValueError, KeyError):

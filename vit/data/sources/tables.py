@@ -9,6 +9,7 @@ from trainer.config.short_forms import shown_override
 from trainer.data.remote.path import place, within
 from trainer.errors import DataError
 from trainer.text import few
+from trainer.untrusted.places import check_below
 from vit.config import DataConfig
 from vit.data.source import Source
 from vit.data.sources.files import FileSource, RootedData
@@ -72,6 +73,8 @@ class Tables(RootedData):
     def load(self, place: _Part, split: str, train: Source | None) -> Source:
         data, path = self.data, place.path
         files, texts, notes = _read(place, data, split)
+        folders = [path.parent, *expanded(_folder(path, data))]
+        check_below(files, folders, self.config.trust.paths_outside, path)
         labels, numbering = number_rows(texts, str(path), self.config, train)
         notes += [*texts.notes, *numbering.notes]
         source = FileSource(files, labels, numbering.classes, data.channels or 3, notes, _home(path, data))

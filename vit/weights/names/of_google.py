@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.text import few
+from trainer.untrusted.arrays import DAMAGE, open_npz
 from vit.weights.checkpoint import ViTCheckpoint, infer_architecture
 from vit.weights.position_tables import first_fitting
 
@@ -58,12 +59,12 @@ VISION_TRANSFORMER = Layout()  # what the published files have, and Google's loa
 BIG_VISION = Layout("params/", "linen", False, "pos_embedding")
 
 
-def open_npz(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a file, by key; never unpickles."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{path} is not a readable .npz file of arrays ({error}): fetch it again") from error
 
 

@@ -9,7 +9,7 @@ import torch
 from tests.helpers import paths
 from trainer.errors import CheckpointError
 from vit.model.transformer import VisionTransformer
-from vit.weights.names.of_google import BIG_VISION, Layout, from_google, open_npz, split_class_row, to_google
+from vit.weights.names.of_google import BIG_VISION, Layout, from_google, read_arrays, split_class_row, to_google
 from vit.weights.reading import read
 from vit.weights.writing import write
 
@@ -42,7 +42,7 @@ def bytes_of(arrays):
 
 def random_arrays(**extra):
     """A small file in vision_transformer's layout, as arrays."""
-    arrays = dict(open_npz(FIXTURES / "vt_token.npz"))
+    arrays = dict(read_arrays(FIXTURES / "vt_token.npz"))
     return {**arrays, **extra}
 
 
@@ -64,7 +64,7 @@ def test_outputs_are_those_of_googles_models(name):
 def test_read_and_written_gives_the_same_bytes(name, tmp_path):
     found = read(fixture(f"{name}.npz"))
     write(found.state, found.arch, tmp_path / "again.npz", "npz", layout=Layout(**found.layout))
-    assert bytes_of(open_npz(tmp_path / "again.npz")) == bytes_of(open_npz(fixture(f"{name}.npz")))
+    assert bytes_of(read_arrays(tmp_path / "again.npz")) == bytes_of(read_arrays(fixture(f"{name}.npz")))
     again = read(tmp_path / "again.npz")
     assert again.layout == found.layout and again.arch == found.arch
     assert all(torch.equal(again.state[key], tensor) for key, tensor in found.state.items())
@@ -115,7 +115,7 @@ def test_a_class_token_without_position_gets_a_row_of_zeros(tmp_path):
 
 def test_bf16_stored_as_void_stays_bf16():
     found = read(FIXTURES / "bv_gap_bf16.npz")
-    raw = open_npz(FIXTURES / "bv_gap_bf16.npz")
+    raw = read_arrays(FIXTURES / "bv_gap_bf16.npz")
     assert {tensor.dtype for tensor in found.state.values()} == {torch.bfloat16}
     halves = raw["params/head/bias"].view(np.uint16).astype(np.uint32) << 16  # bf16 is the upper half of fp32
     assert torch.equal(found.state["head.bias"].float(), torch.from_numpy(halves.view(np.float32).copy()))

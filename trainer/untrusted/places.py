@@ -1,0 +1,45 @@
+"""Whether a file that a table names lies where its data are. Loads no torch.
+
+A table is a text of anybody, and may name any file of this machine: what it names is opened as a picture, and comes
+back in figures, predictions and weights. So it may name what lies below its own folder, or below a folder that the user
+has named. Links in there are followed: who may write into the folder could have put the file itself there, and links to
+a larger disk are how people keep their data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from trainer.errors import DataError
+from trainer.text import few
+
+KEY = "trust.paths_outside"
+
+
+def is_below(path: str | Path, folders: Iterable[str | Path]) -> bool:
+    """Whether a path, ``..`` taken out but links not followed, lies below one of the folders."""
+    place = os.path.abspath(path)
+    roots = [os.path.abspath(folder).rstrip(os.sep) + os.sep for folder in folders]
+    return any(place.startswith(root) for root in roots)
+
+
+def check_below(files: Sequence[str | Path], folders: Sequence[str | Path], allowed: bool, table: str | Path) -> None:
+    """Refuse files that a table names elsewhere.
+
+    Args:
+        files: as they will be opened.
+        folders: the table's own, and those that the user has named.
+        allowed: `trust.paths_outside`.
+        table: how the message calls it.
+
+    Raises:
+        DataError: some lie outside of all folders; names the first ones and the key.
+    """
+    outside = [] if allowed else [str(file) for file in files if not is_below(file, folders)]
+    if outside:
+        raise DataError(
+            f"{table}: names {len(outside)} files outside of {', '.join(map(str, folders))}: {few(outside, 3)}. A "
+            f"table of somebody else could have any file of yours read: if it is yours, set {KEY}=true"
+        )
