@@ -22,6 +22,8 @@ from trainer.data.remote.connection import Connection
 from trainer.data.strings import Strings
 from trainer.errors import DataError
 from trainer.files import take_lock, write_arrays
+from trainer.untrusted import plain_json
+from trainer.untrusted.arrays import open_npz
 
 _log = logging.getLogger(__name__)
 _VERSION = 1  # of what is in the file
@@ -110,8 +112,8 @@ class Listing:
     def load(cls, path: Path) -> tuple[Listing, dict[str, Any]] | None:
         """A listing and what was said about it; None where the file is none, damaged, or of another version."""
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # numpy closes no damaged one
-                about = json.loads(file["about"].tobytes())
+            with open_npz(path) as file:
+                about = plain_json.loads(file["about"].tobytes())
                 names = Strings.of(file["names"], file["name_ends"])
                 found = cls(names, file["sizes"], Strings.of(file["tags"], file["tag_ends"]), list(about["notes"]))
             whole = about["version"] == _VERSION and about["digest"] == found.digest()

@@ -122,7 +122,8 @@ class OpenVideo:
             self.stream = film_stream(self.container, self.path)
             context = self.stream.codec_context
             check_pixels(context.height or 0, context.width or 0, self.path)
-            context.options = {"max_pixels": str(min(max_pixels(), 2**31 - 1))}  # frames may be larger than the header
+            # Frames may be larger than the header; FFmpeg counts them with rows filled up, and `picture` counts again.
+            context.options = {"max_pixels": str(min(2 * max_pixels() + 2**16, 2**31 - 1))}
         except BaseException:
             self.container.close()
             raise
