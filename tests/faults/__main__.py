@@ -8,7 +8,9 @@ that lost something leaves its folder and its log, and the command that does it 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.faults.catalogue import Fault, faults
 from tests.faults.report import Row, read_record, rows_of, write_record
 from tests.faults.running import ROOT, Progress, Trial, digest, run_trials, trials
 from trainer.data.workers import usable_cores
+from trainer.files import take_lock
 
 
 def main() -> int:
@@ -36,6 +39,11 @@ def main() -> int:
     if options.anew:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lock = os.open(folder, os.O_RDONLY)
+    if not take_lock(lock, wait=False):
+        print(f"another python -m tests.faults works in {folder}: wait, or give --folder", file=sys.stderr)
+        return 2
     progress = Progress(folder, digest())
     asked = trials(chosen, options.model, options.number, options.most)
     todo = [trial for trial in asked if options.number is not None or not progress.went_well(trial)]
