@@ -15,6 +15,7 @@ from pathlib import Path
 MODULES: tuple[str, ...] = (
     "kills",
     "command_line",
+    "signals",
     "power",
 )  # of this package, in the order in which docs/reliability.md has them
 

@@ -200,7 +200,7 @@ def _second_epoch(model: str) -> list[Plan]:
 
 def _warm_up(model: str) -> list[Plan]:
     """The first steps, in which the averages still forget quickly: before the first checkpoint and behind it."""
-    return [Plan(event="loss", count=count) for count in range(6)]
+    return [Plan(event="loss", count=count) for count in range(8)]
 
 
 def clock_jumps_back(folder: Path, model: str, number: int) -> None:
@@ -227,7 +227,7 @@ FAULTS = [
     Fault("SIGKILL three times in a row", three_times, BOTH, GOES_ON, times=5, slow=0),
     Fault("SIGKILL at an epoch's border", _at(_borders), BOTH, GOES_ON, times=3, slow=0),
     Fault("SIGKILL in the second epoch", _at(_second_epoch), BOTH, GOES_ON, times=3, slow=0),
-    Fault("SIGKILL early in EMA's warm-up", _at(_warm_up), BOTH, GOES_ON, times=6, slow=0),
+    Fault("SIGKILL early in EMA's warm-up", _at(_warm_up), BOTH, GOES_ON, times=8, slow=0),
     Fault("SIGKILL of a run with data workers", with_workers, BOTH, "workers end by themselves", times=10, slow=1),
     Fault("SIGKILL of the whole process group", whole_group, BOTH, GOES_ON, times=5, slow=0),
     Fault("the clock jumps back", clock_jumps_back, BOTH, "nothing: no decision rests on the clock", times=3, slow=1),
