@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.weights import load_plain
+from trainer.checkpoint.weights import load_plain, unsafe_reason
 from trainer.data.loader import to_device
 from trainer.errors import CheckpointError
 from trainer.files import write_json
@@ -70,7 +70,11 @@ def load_dump(path: Path, rank: int, device: torch.device) -> Dump:
             f"trainer.replay={path}: there is no {file.name} in it; give a nonfinite/step-N directory of a run, "
             "with as many processes as it had"
         )
-    content = load_plain(file)
+    try:
+        content = load_plain(file)
+    except CheckpointError as error:  # its advice is for weights
+        reason = unsafe_reason(error.__cause__) if isinstance(error.__cause__, Exception) else error
+        raise CheckpointError(f"trainer.replay={path}: {file.name} cannot be read ({reason})") from error
     try:
         data = content.pop("data")
         content.pop("stepped", None)  # dumps of before held weights after some phases' steps

@@ -25,7 +25,13 @@ def is_below(path: str | Path, folders: Iterable[str | Path]) -> bool:
     return any(place.startswith(root) for root in roots)
 
 
-def check_below(files: Sequence[str | Path], folders: Sequence[str | Path], allowed: bool, table: str | Path) -> None:
+def check_below(
+    files: Sequence[str | Path],
+    folders: Sequence[str | Path],
+    allowed: bool,
+    table: str | Path,
+    remedy: str = f"set {KEY}=true",
+) -> None:
     """Refuse files that a table names elsewhere.
 
     Args:
@@ -33,6 +39,7 @@ def check_below(files: Sequence[str | Path], folders: Sequence[str | Path], allo
         folders: the table's own, and those that the user has named.
         allowed: `trust.paths_outside`.
         table: how the message calls it.
+        remedy: what the user does whose table it is.
 
     Raises:
         DataError: some lie outside of all folders; names the first ones and the key.
@@ -41,5 +48,5 @@ def check_below(files: Sequence[str | Path], folders: Sequence[str | Path], allo
     if outside:
         raise DataError(
             f"{table}: names {len(outside)} files outside of {', '.join(map(str, folders))}: {few(outside, 3)}. A "
-            f"table of somebody else could have any file of yours read: if it is yours, set {KEY}=true"
+            f"table of somebody else could have any file of yours read: if it is yours, {remedy}"
         )

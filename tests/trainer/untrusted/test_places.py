@@ -12,6 +12,7 @@ from trainer.errors import DataError
 from trainer.untrusted.places import check_below, is_below
 from vit.config import VitConfig
 from vit.data import build_dataset
+from vit.data.sources.unlabelled import list_pictures
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,16 @@ def test_a_table_names_files_below_its_folder(tmp_path: Path) -> None:
     assert (
         opened(path, "data.val_share=0.5", f"data.csv_folder={tmp_path}/private") == 2
     )  # a folder that the user named
+
+
+def test_a_table_to_be_predicted(tmp_path: Path) -> None:
+    """There is no run whose key would allow it: the folder that the files lie in does."""
+    path = table(tmp_path).parent / "test.csv"
+    path.write_text(f"path\na.png\n{tmp_path}/private/b.png\n")
+    with pytest.raises(
+        DataError, match=r"names 1 files outside of .*/set.*private/b\.png.*put it into a folder above them"
+    ):
+        list_pictures(path)
+    path.write_text(f"path\n{tmp_path}/set/a.png\n{tmp_path}/private/b.png\n")
+    assert len(list_pictures(path, folder=str(tmp_path)).files) == 2
+    assert len(list_pictures(path.rename(tmp_path / "test.csv")).files) == 2

@@ -18,6 +18,7 @@ from trainer.data.pictures.files import picture_extensions
 from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from trainer.text import few
+from trainer.untrusted.places import check_below
 from vit.data.sources.table_files import expanded, locate
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 
@@ -195,6 +196,15 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):
         raise DataError(f"{table}: none of its {len(files)} files exists, first {files[0]}{_remedy(files[0], base)}")
+    absent = set(missing)
+    there = [file for number, file in enumerate(files) if number not in absent]
+    check_below(
+        there,
+        [table.parent, base, *others],
+        False,
+        table,
+        "put it into a folder above them, or give folder=PATH to predict.py",
+    )
     columns = len(heading)
     full = [(row + [""] * columns)[:columns] for row in named]
     return Listed(cells, files, notes, Sheet(heading, place, full) if headed and columns > 1 else None)
