@@ -61,13 +61,21 @@ class Ranks:
     def kill(self, rank: int, number: int = signal.SIGKILL) -> None:
         os.kill(self.processes[rank].pid, number)
 
-    def wait(self, timeout: float = 240.0) -> list[Ended]:
-        """How all ended. Where one does not, it is killed, and this fails."""
+    def wait(self, timeout: float = 240.0, launcher_s: float | None = None) -> list[Ended]:
+        """How all ended. Where one does not, it is killed, and this fails.
+
+        Args:
+            launcher_s: so long after the first one's end the others get SIGTERM; from torchrun they do at once.
+        """
         until, ends = time.monotonic() + timeout, dict[int, float]()
         while len(ends) < self.world and time.monotonic() < until:
             for rank, process in enumerate(self.processes):
                 if rank not in ends and not process.is_alive():
                     ends[rank] = time.monotonic()
+            if launcher_s is not None and ends and time.monotonic() > min(ends.values()) + launcher_s:
+                for process in self.processes:
+                    process.terminate()
+                launcher_s = None
             time.sleep(0.02)
         left = [rank for rank in range(self.world) if rank not in ends]
         for rank in left:

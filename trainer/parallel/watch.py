@@ -245,11 +245,13 @@ class Watch:
         for rank, beat in zip(known, map(bytes.decode, beats), strict=True):
             self._others[rank].hear(beat, now)
         for rank, sign in self._others.items():
-            if sign.left or not sign.beat:  # not yet here; what said hello may be of an earlier attempt
+            if sign.left or not (
+                sign.beat or self.keeps_store
+            ):  # in torchrun's store hello may be an earlier attempt's
                 continue
             if is_dead(sign, self._me["place"]):
                 return self._gone(rank, sign, ENDED)
-            if now - sign.heard > DEAD_AFTER_S:
+            if sign.beat and now - sign.heard > DEAD_AFTER_S:
                 return self._gone(rank, sign, f"has given no sign of life for {DEAD_AFTER_S:.0f} s")
         if self.rank == 0 and self.missing and now - self._began > MEET_S:
             text = f"of {self.world} processes rank {few(self.missing)} did not come to {address()} for {MEET_S:.0f} s"
