@@ -32,6 +32,10 @@ class DataError(UserError):
     """A file or folder of the user's data that cannot be read or does not fit; names the file."""
 
 
+class EndedByAnother(DataError):
+    """This process ends because another one failed, which tells why itself."""
+
+
 class CheckpointError(UserError):
     """A checkpoint or weights file that is missing, damaged, or of another architecture; says what differs."""
 

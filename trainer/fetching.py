@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import DataError
+from trainer.errors import EndedByAnother
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -43,7 +43,7 @@ def end_together(trainer: Runtime, failure: Exception | None, save: Callable[[],
 
     Raises:
         Exception: ``failure``, this process's own.
-        DataError: another one's.
+        EndedByAnother: another one's.
     """
     told = trainer.parallel.gather(None if failure is None else f"{type(failure).__name__}: {failure}")
     failed = next((rank for rank, text in enumerate(told) if text is not None), None)
@@ -59,4 +59,4 @@ def end_together(trainer: Runtime, failure: Exception | None, save: Callable[[],
             trainer.logger.text(f"step {trainer.step} cannot be saved ({error}); earlier checkpoints are whole")
     if failure is not None:
         raise failure
-    raise DataError(f"process {failed} has no next batch, so this one ends too. There: {told[failed]}")
+    raise EndedByAnother(f"process {failed} has no next batch, so this one ends too. There: {told[failed]}")

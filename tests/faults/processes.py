@@ -214,7 +214,7 @@ FAULTS = [
         killed,
         BOTH,
         "which process ended without a word; the same command goes on",
-        times=6,
+        times=4,
     ),
     Fault(
         "two processes: one crashes or leaves without an error",

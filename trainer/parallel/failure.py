@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from trainer.errors import UserError, user_message
+from trainer.errors import EndedByAnother, UserError, user_message
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 # What gloo, NCCL, the store and torch say when a process at the other end is gone.
@@ -109,7 +109,11 @@ def follows(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
         text = str(seen)
-        if type(seen).__name__ in _BELONGS or (isinstance(seen, RuntimeError) and any(word in text for word in _GONE)):
+        if (
+            isinstance(seen, EndedByAnother)
+            or type(seen).__name__ in _BELONGS
+            or (isinstance(seen, RuntimeError) and any(word in text for word in _GONE))
+        ):
             return True
         wrapped = getattr(seen, "failures", None)  # of torch.distributed.checkpoint: (error, traceback) by rank
         if isinstance(wrapped, dict):
