@@ -17,7 +17,6 @@ MODULES: tuple[str, ...] = (
     "command_line",
     "signals",
     "power",
-    "processes",
 )  # of this package, in the order in which docs/reliability.md has them
 
 
