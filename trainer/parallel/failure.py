@@ -154,6 +154,14 @@ def lost(rank: int, host: str, pid: int, how: str) -> str:
     )
 
 
+def hanging(rank: int, host: str, pid: int, after: float) -> str:
+    """What is said of a process that the others have waited for in vain, so many seconds."""
+    return (
+        f"nothing has got on for {after:.0f} s (trainer.hang_after): the other processes wait for rank {rank} "
+        f"({host}, process {pid}). Where this may take longer, raise trainer.hang_after"
+    )
+
+
 def end_now(code: int) -> None:
     """Ends a process whose main thread may be stuck: its data workers too, what it has said is out."""
     with suppress(Exception):

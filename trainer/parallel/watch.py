@@ -268,10 +268,7 @@ class Watch:
         behind = [rank for rank, sign in signs.items() if sign.entered == least]
         rank = next((rank for rank in behind if not signs[rank].waits), behind[0])
         sign = signs[rank]
-        text = (
-            f"nothing has got on for {after:.0f} s (trainer.hang_after): the other processes wait for rank {rank} "
-            f"({sign.host}, process {sign.pid}). Where this may take longer, raise trainer.hang_after"
-        )
+        text = failure.hanging(rank, sign.host, sign.pid, after)
         self._publish(Failure(rank, sign.host, sign.pid, text, told=False, stuck=True))
 
     def _gone(self, rank: int, sign: Sign, how: str) -> None:
