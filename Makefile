@@ -8,6 +8,8 @@ INSTALL := install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),--con
 PEOPLE := .venv-people
 AUDIT := .venv-audit
 AUDIT_SERVICE ?= pypi
+REMOTE := .venv-remote
+S3_TOOLS := s3fs 'moto[s3]>=5.0' flask flask-cors
 # MediaPipe 0.10.21, the last that brings its networks along, has no wheel for Python 3.13 and needs NumPy below 2.
 PEOPLE_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
@@ -16,7 +18,7 @@ PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplo
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu people-tools faults test test-slow test-oldest lint docs clean pinned audit hashes
+.PHONY: help setup demo gpu people-tools faults test test-slow test-remote test-oldest lint docs clean pinned audit hashes
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
@@ -24,6 +26,7 @@ help:
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
 	@echo "make faults       kill runs and do to them what machines do, hundreds of times: docs/reliability.md"
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
+	@echo "make test-remote  run the tests of data at addresses, against an S3 of their own: tools in $(REMOTE) (130 MB)"
 	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
 	@echo "make people-tools MediaPipe in an environment of its own, for prepare.py people: $(PEOPLE) (1 minute, 400 MB)"
 	@echo "make lint         ruff and pyright"
@@ -52,6 +55,10 @@ test-slow: $(VENV)/dev.stamp
 
 faults: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.faults
+
+test-remote: $(REMOTE)/tools.stamp
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONPATH=$(REMOTE) $(BIN)/python -m pytest -q \
+		tests/trainer/data/remote tests/vit/data/sources/test_addresses.py $(TESTS)
 
 test-oldest: $(OLDEST)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/bin/python $(PYTEST) -m "not slow and not gpu" $(TESTS)
@@ -100,6 +107,12 @@ $(OLDEST)/dev.stamp: pyproject.toml tests/helpers/oldest.py
 		--editable '.[dev,eval]'
 	@touch $@
 
+# Beside the environment, not in it: botocore wants an older dateutil than matplotlib brings.
+$(REMOTE)/tools.stamp: $(VENV)/dev.stamp
+	@echo "installing s3fs and moto into $(REMOTE) (130 MB)"
+	$(BIN)/pip install --disable-pip-version-check --quiet --upgrade --target $(REMOTE) $(S3_TOOLS)
+	@touch $@
+
 $(PEOPLE)/tools.stamp:
 	@test -n "$(PEOPLE_PYTHON)" || { echo "needs Python 3.9 to 3.12 (MediaPipe 0.10.21 has no wheel for others): \
 install one, or name it: make people-tools PEOPLE_PYTHON=PATH"; exit 2; }
@@ -111,5 +124,5 @@ install one, or name it: make people-tools PEOPLE_PYTHON=PATH"; exit 2; }
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(PEOPLE) $(AUDIT) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEOPLE) $(AUDIT) $(REMOTE) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)*' -prune -exec rm -rf {} +

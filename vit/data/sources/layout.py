@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer.config.short_forms import shown_override
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.not_pictures import unread_note
+from trainer.data.remote.address import OF_FILES, scheme_of
 from trainer.data.remote.path import RemotePath, entries_of, place
 from trainer.errors import DataError
 from trainer.text import ends
@@ -127,6 +128,12 @@ def check_folder(key: str, path: Path) -> None:
     Args:
         key: of the configuration, that gave ``path``.
     """
+    if isinstance(path, RemotePath) and scheme_of(str(path)) in OF_FILES:
+        raise DataError(
+            f"{key}={path}: such addresses have no folders that can be listed. Give shards by their names, "
+            f"data=webdataset and {shown_override(key, f'{path}/train-{{000..127}}.tar')}, or a table of addresses "
+            "with data=csv"
+        )
     if path.is_dir():
         return
     name = path.name.lower()
