@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "command_line",
     "signals",
     "power",
+    "writes",
 )  # of this package, in the order in which docs/reliability.md has them
 
 
