@@ -1,26 +1,32 @@
-"""From a configuration to the parts of a run. Each function is called once, by ``Trainer``'s constructor."""
+"""From a configuration to the parts of a run. Called once, by ``Trainer``'s constructor or in its session."""
 
 from __future__ import annotations
 
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainer.config.fields import RunConfig, Strategy
+from trainer.config.fields import Precision, RunConfig, Strategy
 from trainer.device.pick import pick_device
 from trainer.device.precision import PrecisionPolicy, resolve_precision
 from trainer.errors import ConfigError, refuse
-from trainer.optim.optimizers import build_optimizer, matches, trainable_names
+from trainer.optim.ema import EMA
+from trainer.optim.lamb import Lamb
+from trainer.optim.optimizers import build_optimizer, matches, moments, trainable_names
+from trainer.parallel import choice
 from trainer.parallel.processes import Parallel
 from trainer.schedule import cadence, learning_rate, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validate import optimizer_problems
+
+if TYPE_CHECKING:
+    from trainer.runtime import Runtime
 
 _THREADS = torch.get_num_threads()
 
@@ -33,7 +39,8 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     """
     settings = config.trainer
     device = pick_device(settings.device)
-    parallel = Parallel(settings.strategy, device, cadence.seconds("hang_after", settings.hang_after))
+    hang_after = cadence.seconds("hang_after", settings.hang_after)
+    parallel = Parallel(settings.strategy, device, hang_after, settings.shard_group)
     problems = stage_table.problems(config, parallel.world) + learning_rate.problems(config.schedule)
     problems += learning_rate.rate_problems(config.schedule, config.optim)
     refuse(problems)
@@ -61,11 +68,46 @@ def build_task(config: RunConfig, task: Task | Callable[[], Task]) -> Task:
     return task()
 
 
-def place_networks(config: RunConfig, task: Task, device: torch.device) -> dict[str, nn.Module]:
-    """The task's networks on the device, ready to train; its frozen ones on the device and frozen."""
+def in_blocks(parallel: Parallel, task: Task, phases: Mapping[str, Phase]) -> list[nn.Module]:
+    """What ``fsdp2`` makes whole one at a time; nothing where it keeps weights whole, or is not the strategy.
+
+    ``fully_shard`` frees and gathers weights around forward and backward passes. Several phases share passes, take
+    gradients twice through one graph and of some parameters only, for which weights have to stay.
+    """
+    return task.shard_blocks() if parallel.strategy is Strategy.fsdp2 and len(phases) == 1 else []
+
+
+def settle_strategy(
+    config: RunConfig, parallel: Parallel, device: torch.device, task: Task, phases: Mapping[str, Phase]
+) -> str:
+    """Makes ``auto`` one of the strategies, once the task is known; returns why, empty where it was asked for."""
+    if parallel.strategy is not Strategy.auto:
+        return ""
+    own = phase_parameters(task.networks(), phases)
+    count = sum(p.numel() for p in {id(p): p for named in own.values() for p in named.values()}.values())
+    kept = max(moments(config.optim[name]) for name in phases)
+    need = choice.state_bytes(count, kept, config.trainer.ema is not None, 1)
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    shards = not any(config.optim[name].kind in choice.UNSHARDED for name in phases)
+    parallel.strategy, reason = choice.choose(len(phases), task.one_pass(), need.total, total if shards else None)
+    return reason
+
+
+def place_networks(config: RunConfig, task: Task, device: torch.device, wait: bool = False) -> dict[str, nn.Module]:
+    """The task's networks on the device, ready to train; its frozen ones on the device and frozen.
+
+    Args:
+        wait: leaves the trained ones in main memory, for they will be sharded block by block: a card need never hold
+            all of one.
+    """
     networks = task.networks()
     for module in networks.values():
-        _place(module, config, device).train()
+        if wait:
+            module.train()
+            if config.trainer.channels_last:
+                keep_channels_last(module)
+        else:
+            _place(module, config, device).train()
     if compiles(config, device):
         _compile(task.compiled())
     for module in task.frozen().values():
@@ -89,6 +131,21 @@ def _compile(modules: Sequence[nn.Module]) -> None:
     limits.recompile_limit = max(limits.recompile_limit, 4 * len(modules))
     for module in modules:
         module.compile(dynamic=False)
+
+
+def keep_channels_last(module: nn.Module) -> None:
+    """Has convolutions get channels_last input, which they answer alike: ``fully_shard`` wants weights contiguous."""
+
+    def convert(part: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(x.contiguous(memory_format=torch.channels_last) if _is_picture(x) else x for x in args)
+
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            part.register_forward_pre_hook(convert)
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4
 
 
 def _place(module: nn.Module, config: RunConfig, device: torch.device) -> nn.Module:
@@ -147,9 +204,15 @@ def phase_parameters(
 
 
 def build_optimizers(
-    config: RunConfig, task: Task, parameters: Mapping[str, dict[str, nn.Parameter]]
+    config: RunConfig,
+    task: Task,
+    parameters: Mapping[str, dict[str, nn.Parameter]],
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, torch.optim.Optimizer]:
     """Every phase's optimiser.
+
+    Args:
+        total: where parameters are rows of larger ones: adds values of all shards up (``Parallel.total``).
 
     Raises:
         ConfigError: ``layer_decay`` asks for layers that the task does not tell.
@@ -159,6 +222,8 @@ def build_optimizers(
         row = config.optim[name]
         try:
             optimizers[name] = build_optimizer(own, row, task.layers(name), task.undecayed(name))
+            if isinstance(optimizers[name], Lamb):
+                optimizers[name].total = total
         except ConfigError as error:
             problems += [f"optim.{name}.{problem}" for problem in error.problems]
     refuse(problems)
@@ -171,3 +236,25 @@ def build_precision(
     """The precision policy, and why it is the one."""
     precision, reason = resolve_precision(config.trainer.precision, device)
     return PrecisionPolicy(precision, device, phases), reason
+
+
+def shard(trainer: Runtime) -> None:
+    """Leaves this process its share of everything, where the strategy says so. Needs the processes joined."""
+    parallel, precision = trainer.parallel, trainer.precision
+    if parallel.strategy is not Strategy.fsdp2 or parallel.shards is not None:
+        return
+    low = precision.precision is not Precision.fp32
+    parallel.shard(trainer.networks, trainer.blocks, precision.dtype if low else None)
+    assert parallel.shards is not None
+    rows: dict[str, nn.Parameter] = parallel.shards.rows
+    trainer.parameters = {phase: {name: rows[name] for name in own} for phase, own in trainer.parameters.items()}
+    trainer.optimizers = build_optimizers(trainer.config, trainer.task, trainer.parameters, parallel.total)
+    renew_average(trainer)
+
+
+def renew_average(trainer: Runtime) -> None:
+    """Averages begin from the weights as they are."""
+    if trainer.ema is not None:
+        shards = trainer.parallel.shards
+        rows, refresh = (None, None) if shards is None else (shards.rows, trainer.parallel.refresh)
+        trainer.ema = EMA(trainer.networks, trainer.ema.decay, rows, refresh)

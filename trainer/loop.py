@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import fetching, run_state, saving
+from trainer.build import shard
 from trainer.checkpoint import best
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
@@ -112,7 +113,9 @@ class Trainer(Stepper):
                     self.check_data()
                 self.checkpoints.group = self.parallel.host
                 saving.own(self)
-                self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
+                if self.parallel.shards is None:
+                    self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
+                shard(self)
                 path = saving.checkpoint_to_resume(self)
                 logger = self.config.logger
                 with (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
-from trainer.checkpoint.contents import EMA, WEIGHTS
+from trainer.checkpoint.contents import EMA, WEIGHTS, read_meta
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import compare_architecture, network_buffers, network_tensors
 from trainer.config.fields import DataChanged
@@ -86,7 +88,9 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
     live = network_tensors(trainer.networks)
     compare_architecture(live, weights, what)
     for name, value in weights.items():
-        live[name].copy_(value)
+        sharded = isinstance(live[name], DTensor)
+        _local(live[name]).copy_(trainer.parallel.own(name, value) if sharded else value)
+    trainer.parallel.refresh()
 
 
 def load_checkpoint(trainer: Runtime, path: Path) -> None:
@@ -95,13 +99,17 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
     Raises:
         CheckpointError: it is missing, damaged or of another architecture.
     """
-    state, meta = trainer.checkpoints.load(path)
+    meta = read_meta(path)
     moved = check_data(trainer, meta.get("data"))
+    # Rows that move may come from other shards: then everything is read whole.
+    state, _ = trainer.checkpoints.load(path, None if moved else partial(_shard_of, trainer))
     load_networks(trainer, move_rows(load_weights(path / WEIGHTS)[0], moved), str(path))
     for optimizer in state.get("optimizers", {}).values():
         for name in moved.keys() & optimizer.keys():
             same = {key: v for key, v in optimizer[name].items() if isinstance(v, Tensor) and len(v.shape) > 0}
             optimizer[name].update(move_rows(same, dict.fromkeys(same, moved[name])))
+        for name, kept in optimizer.items():
+            kept.update({key: trainer.parallel.own(name, v) for key, v in kept.items() if isinstance(v, Tensor)})
     for name, before, now in _other_kinds(trainer, meta):
         state["optimizers"].pop(name, None)
         trainer.logger.text(
@@ -111,11 +119,20 @@ def load_checkpoint(trainer: Runtime, path: Path) -> None:
     apply(trainer, state)
     if trainer.ema is not None:
         averaged = path / EMA if (path / EMA).exists() else path / WEIGHTS
-        trainer.ema.load_state_dict(move_rows(load_weights(averaged)[0], moved))
+        whole = move_rows(load_weights(averaged)[0], moved)
+        trainer.ema.load_state_dict({name: trainer.parallel.own(name, value) for name, value in whole.items()})
         if averaged.name == WEIGHTS:
             trainer.logger.text(
                 f"{path} has no averaged weights (trainer.ema was null): averaging starts from its weights"
             )
+
+
+def _shard_of(trainer: Runtime, path: str, shape: torch.Size, dtype: torch.dtype) -> Tensor | None:
+    """Where this process's share of a checkpoint's tensor is to be read into; None: it is read whole."""
+    parts = path.split("/")
+    if trainer.parallel.shards is None or len(parts) != 4 or parts[0] != "optimizers":
+        return None
+    return trainer.parallel.shards.empty(parts[2], shape, dtype)
 
 
 def move_rows(tensors: Mapping[str, Tensor], rows: Mapping[str, list[int]]) -> dict[str, Tensor]:
@@ -199,8 +216,20 @@ def save_checkpoint(trainer: Runtime) -> None:
         "task": trainer.task.meta(),
         "data": trainer.data_facts,
     }
-    ema = None if trainer.ema is None else trainer.ema.state_dict()
-    trainer.checkpoints.save(trainer.step, capture(trainer), network_tensors(trainer.networks), ema, meta)
+    parallel, state = trainer.parallel, capture(trainer)
+    for optimizer in state["optimizers"].values():
+        for name, kept in optimizer.items():
+            kept.update({key: parallel.distributed(name, v) for key, v in kept.items() if isinstance(v, Tensor)})
+    ema = None
+    if trainer.ema is not None:
+        ema = parallel.gathered({name: parallel.distributed(name, v) for name, v in trainer.ema.state_dict().items()})
+    weights = parallel.gathered(network_tensors(trainer.networks))
+    trainer.checkpoints.save(trainer.step, state, weights, ema, meta)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 class Snapshot:
@@ -222,9 +251,8 @@ class Snapshot:
         self._large: dict[str, Any] | None = None
         if weights:
             average = {} if trainer.ema is None else trainer.ema.state_dict()
-            self._large = plain_tensors(
-                {"weights": network_tensors(trainer.networks), "ema": average, "optimizers": optimizers}
-            )
+            live = {name: _local(value) for name, value in network_tensors(trainer.networks).items()}
+            self._large = plain_tensors({"weights": live, "ema": average, "optimizers": optimizers})
 
     @torch.no_grad()
     def restore(self, trainer: Runtime) -> None:
@@ -234,7 +262,10 @@ class Snapshot:
             parameters = trainer.parameters[name]
             reset_state(optimizer, [p for key, p in parameters.items() if key not in self._have_state[name]])
         if self._large is not None:
-            load_networks(trainer, self._large["weights"], "the copy in memory")
+            live = network_tensors(trainer.networks)
+            for name, value in self._large["weights"].items():
+                _local(live[name]).copy_(value)
+            trainer.parallel.refresh()
             if trainer.ema is not None:
                 trainer.ema.load_state_dict(self._large["ema"])
             for name, optimizer in trainer.optimizers.items():

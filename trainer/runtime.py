@@ -20,9 +20,11 @@ from trainer.build import (
     build_precision,
     build_task,
     compiles,
+    in_blocks,
     phase_parameters,
     place_networks,
     prepare_process,
+    settle_strategy,
 )
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.directory import Checkpoints
@@ -68,13 +70,15 @@ class Runtime:
         )
         self.parallel, self.device = prepare_process(config)
         self.task = build_task(config, task)
-        self.networks = place_networks(config, self.task, self.device)
         self.epoch = self.task.epoch_samples()
         self.in_samples = durations.in_samples(config, self.epoch)  # the same run without epochs
         self.cadences = {key: cadence.parse(key, getattr(self.settings, key)) for key in cadence.MARKS}
         self.curriculum = curriculum.resolve(self.in_samples, self.parallel.world, self.task.segments_per_batch)
         self.phases = all_phases(config, self.task, self.curriculum)
-        self.parameters = phase_parameters(self.networks, self.phases)
+        self.strategy_reason = settle_strategy(config, self.parallel, self.device, self.task, self.phases)
+        self.blocks = in_blocks(self.parallel, self.task, self.phases)  # that are sharded one by one
+        self.networks = place_networks(config, self.task, self.device, wait=bool(self.blocks))
+        self.parameters: dict[str, dict[str, torch.nn.Parameter]] = phase_parameters(self.networks, self.phases)
         self.precision, self.precision_reason = build_precision(config, self.device, self.phases)
         self.optimizers = build_optimizers(config, self.task, self.parameters)
         self.ema = None if self.settings.ema is None else EMA(self.networks, self.settings.ema)
@@ -82,8 +86,9 @@ class Runtime:
         self.lock = RunLock(self.run_dir, logging.getLogger(__name__).warning)
         self.checkpoints = Checkpoints(self.run_dir, self.settings.keep)
         self.checkpoints.owned = self.lock.check
-        raw = self.settings.eval_raw and self.ema is not None
-        self.best = Best(self.settings.keep_best, self.task.judged_by(), raw)
+        self.best = Best(
+            self.settings.keep_best, self.task.judged_by(), self.settings.eval_raw and self.ema is not None
+        )
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
         self.step = self.samples_seen = 0
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
@@ -239,7 +244,8 @@ class Runtime:
         for module in modules:
             module.training = False
         try:
-            with torch.no_grad(), nullcontext() if self.ema is None or not averaged else self.ema.swapped():
+            average = nullcontext() if self.ema is None or not averaged else self.ema.swapped()
+            with torch.no_grad(), average, self.parallel.whole():
                 yield
         finally:
             for module, before in zip(modules, training, strict=True):

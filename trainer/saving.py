@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer import run_state
+from trainer.build import renew_average
 from trainer.checkpoint.resuming import choose
 from trainer.errors import ConfigError, SaveError
 from trainer.files import write_json
-from trainer.optim.ema import EMA
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -113,8 +113,7 @@ def checkpoint_to_resume(trainer: Runtime) -> Path | None:
 def resume(trainer: Runtime, path: Path | None) -> None:
     """Goes to where a checkpoint left the run, and says so."""
     if path is None:
-        if trainer.ema is not None:
-            trainer.ema = EMA(trainer.networks, trainer.ema.decay)  # from rank 0's weights
+        renew_average(trainer)  # from rank 0's weights
         return
     for line in trainer.passed:
         trainer.logger.text(f"damaged checkpoint {line}; going on from {path.name} before it")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.config.fields import Strategy
 from trainer.errors import ConfigError
 from trainer.runtime import Runtime
 from trainer.task import Phase, Segment, StepContext
@@ -37,7 +36,7 @@ class Stepper(Runtime):
             parameters = list(self.trained[name].values())
             self.parallel.synchronize(parameters)
             used[name] = [p for p in parameters if p.grad is not None]
-            norms[name], bad = self.precision.norm(name, used[name])
+            norms[name], bad = self.precision.norm(name, used[name], self.parallel.total)
             broken.append(bad)
         bad = self.guard.judge(broken)
         for phase in due:
@@ -46,6 +45,7 @@ class Stepper(Runtime):
                 self.window.add(f"{phase.name}/grad_norm", norms[phase.name], finite=True)
                 self.precision.step(phase.name, optimizer, used[phase.name], self.clip(phase), norms[phase.name], bad)
             optimizer.zero_grad(set_to_none=True)
+        self.parallel.refresh([parameter for parameters in used.values() for parameter in parameters])
         self.guard.end()
         if self.ema is not None and not self.guard.still:
             self.ema.update(ctx.step)
@@ -71,10 +71,10 @@ class Stepper(Runtime):
         if loss is not None and loss.requires_grad:
             parameters = list(self.trained[phase.name].values())
             self.parallel.backward(self.precision.scale(phase.name, loss / parts), parameters)
-        elif self.parallel.strategy is Strategy.ddp and self.parallel.world > 1:
-            # DDP averages during the backward pass: without one the others would wait, or weights drift apart.
+        elif self.parallel.reduces_in_backward:
+            # Without a backward pass the others would wait, or weights drift apart.
             raise ConfigError(
-                f"trainer.strategy=ddp: phase {phase.name} has nothing to learn from in a micro-batch at step "
-                f"{self.step}; use trainer.strategy=flat, which takes it for zero"
+                f"trainer.strategy={self.parallel.strategy.name}: phase {phase.name} has nothing to learn from in a "
+                f"micro-batch at step {self.step}; use trainer.strategy=flat, which takes it for zero"
             )
         return torch.zeros((), device=self.device) if loss is None else loss.detach()

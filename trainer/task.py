@@ -304,8 +304,15 @@ class Task(ABC):
         return list(self.networks().values())
 
     def shard_blocks(self) -> list[nn.Module]:
-        """Modules that a sharding strategy wraps one by one."""
+        """Modules that a sharding strategy wraps one by one: called themselves, large, and most of the network."""
         return []
+
+    def one_pass(self) -> bool:
+        """Whether a loss calls every network that trains, as a whole and once, and all that trains gets a gradient.
+
+        That is what DistributedDataParallel asks for; ``trainer.strategy=auto`` takes it where a task says so.
+        """
+        return False
 
     def frames_per_sample(self, stage: Stage) -> int:
         """Frames in one sample, for the throughput line."""

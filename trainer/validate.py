@@ -25,6 +25,7 @@ from trainer.config.fields import (
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
 from trainer.data.remote.address import known_address, not_at_address, size_problems
+from trainer.parallel.choice import UNSHARDED
 from trainer.schedule import learning_rate, stage_table
 from trainer.untrusted.limits import MAX_PIXELS
 
@@ -57,6 +58,26 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
     found += _trainer_problems(config.trainer, world)
     if config.trust.max_pixels < 1:
         found.append(f"trust.max_pixels={config.trust.max_pixels}: pixels of a picture, such as {MAX_PIXELS}")
+    if world > 1:
+        found += _sharding_problems(config, world)
+    return found
+
+
+def _sharding_problems(config: RunConfig, world: int) -> list[str]:
+    """What ``fsdp2`` cannot do."""
+    found = []
+    sharded, group = config.trainer.strategy is Strategy.fsdp2, config.trainer.shard_group
+    for name, row in config.optim.items():
+        if sharded and row.kind in UNSHARDED:
+            found.append(
+                f"optim.{name}.kind={row.kind.name} needs matrices whole, trainer.strategy=fsdp2 cuts them into rows: "
+                "use flat, or adamw or lamb"
+            )
+    if group is not None and not sharded:
+        found.append(f"trainer.shard_group={group} is for trainer.strategy=fsdp2; leave one of them out")
+    elif group is not None and (group < 2 or world % group):
+        sizes = ", ".join(str(n) for n in range(2, world + 1) if world % n == 0)
+        found.append(f"trainer.shard_group={group}: {world} processes can be divided into groups of {sizes}")
     return found
 
 
@@ -150,5 +171,5 @@ def _trainer_problems(trainer: TrainerConfig, world: int) -> list[str]:
     if trainer.precision is Precision.fp16 and trainer.device is DeviceKind.cpu:
         found.append("trainer.precision=fp16 needs a GPU, but trainer.device=cpu; use bf16, fp32 or auto")
     if world > 1 and trainer.strategy is Strategy.none:
-        found.append(f"trainer.strategy=none, but {world} processes run; use auto, flat or ddp")
+        found.append(f"trainer.strategy=none, but {world} processes run; use auto, flat, ddp or fsdp2")
     return found

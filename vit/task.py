@@ -235,6 +235,9 @@ class VitTask(Task):
         blocks = getattr(self.model, "blocks", None)
         return list(blocks) if isinstance(blocks, nn.ModuleList | nn.Sequential) else []
 
+    def one_pass(self) -> bool:
+        return isinstance(self.model, VisionTransformer)  # others' models may have parameters that they do not use
+
     # Parts
 
     def _preprocessing(self) -> Preprocessing:

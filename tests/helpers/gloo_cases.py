@@ -13,7 +13,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from tests.helpers.sharded_toys import BlockTask
 from tests.helpers.toys import LinearTask, RivalTask, build_toy, toy_config
 from trainer.checkpoint import tensors as state_io
 from trainer.checkpoint.weights import network_tensors
@@ -30,7 +32,8 @@ WORLD = int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network_tensors(trainer.networks).items()}
+    found = network_tensors(trainer.networks)
+    return {n: (v.full_tensor() if isinstance(v, DTensor) else v).detach().clone() for n, v in found.items()}
 
 
 def stages() -> dict[str, StageConfig]:
@@ -42,8 +45,9 @@ def stages() -> dict[str, StageConfig]:
 
 def train(folder: Path, name: str, strategy: Strategy, results: dict[str, Any]) -> None:
     case = f"{name}-{strategy.name}"
-    config = toy_config(name, stages=stages(), max_samples=40, strategy=strategy if WORLD > 1 else Strategy.auto)
-    trainer = Trainer(config, lambda: build_toy(config), folder / case)
+    of = "linear" if name == "blocks" else name
+    config = toy_config(of, stages=stages(), max_samples=40, strategy=strategy if WORLD > 1 else Strategy.auto)
+    trainer = Trainer(config, lambda: BlockTask() if name == "blocks" else build_toy(config), folder / case)
     results[case + "-start"] = weights(trainer)
     results[case + "-metrics"] = trainer.fit()
     results[case] = weights(trainer)
@@ -290,6 +294,8 @@ def main(case: str, folder: Path) -> None:
         train(folder, "linear", Strategy.flat, results)
         train(folder, "linear", Strategy.ddp, results)
         train(folder, "rival", Strategy.flat, results)
+        train(folder, "rival", Strategy.fsdp2, results)
+        train(folder, "blocks", Strategy.fsdp2, results)
         sums(folder, results)
         if WORLD > 1:
             gradients(results)

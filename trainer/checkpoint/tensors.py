@@ -93,7 +93,8 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
     Args:
         folder: where it was written; by any number of processes.
         template: a state of the same structure; its tensors are filled in place, sharded ones with their own
-            shard. Entries that the template lacks are loaded whole, on the CPU.
+            shard. Or a function of a tensor's place (``a/b/c``), shape and type that returns where it is to be read
+            into. Entries that the template lacks, or that get None, are loaded whole, on the CPU.
         group: process group to agree through; None: the default one.
 
     Raises:
@@ -106,7 +107,7 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
         reader = _Reader(folder)
         records = reader.read_metadata().state_dict_metadata if wanted else {}
         known: dict[str, Tensor] = {}
-        if template is not None:
+        if template is not None and not callable(template):
             _split(template, "", known)
         targets: dict[str, Any] = {}
         _check_sizes([records[name] for name in wanted], folder)
@@ -116,14 +117,17 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
                 raise CheckpointError(
                     f"{folder}: '{name}' is no tensor; the checkpoint was not written by this program"
                 )
+            room: Any = template(name, record.size, record.properties.dtype) if callable(template) else None
+            if room is not None:
+                known[name] = room
             if name in known and known[name].shape != record.size:
                 raise CheckpointError(
                     f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint and "
                     f"{tuple(known[name].shape)} here: "
                     "resume with the configuration that the run was started with"
                 )
-            empty = torch.empty(record.size, dtype=record.properties.dtype)
-            targets[name] = known.get(name, empty)
+            found = known.get(name)
+            targets[name] = torch.empty(record.size, dtype=record.properties.dtype) if found is None else found
         if wanted:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")

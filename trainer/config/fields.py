@@ -27,6 +27,7 @@ class Strategy(Enum):
     none = "none"
     flat = "flat"
     ddp = "ddp"
+    fsdp2 = "fsdp2"
 
 
 class OptimizerKind(Enum):
@@ -156,7 +157,8 @@ class TrainerConfig:
     eval_raw: bool = False  # beside the averaged weights evaluate those as trained, too: raw_loss, ...
     precision: Precision = Precision.auto
     device: DeviceKind = DeviceKind.auto
-    strategy: Strategy = Strategy.auto
+    strategy: Strategy = Strategy.auto  # of several processes (docs/parallel.md)
+    shard_group: int | None = None  # fsdp2: processes that share one copy of the state; None: all of them
     compile: bool | None = False  # None: on CUDA only
     deterministic: bool = False
     channels_last: bool = False

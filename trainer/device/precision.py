@@ -10,7 +10,7 @@ leave everything as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,22 @@ class PrecisionPolicy:
         """The loss as backward should see it."""
         return self.scalers[phase].scale(loss)
 
-    def norm(self, phase: str, parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
+    def norm(
+        self, phase: str, parameters: Iterable[nn.Parameter], total: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Total norm of a phase's gradients, unscaled, and whether they are to be called bad; both on the device.
 
         In fp16 an overflow is not bad as long as the scale can still fall: that step is skipped, and no more.
+
+        Args:
+            phase: whose scaler.
+            parameters: those with gradients; of a sharded network this process's rows.
+            total: adds squares of norms up over all shards; None: they are of the whole already.
         """
         grads = [p.grad for p in parameters if p.grad is not None]
         norm = get_total_norm(grads, foreach=True) if grads else torch.zeros((), device=self.device)
+        if total is not None:
+            norm = total(norm.double().square()).sqrt().to(norm.dtype)
         if not self.scalers[phase].is_enabled():
             return norm, ~torch.isfinite(norm)
         norm = norm / self.loss_scale(phase)
@@ -116,9 +125,10 @@ class PrecisionPolicy:
         """
         scaler = self.scalers[phase]
         if scaler.is_enabled():
-            # The scaler looks for infinities in the gradients alone, so that is how it has to be told.
+            # The scaler looks for infinities in the gradients alone, so that is how it has to be told; of those in
+            # another process's shard, too.
             grads = [p.grad for p in parameters if p.grad is not None]
-            foreach.mul_(grads, torch.where(bad > 0, float("nan"), 1.0))
+            foreach.mul_(grads, torch.where((bad > 0) | ~torch.isfinite(norm), float("nan"), 1.0))
             scaler.unscale_(optimizer)
         if clip is not None:
             clip_grads_with_norm_(parameters, clip, norm, foreach=True)

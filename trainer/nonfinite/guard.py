@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from trainer.checkpoint.weights import network_buffers, network_tensors
 from trainer.config.fields import OnNonFinite, TrainerConfig
@@ -243,7 +244,7 @@ class NonFiniteGuard:
             "phases": record.phases,
             "failed": record.phases[failed],
             "data": record.data,
-            "weights": network_tensors(self.networks),
+            "weights": {name: _whole(value) for name, value in network_tensors(self.networks).items()},
             "streams": record.streams,
         }
         write_dump(path, content, self.plain_config if self.parallel.is_main else None)
@@ -255,6 +256,11 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if copies:
         foreach.copy_(list(copies.values()), list(tensors.values()))  # one kernel, not one for each
     return copies
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """Of shards the whole, in main memory: all processes have the same verdict, and come here alike."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def _has_arrived(record: _Record) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -19,10 +19,19 @@ class EMA:
         networks: the trained networks by name.
         decay: share of the old average kept per step, in [0, 1); early on it is min(decay, (1 + step) / (10 + step)),
             so that the first weights, which know nothing, are soon forgotten.
+        rows: where networks are sharded, what this process keeps of every parameter, by full name.
+        refresh: makes the networks follow their rows.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        decay: float,
+        rows: Mapping[str, nn.Parameter] | None = None,
+        refresh: Callable[[], None] | None = None,
+    ) -> None:
         self.decay = decay
+        self._refresh = refresh  # None: parameters are the networks' own
         self._parameters: dict[str, nn.Parameter] = {}
         self._owners: dict[str, tuple[nn.Module, str]] = {}  # modules may put another tensor in a buffer's place
         for network, module in networks.items():
@@ -33,6 +42,7 @@ class EMA:
                     full = f"{prefix}.{name}" if prefix else name
                     if full in saved:
                         self._owners[f"{network}.{full}"] = (owner, name)
+        self._parameters = self._parameters if rows is None else dict(rows)
         live = self._parameters | self._buffers()
         self._average = {name: value.detach().clone() for name, value in live.items()}
 
@@ -61,7 +71,8 @@ class EMA:
     def swapped(self) -> Iterator[None]:
         """Inside, the networks hold the averages; afterwards, the very tensors they held before.
 
-        Storage changes hands, nothing is copied, so the weights come back bitwise. Must not be nested.
+        Storage changes hands, nothing is copied, so the weights come back bitwise; of shards, to whose storage others
+        refer, the values do. Must not be nested.
         """
         self._exchange()
         try:
@@ -69,9 +80,18 @@ class EMA:
         finally:
             self._exchange()
 
+    @torch.no_grad()
     def _exchange(self) -> None:
+        by_value = {} if self._refresh is None else self._parameters
         for name, tensor in (self._parameters | self._buffers()).items():
-            tensor.data, self._average[name] = self._average[name], tensor.data
+            if name in by_value:
+                kept = tensor.detach().clone()
+                tensor.copy_(self._average[name])
+                self._average[name].copy_(kept)
+            else:
+                tensor.data, self._average[name] = self._average[name], tensor.data
+        if self._refresh is not None:
+            self._refresh()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages under the networks' canonical names, ``network.parameter``."""

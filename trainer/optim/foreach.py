@@ -10,6 +10,7 @@ import torch
 
 add_ = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
 addcmul_ = torch._foreach_addcmul_  # pyright: ignore[reportPrivateImportUsage]
+chunk_cat = torch._chunk_cat  # pyright: ignore[reportPrivateImportUsage]
 copy_ = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
 div = torch._foreach_div  # pyright: ignore[reportPrivateImportUsage]
 div_ = torch._foreach_div_  # pyright: ignore[reportPrivateImportUsage]

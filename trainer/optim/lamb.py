@@ -31,7 +31,12 @@ class Lamb(torch.optim.Optimizer):
         betas: decay of the averages of the gradient and of its square, in [0, 1).
         eps: added to the square root.
         weight_decay: times the weight, added to the update; 0 also switches the trust ratio off.
+
+    Attributes:
+        total: adds squares of norms up where parameters are shards of larger ones; see ``Parallel.total``.
     """
+
+    total: Callable[[Tensor], Tensor] | None = None
 
     _step_supports_amp_scaling = True  # GradScaler hands found_inf over instead of waiting for it
 
@@ -83,7 +88,10 @@ class Lamb(torch.optim.Optimizer):
         rates = torch.where(bad, 0.0, group["lr"]).expand(len(parameters))
         if group["weight_decay"]:
             foreach.add_(updates, parameters, alpha=group["weight_decay"])
-            sizes, changes = torch.stack(foreach.norm(parameters)), torch.stack(foreach.norm(updates))
+            both = torch.stack([*foreach.norm(parameters), *foreach.norm(updates)])
+            if self.total is not None:
+                both = self.total(both.double().square()).sqrt().to(both.dtype)
+            sizes, changes = both.chunk(2)
             rates = rates * torch.where((sizes > 0) & (changes > 0), sizes / changes, 1.0)
         foreach.mul_(updates, list(rates.unbind()))
         foreach.sub_(parameters, updates)

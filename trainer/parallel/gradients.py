@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,15 +32,14 @@ def average(parameters: list[nn.Parameter], world: int, host: Any, alone: bool =
         host: process group through which they tell which gradients there are.
         alone: the same work on this process's gradients, without the others (a rehearsal): they stay as they are.
     """
-    present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
-    if not alone:
-        dist.all_reduce(present, dist.ReduceOp.MAX, group=host)
-    used = [p for p, some in zip(parameters, present.tolist(), strict=True) if some]
+    present = present_anywhere(parameters, host, alone)
+    used = [p for p, some in zip(parameters, present, strict=True) if some]
     for parameter in used:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+    grads = [p.grad for p in used if p.grad is not None]
     pending = []
-    for bucket in _buckets([p.grad for p in used if p.grad is not None]):
+    for bucket in ([grads[index] for index in indexes] for indexes in buckets(grads)):
         flat = torch.cat([grad.reshape(-1) for grad in bucket])
         pending.append((bucket, flat, None if alone else dist.all_reduce(flat, async_op=True)))
     for bucket, flat, work in pending:
@@ -49,6 +48,14 @@ def average(parameters: list[nn.Parameter], world: int, host: Any, alone: bool =
         flat /= 1 if alone else world
         parts = flat.split([grad.numel() for grad in bucket])
         foreach.copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
+
+
+def present_anywhere(parameters: list[nn.Parameter], host: Any, alone: bool) -> list[bool]:
+    """For each parameter, whether any process has a gradient of it (``alone``: whether this one has)."""
+    present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
+    if not alone:
+        dist.all_reduce(present, dist.ReduceOp.MAX, group=host)
+    return [bool(some) for some in present.tolist()]
 
 
 def put_ddp_into(
@@ -73,8 +80,10 @@ class _Forward(nn.Module):
         super().__init__()
         self.module = module
         self.original = module.forward
+        self.called = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.called = True
         return self.original(*args, **kwargs)
 
 
@@ -86,18 +95,18 @@ def _through(ddp: nn.Module, original: Callable[..., Any]) -> Callable[..., Any]
     return forward
 
 
-def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Groups of one type and at most ``BUCKET_BYTES`` (a larger tensor is a group of its own), in a fixed order."""
-    groups: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        groups.setdefault(tensor.dtype, []).append(tensor)
+def buckets(tensors: Sequence[Tensor]) -> Iterator[list[int]]:
+    """Places of tensors of one type, together at most ``BUCKET_BYTES`` (a larger one alone), in a fixed order."""
+    groups: dict[torch.dtype, list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        groups.setdefault(tensor.dtype, []).append(index)
     for group in groups.values():
-        bucket: list[Tensor] = []
+        bucket: list[int] = []
         size = 0
-        for tensor in group:
-            if bucket and size + tensor.nbytes > BUCKET_BYTES:
+        for index in group:
+            if bucket and size + tensors[index].nbytes > BUCKET_BYTES:
                 yield bucket
                 bucket, size = [], 0
-            bucket.append(tensor)
-            size += tensor.nbytes
+            bucket.append(index)
+            size += tensors[index].nbytes
         yield bucket

@@ -7,6 +7,9 @@ Launched by torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``); nccl on CUDA, g
   forward passes, so phases may run networks several times, share passes, and train changing sets of parameters.
 - ``ddp``: DistributedDataParallel, which overlaps communication with the backward pass; for tasks with one phase whose
   networks run forward once per loss.
+- ``fsdp2``: every process keeps a share of weights, gradients, moments and averages (trainer/parallel/shards.py).
+
+``auto`` is settled when the task is known (trainer/parallel/choice.py).
 
 Host-side agreement (stop requests, which gradients exist, who writes a checkpoint) goes through a gloo group of its
 own, so that it never waits for the device, nor under the device's short time-out. Both groups live as long as the
@@ -33,40 +36,45 @@ from trainer.errors import ConfigError
 from trainer.parallel import watch
 from trainer.parallel.gradients import average, put_ddp_into
 from trainer.parallel.groups import Groups
+from trainer.parallel.sharing import Sharing
 
 SEEN_WITHIN_S = 30.0  # network file systems show a new file to others late
 
 
-class Parallel:
+class Parallel(Sharing):
     """This process among the others. With one process every method is trivial.
 
     Args:
-        strategy: as configured; ``auto`` is ``none`` for one process and ``flat`` otherwise.
+        strategy: as configured; with one process it is ``none``, whatever was asked for.
         device: of this process.
         hang_after: seconds without any progress after which the run is ended; None: never.
+        shard_group: processes that share one copy of the state with ``fsdp2``; None: all.
 
     Attributes:
         watch: what notices that other processes fail; in ``session`` and before.
         rank, world: number of this process and how many there are.
-        strategy: the strategy in use.
+        strategy: the strategy in use; ``auto`` until somebody settles it.
 
     Raises:
         ConfigError: ``none`` with several processes.
     """
 
-    def __init__(self, strategy: Strategy, device: torch.device, hang_after: float | None = watch.HANG_AFTER_S) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        device: torch.device,
+        hang_after: float | None = watch.HANG_AFTER_S,
+        shard_group: int | None = None,
+    ) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.device = device
         if strategy is Strategy.none and self.world > 1:
             raise ConfigError(
-                f"trainer.strategy=none with {self.world} processes: each would train alone; use auto, flat or ddp"
+                f"trainer.strategy=none with {self.world} processes: each would train alone; use auto or fsdp2"
             )
-        self.strategy = strategy
-        if self.world == 1:
-            self.strategy = Strategy.none
-        elif strategy is Strategy.auto:
-            self.strategy = Strategy.flat
+        self.strategy = Strategy.none if self.world == 1 else strategy
+        self.shard_group = shard_group
         self.watch = watch.begin()
         self.watch.hang_after = hang_after
         self.host: Any = None  # the gloo group; None until ``start``, and with one process
@@ -199,7 +207,9 @@ class Parallel:
         self.watch.enter()
         if self.world > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.data, src=0)
+                # Networks that will be sharded wait in main memory.
+                group = self.host if tensor.device.type == "cpu" else None
+                dist.broadcast(tensor.data, src=0, group=group)
 
     @torch.no_grad()
     def sum(self, tensor: Tensor) -> Tensor:
@@ -222,28 +232,52 @@ class Parallel:
 
     @contextmanager
     def micro_batch(self, last: bool) -> Iterator[None]:
-        """Around forward and backward of a micro-batch; ``ddp`` communicates in the last one only."""
+        """Around forward and backward of a micro-batch; ``ddp`` and ``fsdp2`` reduce in the last one only."""
         for ddp, _ in self._ddp.values():
             ddp.require_backward_grad_sync = last and not self._alone
+            ddp.module.called = False
+        if self.shards is not None:
+            self.shards.micro_batch(last)
         yield
 
     def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-        """Accumulates gradients in ``parameters`` and in nothing else."""
-        if self._ddp:
+        """Accumulates gradients of ``parameters`` (with shards: of those that these are rows of) and of nothing else.
+
+        Raises:
+            ConfigError: DDP has not seen a network's forward pass, and would not average its gradients.
+        """
+        if self.shards is not None:
+            self.shards.backward(loss, parameters)
+        elif self._ddp:
+            if not all(ddp.module.called for ddp, _ in self._ddp.values()):
+                raise ConfigError(
+                    "trainer.strategy=ddp: the task calls parts of a network and not the network itself, which DDP "
+                    "does not notice; use trainer.strategy=flat"
+                )
             loss.backward()  # one phase only, so there are no other parameters; DDP's hooks need the plain call
         else:
             torch.autograd.backward(loss, inputs=parameters)
 
+    @property
+    def reduces_in_backward(self) -> bool:
+        """Whether gradients are averaged during the backward pass, which every process must then make."""
+        return self.strategy is Strategy.ddp or (self.shards is not None and self.shards.blockwise)
+
+    def gradient(self, parameter: nn.Parameter) -> Tensor | None:
+        """What backward has left for a parameter, before ``synchronize``."""
+        return parameter.grad if self.shards is None else self.shards.gradient(parameter)
+
     @torch.no_grad()
     def synchronize(self, parameters: list[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes (``flat``; ``ddp`` has done it already).
+        """Replaces gradients by their mean over all processes (``ddp`` has done it already); with shards: their rows.
 
         A parameter without gradient in some process counts as zero there; without any, it stays without.
         """
         self.watch.enter()
-        if self.strategy is not Strategy.flat:
-            return
-        average(parameters, self.world, self.host, alone=self._alone)
+        if self.shards is not None:
+            self.shards.reduce(parameters)
+        elif self.strategy is Strategy.flat:
+            average(parameters, self.world, self.host, alone=self._alone)
 
     def wrap(self, networks: Iterable[nn.Module]) -> None:
         """Puts DDP into the networks' ``forward`` (strategy ``ddp``); called again when other parameters train.

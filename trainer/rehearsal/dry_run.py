@@ -12,10 +12,13 @@ from torch import nn
 from trainer.build import compiles
 from trainer.errors import UserError
 from trainer.optim.optimizers import moments, trainable_names
+from trainer.parallel.choice import state_bytes
 from trainer.schedule import cadence, durations, learning_rate, stage_table
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
+
+EXAMPLE = 8  # shards, where one process asks what several would need
 
 
 def describe(trainer: Runtime) -> str:
@@ -32,6 +35,11 @@ def describe(trainer: Runtime) -> str:
     if trainer.settings.budget is not None:
         parts.append(f"  trainer.budget={trainer.settings.budget}: starts are shares of what fits, found likewise")
     parts += ["", "schedule", *_schedule_lines(trainer), "", "evaluation and checkpoints", *_cadence_lines(trainer)]
+    parts += [
+        "",
+        "memory of a process beside activations (GiB)",
+        *_aligned(_state_rows(trainer), right={1, 2, 3, 4, 5, 6}),
+    ]
     parts += ["", "phases"]
     rows = [["phase", "optimiser", "lr", "every", "clip", "parameters"]]
     for name, phase in trainer.phases.items():
@@ -52,7 +60,8 @@ def describe(trainer: Runtime) -> str:
 def headline(trainer: Runtime) -> str:
     """The run in a few lines: what, how long, where, how exactly, and what the task has to say of it."""
     config, table, parallel = trainer.config, trainer.curriculum, trainer.parallel
-    processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name})"
+    why = f", {trainer.strategy_reason}" if trainer.strategy_reason else ""
+    processes = f"{parallel.world} process{'es' if parallel.world > 1 else ''} ({parallel.strategy.name}{why})"
     precision = f"{trainer.precision.precision.name} ({trainer.precision_reason})"
     compiled = ", compiled" if compiles(config, trainer.device) else ""
     if getattr(config.data, "workers", 0) is None:
@@ -86,6 +95,24 @@ def _schedule_lines(trainer: Runtime) -> list[str]:
         begin, warmed, half, end = (f"{rate:.3g}" for rate in rates)
         lines.append(f"  {name}: rate {begin} at first, {warmed} after warm-up, {half} half-way, {end} at the end")
     return lines
+
+
+def _state_rows(trainer: Runtime) -> list[list[str]]:
+    """What weights, gradients, moments and averages take with each strategy; one process also tells of eight."""
+    world = trainer.parallel.world
+    own = {name: p.numel() for named in trainer.parameters.values() for name, p in named.items()}
+    kept = max(moments(trainer.config.optim[name]) for name in trainer.phases)
+    blocks = trainer.task.shard_blocks() if len(trainer.phases) == 1 else []
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    shards = trainer.settings.shard_group or (world if world > 1 else EXAMPLE)
+    count, averaged, rest = sum(own.values()), trainer.ema is not None, sum(own.values()) - sum(sizes)
+    accumulates = any(stage.accumulate > 1 for stage in trainer.curriculum.stages)
+    rows = [["strategy", "shards", "weights", "gradients", "moments", "averages", "all"]]
+    for name, number in (("none" if world == 1 else "flat, ddp", 1), ("fsdp2", shards)):
+        found = state_bytes(count, kept, averaged, number, bool(sizes), max(sizes, default=0), rest, accumulates)
+        values = (found.weights, found.gradients, found.moments, found.average, found.total)
+        rows.append([name, str(number), *(f"{value / 2**30:.3g}" for value in values)])
+    return rows
 
 
 def _cadence_lines(trainer: Runtime) -> list[str]:

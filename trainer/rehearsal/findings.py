@@ -15,7 +15,18 @@ from trainer.untrusted import plain_json
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
 
-_PACING = ("precision", "device", "strategy", "compile", "deterministic", "channels_last", "tf32", "threads", "ema")
+_PACING = (
+    "precision",
+    "device",
+    "strategy",
+    "shard_group",
+    "compile",
+    "deterministic",
+    "channels_last",
+    "tf32",
+    "threads",
+    "ema",
+)
 
 
 def keep(trainer: Runtime, name: str, data: Mapping[str, Any]) -> None:

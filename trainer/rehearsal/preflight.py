@@ -107,6 +107,7 @@ def take_steps(trainer: Stepper, stage: Stage, batches: int = 1) -> list[float]:
         trainer.leave()
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
+        trainer.parallel.forget_gradients()
     if trainer.parallel.any(failure is not None):
         raise TooLarge(trainer, stage, failure) from failure
     return seconds

@@ -35,21 +35,23 @@ def replay(trainer: Runtime, path: Path) -> dict[str, float]:
     ctx = trainer.context()
     restore_streams(dump.streams, ctx.generator)
     told: dict[str, dict[str, Tensor]] = {}  # by phase: the losses of its first bad micro-batch, else of its last
-    for segment in dump.segments:
-        for name in dump.phases:
-            losses = trainer.task.losses(name, segment, ctx)
-            if _are_finite(told.get(name, {})):
-                told[name] = losses
-            loss = torch.stack([value.reshape(()) for value in losses.values()] or [torch.zeros(())]).sum()
-            if loss.requires_grad:
-                parameters = list(trainer.trained[name].values())
-                torch.autograd.backward(loss / len(dump.segments), inputs=parameters)
+    for index, segment in enumerate(dump.segments):
+        # Every process looks at its own gradients; where they are sharded there are none of its own.
+        shards = trainer.parallel.shards is not None
+        with trainer.parallel.micro_batch(last=shards and index == len(dump.segments) - 1):
+            for name in dump.phases:
+                losses = trainer.task.losses(name, segment, ctx)
+                if _are_finite(told.get(name, {})):
+                    told[name] = losses
+                loss = torch.stack([value.reshape(()) for value in losses.values()] or [torch.zeros(())]).sum()
+                if loss.requires_grad:
+                    trainer.parallel.backward(loss / len(dump.segments), list(trainer.trained[name].values()))
         segment.forget()
     for name in dump.phases:
         values = ", ".join(f"{key} {value.item():.6g}" for key, value in told[name].items()) or "nothing to learn from"
         trainer.logger.text(f"replay of step {dump.step}, phase {name}: {values}")
-        grads = {key: p.grad for key, p in trainer.trained[name].items() if p.grad is not None}
-        broken = [key for key, grad in grads.items() if not bool(torch.isfinite(grad).all())]
+        grads = {key: trainer.parallel.gradient(p) for key, p in trainer.trained[name].items()}
+        broken = [key for key, grad in grads.items() if grad is not None and not bool(torch.isfinite(grad).all())]
         if broken or not _are_finite(told[name]):
             gradients = f"; gradients not finite: {few(broken, 8)}" if broken else ""
             raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}")

@@ -17,7 +17,7 @@ from tests.helpers.paths import ROOT
 from trainer.config.fields import DeviceKind, Strategy
 from trainer.device.pick import pick_device
 from trainer.errors import ConfigError
-from trainer.parallel.gradients import _buckets
+from trainer.parallel.gradients import buckets
 from trainer.parallel.processes import Parallel
 
 
@@ -67,7 +67,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any
     return found
 
 
-@pytest.mark.parametrize("case", ["linear-flat", "linear-ddp", "rival-flat"])
+@pytest.mark.parametrize("case", ["linear-flat", "linear-ddp", "rival-flat", "rival-fsdp2", "blocks-fsdp2"])
 def test_two_processes_match_one(results: dict[int, dict[str, Any]], case: str) -> None:
     one, two = results[1][case], results[2][case]
     assert one.keys() == two.keys()
@@ -78,7 +78,7 @@ def test_two_processes_match_one(results: dict[int, dict[str, Any]], case: str) 
 
 
 def test_metrics_are_reduced_exactly(results: dict[int, dict[str, Any]]) -> None:
-    for case in ("linear-flat", "rival-flat"):
+    for case in ("linear-flat", "rival-flat", "rival-fsdp2", "blocks-fsdp2"):
         one, two = results[1][case + "-metrics"], results[2][case + "-metrics"]
         assert one.keys() == two.keys()
         assert all(abs(one[key] - two[key]) < 1e-6 for key in one)
@@ -233,5 +233,5 @@ def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_buckets_keep_types_apart_and_sizes_small() -> None:
     half = 2**23 - 1  # a bit less than 32 MiB of floats
     tensors = [torch.empty(half), torch.empty(4, dtype=torch.float64), torch.empty(half), torch.empty(1)]
-    sizes = [[t.numel() for t in bucket] for bucket in _buckets(tensors)]
+    sizes = [[tensors[place].numel() for place in bucket] for bucket in buckets(tensors)]
     assert sizes == [[half], [half, 1], [4]]
