@@ -78,11 +78,16 @@ def in_blocks(parallel: Parallel, task: Task, phases: Mapping[str, Phase]) -> li
 
 
 def settle_strategy(
-    config: RunConfig, parallel: Parallel, device: torch.device, task: Task, phases: Mapping[str, Phase]
-) -> str:
-    """Makes ``auto`` one of the strategies, once the task is known; returns why, empty where it was asked for."""
+    config: RunConfig, parallel: Parallel, task: Task, phases: Mapping[str, Phase]
+) -> tuple[str, list[nn.Module]]:
+    """Makes ``auto`` one of the strategies, once the task is known.
+
+    Returns:
+        Why, empty where it was asked for; and what is sharded one by one, if anything (``in_blocks``).
+    """
     if parallel.strategy is not Strategy.auto:
-        return ""
+        return "", in_blocks(parallel, task, phases)
+    device = parallel.device
     own = phase_parameters(task.networks(), phases)
     count = sum(p.numel() for p in {id(p): p for named in own.values() for p in named.values()}.values())
     kept = max(moments(config.optim[name]) for name in phases)
@@ -90,7 +95,7 @@ def settle_strategy(
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     shards = not any(config.optim[name].kind in choice.UNSHARDED for name in phases)
     parallel.strategy, reason = choice.choose(len(phases), task.one_pass(), need.total, total if shards else None)
-    return reason
+    return reason, in_blocks(parallel, task, phases)
 
 
 def place_networks(config: RunConfig, task: Task, device: torch.device, wait: bool = False) -> dict[str, nn.Module]:

@@ -20,7 +20,6 @@ from trainer.build import (
     build_precision,
     build_task,
     compiles,
-    in_blocks,
     phase_parameters,
     place_networks,
     prepare_process,
@@ -75,8 +74,7 @@ class Runtime:
         self.cadences = {key: cadence.parse(key, getattr(self.settings, key)) for key in cadence.MARKS}
         self.curriculum = curriculum.resolve(self.in_samples, self.parallel.world, self.task.segments_per_batch)
         self.phases = all_phases(config, self.task, self.curriculum)
-        self.strategy_reason = settle_strategy(config, self.parallel, self.device, self.task, self.phases)
-        self.blocks = in_blocks(self.parallel, self.task, self.phases)  # that are sharded one by one
+        self.strategy_reason, self.blocks = settle_strategy(config, self.parallel, self.task, self.phases)
         self.networks = place_networks(config, self.task, self.device, wait=bool(self.blocks))
         self.parameters: dict[str, dict[str, torch.nn.Parameter]] = phase_parameters(self.networks, self.phases)
         self.precision, self.precision_reason = build_precision(config, self.device, self.phases)
