@@ -1,21 +1,20 @@
-"""From a configuration to the parts of a run. Called once, by ``Trainer``'s constructor or in its session."""
+"""From a configuration to the parts of a run. Called once, by ``Trainer``'s constructor."""
 
 from __future__ import annotations
 
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.config.fields import Precision, RunConfig, Strategy
+from trainer.config.fields import RunConfig, Strategy
 from trainer.device.pick import pick_device
 from trainer.device.precision import PrecisionPolicy, resolve_precision
 from trainer.errors import ConfigError, refuse
-from trainer.optim.ema import EMA
 from trainer.optim.lamb import Lamb
 from trainer.optim.optimizers import build_optimizer, matches, moments, trainable_names
 from trainer.parallel import choice
@@ -24,9 +23,6 @@ from trainer.schedule import cadence, learning_rate, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validate import optimizer_problems
-
-if TYPE_CHECKING:
-    from trainer.runtime import Runtime
 
 _THREADS = torch.get_num_threads()
 
@@ -241,25 +237,3 @@ def build_precision(
     """The precision policy, and why it is the one."""
     precision, reason = resolve_precision(config.trainer.precision, device)
     return PrecisionPolicy(precision, device, phases), reason
-
-
-def shard(trainer: Runtime) -> None:
-    """Leaves this process its share of everything, where the strategy says so. Needs the processes joined."""
-    parallel, precision = trainer.parallel, trainer.precision
-    if parallel.strategy is not Strategy.fsdp2 or parallel.shards is not None:
-        return
-    low = precision.precision is not Precision.fp32
-    parallel.shard(trainer.networks, trainer.blocks, precision.dtype if low else None)
-    assert parallel.shards is not None
-    rows: dict[str, nn.Parameter] = parallel.shards.rows
-    trainer.parameters = {phase: {name: rows[name] for name in own} for phase, own in trainer.parameters.items()}
-    trainer.optimizers = build_optimizers(trainer.config, trainer.task, trainer.parameters, parallel.total)
-    renew_average(trainer)
-
-
-def renew_average(trainer: Runtime) -> None:
-    """Averages begin from the weights as they are."""
-    if trainer.ema is not None:
-        shards = trainer.parallel.shards
-        rows, refresh = (None, None) if shards is None else (shards.rows, trainer.parallel.refresh)
-        trainer.ema = EMA(trainer.networks, trainer.ema.decay, rows, refresh)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer import fetching, run_state, saving
-from trainer.build import shard
 from trainer.checkpoint import best
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
@@ -115,7 +114,7 @@ class Trainer(Stepper):
                 saving.own(self)
                 if self.parallel.shards is None:
                     self.parallel.broadcast(t for m in self.networks.values() for t in (*m.parameters(), *m.buffers()))
-                shard(self)
+                run_state.shard(self)
                 path = saving.checkpoint_to_resume(self)
                 logger = self.config.logger
                 with (

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from trainer.build import build_optimizers
 from trainer.checkpoint.contents import EMA, WEIGHTS, read_meta
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import compare_architecture, network_buffers, network_tensors
-from trainer.config.fields import DataChanged
+from trainer.config.fields import DataChanged, Precision, Strategy
 from trainer.config.resolve import plain
 from trainer.errors import CheckpointError
 from trainer.nonfinite.dump import plain_tensors
+from trainer.optim.ema import EMA as Average
 from trainer.optim.optimizers import load_optimizer_state, optimizer_state, reset_state
 from trainer.text import few
 
@@ -271,3 +273,25 @@ class Snapshot:
             for name, optimizer in trainer.optimizers.items():
                 load_optimizer_state(optimizer, trainer.parameters[name], self._large["optimizers"][name])
         apply_plain(trainer, self._state)
+
+
+def shard(trainer: Runtime) -> None:
+    """Leaves this process its share of everything, where the strategy says so. Needs the processes joined."""
+    parallel, precision = trainer.parallel, trainer.precision
+    if parallel.strategy is not Strategy.fsdp2 or parallel.shards is not None:
+        return
+    low = precision.precision is not Precision.fp32
+    parallel.shard(trainer.networks, trainer.blocks, precision.dtype if low else None)
+    assert parallel.shards is not None
+    rows: dict[str, nn.Parameter] = parallel.shards.rows
+    trainer.parameters = {phase: {name: rows[name] for name in own} for phase, own in trainer.parameters.items()}
+    trainer.optimizers = build_optimizers(trainer.config, trainer.task, trainer.parameters, parallel.total)
+    renew_average(trainer)
+
+
+def renew_average(trainer: Runtime) -> None:
+    """Averages begin from the weights as they are."""
+    if trainer.ema is not None:
+        shards = trainer.parallel.shards
+        rows, refresh = (None, None) if shards is None else (shards.rows, trainer.parallel.refresh)
+        trainer.ema = Average(trainer.networks, trainer.ema.decay, rows, refresh)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer import run_state
-from trainer.build import renew_average
 from trainer.checkpoint.resuming import choose
 from trainer.errors import ConfigError, SaveError
 from trainer.files import write_json
@@ -113,7 +112,7 @@ def checkpoint_to_resume(trainer: Runtime) -> Path | None:
 def resume(trainer: Runtime, path: Path | None) -> None:
     """Goes to where a checkpoint left the run, and says so."""
     if path is None:
-        renew_average(trainer)  # from rank 0's weights
+        run_state.renew_average(trainer)  # from rank 0's weights
         return
     for line in trainer.passed:
         trainer.logger.text(f"damaged checkpoint {line}; going on from {path.name} before it")
