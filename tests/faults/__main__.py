@@ -1,8 +1,8 @@
 """``python -m tests.faults``: every fault of the catalogue in full, and docs/reliability.md out of what came.
 
-Interrupted, the same command goes on; with other sources (trainer/, vit/, vid2vid/, the tests) it begins anew. A trial
-that lost something leaves its folder and its log, and the command that does it again. Of faults that were chosen
-(``--only``) the rows in the record are replaced, the others stay.
+Interrupted, the same command goes on, and ``--write`` writes what is counted so far. With other sources (trainer/,
+vit/, vid2vid/, the tests) it begins anew. A trial that lost something leaves its folder and its log, and the command
+that does it again. Of faults that were chosen (``--only``) the rows in the record are replaced, the others stay.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ def main() -> int:
         return 2
     progress = Progress(folder, digest())
     asked = trials(chosen, options.model, options.number, options.most)
+    if options.write:
+        _record(chosen, known, list(progress.done.values()))
+        return 0
     todo = [trial for trial in asked if options.number is not None or not progress.went_well(trial)]
     print(f"{len(asked)} trials of {len(chosen)} faults, {len(todo)} to do, in {folder}", flush=True)
     try:
@@ -72,6 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=usable_cores(), help="trials at once (default %(default)s)")
     parser.add_argument("--folder", default=str(ROOT / "runs" / "faults"), help="default %(default)s")
     parser.add_argument("--anew", action="store_true", help="forget what is done")
+    parser.add_argument("--write", action="store_true", help="no trials: the record of those that are done so far")
     parser.add_argument("--list", action="store_true", help="the faults and how often they are tried")
     return parser.parse_args()
 

@@ -43,7 +43,7 @@ class Row:
 
 
 def rows_of(chosen: Sequence[Fault], done: Sequence[Trial]) -> list[Row]:
-    """A row for each fault and model, out of the trials just done."""
+    """A row for each fault and model of which there are trials."""
     git = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     cpu = cpu_fields().get("model name", platform.machine())
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
@@ -56,6 +56,8 @@ def rows_of(chosen: Sequence[Fault], done: Sequence[Trial]) -> list[Row]:
     for fault in chosen:
         for model in fault.models:
             of = [trial for trial in done if (trial.fault, trial.model) == (fault.name, model)]
+            if not of:
+                continue
             errors = [trial.error for trial in of if trial.error]
             rows.append(Row(fault.name, model, len(of), len(of) - len(errors), errors[0] if errors else "", *facts))
     return rows
@@ -85,18 +87,24 @@ def headline(rows: Sequence[Row]) -> str:
 
 def document(rows: Sequence[Row]) -> str:
     """docs/reliability.md."""
-    promises = {fault.name: fault.promise for fault in faults()}
+    known = {fault.name: fault for fault in faults()}
     lines = [
         "| fault | model | times tried | times survived | what was lost | what the user sees |",
         "|---|---|--:|--:|---|---|",
     ]
     for row in rows:
-        cells = (row.fault, row.model or "any", row.tried, row.survived, row.lost or "nothing", promises[row.fault])
+        cells = (
+            row.fault,
+            row.model or "any",
+            row.tried,
+            row.survived,
+            row.lost or "nothing",
+            known[row.fault].promise,
+        )
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     counted = sorted({f"{row.date}, commit {row.commit}: {row.machine}." for row in rows})
-    text = TEXT.read_text(encoding="utf-8")
-    return (
-        text.replace("HEADLINE", headline(rows))
-        .replace("TABLE", "\n".join(lines))
-        .replace("COUNTED", "\n".join(counted))
-    )
+    part = [f"{row.fault} ({row.model or 'any'})" for row in rows if row.tried < known[row.fault].times]
+    if part:
+        counted.append(f"Of these fewer trials were done than `make faults` does: {', '.join(part)}.")
+    text = TEXT.read_text(encoding="utf-8").replace("HEADLINE", headline(rows))
+    return text.replace("TABLE", "\n".join(lines)).replace("COUNTED", "\n\n".join(counted))
