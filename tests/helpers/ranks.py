@@ -65,7 +65,8 @@ class Ranks:
         """How all ended. Where one does not, it is killed, and this fails.
 
         Args:
-            launcher_s: so long after the first one's end the others get SIGTERM; from torchrun they do at once.
+            launcher_s: so long after the first one's end the others get SIGTERM, and SIGKILL as much later; from
+                torchrun they do at once, and 30 s later.
         """
         until, ends = time.monotonic() + timeout, dict[int, float]()
         while len(ends) < self.world and time.monotonic() < until:
@@ -73,9 +74,9 @@ class Ranks:
                 if rank not in ends and not process.is_alive():
                     ends[rank] = time.monotonic()
             if launcher_s is not None and ends and time.monotonic() > min(ends.values()) + launcher_s:
+                over = time.monotonic() > min(ends.values()) + 2 * launcher_s
                 for process in self.processes:
-                    process.terminate()
-                launcher_s = None
+                    (process.kill if over else process.terminate)()
             time.sleep(0.02)
         left = [rank for rank in range(self.world) if rank not in ends]
         for rank in left:
@@ -228,8 +229,9 @@ def _while_saving(action: Callable[..., Any], call: int) -> Callable[[Any], None
     def put(trainer: Any) -> None:
         from trainer.checkpoint import directory
 
-        names = ("save_tensors", "save_tensors", "missing_parts")
-        name, found, count = names[call], getattr(directory, names[call]), [0]
+        place: Any = directory if call < 2 else directory.Checkpoints
+        name = "save_tensors" if call < 2 else "_publish"
+        found, count = getattr(place, name), [0]
 
         def instead(*words: Any, **more: Any) -> Any:
             count[0] += 1
@@ -239,7 +241,7 @@ def _while_saving(action: Callable[..., Any], call: int) -> Callable[[Any], None
                 found(*words, **more)
             return action()
 
-        setattr(directory, name, instead)
+        setattr(place, name, instead)
 
     return put
 
