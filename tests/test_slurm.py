@@ -43,7 +43,7 @@ def script(name: str) -> str:
 
 def called(environment: dict[str, str], folder: Path, *command: str, given: str = "") -> str:
     done = subprocess.run(
-        command, cwd=folder, env=environment, input=given, text=True, capture_output=True, timeout=120, check=False
+        command, cwd=folder, env=environment, input=given, text=True, capture_output=True, timeout=WAIT_S, check=False
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout.strip()
