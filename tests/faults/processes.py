@@ -28,7 +28,7 @@ from tests.helpers.small_runs import COMMON, WORDS
 BOTH = ("vit_mu", "vid2vid_tiny")
 END_S = 60.0  # from the first process's end to the last one's; some 6 s where the machine does nothing else
 LAUNCHER_S = 25.0  # later than the processes end by themselves, where they know of each other
-HANG = "4s"
+HANG = "15s"  # more than a checkpoint takes where many trials run at once
 RAISE = ("construction", "joining raises", "loss raises", "data raise", "data are refused", "evaluation raises",
          "saving raises", "visuals raise")  # fmt: skip
 HANGING = ("loss hangs", "data hang", "evaluation hangs", "saving hangs")
