@@ -169,7 +169,16 @@ def given_statistics(
 
 
 def numbers(values: Any) -> tuple[float, ...] | None:
-    """A tuple of numbers; None where there are none."""
+    """A tuple of numbers; None where there are none.
+
+    Raises:
+        ValueError, OverflowError, TypeError: one of them is no finite number.
+    """
     if isinstance(values, int | float):
-        return (float(values),)
-    return tuple(float(value) for value in values) if isinstance(values, list | tuple) and values else None
+        values = (values,)
+    if not isinstance(values, list | tuple) or not values:
+        return None
+    found = tuple(float(value) for value in values)
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"{list(found)} are not all finite")
+    return found

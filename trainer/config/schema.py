@@ -5,6 +5,7 @@ Every message names the key, the value and the remedy. Loads no torch.
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -18,6 +19,7 @@ from trainer.errors import refuse
 
 Schemas = Mapping[str, type[RunConfig]]
 
+LARGEST = 2**63  # whole numbers lie below, as torch's and NumPy's do
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -141,6 +143,10 @@ def type_problem(schema: type, key: str, value: Any) -> str | None:
         return f"{key} has {show(wrong)}, which is not one of: {', '.join(names)}{did_you_mean(show(wrong), names)}"
     if is_dataclass(inner) or get_origin(inner) is dict:
         return f"{key}={show(value)}: {key} holds further keys, not one value"
+    if inner is int and isinstance(value, int | float) and abs(value) >= LARGEST:
+        return f"{key}={value:.3g}: must lie below 2^63"
+    if inner is float and isinstance(value, float) and not math.isfinite(value):
+        return f"{key}={show(value)}: must be finite{' (null: without)' if optional else ''}"
     return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
 
 
@@ -160,9 +166,10 @@ def _fits(kind: Any, value: Any) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is int:
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return whole and abs(value) < LARGEST
     if kind is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)  # neither NaN nor infinite
     return isinstance(value, str | int | float)  # a name like 2024 is text
 
 

@@ -28,6 +28,7 @@ _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.
 )
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12, "image_size": 224}
 _BICUBIC = ("DeiT or MAE", "DeiT, distilled", "DeiT III", "MAE", "DINO", "DINOv2")  # makers whose scripts resize so
+WRONGLY_TOLD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 # of our own architecture: what the tensors do not say themselves
 _TOLD = ("heads", *(option.name for option in OPTIONS if option.told))
 
@@ -51,7 +52,12 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> ViTCh
     if not path.exists() and str(source).endswith(".npz:img"):
         path = Path(str(source).removesuffix(":img"))
     content = open_content(path)
-    found = _read(content, str(path), resolution)
+    try:
+        found = _read(content, str(path), resolution)
+    except WRONGLY_TOLD as error:  # what lies beside the tensors is anybody's text
+        raise CheckpointError(
+            f"{path}: what it tells of its network cannot be used ({type(error).__name__}: {error}); get the file anew"
+        ) from error
     if not found.grid_known and not found.origin.endswith("torchvision") and (note := guessed(found.arch)):
         found.notes.append(note)  # torchvision's are always square
     return found
@@ -201,7 +207,7 @@ def _from_timm_folder(content: Content, renamed: Renamed, resolution: Size | Non
 def _timm_skeleton(found: HubConfig, where: str) -> Any:
     try:
         return skeleton(found)
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except (RuntimeError, AssertionError, *WRONGLY_TOLD) as error:
         raise CheckpointError(
             f"{where}: timm does not build its architecture {found.architecture!r} ({error})"
         ) from error
