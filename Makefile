@@ -18,7 +18,7 @@ PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplo
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu people-tools faults test test-slow test-remote test-oldest lint docs clean pinned audit hashes
+.PHONY: help setup demo gpu people-tools faults fuzz test test-slow test-remote test-oldest lint docs clean pinned audit hashes
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-remote  run the tests of data at addresses, against an S3 of their own: tools in $(REMOTE) (130 MB)"
 	@echo "make gpu          on a machine with a card: its tests, speeds, real training, exact resuming: runs/gpu (8 minutes)"
 	@echo "make people-tools MediaPipe in an environment of its own, for prepare.py people: $(PEOPLE) (1 minute, 400 MB)"
+	@echo "make fuzz         20,000 damaged and hostile files for every reader, by two engines: hours; docs/fuzzing.json"
 	@echo "make lint         ruff and pyright"
 	@echo "make docs         draw the architecture anew, from the imports: docs/architecture.svg"
 	@echo "make audit        known vulnerabilities and the hashes of the versions in constraints.txt (1 minute)"
@@ -52,6 +53,10 @@ test: $(VENV)/dev.stamp
 
 test-slow: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "slow and not gpu" --durations=10 $(TESTS)
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/pip $(INSTALL) --no-deps atheris
+	$(BIN)/python -m tests.fuzz --record
 
 faults: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.faults

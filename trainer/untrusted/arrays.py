@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -69,7 +70,10 @@ def _check_header(file: IO[bytes], size: int, name: str) -> None:
     start = io.BytesIO(file.read(_HEADER))
     version = layout.read_magic(cast(Any, start))
     read: Any = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
-    shape, _, dtype = read(start)
+    try:
+        shape, _, dtype = read(start)
+    except (SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:  # it is a literal of Python
+        raise ValueError(f"{name} has a header that cannot be read ({error})") from error
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are never unpickled")
     if any(side < 0 for side in shape):

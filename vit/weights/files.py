@@ -147,7 +147,7 @@ def _kind(path: Path) -> str:
                 return "npz"
             if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
                 return "torch"
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # names that are no text, a version
         raise CheckpointError(f"{path} cannot be read ({error}): fetch or save it again") from error
     if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size:
         return "safetensors"

@@ -108,14 +108,14 @@ class OpenVideo:
 
         name = f"file:{self.path.absolute()}"
         try:
-            self.container = av.open(name, options=dict(_OPTIONS))
+            self.container = av.open(name, options=dict(_OPTIONS), metadata_errors="replace")
         except (PermissionError, FileNotFoundError) as error:
             raise BadFileError(f"{self.path}: cannot be read ({error.strerror}).") from error
         except FFmpegError as error:
             try:  # some kilobytes of MPEG-TS are too little to be recognised
                 if self.path.suffix.lower() not in _BROADCAST:
                     raise
-                self.container = av.open(name, format="mpegts", options=dict(_OPTIONS))
+                self.container = av.open(name, format="mpegts", options=dict(_OPTIONS), metadata_errors="replace")
             except FFmpegError:
                 raise not_decodable(self.path, error.strerror or str(error)) from error
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -39,16 +40,16 @@ def locate(
     names = [_with_suffix(cell.strip(), suffix) for cell in cells]
     files = [within(folder, name) for name in names]
     look_into(files)
-    missing = [number for number, file in enumerate(files) if not file.is_file()]
+    missing = [number for number, file in enumerate(files) if not _is_there(file)]
     for number in missing:
         names[number] = names[number].replace("\\", "/")
         files[number] = within(folder, names[number])
-    missing = [number for number in missing if not files[number].is_file()]
+    missing = [number for number in missing if not _is_there(files[number])]
     for other in others:
         for number in missing:
-            if (other / names[number]).is_file():
+            if _is_there(other / names[number]):
                 files[number] = other / names[number]
-        missing = [number for number in missing if not files[number].is_file()]
+        missing = [number for number in missing if not _is_there(files[number])]
     notes = []
     for change in (_without_start, _in_case):
         if missing:
@@ -60,6 +61,15 @@ def locate(
     return files, missing, notes
 
 
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # so no file is called
+            raise
+        return False
+
+
 def _with_suffix(name: str, suffix: str) -> str:
     return name if not suffix or name.lower().endswith(suffix.lower()) else name + suffix
 
@@ -68,12 +78,12 @@ def _without_start(names: list[str], folder: Path) -> tuple[list[Path | None], l
     """Files without the first folders of their names: those that lead from the first name to a file."""
     parts = PurePosixPath(names[0]).parts
     tails = (PurePosixPath(*parts[start:]) for start in range(1, len(parts)))
-    tail = next((tail for tail in tails if (folder / tail).is_file()), None)
+    tail = next((tail for tail in tails if _is_there(folder / tail)), None)
     if tail is None:
         return [None] * len(names), []
     start = names[0].removesuffix(str(tail))
     files = [folder / name.removeprefix(start) if name.startswith(start) else None for name in names]
-    files = [file if file is not None and file.is_file() else None for file in files]
+    files = [file if file is not None and _is_there(file) else None for file in files]
     count = len(files) - files.count(None)
     return files, [f"{count} files are named from {start}, which is not here: taken from {folder}"]
 
@@ -94,7 +104,7 @@ def _in_case(names: list[str], folder: Path) -> tuple[list[Path | None], list[st
         current = None if PurePosixPath(name).is_absolute() else folder
         for part in PurePosixPath(name).parts:
             current = current / part if current and part == ".." else current and entry(current, part)
-        return current if current is not None and current.is_file() else None
+        return current if current is not None and _is_there(current) else None
 
     files = [find(name) for name in names]
     count = len(files) - files.count(None)
