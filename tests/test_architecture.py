@@ -18,7 +18,7 @@ MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py
 TOP = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # of tests' folders: what is done to whole runs, what tests share, and what needs a card whatever it tests
-NO_MIRROR = ("faults", "helpers", "gpu")
+NO_MIRROR = ("faults", "fuzz", "helpers", "gpu")
 
 # package: what it may not import. The two tasks stand side by side, on the trainer; scripts and train.py on top.
 ABOVE = {
@@ -224,9 +224,9 @@ def test_a_test_named_after_a_module_stands_where_it_does() -> None:
 
 
 def test_tests_share_helpers_only() -> None:
-    """What two test files need stands in tests/helpers, by its full name; faults share their catalogue too."""
+    """What two test files need stands in tests/helpers, by its full name; faults and fuzzing have their own beside."""
     for path in TESTS:
         ours = {name for name in imports(parse(path)) if name.split(".")[0] == "tests"}
-        faults = path.parent.name == "faults"
-        shared = ("tests.helpers", "tests.faults") if faults else ("tests.helpers",)
+        rig = path.parent.name in ("faults", "fuzz")
+        shared = ("tests.helpers", f"tests.{path.parent.name}") if rig else ("tests.helpers",)
         assert all(name.startswith(shared) for name in ours), name_of(path)

@@ -18,6 +18,7 @@ MODULES: tuple[str, ...] = (
     "signals",
     "power",
     "writes",
+    "processes",
 )  # of this package, in the order in which docs/reliability.md has them
 
 
