@@ -19,6 +19,9 @@ MODULES: tuple[str, ...] = (
     "power",
     "writes",
     "processes",
+    "workers",
+    "nonfinite",
+    "memory",
 )  # of this package, in the order in which docs/reliability.md has them
 
 
