@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from tests.faults.catalogue import Fault
+from tests.faults.here import before_step, fit
 from tests.faults.undisturbed import undisturbed
-from tests.faults.workers import BOTH, STEPS, before_step
+from tests.faults.workers import BOTH, STEPS
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import configured, prepare
 from trainer.device.used_memory import memory_now
@@ -33,11 +34,11 @@ def runs_out(folder: Path, model: str, number: int) -> None:
     trainer = prepare(folder / "run", model)
     before_step(trainer, draw.randrange(STEPS), fail)
     try:
-        trainer.fit()
+        fit(trainer)
         raise AssertionError("the run did not end")
     except TooLarge as told:
         assert "too little" in str(told) and f"curriculum.stages.{trainer.stage.name}" in str(told)
-    prepare(folder / "run", model).fit()
+    fit(prepare(folder / "run", model))
     assert_same(undisturbed(model)[0], outcome(folder / "run"))
 
 
@@ -59,7 +60,7 @@ def grows(folder: Path, model: str, number: int) -> None:
 
     before_step(trainer, first, measure)
     before_step(trainer, last, measure)
-    trainer.fit()
+    fit(trainer)
     (memory, *others), (later, *others_later) = found
     assert later < GROWTH * memory, (memory, later)
     assert others_later == others, (others, others_later)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tests.faults.catalogue import Fault
+from tests.faults.here import fit
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import configured, prepare
@@ -43,7 +44,7 @@ def not_a_number(folder: Path, model: str, number: int) -> None:
     trainer = prepare(run_dir, model)
     seen = spoil(trainer, step, value)
     try:
-        trainer.fit()
+        fit(trainer)
         raise AssertionError("the run did not end")
     except NonFiniteError as error:
         assert f"step {step} " in str(error)
@@ -52,14 +53,14 @@ def not_a_number(folder: Path, model: str, number: int) -> None:
     replayed = Trainer(config, lambda: build_task(config), folder / "replay")
     again = spoil(replayed, step, value)
     try:
-        replayed.fit()
+        fit(replayed)
         raise AssertionError("the replay found nothing")
     except NonFiniteError as error:
         assert "is not finite again" in str(error)
     assert seen and [list(losses) for losses in seen] == [list(losses) for losses in again]
     for one, two in zip(seen, again, strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one), (one, two)
-    prepare(run_dir, model).fit()
+    fit(prepare(run_dir, model))
     assert_same(undisturbed(model)[0], outcome(run_dir))
 
 

@@ -6,11 +6,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.faults.catalogue import Fault
+from tests.faults.here import before_step, fit
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import prepare
@@ -18,18 +18,6 @@ from trainer.errors import DataError
 
 BOTH = ("vit_mu", "vid2vid_tiny")
 STEPS = 10  # of the shorter run, at least
-
-
-def before_step(trainer: Any, step: int, act: Callable[[], None]) -> None:
-    """Does something once, when a step is about to be taken."""
-    original = trainer.train_step
-
-    def train_step(segments: Any, ctx: Any) -> None:
-        if ctx.step == step:
-            act()
-        original(segments, ctx)
-
-    trainer.train_step = train_step
 
 
 def killed_worker(folder: Path, model: str, number: int) -> None:
@@ -43,7 +31,7 @@ def killed_worker(folder: Path, model: str, number: int) -> None:
         time.sleep(draw.choice([0.0, 0.05]))
 
     before_step(trainer, draw.randrange(STEPS), kill)
-    trainer.fit()
+    fit(trainer)
     assert_same(undisturbed(model)[0], outcome(folder / "run"))
 
 
@@ -69,13 +57,13 @@ def unreadable_sample(folder: Path, model: str, number: int) -> None:
     trainer.task.dataset = dataset
     failed = False
     try:
-        trainer.fit()
+        fit(trainer)
     except DataError as error:
         failed = True
         assert f"sample {bad} is damaged" in str(error)
         assert not trainer.step or trainer.saved == trainer.step
     assert failed
-    prepare(run_dir, model).fit()
+    fit(prepare(run_dir, model))
     assert_same(undisturbed(model)[0], outcome(run_dir))
 
 
@@ -86,7 +74,7 @@ def other_workers(folder: Path, model: str, number: int) -> None:
         trainer = prepare(folder / "run", model, workers)
         if stop is not None:
             before_step(trainer, stop, lambda own=trainer: setattr(own.stop, "requested", True))
-        trainer.fit()
+        fit(trainer)
     assert_same(undisturbed(model)[0], outcome(folder / "run"))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.catalogue import Fault
+from tests.faults.here import fit
 from tests.faults.kills import BOTH, survives
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.altering import cut, flip
@@ -85,7 +86,7 @@ def while_failing(run_dir: Path, model: str, number: int, fault: Callable[[], An
 
     trainer.save = disturbed
     try:
-        trainer.fit()
+        fit(trainer)
     finally:
         saving.FIRST_RETRY_S = before
     assert failed == last, (failed, last)
@@ -157,7 +158,7 @@ def late_names(folder: Path, model: str, number: int) -> None:
 
     Path.rename = late  # type: ignore[method-assign]
     try:
-        prepare(folder / "run", model).fit()
+        fit(prepare(folder / "run", model))
     finally:
         Path.rename = rename  # type: ignore[method-assign]
     assert_same(undisturbed(model)[0], outcome(folder / "run"))
