@@ -154,7 +154,7 @@ def test_preflight_names_the_stage_that_needs_too_much_memory(tmp_path: Path) ->
         def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
             raise torch.OutOfMemoryError("pretended")
 
-    with pytest.raises(ConfigError, match=r"stages\.long \(4x8, 3 frames, batch_size=2.*raise accumulate"):
+    with pytest.raises(ConfigError, match=r"stages\.long \(4x8, 3 frames, batch_size=2.*lower batch_size, frames"):
         Trainer(toy_config("rival", preflight=True), Large, tmp_path).fit()
 
 

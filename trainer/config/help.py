@@ -22,8 +22,9 @@ def group_options(configs: Path, group: str) -> list[str]:
 
 
 def groups(configs: Path) -> list[str]:
-    """Folders of the configuration tree, the model first."""
-    names = sorted(path.name for path in configs.iterdir() if path.is_dir() and any(path.rglob("*.yaml")))
+    """Folders of the configuration tree, the model first; what is under ``hydra`` is about Hydra, not about a run."""
+    folders = [path for path in configs.iterdir() if path.is_dir() and path.name != "hydra"]
+    names = sorted(path.name for path in folders if any(path.rglob("*.yaml")))
     return sorted(names, key=lambda name: name != "model")
 
 

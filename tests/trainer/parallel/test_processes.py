@@ -183,7 +183,7 @@ def test_late_verdicts_end_all_processes_after_the_same_step(jobs: tuple[Path, l
 
 def test_a_checkpoint_counts_when_every_part_is_there(jobs: tuple[Path, list[list[str]]]) -> None:
     for said in jobs[1]:
-        assert "1 part(s) of other processes are not there (__1_0.distcp)" in said[2]
+        assert "1 part(s) of other processes are not there (state/__1_0.distcp)" in said[2]
     assert not list((jobs[0] / "missing" / "checkpoints").glob("step-*"))
 
 
