@@ -229,7 +229,7 @@ def test_running_out_of_memory_suggests_it(tmp_path: Path) -> None:
             raise torch.OutOfMemoryError("pretended")
 
     for preflight in (False, True):
-        with pytest.raises(ConfigError, match=r"trainer\.micro_batch=4.* or with trainer\.micro_batch=auto, which finds what fits"):
+        with pytest.raises(ConfigError, match=r"micro_batch=4, .*micro_batch=auto, which finds what fits"):
             build(tmp_path / str(preflight), micro=None, task=Large, preflight=preflight).fit()
     with pytest.raises(ConfigError, match=r"even with the smallest micro-batch"):
         build(tmp_path / "auto", task=Large).fit()
