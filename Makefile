@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
-	@echo "make test         run the tests without the slow and the GPU ones, with coverage"
+	@echo "make test         run the tests without the slow and the GPU ones; COVERAGE=1 (half as long again): what they reach"
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
 	@echo "make faults       kill runs and do to them what machines do, hundreds of times: docs/reliability.md"
 	@echo "make test-oldest  run the tests with the oldest versions that pyproject.toml allows, in $(OLDEST)"
@@ -49,7 +49,7 @@ people-tools: $(PEOPLE)/tools.stamp
 
 test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "not slow and not gpu" \
-		--cov --cov-report=term $(TESTS)
+		$(if $(COVERAGE),--cov --cov-report=term) $(TESTS)
 
 test-slow: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python $(PYTEST) -m "slow and not gpu" --durations=10 $(TESTS)

@@ -40,8 +40,8 @@ def test_every_file_suits_a_task(choice: str) -> None:
     assert any(suits(choice, task) for task in SCHEMAS)
 
 
-# Of the tasks that share the classifiers' data: what all these files are to them takes a quarter of a minute each.
-SHARING = ("mae", "setr", "stylizer")
+# Tasks and models that share the data of others: what all these files are to them takes a quarter of a minute each.
+SHARING = ("label_predictor", "mae", "setr", "stylizer", "timm")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,9 @@ def evaluate(task: VitTask, judge: Any = None) -> None:
     check_dtype("metrics", counted._totals, torch.float64)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=pytest.mark.slow) if name == "vit_gigantic14" else name for name in PRESETS]
+)
 def test_every_preset(preset: str) -> None:
     task = made(f"model={preset}", "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.25")
     with fake_cuda():

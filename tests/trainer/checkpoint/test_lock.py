@@ -99,6 +99,7 @@ def test_workers_that_outlive_a_killed_run_do_not_keep_it(tmp_path: Path) -> Non
             os.kill(int(pids.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_of_many_that_begin_at_once_one_goes_on(tmp_path: Path) -> None:
     def begin(number: int) -> None:
         try:

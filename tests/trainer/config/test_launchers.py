@@ -42,6 +42,7 @@ def said_by_jobs(sweep: Path) -> str:
     return "".join(path.read_text() for path in sorted((sweep / ".submitit").glob("*/*_log.*")))
 
 
+@pytest.mark.slow
 def test_a_job_finds_the_code_and_trains(tmp_path: Path) -> None:
     said, code = launched(tmp_path, *LOCAL, *SMALL, "name=s", "seed=3", "trainer.max_steps=1", "trainer.eval_every=0")
     run = tmp_path / "runs" / "s"

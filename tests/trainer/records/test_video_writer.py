@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_what_fits(tmp_path: Path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", pytest.param(".mkv", marks=pytest.mark.slow)])
 def test_a_killed_process_leaves_a_film_that_plays(suffix: str, tmp_path: Path):
     program = PROGRAM.format(root=str(ROOT), limit=0, path=str(tmp_path / f"x{suffix}"))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
