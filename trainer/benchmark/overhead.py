@@ -77,7 +77,7 @@ def measure(config: RunConfig, build: Callable[[], Task], rounds: int) -> dict[s
             steps = each * max(BATCHES, -(-trainer.settings.log_every // each))
             trainer.settings.log_every = steps
             for number, name in enumerate([*VARIANTS, *in_turn(VARIANTS, rounds)]):
-                trainer.step += -trainer.step % steps
+                trainer.step = -(-int(trainer.step) // steps) * steps  # a window begins
                 spent = {"guard": 0.0, "log": 0.0}
                 with _without(trainer, name, spent):
                     synchronize(trainer.device)

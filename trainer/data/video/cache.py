@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -211,7 +212,7 @@ def _read(entry: Path | None, key: str) -> VideoIndex | None:
         return None
     try:
         with open_npz(entry) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: stored[name] for name in _ARRAYS}
             starts, gaps, breaks = stored["starts"], stored["gaps"], stored["breaks"]
             fps, pixel_aspect, height, width = stored["numbers"].tolist()
             seek, cut_off = str(stored["seek"]), str(stored["cut_off"])
