@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.killed_runs import Begun, Plan, run_to_end
 from tests.helpers.small_runs import prepare
 from trainer import saving
+from trainer.checkpoint.lock import LOCK
 from trainer.errors import SaveError
 
 FILES = ("meta.json", "state/.metadata", "state/__0_0.distcp", "state/tree.json")
@@ -133,17 +135,32 @@ def no_permission(folder: Path, model: str, number: int) -> None:
 
 def two_runs(folder: Path, model: str, number: int) -> None:
     """Started together, or while the first one trains: one goes on undisturbed, the other names it."""
-    (folder / "run").mkdir()
-    (folder / "same").symlink_to("run")  # what the two print goes to files of their own
-    first = Begun(folder / "run", model, command=True)
-    while number % 2 and not (folder / "run" / ".lock").exists():
-        assert first.alive()
-    second = Begun(folder / "same", model, command=True)
-    ends = [first.wait(), second.wait()]
+    run = folder / "run"
+    run.mkdir()
+    (folder / "same").symlink_to(run.name)  # what the two print goes to files of their own
+    begun = [Begun(run, model, command=True)]
+    if number % 2:
+        _owner(run, begun)
+    begun.append(Begun(folder / "same", model, command=True))
+    owner = _owner(run, begun)
+    owner.kill(signal.SIGSTOP)  # so small a run is through before the other one gives up
+    ends = [next(each for each in begun if each is not owner).wait()]
+    owner.kill(signal.SIGCONT)
+    ends.append(owner.wait())
     assert sorted(end.code for end in ends) == [0, 2], [end.output[-500:] for end in ends]
     refused, done = sorted(ends, key=lambda end: end.code == 0)
     assert f"is in use: process {done.pid} on {socket.gethostname()}, since 20" in refused.output, refused.output[-500:]
-    assert_same(undisturbed(model)[0], outcome(folder / "run"))
+    assert_same(undisturbed(model)[0], outcome(run))
+
+
+def _owner(run: Path, begun: list[Begun]) -> Begun:
+    """Which of them has the directory, as soon as one has."""
+    while True:
+        told = (run / LOCK).read_text() if (run / LOCK).exists() else ""
+        for each in begun:
+            if f'"pid": {each.pid},' in told:
+                return each
+        assert any(each.alive() for each in begun)
 
 
 def late_names(folder: Path, model: str, number: int) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tests.helpers.gloo_cases import stages, weights
+from tests.helpers.gloo_cases import weights
 from tests.helpers.sharded_toys import BlockTask
 from tests.helpers.toys import build_toy, toy_config
 from trainer import run_state
@@ -28,8 +28,16 @@ WORLD = int(os.environ.get("WORLD_SIZE", "1"))
 SHAPES = ("blocks", "rival")  # a task in blocks, and one of several phases
 
 
+def stages() -> dict[str, StageConfig]:
+    """Batches that one, two and four processes can share."""
+    return {
+        "short": StageConfig(frames=2, batch_size=8, accumulate=2),
+        "long": StageConfig(start=0.5, frames=3, batch_size=4),
+    }
+
+
 def configured(shape: str, strategy: Strategy = Strategy.fsdp2, **settings: Any) -> RunConfig:
-    asked = {"stages": stages(), "max_samples": 40, "strategy": strategy if WORLD > 1 else Strategy.auto, **settings}
+    asked = {"stages": stages(), "max_samples": 48, "strategy": strategy if WORLD > 1 else Strategy.auto, **settings}
     return toy_config("linear" if shape == "blocks" else shape, **asked)
 
 
@@ -113,6 +121,7 @@ def resharded(folder: Path, results: dict[str, Any]) -> None:
         steps = json.loads((folder / "steps.json").read_text())
         config = configured(shape, stages={"s": StageConfig(frames=2, batch_size=4)}, max_samples=steps["until"])
         config.optim[next(iter(config.optim))].kind = OptimizerKind.adamw
+        config.trainer.keep = 100  # what one run has written is compared when the next has read it
         trainer = prepared(folder / shape, shape, config)
         with trainer.session():
             if trainer.step:

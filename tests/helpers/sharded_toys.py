@@ -63,6 +63,10 @@ class BlockTask(LinearTask):
             scores = self.model.head(self.model.features(x)) if self.parts else self.model(x)
         return {"class": nn.functional.cross_entropy(scores.double(), segment["y"])}
 
+    def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+        with ctx.amp():  # as in training: blocks are gathered in that precision
+            return super().evaluate(loader, ctx)
+
     def score(self, x: Tensor) -> Tensor:
         return super().score(x.to(self.model.embedding.weight.dtype))
 

@@ -130,7 +130,8 @@ class SavedMemory:
         self.peak = 0
         self._now = 0
         self._uses: dict[int, int] = {}
-        self._spared = {tensor.untyped_storage().data_ptr() for tensor in spared}
+        whole = (getattr(tensor, "to_local", lambda tensor=tensor: tensor)() for tensor in spared)  # of a DTensor: rows
+        self._spared = {tensor.untyped_storage().data_ptr() for tensor in whole}
 
     @contextmanager
     def watching(self) -> Iterator[SavedMemory]:

@@ -161,8 +161,9 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path: Path) -> No
         for shape, written in before.items():
             if written is not None:
                 assert_same_state(written, Checkpoints(folder / f"{shape}-read").latest())
-    (alone / "steps.json").write_text(json.dumps({"until": 36}))
-    launch(tmp_path / "alone", 1, "resharded")
+    for until in (12, 24, 36):  # the rates follow the end that a run has in sight
+        (alone / "steps.json").write_text(json.dumps({"until": until}))
+        launch(tmp_path / "alone", 1, "resharded")
     for shape in before:
         ends = [Checkpoints(place / shape).latest() for place in (folder, alone)]
         assert ends[0] is not None and ends[1] is not None
