@@ -7,16 +7,17 @@ wrong is written to OUT: the file as it was read, and how it ended.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def readers() -> list[Reader]:
 def folder_of(reader: Reader) -> Path:
     """Where the cases that were found wrong are kept."""
     return CORPUS / "".join(c if c.isalnum() else "_" for c in reader.name).strip("_")
+
+
+def found_before(reader: Reader) -> list[Path]:
+    """Those cases."""
+    return sorted(folder_of(reader).iterdir()) if folder_of(reader).is_dir() else []
 
 
 class TooLong(BaseException):
@@ -74,7 +80,7 @@ class Cases:
         self.tried += 1
         self.path.write_bytes(data)
         if self.out is not None and self.tried % 50 == 0:
-            self._note()
+            self.note()
         signal.setitimer(signal.ITIMER_REAL, self.reader.seconds)
         try:
             with warnings.catch_warnings():
@@ -101,7 +107,8 @@ class Cases:
         place.write_bytes(data)
         place.with_suffix(".fault").write_text(fault + "\n")
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """How many cases there were, for the process that started this one."""
         assert self.out is not None
         (self.out / "state.json").write_text(json.dumps({"tried": self.tried, "accepted": self.accepted}))
 
@@ -208,55 +215,27 @@ def with_atheris(cases: Cases, count: int, seed: int, corpus: Iterable[bytes]) -
 
 def main() -> None:
     engine, name, count, seed, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
-    if engine == "atheris":
-        import atheris
-
-        with atheris.instrument_imports(include=list(OURS), enable_loader_override=False):
-            _import_all()
-    reader = next(reader for reader in readers() if reader.name == name)
-    scratch = Path(tempfile.mkdtemp(dir=out))
-    cases = Cases(reader, out, scratch)
+    with _followed() if engine == "atheris" else nullcontext():
+        reader = next(reader for reader in readers() if reader.name == name)
+        cases = Cases(reader, out, Path(tempfile.mkdtemp(dir=out)))
+        for data in cases.seeds:
+            cases.fault(data)  # imports and caches, before memory is bounded
     cases.known = {path.read_text().strip() for path in out.glob("*.fault")}
-    for data in cases.seeds:
-        cases.fault(data)  # imports and caches, before memory is bounded
-    refused = len(cases.seeds) - cases.accepted
-    (out / "seeds.json").write_text(json.dumps({"seeds": len(cases.seeds), "refused": refused}))
     cases.tried = cases.accepted = 0
     _quiet()
     bound_memory(reader.bytes_)
-    began = time.monotonic()
+    atexit.register(cases.note)
     if engine == "hypothesis":
         with_hypothesis(cases, count, seed)
     else:
-        import atexit
-
-        atexit.register(cases._note)
-        kept = [path.read_bytes() for path in sorted(folder_of(reader).glob("*"))] if folder_of(reader).is_dir() else []
-        with_atheris(cases, count, seed, [*cases.seeds, *kept])
-    cases._note()
-    (out / "seconds").write_text(f"{time.monotonic() - began:.1f}")
+        with_atheris(cases, count, seed, [*cases.seeds, *(path.read_bytes() for path in found_before(reader))])
 
 
-def _import_all() -> None:
-    from importlib import import_module
+def _followed() -> Any:
+    """Inside, what is imported of our own code tells libFuzzer which branches it takes."""
+    import atheris
 
-    for module in (
-        "vit.weights.reading",
-        "vit.data",
-        "vit.data.sources.tables",
-        "vit.data.sources.shards",
-        "vid2vid.data.landmarks.read",
-        "vid2vid.generate.edit.file",
-        "vid2vid.flow.estimate",
-        "trainer.data.pictures.decode",
-        "trainer.data.labels.stored",
-        "trainer.data.video.cache",
-        "trainer.data.video.read",
-        "trainer.checkpoint.trained",
-        "trainer.config.overrides",
-        "train",
-    ):
-        import_module(module)
+    return atheris.instrument_imports(include=list(OURS), enable_loader_override=False)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 from tests.fuzz.reader import Reader
 
 
-def _texts(*contents: str | bytes) -> Callable[[Path], list[bytes]]:
-    return lambda folder: [content.encode() if isinstance(content, str) else content for content in contents]
+def _texts(*contents: str) -> Callable[[Path], list[bytes]]:
+    return lambda folder: [content.encode() for content in contents]
 
 
 def _openpose(folder: Path) -> list[bytes]:

@@ -80,7 +80,7 @@ def _plain(path: Path) -> None:
     load_weights(path)
 
 
-def _state_folder(folder: Path) -> dict[str, bytes]:
+def _state_files() -> dict[str, bytes]:
     from trainer.checkpoint.tensors import TREE, save_tensors
 
     state = {"step": 3, "optimizers": {"main": {"w": {"exp_avg": torch.ones(3, 4), "step": torch.tensor(2.0)}}}}
@@ -92,7 +92,7 @@ def _state_folder(folder: Path) -> dict[str, bytes]:
 
 def _part_of_state(name: str) -> Callable[[Path], list[bytes]]:
     def seeds(folder: Path) -> list[bytes]:
-        files = _state_folder(folder)
+        files = _state_files()
         for other, data in files.items():
             (folder / other).write_bytes(data)
         return [files[name]]
