@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MISSHAPEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What walking through a value raises that is not of the shape, or not of the size, that is expected."""
 DEEPEST = 100  # lists and objects within each other
 
 

@@ -76,7 +76,7 @@ def read_vectors(
             for each in data.get("tracks", [])
         }
         told_by = None if data.get("told_by") is None else StyleTracks(data["told_by"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except (OSError, *plain_json.MISSHAPEN) as error:
         raise DataError(
             f"style=file:{path} cannot be read ({type(error).__name__}: {error}): it needs "
             "{'classes': {ID: VECTOR}, 'tracks': [{'class': ID, 'track': NUMBER, 'vector': VECTOR}]}, "

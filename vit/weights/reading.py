@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import CheckpointError
+from trainer.untrusted.plain_json import MISSHAPEN
 from vit.config import Fit
 from vit.model.architecture import patch_grid
 from vit.model.options import OPTIONS
@@ -28,7 +29,6 @@ _HF_GELU = {"gelu": "exact", "gelu_python": "exact", "gelu_10": "exact"} | dict.
 )
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12, "image_size": 224}
 _BICUBIC = ("DeiT or MAE", "DeiT, distilled", "DeiT III", "MAE", "DINO", "DINOv2")  # makers whose scripts resize so
-WRONGLY_TOLD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 # of our own architecture: what the tensors do not say themselves
 _TOLD = ("heads", *(option.name for option in OPTIONS if option.told))
 
@@ -54,7 +54,7 @@ def read(source: str | Path, resolution: tuple[int, int] | None = None) -> ViTCh
     content = open_content(path)
     try:
         found = _read(content, str(path), resolution)
-    except WRONGLY_TOLD as error:  # what lies beside the tensors is anybody's text
+    except MISSHAPEN as error:  # what lies beside the tensors is anybody's text
         raise CheckpointError(
             f"{path}: what it tells of its network cannot be used ({type(error).__name__}: {error}); get the file anew"
         ) from error
@@ -207,7 +207,7 @@ def _from_timm_folder(content: Content, renamed: Renamed, resolution: Size | Non
 def _timm_skeleton(found: HubConfig, where: str) -> Any:
     try:
         return skeleton(found)
-    except (RuntimeError, AssertionError, *WRONGLY_TOLD) as error:
+    except (RuntimeError, AssertionError, *MISSHAPEN) as error:
         raise CheckpointError(
             f"{where}: timm does not build its architecture {found.architecture!r} ({error})"
         ) from error
