@@ -12,17 +12,28 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from trainer.data.remote.address import is_address
 from trainer.errors import DataError
 from trainer.text import few
 
 KEY = "trust.paths_outside"
 
 
-def is_below(path: str | Path, folders: Iterable[str | Path]) -> bool:
-    """Whether a path, ``..`` taken out but links not followed, lies below one of the folders."""
-    place = os.path.abspath(path)
-    roots = [os.path.abspath(folder).rstrip(os.sep) + os.sep for folder in folders]
-    return any(place.startswith(root) for root in roots)
+def outside(files: Iterable[str | Path], folders: Iterable[str | Path]) -> list[str]:
+    """The files that lie below none of the folders, ``..`` taken out but links not followed.
+
+    An address lies below addresses alone, wherever on this machine the process stands.
+    """
+    roots = tuple(_whole(folder).rstrip("/") + "/" for folder in folders)
+    return [str(file) for file in files if not _whole(file).startswith(roots)]
+
+
+def _whole(place: str | Path) -> str:
+    text = str(place)
+    if not is_address(text):
+        return os.path.abspath(text)
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}:/{os.path.normpath('/' + rest.lstrip('/'))}"
 
 
 def check_below(
@@ -44,9 +55,9 @@ def check_below(
     Raises:
         DataError: some lie outside of all folders; names the first ones and the key.
     """
-    outside = [] if allowed else [str(file) for file in files if not is_below(file, folders)]
-    if outside:
+    elsewhere = [] if allowed else outside(files, folders)
+    if elsewhere:
         raise DataError(
-            f"{table}: names {len(outside)} files outside of {', '.join(map(str, folders))}: {few(outside, 3)}. A "
+            f"{table}: names {len(elsewhere)} files outside of {', '.join(map(str, folders))}: {few(elsewhere, 3)}. A "
             f"table of somebody else could have any file of yours read: if it is yours, {remedy}"
         )

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.made_pictures import write_picture
 from trainer.cli import compose
 from trainer.errors import DataError
-from trainer.untrusted.places import check_below, is_below
+from trainer.untrusted.places import check_below, outside
 from vit.config import VitConfig
 from vit.data import build_dataset
 from vit.data.sources.unlabelled import list_pictures
@@ -28,8 +28,30 @@ from vit.data.sources.unlabelled import list_pictures
     ],
 )
 def test_below(path: str, below: bool) -> None:
-    assert is_below(path, ["/data"]) == below
-    assert is_below(path, ["/data/"]) == below and is_below(path, ["/elsewhere", "/data"]) == below
+    expected = [] if below else [path]
+    assert outside([path], ["/data"]) == expected
+    assert outside([path], ["/data/"]) == expected and outside([path], ["/elsewhere", "/data"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "below"),
+    [
+        ("s3://b/set/a.png", True),
+        ("s3://b/set/x/../a.png", True),
+        ("s3://b/set/../other/a.png", False),
+        ("s3://b/set2/a.png", False),
+        ("gs://b/set/a.png", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_an_address_is_no_path_below_the_working_folder(
+    address: str, below: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert outside([address], [tmp_path, "."]) == [address]
+    assert outside([address], ["s3://b/set"]) == outside([address], [tmp_path, "s3://b/set/"])
+    assert outside([address], ["s3://b/set"]) == ([] if below else [address])
+    assert outside([tmp_path / "s3:" / "b" / "set" / "a.png"], ["s3://b/set"]) != []
 
 
 def test_the_error_names_files_and_key() -> None:
