@@ -90,10 +90,6 @@ def _place(given: str | None, kind: str) -> Path:
 
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks to run it
-_LOCAL: dict[str, Any] = {
-    "local_files_only": True,
-    "trust_remote_code": False,
-}  # else transformers asks whether to run it
 
 
 def _transformers() -> Any:

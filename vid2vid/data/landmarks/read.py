@@ -74,7 +74,7 @@ def _json(text: str, path: Path) -> Any:
         )
     try:
         return plain_json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadFileError(f"{path}: is no JSON ({error}). Write it again, or set data.on_bad_file=skip") from error
 
 
