@@ -20,5 +20,15 @@ class Chosen:
     def name(self, index: int) -> str:
         return self.samples.name(self.indices[index])
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        prefetch(self.samples, [self.indices[index] for index in indices])
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         return self.samples.sample(self.indices[index], rng)
+
+
+def prefetch(samples: Any, indices: Sequence[int]) -> None:
+    """Fetch together what samples are read from, where the data set knows how."""
+    known = getattr(samples, "prefetch", None)
+    if known is not None:
+        known(indices)

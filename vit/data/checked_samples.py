@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.chosen import prefetch
 from trainer.errors import DataError
 from trainer.task import SampleDataset
 
@@ -40,6 +41,10 @@ class CheckedSamples:
     def name(self, index: int) -> str:
         """As the samples have it."""
         return self.samples.name(self.place(index))  # type: ignore[attr-defined]
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Fetch together what these samples are read from, where the data set knows how."""
+        prefetch(self.samples, [self.place(index) for index in indices])
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Sample ``index``.

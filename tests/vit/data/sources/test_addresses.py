@@ -14,11 +14,13 @@ import torch
 from tests.helpers.far_data import empty, settings
 from tests.helpers.made_pictures import folder_config, samples, write_tree
 from tests.helpers.made_shards import picture, write_shard
+from trainer.data.chosen import Chosen
 from trainer.data.loader import make_eval_loader, make_loader
 from trainer.data.remote.store import store
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
 from vit.data import build_dataset, describe
+from vit.data.checked_samples import CheckedSamples
 from vit.data.opening import open_source
 from vit.data.source import Selection
 from vit.data.sources.files import forget_scans
@@ -180,6 +182,19 @@ def test_no_picture_of_a_shard_is_lost_or_doubled(tmp_path: Path, world: int, wo
         for name, weight in zip(batch["name"], batch["weight"], strict=True) if weight
     ]  # fmt: skip
     assert len(judged) == n == len(set(judged))
+
+
+def test_what_a_task_trains_on_is_fetched_together(tmp_path: Path) -> None:
+    """Tasks and experiments look at a data set through views, which hand on what is read next."""
+    root = write_tree(tmp_path / "r", {"train/a": 4, "train/b": 4, "val/a": 3, "val/b": 3})
+    _, there = both(tmp_path, root, DataKind.imagefolder)
+    checked = CheckedSamples(build_dataset(there, "val", (8, 8)), ["a", "b"], 5)
+    view = Chosen(checked, [4, 0, 2])
+    shutil.rmtree(tmp_path / "cache" / "objects", ignore_errors=True)
+    view.prefetch([0, 2])
+    kept = [path.read_bytes() for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file()]
+    named = [Path(view.name(place).replace("memory://b/set", str(root))) for place in (0, 2)]
+    assert sorted(kept) == sorted(path.read_bytes() for path in named) and len(set(kept)) == 2
 
 
 def test_what_is_read_from_this_machine_alone_says_so(tmp_path: Path) -> None:
