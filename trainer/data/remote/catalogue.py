@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.config.fields import RemoteConfig
@@ -34,7 +35,7 @@ class Catalogue:
         self._keys: dict[str, str] = {}  # the key of the configuration that gave a root
         self._roots: dict[str, Listing] = {}
         self._folders: dict[str, Listing] = {}
-        self._single: dict[str, Facts | None] = {}
+        self._single: dict[str, tuple[str | None, Facts | None]] = {}
         self._connecting = threading.Lock()
         _all.append(self)
 
@@ -50,7 +51,7 @@ class Catalogue:
         address = address.rstrip("/")
         self._keys[address] = key
         if scheme_of(address) in OF_FILES:
-            if self._of_single(address) is None:
+            if self._of_single(address)[0] is None:
                 raise MissingObjectError(f"{key}={address}: there is no such file")
             return "file"
         if address in self._roots or self._covering(address):
@@ -77,7 +78,7 @@ class Catalogue:
             listing, name = found
             return "folder" if listing.has_folder(name) else "file" if listing.facts(name) else None
         try:
-            return "file" if self._of_single(address) else "folder" if self._is_folder(address) else None
+            return self._of_single(address)[0]
         except DataError as error:  # beside the data: a bucket may be open below a folder alone
             _log.debug("%s: taken as not there (%s)", address, error)
             return None
@@ -89,7 +90,7 @@ class Catalogue:
             MissingObjectError: there is none.
         """
         found = self.listed(address)
-        facts = self._of_single(address) if found is None else found[0].facts(found[1])
+        facts = self._of_single(address)[1] if found is None else found[0].facts(found[1])
         if facts is None:
             raise MissingObjectError(f"{address} ({self.key_of(address)}): there is no such object")
         return facts
@@ -157,24 +158,19 @@ class Catalogue:
             )
         return self._folders[address]
 
-    def _of_single(self, address: str) -> Facts | None:
-        """What a store says of one object; None where there is none."""
+    def _of_single(self, address: str) -> tuple[str | None, Facts | None]:
+        """(what a store says that an address is, as of `kind`; of a file its facts)."""
         if address not in self._single:
-            try:
+            scheme = str(scheme_of(address))
+            known: tuple[str | None, Facts | None] = (None, None)
+            with suppress(MissingObjectError):
                 info = self.connection(address).facts(address, self.key_of(address))
-                found = info.get("type") != "directory"
-                self._single[address] = facts_of(info, str(scheme_of(address))) if found else None
-            except MissingObjectError:
-                self._single[address] = None
+                if info.get("type") != "directory":
+                    known = ("file", facts_of(info, scheme))
+                elif scheme not in OF_FILES:
+                    known = ("folder", None)
+            self._single[address] = known
         return self._single[address]
-
-    def _is_folder(self, address: str) -> bool:
-        if scheme_of(address) in OF_FILES:
-            return False
-        try:
-            return self.connection(address).facts(address, self.key_of(address)).get("type") == "directory"
-        except MissingObjectError:
-            return False
 
     def _near(self, address: str) -> str:
         """A name beside an address that is meant, perhaps."""

@@ -173,6 +173,18 @@ def test_nothing_there_and_a_name_that_is_meant(tmp_path: Path) -> None:
     assert store.mount("memory://b/set/val/c.jpg", "data.root") == "file"
 
 
+def test_what_lies_beside_the_data_is_asked_for_once(tmp_path: Path) -> None:
+    with faulty(tmp_path, lambda method, path: None) as store:
+        store.mount("memory://b/set/val", "data.root")
+        Faulty.calls.clear()
+        for _ in range(2):
+            assert store.kind("memory://b/set/train") == "folder" and store.kind("memory://b/none") is None
+            assert store.kind("memory://b/set/train/a.jpg") == "file"
+            assert store.facts("memory://b/set/train/a.jpg").size == 100
+        asked = ["/b/set/train", "/b/none", "/b/set/train/a.jpg"]
+        assert Faulty.calls == [("info", path) for path in asked]
+
+
 def test_parts_of_an_object(tmp_path: Path) -> None:
     fill({"/b/set/x.tar": bytes(range(250))})
     with faulty(tmp_path, lambda method, path: None) as store:
