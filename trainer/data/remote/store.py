@@ -52,12 +52,10 @@ class Store(Catalogue):
         handle = self._cached(address, facts)
         if handle is None:
             return self._straight(address, facts)
-        try:
-            data = bytearray(facts.size)
-            os.preadv(handle, [data], 0)
-            return data
-        finally:
-            os.close(handle)
+        data = bytearray(facts.size)
+        with os.fdopen(handle, "rb") as file:
+            file.readinto(data)  # all of it, where one call of the system ends at 2 GiB
+        return data
 
     def read_part(self, address: str, start: int, size: int, whole: bool) -> bytes:
         """Some bytes of an object.
