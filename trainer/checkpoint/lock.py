@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError
+from trainer.untrusted import plain_json
 
 LOCK = ".lock"
 BEAT_S = 5.0
@@ -190,7 +191,7 @@ def _is(handle: int, path: Path) -> bool:
 def _read(handle: int) -> dict[str, Any] | None:
     """What the file says of its owner; None: nothing yet."""
     try:
-        found = json.loads(os.pread(handle, 4096, 0))
+        found = plain_json.loads(os.pread(handle, 4096, 0))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -149,7 +149,7 @@ def test_a_restart_of_the_same_torchrun_gets_in_at_once(tmp_path: Path, monkeypa
     assert take(tmp_path) > 1.5
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\0" * 50])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\0" * 50, "[" * 4096], ids=range(6))
 def test_garbage_keeps_nobody_out(tmp_path: Path, content: str) -> None:
     (tmp_path / LOCK).write_text(content)
     take(tmp_path)

@@ -39,8 +39,7 @@ FOUND = {
     # Texts
     "json.loads": {
         "trainer/untrusted/plain_json.py",
-        "trainer/benchmark/sections.py",  # what its own processes say, as the next five
-        "trainer/checkpoint/lock.py",
+        "trainer/benchmark/sections.py",  # what its own processes say, as the next four
         "trainer/parallel/agreement.py",
         "trainer/parallel/failure.py",
         "trainer/parallel/watch.py",
