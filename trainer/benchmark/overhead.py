@@ -10,15 +10,18 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from trainer.benchmark.machine import machine
 from trainer.benchmark.rounds import in_turn, ratios
+from trainer.cli import compose
 from trainer.config.fields import RunConfig
+from trainer.config.schema import Schemas
 from trainer.device.clock import synchronize
 from trainer.loop import Trainer
 from trainer.records import console
@@ -26,6 +29,20 @@ from trainer.task import Task
 
 VARIANTS = ("watched", "without guard", "without log")
 BATCHES = 2  # in a window, at least
+ON_CPU = ("trainer.device=cpu", "trainer.micro_batch=null", "data.workers=0")  # where CPU time is all that is taken
+
+
+def suite_on_cpu(
+    title: str, words: Sequence[str], schemas: Schemas, task: Callable[[Any], Task], rounds: int, command: str
+) -> Iterator[str]:
+    """``suite`` of what ``train.py`` would train with some words, on the CPU.
+
+    Args:
+        words: as after ``train.py``; ``ON_CPU`` is added.
+        task: builds it from the configuration.
+    """
+    config = compose([*words, *ON_CPU], schemas)
+    return suite(title, config, lambda: task(config), rounds, command)
 
 
 def suite(title: str, config: RunConfig, build: Callable[[], Task], rounds: int, command: str) -> Iterator[str]:

@@ -26,14 +26,12 @@ def _drawing(arguments: Any, command: str) -> Iterator[str]:
 
 
 def _overhead(arguments: Any, command: str) -> Iterator[str]:
-    from trainer.benchmark.overhead import suite
-    from trainer.cli import compose
+    from trainer.benchmark.overhead import suite_on_cpu
     from vid2vid.config import Vid2VidConfig
     from vid2vid.task import Vid2VidTask
 
-    words = ["experiment=vid2vid/demo", "trainer.device=cpu", "trainer.micro_batch=null", "data.workers=0"]
-    config = compose(words, {"vid2vid": Vid2VidConfig})
-    return suite("vid2vid at the demo's size", config, lambda: Vid2VidTask(config), arguments.repeats, command)
+    words, title = ["experiment=vid2vid/demo"], "vid2vid at the demo's size"
+    return suite_on_cpu(title, words, {"vid2vid": Vid2VidConfig}, Vid2VidTask, arguments.repeats, command)
 
 
 SUITES = {

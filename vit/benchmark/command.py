@@ -34,15 +34,14 @@ def _analysis(arguments: Any, command: str) -> Iterator[str]:
 
 
 def _overhead(arguments: Any, command: str) -> Iterator[str]:
-    from trainer.benchmark.overhead import suite
-    from trainer.cli import compose
+    from trainer.benchmark.overhead import suite_on_cpu
     from vit.config import VitConfig
     from vit.task import VitTask
 
-    words = ["model=vit_ti16", "resolution=64", "trainer.device=cpu", "trainer.micro_batch=null", "data.workers=0"]
-    words += [f"curriculum.stages.all.batch_size={arguments.batch or 32}", "logger.tensorboard=true"]
-    config = compose(words, {"vit": VitConfig})
-    return suite("Ti/16 at 64 px on the built-in shapes", config, lambda: VitTask(config), arguments.repeats, command)
+    words = ["model=vit_ti16", "resolution=64", f"curriculum.stages.all.batch_size={arguments.batch or 32}"]
+    words += ["logger.tensorboard=true"]
+    title = "Ti/16 at 64 px on the built-in shapes"
+    return suite_on_cpu(title, words, {"vit": VitConfig}, VitTask, arguments.repeats, command)
 
 
 SUITES = {
