@@ -208,12 +208,12 @@ def build_optimizers(
     config: RunConfig,
     task: Task,
     parameters: Mapping[str, dict[str, nn.Parameter]],
-    total: Callable[[Tensor], Tensor] | None = None,
+    norms: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, torch.optim.Optimizer]:
     """Every phase's optimiser.
 
     Args:
-        total: where parameters are rows of larger ones: adds values of all shards up (``Parallel.total``).
+        norms: where parameters are rows of larger ones: makes norms of the whole of theirs (``Parallel.norms``).
 
     Raises:
         ConfigError: ``layer_decay`` asks for layers that the task does not tell.
@@ -224,7 +224,7 @@ def build_optimizers(
         try:
             optimizers[name] = build_optimizer(own, row, task.layers(name), task.undecayed(name))
             if isinstance(optimizers[name], Lamb):
-                optimizers[name].total = total
+                optimizers[name].norms = norms
         except ConfigError as error:
             problems += [f"optim.{name}.{problem}" for problem in error.problems]
     refuse(problems)

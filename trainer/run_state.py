@@ -285,7 +285,7 @@ def shard(trainer: Runtime) -> None:
     assert parallel.shards is not None
     rows: dict[str, nn.Parameter] = parallel.shards.rows
     trainer.parameters = {phase: {name: rows[name] for name in own} for phase, own in trainer.parameters.items()}
-    trainer.optimizers = build_optimizers(trainer.config, trainer.task, trainer.parameters, parallel.total)
+    trainer.optimizers = build_optimizers(trainer.config, trainer.task, trainer.parameters, parallel.norms)
     renew_average(trainer)
 
 

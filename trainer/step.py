@@ -36,7 +36,7 @@ class Stepper(Runtime):
             parameters = list(self.trained[name].values())
             self.parallel.synchronize(parameters)
             used[name] = [p for p in parameters if p.grad is not None]
-            norms[name], bad = self.precision.norm(name, used[name], self.parallel.total)
+            norms[name], bad = self.precision.norm(name, used[name], self.parallel.norms)
             broken.append(bad)
         bad = self.guard.judge(broken)
         for phase in due:

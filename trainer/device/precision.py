@@ -84,7 +84,7 @@ class PrecisionPolicy:
         return self.scalers[phase].scale(loss)
 
     def norm(
-        self, phase: str, parameters: Iterable[nn.Parameter], total: Callable[[Tensor], Tensor] | None = None
+        self, phase: str, parameters: Iterable[nn.Parameter], norms: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Total norm of a phase's gradients, unscaled, and whether they are to be called bad; both on the device.
 
@@ -93,12 +93,12 @@ class PrecisionPolicy:
         Args:
             phase: whose scaler.
             parameters: those with gradients; of a sharded network this process's rows.
-            total: adds squares of norms up over all shards; None: they are of the whole already.
+            norms: makes norms of the whole of those of rows (``Parallel.norms``); None: they are that already.
         """
         grads = [p.grad for p in parameters if p.grad is not None]
         norm = get_total_norm(grads, foreach=True) if grads else torch.zeros((), device=self.device)
-        if total is not None:
-            norm = total(norm.double().square()).sqrt().to(norm.dtype)
+        if norms is not None:
+            norm = norms(norm)
         if not self.scalers[phase].is_enabled():
             return norm, ~torch.isfinite(norm)
         norm = norm / self.loss_scale(phase)

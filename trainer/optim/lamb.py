@@ -33,10 +33,10 @@ class Lamb(torch.optim.Optimizer):
         weight_decay: times the weight, added to the update; 0 also switches the trust ratio off.
 
     Attributes:
-        total: adds squares of norms up where parameters are shards of larger ones; see ``Parallel.total``.
+        norms: where parameters are rows of larger ones, makes norms of the whole of theirs; see ``Parallel.norms``.
     """
 
-    total: Callable[[Tensor], Tensor] | None = None
+    norms: Callable[[Tensor], Tensor] | None = None
 
     _step_supports_amp_scaling = True  # GradScaler hands found_inf over instead of waiting for it
 
@@ -89,8 +89,8 @@ class Lamb(torch.optim.Optimizer):
         if group["weight_decay"]:
             foreach.add_(updates, parameters, alpha=group["weight_decay"])
             both = torch.stack([*foreach.norm(parameters), *foreach.norm(updates)])
-            if self.total is not None:
-                both = self.total(both.double().square()).sqrt().to(both.dtype)
+            if self.norms is not None:
+                both = self.norms(both)
             sizes, changes = both.chunk(2)
             rates = rates * torch.where((sizes > 0) & (changes > 0), sizes / changes, 1.0)
         foreach.mul_(updates, list(rates.unbind()))

@@ -76,12 +76,12 @@ class Table:
         """Rows of the first, largest shard."""
         return -(-shape[0] // self.count)
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over all shards of device values that each has for its rows; a new tensor."""
-        values = values.clone()
+    def norms(self, own: Tensor) -> Tensor:
+        """Norms of what the shards are parts of, out of those of this one's rows; a new tensor on the device."""
+        squares = own.double().square()
         if not self.alone():
-            dist.all_reduce(values, group=self.group)
-        return values
+            dist.all_reduce(squares, group=self.group)
+        return squares.sqrt().to(own.dtype)
 
     def mean_of_copies(self, flat: Tensor) -> None:
         """In place, the mean over the processes that have the same shard."""

@@ -28,9 +28,9 @@ class Sharing:
     _alone: bool
 
     @property
-    def total(self) -> Callable[[Tensor], Tensor] | None:
-        """What adds values up that every shard found in its rows; None where parameters are whole."""
-        return None if self.shards is None else self.shards.table.total
+    def norms(self) -> Callable[[Tensor], Tensor] | None:
+        """What makes norms of whole tensors of those of this process's rows; None where parameters are whole."""
+        return None if self.shards is None else self.shards.table.norms
 
     def shard(self, networks: Mapping[str, nn.Module], blocks: Sequence[nn.Module], dtype: torch.dtype | None) -> None:
         """Leaves this process its rows of all parameters. Needs ``start``; all processes call it alike, once.
