@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 
@@ -26,3 +26,17 @@ def short(text: str, length: int) -> str:
 def by(shape: Iterable[int]) -> str:
     """Sizes of a tensor, or height and width of a picture: ``3x4``; ``scalar`` where there are none."""
     return "x".join(map(str, shape)) or "scalar"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """The lines of a table, its columns two spaces apart.
+
+    Args:
+        right: numbers of the columns that are flush right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def cell(column: int, text: str) -> str:
+        return text.rjust(widths[column]) if column in right else text.ljust(widths[column])
+
+    return ["  ".join(cell(column, text) for column, text in enumerate(row)).rstrip() for row in rows]

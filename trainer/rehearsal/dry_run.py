@@ -14,6 +14,7 @@ from trainer.errors import UserError
 from trainer.optim.optimizers import moments, trainable_names
 from trainer.parallel.choice import state_bytes
 from trainer.schedule import cadence, durations, learning_rate, stage_table
+from trainer.text import aligned
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -169,12 +170,7 @@ def _numeric(rows: list[list[str]]) -> set[int]:
 
 
 def _aligned(rows: list[list[str]], right: set[int]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def cell(index: int, text: str) -> str:
-        return text.rjust(widths[index]) if index in right else text.ljust(widths[index])
-
-    return ["  " + "  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]
+    return [f"  {line}" for line in aligned(rows, right)]
 
 
 def write_dry_run(trainer: Runtime) -> str:

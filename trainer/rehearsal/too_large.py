@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainer.device.free_memory import is_of_main_memory
 from trainer.errors import ConfigError
 from trainer.task import Stage
-from trainer.text import by
+from trainer.text import aligned, by
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
@@ -28,14 +28,11 @@ class TooLarge(ConfigError):
         main = error is not None and is_of_main_memory(error)
         where = "this machine's main memory" if main and trainer.device.type != "cpu" else str(trainer.device)
         fits = fitting(trainer, stage)
-        rows = _table(trainer, stage, fits)
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         super().__init__(
             f"curriculum.stages.{stage.name} ({by(stage.resolution)}, {stage.frames} frames, "
             f"batch_size={stage.batch_size}, accumulate={stage.accumulate}) needs more memory than {where} has: it "
             f"ran out in {doing}. {_advice(trainer, fits, stage)}{_FEWER_WORKERS if main and trainer.workers else ''}"
-            + "".join(f"\n    {line}" for line in lines)
+            + "".join(f"\n    {line}" for line in aligned(_table(trainer, stage, fits)))
         )
 
 

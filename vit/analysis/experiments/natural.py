@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, DataError
 from trainer.records.intervals import wilson
+from trainer.text import aligned
 from vit.analysis.charts import Chart, Curve
 from vit.analysis.contact_sheet import BAD, PLAIN, Tile, contact_sheet
 from vit.analysis.kept_answers import Answers
@@ -168,7 +169,7 @@ def _outcome(
             outcome.records.append(record)
             row.append(text)
         rows.append(row)
-    outcome.lines += [*_table(rows), *_notes(asked, met, labels[0], bool(ordinary))]
+    outcome.lines += [*aligned(rows), *_notes(asked, met, labels[0], bool(ordinary))]
     names = [one.name for one in asked]
     curves = []
     for label in labels:
@@ -182,11 +183,6 @@ def _outcome(
         if picture is not None:
             outcome.pictures["natural_errors"] = picture
     return outcome
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _notes(
