@@ -64,13 +64,13 @@ def build_task(config: RunConfig, task: Task | Callable[[], Task]) -> Task:
     return task()
 
 
-def in_blocks(parallel: Parallel, task: Task, phases: Mapping[str, Phase]) -> list[nn.Module]:
-    """What ``fsdp2`` makes whole one at a time; nothing where it keeps weights whole, or is not the strategy.
+def fsdp2_blocks(task: Task, phases: Mapping[str, Phase]) -> list[nn.Module]:
+    """What ``fsdp2`` makes whole one at a time; nothing where it keeps weights whole.
 
     ``fully_shard`` frees and gathers weights around forward and backward passes. Several phases share passes, take
     gradients twice through one graph and of some parameters only, for which weights have to stay.
     """
-    return task.shard_blocks() if parallel.strategy is Strategy.fsdp2 and len(phases) == 1 else []
+    return task.shard_blocks() if len(phases) == 1 else []
 
 
 def settle_strategy(
@@ -79,10 +79,13 @@ def settle_strategy(
     """Makes ``auto`` one of the strategies, once the task is known.
 
     Returns:
-        Why, empty where it was asked for; and what is sharded one by one, if anything (``in_blocks``).
+        Why, empty where it was asked for; and what is sharded one by one, if anything.
     """
-    if parallel.strategy is not Strategy.auto:
-        return "", in_blocks(parallel, task, phases)
+    reason = _choose_strategy(config, parallel, task, phases) if parallel.strategy is Strategy.auto else ""
+    return reason, fsdp2_blocks(task, phases) if parallel.strategy is Strategy.fsdp2 else []
+
+
+def _choose_strategy(config: RunConfig, parallel: Parallel, task: Task, phases: Mapping[str, Phase]) -> str:
     device = parallel.device
     own = phase_parameters(task.networks(), phases)
     count = sum(p.numel() for p in {id(p): p for named in own.values() for p in named.values()}.values())
@@ -91,7 +94,7 @@ def settle_strategy(
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     shards = not any(config.optim[name].kind in choice.UNSHARDED for name in phases)
     parallel.strategy, reason = choice.choose(len(phases), task.one_pass(), need.total, total if shards else None)
-    return reason, in_blocks(parallel, task, phases)
+    return reason
 
 
 def place_networks(config: RunConfig, task: Task, device: torch.device, wait: bool = False) -> dict[str, nn.Module]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from trainer.build import compiles
+from trainer.build import compiles, fsdp2_blocks
 from trainer.errors import UserError
 from trainer.optim.optimizers import moments, trainable_names
 from trainer.parallel.choice import state_bytes
@@ -103,8 +103,7 @@ def _state_rows(trainer: Runtime) -> list[list[str]]:
     world = trainer.parallel.world
     own = {name: p.numel() for named in trainer.parameters.values() for name, p in named.items()}
     kept = max(moments(trainer.config.optim[name]) for name in trainer.phases)
-    blocks = trainer.task.shard_blocks() if len(trainer.phases) == 1 else []
-    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    sizes = [sum(p.numel() for p in block.parameters()) for block in fsdp2_blocks(trainer.task, trainer.phases)]
     shards = trainer.settings.shard_group or (world if world > 1 else EXAMPLE)
     count, averaged, rest = sum(own.values()), trainer.ema is not None, sum(own.values()) - sum(sizes)
     accumulates = any(stage.accumulate > 1 for stage in trainer.curriculum.stages)
