@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.toys import LinearTask, ToyTask
-from trainer.config.fields import RunConfig
 from trainer.task import Segment, StepContext
 
 
@@ -75,7 +74,3 @@ class BlockTask(LinearTask):
 
     def one_pass(self) -> bool:
         return not self.parts
-
-
-def build_blocks(config: RunConfig, **kwargs: Any) -> BlockTask:
-    return BlockTask(**kwargs)
