@@ -1,11 +1,8 @@
 """Two gloo processes against one, and what happens when one of them fails."""
 
 import json
-import os
 import re
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.paths import ROOT
+from tests.helpers.launching import run_module
 from trainer.config.fields import DeviceKind, Strategy
 from trainer.device.pick import pick_device
 from trainer.errors import ConfigError
@@ -23,36 +20,7 @@ from trainer.parallel.processes import Parallel
 
 def launch(tmp_path: Path, case: str, world: int = 2, timeout: float = 120) -> list[subprocess.CompletedProcess[str]]:
     """``tests.helpers.gloo_cases CASE`` in each of ``world`` processes, as torchrun starts them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = []
-    for rank in range(world):
-        environment = {
-            **os.environ,
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "PYTHONPATH": str(ROOT),
-        }
-        if world == 1:
-            del environment["RANK"], environment["WORLD_SIZE"]
-        command = [sys.executable, "-m", "tests.helpers.gloo_cases", case, str(tmp_path)]
-        running.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
-    results = []
-    try:
-        for process in running:
-            out, err = process.communicate(timeout=timeout)
-            results.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
-    return results
+    return run_module("tests.helpers.gloo_cases", [case, str(tmp_path)], world, timeout)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,6 @@
 """Sharded training in two and four processes is that of one; checkpoints go on with any number of them."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.paths import ROOT
+from tests.helpers.launching import run_module
 from tests.helpers.sharded_toys import Stack
 from trainer.build import keep_channels_last
 from trainer.checkpoint.contents import EMA, WEIGHTS
@@ -28,25 +24,9 @@ COUNT = sum(p.numel() for p in Stack().parameters())
 
 def launch(folder: Path, world: int, *cases: str) -> dict[str, dict[str, Any]]:
     """The results of ``tests.helpers.shard_cases`` in so many processes, by case."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {**os.environ, "PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [
-        {"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(world)} if world > 1 else {} for r in range(world)
-    ]
-    command = [sys.executable, "-m", "tests.helpers.shard_cases", str(folder), *cases]
-    running = [
-        subprocess.Popen(command, env=common | rank, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for rank in ranks
-    ]
-    try:
-        texts = [process.communicate(timeout=500)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
-    assert [process.returncode for process in running] == [0] * world, "\n".join(text[-3000:] for text in texts)
+    ends = run_module("tests.helpers.shard_cases", [str(folder), *cases], world, timeout=500)
+    texts = [(end.stdout + end.stderr)[-3000:] for end in ends]
+    assert [end.returncode for end in ends] == [0] * world, "\n".join(texts)
     return {case: torch.load(folder / f"{case}-{world}.pt", weights_only=True) for case in cases}
 
 
