@@ -1,6 +1,6 @@
 """Names and shapes in messages."""
 
-from trainer.text import by, ends, few, short
+from trainer.text import aligned, by, ends, few, short
 
 
 def test_short_texts_stay():
@@ -20,3 +20,9 @@ def test_ends_names_the_last_one():
 
 def test_shapes():
     assert by((3, 4)) == "3x4" and by([7]) == "7" and by(()) == "scalar"
+
+
+def test_columns_are_aligned():
+    rows = [["stage", "batch", "memory"], ["long", "8", "not known"], ["s", "128", ""]]
+    assert aligned(rows) == ["stage  batch  memory", "long   8      not known", "s      128"]
+    assert aligned(rows, right={1}) == ["stage  batch  memory", "long       8  not known", "s        128"]
