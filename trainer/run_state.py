@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from trainer.build import build_optimizers
 from trainer.checkpoint.contents import EMA, WEIGHTS, read_meta
+from trainer.checkpoint.tensors import local
 from trainer.checkpoint.trained import load_weights
 from trainer.checkpoint.weights import compare_architecture, network_buffers, network_tensors
 from trainer.config.fields import DataChanged, Precision, Strategy
@@ -91,7 +92,7 @@ def load_networks(trainer: Runtime, weights: Mapping[str, Tensor], what: str) ->
     compare_architecture(live, weights, what)
     for name, value in weights.items():
         sharded = isinstance(live[name], DTensor)
-        _local(live[name]).copy_(trainer.parallel.own(name, value) if sharded else value)
+        local(live[name]).copy_(trainer.parallel.own(name, value) if sharded else value)
     trainer.parallel.refresh()
 
 
@@ -229,11 +230,6 @@ def save_checkpoint(trainer: Runtime) -> None:
     trainer.checkpoints.save(trainer.step, state, weights, ema, meta)
 
 
-def _local(tensor: Tensor) -> Tensor:
-    """What this process has of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 class Snapshot:
     """What a rehearsal may change, to go back to bitwise.
 
@@ -253,7 +249,7 @@ class Snapshot:
         self._large: dict[str, Any] | None = None
         if weights:
             average = {} if trainer.ema is None else trainer.ema.state_dict()
-            live = {name: _local(value) for name, value in network_tensors(trainer.networks).items()}
+            live = {name: local(value) for name, value in network_tensors(trainer.networks).items()}
             self._large = plain_tensors({"weights": live, "ema": average, "optimizers": optimizers})
 
     @torch.no_grad()
@@ -266,7 +262,7 @@ class Snapshot:
         if self._large is not None:
             live = network_tensors(trainer.networks)
             for name, value in self._large["weights"].items():
-                _local(live[name]).copy_(value)
+                local(live[name]).copy_(value)
             trainer.parallel.refresh()
             if trainer.ema is not None:
                 trainer.ema.load_state_dict(self._large["ema"])

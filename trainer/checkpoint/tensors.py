@@ -163,10 +163,11 @@ def tensor_bytes(state: Any) -> int:
     """Bytes of all tensors in a state, as far as this process holds them."""
     tensors: dict[str, Tensor] = {}
     _split(state, "", tensors)
-    return sum(_local(tensor).numel() * tensor.element_size() for tensor in tensors.values())
+    return sum(local(tensor).numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _local(tensor: Tensor) -> Tensor:
+def local(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor."""
     to_local = getattr(tensor, "to_local", None)  # DTensor
     return to_local() if to_local is not None else tensor
 
