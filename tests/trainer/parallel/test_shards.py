@@ -145,10 +145,10 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path: Path) -> No
         (alone / "steps.json").write_text(json.dumps({"until": until}))
         launch(tmp_path / "alone", 1, "resharded")
     for shape in before:
-        ends = [Checkpoints(place / shape).latest() for place in (folder, alone)]
-        assert ends[0] is not None and ends[1] is not None
-        assert_close(*(read_safetensors(end / WEIGHTS) for end in ends))
-        assert_close(*(read_safetensors(end / EMA) for end in ends))
+        found, wanted = (Checkpoints(place / shape).latest() for place in (folder, alone))
+        assert found is not None and wanted is not None
+        for file in (WEIGHTS, EMA):
+            assert_close(read_safetensors(found / file), read_safetensors(wanted / file))
 
 
 def assert_same_state(one: Path, two: Path | None) -> None:
