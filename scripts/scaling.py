@@ -75,7 +75,7 @@ def _rows(job: Job, network: scaling.Network, counts: list[int]) -> list[list[st
         rows.append([
             strategy,
             *(f"{100 * scaling.efficiency(job, network, strategy, n):.1f} %" for n in counts),
-            "4,096 or more" if most == 4096 else f"{most:,}",
+            f"{most:,}{' or more' if most == scaling.MOST else ''}",
             *(f"{scaling.state_bytes(job, strategy, n, network.gpus) / 2**30:.1f}" for n in counts),
         ])  # fmt: skip
     return rows

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ACHIEVED = 0.8  # of the wire's bandwidth; nccl-tests reach 0.75 to 0.9 with large messages
+MOST = 4096  # GPUs that are looked at
 PAYS = 0.9  # a strategy pays while so much of the time is computing
 STRATEGIES = ("flat", "ddp", "fsdp2", "hybrid")
 FLAT_BUCKET, DDP_BUCKET = 32 * 2**20, 25 * 2**20  # bytes: trainer/parallel/gradients.py; torch's default
@@ -197,7 +198,7 @@ def state_bytes(job: Job, strategy: str, count: int, gpus: int = 8) -> float:
     return STATE * job.parameters / shards + (2 * 2 + 4) * job.parameters / job.blocks
 
 
-def pays_until(job: Job, network: Network, strategy: str, most: int = 4096) -> int:
+def pays_until(job: Job, network: Network, strategy: str, most: int = MOST) -> int:
     """The largest power of two of GPUs, at most ``most``, up to which ``PAYS`` of the time is computing."""
     paying = 1
     for count in (2**power for power in range(1, int(math.log2(most)) + 1)):
