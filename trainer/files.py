@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -129,6 +130,22 @@ def flush_names(path: Path) -> None:
         if not os.access(folder, os.W_OK):
             return
         flush_folder(folder)
+
+
+def unseen(folder: Path, names: Iterable[str], within_s: float) -> list[str]:
+    """Those of some files in a folder that are not there, nor come in so many seconds.
+
+    Network file systems show a new name late to other processes.
+    """
+    until = time.monotonic() + within_s
+    while lacking := [name for name in names if not (folder / name).exists()]:
+        if time.monotonic() > until:
+            break
+        for place in {(folder / name).parent for name in lacking}:
+            with suppress(OSError):
+                os.listdir(place)  # makes NFS look anew
+        time.sleep(0.1)
+    return lacking
 
 
 def write_flushed(path: Path, text: str) -> None:

@@ -18,9 +18,7 @@ import errno
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +47,7 @@ from trainer.checkpoint.disk_errors import explain, os_error
 from trainer.checkpoint.tensors import TREE, load_state, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError, ConfigError, SaveError
-from trainer.files import flush_folder, write_flushed, write_text
+from trainer.files import flush_folder, unseen, write_flushed, write_text
 from trainer.text import few
 
 _log = logging.getLogger(__name__)
@@ -127,7 +125,7 @@ class Checkpoints:
 
         def finish() -> None:
             digests = {f"{STATE}/{name}": digest for part in parts for name, digest in part.items()}
-            lacking = unseen(temporary, digests)
+            lacking = unseen(temporary, digests, LATE_S)
             if lacking:
                 raise FileNotFoundError(
                     errno.ENOENT,
@@ -189,7 +187,7 @@ class Checkpoints:
         """
         files = gather(listed(path), self.group)[0]
         mine = files[rank() :: world()]
-        unseen(path, mine)
+        unseen(path, mine, LATE_S)
         answers = gather(altered(path, mine), self.group)
         found = next((answer for answer in answers if answer), None)
         if found is None:
@@ -311,21 +309,8 @@ class Checkpoints:
 
 
 def appears(path: Path) -> bool:
-    """Whether a file or folder is there, or comes within ``LATE_S``: some file systems show a new name late."""
-    return not unseen(path.parent, [path.name])
-
-
-def unseen(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of some files in a folder that are not there, nor come within ``LATE_S``."""
-    until = time.monotonic() + LATE_S
-    while lacking := [name for name in names if not (folder / name).exists()]:
-        if time.monotonic() > until:
-            break
-        for place in {(folder / name).parent for name in lacking}:
-            with suppress(OSError):
-                os.listdir(place)  # makes NFS look anew
-        time.sleep(0.1)
-    return lacking
+    """Whether a file or folder is there, or comes within ``LATE_S``."""
+    return not unseen(path.parent, [path.name], LATE_S)
 
 
 def _digest(text: str) -> str:

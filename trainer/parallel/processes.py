@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from torch import Tensor, nn
 
 from trainer.config.fields import Strategy
 from trainer.errors import ConfigError
+from trainer.files import unseen
 from trainer.parallel import watch
 from trainer.parallel.gradients import average, put_ddp_into
 from trainer.parallel.groups import Groups
@@ -152,23 +152,14 @@ class Parallel(Sharing):
         Raises:
             ConfigError: on all of them, when one does not see it.
         """
-        unseen = [who for who in self.gather(None if self._sees(path) else _place(self.rank)) if who]
-        if unseen:
+        lacking = unseen(path.parent, [path.name], SEEN_WITHIN_S)
+        blind = [who for who in self.gather(_place(self.rank) if lacking else None) if who]
+        if blind:
             raise ConfigError(
-                f"{path.parent.absolute()} is not the same folder for all processes: {', '.join(unseen)} cannot see "
+                f"{path.parent.absolute()} is not the same folder for all processes: {', '.join(blind)} cannot see "
                 "what rank 0 has there. Checkpoints have parts of every process: start all of them in a folder on a "
                 "file system that they share (NFS, Lustre, ...)"
             )
-
-    def _sees(self, path: Path) -> bool:
-        until = time.monotonic() + SEEN_WITHIN_S
-        while not path.exists():
-            if time.monotonic() > until:
-                return False
-            with suppress(OSError):
-                os.listdir(path.parent)  # makes NFS look anew
-            time.sleep(0.2)
-        return True
 
     # Agreement between hosts
 
