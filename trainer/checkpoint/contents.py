@@ -32,6 +32,13 @@ def new_digest() -> Any:
     return hashlib.sha256()
 
 
+def text_digest(text: str) -> str:
+    """The digest of a file that holds a text, in UTF-8."""
+    digest = new_digest()
+    digest.update(text.encode())
+    return digest.hexdigest()
+
+
 def read_meta(path: Path) -> dict[str, Any]:
     """``meta.json`` of a checkpoint directory, without the list of files.
 
@@ -54,7 +61,7 @@ def meta_text(meta: Mapping[str, Any], sizes: Mapping[str, int], digests: Mappin
         digests: their digests.
     """
     content = {**meta, "files": dict(sizes), "digests": dict(digests)}
-    return _dump({**content, _OWN: _digest_of(json.loads(_dump(content)))})
+    return _dump({**content, _OWN: text_digest(_dump(json.loads(_dump(content))))})
 
 
 def pointed(path: Path) -> Path:
@@ -136,17 +143,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise TypeError(f"{META} holds no object")
     if _OWN in meta:
         content = {name: value for name, value in meta.items() if name != _OWN}
-        if meta[_OWN] != _digest_of(content):
+        if meta[_OWN] != text_digest(_dump(content)):
             raise _Altered("it is not as it was written (its SHA-256 differs)")
     elif "digests" in meta:
         raise _Altered("it is not as it was written (its own digest is missing)")
     return meta
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    digest = new_digest()
-    digest.update(_dump(content).encode())
-    return digest.hexdigest()
 
 
 def _dump(content: Mapping[str, Any]) -> str:

@@ -39,9 +39,9 @@ from trainer.checkpoint.contents import (
     found_sound,
     listed,
     meta_text,
-    new_digest,
     pointed,
     read_meta,
+    text_digest,
 )
 from trainer.checkpoint.disk_errors import explain, os_error
 from trainer.checkpoint.tensors import TREE, load_state, save_tensors, tensor_bytes
@@ -133,7 +133,7 @@ class Checkpoints:
                     "directory must lie on a file system that all processes share",
                 )
             write_flushed(temporary / STATE / TREE, tree)
-            digests[f"{STATE}/{TREE}"] = _digest(tree)
+            digests[f"{STATE}/{TREE}"] = text_digest(tree)
             digests[WEIGHTS] = save_weights(temporary / WEIGHTS, weights)
             if ema is not None:
                 digests[EMA] = save_weights(temporary / EMA, ema)
@@ -311,12 +311,6 @@ class Checkpoints:
 def appears(path: Path) -> bool:
     """Whether a file or folder is there, or comes within ``LATE_S``."""
     return not unseen(path.parent, [path.name], LATE_S)
-
-
-def _digest(text: str) -> str:
-    digest = new_digest()
-    digest.update(text.encode())
-    return digest.hexdigest()
 
 
 def _step(path: Path) -> int:
