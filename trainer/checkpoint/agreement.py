@@ -13,12 +13,12 @@ from trainer.errors import UserError
 
 def rank() -> int:
     """Number of this process."""
-    return dist.get_rank() if _several() else 0
+    return dist.get_rank() if joined() else 0
 
 
 def world() -> int:
     """How many processes there are."""
-    return dist.get_world_size() if _several() else 1
+    return dist.get_world_size() if joined() else 1
 
 
 def gather(value: Any, group: Any) -> list[Any]:
@@ -28,7 +28,7 @@ def gather(value: Any, group: Any) -> list[Any]:
         group: process group to go through; None: the default one.
     """
     values: list[Any] = [value] * world()
-    if _several():
+    if joined():
         dist.all_gather_object(values, value, group=group)
     return values
 
@@ -39,7 +39,7 @@ def together(action: Callable[[], None], group: Any) -> None:
     Raises:
         UserError, OSError: as rank 0, with the same number. RuntimeError: rank 0 raised something else.
     """
-    if not _several():
+    if not joined():
         return action()
     outcome: list[Any] = [None]
     if rank() == 0:
@@ -58,5 +58,6 @@ def together(action: Callable[[], None], group: Any) -> None:
         raise OSError(number, reason) if number is not None else RuntimeError(f"rank 0 failed to save: {text}")
 
 
-def _several() -> bool:
+def joined() -> bool:
+    """Whether this process has joined a group of processes."""
     return dist.is_available() and dist.is_initialized()

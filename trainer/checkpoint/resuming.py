@@ -84,8 +84,7 @@ def _asked(checkpoints: Checkpoints, path: Path) -> tuple[Path, list[str]]:
         CheckpointError: it is neither, or damaged; says which ones a run has.
     """
     if (path / "checkpoints").is_dir():
-        other = Checkpoints(path)
-        other.altered = checkpoints.altered
+        other = _of(path, checkpoints)
         newest = other.newest()
         if newest is not None:
             return newest, _newer(other.damaged(), newest)
@@ -97,10 +96,13 @@ def _asked(checkpoints: Checkpoints, path: Path) -> tuple[Path, list[str]]:
     if several is not None:
         raise CheckpointError(f"cannot resume from {several}")
     run = next((p for p in (path, *path.parents[:2]) if (p / "checkpoints").is_dir()), None)
-    newest = None
-    if run is not None:
-        other = Checkpoints(run)
-        other.altered = checkpoints.altered
-        newest = other.newest()
+    newest = None if run is None else _of(run, checkpoints).newest()
     has = f"Its run has {shown_override('trainer.resume', newest)}" if newest else ""
     raise CheckpointError(f"cannot resume from {path}: {reason}. {has or 'Choose another with trainer.resume=PATH'}")
+
+
+def _of(run: Path, known: Checkpoints) -> Checkpoints:
+    """Those of a run that may be another one, with what was found out by reading files so far."""
+    checkpoints = Checkpoints(run)
+    checkpoints.altered = known.altered
+    return checkpoints

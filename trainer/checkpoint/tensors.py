@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint import logger as dcp_logger
 from torch.distributed.checkpoint import metadata as dcp_metadata
@@ -45,6 +44,7 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorS
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from trainer.checkpoint.agreement import joined
 from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
 from trainer.untrusted import plain_json
@@ -76,7 +76,7 @@ def save_tensors(folder: Path, state: Any, group: Any = None, digests: dict[str,
     """
     tensors: dict[str, Tensor] = {}
     tree = _split(state, "", tensors)
-    alone = not (dist.is_available() and dist.is_initialized())
+    alone = not joined()
     folder.mkdir(parents=True, exist_ok=True)
     if tensors:
         writer = FileSystemWriter(folder, sync_files=True, overwrite=True)
@@ -100,7 +100,7 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
     Raises:
         CheckpointError: a file is missing or damaged, or a template's tensor has another shape.
     """
-    alone = not (dist.is_available() and dist.is_initialized())
+    alone = not joined()
     try:
         tree = plain_json.loads((folder / TREE).read_text())
         wanted = _references(tree)
