@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.faults.catalogue import Fault, faults
 from tests.faults.report import Row, read_record, rows_of, write_record
-from tests.faults.running import ROOT, Progress, Trial, digest, run_trials, trials
+from tests.faults.running import Progress, Trial, digest, run_trials, trials
+from tests.helpers.paths import ROOT
 from trainer.data.workers import usable_cores
 from trainer.files import take_lock
 

@@ -24,6 +24,8 @@ MODULES: tuple[str, ...] = (
     "memory",
 )  # of this package, in the order in which docs/reliability.md has them
 
+BOTH = ("vit_mu", "vid2vid_tiny")  # what most faults are done to, of tests/helpers/small_runs.py
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -10,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.undisturbed import shared, undisturbed
 from tests.helpers.exactness import assert_same, outcome
+from tests.helpers.paths import ROOT
 from tests.helpers.small_runs import words
 
-ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
 
 
@@ -63,7 +63,7 @@ FAULTS = [
     Fault(
         "SIGKILL of python train.py, twice",
         killed,
-        ("vit_mu", "vid2vid_tiny"),
+        BOTH,
         "the same command goes on from the newest checkpoint, and says from which",
         times=10,
     )

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+STEPS = 10  # of the shorter one of the small runs, at least
+
 
 def fit(trainer: Any) -> None:
     """Trains, and gives a signal back that came meanwhile.

@@ -17,13 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.undisturbed import shared, undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.killed_runs import Begun, Plan, run_to_end, session_members
 from tests.helpers.small_runs import prepare
 
-BOTH = ("vit_mu", "vid2vid_tiny")
 ORPHANS_S = 30.0  # a data worker looks every 5 s whether the process that it works for is there
 
 

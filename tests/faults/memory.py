@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from tests.faults.catalogue import Fault
-from tests.faults.here import before_step, fit
+from tests.faults.catalogue import BOTH, Fault
+from tests.faults.here import STEPS, before_step, fit
 from tests.faults.undisturbed import undisturbed
-from tests.faults.workers import BOTH, STEPS
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import configured, prepare
 from trainer.device.used_memory import memory_now

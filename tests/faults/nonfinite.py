@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from tests.faults.catalogue import Fault
-from tests.faults.here import fit
+from tests.faults.catalogue import BOTH, Fault
+from tests.faults.here import STEPS, fit
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import configured, prepare
 from trainer.errors import NonFiniteError
-
-STEPS = 10  # of the shorter run, at least
 
 
 def spoil(trainer: Any, step: int, value: float) -> list[dict[str, Any]]:
@@ -68,7 +66,7 @@ FAULTS = [
     Fault(
         "a loss that is no number",
         not_a_number,
-        ("vit_mu", "vid2vid_tiny"),
+        BOTH,
         "No weight moves; the dump replays to the bit, and the same command goes on from the checkpoint before.",
         times=20,
     )

@@ -12,7 +12,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.undisturbed import shared, undisturbed
 from tests.helpers.crash_states import KINDS, Node, Trace
 from tests.helpers.exactness import assert_same, outcome
@@ -104,7 +104,7 @@ FAULTS = [
     Fault(
         "power failure at any file operation",
         power_fails,
-        ("vit_mu", "vid2vid_tiny"),
+        BOTH,
         "the same command goes on from the last checkpoint that was reported as saved, or a later one",
         times=TRIALS,
     )

@@ -18,14 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.undisturbed import shared
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.paths import ROOT
 from tests.helpers.ranks import LAST_LINE, Ended, Ranks, train
 from tests.helpers.small_runs import COMMON, WORDS
 
-BOTH = ("vit_mu", "vid2vid_tiny")
 END_S = 60.0  # from the first process's end to the last one's; some 6 s where the machine does nothing else
 LAUNCHER_S = 25.0  # later than the processes end by themselves, where they know of each other
 HANG = "15s"  # more than a checkpoint takes where many trials run at once

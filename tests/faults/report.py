@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from tests.faults.catalogue import Fault, faults
-from tests.faults.running import ROOT, Trial
+from tests.faults.running import Trial
+from tests.helpers.paths import ROOT
 from trainer.data.workers import usable_cores
 from trainer.device.cpu import cpu_fields
 from trainer.files import write_text

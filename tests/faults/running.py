@@ -21,8 +21,8 @@ from typing import Any
 
 from tests.faults.catalogue import Fault, faults
 from tests.faults.undisturbed import KEPT
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ("train.py", "trainer", "vit", "vid2vid", "tests/faults", "tests/helpers", "configs")
 LIMIT_S = 900.0  # a trial that takes longer hangs
 

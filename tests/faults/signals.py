@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.kills import gone_soon
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
@@ -20,7 +20,6 @@ from tests.helpers.killed_runs import Begun, Plan, run_to_end, session_members
 from tests.helpers.small_runs import prepare
 from trainer.preempt import STOPPED
 
-BOTH = ("vit_mu", "vid2vid_tiny")
 LIMIT_S = 120.0
 
 

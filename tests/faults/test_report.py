@@ -3,8 +3,9 @@
 import re
 
 from tests.faults.catalogue import Fault, faults
-from tests.faults.report import DOCUMENT, ROOT, document, headline, read_record, rows_of
+from tests.faults.report import DOCUMENT, document, headline, read_record, rows_of
 from tests.faults.running import Trial, trials
+from tests.helpers.paths import ROOT
 
 
 def test_the_document_is_made_of_the_record() -> None:

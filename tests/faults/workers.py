@@ -9,15 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.faults.catalogue import Fault
-from tests.faults.here import before_step, fit
+from tests.faults.catalogue import BOTH, Fault
+from tests.faults.here import STEPS, before_step, fit
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import prepare
 from trainer.errors import DataError
-
-BOTH = ("vit_mu", "vid2vid_tiny")
-STEPS = 10  # of the shorter run, at least
 
 
 def killed_worker(folder: Path, model: str, number: int) -> None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import BOTH, Fault
 from tests.faults.here import fit
-from tests.faults.kills import BOTH, survives
+from tests.faults.kills import survives
 from tests.faults.undisturbed import undisturbed
 from tests.helpers.altering import cut, flip
 from tests.helpers.exactness import assert_same, outcome
