@@ -8,8 +8,7 @@
   of itself (trainer/checkpoint/contents.py); written last.
 
 ``checkpoints/latest`` is a text file with the name of the newest one, ``checkpoints/best`` likewise where
-``trainer.keep_best`` keeps the best. Nothing here is read by an unrestricted
-unpickler.
+``trainer.keep_best`` keeps the best. Nothing here is read by an unrestricted unpickler.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from trainer.checkpoint.contents import (
     text_digest,
 )
 from trainer.checkpoint.disk_errors import explain, os_error
-from trainer.checkpoint.tensors import TREE, load_state, save_tensors, tensor_bytes
+from trainer.checkpoint.tensors import TREE, Template, load_state, save_tensors, tensor_bytes
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError, ConfigError, SaveError
 from trainer.files import flush_folder, unseen, write_flushed, write_text
@@ -231,13 +230,12 @@ class Checkpoints:
         self._point_best()
         return renamed
 
-    def load(self, path: Path, template: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def load(self, path: Path, template: Template | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read (state, meta) of a checkpoint directory.
 
         Args:
             path: what ``latest`` or ``save`` returned, or any checkpoint directory.
-            template: a state of the same structure, whose tensors are filled, sharded ones with their own shard;
-                what it lacks, and all without one, is loaded whole, on the CPU.
+            template: where tensors are to be read into, see ``load_state``.
 
         Raises:
             CheckpointError: the directory is missing, unfinished or damaged.
@@ -289,7 +287,7 @@ class Checkpoints:
         checkpoint, so they go first. A damaged directory never counts as kept.
         """
         found = self._complete()
-        number = int(newest.name.removeprefix("step-"))
+        number = _step(newest)
         found.sort(key=lambda p: (_step(p) <= number, _step(p)), reverse=True)
         beyond = [path for path in found[self.keep :] if self.best is None or path != self._of(self.best)]
         for path in [*beyond, *self.folder.glob(f"step-*{BEFORE}")]:

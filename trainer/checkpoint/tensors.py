@@ -9,13 +9,12 @@ are written by ``repr``, which round-trips.
 Why DCP and not ``torch.save``: a run whose weights and moments are sharded over processes (FSDP2) must go on with
 another number of them. DCP writes every process's shards beside each other, notes where each piece of a tensor lies,
 and fills the shards of a ``template`` from them, however many wrote and read; ``torch.save`` would first bring all to
-one process, whose memory it need not fit. Nothing but tests gives a ``template`` yet: FSDP2 will, and
-tests/trainer/checkpoint/test_several_processes.py holds that sharded tensors come back, on as many processes and on
-another number. What it costs, measured on November 26, 2026 (torch 2.14, 2 CPU cores that were busy, 340 MB in 144
-tensors, three rounds): saving takes 1.0 to 1.4 s, flushed to the disk, against 1.1 s of ``torch.save``; loading 1.1 to
-3.1 s against 0.2 to 0.8 s, once a run; 0.26 MB more on disk against 0.04 MB. What a crash leaves is the same with both:
-the folder has its name only when everything in it has reached the disk (trainer/checkpoint/directory.py). And the
-checkpoints that people have go on.
+one process, whose memory it need not fit. tests/trainer/checkpoint/test_several_processes.py holds that sharded tensors
+come back, on as many processes and on another number. What it costs, measured on November 26, 2026 (torch 2.14, 2 CPU
+cores that were busy, 340 MB in 144 tensors, three rounds): saving takes 1.0 to 1.4 s, flushed to the disk, against 1.1
+s of ``torch.save``; loading 1.1 to 3.1 s against 0.2 to 0.8 s, once a run; 0.26 MB more on disk against 0.04 MB. What a
+crash leaves is the same with both: the folder has its name only when everything in it has reached the disk
+(trainer/checkpoint/directory.py). And the checkpoints that people have go on.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import os
 import pathlib
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,8 @@ from trainer.untrusted import plain_json
 
 # DCP reports failures at ERROR level with a traceback; the exception says it once, and enough
 getattr(dcp_logger, "_dcp_logger", logging.getLogger("torch.distributed.checkpoint")).propagate = False
+
+Template = Callable[[str, torch.Size, torch.dtype], Tensor | None]  # see load_state
 
 TREE = "tree.json"
 _BUFFER = 1 << 20  # bytes: DCP writes every tensor in many pieces
@@ -87,14 +88,13 @@ def save_tensors(folder: Path, state: Any, group: Any = None, digests: dict[str,
     return json.dumps(tree)
 
 
-def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
+def load_state(folder: Path, template: Template | None = None, group: Any = None) -> Any:
     """Read what ``save_tensors`` wrote, with its tree. All ranks call this together.
 
     Args:
         folder: where it was written; by any number of processes.
-        template: a state of the same structure; its tensors are filled in place, sharded ones with their own
-            shard. Or a function of a tensor's place (``a/b/c``), shape and type that returns where it is to be read
-            into. Entries that the template lacks, or that get None, are loaded whole, on the CPU.
+        template: of a tensor's place (``a/b/c``), shape and type: where it is to be read into, a sharded one with its
+            own shard. What gets None, and all without a template, is loaded whole, on the CPU.
         group: process group to agree through; None: the default one.
 
     Raises:
@@ -106,9 +106,6 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
         wanted = _references(tree)
         reader = _Reader(folder)
         records = reader.read_metadata().state_dict_metadata if wanted else {}
-        known: dict[str, Tensor] = {}
-        if template is not None and not callable(template):
-            _split(template, "", known)
         targets: dict[str, Any] = {}
         _check_sizes([records[name] for name in wanted], folder)
         for name in wanted:
@@ -117,17 +114,13 @@ def load_state(folder: Path, template: Any = None, group: Any = None) -> Any:
                 raise CheckpointError(
                     f"{folder}: '{name}' is no tensor; the checkpoint was not written by this program"
                 )
-            room: Any = template(name, record.size, record.properties.dtype) if callable(template) else None
-            if room is not None:
-                known[name] = room
-            if name in known and known[name].shape != record.size:
+            room = None if template is None else template(name, record.size, record.properties.dtype)
+            if room is not None and room.shape != record.size:
                 raise CheckpointError(
-                    f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint and "
-                    f"{tuple(known[name].shape)} here: "
+                    f"{folder}: '{name}' is {tuple(record.size)} in the checkpoint and {tuple(room.shape)} here: "
                     "resume with the configuration that the run was started with"
                 )
-            found = known.get(name)
-            targets[name] = torch.empty(record.size, dtype=record.properties.dtype) if found is None else found
+            targets[name] = torch.empty(record.size, dtype=record.properties.dtype) if room is None else room
         if wanted:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")

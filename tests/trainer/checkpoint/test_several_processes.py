@@ -35,7 +35,7 @@ path = checkpoints.save(7, state, {"w": whole}, None, {"world": 2})
 assert checkpoints.latest() == path
 
 target = {"same": torch.zeros(5), "sharded": distribute_tensor(torch.zeros(4, 3), mesh, [Shard(0)]), "step": 0}
-loaded, meta = checkpoints.load(path, template=target)
+loaded, meta = checkpoints.load(path, template=lambda place, *_: target[place])
 assert loaded["step"] == 7 and meta["world"] == 2
 assert torch.equal(loaded["same"], torch.ones(5))
 assert torch.equal(target["sharded"].to_local(), whole[2 * rank : 2 * rank + 2])
