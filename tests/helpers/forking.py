@@ -18,14 +18,19 @@ def fork(target: Callable[..., None], *arguments: Any) -> Any:
     return process
 
 
+def free_port() -> int:
+    """One of this machine's that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def side_by_side(target: Callable[..., Any], *arguments: Any, world: int = 2, within_s: float = 120) -> list[Any]:
     """What ``target(rank, *arguments)`` returns, or the exception that it raises, in processes that gloo may join.
 
     Results are plain: they come through a queue.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("fork")
     results = context.Queue()
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tests.helpers.forking import free_port
 from tests.helpers.paths import ROOT
-from tests.helpers.ranks import free_port
 
 
 def run_module(module: str, words: Sequence[str], world: int, timeout: float) -> list[subprocess.CompletedProcess[str]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.exactness import killable_processes
+from tests.helpers.forking import free_port
 
 PRELOAD = ("tests.helpers.ranks", "train", "trainer.loop", "tests.helpers.small_runs", "vit.task", "vid2vid.task")
 LAST_LINE = "deliberately"
@@ -86,12 +86,6 @@ class Ranks:
         assert not left, f"rank {left} did not end: {texts}"
         codes = [process.exitcode for process in self.processes]
         return [Ended(codes[rank], texts[rank][0], texts[rank][1], ends[rank] - first) for rank in range(self.world)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _main(

@@ -1,7 +1,6 @@
 """Checkpoints of several processes: written once, sharded tensors whole, failures seen by all, any number may load."""
 
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -9,6 +8,7 @@ import textwrap
 import pytest
 import torch
 
+from tests.helpers.forking import free_port
 from tests.helpers.paths import ROOT
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import load_weights
@@ -83,10 +83,7 @@ dist.destroy_process_group()
 def test_two_processes(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(textwrap.dedent(WORKER))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     processes = [
         subprocess.Popen(
