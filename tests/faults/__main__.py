@@ -19,6 +19,7 @@ from tests.faults.catalogue import Fault, faults
 from tests.faults.report import Row, read_record, rows_of, write_record
 from tests.faults.running import Progress, Trial, digest, run_trials, trials
 from tests.helpers.paths import ROOT
+from tests.helpers.small_runs import DEVICE
 from trainer.data.workers import usable_cores
 from trainer.files import take_lock
 
@@ -28,15 +29,18 @@ def main() -> int:
     options = _options()
     known = faults()
     chosen = [fault for fault in known if not options.only or fault.name in options.only]
+    if options.device == "cuda":
+        os.environ[DEVICE] = options.device
+        chosen = [fault for fault in chosen if fault.on_a_card]
     if options.list:
-        for fault in known:
+        for fault in chosen:
             print(f"{fault.times:5d} x {len(fault.models)}  {fault.name}")
         return 0
     wrong = [name for name in options.only if name not in {fault.name for fault in known}]
     if wrong or not chosen:
         print(f"no fault is called {', '.join(wrong) or 'anything'}: see --list", file=sys.stderr)
         return 2
-    folder = Path(options.folder).resolve()
+    folder = Path(options.folder or ROOT / "runs" / ("faults" if options.device == "cpu" else "faults_cuda")).resolve()
     if options.anew:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,8 +77,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="on this model only; the record stays as it is")
     parser.add_argument("--number", type=int, help="this trial only, again; the record stays as it is")
     parser.add_argument("--most", type=int, help="at most so many trials of each fault; the record stays as it is")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default %(default)s")
     parser.add_argument("--processes", type=int, default=usable_cores(), help="trials at once (default %(default)s)")
-    parser.add_argument("--folder", default=str(ROOT / "runs" / "faults"), help="default %(default)s")
+    parser.add_argument("--folder", help="default runs/faults, runs/faults_cuda")
     parser.add_argument("--anew", action="store_true", help="forget what is done")
     parser.add_argument("--write", action="store_true", help="no trials: the record of those that are done so far")
     parser.add_argument("--list", action="store_true", help="the faults and how often they are tried")
@@ -100,9 +105,9 @@ def _try_all(todo: list[Trial], folder: Path, processes: int, progress: Progress
 
 def _record(chosen: list[Fault], known: list[Fault], done: list[Trial]) -> None:
     rows: list[Row] = rows_of(chosen, done)
-    fresh = {(row.fault, row.model): row for row in rows}
-    before = {(row.fault, row.model): row for row in read_record()}
-    every = [(fault.name, model) for fault in known for model in fault.models]
+    fresh = {row.key: row for row in rows}
+    before = {row.key: row for row in read_record()}
+    every = [(device, fault.name, model) for device in ("cpu", "cuda") for fault in known for model in fault.models]
     write_record([found for key in every if (found := fresh.get(key) or before.get(key))])
 
 

@@ -37,6 +37,7 @@ class Fault:
             anything was lost. ``number`` (from 0) chooses the moment: a seed, or a place in a list.
         models: what it is done to; ``""`` where no model is concerned.
         promise: what the user sees, in one sentence.
+        on_a_card: whether ``--device cuda`` tries it, too.
         times, slow, short: trials per model in the full count, the slow tests and ``make test``.
     """
 
@@ -47,6 +48,7 @@ class Fault:
     times: int = 1
     slow: int = 1
     short: int = 0
+    on_a_card: bool = True
 
 
 def faults() -> list[Fault]:

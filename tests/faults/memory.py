@@ -80,5 +80,6 @@ FAULTS = [
         "Resident memory grows by less than 2 %, open files and threads not at all, with 0 and 2 workers.",
         times=2,
         slow=0,
+        on_a_card=False,
     ),
 ]

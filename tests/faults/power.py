@@ -107,5 +107,6 @@ FAULTS = [
         BOTH,
         "the same command goes on from the last checkpoint that was reported as saved, or a later one",
         times=TRIALS,
+        on_a_card=False,
     )
 ]

@@ -207,6 +207,7 @@ FAULTS = [
         "its traceback or message once, and the exit code of all processes; nothing of what follows from it",
         times=8,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two processes: one is killed at a random moment",
@@ -214,6 +215,7 @@ FAULTS = [
         BOTH,
         "which process ended without a word; the same command goes on",
         times=4,
+        on_a_card=False,
     ),
     Fault(
         "two processes: one crashes or leaves without an error",
@@ -222,6 +224,7 @@ FAULTS = [
         "which process ended without a word; the same command goes on",
         times=3,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two processes: one is killed while a checkpoint is written",
@@ -230,6 +233,7 @@ FAULTS = [
         "which process ended without a word; the checkpoint before counts",
         times=3,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two processes: one hangs",
@@ -238,6 +242,7 @@ FAULTS = [
         "after trainer.hang_after all end; which one the others waited for, and where it stands",
         times=4,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two processes: a signal to one or both",
@@ -246,6 +251,7 @@ FAULTS = [
         "all stop after the same step, with one checkpoint of it",
         times=4,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two processes under torchrun --max-restarts: one is killed",
@@ -253,5 +259,6 @@ FAULTS = [
         ("vit_mu",),
         "torchrun says which; all begin anew and go on from the newest checkpoint",
         times=1,
+        on_a_card=False,
     ),
 ]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+import torch
+
 from tests.faults.catalogue import Fault, faults
 from tests.faults.running import Trial
 from tests.helpers.paths import ROOT
+from tests.helpers.small_runs import on_a_card
 from trainer.data.workers import usable_cores
 from trainer.device.cpu import cpu_fields
 from trainer.files import write_text
@@ -31,6 +35,7 @@ class Row:
         lost: what was, in the words of the first trial that lost something; empty for nothing.
         date, commit: of the trials.
         machine: and versions.
+        device: ``cpu`` or ``cuda``.
     """
 
     fault: str
@@ -41,6 +46,11 @@ class Row:
     date: str
     commit: str
     machine: str
+    device: str = "cpu"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.device, self.fault, self.model
 
 
 def rows_of(chosen: Sequence[Fault], done: Sequence[Trial]) -> list[Row]:
@@ -48,10 +58,14 @@ def rows_of(chosen: Sequence[Fault], done: Sequence[Trial]) -> list[Row]:
     git = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     cpu = cpu_fields().get("model name", platform.machine())
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    device = "cuda" if on_a_card() else "cpu"
+    card = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     facts = (
         datetime.date.today().isoformat(),
-        git.stdout.strip() or "unknown",
-        f"{cpu}, {usable_cores()} cores, Linux {platform.release()}, Python {platform.python_version()}, {versions}",
+        git.stdout.strip() or os.environ.get("VIVID_COMMIT", "unknown"),  # where the sources came without .git
+        f"{card}{cpu}, {usable_cores()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
+        + versions,
+        device,
     )
     rows = []
     for fault in chosen:
@@ -76,9 +90,15 @@ def write_record(rows: Sequence[Row]) -> None:
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """The counts in one sentence, as README has them."""
-    kills = [row for row in rows if row.fault.startswith("SIGKILL")]
-    random = [row for row in kills if row.fault == "SIGKILL at a random moment"]
+    """The counts in one sentence, as README has them; those of a card stand behind the ones of the CPU."""
+    told = [_counts([row for row in rows if row.device == device]) for device in ("cpu", "cuda")]
+    return told[0] if not told[1] else f"{told[0]}. On a card: {told[1]}"
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    random = [row for row in rows if row.fault == "SIGKILL at a random moment"]
     each = " and ".join(f"{row.survived} of {row.tried} ({row.model})" for row in random)
     return (
         f"SIGKILL at random moments: {each} survived bit by bit; all faults: "
@@ -88,24 +108,23 @@ def headline(rows: Sequence[Row]) -> str:
 
 def document(rows: Sequence[Row]) -> str:
     """docs/reliability.md."""
+    own, card = ([row for row in rows if row.device == device] for device in ("cpu", "cuda"))
+    text = TEXT.read_text(encoding="utf-8").replace("HEADLINE", headline(rows)).replace("CPU_TABLE", _table(own))
+    return text.replace("CARD_TABLE", _table(card) if card else "Not tried yet.")
+
+
+def _table(rows: Sequence[Row]) -> str:
     known = {fault.name: fault for fault in faults()}
     lines = [
         "| fault | model | times tried | times survived | what was lost | what the user sees |",
         "|---|---|--:|--:|---|---|",
     ]
     for row in rows:
-        cells = (
-            row.fault,
-            row.model or "any",
-            row.tried,
-            row.survived,
-            row.lost or "nothing",
-            known[row.fault].promise,
-        )
+        counts = (row.tried, row.survived, row.lost or "nothing")
+        cells = (row.fault, row.model or "any", *counts, known[row.fault].promise)
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    counted = sorted({f"{row.date}, commit {row.commit}: {row.machine}." for row in rows})
+    told = ["\n".join(lines), *sorted({f"{row.date}, commit {row.commit}: {row.machine}." for row in rows})]
     part = [f"{row.fault} ({row.model or 'any'})" for row in rows if row.tried < known[row.fault].times]
     if part:
-        counted.append(f"Of these fewer trials were done than `make faults` does: {', '.join(part)}.")
-    text = TEXT.read_text(encoding="utf-8").replace("HEADLINE", headline(rows))
-    return text.replace("TABLE", "\n".join(lines)).replace("COUNTED", "\n\n".join(counted))
+        told.append(f"Of these fewer trials were done than the full count has: {', '.join(part)}.")
+    return "\n\n".join(told)

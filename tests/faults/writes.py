@@ -189,6 +189,7 @@ FAULTS = [
         "The file is named, and the run goes on from the checkpoint before.",
         times=12,
         slow=1,
+        on_a_card=False,
     ),
     Fault(
         "a half-written checkpoint and a pointer to nothing",
@@ -197,6 +198,7 @@ FAULTS = [
         "The half is removed, and the run goes on from the newest whole checkpoint.",
         times=4,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "a disk that is full for some checkpoints",
@@ -204,6 +206,7 @@ FAULTS = [
         BOTH,
         "It is said at once, training goes on, and a later checkpoint is written.",
         times=4,
+        on_a_card=False,
     ),
     Fault(
         "permission to write lost for some checkpoints",
@@ -212,6 +215,7 @@ FAULTS = [
         "It is said at once, training goes on, and a later checkpoint is written.",
         times=4,
         slow=0,
+        on_a_card=False,
     ),
     Fault(
         "two runs in one directory",
@@ -219,6 +223,7 @@ FAULTS = [
         BOTH,
         "The second one refuses and names the first, which does not notice.",
         times=4,
+        on_a_card=False,
     ),
     Fault(
         "a file system that shows new names late",
@@ -227,5 +232,6 @@ FAULTS = [
         "Nothing points at what is not to be seen yet.",
         times=4,
         slow=0,
+        on_a_card=False,
     ),
 ]

@@ -30,7 +30,7 @@ def launch(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("model", ["vit", "vid2vid"])
-@pytest.mark.parametrize("strategy", ["flat", "ddp"])
+@pytest.mark.parametrize("strategy", ["flat", "ddp", "fsdp2"])
 def test_two_cards_train_save_and_go_on(tmp_path: Path, model: str, strategy: str) -> None:
     if model == "vid2vid" and strategy == "ddp":
         pytest.skip("several phases take flat")

@@ -10,6 +10,7 @@ import torch
 
 from tests.helpers.gpu_runs import differing, gib, make, weights
 from trainer.device.free_memory import release
+from trainer.rehearsal.too_large import TooLarge
 from trainer.run_state import Snapshot
 
 pytestmark = pytest.mark.gpu
@@ -100,3 +101,33 @@ def test_evaluation_leaves_nothing_behind(tmp_path: Path) -> None:
         for _ in range(3):
             trainer.evaluate()
         assert torch.cuda.memory_allocated() <= before + 2**20
+
+
+def test_what_is_advised_where_memory_runs_out_works(tmp_path: Path) -> None:
+    """The error names the stage and a micro-batch; the same command with it goes on from the checkpoint before."""
+    fresh()
+    words = (*WIDE, "curriculum.stages.all.batch_size=8", "trainer.max_samples=16", "trainer.preflight=false")
+    words = (*words, "trainer.checkpoint_every=1")
+    make(tmp_path / "free", "vid2vid", "cuda", *words, "trainer.micro_batch=2").fit()
+    needed = torch.cuda.max_memory_reserved()
+    fresh()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(1.1 * needed / total)
+    try:
+        with pytest.raises(TooLarge) as raised:
+            make(tmp_path / "run", "vid2vid", "cuda", *words).fit()
+        told = str(raised.value)
+        assert "curriculum.stages.all" in told and "too little" in told
+        for _ in range(3):  # half, and half again
+            found = re.search(r"same command with (trainer\.micro_batch=\d+)", told)
+            assert found is not None, told
+            fresh()
+            try:
+                trainer = make(tmp_path / "run", "vid2vid", "cuda", *words, found[1])
+                trainer.fit()
+                break
+            except TooLarge as error:
+                told = str(error)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert trainer.finished

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from train import SCHEMAS, build_task
 from trainer.checkpoint.weights import network_tensors
@@ -41,8 +42,10 @@ def make(run_dir: Path, model: str, device: str, *words: str) -> Trainer:
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
-    """All weights, copied to the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in network_tensors(trainer.networks).items()}
+    """All weights, copied to the CPU; of a single process that shards, too."""
+    found = network_tensors(trainer.networks).items()
+    whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found}
+    return {name: value.detach().cpu().clone() for name, value in whole.items()}
 
 
 def moments(trainer: Trainer) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ WORDS = {
     ],
 }
 MODELS = sorted(WORDS)
+DEVICE = "VIVID_SMALL_RUNS_DEVICE"  # environment: cuda for all small runs of this process and of those it starts
+# On a card only kernels that repeat themselves; the backward pass of warping (grid_sample) has none there.
+ON_A_CARD = {
+    "vid2vid_tiny": ["trainer=deterministic", "trainer.device=cuda", "model.flow=false"],
+    "label_predictor": ["trainer=deterministic", "trainer.device=cuda"],
+    "vit_mu": ["trainer=deterministic", "trainer.device=cuda"],
+}
 
 
 # The stage changes in the middle of an epoch.
@@ -59,7 +67,13 @@ STAGES = {
 def words(model: str, workers: int = 0) -> list[str]:
     """The run on the command line."""
     stages = ["~curriculum.stages.all", f"++curriculum.stages={STAGES[model]}"]
-    return [f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}", *stages]
+    device = ON_A_CARD[model] if on_a_card() else []
+    return [f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}", *stages, *device]
+
+
+def on_a_card() -> bool:
+    """Whether small runs train on a card."""
+    return os.environ.get(DEVICE, "cpu") == "cuda"
 
 
 def configured(model: str, workers: int = 0) -> Any:

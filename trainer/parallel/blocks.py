@@ -7,7 +7,8 @@ instead of their ``forward``.
 
 Precision: blocks are gathered in the run's precision, half the bytes in bf16, gradients are reduced in fp32, and the
 rows that optimisers move are fp32. Inputs are not cast: autocast does that where it is due. What no block has is
-gathered in fp32, as parts of it are used outside autocast.
+gathered in fp32, as parts of it are used outside autocast, and so are the blocks' norms and scales: autocast computes
+with them in fp32, and what they weigh is little. They stay whole, too.
 """
 
 from __future__ import annotations
@@ -46,12 +47,16 @@ class BlockShards(Shards):
             param_dtype=dtype, reduce_dtype=None if dtype is None else torch.float32, cast_forward_inputs=False
         )
         blocks = [block for block in blocks if any(True for _ in block.parameters())]
+        fine = [module for block in blocks for module in block.modules() if _has_vectors(module)] if dtype else []
+        if fine:
+            fully_shard(fine, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
         for block in blocks:
             fully_shard(block, mesh=table.mesh, mp_policy=low, reshard_after_forward=True)
         roots = [module for module in networks.values() if any(True for _ in module.parameters())]
         for module in roots:
             fully_shard(module, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
         self._roots = [module for module in roots if isinstance(module, FSDPModule)]
+        self._whole = [*self._roots, *(module for module in fine[:1] if isinstance(module, FSDPModule))]
         self._blocks = [block for block in blocks if isinstance(block, FSDPModule)]
         for root in self._roots:
             root._get_fsdp_state()._lazy_init()  # or a block that is called first would take itself for the whole
@@ -68,12 +73,13 @@ class BlockShards(Shards):
                     self._register(f"{network}.{name}", live.to_local(), live)
 
     def _parts(self) -> list[FSDPModule]:
-        return [*self._roots, *self._blocks]
+        return [*self._whole, *self._blocks]
 
     def micro_batch(self, last: bool) -> None:
         for root in self._roots:
             root.set_requires_gradient_sync(last)
-            root.unshard()
+        for part in self._whole:
+            part.unshard()
 
     def backward(self, loss: Tensor, rows: list[nn.Parameter]) -> None:
         loss.backward()  # there is one phase: nothing but its parameters requires gradients
@@ -111,6 +117,12 @@ class BlockShards(Shards):
                     parameter.unsharded_accumulated_grad = None
                     if hasattr(parameter, "_unsharded_param"):
                         parameter.unsharded_param.grad = None
+
+
+def _has_vectors(module: nn.Module) -> bool:
+    """A norm, a scale: parameters of its own, which no matrix product takes."""
+    own = list(module.parameters(recurse=False))
+    return bool(own) and all(parameter.ndim < 2 for parameter in own)
 
 
 class _Allocates:
