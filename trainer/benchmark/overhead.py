@@ -1,8 +1,8 @@
 """What it costs to watch a run: the guard against NaN and infinity, and the log, beside the same steps without them.
 
 One trainer takes the same batch again and again, in turn with both, without the guard, and without records: windows of
-as many steps as a record has. Compared is CPU time, window by window, for other processes take turns on the machine: on
-a CPU all that either does is in it, on a card the host's part. The gradient norms stay: clipping asks for them, too.
+as many steps as a record has, compared window by window. On a CPU that is CPU time, for other processes take turns on
+the machine; on a card it is time until the card is done. The gradient norms stay: clipping asks for them, too.
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ def suite(title: str, config: RunConfig, build: Callable[[], Task], rounds: int,
 
 
 def measure(config: RunConfig, build: Callable[[], Task], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of a step, of each window: by variant; of those watched also ``inside guard`` and ``inside log``.
+    """Seconds of a step, of each window: by variant; of those watched also ``inside guard`` and ``inside log``.
 
     ``steps`` has the steps of a window.
     """
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, build, Path(folder) / "run")
+        now = time.process_time if trainer.device.type == "cpu" else time.perf_counter
         found: dict[str, list[float]] = {name: [] for name in (*VARIANTS, "inside guard", "inside log")}
         with trainer.session():
             trainer.begin()
@@ -98,11 +99,11 @@ def measure(config: RunConfig, build: Callable[[], Task], rounds: int) -> dict[s
                 spent = {"guard": 0.0, "log": 0.0}
                 with _without(trainer, name, spent):
                     synchronize(trainer.device)
-                    begin = time.process_time()
+                    begin = now()
                     for _ in range(steps // each):
                         trainer.train_batch(dict(batch))
                     synchronize(trainer.device)
-                    taken = time.process_time() - begin
+                    taken = now() - begin
                 trainer.guard.settle()
                 if number < len(VARIANTS):
                     continue
