@@ -67,6 +67,7 @@ test-remote: $(REMOTE)/tools.stamp
 
 test-oldest: $(OLDEST)/dev.stamp
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/bin/python $(PYTEST) -m "not slow and not gpu" $(TESTS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/bin/python $(PYTEST) tests/trainer/parallel/test_shards.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

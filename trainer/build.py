@@ -48,6 +48,9 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     # rule the mode out for every model that warps.
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
     if device.type == "cuda":
+        # Where an error is only a warning, fused attention stays as it is: its backward pass adds up in any order.
+        for fused in ("flash", "mem_efficient", "cudnn"):
+            getattr(torch.backends.cuda, f"enable_{fused}_sdp")(not settings.deterministic)
         torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = settings.tf32
         torch.backends.cudnn.benchmark = not settings.deterministic  # shapes are fixed within a stage

@@ -41,6 +41,7 @@ MISTAKES = [
     ("trainer.max_steps=ten", "trainer.max_steps=ten: must be a whole number or null"),
     ("trainer.max_steps=1e30", "trainer.max_steps=1e+30: must lie below 2^63"),
     ("schedule.warmup=inf", "schedule.warmup=inf: must be finite"),
+    ("optim.g.lr=" + "9" * 400, f"optim.g.lr={'9' * 60}: must be finite"),
     ("optim.g.clip=nan", "optim.g.clip=nan: must be finite (null: without)"),
     ("trainer.max_steps=2.5", "trainer.max_steps=2.5: must be a whole number or null"),
     ("model.flow=maybe", "model.flow=maybe: must be true or false"),

@@ -27,7 +27,7 @@ from trainer.config.short_forms import written_out
 from trainer.config.suggestions import did_you_mean, unknown_key
 from trainer.errors import ConfigError, refuse
 
-ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, OverflowError)  # integers that no float holds
 
 
 def hydra_compose(overrides: Sequence[str], configs: Path, root: str) -> Any:

@@ -5,7 +5,6 @@ Every message names the key, the value and the remedy. Loads no torch.
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -16,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from trainer.config.fields import RunConfig
 from trainer.config.suggestions import did_you_mean, unknown_key
 from trainer.errors import refuse
+from trainer.untrusted.numbers import is_finite
 
 Schemas = Mapping[str, type[RunConfig]]
 
@@ -145,8 +145,8 @@ def type_problem(schema: type, key: str, value: Any) -> str | None:
         return f"{key}={show(value)}: {key} holds further keys, not one value"
     if inner is int and isinstance(value, int | float) and abs(value) >= LARGEST:
         return f"{key}={value:.3g}: must lie below 2^63"
-    if inner is float and isinstance(value, float) and not math.isfinite(value):
-        return f"{key}={show(value)}: must be finite{' (null: without)' if optional else ''}"
+    if inner is float and isinstance(value, int | float) and not is_finite(value):
+        return f"{key}={show(value):.60}: must be finite{' (null: without)' if optional else ''}"
     return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"
 
 
@@ -169,7 +169,7 @@ def _fits(kind: Any, value: Any) -> bool:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         return whole and abs(value) < LARGEST
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)  # neither NaN nor infinite
+        return is_finite(value)
     return isinstance(value, str | int | float)  # a name like 2024 is text
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from trainer.parallel import fsdp_internals
 from trainer.parallel.shards import Shards, Table, all_gather, reduce_scatter
 
 
@@ -59,7 +60,7 @@ class BlockShards(Shards):
         self._whole = [*self._roots, *(module for module in fine[:1] if isinstance(module, FSDPModule))]
         self._blocks = [block for block in blocks if isinstance(block, FSDPModule)]
         for root in self._roots:
-            root._get_fsdp_state()._lazy_init()  # or a block that is called first would take itself for the whole
+            fsdp_internals.make_root(root)
         parts: list[Any] = self._parts()  # torch does not export the types of what it takes here
         for part in parts:
             part.set_custom_all_gather(_Gather(table))
@@ -110,9 +111,9 @@ class BlockShards(Shards):
     def forget_gradients(self) -> None:
         super().forget_gradients()
         for root in self._roots:
-            root.reset_iter_state()
+            fsdp_internals.forget_pass(root)
         for part in self._parts():
-            for group in part._get_fsdp_state()._fsdp_param_groups:
+            for group in fsdp_internals.groups(part):
                 for parameter in group.fsdp_params:
                     parameter.unsharded_accumulated_grad = None
                     if hasattr(parameter, "_unsharded_param"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from trainer.files import replace_file
 from trainer.untrusted import plain_json
+from trainer.untrusted.numbers import is_finite
 
 COLUMNS = 3
 MOST_PANELS = 18  # further metrics are counted, not drawn: the picture must stay readable
@@ -28,7 +28,7 @@ class Panel:
 
     def add(self, name: str, samples: int, value: Any) -> None:
         """One more point, unless it is no finite number."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if is_finite(value):
             self.curves.setdefault(name, []).append((samples, float(value)))
 
 

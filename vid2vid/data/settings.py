@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from trainer.config.schema import show
 from trainer.data.labels.colour_tables import NAMED, colour_table, table_of
 from trainer.data.labels.label_map import ignored_ids, parse_label_map
 from trainer.errors import ConfigError, DataError
+from trainer.untrusted.numbers import is_finite
 from trainer.validate import each_once
 from vid2vid.config import DataConfig, LabelFormat, ModelConfig
 from vid2vid.data.sources.kinds import wants_labels
@@ -75,5 +75,5 @@ def _is_range(value: Any) -> bool:
         return True
     if not isinstance(value, list | tuple) or len(value) != 2:
         return False
-    numbers = [x for x in value if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)]
+    numbers = [x for x in value if is_finite(x)]
     return len(numbers) == 2 and numbers[0] < numbers[1]

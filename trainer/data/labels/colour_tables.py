@@ -15,6 +15,7 @@ from typing import Any
 
 from trainer.errors import DataError
 from trainer.untrusted import plain_json
+from trainer.untrusted.numbers import is_finite
 
 Colour = tuple[int, int, int]
 
@@ -154,10 +155,18 @@ def _colour(given: Any) -> Colour:
         found = _HEX.fullmatch(given.strip())
         numbers = [int(part, 16) for part in found.groups()] if found else [int(x) for x in re.findall(r"\d+", given)]
     else:
-        numbers = [int(x) for x in given]
+        numbers = [_whole(x) for x in given]
     if len(numbers) not in (3, 4) or not all(0 <= x <= 255 for x in numbers):
-        raise ValueError(f"{given!r} is no colour")
+        raise ValueError(f"{given!r:.80} is no colour: three whole numbers of 0 to 255 are")
     return numbers[0], numbers[1], numbers[2]  # a fourth is alpha
+
+
+def _whole(value: Any) -> int:
+    """A number or a text of digits; raises ValueError for fractions, as colours of shares would all be black."""
+    number = int(value) if not isinstance(value, float) or is_finite(value) else None
+    if number is None or (isinstance(value, float) and number != value):
+        raise ValueError(f"{value!r:.80} is no whole number")
+    return number
 
 
 def _from_json(data: Any) -> list[_Row]:
@@ -187,7 +196,7 @@ def _from_mapping(row: Mapping[str, Any]) -> _Row:
     colour = next((row[key] for key in _COLOUR if row.get(key)), None)
     if colour is None:
         colour = [row[short] if short in row else row[long] for short, long in _CHANNELS]
-    return (None if label is None else int(label)), name, colour
+    return (None if label is None else _whole(label)), name, colour
 
 
 def _from_lines(text: str) -> list[_Row]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
+
+from trainer.untrusted.numbers import is_finite
 
 _UNIT = re.compile(r"(-?\d+(?:\.\d+)?|-?\.\d+)\s*(px|%)")
 
@@ -39,23 +40,26 @@ def parse_place(value: Any, count: int) -> Place:
         ValueError: anything else; says what to write.
     """
     if not isinstance(value, list) or len(value) != count:
-        raise ValueError(f"{value!r} must be {count} numbers, in pixels of the source or shares of it (0..1)")
+        raise ValueError(f"{value!r:.120} must be {count} numbers, in pixels of the source or shares of it (0..1)")
     units = [_UNIT.fullmatch(item) if isinstance(item, str) else None for item in value]
     if all(units):
         kinds = {found[2] for found in units if found}
         if len(kinds) == 1:
             shares = kinds == {"%"}
-            return Place(tuple(float(found[1]) / (100 if shares else 1) for found in units if found), shares)
-    if not all(isinstance(x, int | float) and not isinstance(x, bool) and isfinite(x) for x in value):
+            numbers = tuple(float(found[1]) / (100 if shares else 1) for found in units if found)
+            if all(map(is_finite, numbers)):
+                return Place(numbers, shares)
+    if not all(is_finite(x) for x in value):
         raise ValueError(
-            f"{value!r} must be {count} numbers, in pixels of the source or shares of it (0..1), all of them with the "
-            "same unit (px or %) or all without"
+            f"{value!r:.120} must be {count} numbers, in pixels of the source or shares of it (0..1), all of them "
+            "with the same unit (px or %) or all without"
         )
     numbers = tuple(map(float, value))
     beyond, parts = any(abs(x) > 1 for x in numbers), any(0 < abs(x) < 1 for x in numbers)
     if beyond == parts and any(numbers):
         pixels, shares = (", ".join(f"{x * k:g}{unit}" for x in numbers) for k, unit in ((1, "px"), (100, "%")))
         raise ValueError(
-            f"{value!r} may be pixels of the source or shares of it: write [{pixels}] for pixels, [{shares}] for shares"
+            f"{value!r:.120} may be pixels of the source or shares of it: write [{pixels}] for pixels, [{shares}] for "
+            "shares"
         )
     return Place(numbers, parts)

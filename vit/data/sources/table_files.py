@@ -11,6 +11,8 @@ from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.remote.path import look_into, within
 
+NAME_BYTES = 255  # of a file's name, on every common file system
+
 
 def expanded(folder: Path) -> list[Path]:
     """Folders that a path with ``*`` or ``?`` in it stands for, in natural order; without these itself."""
@@ -40,16 +42,16 @@ def locate(
     names = [_with_suffix(cell.strip(), suffix) for cell in cells]
     files = [within(folder, name) for name in names]
     look_into(files)
-    missing = [number for number, file in enumerate(files) if not _is_there(file)]
+    missing = [number for number, file in enumerate(files) if not is_there(file)]
     for number in missing:
         names[number] = names[number].replace("\\", "/")
         files[number] = within(folder, names[number])
-    missing = [number for number in missing if not _is_there(files[number])]
+    missing = [number for number in missing if not is_there(files[number])]
     for other in others:
         for number in missing:
-            if _is_there(other / names[number]):
+            if is_there(other / names[number]):
                 files[number] = other / names[number]
-        missing = [number for number in missing if not _is_there(files[number])]
+        missing = [number for number in missing if not is_there(files[number])]
     notes = []
     for change in (_without_start, _in_case):
         if missing:
@@ -61,7 +63,8 @@ def locate(
     return files, missing, notes
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
+    """Whether a path that a table names is a file; one with a longer name than files have is none."""
     try:
         return file.is_file()
     except OSError as error:
@@ -78,12 +81,12 @@ def _without_start(names: list[str], folder: Path) -> tuple[list[Path | None], l
     """Files without the first folders of their names: those that lead from the first name to a file."""
     parts = PurePosixPath(names[0]).parts
     tails = (PurePosixPath(*parts[start:]) for start in range(1, len(parts)))
-    tail = next((tail for tail in tails if _is_there(folder / tail)), None)
+    tail = next((tail for tail in tails if is_there(folder / tail)), None)
     if tail is None:
         return [None] * len(names), []
     start = names[0].removesuffix(str(tail))
     files = [folder / name.removeprefix(start) if name.startswith(start) else None for name in names]
-    files = [file if file is not None and _is_there(file) else None for file in files]
+    files = [file if file is not None and is_there(file) else None for file in files]
     count = len(files) - files.count(None)
     return files, [f"{count} files are named from {start}, which is not here: taken from {folder}"]
 
@@ -104,7 +107,7 @@ def _in_case(names: list[str], folder: Path) -> tuple[list[Path | None], list[st
         current = None if PurePosixPath(name).is_absolute() else folder
         for part in PurePosixPath(name).parts:
             current = current / part if current and part == ".." else current and entry(current, part)
-        return current if current is not None and _is_there(current) else None
+        return current if current is not None and is_there(current) else None
 
     files = [find(name) for name in names]
     count = len(files) - files.count(None)
@@ -121,6 +124,8 @@ def _listing(folder: Path) -> list[str]:
 def whereabouts(cell: str, folder: Path) -> tuple[str, str]:
     """(folder below ``folder``, suffix) with which a cell without folder names a file there; empty where none does."""
     if not cell or any(sign in cell for sign in "*?[/\\"):
+        return "", ""
+    if len(cell.encode(errors="surrogatepass")) > NAME_BYTES:
         return "", ""
     for pattern in (cell, f"*/{cell}", f"*/*/{cell}", f"{cell}.*", f"*/{cell}.*", f"*/*/{cell}.*"):
         for file in sorted(folder.glob(pattern)):

@@ -17,7 +17,7 @@ from vit.data.sources.label_checks import check_marks, separator_notes
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import SPLIT_WORDS
 from vit.data.sources.table_advice import no_column, no_table, places
-from vit.data.sources.table_files import expanded, locate
+from vit.data.sources.table_files import expanded, is_there, locate
 from vit.data.sources.table_splits import of_split, split_column
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 from vit.data.sources.unlabelled import UnlabelledError, to_classify
@@ -97,7 +97,7 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
         del numbered[0]
     heading = [name.strip() for name in numbered[0][1]] if numbered else []
     named = data.csv_path in heading
-    if not named and any((_folder(path, data) / cell).is_file() for cell in heading if 0 < len(cell) < 200):
+    if not named and any(is_there(_folder(path, data) / cell) for cell in heading if cell):
         raise DataError(
             f"{path}: its first line ({', '.join(heading)[:80]}) names a picture, so it has no heading: put a line "
             f"above it with a name for each column, such as {data.csv_path}{delimiter}{label_names[0]}"

@@ -31,3 +31,10 @@ def test_pixels_of_a_source_of_100_x_200(value: list[Any], pixels: tuple[float, 
 def test_a_box_in_shares() -> None:
     assert parse_place([0.5, 0, 1, 0.6], 4) == Place((0.5, 0, 1, 0.6), shares=True)
     assert Place((0.5, 0, 1, 0.6), shares=True).pixels((100, 200)) == (100, 0, 200, 60)
+
+
+@pytest.mark.parametrize("value", [["9" * 400 + "px", "1px"], [1, 10**400], [float("inf"), 1], [float("nan"), 1]])
+def test_what_no_float_holds_is_refused_in_a_few_words(value: list[object]) -> None:
+    with pytest.raises(ValueError, match="must be 2 numbers") as raised:
+        parse_place(value, 2)
+    assert len(str(raised.value)) < 400
