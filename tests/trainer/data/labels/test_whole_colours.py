@@ -13,7 +13,7 @@ from trainer.errors import UserError
 def test_fractions_and_what_is_no_number_are_refused(tmp_path: Path, colour: str) -> None:
     path = tmp_path / "colours.json"
     path.write_text(f'[{{"name": "road", "id": 7, "color": {colour}}}]')
-    with pytest.raises(UserError, match="colour|whole number"):
+    with pytest.raises(UserError, match=r"colour|whole number"):
         colour_table(str(path))
 
 
