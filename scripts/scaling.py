@@ -24,8 +24,9 @@ from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
 from trainer.records.compare import as_text
 
-# Step times on an H100, the first and the last measured in training, the other estimated (docs/scaling.md): 64 pictures
-# at 224 px; a segment of 4 frames of 1024x2048; one of 6 frames of 256x512. Parameters of vid2vid are those of all three networks.
+# Step times on an H100: the first and the last measured in training, the other estimated (docs/scaling.md). 64 pictures
+# at 224 px; a segment of 4 frames of 1024x2048; one of 6 frames of 256x512. Parameters of
+# vid2vid are those of all three networks.
 JOBS = {
     "vit_h14": Job(parameters=632_045_800, blocks=32, step_s=0.165),
     "vid2vid_2048": Job(parameters=459_610_171, blocks=20, step_s=2.0),
