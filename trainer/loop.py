@@ -313,10 +313,11 @@ class Trainer(Stepper):
     def _save(self) -> None:
         self.guard.settle()
         saving.flush_records(self)
+        self.best.pass_to(self.step)
         self.checkpoints.best = self.best.step
         run_state.save_checkpoint(self)
         self.mark("saved")
-        self.best.unsaved = False
+        self.best.keep()
 
     def dry_run(self) -> str:
         """Shows configuration, parameters and stages, and returns the text. Writes nothing."""

@@ -41,6 +41,7 @@ class Best:
         self.step: int | None = None
         self.value = math.nan
         self.unsaved = False
+        self._kept: tuple[int | None, float] = (None, math.nan)  # the best one that has its checkpoint
 
     def offer(self, metrics: Mapping[str, float], step: int) -> bool:
         """An evaluation; whether it is the best so far. The first of equal ones is, and a NaN never.
@@ -50,6 +51,7 @@ class Best:
         """
         if self.metric is None:
             return False
+        self.pass_to(step)
         if self.metric not in metrics:
             raise ConfigError(
                 f"trainer.keep_best={self.metric}: this evaluation gave none, but {', '.join(metrics) or 'nothing'}"
@@ -61,9 +63,22 @@ class Best:
         self.step, self.value, self.unsaved = step, value, True
         return True
 
+    def pass_to(self, step: int) -> None:
+        """The run is at a step: a best one of before that could not be saved counts no more, for its weights are gone.
+
+        What was the best until then still has its checkpoint.
+        """
+        if self.unsaved and self.step != step:
+            (self.step, self.value), self.unsaved = self._kept, False
+
+    def keep(self) -> None:
+        """It has its checkpoint."""
+        self._kept, self.unsaved = (self.step, self.value), False
+
     def forget(self) -> None:
         """As before the first evaluation."""
-        self.step, self.value, self.unsaved = None, math.nan, False
+        self.step, self.value = None, math.nan
+        self.keep()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data; ``load_state_dict`` takes it."""
@@ -74,3 +89,4 @@ class Best:
         self.forget()
         if self.metric is not None and state.get("metric") == self.metric and state.get("step") is not None:
             self.step, self.value = int(state["step"]), float(state["value"])
+            self.keep()

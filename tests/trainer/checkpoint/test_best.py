@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from tests.helpers.toys import LinearTask, toy_config
+from trainer import saving
 from trainer.checkpoint.best import Best
 from trainer.checkpoint.contents import read_meta
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import find_checkpoint, load_weights
 from trainer.config.fields import StageConfig
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, SaveError
 from trainer.loop import Trainer
 from trainer.task import StepContext
 from trainer.validate import run_problems
@@ -113,6 +114,35 @@ def test_a_best_that_was_removed_counts_no_more(tmp_path: Path) -> None:
     trainer = run(tmp_path)
     assert trainer.best.step == 10 and kept(tmp_path)[-2:] == [10, 12]
     assert "best checkpoint (step 4) is not here" in (tmp_path / "train.log").read_text()
+
+
+@pytest.mark.parametrize(("full", "best"), [({4, 10}, 6), ({4, 5, 6}, 10), ({2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, None)])
+def test_a_best_that_could_not_be_saved_counts_no_more(
+    tmp_path: Path, full: set[int], best: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are gone: `best` pointed at nothing, and what came after it had to beat it."""
+    real = Checkpoints.save
+
+    def save(self: Checkpoints, step: int, *rest: Any) -> Path:
+        if step in full:
+            raise SaveError("the disk is full")
+        return real(self, step, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(saving, "FIRST_RETRY_S", 0.0)
+    trainer = run(tmp_path, save_retries=100)
+    assert (trainer.best.step, kept(tmp_path)) == ((best, [best, 12]) if best else (12, [12]))
+    assert find_checkpoint(tmp_path, "best").name == f"step-{best or 12:08d}"
+
+
+def test_what_was_best_before_stays_when_the_next_cannot_be_saved(tmp_path: Path) -> None:
+    trainer = run(tmp_path, stop_at=3)
+    best = trainer.best
+    assert best.offer({"score": 0.5}, 4) and best.step == 4
+    best.pass_to(4)
+    assert best.step == 4
+    best.pass_to(5)
+    assert (best.step, best.value, best.unsaved) == (2, 0.1, False)
 
 
 def test_a_metric_that_does_not_exist_is_told_before_training(tmp_path: Path) -> None:
