@@ -61,12 +61,7 @@ class Runtime:
     def __init__(
         self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
     ) -> None:
-        self.config, self.settings, self.run_dir, self.changed = (
-            config,
-            config.trainer,
-            Path(run_dir),
-            list(changed),
-        )
+        self.config, self.settings, self.run_dir, self.changed = config, config.trainer, Path(run_dir), list(changed)
         self.parallel, self.device = prepare_process(config)
         self.task = build_task(config, task)
         self.epoch = self.task.epoch_samples()
@@ -120,7 +115,8 @@ class Runtime:
                     f"checkpoints that this run does not come from are set aside until it writes its first one: "
                     f"{', '.join(path.name for path in aside)}"
                 )
-        self.logger.begin(text, self.step, self.evaluated if self.step else None)
+        own = self.resumed_from is None or self.checkpoints.has_own(self.resumed_from)
+        self.logger.begin(text, self.step, self.evaluated if self.step else None, own)
 
     def enter(self, stage: Stage, announce: bool = True) -> Stage:
         """Makes a stage the current one: what trains, the task's own changes, the compiler's cache, the data."""

@@ -211,6 +211,23 @@ def test_a_run_does_not_go_on_from_another_past(
     assert not list(folder.glob("*.before"))
 
 
+def test_records_are_of_the_past_that_a_run_comes_from(tmp_path: Path) -> None:
+    """Going on from another run's checkpoint, a run kept its own records up to that step, and added to them."""
+    run(tmp_path / "other", "rival", crash_at=20)
+    start = Checkpoints(tmp_path / "other").latest()
+    assert start is not None
+    trainer = run(tmp_path / "own", "rival", crash_at=20)
+    before = (tmp_path / "own" / "metrics.jsonl").read_text()
+    run(tmp_path / "own", "rival", resume=str(start))
+    steps = [record["step"] for record in outcome(tmp_path / "own")["metrics"]]
+    assert steps and min(steps) > int(start.name[5:]) and max(steps) == 24
+    assert (tmp_path / "own" / "metrics.jsonl.before").read_text() == before
+    told = (tmp_path / "own" / "train.log").read_text()
+    assert f"{trainer.run_dir / 'metrics.jsonl'} is of another run than the one that this goes on with" in told
+    run(tmp_path / "own", "rival", max_samples=40)  # its own from here on
+    assert [record["step"] for record in outcome(tmp_path / "own")["metrics"]][: len(steps)] == steps
+
+
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     run(tmp_path, "rival")
     with pytest.raises(CheckpointError, match=r"model\.weight"):

@@ -179,6 +179,10 @@ class Checkpoints:
         """Whether the checkpoint of a step is here, and whole."""
         return damage(self._of(step)) is None
 
+    def has_own(self, path: Path) -> bool:
+        """Whether a checkpoint is one of this run's, and not of another one."""
+        return NAME.fullmatch(path.name) is not None and path.parent.resolve() == self.folder.resolve()
+
     def check(self, path: Path) -> str | None:
         """Which file of a checkpoint of this or another folder is not as it was written; None: none.
 
@@ -217,7 +221,7 @@ class Checkpoints:
             Their new names.
         """
         last, renamed = -1, []
-        if resumed is not None and NAME.fullmatch(resumed.name) and resumed.parent.resolve() == self.folder.resolve():
+        if resumed is not None and self.has_own(resumed):
             last = _step(resumed)
             self._point(resumed)
         else:

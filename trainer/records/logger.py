@@ -71,7 +71,9 @@ class RunLogger:
         for handler in (self._file, self._shown):
             logging.getLogger().addHandler(handler)
 
-    def begin(self, config_yaml: str, resume_step: int = 0, resume_evaluated: int | None = None) -> None:
+    def begin(
+        self, config_yaml: str, resume_step: int = 0, resume_evaluated: int | None = None, own: bool = True
+    ) -> None:
         """The run really starts, or goes on: ``config.yaml``, ``metrics.jsonl``, ``samples/`` and TensorBoard.
 
         Args:
@@ -79,15 +81,19 @@ class RunLogger:
             resume_step: step the run continues from; records of later steps, written before a crash, are dropped.
                 0 starts a new run.
             resume_evaluated: step of the last evaluation that the run knows of; None is any.
+            own: whether the records that are here are of the run that is gone on with. Those of another one are set
+                aside, as ``metrics.jsonl.before``.
         """
         if not self.active:
             return
-        self._resume_step = resume_step
-        if not resume_step:  # an evaluation of other weights, by another configuration
+        self._resume_step = resume_step if own else 0
+        if not self._resume_step:  # an evaluation of other weights, by another configuration
             (self.run_dir / "eval.json").unlink(missing_ok=True)
         write_text(self.run_dir / "config.yaml", config_yaml, durable=True)
         (self.run_dir / "samples").mkdir(exist_ok=True)
         metrics = self.run_dir / "metrics.jsonl"
+        if not own and metrics.exists():
+            self.text(f"{metrics} is of another run than the one that this goes on with: {set_aside(metrics).name}")
         repair_metrics(metrics, resume_step, resume_evaluated)
         self._metrics = Lines(metrics)
         flush_names(self.run_dir)
@@ -312,6 +318,11 @@ def repair_metrics(path: Path, step: int, evaluated: int | None = None) -> None:
     content = b"".join(kept)
     if content != path.read_bytes():
         write_text(path, content.decode("utf-8"), durable=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file of a past that a run does not come from, so that a mistake can be undone; gives the new name."""
+    return path.replace(path.with_name(f"{path.name}.before"))
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
