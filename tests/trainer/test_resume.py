@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.exactness import assert_same, outcome
-from tests.helpers.toys import TASKS, RivalTask, ToyTask, toy_config
+from tests.helpers.toys import TASKS, LinearTask, RivalTask, ToyTask, toy_config
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.weights import network_tensors
 from trainer.errors import CheckpointError
@@ -46,9 +46,11 @@ def before_losses(trainer: Trainer, action: Callable[[str, int], None]) -> None:
     trainer.task.losses = losses  # type: ignore[method-assign]
 
 
-def run(run_dir: Path, name: str, crash_at: int | None = None, **config: Any) -> Trainer:
+def run(
+    run_dir: Path, name: str, crash_at: int | None = None, task: type[ToyTask] | None = None, **config: Any
+) -> Trainer:
     """A run to its end, or to a crash in the last phase of a step."""
-    trainer = prepare(run_dir, name, **config)
+    trainer = prepare(run_dir, name, task, **config)
 
     def crash(phase: str, step: int) -> None:
         if crash_at is not None and step >= crash_at and phase in ("main", "judge"):
@@ -148,6 +150,27 @@ def test_killed_between_the_last_evaluation_and_its_checkpoint(
         trainer.fit()
     run(tmp_path, name)
     assert_same(undisturbed[name], outcome(tmp_path))
+
+
+@pytest.mark.parametrize(("evaluates", "shows"), [("20%", "45%"), (5, 12)])
+def test_what_comes_by_position_comes_at_the_same_ones(tmp_path: Path, evaluates: Any, shows: Any) -> None:
+    """Killed right behind an evaluation, whose position is more than a step: samples, and those of pictures."""
+
+    class Seeing(LinearTask):
+        def visuals(self, loader: Any, ctx: StepContext) -> dict[str, Tensor]:
+            return {"picture": torch.zeros(8, 8, 3, dtype=torch.uint8)}
+
+    def train(folder: Path, crash_at: int | None) -> list[str]:
+        settings = {"eval_every": evaluates, "visuals_every": shows, "checkpoint_every": 1, "max_samples": 60}
+        run(folder, "linear", crash_at, Seeing, **settings)
+        return sorted(path.name for path in (folder / "samples").iterdir())
+
+    whole = train(tmp_path / "whole", None)
+    assert 2 <= len(whole) < len([r for r in outcome(tmp_path / "whole")["metrics"] if "eval" in r])
+    for step in range(2, int(whole[-1][8:16]), 4):
+        train(tmp_path / "cut", step)
+    assert train(tmp_path / "cut", None) == whole
+    assert_same(outcome(tmp_path / "whole"), outcome(tmp_path / "cut"))
 
 
 def test_a_finished_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
