@@ -272,6 +272,9 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
+        if problem := launched.problem():
+            sys.stderr.write(f"error: {visible(problem)}\n")
+            sys.exit(2)
         if failure.several():  # torch tells of every connection that a dead process leaves, with addresses of its code
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         try:

@@ -14,7 +14,35 @@ from collections.abc import MutableMapping
 
 from trainer.errors import ConfigError
 
+_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_MEETING = ("MASTER_ADDR", "MASTER_PORT")
 _PORTS = range(15000, 31000)  # below those that Linux gives to outgoing connections
+
+
+def problem(environment: MutableMapping[str, str] = os.environ) -> str | None:
+    """What is wrong with a launcher's variables; None: nothing. Empty ones are taken away, as a shell unsets them.
+
+    Half of them, left in a shell or a container by something else, would make a run that waits for nobody, or one that
+    is rank 1 of one process: it trains, says nothing, and leaves no records.
+    """
+    for name in (*_RANKS, *_MEETING):
+        if environment.get(name) == "":
+            del environment[name]
+    found = {name: environment[name] for name in _RANKS if name in environment}
+    said = " ".join(f"{name}={value}" for name, value in found.items())
+    remedy = (
+        "Unset RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE for one process alone, or start several with torchrun"
+    )
+    if not all(value.isascii() and value.isdecimal() for value in found.values()):
+        return f"{said}: these are numbers of processes. {remedy}"
+    rank, world = int(found.get("RANK", "0")), int(found.get("WORLD_SIZE", "1"))
+    if not rank < world:
+        given = said if "WORLD_SIZE" in found else f"{said}, and no WORLD_SIZE"
+        return f"{given}: there is no such process among {world}. {remedy}"
+    missing = [name for name in ("RANK", *_MEETING) if name not in environment]
+    if world > 1 and missing:
+        return f"{said}, and {', '.join(missing)} is not set: {world} processes cannot meet. {remedy}"
+    return None
 
 
 def adopt(environment: MutableMapping[str, str] = os.environ) -> None:

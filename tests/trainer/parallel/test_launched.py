@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.parallel.launched import adopt, first_host, hand_on, tasks_on_nodes
+from trainer.parallel.launched import adopt, first_host, hand_on, problem, tasks_on_nodes
 
 # Of the second node's second task, as Slurm 22.05 sets them for srun --nodes=2 --ntasks=6 in job 4711.
 STEP = {
@@ -78,6 +79,43 @@ def test_a_task_of_submitits_local_executor_is_a_rank() -> None:
 def test_variables_that_lack_are_named() -> None:
     with pytest.raises(ConfigError, match=r"SLURM_STEP_NUM_TASKS=6, but SLURM_STEP_NODELIST, SLURM_NODEID is not set"):
         adopted({key: value for key, value in STEP.items() if key not in ("SLURM_STEP_NODELIST", "SLURM_NODEID")})
+
+
+WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "wrong"),
+    [
+        ({"RANK": "1"}, "RANK=1, and no WORLD_SIZE: there is no such process among 1. Unset RANK"),
+        ({"RANK": "1", "WORLD_SIZE": "1"}, "RANK=1 WORLD_SIZE=1: there is no such process among 1. "),
+        (WHOLE | {"WORLD_SIZE": "0", "RANK": "0"}, "RANK=0 WORLD_SIZE=0: there is no such process among 0. "),
+        (WHOLE | {"RANK": "-1"}, "RANK=-1 WORLD_SIZE=2: these are numbers of processes. "),
+        (WHOLE | {"LOCAL_RANK": "gpu0"}, "RANK=1 WORLD_SIZE=2 LOCAL_RANK=gpu0: these are numbers of processes. "),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2, and RANK, MASTER_ADDR, MASTER_PORT is not set: 2 processes cannot meet. "),
+        (WHOLE | {"MASTER_PORT": ""}, "RANK=1 WORLD_SIZE=2, and MASTER_PORT is not set: 2 processes cannot meet. "),
+    ],
+)
+def test_half_of_a_launchers_variables_is_refused(environment: dict[str, str], wrong: str) -> None:
+    """They are left in a shell: a lone rank 1 would train to the end, say nothing and leave no records."""
+    assert (problem(environment) or "").startswith(wrong)
+
+
+@pytest.mark.parametrize("environment", [WHOLE, {"RANK": "0"}, {"WORLD_SIZE": "1"}, {"LOCAL_RANK": "3"}, {}])
+def test_what_says_who_this_is_passes(environment: dict[str, str]) -> None:
+    assert problem(dict(environment)) is None
+
+
+def test_empty_variables_are_none() -> None:
+    environment = dict.fromkeys(NAMES, "") | {"HOME": ""}
+    assert problem(environment) is None and environment == {"HOME": ""}
+
+
+def test_every_command_looks_at_them_first() -> None:
+    code = "from trainer.cli import guarded; guarded(lambda: print('trained'))()"
+    environment = {**os.environ, "RANK": "2"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "") and ended.stderr.startswith("error: RANK=2, and no WORLD_SIZE")
 
 
 @pytest.mark.parametrize(
