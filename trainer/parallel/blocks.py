@@ -48,7 +48,7 @@ class BlockShards(Shards):
             param_dtype=dtype, reduce_dtype=None if dtype is None else torch.float32, cast_forward_inputs=False
         )
         blocks = [block for block in blocks if any(True for _ in block.parameters())]
-        fine = [module for block in blocks for module in block.modules() if _has_vectors(module)] if dtype else []
+        fine = [module for block in blocks for module in _vectors_only(block)] if dtype else []
         if fine:
             fully_shard(fine, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
         for block in blocks:
@@ -120,10 +120,17 @@ class BlockShards(Shards):
                         parameter.unsharded_param.grad = None
 
 
-def _has_vectors(module: nn.Module) -> bool:
-    """A norm, a scale: parameters of its own, which no matrix product takes."""
-    own = list(module.parameters(recurse=False))
-    return bool(own) and all(parameter.ndim < 2 for parameter in own)
+def _vectors_only(block: nn.Module) -> Iterator[nn.Module]:
+    """Norms and scales among the parts of a block: those whose parameters no matrix product takes.
+
+    A scale that is the block's own, or beside matrices, is gathered with them: ``fully_shard`` takes modules whole.
+    """
+    for part in block.children():
+        own = any(True for _ in part.parameters(recurse=False)) and type(part).forward is not nn.Module.forward
+        if own and all(parameter.ndim < 2 for parameter in part.parameters()):
+            yield part
+        else:
+            yield from _vectors_only(part)
 
 
 class _Allocates:
