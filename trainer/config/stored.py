@@ -2,8 +2,8 @@
 
 The file may be a stranger's. It is read as plain values (`trainer.untrusted.plain_yaml`), so nothing in it is executed
 and no interpolation is resolved: neither the environment nor other files come in by it. What is allowed to files
-(``trust``) only the command line says. And where caches are is taken over only where that writes to no other place
-than the user's own training did.
+(``trust``) only the command line says, and so it is with what `data.remote.options` says of where credentials go. And
+where caches are is taken over only where that writes to no other place than the user's own training did.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from trainer.untrusted.limits import set_max_pixels
 
 TRUST = "trust"  # the group of the configuration that a file has no say in
 _CACHE = re.compile(r"(^|_)cache(_|$)")  # in the name of a key that holds a place
-_ENTRY = re.compile(r"([0-9a-f]{2,64}(\.lock)?|shards|hf)")  # what caches of ours consist of
+_ENTRY = re.compile(  # what caches of ours consist of
+    r"[0-9a-f]{2,64}(\.lock)?|shards|hf|objects|partial|total|locks|listings"
+)
+_HARMLESS = (("anon", True), ("token", "anon"))  # options of file systems by which no credentials are sent at all
+_OPTIONS = "data.remote.options"
 _log = logging.getLogger(__name__)
 _told: set[tuple[str, str]] = set()
 
@@ -37,8 +41,9 @@ def read_stored(path: Path, schemas: Schemas, overrides: Iterable[str] = ()) -> 
         overrides: ``key=value`` words that will be applied to it; what they set is not looked at.
 
     Returns:
-        With ``trust`` at its defaults, and the default in place of a folder for a cache that lies outside of the
-        working folder and holds no cache yet; a warning names it.
+        With ``trust`` at its defaults, without `data.remote.options` but those that ask for no credentials, and the
+        default in place of a folder for a cache that lies outside of the working folder and holds no cache yet; a
+        warning names what was left out.
 
     Raises:
         UserError: no YAML mapping.
@@ -51,6 +56,7 @@ def read_stored(path: Path, schemas: Schemas, overrides: Iterable[str] = ()) -> 
     taken = {name: value for name, value in stored.items() if name != TRUST}
     if schema is not None:
         taken = _with_own_caches(taken, plain(schema()), path, _keys(overrides))
+        taken = _without_options(taken, path, _keys(overrides))
     try:
         refuse(found)
         return resolve(taken, schemas)
@@ -72,22 +78,38 @@ def trusted(config: RunConfig, overrides: Iterable[str] | None = None) -> Any:
     return config
 
 
-def _with_own_caches(stored: dict[str, Any], defaults: Any, path: Path, given: Container[str]) -> dict[str, Any]:
+def _with_own_caches(
+    stored: dict[str, Any], defaults: Any, path: Path, given: Container[str], within: str = ""
+) -> dict[str, Any]:
     changed = dict(stored)
-    for group, ours in defaults.items():
-        found = stored.get(group)
-        if not isinstance(found, Mapping) or not isinstance(ours, Mapping):
+    for name, value in stored.items():
+        ours, key = defaults.get(name), f"{within}{name}"
+        if isinstance(value, Mapping) and isinstance(ours, Mapping):
+            changed[name] = _with_own_caches(dict(value), ours, path, given, f"{key}.")
+        elif not isinstance(value, str) or not _CACHE.search(str(name)) or key in given:
             continue
-        for name, value in found.items():
-            key = f"{group}.{name}"
-            if not isinstance(value, str) or not _CACHE.search(name) or name not in ours or key in given:
-                continue
-            if not isinstance(ours[name], str) or not ours[name].startswith(".cache"):
-                continue  # no place
-            if not _may_write(Path(value).expanduser()):
-                changed[group] = {**changed[group], name: ours[name]}
-                _tell(key, value, ours[name], path)
+        elif isinstance(ours, str) and ours.startswith(".cache") and not _may_write(Path(value).expanduser()):
+            changed[name] = ours
+            _tell(key, value, ours, path)
     return changed
+
+
+def _without_options(stored: dict[str, Any], path: Path, given: Container[str]) -> dict[str, Any]:
+    """An ``endpoint_url`` of a stranger's would be sent the user's credentials, or what is signed by them."""
+    data = stored.get("data")
+    remote = data.get("remote") if isinstance(data, Mapping) else None
+    options = remote.get("options") if isinstance(remote, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(remote, Mapping) or not isinstance(options, Mapping):
+        return stored
+    kept = {name: value for name, value in options.items() if any((name, value) == pair for pair in _HARMLESS)}
+    left = [str(name) for name in options if name not in kept and f"{_OPTIONS}.{name}" not in given]
+    if left and _OPTIONS not in given and (_OPTIONS, str(path)) not in _told:
+        _told.add((_OPTIONS, str(path)))
+        _log.warning(
+            "%s sets %s (%s): not taken from a run's file, for they may send your credentials elsewhere; if it is "
+            "yours, give them again, as +%s.%s=VALUE", path, _OPTIONS, ", ".join(left), _OPTIONS, left[0],
+        )  # fmt: skip
+    return {**stored, "data": {**data, "remote": {**remote, "options": kept}}}
 
 
 def _keys(overrides: Iterable[str]) -> set[str]:

@@ -80,3 +80,32 @@ def test_what_files_may_only_the_command_line_says(tmp_path: Path, monkeypatch: 
     config = load_run(run, SCHEMAS, ["trust.max_pixels=4000000000", "trust.paths_outside=true"])
     assert (config.trust.max_pixels, config.trust.paths_outside) == (4 * 10**9, True)
     assert max_pixels() == 4 * 10**9
+
+
+def test_a_cache_within_a_group_of_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    run, content = stored(tmp_path / "run", "vit_mu")
+    content["data"]["remote"]["cache_dir"] = str(tmp_path / "home")
+    assert load_run(write(run, content), SCHEMAS).data.remote.cache_dir == ".cache/remote"
+    assert "data.remote.cache_dir" in caplog.text
+    given = f"data.remote.cache_dir={tmp_path}"
+    assert load_run(run, SCHEMAS, [given]).data.remote.cache_dir == str(tmp_path)
+    for name in ("objects", "partial", "locks", "listings"):
+        (tmp_path / "home" / name).mkdir(parents=True)
+    (tmp_path / "home" / "total").touch()
+    assert load_run(run, SCHEMAS).data.remote.cache_dir == str(tmp_path / "home")
+
+
+def test_where_credentials_go_only_the_command_line_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """hf:// sends its token to ``endpoint``, gs:// to ``endpoint_url``; ``token`` may name a file."""
+    run, content = stored(tmp_path / "run", "vit_mu")
+    content["data"]["remote"]["options"] = {"endpoint": "http://127.0.0.1:9", "token": "/etc/passwd", "anon": True}
+    assert load_run(write(run, content), SCHEMAS).data.remote.options == {"anon": True}
+    assert "(endpoint, token): not taken" in caplog.text and "+data.remote.options.endpoint=VALUE" in caplog.text
+    given = load_run(run, SCHEMAS, ["+data.remote.options.endpoint=https://ours"]).data.remote.options
+    assert given == {"anon": True, "endpoint": "https://ours"}
+    content["data"]["remote"]["options"] = {"token": "anon"}
+    assert load_run(write(run, content), SCHEMAS).data.remote.options == {"token": "anon"}

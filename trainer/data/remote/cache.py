@@ -6,7 +6,8 @@
     total               bytes of both, as text; locked by who changes it
     locks/              one object in each of these at a time, so that two processes do not fetch the same one
 
-Names of objects occur nowhere in it, so none of them leads out of it. A file gets its name when it is whole.
+Names of objects occur nowhere in it, so none of them leads out of it. A file gets its name when it is whole. What goes
+is removed for ever, so a folder that has files of others in these places (``.git/objects`` has this layout) is none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trainer.errors import DataError
 from trainer.files import take_lock
 
 _log = logging.getLogger(__name__)
@@ -71,15 +73,16 @@ class ObjectCache:
 
         Raises:
             OSError: no space, no permission.
+            DataError: the folder is no cache of ours.
         """
         with self._alone(name):
             there = self.opened(name, size)
             if there is not None:
                 return there
             partial = self.folder / "partial" / uuid.uuid4().hex
-            partial.parent.mkdir(parents=True, exist_ok=True)
             with self._counted() as count:
                 count(size)
+                partial.parent.mkdir(parents=True, exist_ok=True)
                 handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 take_lock(handle, wait=True)
                 os.ftruncate(handle, size)  # so that who counts sees what it will be
@@ -113,7 +116,12 @@ class ObjectCache:
 
     @contextmanager
     def _counted(self) -> Iterator[Callable[[int], None]]:
-        """A function that adds to the total, and makes room where that is more than the limit."""
+        """A function that adds to the total, and makes room where that is more than the limit.
+
+        Raises:
+            DataError: the folder is no cache of ours.
+        """
+        self._check_own()
         with _locked(self.folder / "total") as handle:
             text = os.pread(handle, 32, 0).strip()
             total = int(text) if text.isdigit() else self.used()
@@ -126,6 +134,17 @@ class ObjectCache:
                 os.pwrite(handle, f"{total:<32}".encode(), 0)
 
             yield count
+
+    def _check_own(self) -> None:
+        """The total comes before anything else, so objects without one are somebody's."""
+        if (self.folder / "total").exists():
+            return
+        for place in ("objects", "partial"):
+            if (self.folder / place).exists():
+                raise DataError(
+                    f"data.remote.cache_dir={self.folder}: has a folder {place}, and is no cache, in which files are "
+                    "removed to make room. Give a folder of its own"
+                )
 
     def _emptied(self, wanted: int) -> int:
         """Remove what was not used for longest; the bytes that are left, counted anew."""

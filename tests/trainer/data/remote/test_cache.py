@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.forking import fork
 from trainer.data.remote.cache import ObjectCache
+from trainer.errors import DataError
 
 
 def name(number: int) -> str:
@@ -137,3 +138,14 @@ def test_an_object_is_fetched_by_one_alone(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("place", [f"objects/{name(1)[:2]}/{name(1)[2:]}", "objects/cats/1.jpg", "partial/thesis.tex"])
+def test_files_of_others_are_never_removed(tmp_path: Path, place: str) -> None:
+    """``.git`` looks like a cache of ours, and what was not used for longest would go."""
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("mine")
+    for _ in range(2):  # what the first try leaves does not make it a cache
+        with pytest.raises(DataError, match=r"has a folder .* is no cache.*folder of its own"):
+            put(ObjectCache(tmp_path, 100), 2)
+    assert (tmp_path / place).read_text() == "mine"
