@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +20,9 @@ from trainer.errors import CheckpointError
 from trainer.files import flush_file
 from trainer.text import by, few
 from trainer.untrusted.limits import check_archive, check_size
+
+_DEEPEST = 100  # lists and dicts within each other in a file of torch's
+_MOST_CONTAINERS = 10**7
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> str:
@@ -99,8 +105,10 @@ def load_plain(path: Path, types: Sequence[Any] = ()) -> Any:
         ):  # by a path torch goes by its suffix
             if zipfile.is_zipfile(file):
                 check_archive(file)
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            return _backed(torch.load(file, map_location="cpu", weights_only=True))
+            _bound_builders()
+            return _backed(torch.load(file, map_location="cpu", weights_only=True), size)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
             f"{path} cannot be loaded safely ({unsafe_reason(error)}): give a state dict of plain tensors "
@@ -108,21 +116,78 @@ def load_plain(path: Path, types: Sequence[Any] = ()) -> Any:
         ) from error
 
 
-def _backed(content: Any) -> Any:
+def _backed(content: Any, present: int) -> Any:
     """The content, when no tensor in it is larger than the bytes that it has: steps of 0 make any size of one number.
 
+    Args:
+        present: bytes of the file; a tensor of any size may be made there without any in it.
+
     Raises:
-        ValueError: one is.
+        ValueError: one is, or all together are more than the file can account for, or one has no values at all; or
+            lists and dicts lie more than 100 deep in each other, as one that is in itself does, or come to more than
+            10^7 by being in several of others.
     """
-    level = [content]
-    while level:
-        for value in level:
-            if isinstance(value, Tensor) and value.layout == torch.strided:
-                claimed = value.numel() * value.element_size()
-                check_size(claimed, value.untyped_storage().nbytes(), f"a tensor of {by(value.shape)}")
-        inner = [value for value in level if isinstance(value, Mapping | list | tuple)]
-        level = [item for value in inner for item in (value.values() if isinstance(value, Mapping) else value)]
-    return content
+    storages: dict[int, int] = {}
+    level: dict[int, tuple[Any, int]] = {0: ([content], 1)}  # containers by id, with how often they would be visited
+    visits = 0
+    for _ in range(_DEEPEST):
+        within: dict[int, tuple[Any, int]] = {}
+        for container, times in level.values():
+            for value in container.values() if isinstance(container, Mapping) else container:
+                if isinstance(value, Tensor):
+                    _check_tensor(value, storages)
+                elif isinstance(value, Mapping | list | tuple):
+                    within[id(value)] = (value, times + within.get(id(value), (None, 0))[1])
+        visits += sum(times for _, times in within.values())
+        if visits > _MOST_CONTAINERS:
+            raise ValueError(f"with what is in several others it holds more than {_MOST_CONTAINERS:,} lists and dicts")
+        if not within:
+            check_size(sum(storages.values()), present, "all its tensors")
+            return content
+        level = within
+    raise ValueError(f"its lists and dicts lie more than {_DEEPEST} deep in each other")
+
+
+def _check_tensor(tensor: Tensor, storages: dict[int, int]) -> None:
+    if tensor.is_meta:
+        raise ValueError(f"a tensor of {by(tensor.shape)} has a size but no values (device meta)")
+    if tensor.layout == torch.strided:
+        claimed, storage = tensor.numel() * tensor.element_size(), tensor.untyped_storage()
+        check_size(claimed, storage.nbytes(), f"a tensor of {by(tensor.shape)}")
+        storages[storage.data_ptr()] = storage.nbytes()
+
+
+@cache
+def _bound_builders() -> None:
+    """Make torch's unpickler build no more bytes than a pickle has: ``bytearray(10**11)`` takes 15 of them to say.
+
+    Its list of what may be called has no place for conditions, so two entries become functions that have some. What
+    pickle itself writes of bytes and bytearrays passes them.
+    """
+    from torch import _weights_only_unpickler
+
+    allowed = _weights_only_unpickler._get_allowed_globals()
+    allowed.update({"builtins.bytearray": _bytes_there, "_codecs.encode": _latin_1})
+
+
+def numpy_number(kind: np.dtype, content: bytes) -> Any:
+    """What NumPy's pickles call for one of its numbers; NumPy's own fills what is missing, up to 2 GiB, with zeros."""
+    if not isinstance(content, bytes) or len(content) != kind.itemsize:
+        raise ValueError(f"it has a number of {kind.itemsize:,} bytes that are not in it")
+    return np.frombuffer(content, kind)[0]
+
+
+def _bytes_there(content: bytes | str = b"", encoding: str = "latin-1") -> bytearray:
+    if not isinstance(content, bytes | str):
+        raise ValueError(f"it asks for bytes that are not in it: bytearray({str(content)[:20]})")
+    return bytearray(content if isinstance(content, bytes) else _latin_1(content, encoding))
+
+
+def _latin_1(text: str, encoding: str) -> bytes:
+    """Other codecs double what they are given, and can be called again on that."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"it has {type(text).__name__} encoded by {encoding!r}")
+    return text.encode("latin-1")
 
 
 def unsafe_reason(error: Exception) -> str:

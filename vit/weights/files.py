@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainer.checkpoint.contents import META, pointed, read_meta
 from trainer.checkpoint.trained import load_weights
-from trainer.checkpoint.weights import load_plain, read_safetensors
+from trainer.checkpoint.weights import load_plain, numpy_number, read_safetensors
 from trainer.errors import CheckpointError
 from trainer.text import few
 from trainer.untrusted import plain_json
@@ -163,14 +163,13 @@ def _kind(path: Path) -> str:
 
 def _load_torch(path: Path) -> Any:
     """With the restricted unpickler; besides tensors it may build the plain data that timm, DeiT and MAE add."""
-    scalar = np.float64(0).__reduce__()[0]  # numpy's numbers; a type that only holds a number
     plain: list[Any] = [
         argparse.Namespace,
         (pathlib.PosixPath, "pathlib.PosixPath"),
         (pathlib.PosixPath, "pathlib._local.PosixPath"),
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype,
+        (numpy_number, "numpy.core.multiarray.scalar"),
+        (numpy_number, "numpy._core.multiarray.scalar"),
+        np.dtype,  # and types that only hold a number
         *(type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "?")),
     ]
     return load_plain(path, plain)

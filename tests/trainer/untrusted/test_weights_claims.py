@@ -7,12 +7,15 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from trainer.checkpoint.tensors import _Reader, load_state, save_tensors
-from trainer.checkpoint.weights import read_pth
+from trainer.checkpoint.weights import load_plain, read_pth
 from trainer.errors import CheckpointError
+from vit.weights.files import _load_torch
+from vit.weights.reading import read
 
 
 def test_a_view_of_one_number(tmp_path: Path) -> None:
@@ -39,6 +42,71 @@ def test_zeros_that_were_packed(tmp_path: Path) -> None:
     assert (tmp_path / "b.pth").stat().st_size < 2**20
     with pytest.raises(CheckpointError, match="what it unpacks to asks for"):
         read_pth(tmp_path / "b.pth")
+
+
+def pickled(path: Path, value: bytes) -> Path:
+    """What torch.save writes, with a pickle of ours in it: ``{"w": value}``."""
+    torch.save({}, path.with_suffix(".base"))
+    with zipfile.ZipFile(path.with_suffix(".base")) as plain, zipfile.ZipFile(path, "w") as other:
+        for name in plain.namelist():
+            ours = b"\x80\x02}q\x00X\x01\0\0\0w" + value + b"s."
+            other.writestr(name, ours if name.endswith("data.pkl") else plain.read(name))
+    return path
+
+
+def number(value: int) -> bytes:
+    return b"\x8a\x08" + value.to_bytes(8, "little")
+
+
+LATIN = b"X\x04\0\0\0abcdX\x06\0\0\0latin1\x86R"
+HEX = b"X\x09\0\0\0hex_codec\x86R"
+NESTED = b"]q\x01K\x01a" + b"".join(
+    b"]q%c(h%ch%ce" % (level + 1, level, level) for level in range(1, 60)
+)  # each within the next, twice
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b"h\x00", "more than 100 deep"),  # the dict itself
+        (b"]q\x01(K\x01h\x01e", "more than 100 deep"),
+        (b"]q\x01(h\x01h\x01h\x00e", "more than 10,000,000 lists"),
+        (b"(" + NESTED + b"t", "more than 10,000,000 lists"),
+        (b"N" + b"\x85" * 10**5, "more than 100 deep"),
+        (b"cbuiltins\nbytearray\n" + number(2**40) + b"\x85R", "asks for bytes that are not in it"),
+        (b"c_codecs\nencode\n" * 40 + LATIN + HEX * 39, "has bytes encoded by 'hex_codec'"),
+        (b"ctorch\nTensor\n" + number(2**28) + b"\x85R", "all its tensors asks for 1,073,741,824 bytes"),
+        (
+            b"ctorch._utils\n_rebuild_meta_tensor_no_storage\n(ctorch\nfloat32\nK\x04\x85K\x01\x85\x89tR",
+            "a tensor of 4 has a size but no values",
+        ),
+    ],
+    ids=["dict in itself", "list in itself", "twice", "doubled", "deep", "bytearray", "codecs", "empty tensor", "meta"],
+)
+def test_a_pickle_that_says_more_than_it_holds(tmp_path: Path, value: bytes, why: str) -> None:
+    """No code is needed to fill the memory, or to be followed for ever."""
+    path = pickled(tmp_path / "a.pth", value)
+    for reader in (read_pth, read):
+        with pytest.raises(CheckpointError, match=why):
+            reader(path)
+
+
+def test_a_number_of_numpy_s_has_its_bytes(tmp_path: Path) -> None:
+    start = b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x0b\0\0\0V1900000000\x85R"
+    with pytest.raises(CheckpointError, match=r"a number of 1,900,000,000 bytes that are not in it|missing 1"):
+        read(pickled(tmp_path / "a.pth", start + b"\x85R"))
+    with pytest.raises(CheckpointError, match="a number of 1,900,000,000 bytes that are not in it"):
+        read(pickled(tmp_path / "a.pth", start + b"N\x86R"))
+    numbers = [np.float64(0.25), np.int64(-3), np.bool_(True), np.float32(0.5)]
+    torch.save({"args": numbers}, tmp_path / "b.pth")
+    assert _load_torch(tmp_path / "b.pth") == {"args": numbers}
+
+
+def test_bytes_that_pickle_writes_come_back(tmp_path: Path) -> None:
+    content = {"bytes": bytes(range(256)), "array": bytearray(b"abc\xff"), "none": bytearray(), "w": torch.ones(2)}
+    torch.save(content, tmp_path / "a.pth")
+    found = load_plain(tmp_path / "a.pth")
+    assert all(found[name] == content[name] for name in ("bytes", "array", "none")) and found["w"].sum() == 2
 
 
 def test_a_checkpoint_s_list_of_tensors(tmp_path: Path) -> None:
