@@ -178,8 +178,7 @@ class Trainer(Stepper):
     def at_boundary(self) -> bool:
         """Between two batches: evaluates and saves when due. True when the run was asked to stop (and is saved)."""
         self.speed.pause()
-        if self.due("eval_every"):
-            self.evaluate()
+        news = self.due("eval_every") and self.evaluate() is not None  # what no checkpoint knows of yet
         minutes = (time.monotonic() - self.began) / 60
         late = self.settings.max_minutes is not None and minutes >= self.settings.max_minutes
         failure = fetching.failure_ahead(self)
@@ -188,7 +187,7 @@ class Trainer(Stepper):
             fetching.end_together(self, failure, self.save)
             self.asked_to_stop()
         if stopping:
-            if self.saved != self.step or self.best.unsaved:
+            if self.saved != self.step or news:
                 self.save()
         elif self.due("checkpoint_every") or self.best.unsaved:
             self.saves.save(self, self.save)

@@ -131,6 +131,30 @@ def test_max_minutes_saves_and_stops(tmp_path: Path, undisturbed: dict[str, dict
     assert_same(undisturbed["rival"], outcome(tmp_path))
 
 
+def test_an_evaluation_that_takes_longer_than_a_run_may_is_done_once(
+    tmp_path: Path, undisturbed: dict[str, dict[str, Any]]
+) -> None:
+    """Asked to stop in an evaluation, a run begins with it; stopped right behind it, it forgot that it was done."""
+    evaluated: list[int] = []
+
+    def train() -> Trainer:
+        class Slow(RivalTask):
+            def evaluate(self, loader: Any, ctx: StepContext) -> dict[str, tuple[float, float]]:
+                evaluated.append(ctx.step)
+                if len(evaluated) == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                trainer.began -= 7200  # it takes two hours
+                return super().evaluate(loader, ctx)
+
+        trainer = prepare(tmp_path, "rival", Slow, max_minutes=60)
+        trainer.fit()
+        return trainer
+
+    assert [train().step for _ in range(3)] == [6, 6, 12] and evaluated == [6, 6, 12]
+    run(tmp_path, "rival")
+    assert_same(undisturbed["rival"], outcome(tmp_path))
+
+
 @pytest.mark.parametrize("name", TOYS)
 def test_killed_between_the_last_evaluation_and_its_checkpoint(
     tmp_path: Path, undisturbed: dict[str, dict[str, Any]], name: str

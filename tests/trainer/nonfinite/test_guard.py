@@ -202,6 +202,30 @@ def test_the_budget_of_skipped_steps(tmp_path: Path) -> None:
     assert trainer.guard.skipped == 4
 
 
+def test_the_budget_is_not_given_anew_by_a_resume(tmp_path: Path) -> None:
+    class Hopeless(LinearTask):
+        killed_at = 7
+
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            if ctx.step == self.killed_at:
+                raise KeyError
+            return {
+                k: v * (float("nan") if ctx.step >= 5 else 1.0) for k, v in super().losses(phase, segment, ctx).items()
+            }
+
+    settings = toy_config(
+        "linear", on_nonfinite=OnNonFinite["skip"], nonfinite_budget=4, checkpoint_every=1, max_steps=20
+    )
+    with pytest.raises(KeyError):
+        Trainer(settings, Hopeless, tmp_path).fit()
+    Hopeless.killed_at = -1
+    trainer = Trainer(settings, Hopeless, tmp_path)
+    with pytest.raises(NonFiniteError, match=r"step 9 .*after 4 skipped ones in a row"):
+        trainer.fit()
+    assert trainer.resumed_from is not None and trainer.resumed_from.name == "step-00000007"
+    assert trainer.guard.skipped == 4
+
+
 @pytest.mark.parametrize("kind", [LinearTask, RivalTask])
 def test_fp16_runs_and_skips_overflows(tmp_path: Path, kind: type[ToyTask]) -> None:
     class Overflowing(kind):  # type: ignore[misc, valid-type]
