@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer import run_state
+from trainer.checkpoint.contents import read_meta
 from trainer.checkpoint.resuming import choose
+from trainer.config.resolve import changes
 from trainer.errors import ConfigError, SaveError
 from trainer.files import write_json
 
@@ -125,8 +127,10 @@ def resume(trainer: Runtime, path: Path | None) -> None:
         trainer.logger.text(f"the best checkpoint (step {best.step}) is not here: the next one counts")
         best.forget()
     trainer.checkpoints.best = best.step
-    for line in trainer.changed:
-        trainer.logger.text(f"changed since the run began: {line}")
+    own = trainer.checkpoints.has_own(path)
+    lines = trainer.changed if own else changes(read_meta(path).get("config", {}), trainer.config)
+    for line in lines:
+        trainer.logger.text(f"changed since {'the run began' if own else 'that checkpoint'}: {line}")
 
 
 def stopped(trainer: Runtime) -> None:

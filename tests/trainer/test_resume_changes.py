@@ -181,6 +181,21 @@ def test_a_run_that_cannot_go_on_leaves_its_records(tmp_path: Path) -> None:
     assert outcome_files(tmp_path) == before
 
 
+def test_another_runs_checkpoint_is_compared_with_its_own_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What differed was told of the run that was in the folder before, and nothing of the one that goes on."""
+    Trainer(config(12), LinearTask, tmp_path / "one").fit()
+    other = config(24, resume=str(tmp_path / "one"))
+    other.optim["main"].lr = 0.77
+    capsys.readouterr()
+    Trainer(other, LinearTask, tmp_path / "two", changed=["seed: 5 -> 3"]).fit()
+    told = capsys.readouterr().out
+    assert "changed since that checkpoint: optim.main.lr: 0.01 -> 0.77" in told
+    assert "changed since that checkpoint: trainer.max_samples: 12 -> 24" in told
+    assert told.count("changed since ") == 2
+
+
 def test_a_finished_run_keeps_its_configuration(tmp_path: Path) -> None:
     Trainer(config(12), LinearTask, tmp_path).fit()
     before = outcome_files(tmp_path)

@@ -138,7 +138,7 @@ def _with_defaults(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
 
 
 _COMPUTING = (
-    *("max_steps", "max_samples", "budget", "micro_batch", "precision", "tf32", "ema"),
+    *("max_steps", "max_samples", "max_epochs", "budget", "on_nonfinite", "micro_batch", "precision", "tf32", "ema"),
     *("strategy", "compile", "deterministic", "channels_last"),
 )
 
@@ -155,7 +155,7 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
     stored = run_dir / "config.yaml"
     if config.trainer.resume == "never" or not stored.is_file() or not (run_dir / "checkpoints" / "latest").exists():
         return []
-    changed = config_diff(_with_defaults(load_yaml(stored), plain(type(config)())), config)
+    changed = _changed(load_yaml(stored), config)
     model = [line for line in changed if line.split(":")[0] == "task" or line.startswith("model.")]
     if model:
         raise CheckpointError(
@@ -164,6 +164,20 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
             + "\nchoose another name=..., or go back to the stored values, or start over with trainer.resume=never"
         )
     return [line for line in changed if _matters(line.split(":")[0])]
+
+
+def changes(before: Mapping[str, Any], config: RunConfig) -> list[str]:
+    """What a run does otherwise than one of another configuration, the model included; one line each.
+
+    Args:
+        before: that one as plain data, as a checkpoint has it.
+        config: the run's.
+    """
+    return [line for line in _changed(before, config) if _matters(line.split(":")[0])]
+
+
+def _changed(before: Mapping[str, Any], config: RunConfig) -> list[str]:
+    return config_diff(_with_defaults(before, plain(type(config)())), config)
 
 
 def _matters(key: str) -> bool:

@@ -26,6 +26,8 @@ def test_going_on_with_another_model_is_refused(tmp_path: Path) -> None:
         f"trainer.max_samples: {before} -> 99",
         "trainer.precision: auto -> fp16",
     ]
+    passes = compose(["model=vid2vid_tiny", "trainer.max_epochs=2"], SCHEMAS)
+    assert "trainer.max_epochs: null -> 2.0" in check_resume(passes, run_dir)
     other_data = compose(["model=vid2vid_tiny", "data.clips=9"], SCHEMAS)
     assert check_resume(other_data, run_dir) == ["data.clips: 8 -> 9"]
     other_model = compose(["model=vid2vid_tiny", "model.ngf=8"], SCHEMAS)
