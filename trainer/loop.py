@@ -104,7 +104,7 @@ class Trainer(Stepper):
         clean = False
         try:
             with self.stop:
-                self.parallel.start()
+                self.parallel.start(self.stop)
                 packages = ("trainer", type(self.task).__module__.split(".")[0])
                 check_run(self.parallel, plain(self.config), packages)
                 self.parallel.check_shared(self.run_dir)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from trainer.parallel.meeting import within
+from trainer.parallel.arrivals import meet
 from trainer.parallel.watch import Watch
 
 # Processes that hang are found by the watch (trainer/parallel/watch.py), which knows whose fault it is. Collective
@@ -31,18 +31,20 @@ class Groups:
     clean = True  # after a failure nothing is awaited: the others may be stuck waiting for this process
 
     @classmethod
-    def join(cls, device: torch.device, watch: Watch) -> Any:
+    def join(cls, device: torch.device, watch: Watch, asked: Callable[[], bool] = lambda: False) -> Any:
         """The host's group, of all processes.
 
+        Args:
+            asked: whether this process is asked to stop while it waits for the others.
+
         Raises:
-            UserError: the first process did not come.
+            UserError: the first process did not come. SystemExit: asked to stop before all were there.
         """
         timeout = HOST_TIMEOUT if watch.hang_after is None else timedelta(seconds=watch.hang_after) + LATER
         if not dist.is_initialized():
             options: dict[str, Any] = {"timeout": timeout}
             if watch.active:  # else torch asks the launcher's environment itself
-                store, prefix = watch.meeting_point()  # keys of its own: those of earlier attempts stay in the store
-                options |= {"store": within(f"groups/{prefix}", store)}
+                options |= {"store": meet(watch, asked)}
                 options |= {"rank": watch.rank, "world_size": watch.world}
             if device.type == "cuda":
                 dist.init_process_group("nccl", device_id=device, **options)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 _dist: Any = dist  # whose types do not have the store
+Wait = Callable[[threading.Event, float], bool]
 LEFT = "left"  # the last sign of life of a process that is through
 
 
@@ -63,6 +67,16 @@ def is_dead(sign: Sign, place: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def waits(thread: int) -> bool:
+    """Whether a thread is inside of something that torch does with the others."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if "/torch/distributed/" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def address() -> str:

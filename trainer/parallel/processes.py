@@ -85,15 +85,19 @@ class Parallel(Sharing):
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def start(self) -> None:
+    def start(self, asked: Callable[[], bool] = lambda: False) -> None:
         """Joins the process group; returns once all processes are there.
+
+        Args:
+            asked: whether this process is asked to stop.
 
         Raises:
             ConfigError: two processes have the same card.
+            SystemExit: asked to stop before all processes were there.
         """
         if self.world == 1 or self.host is not None:
             return
-        self.host = Groups.join(self.device, self.watch)
+        self.host = Groups.join(self.device, self.watch, asked)
         if self.device.type == "cuda":
             self._check_cards()
 

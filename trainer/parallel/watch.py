@@ -34,7 +34,7 @@ from typing import Any
 from trainer.errors import UserError
 from trainer.parallel import failure
 from trainer.parallel.failure import Failure
-from trainer.parallel.meeting import LEFT, Sign, address, connect, is_dead, place
+from trainer.parallel.meeting import LEFT, Sign, Wait, address, connect, is_dead, place, waits
 from trainer.text import few
 
 BEAT_S = 1.0
@@ -100,13 +100,16 @@ class Watch:
         """It comes to something that all do together."""
         self._entered += 1
 
-    def meeting_point(self) -> tuple[Any, str]:
+    def meeting_point(self, wait: Wait = threading.Event.wait) -> tuple[Any, str]:
         """The launcher's store, and the prefix of this attempt's keys; returns once the first process is there.
+
+        Args:
+            wait: for an event, for so many seconds at most.
 
         Raises:
             UserError: it has not come.
         """
-        if not self._met.wait(MEET_S + GRACE_S) or self._problem:
+        if not wait(self._met, MEET_S + GRACE_S) or self._problem:
             problem = self._problem or f"rank 0 has not come to {address()} for {MEET_S:.0f} s"
             raise UserError(f"{problem}. All {self.world} processes need the same MASTER_ADDR and MASTER_PORT")
         return connect(serve=False, timeout=MEET_S), self._prefix
@@ -221,18 +224,9 @@ class Watch:
 
     def _beat(self) -> None:
         self._beats += 1
-        words = " ".join(map(str, (self._beats, self._ticks, self._entered, int(self._waits()))))
+        words = " ".join(map(str, (self._beats, self._ticks, self._entered, int(waits(self._main or 0)))))
         self._own.hear(words, time.monotonic())
         self._store.set(self._key("beat", self.rank), words)
-
-    def _waits(self) -> bool:
-        """Whether the main thread is inside of something that torch does with the others."""
-        frame = sys._current_frames().get(self._main or 0)
-        while frame is not None:
-            if "/torch/distributed/" in frame.f_code.co_filename:
-                return True
-            frame = frame.f_back
-        return False
 
     def _look(self) -> None:
         if self.rank == 0:

@@ -1,0 +1,56 @@
+"""Waiting for processes that do not come: it says for whom, and a signal ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.forking import free_port
+from tests.helpers.paths import ROOT
+from trainer.preempt import STOPPED
+
+ONE = """
+import torch
+from trainer.cli import guarded
+from trainer.config.fields import Strategy
+from trainer.parallel import arrivals
+from trainer.parallel.processes import Parallel
+from trainer.preempt import StopFlag
+
+arrivals.TELL_S = 0.5
+
+def main():
+    with StopFlag() as stop:
+        Parallel(Strategy.flat, torch.device("cpu")).start(stop)
+
+guarded(main)()
+"""
+
+
+@pytest.mark.parametrize(("rank", "whom", "name"), [(0, "rank 1, 2 of 3", "SIGTERM"), (1, "rank 0", "SIGINT")])
+def test_a_signal_ends_the_wait_for_a_process_that_does_not_come(
+    rank: int, whom: str, name: str, tmp_path: Path
+) -> None:
+    """torch waits in C++, where no handler of Python's runs: for 15 minutes only SIGKILL ended it."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **place, "RANK": str(rank), "WORLD_SIZE": "3"}
+    with subprocess.Popen(
+        [sys.executable, "-c", ONE], env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = process.stderr.readline()  # it waits
+            assert said.startswith(f"waiting for {whom} to come to 127.0.0.1:{place['MASTER_PORT']}. ")
+            process.send_signal(getattr(signal, name))
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == STOPPED
+    assert (
+        rest
+        == f"rank {rank} was asked to stop before all processes had come: nothing has begun; the same command \
+goes on\n"
+    )
