@@ -136,11 +136,9 @@ class ObjectCache:
             yield count
 
     def _check_own(self) -> None:
-        """The total comes before anything else, so objects without one are somebody's."""
-        if (self.folder / "total").exists():
-            return
+        """The total is there before the first object, so objects without one are somebody's."""
         for place in ("objects", "partial"):
-            if (self.folder / place).exists():
+            if (self.folder / place).exists() and not (self.folder / "total").exists():  # others may begin it meanwhile
                 raise DataError(
                     f"data.remote.cache_dir={self.folder}: has a folder {place}, and is no cache, in which files are "
                     "removed to make room. Give a folder of its own"

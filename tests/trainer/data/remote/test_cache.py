@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,11 @@ def test_files_of_others_are_never_removed(tmp_path: Path, place: str) -> None:
         with pytest.raises(DataError, match=r"has a folder .* is no cache.*folder of its own"):
             put(ObjectCache(tmp_path, 100), 2)
     assert (tmp_path / place).read_text() == "mine"
+
+
+def test_many_begin_a_cache_together(tmp_path: Path) -> None:
+    for turn in range(20):
+        caches = [ObjectCache(tmp_path / str(turn), 10_000) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, caches, range(8)))
+        assert caches[0].used() == 800
