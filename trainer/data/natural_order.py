@@ -15,6 +15,7 @@ from decimal import Decimal
 Part = tuple[int, Decimal, str]  # (0, value, "") of a number, (1, 0, text) of text
 
 _ZERO = Decimal(0)
+_MOST_DIGITS = 4000
 _NUMBER = re.compile(
     r"(?P<sign>(?:^|(?<=[_=(\[,; ]))[+-])?(?P<chain>\d+(?:\.\d+)*)(?P<exponent>[eE][+-]\d{1,3}(?![^\W_]))?"
 )
@@ -58,13 +59,19 @@ def _one_by_one(sign: str, chain: str) -> list[Part]:
     return found
 
 
-def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
+def natural_key(text: str) -> tuple[list[tuple[int, int | Decimal, str]], str]:
     """Sort key under which class2 precedes class10: whole numbers by value, the rest as text.
 
     Different names have different keys, so no two can tie. It numbers classes, and so must never change.
     """
-    parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    pieces = (part for part in re.split(r"(\d+)", text) if part)
+    parts = [(0, _whole(part), "") if part.isdecimal() else (1, 0, part) for part in pieces]
     return parts, text
+
+
+def _whole(digits: str) -> int | Decimal:
+    """Python reads no whole numbers of more than 4,300 digits; what it compares with them may have any number."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else Decimal(digits)
 
 
 def decimal_key(name: str) -> tuple[list[Part], str]:

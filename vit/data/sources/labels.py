@@ -19,7 +19,7 @@ from vit.data.source import Source, check_labels
 
 _YES, _NO = frozenset({"1", "1.0", "1,0", "true"}), frozenset({"", "0", "0.0", "0,0", "false"})
 _MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})  # what pandas and numpy write where there is nothing
-_WHOLE = re.compile(r"(-?\d+)(?:\.0*|,0)?")  # 3.0 is how pandas writes whole numbers of a column with gaps
+_WHOLE = re.compile(r"(-?\d{1,4000})(?:\.0*|,0)?")  # 3.0 is how pandas writes whole numbers of a column with gaps
 _LIST = re.compile(r"\[.*\]", re.DOTALL)  # as Python and JSON write one
 _GAPS = 10  # whole numbers are indices while they leave at most so many classes empty, or as many as they name
 

@@ -61,7 +61,8 @@ def _read_all(file: BinaryIO, found: _Samples) -> bool:
                     end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                     if member.isfile() and member.offset_data + member.size <= size:
                         found.add(archive, member)
-        except tarfile.ReadError as error:
+        # tarfile takes numbers and pairs of them out of headers as they come
+        except (tarfile.TarError, ValueError, OverflowError, LookupError) as error:
             if end > start and "negative" not in str(error):
                 return True
             file.seek(0)

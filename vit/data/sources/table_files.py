@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
+from trainer.data.remote.address import is_address
 from trainer.data.remote.path import look_into, within
+from trainer.untrusted.places import check_below
 
 NAME_BYTES = 255  # of a file's name, on every common file system
+_PATH_BYTES = 4096  # of a path that Linux opens
 
 
 def expanded(folder: Path) -> list[Path]:
@@ -22,6 +25,18 @@ def expanded(folder: Path) -> list[Path]:
         return [folder]
     found = [path for path in Path(*parts[:first]).glob("/".join(parts[first:])) if path.is_dir()]
     return sorted(found, key=lambda path: (natural_key(str(path)), str(path))) or [folder]
+
+
+def check_addresses(
+    cells: Iterable[str], folder: Path, others: Sequence[Path], allowed: bool, table: Path, remedy: str | None = None
+) -> None:
+    """Refuse addresses outside of the folders before anybody is asked whether there is something: asking tells them.
+
+    Raises:
+        DataError: as `trainer.untrusted.places.check_below`.
+    """
+    found = [cell.strip() for cell in cells if is_address(cell.strip())]
+    check_below(found, [table.parent, folder, *others], allowed, table, *[remedy] * (remedy is not None))
 
 
 def locate(
@@ -79,6 +94,8 @@ def _with_suffix(name: str, suffix: str) -> str:
 
 def _without_start(names: list[str], folder: Path) -> tuple[list[Path | None], list[str]]:
     """Files without the first folders of their names: those that lead from the first name to a file."""
+    if len(names[0]) > _PATH_BYTES:
+        return [None] * len(names), []
     parts = PurePosixPath(names[0]).parts
     tails = (PurePosixPath(*parts[start:]) for start in range(1, len(parts)))
     tail = next((tail for tail in tails if is_there(folder / tail)), None)
@@ -104,6 +121,8 @@ def _in_case(names: list[str], folder: Path) -> tuple[list[Path | None], list[st
         return parent / (name if name in same else same[0]) if len(same) == 1 or name in same else None
 
     def find(name: str) -> Path | None:
+        if len(name) > _PATH_BYTES:
+            return None
         current = None if PurePosixPath(name).is_absolute() else folder
         for part in PurePosixPath(name).parts:
             current = current / part if current and part == ".." else current and entry(current, part)

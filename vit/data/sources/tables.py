@@ -17,7 +17,7 @@ from vit.data.sources.label_checks import check_marks, separator_notes
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import SPLIT_WORDS
 from vit.data.sources.table_advice import no_column, no_table, places
-from vit.data.sources.table_files import expanded, is_there, locate
+from vit.data.sources.table_files import check_addresses, expanded, is_there, locate
 from vit.data.sources.table_splits import of_split, split_column
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 from vit.data.sources.unlabelled import UnlabelledError, to_classify
@@ -72,7 +72,7 @@ class Tables(RootedData):
 
     def load(self, place: _Part, split: str, train: Source | None) -> Source:
         data, path = self.data, place.path
-        files, texts, notes = _read(place, data, split)
+        files, texts, notes = _read(place, data, split, self.config.trust.paths_outside)
         folders = [path.parent, *expanded(_folder(path, data))]
         check_below(files, folders, self.config.trust.paths_outside, path)
         labels, numbering = number_rows(texts, str(path), self.config, train)
@@ -82,7 +82,7 @@ class Tables(RootedData):
         return source
 
 
-def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels, list[str]]:
+def _read(part: _Part, data: DataConfig, split: str, outside: bool) -> tuple[list[str], Labels, list[str]]:
     """(files, labels of each, lines for the user)."""
     path = part.path
     text, notes = read_text(path)
@@ -120,7 +120,9 @@ def _read(part: _Part, data: DataConfig, split: str) -> tuple[list[str], Labels,
         rows = of_split(rows, heading.index(part.column), part.column, part.role, data)
         notes.append(f"{path}: {len(rows)} rows of {split} by column '{part.column}'")
     folder, *others = expanded(_folder(path, data))
-    files, missing, said = locate([row[place] for _, row in rows], folder, data.csv_suffix, others)
+    names = [row[place] for _, row in rows]
+    check_addresses(names, folder, others, outside, path)
+    files, missing, said = locate(names, folder, data.csv_suffix, others)
     notes += [f"{path}: {line}" for line in said]
     notes += [_missing(files, missing, rows, place, path, data)] if missing else []
     if blank:

@@ -19,10 +19,11 @@ from trainer.data.pictures.not_pictures import unread_note
 from trainer.errors import DataError
 from trainer.text import few
 from trainer.untrusted.places import check_below
-from vit.data.sources.table_files import expanded, locate
+from vit.data.sources.table_files import check_addresses, expanded, locate
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
+_NEARER = "put it into a folder above them, or give folder=PATH to predict.py"
 COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "image_id", "id", "id_code",
            "img", "name")  # fmt: skip
 
@@ -176,6 +177,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
     elif any(name in lowered for name in COLUMNS):
         place, rows = next(lowered.index(name) for name in COLUMNS if name in lowered), rows[1:]
     else:
+        check_addresses(heading[:1], base, others, False, table, _NEARER)
         first, missing, _ = locate(heading[:1], base, suffix, others)
         if missing:
             raise DataError(
@@ -192,6 +194,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         raise DataError(f"{table}: no row names a picture")
     if len(cells) < len(rows):
         notes.append(f"{table}: left out {len(rows) - len(cells)} rows that name no picture")
+    check_addresses(cells, base, others, False, table, _NEARER)
     files, missing, said = locate(cells, base, suffix, others)
     notes += [f"{table}: {line}" for line in said]
     if len(missing) == len(files):
@@ -203,7 +206,7 @@ def _in_table(table: Path, column: str | None, folder: Path | None, suffix: str)
         [table.parent, base, *others],
         False,
         table,
-        "put it into a folder above them, or give folder=PATH to predict.py",
+        _NEARER,
     )
     columns = len(heading)
     full = [(row + [""] * columns)[:columns] for row in named]

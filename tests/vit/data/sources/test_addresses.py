@@ -16,6 +16,7 @@ from tests.helpers.made_pictures import folder_config, samples, write_tree
 from tests.helpers.made_shards import picture, write_shard
 from trainer.data.chosen import Chosen
 from trainer.data.loader import make_eval_loader, make_loader
+from trainer.data.remote.path import RemotePath
 from trainer.data.remote.store import store
 from trainer.errors import DataError
 from vit.config import DataKind, VitConfig
@@ -24,6 +25,7 @@ from vit.data.checked_samples import CheckedSamples
 from vit.data.opening import open_source
 from vit.data.source import Selection
 from vit.data.sources.files import forget_scans
+from vit.data.sources.unlabelled import list_pictures
 from vit.validate import picture_problems, problems
 
 
@@ -107,6 +109,23 @@ def test_a_table_of_this_machine_that_names_addresses(tmp_path: Path) -> None:
     forget_scans()
     with pytest.raises(DataError, match=r"there is no file memory://b/set/a/99\.png \(line 14\)"):
         describe(config)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/a.png", "memory://b/set/a/0.png"])
+def test_nobody_is_asked_for_an_address_of_a_stranger_s_table(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it would know that it was read, and by whom."""
+    monkeypatch.setattr(RemotePath, "is_file", lambda *_: pytest.fail("was asked for"))
+    write_tree(tmp_path, {"a": 1})
+    (tmp_path / "table.csv").write_text(f"path,label\na/0.png,0\n{address},1\n")
+    config = folder_config(tmp_path / "table.csv", DataKind.csv)
+    with pytest.raises(DataError, match=rf"names 1 files outside of .*{address}.*trust\.paths_outside=true"):
+        describe(config)
+    for content in (f"path\na/0.png\n{address}\n", f"{address}\n"):
+        (tmp_path / "list.csv").write_text(content)
+        with pytest.raises(DataError, match=rf"names 1 files outside of .*{address}.*folder=PATH"):
+            list_pictures(tmp_path / "list.csv")
 
 
 def shards(folder: Path, count: int = 4, each: int = 6) -> Path:

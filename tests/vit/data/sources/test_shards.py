@@ -316,3 +316,22 @@ def test_packed_shards_are_told(tmp_path: Path) -> None:
     (tmp_path / "r/0.tar.gz").write_bytes(b"\x1f\x8b")
     with pytest.raises(DataError, match=r"no shards.*unpack 0\.tar\.gz"):
         describe(shard_config(tmp_path / "r", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"GNU.sparse.map": "x,y", "GNU.sparse.size": "10"},
+        {"GNU.sparse.map": "0,4", "GNU.sparse.size": "x"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"size": "9" * 23},
+    ],
+)
+def test_facts_in_a_header_that_are_none(facts: dict[str, str], tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "r" / "0.tar", simple(0, 4))
+    with tarfile.open(shard, "a", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("z.cls")
+        member.pax_headers = facts
+        archive.addfile(member)
+    with pytest.raises(DataError, match=r"0\.tar: the shard is cut short, .* set data\.on_bad_file=skip"):
+        describe(shard_config(tmp_path / "r", tmp_path))

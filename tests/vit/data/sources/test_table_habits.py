@@ -180,3 +180,15 @@ def test_a_table_for_each_split(tmp_path: Path) -> None:
     follow(config, refused(config))
     assert describe(config).classes == ["a", "b"]
     assert [len(names(config, split)) for split in ("train", "val", "test")] == [2, 2, 2]
+
+
+@pytest.mark.timeout(20)
+def test_cells_that_are_longer_than_any_path_or_number(tmp_path: Path) -> None:
+    """10,000 folders in a name took a minute; Python reads no number of 5,000 digits."""
+    rows = "0.png,a\n1.png,b\n2.png,a\n3.png,b\n"
+    (tmp_path / "digits").mkdir()
+    config = table(tmp_path / "digits", f"path,label\n{rows}4.png,{'9' * 5000}\n5.png,{'1' * 5000}\n")
+    config.data.val_root = None
+    assert describe(config).classes == ["1" * 5000, "9" * 5000, "a", "b"]
+    (tmp_path / "folders").mkdir()
+    assert "there is no file" in refused(table(tmp_path / "folders", f"path,label\n{rows}{'x/' * 10000}.png,a\n"))
