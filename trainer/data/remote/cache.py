@@ -75,6 +75,7 @@ class ObjectCache:
             OSError: no space, no permission.
             DataError: the folder is no cache of ours.
         """
+        self._check_own()
         with self._alone(name):
             there = self.opened(name, size)
             if there is not None:
@@ -116,12 +117,7 @@ class ObjectCache:
 
     @contextmanager
     def _counted(self) -> Iterator[Callable[[int], None]]:
-        """A function that adds to the total, and makes room where that is more than the limit.
-
-        Raises:
-            DataError: the folder is no cache of ours.
-        """
-        self._check_own()
+        """A function that adds to the total, and makes room where that is more than the limit."""
         with _locked(self.folder / "total") as handle:
             text = os.pread(handle, 32, 0).strip()
             total = int(text) if text.isdigit() else self.used()
@@ -136,9 +132,9 @@ class ObjectCache:
             yield count
 
     def _check_own(self) -> None:
-        """The total is there before the first object, so objects without one are somebody's."""
+        """Locks are there before the first object, so objects without any are somebody's."""
         for place in ("objects", "partial"):
-            if (self.folder / place).exists() and not (self.folder / "total").exists():  # others may begin it meanwhile
+            if (self.folder / place).exists() and not (self.folder / "locks").exists():  # others may begin it meanwhile
                 raise DataError(
                     f"data.remote.cache_dir={self.folder}: has a folder {place}, and is no cache, in which files are "
                     "removed to make room. Give a folder of its own"
