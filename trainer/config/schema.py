@@ -144,7 +144,7 @@ def type_problem(schema: type, key: str, value: Any) -> str | None:
     if is_dataclass(inner) or get_origin(inner) is dict:
         return f"{key}={show(value)}: {key} holds further keys, not one value"
     if inner is int and isinstance(value, int | float) and abs(value) >= LARGEST:
-        return f"{key}={value:.3g}: must lie below 2^63"
+        return f"{key}={show(value):.30}: must lie below 2^63"
     if inner is float and isinstance(value, int | float) and not is_finite(value):
         return f"{key}={show(value):.60}: must be finite{' (null: without)' if optional else ''}"
     return f"{key}={show(value)}: must be {_noun(inner)}{' or null' if optional else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from trainer.untrusted.limits import TooLargeError
 
 LARGEST = 2**22  # bytes; the largest configuration of ours has 20 kB
 DEEPEST = 50  # mappings and lists within each other
+LONGEST = 3500  # signs of a number; Python writes no number of more than 4,300 digits, which hexadecimal ones can have
+_NUMBER = re.compile(r"[-+]?(0[xob])?[0-9a-fA-F_:.]+")
 MOST_VALUES = 100_000  # with those that aliases repeat
 
 
@@ -20,7 +23,8 @@ def read_yaml(path: Path) -> Any:
     ``${...}`` stays the text that it is.
 
     Raises:
-        ValueError: no YAML, tags that make objects, a key twice in one mapping, nested more than 50 deep, more than
+        ValueError: no YAML, tags that make objects, a key twice in one mapping, a number of more than
+            3,500 digits, nested more than 50 deep, more than
             100,000 values with those that aliases repeat, or more than 4 MiB.
         OSError: it cannot be read.
     """
@@ -52,6 +56,9 @@ def _check_events(text: str) -> None:
     """By events, which PyYAML gives one by one: it builds what they mean by recursion."""
     depth = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        bare = isinstance(event, yaml.ScalarEvent) and event.implicit[0]  # not in quotes
+        if bare and len(event.value) > LONGEST and _NUMBER.fullmatch(event.value[:LONGEST]):
+            raise ValueError(f"it has a number of more than {LONGEST:,} digits")
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise ValueError(f"it has a tag, {tag}: tags make objects, and plain values are expected")

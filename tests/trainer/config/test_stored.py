@@ -109,3 +109,11 @@ def test_where_credentials_go_only_the_command_line_says(tmp_path: Path, caplog:
     assert given == {"anon": True, "endpoint": "https://ours"}
     content["data"]["remote"]["options"] = {"token": "anon"}
     assert load_run(write(run, content), SCHEMAS).data.remote.options == {"token": "anon"}
+
+
+@pytest.mark.parametrize("digits", [400, 3000])
+def test_whole_numbers_that_no_float_can_be(digits: int, tmp_path: Path) -> None:
+    run, content = stored(tmp_path / "run", "vit_mu")
+    content["seed"] = content["optim"]["main"]["lr"] = int("9" * digits)
+    with pytest.raises(ConfigError, match=r"(?s)lr=9+: must be finite.*seed=9+: must lie below|seed=9+: .*lr=9+: "):
+        load_run(write(run, content), SCHEMAS)
