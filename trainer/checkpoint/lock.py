@@ -7,11 +7,13 @@ file's time of modification tells, which its owner renews every ``BEAT_S`` secon
 server's clock, so hosts may disagree about the time.
 
 Who still took a directory from a living owner (a host that was out of reach for ``QUIET_S`` and came back) is found
-out before the next checkpoint is written: ``RunLock.check``.
+out before the next checkpoint is written: ``RunLock.check``. A file that somebody has tidied away is written again, and
+a directory that is not there (renamed, or its disk is away) is a reason to try again later, as a full disk is.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -47,6 +49,7 @@ class RunLock:
         self.path, self._say = Path(run_dir) / LOCK, say
         self._handle: int | None = None
         self._me: dict[str, Any] = {}
+        self._folder: tuple[int, int] | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -116,7 +119,7 @@ class RunLock:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(self._me).encode(), 0)
         os.fsync(handle)
-        self._handle = handle
+        self._handle, self._folder = handle, _identity(self.path.parent)
         self._ended.clear()
         self._thread = threading.Thread(target=_beat, args=(handle, self._ended), name="run lock", daemon=True)
         self._thread.start()
@@ -126,18 +129,49 @@ class RunLock:
 
         Raises:
             ConfigError: the directory has been taken over by another run.
+            FileNotFoundError: it is not there.
         """
         if self._handle is None:
             return
         try:
-            if _is(self._handle, self.path) and (_read(self._handle) or {}).get("token") == self._me["token"]:
+            if self._is_ours(self._handle):
+                return
+            gone = not self.path.exists() and _identity(self.path.parent) != self._folder
+            if not gone and self._again(self._handle):
                 return
         except OSError:  # out of reach: whoever writes will find out
             return
+        if gone:
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"{self.path.parent} is not there any more as this run began in it (renamed or removed, or its disk is "
+                "away): put it back",
+            )
         raise ConfigError(
             f"{self.path.parent} was taken over by another run while this one was out of reach: this one ends and "
             "writes nothing more there"
         )
+
+    def _is_ours(self, handle: int) -> bool:
+        """Whether an open file has the name, and says that we train here."""
+        return _is(handle, self.path) and (_read(handle) or {}).get("token") == self._me["token"]
+
+    def _again(self, handle: int) -> bool:
+        """Opens the file anew under the handle that we have; whether the directory is ours then.
+
+        Where it is gone, or is another one that still names us: somebody tidied up, or the disk came back as another.
+        """
+        other = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if (_read(other) or self._me).get("token") != self._me["token"]:
+                return False
+            os.dup2(other, handle, inheritable=False)
+        finally:
+            os.close(other)  # before the lock is taken: closing gives it back
+        if _lock(handle) is False:
+            return False
+        os.pwrite(handle, json.dumps(self._me).encode(), 0)
+        return self._is_ours(handle)
 
     def release(self) -> None:
         """Leaves the directory to the next one."""
@@ -147,7 +181,7 @@ class RunLock:
         if self._thread is not None:
             self._thread.join()
         with suppress(OSError):
-            if _is(self._handle, self.path):
+            if self._is_ours(self._handle):
                 self.path.unlink()
         os.close(self._handle)
         self._handle = None
@@ -186,6 +220,14 @@ def _is(handle: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), os.stat(path))
     return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder has a name now; None: none."""
+    with suppress(FileNotFoundError):
+        found = os.stat(folder)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _read(handle: int) -> dict[str, Any] | None:

@@ -181,3 +181,62 @@ def test_who_was_out_of_reach_writes_no_more(tmp_path: Path, monkeypatch: pytest
     first.release()
     second.check()  # what is not its own, the first leaves alone
     second.release()
+
+
+def test_a_lock_file_that_is_tidied_away_is_written_again(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    lock.take()
+    (tmp_path / LOCK).unlink()
+    lock.check()
+    assert (tmp_path / LOCK).stat().st_size > 0  # to open it here would give the lock of the system back
+
+    def tries() -> None:
+        with pytest.raises(ConfigError, match=f"process {os.getppid()} on "):
+            RunLock(tmp_path).take()
+
+    other = fork(tries)
+    other.join()
+    assert other.exitcode == 0
+    lock.release()
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_one_that_came_back_as_another_file_is_ours_still(tmp_path: Path) -> None:
+    """A disk that was away for a while."""
+    lock = RunLock(tmp_path)
+    lock.take()
+    (tmp_path / LOCK).replace(tmp_path / "old")
+    (tmp_path / LOCK).write_bytes((tmp_path / "old").read_bytes())
+    lock.check()
+    lock.release()
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_folder_that_another_run_has_made_its_own_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    lock.take()
+    (tmp_path / LOCK).unlink()
+    with owner(tmp_path):
+        with pytest.raises(ConfigError, match="was taken over by another run"):
+            lock.check()
+        lock.release()
+        assert (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_folder_that_is_away_is_not_taken_over(tmp_path: Path, made_anew: bool) -> None:
+    """Renamed, removed, or an empty place where a disk should be: it may come back, and a checkpoint is tried later."""
+    run = tmp_path / "run"
+    lock = RunLock(run)
+    lock.take()
+    run.rename(tmp_path / "away")
+    if made_anew:
+        run.mkdir()
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match="is not there any more as this run began in it"):
+            lock.check()
+    if made_anew:
+        run.rmdir()
+    (tmp_path / "away").rename(run)
+    lock.check()
+    lock.release()
