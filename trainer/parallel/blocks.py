@@ -48,16 +48,20 @@ class BlockShards(Shards):
             param_dtype=dtype, reduce_dtype=None if dtype is None else torch.float32, cast_forward_inputs=False
         )
         blocks = [block for block in blocks if any(True for _ in block.parameters())]
-        fine = [module for block in blocks for module in _vectors_only(block)] if dtype else []
-        if fine:
-            fully_shard(fine, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
+        roots = [module for module in networks.values() if any(True for _ in module.parameters())]
+        self._whole: list[FSDPModule] = []
+        for root in roots:  # a group spans no two networks, for each is a tree of its own to fully_shard
+            inside = [block for block in blocks if any(block is module for module in root.modules())]
+            fine = [module for block in inside for module in _vectors_only(block)] if dtype else []
+            if fine:
+                fully_shard(fine, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
+            self._whole += [module for module in fine[:1] if isinstance(module, FSDPModule)]
         for block in blocks:
             fully_shard(block, mesh=table.mesh, mp_policy=low, reshard_after_forward=True)
-        roots = [module for module in networks.values() if any(True for _ in module.parameters())]
-        for module in roots:
-            fully_shard(module, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
+        for root in roots:
+            fully_shard(root, mesh=table.mesh, mp_policy=own, reshard_after_forward=False)
         self._roots = [module for module in roots if isinstance(module, FSDPModule)]
-        self._whole = [*self._roots, *(module for module in fine[:1] if isinstance(module, FSDPModule))]
+        self._whole = [*self._roots, *self._whole]
         self._blocks = [block for block in blocks if isinstance(block, FSDPModule)]
         for root in self._roots:
             fsdp_internals.make_root(root)

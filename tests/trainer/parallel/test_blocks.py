@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -47,12 +48,14 @@ def table() -> Iterator[Table]:
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_blocks_may_have_vectors_anywhere(table: Table, dtype: torch.dtype | None) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(8, 8), Block(), Block())
+    net = nn.Sequential(nn.Sequential(nn.Linear(8, 8), Block(), Block()), nn.Sequential(Block(), nn.Linear(8, 4)))
     whole, x = copy.deepcopy(net), torch.randn(4, 8)
-    shards = BlockShards({"net": net}, table, list(net[1:]), dtype)
+    networks: Any = {"0": net[0], "1": net[1]}  # as the two of a masked autoencoder
+    shards = BlockShards(networks, table, [part for part in net.modules() if isinstance(part, Block)], dtype)
+    block = networks["1"][0]
     gathered: dict[str, torch.dtype] = {}
-    net[1].attention.register_forward_pre_hook(  # type: ignore[union-attr, operator]
-        lambda *_: gathered.update({name: p.dtype for name, p in net[1].named_parameters()})
+    block.attention.register_forward_pre_hook(
+        lambda *_: gathered.update({name: p.dtype for name, p in block.named_parameters()})
     )
     for step in range(3):  # the second one finds what the first has left
         for module in (net, whole):
@@ -63,7 +66,7 @@ def test_blocks_may_have_vectors_anywhere(table: Table, dtype: torch.dtype | Non
         shards.reduce(list(shards.rows.values()))
         most = 0.0
         for name, parameter in whole.named_parameters():
-            found = shards.rows[f"net.{name}"].grad
+            found = shards.rows[name].grad
             if parameter.grad is None:
                 assert found is None or not found.any(), name
             else:
