@@ -67,6 +67,14 @@ def test_a_short_storm_is_borne_with(tmp_path: Path) -> None:
     assert trainer.precision.scalers["main"].get_scale() == 2.0**8
 
 
+def test_the_scale_is_kept_over_a_resume(tmp_path: Path) -> None:
+    """Begun anew at 2^16, it would skip steps that an undisturbed run takes."""
+    storm(tmp_path, Storm(first=5, length=8), max_steps=14).fit()
+    task = Storm(first=5, length=8)
+    storm(tmp_path, task).fit()
+    assert set(task.scales) == {2.0**8}
+
+
 class OneRank(RivalTask):
     """The loss of rank 1 alone is no number, at one step."""
 
