@@ -258,6 +258,20 @@ def test_a_run_does_not_go_on_from_another_past(
     assert not list(folder.glob("*.before"))
 
 
+def test_killed_while_checkpoints_are_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that the run goes on from is named first: another past has later ones."""
+    run(tmp_path, "rival", crash_at=20)
+    first = min((tmp_path / "checkpoints").glob("step-*"))
+
+    def rename(path: Path, target: Path) -> Path:
+        raise Crash
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(Crash):
+        Checkpoints(tmp_path).set_aside(first)
+    assert Checkpoints(tmp_path).newest() == first
+
+
 def test_records_are_of_the_past_that_a_run_comes_from(tmp_path: Path) -> None:
     """Going on from another run's checkpoint, a run kept its own records up to that step, and added to them."""
     run(tmp_path / "other", "rival", crash_at=20)

@@ -107,7 +107,7 @@ class SegmentationTask(Task):
         counted.confusion.counts = ctx.sum(counted.confusion.counts)
         totals = torch.tensor([counted.pictures, counted.skipped], device=ctx.device)
         counted.pictures, counted.skipped = ctx.sum(totals).tolist()
-        if counted.skipped and not counted.pictures:
+        if counted.skipped and not counted.pictures and not ctx.should_stop():  # of all, not of those before a signal
             raise DataError(f"none of the {counted.skipped} validation pictures can be read: correct data.val_root")
         self._measured = (ctx.step, counted)
         # Every process now knows the whole; rank 0 tells it, so that nothing is averaged twice.

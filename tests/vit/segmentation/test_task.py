@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from tests.helpers.made_masks import SMALL, train_small
 from train import SCHEMAS, build_task
 from trainer.cli import compose
 from trainer.errors import ConfigError
+from trainer.loop import Trainer
 from vit.build import construct
 from vit.config import VitConfig
+from vit.segmentation import task as module
 from vit.segmentation.task import SegmentationTask
 
 CLASSES = ("road", "sidewalk", "building", "vegetation", "sky", "person", "car")
@@ -121,3 +124,24 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     for network in ("encoder", "decoders"):
         own, other = (task.networks()[network].state_dict() for task in (whole, resumed))
         assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_being_asked_to_stop_while_it_evaluates_is_no_error(
+    tmp_path: Path, bad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first pictures are ones that cannot be read: the others may be good."""
+    config = compose(SMALL, SCHEMAS)
+    trainer = Trainer(config, lambda: build_task(config), tmp_path)
+
+    def measure(segmenter: Any, batches: Any, classes: Any, should_stop: Any) -> Any:
+        trainer.stop.requested = True
+        assert should_stop()
+        counted = real(segmenter, batches, classes, should_stop)
+        counted.skipped = int(bad)
+        return counted
+
+    real = module.measure
+    monkeypatch.setattr(module, "measure", measure)
+    with trainer.session():
+        assert trainer.evaluate() is None
