@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.forking import fork
+from tests.helpers.toys import LinearTask, toy_config
 from trainer.checkpoint import lock as module
 from trainer.checkpoint.lock import LOCK, RunLock
 from trainer.errors import ConfigError
+from trainer.loop import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -240,3 +242,34 @@ def test_a_folder_that_is_away_is_not_taken_over(tmp_path: Path, made_anew: bool
     (tmp_path / "away").rename(run)
     lock.check()
     lock.release()
+
+
+def test_likewise_where_the_file_system_knows_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second goes on in the same file. The first removed it when it ended, and so ended the second."""
+    monkeypatch.setattr(module, "_lock", lambda handle: None)
+    first, second = RunLock(tmp_path), RunLock(tmp_path)
+    first.take()
+    first._ended.set()  # no sign of life
+    left(tmp_path)
+    second.take()
+    with pytest.raises(ConfigError, match="was taken over by another run"):
+        first.check()
+    first.release()
+    second.check()
+    second.release()
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_run_looks_before_it_writes(tmp_path: Path) -> None:
+    trainer = Trainer(toy_config("linear"), LinearTask, tmp_path)
+    original = trainer.task.losses
+
+    def losses(phase: str, segment: Any, ctx: Any) -> Any:
+        if ctx.step == 2:
+            left(tmp_path)  # another one's
+        return original(phase, segment, ctx)
+
+    trainer.task.losses = losses  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="was taken over by another run"):
+        trainer.fit()
+    assert not list((tmp_path / "checkpoints").glob("step-*")) and (tmp_path / LOCK).exists()
