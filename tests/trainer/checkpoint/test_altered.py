@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,16 @@ def test_a_pointer_that_names_nothing_is_not_followed(tmp_path: Path, text: str)
     assert load_weights(tmp_path)[1]["step"] == 1
     with pytest.raises(CheckpointError, match="checkpoints/latest"):
         choose(Checkpoints(tmp_path), str(tmp_path / "checkpoints/latest"))
+
+
+def test_one_whose_name_comes_late_is_awaited(tmp_path: Path) -> None:
+    """`latest` is there before it on another machine: the one before it was gone on from."""
+    write(tmp_path, 1)
+    late = write(tmp_path, 2)
+    away = late.rename(tmp_path / "away")
+    timer = threading.Timer(0.4, away.rename, (late,))
+    timer.start()
+    try:
+        assert choose(Checkpoints(tmp_path), "auto") == (late, [])
+    finally:
+        timer.join()
