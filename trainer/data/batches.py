@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import multiprocessing.connection
@@ -22,9 +23,11 @@ from trainer.data.workers import (
     TELL,
     Losses,
     WorkerLost,
+    could_not_share,
     ended,
     hear_of_deaths_when_waiting,
     init_worker,
+    no_room,
     slow,
     waiting_for_workers,
 )
@@ -71,8 +74,13 @@ class Loader:
         given, losses = 0, Losses(self.workers)
         while True:
             lost: WorkerLost | None = None
-            slots = Slots(self.workers) if self.workers else None
-            batches = self._start(given, slots)
+            try:
+                slots = Slots(self.workers) if self.workers else None
+                batches = self._start(given, slots)
+            except OSError as error:  # of semaphores and queues, which have no file's name
+                if self.workers and error.errno == errno.ENOSPC:
+                    raise DataError(f"no data workers can be started: {no_room(self.workers)}") from error
+                raise
             try:
                 while (batch := self._next(batches, slots)) is not None:
                     given += 1
@@ -133,6 +141,8 @@ class Loader:
                     return next(batches, None)
             except (RuntimeError, OSError, EOFError) as error:
                 if str(error).startswith("Caught "):  # raised by the data set, in a worker that lives
+                    if (lost := could_not_share(error)) is not None:
+                        raise lost from error
                     raise
                 if "DataLoader timed out" in str(error):
                     told = self._raise_stuck(batches, slots, began, told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -117,6 +118,27 @@ def ended(worker: int, process: Any, index: int | None, sample: str) -> WorkerLo
     return WorkerLost(f"data worker {worker} (pid {process.pid}) {how} {where}", index, True, number)
 
 
+def no_room(workers: int) -> str:
+    """That shared memory is full, and what to do."""
+    return (
+        "shared memory (/dev/shm) is full: give the container more (docker run --shm-size=8g) or lower data.workers "
+        f"(now {workers}); 0 needs none"
+    )
+
+
+def could_not_share(error: BaseException) -> WorkerLost | None:
+    """Of what a worker that lives has raised: that shared memory is full, as if it had died of it; None: another thing.
+
+    Where the file system reserves what it is asked for, torch hears of it at once; elsewhere the worker gets SIGBUS
+    when it writes. Other jobs of the machine may have filled it, and it may be free again a moment later.
+    """
+    found = re.search(r"DataLoader worker process (\d+)", str(error))
+    if found is None or not re.search(r"shared memory.*(No space left|Cannot allocate)", str(error)):
+        return None
+    what = f"data worker {found[1]} found no shared memory for a batch (/dev/shm is full)"
+    return WorkerLost(what, None, True, signal.SIGBUS)
+
+
 def _signal_name(number: int) -> str:
     with suppress(ValueError):
         return signal.Signals(number).name
@@ -158,10 +180,7 @@ class Losses:
         if not lost.dead:
             return WHEN_SLOW
         if lost.signal == signal.SIGBUS:
-            return (
-                "Mostly this means that shared memory (/dev/shm) is full: give the container more (docker run "
-                f"--shm-size=8g) or lower {fewer}; 0 needs none"
-            )
+            return f"Mostly this means that {no_room(self.workers)}"
         if lost.signal in (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
             return (
                 "Mostly this means that a library cannot digest the file: replace it, and look at the others with "

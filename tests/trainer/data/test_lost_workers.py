@@ -1,5 +1,6 @@
 """Workers that die, hang or raise: the same batches go on, and what does not is named."""
 
+import errno
 import logging
 import os
 import signal
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.data import batches as module
+from trainer.data import collate
 from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.reading import title
 from trainer.data.workers import PARDONED_AFTER, Losses, WorkerLost
@@ -85,6 +88,37 @@ def test_a_sample_that_kills_twice_is_named(number, advice):
     loader = training(lambda index: kill_self(number) if index == 6 else None)
     with pytest.raises(DataError, match=rf"sample 6 \(/data/6\.png\): again, after .*{advice}"):
         list(islice(loader, 12))
+
+
+@pytest.mark.parametrize("often", [1, 99])
+def test_shared_memory_that_is_full_is_as_a_worker_that_dies_of_it(tmp_path, monkeypatch, caplog, often):
+    """torch raises in a worker that lives where it can reserve nothing; a moment later there may be room again."""
+    expected = batches(training(workers=0), 12)
+    theirs = collate.default_collate
+
+    def full(tensors):
+        if len(list(tmp_path.iterdir())) < often and any(t.ndim == 0 and int(t) == 6 for t in tensors):
+            (tmp_path / str(time.monotonic_ns())).touch()
+            name = "unable to allocate shared memory(shm) for file </torch_7_1_0>"
+            raise RuntimeError(f"{name}: No space left on device (28)")
+        return theirs(tensors)
+
+    monkeypatch.setattr(collate, "default_collate", full)
+    if often == 1:
+        assert same(batches(training(), 12), expected)
+        assert "found no shared memory for a batch (/dev/shm is full): the workers are started again" in caplog.text
+        return
+    with pytest.raises(DataError, match=r"no shared memory for a batch .*: again, after .*--shm-size"):
+        list(islice(training(), 12))
+
+
+def test_workers_that_cannot_be_started_for_want_of_shared_memory(monkeypatch):
+    def none(workers):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as of a semaphore: no file is named
+
+    monkeypatch.setattr(module, "Slots", none)
+    with pytest.raises(DataError, match=r"no data workers can be started: shared memory .*data\.workers \(now 2\)"):
+        next(iter(training()))
 
 
 @pytest.mark.slow
