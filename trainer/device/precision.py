@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from trainer.config.fields import Precision
 from trainer.device.cpu import INFO, bf16_instructions
@@ -96,7 +96,9 @@ class PrecisionPolicy:
             norms: makes norms of the whole of those of rows (``Parallel.norms``); None: they are that already.
         """
         grads = [p.grad for p in parameters if p.grad is not None]
-        norm = get_total_norm(grads, foreach=True) if grads else torch.zeros((), device=self.device)
+        norm = torch.zeros((), device=self.device)
+        if grads:
+            norm = torch.linalg.vector_norm(torch.stack(foreach.norm(grads)))
         if norms is not None:
             norm = norms(norm)
         if not self.scalers[phase].is_enabled():
