@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 
 class UserError(Exception):
     """Something the user gave cannot be used. The message names the value, the file or key, and the remedy."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way from a job of submitit's: ``__init__`` would word its own message anew, or lack its arguments."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[UserError], args: tuple[Any, ...]) -> UserError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigError(UserError):
