@@ -210,6 +210,8 @@ def test_a_finished_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
     run(tmp_path, "linear")
+    run(tmp_path, "linear", crash_at=10, max_samples=40)
+    assert not (tmp_path / "done.json").exists()  # it tells whoever starts runs that there is nothing left to do
     longer = run(tmp_path, "linear", max_samples=40)
     assert longer.samples_seen == 40
     assert json.loads((tmp_path / "done.json").read_text())["samples_seen"] == 40
@@ -217,6 +219,9 @@ def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
 
 def test_resume_never_starts_anew(tmp_path: Path, undisturbed: dict[str, dict[str, Any]]) -> None:
     run(tmp_path, "rival", crash_at=9)
+    assert (tmp_path / "eval.json").exists()
+    run(tmp_path, "rival", crash_at=1, resume="never")
+    assert not (tmp_path / "eval.json").exists()  # of weights that are not this run's
     run(tmp_path, "rival", resume="never")
     assert_same(undisturbed["rival"], outcome(tmp_path))
 

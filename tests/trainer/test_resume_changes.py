@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from datetime import datetime
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.toys import LinearTask, RivalTask, toy_config
+from trainer.checkpoint import directory
 from trainer.config.fields import DataChanged, OptimizerConfig, OptimizerKind, RunConfig, ScheduleKind, StageConfig
 from trainer.errors import CheckpointError, ConfigError, NonFiniteError
 from trainer.loop import Trainer
@@ -274,14 +276,21 @@ def test_what_is_no_checkpoint_is_told_at_once(tmp_path: Path) -> None:
     assert resumed.samples_seen == 24 and resumed.step == 6
 
 
-def test_damaged_checkpoints_do_not_start_a_run_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_damaged_checkpoints_do_not_start_a_run_anew(
+    tmp_path: Path, gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its records would be emptied, and what is left of its checkpoints removed."""
+    monkeypatch.setattr(directory, "LATE_S", 0.0)
     Trainer(config(12), LinearTask, tmp_path).fit()
     before = outcome_files(tmp_path)
     (tmp_path / "checkpoints" / "step-00000003" / "ema.safetensors").unlink()
+    if gone:
+        shutil.rmtree(tmp_path / "checkpoints" / "step-00000003")
     with pytest.raises(CheckpointError) as caught:
         Trainer(config(24), LinearTask, tmp_path).fit()
-    told = "has no whole checkpoint left (step-00000003: ema.safetensors is missing). Put one back, or start anew"
+    why = "nothing but latest" if gone else "step-00000003: ema.safetensors is missing"
+    told = f"has no whole checkpoint left ({why}). Put one back, or start anew"
     assert told in str(caught.value)
     assert outcome_files(tmp_path) == before
     anew = Trainer(config(24, resume="never"), LinearTask, tmp_path)
