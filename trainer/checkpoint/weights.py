@@ -151,10 +151,11 @@ def _backed(content: Any, present: int) -> Any:
 def _check_tensor(tensor: Tensor, storages: dict[int, int]) -> None:
     if tensor.is_meta:
         raise ValueError(f"a tensor of {by(tensor.shape)} has a size but no values (device meta)")
-    if tensor.layout == torch.strided:
-        claimed, storage = tensor.numel() * tensor.element_size(), tensor.untyped_storage()
-        check_size(claimed, storage.nbytes(), f"a tensor of {by(tensor.shape)}")
-        storages[storage.data_ptr()] = storage.nbytes()
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        raise ValueError(f"a tensor of {by(tensor.shape)} is sparse, quantised or nested: give a dense one of numbers")
+    claimed, storage = tensor.numel() * tensor.element_size(), tensor.untyped_storage()
+    check_size(claimed, storage.nbytes(), f"a tensor of {by(tensor.shape)}")
+    storages[storage.data_ptr()] = storage.nbytes()
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from trainer.text import few
+from trainer.text import by, few
 from vit.model.architecture import Architecture
 from vit.model.options import OPTIONS, used
 from vit.model.variants import VARIANTS
@@ -144,9 +144,11 @@ def infer_architecture(
     width, channels, *_, patch, across = kernel.shape  # of tubelets with their frames between
     if patch != across:
         raise CheckpointError(f"{where} has patches of {patch}x{across}: only square ones are known here")
+    if 0 in kernel.shape:
+        raise CheckpointError(f"{where}: its patch_embed.proj.weight of {by(kernel.shape)} has no numbers in it")
     arch: dict[str, Any] = {
         "width": width,
-        "depth": 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks.")),
+        "depth": _depth(state),
         "mlp": state["blocks.0.mlp.fc1.weight"].shape[0],
         "heads": known.get("heads") or _heads(width, state.get("blocks.0.attn.q_norm.weight")),
         "patch": patch,
@@ -167,6 +169,8 @@ def infer_architecture(
 
 def check_names(state: Mapping[str, Tensor], where: str) -> None:
     """That tensors under our names make a plain ViT; CheckpointError with names where they do not."""
+    if _depth(state) > len(state):  # whatever is made for each block would be made for blocks that are not there
+        raise CheckpointError(f"{where} names a block {_depth(state) - 1}, and has {len(state)} tensors in all")
     strange = [name for name in state if not _known(name)]
     missing = [name for name in _needed(state) if name not in state]
     gated = any(re.search(r"\.mlp\.(?:w12|w3|w1|weights_in)\b", name) for name in strange)
@@ -191,9 +195,13 @@ def _known(name: str) -> bool:
     return re.sub(r"^(time_)?blocks\.\d+\.", "blocks.", name) in _NAMES
 
 
+def _depth(state: Mapping[str, Tensor]) -> int:
+    return 1 + max((int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)), default=0)
+
+
 def _needed(state: Mapping[str, Tensor]) -> list[str]:
     """Names that a whole network has, of the size and kind that those which are there show."""
-    depth = 1 + max((int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)), default=0)
+    depth = _depth(state)
     modules = ["patch_embed.proj"] if "fc_norm.weight" in state else ["patch_embed.proj", "norm"]
     modules += [f"blocks.{index}.{part}" for index in range(depth) for part in _BLOCK_MODULES]
     modules += [name for name in ("head", "head_dist") if {f"{name}.{leaf}" for leaf in _LEAVES} & set(state)]

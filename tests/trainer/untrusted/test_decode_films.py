@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from trainer.data.pictures.files import BadFileError
+from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.data.video.decode import OpenVideo
 
 
@@ -52,3 +54,20 @@ def test_a_frame_that_is_larger_than_allowed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("VIVID_MAX_PIXELS", "3071")
     with pytest.raises(BadFileError, match=r"a\.mp4: has 48 x 64 = 3,072 pixels.*trust\.max_pixels=3072"):
         frames(path)
+
+
+@pytest.mark.timeout(20)
+def test_pipes_among_pictures_and_films(tmp_path: Path) -> None:
+    """An archive may hold some: whoever opens one waits for somebody who writes to it."""
+    for name in ("a.mp4", "a.png"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(BadFileError, match=r"a\.mp4: is no file"), OpenVideo(tmp_path / "a.mp4"):
+        pass
+    with pytest.raises(BadFileError, match=r"a\.png: is a pipe, not a file"):
+        read_bytes(tmp_path / "a.png")
+    reading, writing = os.pipe()  # as a shell gives for <(COMMAND)
+    thread = threading.Timer(0.2, lambda: (os.write(writing, b"picture"), os.close(writing)))
+    thread.start()
+    assert bytes(read_bytes(f"/dev/fd/{reading}")) == b"picture"
+    thread.join()
+    os.close(reading)

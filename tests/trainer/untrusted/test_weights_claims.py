@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from tests.helpers.made_classifier import mu_config
 from trainer.checkpoint.tensors import _Reader, load_state, save_tensors
 from trainer.checkpoint.weights import load_plain, read_pth
 from trainer.errors import CheckpointError
+from vit.model.transformer import VisionTransformer, architecture
 from vit.weights.files import _load_torch
 from vit.weights.reading import read
 
@@ -100,6 +103,30 @@ def test_a_number_of_numpy_s_has_its_bytes(tmp_path: Path) -> None:
     numbers = [np.float64(0.25), np.int64(-3), np.bool_(True), np.float32(0.5)]
     torch.save({"args": numbers}, tmp_path / "b.pth")
     assert _load_torch(tmp_path / "b.pth") == {"args": numbers}
+
+
+@pytest.mark.filterwarnings("ignore:.*[Ss]parse")
+def test_sparse_tensors_are_told(tmp_path: Path) -> None:
+    """A few bytes are any size, and a network of that size would be made to take them."""
+    far = torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (2**20, 2**20))
+    torch.save({"w": far}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="is sparse, quantised or nested: give a dense one"):
+        read_pth(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "why"),
+    [
+        ("blocks.99999999.norm1.weight", (192,), r"names a block 99999999, and has \d+ tensors in all"),
+        ("patch_embed.proj.weight", (192, 3, 0, 0), "of 192x3x0x0 has no numbers in it"),
+    ],
+)
+def test_numbers_of_blocks_and_sides_that_are_none(name: str, shape: tuple[int, ...], why: str, tmp_path: Path) -> None:
+    """For each block that a name speaks of, a hundred million of them, names were made that were missing."""
+    model = VisionTransformer(architecture(mu_config().model, 10, 3, (32, 32)))
+    save_file({**model.state_dict(), name: torch.ones(shape)}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=why):
+        read(tmp_path / "a.safetensors")
 
 
 def test_bytes_that_pickle_writes_come_back(tmp_path: Path) -> None:

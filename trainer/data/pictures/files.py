@@ -37,6 +37,11 @@ def picture_extensions() -> frozenset[str]:
     return frozenset(ext for ext, kind in registered.items() if kind in Image.OPEN) - _NOT_PICTURES
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe waits for somebody who writes to it, for ever where there is nobody; files do not care."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_bytes(path: str | Path) -> bytes | bytearray:
     """The whole file, or object where the path is an address.
 
@@ -47,10 +52,14 @@ def read_bytes(path: str | Path) -> bytes | bytearray:
     if is_address(str(path)):
         return _object(str(path))
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):  # which may never end
                 raise BadFileError(f"{path}: is a device, not a file. Remove it, or set data.on_bad_file=skip")
+            if stat.S_ISFIFO(status.st_mode):
+                if "pipe:[" not in os.path.realpath(path):  # a shell's <(COMMAND) has no name and somebody who writes
+                    raise BadFileError(f"{path}: is a pipe, not a file. Remove it, or set data.on_bad_file=skip")
+                os.set_blocking(file.fileno(), True)
             data = bytearray(status.st_size)  # decoders take it as it is: bytes they would copy
             read = file.readinto(data)
             if read < len(data) or not data:  # a pipe, or a file that somebody writes to

@@ -106,6 +106,8 @@ class OpenVideo:
         import av
         from av.error import FFmpegError
 
+        if self.path.exists() and not self.path.is_file():  # FFmpeg waits at a pipe for whoever writes to it
+            raise BadFileError(f"{self.path}: is no file. Remove it, or set data.on_bad_file=skip.")
         name = f"file:{self.path.absolute()}"
         try:
             self.container = av.open(name, options=dict(_OPTIONS), metadata_errors="replace")

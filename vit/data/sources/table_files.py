@@ -28,7 +28,7 @@ def expanded(folder: Path) -> list[Path]:
 
 
 def check_addresses(
-    cells: Iterable[str], folder: Path, others: Sequence[Path], allowed: bool, table: Path, remedy: str | None = None
+    cells: Iterable[str], folder: Path, others: Sequence[Path], allowed: bool, table: Path, *remedy: str
 ) -> None:
     """Refuse addresses outside of the folders before anybody is asked whether there is something: asking tells them.
 
@@ -36,7 +36,7 @@ def check_addresses(
         DataError: as `trainer.untrusted.places.check_below`.
     """
     found = [cell.strip() for cell in cells if is_address(cell.strip())]
-    check_below(found, [table.parent, folder, *others], allowed, table, *[remedy] * (remedy is not None))
+    check_below(found, [table.parent, folder, *others], allowed, table, *remedy)
 
 
 def locate(
