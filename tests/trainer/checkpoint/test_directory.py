@@ -259,6 +259,15 @@ def test_sigkill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     assert not [name for name in names(tmp_path) if name.endswith((".tmp", ".old"))]
 
 
+def test_of_a_replaced_step_the_newer_one_stays(tmp_path):
+    shutil.copytree(write(tmp_path, 3, value=1), old := tmp_path / "checkpoints/step-00000003.old")
+    path = write(tmp_path / "other", 3, value=2)
+    shutil.rmtree(old.with_suffix(""))
+    shutil.copytree(path, old.with_suffix(""))
+    Checkpoints(tmp_path).tidy()
+    assert Checkpoints(tmp_path).load(old.with_suffix(""))[0]["x"][0] == 2 and not old.exists()
+
+
 def test_what_a_kill_left_while_a_step_was_replaced_is_tidied(tmp_path):
     """Between its renames, or in the middle of removing the one that had waited."""
     write(tmp_path, 1, keep=9, value=1)
