@@ -5,6 +5,7 @@ timm is imported where it is used, for it takes a second.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -122,11 +123,12 @@ def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
                 f"divide it; nearest: [{near[0]},{near[1]}]"
             )
 
-    training = net.training
-    net.eval()
+    # A copy with the same tensors: what a model keeps of its first pass (ConViT: positions) has no numbers here.
+    same: dict[int, Any] = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    trial = copy.deepcopy(net, same).eval()
     try:
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-            net(torch.empty(tuple(shape)))
+            trial(torch.empty(tuple(shape)))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         native = getattr(net, "pretrained_cfg", {}).get("input_size", ("?", "?", "?"))
@@ -134,8 +136,6 @@ def _try(net: nn.Module, name: str, shape: Sequence[int]) -> None:
             f"resolution=[{shape[2]},{shape[3]}]: model.name={name} cannot take pictures of this size ({reason}); its "
             f"own is [{native[1]},{native[2]}]"
         ) from error
-    finally:
-        net.train(training)
 
 
 def load_timm(source: str, name: str | None, size: Size | None = None) -> tuple[TimmClassifier, dict[str, Any]]:

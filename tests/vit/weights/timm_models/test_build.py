@@ -40,3 +40,12 @@ def test_a_size_that_patches_do_not_divide(source: tuple[str, torch.Tensor]) -> 
     path, _ = source
     with pytest.raises(ConfigError, match=r"resolution=\[60,64\].* nearest: \[64,64\]"):
         build.load_timm(path, None if path.startswith("timm:") else NAME, (60, 64))
+
+
+def test_trying_a_size_leaves_nothing_in_the_model() -> None:
+    """ConViT keeps the relative positions of its first pass."""
+    net = timm.create_model("convit_tiny", depth=2, embed_dim=32, num_heads=2, num_classes=3, img_size=32).train()
+    parameters = dict(net.named_parameters())
+    build._try(net, "convit_tiny", (1, 3, 32, 32))
+    assert net.training and all(parameter is parameters[name] for name, parameter in net.named_parameters())
+    assert type(net(torch.zeros(2, 3, 32, 32)).detach().sum().item()) is float
