@@ -47,6 +47,7 @@ from trainer.checkpoint.agreement import joined
 from trainer.checkpoint.contents import new_digest
 from trainer.errors import CheckpointError
 from trainer.untrusted import plain_json
+from trainer.untrusted.pickle_size import check_pickle
 
 # DCP reports failures at ERROR level with a traceback; the exception says it once, and enough
 getattr(dcp_logger, "_dcp_logger", logging.getLogger("torch.distributed.checkpoint")).propagate = False
@@ -271,6 +272,7 @@ class _Reader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         with (Path(self.path) / ".metadata").open("rb") as file:
             try:
+                check_pickle(file)
                 metadata = _MetadataUnpickler(file).load()
             except OSError:
                 raise

@@ -20,9 +20,9 @@ from trainer.errors import CheckpointError
 from trainer.files import flush_file
 from trainer.text import by, few
 from trainer.untrusted.limits import check_archive, check_size
+from trainer.untrusted.pickle_size import check_pickle
 
 _DEEPEST = 100  # lists and dicts within each other in a file of torch's
-_MOST_CONTAINERS = 10**7
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> str:
@@ -103,11 +103,11 @@ def load_plain(path: Path, types: Sequence[Any] = ()) -> Any:
             torch.serialization.safe_globals(list(types)),
             path.open("rb") as file,
         ):  # by a path torch goes by its suffix
-            if zipfile.is_zipfile(file):
+            if file.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(file):  # the first is what torch goes by
                 check_archive(file)
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            _bound_builders()
+            _bound_unpickler()
             return _backed(torch.load(file, map_location="cpu", weights_only=True), size)
     except Exception as error:  # torch raises many types here: UnpicklingError, RuntimeError, EOFError, ...
         raise CheckpointError(
@@ -124,23 +124,18 @@ def _backed(content: Any, present: int) -> Any:
 
     Raises:
         ValueError: one is, or all together are more than the file can account for, or one has no values at all; or
-            lists and dicts lie more than 100 deep in each other, as one that is in itself does, or come to more than
-            10^7 by being in several of others.
+            lists and dicts lie more than 100 deep in each other.
     """
     storages: dict[int, int] = {}
-    level: dict[int, tuple[Any, int]] = {0: ([content], 1)}  # containers by id, with how often they would be visited
-    visits = 0
+    level: dict[int, Any] = {0: [content]}  # containers by id: what is in several others is looked at once
     for _ in range(_DEEPEST):
-        within: dict[int, tuple[Any, int]] = {}
-        for container, times in level.values():
+        within: dict[int, Any] = {}
+        for container in level.values():
             for value in container.values() if isinstance(container, Mapping) else container:
                 if isinstance(value, Tensor):
                     _check_tensor(value, storages)
                 elif isinstance(value, Mapping | list | tuple):
-                    within[id(value)] = (value, times + within.get(id(value), (None, 0))[1])
-        visits += sum(times for _, times in within.values())
-        if visits > _MOST_CONTAINERS:
-            raise ValueError(f"with what is in several others it holds more than {_MOST_CONTAINERS:,} lists and dicts")
+                    within[id(value)] = value
         if not within:
             check_size(sum(storages.values()), present, "all its tensors")
             return content
@@ -159,14 +154,25 @@ def _check_tensor(tensor: Tensor, storages: dict[int, int]) -> None:
 
 
 @cache
-def _bound_builders() -> None:
+def _bound_unpickler() -> None:
     """Make torch's unpickler build no more bytes than a pickle has: ``bytearray(10**11)`` takes 15 of them to say.
 
     Its list of what may be called has no place for conditions, so two entries become functions that have some. What
-    pickle itself writes of bytes and bytearrays passes them.
+    pickle itself writes of bytes and bytearrays passes them. And each pickle is followed by `check_pickle` first: here
+    it is what torch reads, wherever in the file that lies.
     """
     from torch import _weights_only_unpickler
 
+    class Unpickler(_weights_only_unpickler.Unpickler):
+        def __init__(self, file: Any, **options: Any) -> None:
+            super().__init__(file, **options)
+            self._file = file
+
+        def load(self) -> Any:
+            check_pickle(self._file)
+            return super().load()
+
+    _weights_only_unpickler.Unpickler = Unpickler  # type: ignore[misc]
     allowed = _weights_only_unpickler._get_allowed_globals()
     allowed.update({"builtins.bytearray": _bytes_there, "_codecs.encode": _latin_1})
 

@@ -8,6 +8,7 @@ colour is an honest one and as small as a bomb.
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,17 +60,67 @@ def check_archive(file: IO[bytes] | Path) -> None:
 
     Raises:
         TooLargeError: its members together unpack to more than `check_size` lets pass.
-        ValueError: two members have one name, so that readers would disagree on what is in it; or a name leads out
-            of the archive.
+        ValueError: two members have one name, or readers would disagree in another way on what is in it; or a name
+            leads out of the archive.
         zipfile.BadZipFile, OSError: no zip, a damaged one.
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         stream = archive.fp
         assert stream is not None
-        present = stream.seek(0, os.SEEK_END)
+        present = _check_directory(stream, members)
     check_names(member.filename for member in members)
     check_size(sum(member.file_size for member in members), present, "what it unpacks to")
+
+
+def _check_directory(file: IO[bytes], members: list[zipfile.ZipInfo]) -> int:
+    """Hold the end of a zip against where things lie; returns the bytes of the file.
+
+    zipfile takes the directory from right before the end, torch's reader from where the end says that it is: of two
+    directories each would read another. So there is room for one only: members from the first byte on, the directory
+    after them, its end at the file's.
+    """
+    present = file.seek(0, os.SEEK_END)
+    end = _at(file, present - 22, 22)
+    mark, *disks, here, count, size, start, comment = struct.unpack("<4s4H2LH", end)
+    if mark != b"PK\5\6" or comment:
+        raise ValueError("something follows the directory of the archive")
+    said = disks[0], disks[1], here, count, size, start
+    close = present - 22
+    if _at(file, present - 42, 4) == b"PK\6\7":
+        _, disk, place, disk_count = struct.unpack("<4sLQL", _at(file, present - 42, 20))
+        close = present - 42 - 56
+        wide = struct.unpack("<4sQ2H2L4Q", _at(file, close, 56))
+        full = (0xFFFF,) * 4 + (0xFFFFFFFF,) * 2
+        if (disk, place, disk_count, *wide[:2]) != (0, close, 1, b"PK\6\6", 44) or any(
+            short not in (most, long) for short, most, long in zip(said, full, wide[4:], strict=True)
+        ):
+            raise ValueError("the ends of the archive disagree on where its directory is")
+        said = wide[4:]
+    if said[:4] != (0, 0, len(members), len(members)) or said[4] + said[5] != close:
+        raise ValueError("the directory of the archive is not where its end says")
+    if members and (min(member.header_offset for member in members) or _at(file, 0, 4) != b"PK\3\4"):
+        raise ValueError("something precedes the members of the archive")
+    for member in members:
+        _check_extra(member)
+    return present
+
+
+def _check_extra(member: zipfile.ZipInfo) -> None:
+    """Raises ValueError where a member has its sizes twice: zipfile may take the second, torch's reader the first."""
+    at, found = 0, 0
+    while at + 4 <= len(member.extra):
+        kind, size = struct.unpack_from("<2H", member.extra, at)
+        found += kind == 1
+        at += 4 + size
+    if found > 1:
+        raise ValueError(f"its member {member.filename!r} has two sizes")
+
+
+def _at(file: IO[bytes], place: int, size: int) -> bytes:
+    """So many bytes from there; zeros where the file is shorter."""
+    file.seek(max(place, 0))
+    return file.read(size).ljust(size, b"\0") if place >= 0 else bytes(size)
 
 
 def check_names(names: Iterable[str]) -> None:

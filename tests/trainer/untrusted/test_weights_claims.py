@@ -66,15 +66,21 @@ HEX = b"X\x09\0\0\0hex_codec\x86R"
 NESTED = b"]q\x01K\x01a" + b"".join(
     b"]q%c(h%ch%ce" % (level + 1, level, level) for level in range(1, 60)
 )  # each within the next, twice
+PAIRS = b"q\x05h\x05\x86" * 60  # tuples: each is hashed as often as it would be there
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (b"h\x00", "more than 100 deep"),  # the dict itself
-        (b"]q\x01(K\x01h\x01e", "more than 100 deep"),
-        (b"]q\x01(h\x01h\x01h\x00e", "more than 10,000,000 lists"),
-        (b"(" + NESTED + b"t", "more than 10,000,000 lists"),
+        (b"h\x00", "is in itself"),  # the dict itself
+        (b"]q\x01(K\x01h\x01e", "is in itself"),
+        (b"]q\x01(h\x01h\x01h\x00e", "is in itself"),
+        (b"(" + NESTED + b"t", "more than 10,000,000 values"),
+        (b"}K\x01" + PAIRS + b"K\x01s", "more than 10,000,000 values"),
+        (b"}K\x01" + PAIRS[: 5 * 18] + b"K\x01s" + b"h\x05K\x01s" * 100, "more than 10,000,000 values"),
+        (b"(X\x07\0\0\0storagectorch\nFloatStorage\nK\x01" + PAIRS + b"X\x03\0\0\0cpuK\x01tQ", "10,000,000 values"),
+        (b"(" + NESTED + b"t)R", "it calls what is no function"),
+        (b"(" + NESTED + b"t)\x81", "it calls what is no function"),
         (b"N" + b"\x85" * 10**5, "more than 100 deep"),
         (b"cbuiltins\nbytearray\n" + number(2**40) + b"\x85R", "asks for bytes that are not in it"),
         (b"c_codecs\nencode\n" * 40 + LATIN + HEX * 39, "has bytes encoded by 'hex_codec'"),
@@ -84,7 +90,10 @@ NESTED = b"]q\x01K\x01a" + b"".join(
             "a tensor of 4 has a size but no values",
         ),
     ],
-    ids=["dict in itself", "list in itself", "twice", "doubled", "deep", "bytearray", "codecs", "empty tensor", "meta"],
+    ids=[
+        *("dict in itself", "list in itself", "twice", "doubled", "key", "keys", "storage", "called", "class", "deep"),
+        *("bytearray", "codecs", "empty tensor", "meta"),
+    ],
 )
 def test_a_pickle_that_says_more_than_it_holds(tmp_path: Path, value: bytes, why: str) -> None:
     """No code is needed to fill the memory, or to be followed for ever."""
@@ -156,6 +165,7 @@ def test_a_checkpoint_s_list_of_tensors(tmp_path: Path) -> None:
         b"(((((",
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"I1x\n.",
+        b"\x80\x04}K\x01" + PAIRS + b"K\x01s.",
     ):
         (state / ".metadata").write_bytes(content)
         with pytest.raises(CheckpointError, match="damaged"):
