@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.data.pictures.files import BadFileError
-from trainer.data.pictures.guarded import check_pixels, jpeg_size
+from trainer.data.pictures.guarded import check_pixels, check_scans, jpeg_size
 from trainer.data.pictures.opening import JPEG_MAGIC, UnfitError, bad_picture, greatest, is_deep, opened, upright
 
 Span = tuple[float, float]
@@ -123,6 +123,7 @@ def _decode_jpeg(data: bytes | bytearray, name: str | Path, channels: int) -> Te
     from torchvision.io import ImageReadMode, decode_jpeg
 
     check_pixels(*(jpeg_size(data) or (0, 0)), name)
+    check_scans(data, name)
     writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
     mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
     try:

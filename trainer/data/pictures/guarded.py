@@ -7,6 +7,7 @@ Ghostscript) or none of ours, so only formats that Pillow decodes by itself are 
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,9 @@ _FIRST = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")  # of the others m
 _FRAME = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 _BARE = (0x00, 0x01, *range(0xD0, 0xD9))  # of JPEG's markers those without a length; 0: no marker
 _SCAN = 0xDA
+_END = 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # with a length, or the end
+MAX_SCANS = 100  # of a progressive JPEG, each of which goes through all its pixels; usual are 6 to 20
 
 
 @cache
@@ -87,4 +91,21 @@ def jpeg_size(data: bytes | bytearray) -> tuple[int, int] | None:
             return int.from_bytes(data[at + 3 : at + 5], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
         if marker == _SCAN:
             return None
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
+
+
+def check_scans(data: bytes | bytearray, name: str | Path) -> None:
+    """Raises BadFileError where a JPEG has more than 100 scans: 30 bytes each, and the time of a whole picture."""
+    if data.count(b"\xff\xda") <= MAX_SCANS:  # of a film after the picture, as phones write them, it counts chance
+        return
+    at, scans = 2, 0
+    while found := _MARKER.search(data, at):
+        marker, at = found[0][-1], found.end()
+        if marker == _END:
+            return
+        scans += marker == _SCAN
+        if scans > MAX_SCANS:
+            raise BadFileError(
+                f"{name}: a JPEG of more than {MAX_SCANS} scans, which ordinary ones do not have: save it anew"
+            )
         at += max(2, int.from_bytes(data[at : at + 2], "big"))

@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from trainer.data.picture_warnings import quiet_pictures
 from trainer.data.pictures.files import BadFileError
-from trainer.data.pictures.guarded import TEXT_LIMIT, check_pixels, open_image, too_many_pixels
+from trainer.data.pictures.guarded import TEXT_LIMIT, check_pixels, check_scans, open_image, too_many_pixels
 from trainer.data.pictures.not_pictures import stranger
 from trainer.untrusted.limits import max_pixels
 
@@ -61,6 +61,8 @@ def opened(
     Raises:
         BadFileError: no picture, damaged or truncated, of a kind that is not read, or ``take`` raised an `UnfitError`.
     """
+    if data.startswith(JPEG_MAGIC):
+        check_scans(data, name)
     try:
         try:
             with open_image(data) as image:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.pictures.decode import Span, decode
-from trainer.data.pictures.guarded import check_pixels
+from trainer.data.pictures.guarded import check_pixels, check_scans
 from trainer.data.pictures.opening import JPEG_MAGIC
 from vit.data.decoding import turbo
 from vit.data.decoding.crop_plan import Part
@@ -32,6 +32,7 @@ def decode_part(
     if part is None or size is None:
         return decode(data, name, channels, span)
     check_pixels(*size, name)
+    check_scans(data, name)
     plan = part.of(size)
     if part.encoded:
         writable = data if isinstance(data, bytearray) else bytearray(data)  # torch warns of memory that is not
