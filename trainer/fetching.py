@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from trainer.data.workers import StoppedWaiting
 from trainer.errors import EndedByAnother
 
 if TYPE_CHECKING:
     from trainer.runtime import Runtime
 
 
-def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any]:
+def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any] | None:
     """``Runtime.next_batch``; where it cannot be had the run is saved first.
+
+    None: the run was asked to stop while it waited for the batch (``waits_no_more``).
 
     With several processes a batch is asked for while the one before it is still to be trained on, so that all hear of
     a failure at the same boundary (``failure_ahead``). Only the first of a stage has none before it.
@@ -23,6 +26,8 @@ def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any]:
     first, batch, failure = trainer.batches is None, None, None
     try:
         batch = trainer.next_batch()
+    except StoppedWaiting:
+        return None
     except Exception as error:
         failure = error
     if first or failure is not None:
@@ -31,11 +36,20 @@ def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any]:
     return batch
 
 
+def waits_no_more(trainer: Runtime) -> bool:
+    """Whether a batch need not be waited for, as the run is to stop.
+
+    With several processes only while there is one to train on: all train on the same batches, then stop together.
+    """
+    alone = trainer.parallel.world == 1
+    return trainer.stop.requested and (alone or (trainer.prefetcher is not None and trainer.prefetcher.holds))
+
+
 def failure_ahead(trainer: Runtime) -> Exception | None:
     """Why the next batch cannot be had, where that is known already and the batch is wanted."""
     failure = None if trainer.prefetcher is None else trainer.prefetcher.failure
     wanted = not trainer.finished and trainer.curriculum.at(trainer.samples_seen) is trainer.stage
-    return failure if wanted else None
+    return failure if wanted and not isinstance(failure, StoppedWaiting) else None
 
 
 def end_together(trainer: Runtime, failure: Exception | None, save: Callable[[], None]) -> None:

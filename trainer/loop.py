@@ -18,6 +18,7 @@ from trainer.checkpoint import best
 from trainer.config.fields import RunConfig
 from trainer.config.resolve import plain
 from trainer.data.splitting import split_batch
+from trainer.data.workers import StoppedWaiting
 from trainer.device.free_memory import is_out_of_memory
 from trainer.device.used_memory import peak_memory
 from trainer.files import write_json
@@ -91,7 +92,8 @@ class Trainer(Stepper):
                 stage = self.curriculum.at(self.samples_seen)
                 if self.stage is not stage:
                     self.enter(stage)
-                self.train_batch(fetching.fetch(self, self.save))
+                if (batch := fetching.fetch(self, self.save)) is not None:
+                    self.train_batch(batch)
                 if self.at_boundary():
                     saving.stopped(self)
                     return self.metrics
@@ -239,7 +241,10 @@ class Trainer(Stepper):
         for averaged in (False, True) if self.settings.eval_raw and self.ema is not None else (True,):
             with self.evaluation_mode(averaged):
                 loader = self.evaluation_loader(dataset, stage, self.parallel.rank, self.parallel.world)
-                sums = self.task.evaluate(loader, ctx)
+                try:
+                    sums = self.task.evaluate(loader, ctx)
+                except StoppedWaiting:  # in one process only
+                    return None
             if self.asked_to_stop():
                 return None
             prefix = "" if averaged else best.RAW

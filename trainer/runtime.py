@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from trainer import fetching
 from trainer.build import (
     all_phases,
     build_optimizers,
@@ -174,6 +175,7 @@ class Runtime:
                 workers=self.workers,
                 device=self.device,
                 limit_s=self.settings.sample_timeout,
+                stop=lambda: fetching.waits_no_more(self),
             )
             self.guard.index_of = loader.sampler.index_at
             self.prefetcher = DevicePrefetcher(loader, self.device, ahead=self.parallel.world > 1)
@@ -200,6 +202,7 @@ class Runtime:
             limit=self.settings.eval_samples,
             device=self.device,
             limit_s=self.settings.sample_timeout,
+            stop=lambda: self.stop.requested and self.parallel.world == 1,
         )
         return DevicePrefetcher(loader, self.device)
 

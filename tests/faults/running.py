@@ -212,6 +212,7 @@ class _Worker:
 
 def _work(pipe: Any, folder: Path, known: Callable[[], list[Fault]]) -> None:
     os.setpgid(0, 0)  # Ctrl-C is for the one who asks
+    multiprocessing.set_start_method("fork", force=True)  # of data workers; this process itself was spawned
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     by_name = {fault.name: fault for fault in known()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from tests.faults.undisturbed import undisturbed
 from tests.helpers.exactness import assert_same, outcome
 from tests.helpers.small_runs import prepare
 from trainer.errors import DataError
+
+LIMIT_S = 240.0  # longer than anybody waits
+SOON_S = 60.0  # to save and leave on a busy machine
 
 
 def killed_worker(folder: Path, model: str, number: int) -> None:
@@ -30,6 +34,51 @@ def killed_worker(folder: Path, model: str, number: int) -> None:
     before_step(trainer, draw.randrange(STEPS), kill)
     fit(trainer)
     assert_same(undisturbed(model)[0], outcome(folder / "run"))
+
+
+def asked_while_waiting(folder: Path, model: str, number: int) -> None:
+    """A random sample of training or evaluation is never read, and the run is asked to stop: it need not be waited for.
+
+    The file is read again afterwards, and the same command goes on.
+    """
+    run_dir, draw = folder / "run", random.Random(number)
+    trainer = prepare(run_dir, model, workers=2)
+    original, bad, of = trainer.task.dataset, draw.randrange(3), ("train", "val")[number % 2]
+    first = draw.randrange(2) if model == "vit_mu" else 0  # so that there are steps before it, too
+
+    def dataset(split: str, stage: Any) -> Any:
+        found = original(split, stage)
+        if split == of and (of == "val" or stage.index >= first):
+            read = found.sample
+
+            def sample(index: int, rng: Any) -> Any:
+                if index == bad % len(found):
+                    (run_dir / "waits").touch()
+                    time.sleep(LIMIT_S)
+                return read(index, rng)
+
+            found.sample = sample
+        return found
+
+    def ask() -> None:
+        while not (run_dir / "waits").exists():
+            time.sleep(0.02)
+        time.sleep(draw.random())
+        asked.append(time.monotonic())
+        trainer.stop.requested = True
+
+    trainer.task.dataset = dataset
+    asked: list[float] = []
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    fit(trainer)
+    thread.join()
+    assert time.monotonic() - asked[0] < SOON_S
+    assert trainer.stopped
+    assert not trainer.step or trainer.saved == trainer.step
+    (run_dir / "waits").unlink()
+    fit(prepare(run_dir, model, workers=2))
+    assert_same(undisturbed(model)[0], outcome(run_dir))
 
 
 def unreadable_sample(folder: Path, model: str, number: int) -> None:
@@ -76,6 +125,13 @@ def other_workers(folder: Path, model: str, number: int) -> None:
 
 
 FAULTS = [
+    Fault(
+        "a signal while a sample is waited for",
+        asked_while_waiting,
+        BOTH,
+        "It is not waited for: the run is saved within seconds, and the same command goes on.",
+        times=10,
+    ),
     Fault(
         "a data worker killed",
         killed_worker,

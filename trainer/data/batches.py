@@ -8,7 +8,7 @@ import logging
 import multiprocessing.connection
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -22,12 +22,14 @@ from trainer.data.workers import (
     LIMIT_KEY,
     TELL,
     Losses,
+    StoppedWaiting,
     WorkerLost,
     could_not_share,
     ended,
     hear_of_deaths_when_waiting,
     init_worker,
     no_room,
+    open_more_files,
     slow,
     waiting_for_workers,
 )
@@ -59,12 +61,20 @@ class Loader:
     """
 
     def __init__(
-        self, dataset: SampleDataset, sampler: Any, *, seed: int, workers: int, pin: bool, limit_s: float | None
+        self,
+        dataset: SampleDataset,
+        sampler: Any,
+        *,
+        seed: int,
+        workers: int,
+        pin: bool,
+        limit_s: float | None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         if len(dataset) == 0:
             raise DataError("the data set is empty: check data.root and that clips are long enough for the stage")
         self.dataset, self.seed, self.workers, self.pin, self.limit_s = dataset, seed, workers, pin, limit_s
-        self.sampler = sampler
+        self.sampler, self.stop = sampler, stop
         self._running: list[Any] = []
 
     def __len__(self) -> int:
@@ -100,6 +110,7 @@ class Loader:
 
     def _start(self, done: int, slots: Slots | None) -> Any:
         if self.workers:
+            open_more_files()
             gc.collect()  # a worker that finds a decoder in this process's garbage waits for threads that it lacks
         # A generator of its own: making an iterator draws a base seed, which must not move the run's global
         # stream. Workers live as long as the iteration, which is endless in training.
@@ -130,6 +141,7 @@ class Loader:
 
         Raises:
             WorkerLost: one died, or takes too long.
+            StoppedWaiting: ``stop`` tells that nobody waits for it any more.
         """
         began, told = time.monotonic(), False
         patience = None if self.limit_s is None else self.limit_s + 2 * _LOOK_S
@@ -145,6 +157,8 @@ class Loader:
                         raise lost from error
                     raise
                 if "DataLoader timed out" in str(error):
+                    if self.stop():
+                        raise StoppedWaiting from error
                     told = self._raise_stuck(batches, slots, began, told)
                     continue
                 if not isinstance(error, RuntimeError):  # it died while it handed a batch over, a moment ago

@@ -7,7 +7,7 @@ epoch unless samples repeat. So batches depend neither on the number of workers 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ def make_loader(
     repeats: int = 1,
     device: torch.device | str = "cpu",
     limit_s: float | None = LIMIT_S,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Loader:
     """Endless training batches in the global order.
 
@@ -45,6 +46,7 @@ def make_loader(
         repeats: how often in a row a sample comes, differently augmented.
         device: host memory is pinned when this is a CUDA device.
         limit_s: seconds that one sample may take; None: any number.
+        stop: asked while workers let wait; True ends the wait with ``StoppedWaiting``.
 
     Raises:
         DataError: the data set is empty; while iterating, whatever UserError a sample raises.
@@ -54,7 +56,7 @@ def make_loader(
         n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world, repeats=repeats
     )
     pin = torch.device(device).type == "cuda"
-    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s)
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s, stop=stop)
 
 
 def make_eval_loader(
@@ -68,6 +70,7 @@ def make_eval_loader(
     limit: int | None = None,
     device: torch.device | str = "cpu",
     limit_s: float | None = LIMIT_S,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Loader:
     """Evaluation batches in a fixed order; ``weight`` (B,) float32 is 1 for a sample and 0 for padding.
 
@@ -77,7 +80,7 @@ def make_eval_loader(
     n = max(1, len(dataset))
     sampler = EvalSampler(n, batch_size=batch_size, rank=rank, world=world, limit=limit)
     pin = torch.device(device).type == "cuda"
-    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s)
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s, stop=stop)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -104,6 +107,7 @@ class DevicePrefetcher:
     Attributes:
         wait_s: host seconds spent waiting for the loader, over all iterations so far.
         failure: of the batch after the one that was given last, which will be raised when that is asked for.
+        holds: whether there is a batch to train on while the next one is waited for.
     """
 
     def __init__(self, loader: Any, device: torch.device | str, ahead: bool = False) -> None:
@@ -111,6 +115,7 @@ class DevicePrefetcher:
         self.ahead = ahead or self.device.type == "cuda"
         self.wait_s = 0.0
         self.failure: Exception | None = None
+        self.holds = False
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def __len__(self) -> int:
@@ -123,6 +128,7 @@ class DevicePrefetcher:
                 yield to_device(batch, self.device)
             return
         ahead = self._copy(self._next(batches))
+        self.holds = True
         while ahead is not None:
             if self._stream is not None:
                 torch.cuda.current_stream(self.device).wait_stream(self._stream)

@@ -67,6 +67,16 @@ def _obey_parent(parent: int) -> None:
     os._exit(0)
 
 
+def open_more_files() -> None:
+    """As many as the system allows this process: each batch on its way from a worker is some, and shells give few."""
+    with suppress(ImportError, OSError, ValueError):  # no such thing on Windows; a container may forbid it
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -86,6 +96,10 @@ def worker_count(requested: int | None, device: torch.device) -> int:
 def slow(who: str, what: str, limit_s: float) -> str:
     """That a sample takes too long."""
     return f"{who} has read {what} for more than {limit_s:g} s ({LIMIT_KEY})"
+
+
+class StoppedWaiting(Exception):
+    """Nobody needs the batch any more that the workers have not handed over yet: the run was asked to stop."""
 
 
 class WorkerLost(Exception):
