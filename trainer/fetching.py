@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any] | None:
     """``Runtime.next_batch``; where it cannot be had the run is saved first.
 
-    None: the run was asked to stop while it waited for the batch (``waits_no_more``).
+    None: the run was asked to stop while it waited for the batch (``Loader.stop``).
 
     With several processes a batch is asked for while the one before it is still to be trained on, so that all hear of
     a failure at the same boundary (``failure_ahead``). Only the first of a stage has none before it.
@@ -34,15 +34,6 @@ def fetch(trainer: Runtime, save: Callable[[], None]) -> dict[str, Any] | None:
         end_together(trainer, failure, save)
     assert batch is not None
     return batch
-
-
-def waits_no_more(trainer: Runtime) -> bool:
-    """Whether a batch need not be waited for, as the run is to stop.
-
-    With several processes only while there is one to train on: all train on the same batches, then stop together.
-    """
-    alone = trainer.parallel.world == 1
-    return trainer.stop.requested and (alone or (trainer.prefetcher is not None and trainer.prefetcher.holds))
 
 
 def failure_ahead(trainer: Runtime) -> Exception | None:

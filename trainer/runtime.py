@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import fetching
 from trainer.build import (
     all_phases,
     build_optimizers,
@@ -175,10 +174,11 @@ class Runtime:
                 workers=self.workers,
                 device=self.device,
                 limit_s=self.settings.sample_timeout,
-                stop=lambda: fetching.waits_no_more(self),
             )
             self.guard.index_of = loader.sampler.index_at
-            self.prefetcher = DevicePrefetcher(loader, self.device, ahead=self.parallel.world > 1)
+            self.prefetcher = ahead = DevicePrefetcher(loader, self.device, ahead=self.parallel.world > 1)
+            # Of several processes none stops waiting before it has a batch: all train on the same ones.
+            loader.stop = lambda: self.stop.requested and (self.parallel.world == 1 or ahead.holds)
             self.batches = iter(self.prefetcher)
         self.speed.resume()
         before = self.prefetcher.wait_s

@@ -58,6 +58,9 @@ class Loader:
     twice at one sample, or too often, is an error (``trainer.data.workers.Losses``).
 
     ``len`` is the number of batches where that is finite.
+
+    Attributes:
+        stop: asked every second while workers let wait; True ends the wait with ``StoppedWaiting``.
     """
 
     def __init__(

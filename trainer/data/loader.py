@@ -32,7 +32,6 @@ def make_loader(
     repeats: int = 1,
     device: torch.device | str = "cpu",
     limit_s: float | None = LIMIT_S,
-    stop: Callable[[], bool] = lambda: False,
 ) -> Loader:
     """Endless training batches in the global order.
 
@@ -46,7 +45,6 @@ def make_loader(
         repeats: how often in a row a sample comes, differently augmented.
         device: host memory is pinned when this is a CUDA device.
         limit_s: seconds that one sample may take; None: any number.
-        stop: asked while workers let wait; True ends the wait with ``StoppedWaiting``.
 
     Raises:
         DataError: the data set is empty; while iterating, whatever UserError a sample raises.
@@ -56,7 +54,7 @@ def make_loader(
         n, seed=seed, samples_seen=samples_seen, batch_size=batch_size, rank=rank, world=world, repeats=repeats
     )
     pin = torch.device(device).type == "cuda"
-    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s, stop=stop)
+    return Loader(dataset, sampler, seed=seed, workers=workers, pin=pin, limit_s=limit_s)
 
 
 def make_eval_loader(
@@ -75,7 +73,8 @@ def make_eval_loader(
     """Evaluation batches in a fixed order; ``weight`` (B,) float32 is 1 for a sample and 0 for padding.
 
     Every process gets the same number of equally large batches, and the weights of all processes sum to the
-    number of samples evaluated. Arguments as for ``make_loader``; see ``EvalSampler`` for ``limit``.
+    number of samples evaluated. Arguments as for ``make_loader``; see ``EvalSampler`` for ``limit``, ``Loader`` for
+    ``stop``.
     """
     n = max(1, len(dataset))
     sampler = EvalSampler(n, batch_size=batch_size, rank=rank, world=world, limit=limit)
