@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import wraps
@@ -293,6 +295,8 @@ def guarded(function: Callable[[], Any]) -> Callable[[], None]:
                 raise
             sys.stderr.write(f"{visible(text)}\n")
             sys.stderr.flush()
+            if code == failure.INTERRUPTED and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already: one more would change the exit code
             sys.exit(code)
 
     return wrapper

@@ -46,7 +46,10 @@ def shape(model: str) -> tuple[int, int]:
     def make() -> tuple[int, int]:
         with tempfile.TemporaryDirectory() as folder:
             trainer = prepare(Path(folder), model)
-            return trainer.epoch, next(s for s in range(10**6) if trainer.curriculum.at(s).index == 1)
+            first = trainer.curriculum.stages[0]
+            # Of data that are drawn no number is fixed: what the sampler goes through is counted.
+            epoch = trainer.epoch or len(trainer.task.dataset("train", first))
+            return epoch, next(s for s in range(10**6) if trainer.curriculum.at(s).index == 1)
 
     return shared(f"{model}-shape", make)
 

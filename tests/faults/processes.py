@@ -154,10 +154,10 @@ def asked_to_stop(folder: Path, model: str, number: int) -> None:
         if ranks.processes[rank].is_alive():
             ranks.kill(rank, getattr(signal, name))
     ends = ranks.wait()
-    assert len({end.code for end in ends}) == 1, ends
     text = log.read_text()
     stops = re.findall(r"stopped at step (\d+)", text)
-    if not (folder / "run" / "done.json").exists():
+    if not (folder / "run" / "done.json").exists():  # else the signal may have met a process that was leaving
+        assert len({end.code for end in ends}) == 1, ends
         assert len(stops) == 1 and ends[0].code in (0, 75), (ends, text)
         newest = (folder / "run" / "checkpoints" / "latest").read_text().strip()
         assert newest == f"step-{int(stops[0]):08d}", text

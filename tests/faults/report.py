@@ -7,9 +7,10 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
@@ -22,6 +23,8 @@ from trainer.device.cpu import cpu_fields
 from trainer.files import write_text
 
 RECORD, DOCUMENT = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
+COUNTS = ROOT / "docs" / "fuzzing.json"
+ENGINES = ("hypothesis", "atheris")
 TEXT = ROOT / "tests" / "faults" / "reliability.md.in"
 _PACKAGES = ("torch", "numpy", "safetensors")
 
@@ -104,7 +107,8 @@ def document(rows: Sequence[Row]) -> str:
     """docs/reliability.md."""
     own, card = ([row for row in rows if row.device == device] for device in ("cpu", "cuda"))
     text = TEXT.read_text(encoding="utf-8").replace("HEADLINE", headline(rows)).replace("CPU_TABLE", _table(own))
-    return text.replace("CARD_TABLE", _table(card) if card else "Not tried yet.")
+    text = text.replace("CARD_TABLE", _table(card) if card else "Not tried yet.")
+    return text.replace("FUZZ_TABLE", fuzz_table(read_counts()))
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -122,3 +126,27 @@ def _table(rows: Sequence[Row]) -> str:
     if part:
         told.append(f"Of these fewer trials were done than the full count has: {', '.join(part)}.")
     return "\n\n".join(told)
+
+
+def fuzz_table(counts: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each reader, out of docs/fuzzing.json (``python -m tests.fuzz --record``)."""
+    if not counts:
+        return "Not counted yet."
+    lines = [
+        "| reader | cases by hypothesis | by atheris | read, not refused | faults |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for reader in dict.fromkeys(row["reader"] for row in counts):
+        own = {row["engine"]: row for row in counts if row["reader"] == reader}
+        cases = [f"{own[engine]['cases']:,}" if engine in own else "-" for engine in ENGINES]
+        read, faults = (sum(row[key] for row in own.values()) for key in ("accepted", "faults"))
+        lines.append(f"| {reader.replace('|', '/')} | {' | '.join(cases)} | {read:,} | {faults} |")
+    total, faults = (sum(row[key] for row in counts) for key in ("cases", "faults"))
+    dates = sorted({row["date"] for row in counts})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return "\n".join(lines) + f"\n\n{total:,} cases in all, {faults} faults; {when}."
+
+
+def read_counts() -> list[dict[str, Any]]:
+    """The rows of docs/fuzzing.json; none where there is none."""
+    return json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.exists() else []

@@ -44,6 +44,7 @@ def stopped(run_dir: Path, model: str, number: int, share: float, workers: int =
         The processes of the run that were alive when it was asked.
     """
     notes = run_dir.with_name("notes.json")
+    earlier = _newest(run_dir)  # a signal that comes while it is read finds the run at step 0
     for attempt in range(20):
         begun = begin(run_dir, model, share * 0.85**attempt, Plan(notes=str(notes)), workers)
         members = session_members(begun.pid)
@@ -53,13 +54,15 @@ def stopped(run_dir: Path, model: str, number: int, share: float, workers: int =
             break
         assert (run_dir / "done.json").exists() and ended.code in (0, -number), (ended.code, ended.output[-2000:])
         assert_same(undisturbed(model)[0], outcome(run_dir))
-        run_dir.rename(run_dir.with_name(f"{run_dir.name}-{attempt}"))
+        earlier = 0
+        run_dir.rename(run_dir.with_name(f"{run_dir.name}-{len(list(run_dir.parent.iterdir()))}"))
     else:
         raise AssertionError("20 runs were done before they could be asked to stop")
     noted = json.loads(notes.read_text())
-    (step, samples), (left, _) = noted["signalled"], noted["left"]
+    (step, _), (left, _) = noted["signalled"], noted["left"]
+    step = max(step, earlier)
     trainer = prepare(run_dir, model)
-    allowed = trainer.task.segments_per_batch(trainer.curriculum.at(samples))  # one batch
+    allowed = max(map(trainer.task.segments_per_batch, trainer.curriculum.stages))  # one batch
     assert 0 <= left - step <= allowed, f"asked at step {step}, left at {left}: more than {allowed}"
     newest = trainer.checkpoints.latest()
     assert newest is not None and newest.name == f"step-{left:08d}"
@@ -67,6 +70,12 @@ def stopped(run_dir: Path, model: str, number: int, share: float, workers: int =
     assert (mark["reason"], mark["step"]) == (signal.Signals(number).name, left)
     assert not (run_dir / "done.json").exists()
     return members
+
+
+def _newest(run_dir: Path) -> int:
+    """Step of the newest checkpoint; 0 where there is none."""
+    steps = [int(path.name.removeprefix("step-")) for path in (run_dir / "checkpoints").glob("step-????????")]
+    return max(steps, default=0)
 
 
 def goes_on(run_dir: Path, model: str, workers: int = 0) -> None:

@@ -2,10 +2,12 @@
 
 import re
 
-from tests.faults.catalogue import Fault, faults
+from tests.faults.catalogue import BOTH, Fault, faults
 from tests.faults.report import DOCUMENT, document, headline, read_record, rows_of
 from tests.faults.running import Trial, trials
 from tests.helpers.paths import ROOT
+
+KILLS = "SIGKILL at a random moment"
 
 
 def test_the_document_is_made_of_the_record() -> None:
@@ -16,6 +18,11 @@ def test_the_record_knows_no_other_faults() -> None:
     """One that was renamed or taken out: ``python -m tests.faults --write``, and commit docs/reliability.*."""
     known = {(fault.name, model) for fault in faults() for model in fault.models}
     assert read_record() and {(row.fault, row.model) for row in read_record()} <= known
+
+
+def test_100_kills_of_each_model_lost_nothing() -> None:
+    found = {row.model: (row.tried, row.survived) for row in read_record() if row.key[:2] == ("cpu", KILLS)}
+    assert found == {model: (100, 100) for model in BOTH}
 
 
 def test_names_are_unique() -> None:

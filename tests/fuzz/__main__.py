@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.faults.report import read_record, write_record
 from tests.fuzz.engine import folder_of, readers
 from tests.fuzz.reader import Reader
 from tests.helpers.paths import ROOT
@@ -135,6 +136,7 @@ def record(counts: list[Count]) -> None:
     found |= {(count.reader, count.engine): {**asdict(count), "seconds": round(count.seconds)} for count in counts}
     order = [(reader.name, engine) for reader in readers() for engine in ENGINES]
     RECORD.write_text(json.dumps([found[key] for key in order if key in found], indent=1) + "\n")
+    write_record(read_record())  # docs/reliability.md has the counts
 
 
 if __name__ == "__main__":

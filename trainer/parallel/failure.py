@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 
 from trainer.errors import EndedByAnother, UserError, user_message
 
+INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 # What gloo, NCCL, the store and torch say when a process at the other end is gone.
 _GONE = (
@@ -78,7 +79,7 @@ def told(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, UserError):
         return f"error: {user_message(error)}", 2
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", 130
+        return "interrupted", INTERRUPTED
     if isinstance(error, OSError):
         if error.errno in _NOT_ALLOWED and error.filename is not None:
             return (

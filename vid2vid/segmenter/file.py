@@ -94,8 +94,13 @@ def load_segmenter(path: Path, device: torch.device) -> Segmenter:
         raise CheckpointError(f"segmenter={path}: no such file; {REMEDY}")
     facts = read_facts(path)
     weights = read_safetensors(path)
+    try:
+        with torch.device("meta"):  # what a header says takes no memory before the tensors bear it out
+            told = UNet(len(facts.ids), facts.widths).state_dict()
+    except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: there is no network of widths {facts.widths!r:.80}; {REMEDY}") from error
+    compare_architecture(told, weights, str(path))
     network = UNet(len(facts.ids), facts.widths)
-    compare_architecture(network.state_dict(), weights, str(path))
     network.load_state_dict(weights)
     return Segmenter(network.to(device).eval(), facts, path)
 

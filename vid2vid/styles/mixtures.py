@@ -120,7 +120,7 @@ def read_styles(path: Path) -> Styles:
         shapes = {len(each.mean) for each in classes}
         shapes |= {len(part.mean) for each in classes for part in each.components}
         shapes |= {len(row) for each in classes for part in each.components for row in part.covariance}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read as mixtures of styles ({type(error).__name__}: {error}): {command}") \
             from error  # fmt: skip
     if shapes - {found.channels}:
