@@ -61,7 +61,7 @@ def _follow(source: _Source) -> list[_Item]:
     """
     stack: list[_Item] = []
     below: list[list[_Item]] = []
-    memo: dict[int, _Item] = {}
+    memo: dict[Any, _Item] = {}
     for opcode, argument, _ in pickletools.genops(source):  # type: ignore[arg-type]
         name = opcode.name
         if name in _SCALARS:
