@@ -1,4 +1,7 @@
-"""The record of all trials, docs/reliability.json, and the document that is made of it."""
+"""The record of all trials, docs/reliability.json, and the document that is made of it.
+
+``python -m tests.faults.report`` makes the document anew; the record stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -150,3 +153,7 @@ def fuzz_table(counts: Sequence[Mapping[str, Any]]) -> str:
 def read_counts() -> list[dict[str, Any]]:
     """The rows of docs/fuzzing.json; none where there is none."""
     return json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.exists() else []
+
+
+if __name__ == "__main__":
+    write_record(read_record())

@@ -136,7 +136,7 @@ def record(counts: list[Count]) -> None:
     order = [(reader.name, engine) for reader in readers() for engine in ENGINES]
     RECORD.write_text(json.dumps([found[key] for key in order if key in found], indent=1) + "\n")
     # docs/reliability.md has the counts
-    subprocess.run([sys.executable, "-m", "tests.faults", "--write"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "tests.faults.report"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

@@ -45,11 +45,8 @@ WORDS = {
 MODELS = sorted(WORDS)
 DEVICE = "VIVID_SMALL_RUNS_DEVICE"  # environment: cuda for all small runs of this process and of those it starts
 # On a card only kernels that repeat themselves; the backward pass of warping (grid_sample) has none there.
-ON_A_CARD = {
-    "vid2vid_tiny": ["trainer=deterministic", "trainer.device=cuda", "model.flow=false"],
-    "label_predictor": ["trainer=deterministic", "trainer.device=cuda"],
-    "vit_mu": ["trainer=deterministic", "trainer.device=cuda"],
-}
+ON_A_CARD = ["trainer=deterministic", "trainer.device=cuda"]
+REPEATS_ITSELF = {"vid2vid_tiny": ["model.flow=false"]}
 
 
 # The stage changes in the middle of an epoch.
@@ -67,7 +64,7 @@ STAGES = {
 def words(model: str, workers: int = 0) -> list[str]:
     """The run on the command line."""
     stages = ["~curriculum.stages.all", f"++curriculum.stages={STAGES[model]}"]
-    device = ON_A_CARD[model] if on_a_card() else []
+    device = [*ON_A_CARD, *REPEATS_ITSELF.get(model, [])] if on_a_card() else []
     return [f"model={model}", *COMMON, *WORDS[model], f"data.workers={workers}", *stages, *device]
 
 

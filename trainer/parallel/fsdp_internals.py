@@ -13,8 +13,11 @@ def make_root(module: FSDPModule) -> None:
 
 
 def groups(module: FSDPModule) -> list[Any]:
-    """The parameters that are gathered together when this module works: one group, since torch 2.12 several."""
-    state: Any = module._get_fsdp_state()
+    """The parameters that are gathered together when this module works: in torch 2.11 one group, in 2.14 several."""
+    return _groups(module._get_fsdp_state())
+
+
+def _groups(state: Any) -> list[Any]:
     if hasattr(state, "_fsdp_param_groups"):
         return list(state._fsdp_param_groups)
     return [] if state._fsdp_param_group is None else [state._fsdp_param_group]
@@ -23,7 +26,8 @@ def groups(module: FSDPModule) -> list[Any]:
 def forget_pass(root: FSDPModule) -> None:
     """A forward or backward pass broke off: waits for what is under way, and the next one begins anew.
 
-    Gradients that were on their way are lost. ``FSDPModule.reset_iter_state`` where torch has it (since 2.14).
+    Gradients that were on their way are lost. ``FSDPModule.reset_iter_state`` where torch has it: 2.14 does, 2.11 does
+    not.
     """
     if hasattr(root, "reset_iter_state"):
         root.reset_iter_state()
@@ -32,7 +36,7 @@ def forget_pass(root: FSDPModule) -> None:
     idle = type(state._training_state).IDLE
     for each in state._state_ctx.all_states:
         each._training_state = idle
-        for group in [each._fsdp_param_group] if each._fsdp_param_group is not None else []:
+        for group in _groups(each):
             group.finalize_backward()  # waits for its events, and forgets where it stood
             group._partial_reduce_output = None
             group._training_state = idle

@@ -15,7 +15,6 @@ from typing import Any
 
 from trainer.errors import DataError
 from trainer.untrusted import plain_json
-from trainer.untrusted.numbers import is_finite
 
 Colour = tuple[int, int, int]
 
@@ -163,10 +162,9 @@ def _colour(given: Any) -> Colour:
 
 def _whole(value: Any) -> int:
     """A number or a text of digits; raises ValueError for fractions, as colours of shares would all be black."""
-    number = int(value) if not isinstance(value, float) or is_finite(value) else None
-    if number is None or (isinstance(value, float) and number != value):
+    if isinstance(value, float) and not value.is_integer():  # nor are infinity and NaN
         raise ValueError(f"{value!r:.80} is no whole number")
-    return number
+    return int(value)
 
 
 def _from_json(data: Any) -> list[_Row]:
