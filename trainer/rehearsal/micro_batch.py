@@ -168,7 +168,9 @@ def _by_trying(trainer: Stepper, stage: Stage, sizes: list[int]) -> Choice:
     for size in sizes:
         release(trainer.device)
         free, total = torch.cuda.mem_get_info(trainer.device)
-        limit = CUDA_SHARE * (free + torch.cuda.memory_reserved(trainer.device))
+        # What others have on the card, and what torch was told to take of it at most.
+        own = total * torch.cuda.get_per_process_memory_fraction(trainer.device)
+        limit = CUDA_SHARE * min(free + torch.cuda.memory_reserved(trainer.device), own)
         try:
             seconds = _try(trainer, _resized(stage, size, world), batches=2)
         except TooLarge:

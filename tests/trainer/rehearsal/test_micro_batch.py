@@ -1,5 +1,6 @@
 """``trainer.micro_batch``: the global batch stays, what was found is kept, and nothing else changes."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -212,6 +213,7 @@ def test_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return super().losses(phase, segment, ctx)
 
     card = {"mem_get_info": (50, 100), "memory_reserved": 0, "max_memory_reserved": 1, "max_memory_allocated": 1}
+    card["get_per_process_memory_fraction"] = 1.0
     for name, value in card.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     monkeypatch.setattr(micro_batch, "_by_measuring", micro_batch._by_trying)
@@ -221,6 +223,13 @@ def test_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 49)  # fits, with too little room
     with pytest.raises(ConfigError, match=r"micro_batch=auto: a step of stage short .*smallest micro-batch"):
         build(tmp_path / "b", "linear", task=Large).fit()
+    # A process that may have 40 of the card's 100 keeps 8 % of these free, not of the card.
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 0.4)
+    for reserved, fits in ((36, True), (37, False)):
+        monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device, reserved=reserved: reserved)
+        capped = build(tmp_path / f"c{reserved}", "linear", task=Large)
+        with contextlib.nullcontext() if fits else pytest.raises(ConfigError, match="smallest micro-batch"):
+            capped.fit()
 
 
 def test_running_out_of_memory_suggests_it(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_the_next_size_is_tried_whatever_word_a_library_has_for_it(
             return super().losses(phase, segment, ctx)
 
     card = {"mem_get_info": (50, 100), "memory_reserved": 0, "max_memory_reserved": 1, "max_memory_allocated": 1}
+    card["get_per_process_memory_fraction"] = 1.0
     for name, value in card.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     monkeypatch.setattr(micro_batch, "_by_measuring", micro_batch._by_trying)
