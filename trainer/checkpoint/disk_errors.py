@@ -52,4 +52,9 @@ def explain(error: OSError, final: Path, needed: int, kept: str | None) -> str:
         )
     if error.errno == errno.ENOENT:
         return f"cannot write {final}: {error.strerror}. Mend that"
+    if error.errno == errno.EFBIG:
+        return (
+            f"cannot write {final}: {error}. Raise the limit that `ulimit -f` shows, or write to a file system that "
+            "takes larger files"
+        )
     return f"cannot write {final}: {error}. Check the permissions of the run directory"

@@ -35,6 +35,10 @@ _GONE = (
     "failed to recv",
     "Timed out waiting",
 )
+_TOO_LARGE = (
+    "a file may not become that large here. `ulimit -f` says how large; raise it (`ulimit -f unlimited`), or write to "
+    "a file system that takes larger files"
+)
 _BELONGS = ("DistBackendError", "DistNetworkError", "DistStoreError")
 
 
@@ -92,6 +96,10 @@ def told(error: BaseException) -> tuple[str | None, int]:
                 f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
                 "(training keeps fewer checkpoints with trainer.keep=1) and give the same command again"
             ), 2
+        if error.errno == errno.EFBIG:
+            return f"error: {error.filename or 'a file'}: {_TOO_LARGE}", 2
+    if isinstance(error, RuntimeError) and os.strerror(errno.EFBIG) in str(error):  # torch's shared memory
+        return f"error: {str(error).splitlines()[0]}: {_TOO_LARGE}", 2
     if isinstance(error, RuntimeError | MemoryError) and "torch" in sys.modules:
         from trainer.device.free_memory import is_out_of_memory, shortage
 

@@ -111,7 +111,8 @@ class Watch:
         """
         if not wait(self._met, MEET_S + GRACE_S) or self._problem:
             problem = self._problem or f"rank 0 has not come to {address()} for {MEET_S:.0f} s"
-            raise UserError(f"{problem}. All {self.world} processes need the same MASTER_ADDR and MASTER_PORT")
+            taken = "; another program has that port, choose another one" if "EADDRINUSE" in problem else ""
+            raise UserError(f"{problem}. All {self.world} processes need the same MASTER_ADDR and MASTER_PORT{taken}")
         return connect(serve=False, timeout=MEET_S), self._prefix
 
     def fail(self, text: str, code: int, follows: bool) -> Failure | None:

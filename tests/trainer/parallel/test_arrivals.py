@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,18 @@ def test_a_signal_ends_the_wait_for_a_process_that_does_not_come(
         == f"rank {rank} was asked to stop before all processes had come: nothing has begun; the same command \
 goes on\n"
     )
+
+
+def test_a_port_that_another_program_has(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **place, "RANK": "0", "WORLD_SIZE": "2"}
+        done = subprocess.run(
+            [sys.executable, "-c", ONE], env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=120
+        )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"did not meet at 127.0.0.1:{port}" in done.stderr
+    assert done.stderr.endswith("another program has that port, choose another one\n")
