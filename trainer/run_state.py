@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from trainer import __version__
 from trainer.build import build_optimizers
 from trainer.checkpoint.contents import EMA, WEIGHTS, read_meta
 from trainer.checkpoint.tensors import local
@@ -215,6 +216,7 @@ def save_checkpoint(trainer: Runtime) -> None:
         "samples_seen": trainer.samples_seen,
         "stage": stage.name,
         "resolution": list(stage.resolution),
+        "vivid": __version__,
         "torch": torch.__version__,
         "task": trainer.task.meta(),
         "data": trainer.data_facts,

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer import __version__
 from trainer.errors import ConfigError, UserError
 from vit.export import Format
 from vit.model.timm_model import bare
@@ -203,6 +204,7 @@ def _description(
         "normalised_inside": normalise,
         "classes": None if classes is None else list(classes),
         **(about or {}),
+        "vivid": __version__,
         "torch": torch.__version__,
     }
 

@@ -66,7 +66,12 @@ def test_onnx_takes_bytes_in_any_number_and_says_what_it_is(tmp_path: Path) -> N
     assert json.loads(told["classes"]) == classes and json.loads(told["mean"]) == MEAN
     assert told["interpolation"] == "bicubic" and json.loads(told["normalised_inside"]) is True
     beside = json.loads(written.sidecar.read_text())
-    assert written.sidecar.name == "model.onnx.json" and beside["classes"] == classes and beside["std"] == STD
+    assert (
+        written.sidecar.name == "model.onnx.json"
+        and beside["classes"] == classes
+        and beside["std"] == STD
+        and beside["vivid"]
+    )
     assert beside["input"]["shape"] == ["batch", 3, 32, 32] and beside["input"]["values"] == "uint8, 0..255"
     assert beside["largest_difference"] == max(written.differences.values())
     text = "\n".join(written.lines())
