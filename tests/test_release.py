@@ -14,10 +14,29 @@ from tests.helpers import small_runs
 from tests.helpers.paths import ROOT
 
 # Of the schema of the Citation File Format 1.2.0: what stands at the root, and what has to.
-ROOT_KEYS = set(
-    "abstract authors cff-version commit contact date-released doi identifiers keywords license license-url message "
-    "preferred-citation references repository repository-artifact repository-code title type url version".split()
-)
+ROOT_KEYS = {
+    "abstract",
+    "authors",
+    "cff-version",
+    "commit",
+    "contact",
+    "date-released",
+    "doi",
+    "identifiers",
+    "keywords",
+    "license",
+    "license-url",
+    "message",
+    "preferred-citation",
+    "references",
+    "repository",
+    "repository-artifact",
+    "repository-code",
+    "title",
+    "type",
+    "url",
+    "version",
+}
 REQUIRED = {"authors", "cff-version", "message", "title"}
 PERSON, ENTITY = {"family-names", "given-names"}, {"name"}
 FIELDS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}  # of an issue form
