@@ -1,8 +1,5 @@
 """A trained classifier as a file that runs without this package. Importing this loads no torch."""
 
-from enum import Enum
+from trainer.export import Format
 
-
-class Format(Enum):
-    onnx = "onnx"
-    torch_export = "torch_export"
+__all__ = ["Format"]

@@ -6,16 +6,10 @@ compared with the model before the file is handed over.
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,16 +17,14 @@ from torch import Tensor, nn
 
 from trainer import __version__
 from trainer.errors import ConfigError, UserError
-from vit.export import Format
+from trainer.export import Format
+from trainer.export.graph import Run, beside, check_kind, draft, open_graph, weight_of, write_description, write_graph
 from vit.model.timm_model import bare
 from vit.model.transformer import VisionTransformer
 from vit.model.video import clip_frames
 
 TOLERANCE = 1e-4  # largest difference of a logit
-EXTRA = "pip install -e '.[export]'"
 INPUT, OUTPUT, BATCH = "image", "logits", "batch"
-METADATA = "metadata.json"  # among a .pt2's extra files
-SUFFIX = {Format.onnx: ".onnx", Format.torch_export: ".pt2"}
 
 
 @dataclass(frozen=True)
@@ -131,23 +123,21 @@ def export_model(
             file's answers differ by more than ``TOLERANCE``; nothing is left behind then.
     """
     path = Path(path).expanduser()
-    if path.suffix != SUFFIX[kind]:
-        raise ConfigError(f"out={path}: format={kind.name} writes {SUFFIX[kind]} files: out={path.stem}{SUFFIX[kind]}")
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: must be at least 1, or dynamic")
     if (frames := clip_frames(model)) > 1:
         raise ConfigError(f"the network sees clips of {frames} frames; files are made of networks of pictures alone")
-    _require(kind)
+    check_kind(path, kind)
     bake_positions(model, size)
     deployed = Deployed(model, mean, std, normalise).eval().requires_grad_(False)
     description = _description(kind, size, mean, std, classes, batch, normalise, about)
-    sidecar = path.with_name(path.name + ".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write, run = (_write_onnx, _run_onnx) if kind is Format.onnx else (_write_torch, _run_torch)
-    with TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:  # what is at `path` stays until all is well
-        draft = Path(folder) / path.name
-        write(deployed, draft, _pictures(batch or 2, len(mean), size, normalise), batch is None, description)
-        differences = _compare(deployed, run(draft), batch, len(mean), size, normalise)
+    shapes = {INPUT: {0: torch.export.Dim(BATCH, min=1)}} if batch is None else None
+    remedy = "; batch=1 makes the graph for one picture at a time" if shapes else ""
+    with draft(path) as place:
+        example = {INPUT: _pictures(batch or 2, len(mean), size, normalise)}
+        write_graph(deployed, place, kind, example, [OUTPUT], shapes, description, remedy)
+        run = open_graph(place, kind, [INPUT], [OUTPUT])
+        differences = _compare(deployed, run, batch, len(mean), size, normalise)
         worst = max(differences.values(), key=lambda value: value if value == value else math.inf)
         if not worst <= TOLERANCE:
             raise UserError(
@@ -156,26 +146,9 @@ def export_model(
                 "of torch"
             )
         description["largest_difference"] = worst
-        draft.with_name(sidecar.name).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n")
-        written = sorted(Path(folder).iterdir())  # from 2 GB on ONNX keeps tensors in a file of their own
-        total = sum(file.stat().st_size for file in written if file.name != sidecar.name)
-        for file in written:
-            os.replace(file, path.with_name(file.name))
-    return Exported(path, sidecar, differences, total)
-
-
-def _require(kind: Format) -> None:
-    """ImportError in the user's words, before any work."""
-    if kind is not Format.onnx:
-        return
-    missing = []
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        raise UserError(f"format=onnx needs {', '.join(missing)}, not installed here: {EXTRA}")
+        write_description(place, description)
+        total = weight_of(place)
+    return Exported(path, beside(path), differences, total)
 
 
 def _description(
@@ -209,63 +182,6 @@ def _description(
     }
 
 
-# --- writing and running ----------------------------------------------------------------------------------------------
-
-Run = Callable[[Tensor], Tensor]
-
-
-def _write_torch(model: nn.Module, path: Path, example: Tensor, dynamic: bool, description: dict[str, Any]) -> None:
-    shapes = {"image": {0: torch.export.Dim(BATCH, min=1)}} if dynamic else None
-    with _traced(dynamic):
-        program = torch.export.export(model, (example,), dynamic_shapes=shapes)
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(description)})
-
-
-def _run_torch(path: Path) -> Run:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of buffers that it maps; the graph is compared
-        return torch.export.load(path).module()
-
-
-def _write_onnx(model: nn.Module, path: Path, example: Tensor, dynamic: bool, description: dict[str, Any]) -> None:
-    with _traced(dynamic):
-        program = torch.onnx.export(
-            model,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={"image": {0: BATCH}} if dynamic else None,
-        )
-    assert program is not None
-    for key, value in description.items():
-        program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    program.save(path)
-
-
-def _run_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda image: torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
-
-
-@contextmanager
-def _traced(dynamic: bool) -> Iterator[None]:
-    """What tracing raises, in words that help; its warnings are of torch's own doing, and the graph is compared."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        remedy = "; batch=1 makes the graph for one picture at a time" if dynamic else ""
-        raise UserError(f"the network cannot be exported ({type(error).__name__}: {reason}){remedy}") from error
-
-
 def _compare(
     model: nn.Module, run: Run, batch: int | None, channels: int, size: tuple[int, int], normalise: bool
 ) -> dict[int, float]:
@@ -274,7 +190,7 @@ def _compare(
     for count in (1, 3) if batch is None else (batch,):
         image = _pictures(count, channels, size, normalise)
         with torch.no_grad():
-            expected, found = model(image), run(image)
+            expected, found = model(image), run({INPUT: image})[OUTPUT]
         if found.shape != expected.shape:
             raise UserError(f"the exported graph returns shape {tuple(found.shape)}, the model {tuple(expected.shape)}")
         differences[count] = float((found - expected).abs().max())

@@ -28,8 +28,8 @@ FOUND = {
     "safe_open": {"vid2vid/segmenter/file.py", "vit/weights/files.py"},  # headers of files that were read
     # A program: only as video_features=torchscript:FILE on the command line, and what export has just written
     "torch.jit.load": {"vid2vid/evaluate/video_features.py"},
-    "torch.export.load": {"vit/export/graph.py"},
-    "InferenceSession": {"vit/export/graph.py"},
+    "torch.export.load": {"trainer/export/graph.py"},
+    "InferenceSession": {"trainer/export/graph.py"},
     # Arrays and archives
     "np.load": {"trainer/untrusted/arrays.py"},
     "np.memmap": {"vit/data/cache.py"},  # plain bytes, in a cache of the user's own

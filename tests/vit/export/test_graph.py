@@ -15,10 +15,10 @@ from torch import nn
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.paths import ROOT
 from trainer.errors import ConfigError, UserError
+from trainer.export import graph as export
 from vit.config import ModelConfig, PosEmbed
 from vit.encoding import normalise
 from vit.export import Format
-from vit.export import graph as export
 from vit.export.graph import Deployed, bake_positions, export_model
 from vit.model.architecture import architecture
 from vit.model.transformer import VisionTransformer
