@@ -105,8 +105,9 @@ def write_graph(
         )
         onnx = None
         if kind is Format.onnx:
-            names = {"input_names": list(example), "output_names": list(outputs)}
-            onnx = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+            onnx = torch.onnx.export(
+                program, dynamo=True, verbose=False, input_names=list(example), output_names=list(outputs)
+            )
     if onnx is None:
         torch.export.save(program, path, extra_files={METADATA: json.dumps(description)})
         return
