@@ -32,3 +32,23 @@ def several_runs(folder: str | Path) -> str | None:
     runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
     listed = few(found, _NAMED, "\n  ")
     return f"{folder} is no run but a folder of {runs}; give one of them:\n  {listed}"
+
+
+def run_around(path: str | Path) -> tuple[Path, str | None] | None:
+    """The run that a path means, and which of its checkpoints; None: it is no run, nor in one.
+
+    Args:
+        path: a run's directory; one of its checkpoints, ``latest`` or ``best`` of them; or a weights file in one.
+
+    Returns:
+        The run's directory, and the checkpoint as ``trainer.checkpoint.trained.find_checkpoint`` takes it; None: the
+        newest.
+    """
+    path = Path(path).expanduser()
+    if (path / CONFIG).is_file():
+        return path, None
+    for run in path.absolute().parents[1:4]:  # of checkpoints/latest, checkpoints/step-N, a file in that
+        inside = path.absolute().relative_to(run).parts
+        if inside[0] == "checkpoints" and (run / CONFIG).is_file() and path.exists():
+            return run, inside[1] if len(inside) == 2 else str(path)
+    return None

@@ -12,6 +12,7 @@ import torch
 from trainer.config.fields import Precision, TrainerConfig
 from trainer.device.pick import pick_device
 from trainer.device.precision import PrecisionPolicy, resolve_precision
+from trainer.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Compute:
     Attributes:
         device: of the network and its input.
         amp: ``with amp():`` is the autocast to run forward passes under; by default none.
+        asked: the precision that was asked for, ``auto`` where that was left to the device.
     """
 
     device: torch.device
     amp: Callable[[], AbstractContextManager[Any]] = nullcontext
+    asked: Precision = Precision.fp32
 
 
 CPU = Compute(torch.device("cpu"))
@@ -40,6 +43,29 @@ def choose_compute(settings: TrainerConfig, foreign: bool = False) -> Compute:
     Raises:
         ConfigError: there is no such device, or it lacks the precision.
     """
-    device, asked = pick_device(settings.device), settings.precision
-    precision, _ = resolve_precision(Precision.fp32 if foreign and asked is Precision.auto else asked, device)
-    return Compute(device, PrecisionPolicy(precision, device, ()).amp)
+    asked = settings.precision
+    return _on(pick_device(settings.device), Precision.fp32 if foreign and asked is Precision.auto else asked)
+
+
+def moved(compute: Compute, device: str | torch.device) -> Compute:
+    """The same on another device, in the precision that was asked for.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: there is no such device, or it lacks the precision.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device={device}: is no device of torch; give cpu, cuda or cuda:N") from error
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= cards):
+        raise ConfigError(f"device={device}: there are the cpu and {cards} CUDA devices here; give one of them")
+    return _on(found, compute.asked)
+
+
+def _on(device: torch.device, asked: Precision) -> Compute:
+    precision, _ = resolve_precision(asked, device)
+    return Compute(device, PrecisionPolicy(precision, device, ()).amp, asked)
