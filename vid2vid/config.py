@@ -26,6 +26,11 @@ class Norm(Enum):
     none = "none"
 
 
+class Upsample(Enum):
+    transposed = "transposed"  # transposed convolutions, as the released code: leave a pattern of period 2
+    nearest = "nearest"  # pixels repeated, then a 3x3 convolution (Odena et al. 2016)
+
+
 class ForegroundKind(Enum):
     off = "off"
     override = "override"  # the released code: inside the mask the foreground network's image, no warp
@@ -142,6 +147,7 @@ class ModelConfig:
     local_blocks: int = 3
     scales: int = 1
     norm: Norm = Norm.instance
+    upsample: Upsample = Upsample.transposed  # of the generator's trunks
     flow: bool = True
     flow_multiplier: float = 20.0
     flow_init: float = 1.0  # initial weights of the flow head are multiplied by this

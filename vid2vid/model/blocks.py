@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vid2vid.config import Norm
+from vid2vid.config import Norm, Upsample
 from vid2vid.model.cpu_kernels import instance_norm_channels_last, keeps_channels_last, reflect
 
 EPS = 1e-5
@@ -88,16 +88,34 @@ class ConvLayer(nn.Module):
 
 
 class UpLayer(nn.Module):
-    """Transposed convolution, norm, ReLU: (N, in, H, W) -> (N, out, 2H, 2W)."""
+    """Transposed convolution, norm, ReLU: (N, in, H, W) -> (N, out, 2H, 2W).
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
+    With ``Upsample.nearest`` every pixel is repeated twice each way and a 3x3 convolution follows, padded with zeros: a
+    transposed convolution reaches odd and even pixels by different weights, which stays visible as a pattern of period 2
+    (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+        # Two names, so that weights of one kind are never taken for the other's.
+        self.conv = self.resize_conv = None
+        if upsample is Upsample.nearest:
+            self.resize_conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+            still_bias(self.resize_conv, norm)
+        else:
+            self.conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+            still_bias(self.conv, norm)
         self.norm = make_norm(norm, outputs)
-        still_bias(self.conv, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        if self.conv is not None:
+            x = self.conv(x)
+        else:
+            assert self.resize_conv is not None
+            with torch.autocast(x.device.type, enabled=False):  # which would cast what is only repeated to fp32
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.resize_conv(x)
+        return F.relu(self.norm(x), inplace=True)
 
 
 class ResBlock(nn.Module):

@@ -76,21 +76,21 @@ class ScaleGenerator(nn.Module):
         downs = model.downsamplings if index == 0 else 1
         encoder_blocks = model.blocks - model.blocks // 2 if index == 0 else 0
         trunk_blocks = model.blocks // 2 if index == 0 else model.local_blocks
-        norm = model.norm
+        norm, upsample = model.norm, model.upsample
         self.kind = model.foreground
         self.labels = Encoder(inputs, width, downs, encoder_blocks, norm)
         self.past = (
             Encoder(3 * model.past_frames, width, downs, encoder_blocks, norm) if model.past_frames > 0 else None
         )
-        self.hallucination = Hallucination(width, downs, trunk_blocks, norm)
+        self.hallucination = Hallucination(width, downs, trunk_blocks, norm, upsample)
         multiplier = model.flow_multiplier * 2**index
-        self.flow = FlowMask(width, downs, trunk_blocks, norm, multiplier) if model.flow else None
+        self.flow = FlowMask(width, downs, trunk_blocks, norm, multiplier, upsample) if model.flow else None
         self.foreground: Foreground | None = None
         if model.foreground is not ForegroundKind.off:
             # The released networks halve the foreground's width only where the encoder is deep.
             narrow = width // 2 if model.downsamplings > 2 else width
             blocks = model.blocks if index == 0 else model.local_blocks
-            self.foreground = Foreground(inputs, narrow, downs, blocks, norm)
+            self.foreground = Foreground(inputs, narrow, downs, blocks, norm, upsample)
 
     def forward(
         self,

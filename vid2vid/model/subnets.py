@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vid2vid.config import Norm
+from vid2vid.config import Norm, Upsample
 from vid2vid.model.blocks import ConvLayer, ResBlock, UpLayer
 from vid2vid.model.cpu_kernels import FullConv2d, full_conv2d, reflect
 
@@ -43,10 +43,12 @@ class Trunk(nn.Module):
     (N, width * 2**ups, H / 2**ups, W / 2**ups) -> (N, width, H, W).
     """
 
-    def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
+    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(ResBlock(width * 2**ups, norm) for _ in range(blocks))
-        self.ups = nn.ModuleList(UpLayer(width * 2 ** (i + 1), width * 2**i, norm) for i in reversed(range(ups)))
+        self.ups = nn.ModuleList(
+            UpLayer(width * 2 ** (i + 1), width * 2**i, norm, upsample) for i in reversed(range(ups))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -77,9 +79,9 @@ class Hallucination(nn.Module):
         the image (N, 3, H, W) in [-1, 1], and the features (N, width, H, W) that a finer scale takes.
     """
 
-    def __init__(self, width: int, ups: int, blocks: int, norm: Norm) -> None:
+    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
         super().__init__()
-        self.trunk = Trunk(width, ups, blocks, norm)
+        self.trunk = Trunk(width, ups, blocks, norm, upsample)
         self.head = Head(width, 3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,10 +100,18 @@ class FlowMask(nn.Module):
         finer scale takes.
     """
 
-    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, multiplier: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        ups: int,
+        blocks: int,
+        norm: Norm,
+        multiplier: float,
+        upsample: Upsample = Upsample.transposed,
+    ) -> None:
         super().__init__()
         self.multiplier = multiplier
-        self.trunk = Trunk(width, ups, blocks, norm)
+        self.trunk = Trunk(width, ups, blocks, norm, upsample)
         self.flow = Head(width, 2)
         self.mask = Head(width, 1)
 
@@ -117,10 +127,18 @@ class FlowMask(nn.Module):
 class Foreground(nn.Module):
     """H_F: the foreground's image from labels alone (eq. 9), so it runs for all frames at once."""
 
-    def __init__(self, inputs: int, width: int, downs: int, blocks: int, norm: Norm) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        downs: int,
+        blocks: int,
+        norm: Norm,
+        upsample: Upsample = Upsample.transposed,
+    ) -> None:
         super().__init__()
         self.encoder = Encoder(inputs, width, downs, 0, norm)
-        self.trunk = Trunk(width, downs, blocks, norm)
+        self.trunk = Trunk(width, downs, blocks, norm, upsample)
         self.head = Head(width, 3)
 
     def forward(self, x: Tensor, coarser: Tensor | None, channels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -189,6 +189,11 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
                 theirs = f"{table[module]}.{leaf}" if module in table else None
             else:
                 theirs = _discriminator_to_theirs(name)
+            if theirs is None and module.endswith(".resize_conv"):
+                raise CheckpointError(
+                    "these weights are of model.upsample=nearest, which the originals do not have: only a model with "
+                    "transposed convolutions can be written in their format"
+                )
             if theirs is None:
                 raise CheckpointError(f"the originals' {network} has no counterpart of {name!r}")
             out[network][theirs] = tensor
@@ -216,6 +221,8 @@ def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         out["past_frames"] = 0 if past is None else past.shape[1] // 3
         out["flow"] = "flow.flow.conv.weight" in g0
         out["foreground"] = "override" if "foreground.head.conv.weight" in g0 else "off"
+        if "hallucination.trunk.ups.0.conv.weight" in g0 or "hallucination.trunk.ups.0.resize_conv.weight" in g0:
+            out["upsample"] = "transposed" if "hallucination.trunk.ups.0.conv.weight" in g0 else "nearest"
         out["norm"] = "instance" if "labels.layers.0.norm.weight" in g0 else "instance_plain"
         out["source_channels"] = first.shape[1] // (out["past_frames"] + 1)
     if "d_image.scale0.layers.0.conv.weight" in weights:
