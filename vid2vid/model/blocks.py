@@ -91,8 +91,8 @@ class UpLayer(nn.Module):
     """Transposed convolution, norm, ReLU: (N, in, H, W) -> (N, out, 2H, 2W).
 
     With ``Upsample.nearest`` every pixel is repeated twice each way and a 3x3 convolution follows, padded with zeros: a
-    transposed convolution reaches odd and even pixels by different weights, which stays visible as a pattern of period 2
-    (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    transposed convolution reaches odd and even pixels by different weights, which stays visible as a pattern of period
+    2 (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
     """
 
     def __init__(self, inputs: int, outputs: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
