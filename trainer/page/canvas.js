@@ -1,0 +1,287 @@
+// The painting surface. `element`, `props`, `trigger` and `watch` come from gr.HTML; canvas.py says what the value is.
+const TOOLS = [
+  ["brush", "Brush", "b"], ["line", "Line", "l"], ["rectangle", "Rectangle", "r"], ["fill", "Fill", "f"],
+  ["pick", "Pick", "p"], ["eraser", "Eraser", "e"], ["move", "Move", "m"],
+];
+const KEYS = [
+  ["Arrows", "move the cursor (with Shift: 8 pixels)"],
+  ["Space", "paint; held while the cursor moves it draws; begins and ends a line, a rectangle, a path"],
+  ["Enter", "with Move: a corner of the path"],
+  ["Escape", "give up the line, rectangle or path that has begun"],
+  ["1 … 9, 0", "the first ten classes; , and . the one before and behind; C goes to the list"],
+  ["B L R F P E M", "brush, line, rectangle, fill, pick, eraser, move"],
+  ["[ ]", "smaller and larger brush"],
+  ["+ −", "zoom"],
+  ["Page Up, Page Down", "the frame before and behind"],
+  ["Ctrl+Z, Ctrl+Y", "undo, redo"],
+  ["Delete", "remove the last path"],
+];
+const TITLES = {
+  line: "A straight line", rectangle: "A filled rectangle", fill: "Fills the connected pixels of one class",
+  pick: "Chooses the class under the pointer", eraser: "Brings back the label map as it was loaded",
+  move: "Drags an object along a path", brush: "Paints",
+};
+const UNDO_BYTES = 64 << 20;
+const MOST_POINTS = 400; // of a path; the server takes a few more
+
+const find = (selector) => element.querySelector(selector);
+const button = (name) => find(`[data-do="${name}"]`);
+const root = find(".lc"), surface = find(".lc-surface"), view = find(".lc-view"), stage = find(".lc-stage");
+const canvas = find("canvas"), context = canvas.getContext("2d"), overlay = new Overlay(find(".lc-overlay"));
+const sizeInput = find(".lc-size input"), frameInput = find(".lc-frames input"), filter = find(".lc-classes input");
+const unique = Math.random().toString(36).slice(2);
+
+const s = {
+  height: 0, width: 0, frames: [], loaded: [], texts: [], shown: 0, objects: [], classes: [], byId: new Map(),
+  void: null, paths: false, chosen: 0, tool: "brush", painting: "brush", size: 3, zoom: 1, cursor: [0, 0],
+  pointed: false, stroke: null, done: [], undone: [], stamp: null, held: false,
+};
+let image = null, pixels = null, dirty = null;
+
+const say = (text) => { find(".lc-status").textContent = text; };
+const ids = () => s.frames[s.shown];
+const inside = (y, x) => y >= 0 && x >= 0 && y < s.height && x < s.width;
+const nameOf = (id) => (s.byId.has(id) ? s.byId.get(id).name : `id ${id}`);
+const scale = () => stage.clientWidth / s.width;
+
+// ---- the value
+
+function load(value) {
+  if (!value || !Array.isArray(value.frames)) {
+    root.dataset.state = "empty";
+    return;
+  }
+  if (value.stamp && value.stamp === s.stamp) return; // our own
+  [s.height, s.width] = value.size;
+  s.texts = [...value.frames];
+  s.frames = s.texts.map((text) => Raster.fromRuns(text, s.height * s.width));
+  s.loaded = s.frames.map((one) => one.slice());
+  s.objects = value.objects.map((o) => ({ ...o }));
+  s.shown = value.frame;
+  const before = s.classes[s.chosen];
+  s.classes = value.classes;
+  s.byId = new Map(s.classes.map((c) => [c.id, { ...c, pixel: toPixel(c.colour) }]));
+  s.chosen = Math.max(0, s.classes.findIndex((c) => before && c.id === before.id && c.name === before.name));
+  s.void = value.void;
+  s.paths = value.paths;
+  Object.assign(s, { done: [], undone: [], stroke: null, zoom: 1, held: false, stamp: null });
+  s.cursor = [s.height >> 1, s.width >> 1];
+  canvas.width = s.width;
+  canvas.height = s.height;
+  image = context.createImageData(s.width, s.height);
+  pixels = new Uint32Array(image.data.buffer);
+  sizeInput.max = Math.max(1, Math.min(64, Math.max(s.height, s.width) >> 1));
+  setSize(Math.min(s.size, Number(sizeInput.max)));
+  frameInput.max = s.frames.length - 1;
+  root.dataset.state = "ready";
+  root.dataset.clip = s.frames.length > 1;
+  root.dataset.paths = s.paths;
+  if (!s.paths && s.tool === "move") chooseTool("brush");
+  stage.style.setProperty("--ratio", s.width / s.height);
+  surface.setAttribute("aria-label", `${props.label}, ${s.height} by ${s.width} pixels: paint with the keys below`);
+  listClasses();
+  zoomTo(1);
+  show();
+}
+
+function publish() {
+  s.texts[s.shown] = Raster.toRuns(ids());
+  s.stamp = Math.random().toString(36).slice(2);
+  props.value = {
+    size: [s.height, s.width], frames: [...s.texts], frame: s.shown, objects: s.objects.map((o) => ({ ...o })),
+    classes: s.classes, void: s.void, paths: s.paths, stamp: s.stamp,
+  };
+}
+
+function toPixel(colour) {
+  const number = parseInt(colour.slice(1), 16); // bytes of ImageData are red, green, blue, alpha; words little-endian
+  return ((255 << 24) | ((number & 255) << 16) | (number & 0xff00) | (number >> 16)) >>> 0;
+}
+
+// ---- the picture
+
+function touch(y, x) {
+  dirty = dirty ? [Math.min(dirty[0], y), Math.min(dirty[1], x), Math.max(dirty[2], y), Math.max(dirty[3], x)]
+    : [y, x, y, x];
+}
+
+function refresh() {
+  if (!dirty) return;
+  const [top, left, bottom, right] = dirty, map = ids();
+  for (let y = top; y <= bottom; y++) {
+    for (let i = y * s.width + left; i <= y * s.width + right; i++) pixels[i] = s.byId.get(map[i]).pixel;
+  }
+  context.putImageData(image, 0, 0, left, top, right - left + 1, bottom - top + 1);
+  dirty = null;
+}
+
+function show() {
+  dirty = [0, 0, s.height - 1, s.width - 1];
+  refresh();
+  decorate();
+  frameInput.value = s.shown;
+  find(".lc-frames output").textContent = `${s.shown + 1} of ${s.frames.length}`;
+  button("previous").disabled = s.shown === 0;
+  button("next").disabled = s.shown === s.frames.length - 1;
+  button("undo").disabled = !s.done.length;
+  button("redo").disabled = !s.undone.length;
+  listObjects();
+}
+
+function decorate() {
+  const cell = scale();
+  overlay.draw(stage.clientWidth, stage.clientHeight, (draw) => {
+    s.objects.forEach((o, i) => {
+      const cells = Raster.region(ids(), s.height, s.width, o.seed[0], o.seed[1], true);
+      const points = o.path.map((p) => p.slice(1));
+      draw.object(points, Overlay.cells(cells, s.width), s.byId.get(o.class).colour, cell, i + 1);
+    });
+    if (s.stroke && s.stroke.cells) {
+      const colour = s.byId.get(s.stroke.label).colour;
+      const points = [...s.stroke.points, s.stroke.end];
+      draw.object(points, Overlay.cells(s.stroke.cells, s.width), colour, cell, s.objects.length + 1);
+    }
+    if (s.pointed || surface.matches(":focus-visible")) {
+      const wide = ["brush", "eraser", "line"].includes(s.tool);
+      draw.brush(wide ? Raster.disc(s.size) : [[0, 0]], ...s.cursor, cell);
+    }
+  });
+  const [y, x] = s.cursor;
+  const here = s.pointed && inside(y, x);
+  find(".lc-where").textContent = here ? `${y}, ${x}: ${nameOf(ids()[y * s.width + x])}` : "";
+}
+
+// ---- strokes
+
+function put(y, x) {
+  if (!inside(y, x)) return;
+  const i = y * s.width + x, id = s.tool === "eraser" ? s.loaded[s.shown][i] : s.classes[s.chosen].id;
+  if (ids()[i] === id) return;
+  ids()[i] = id;
+  touch(y, x);
+}
+
+function stamp(y, x) {
+  for (const [dy, dx] of s.stroke.disc) put(y + dy, x + dx);
+}
+
+function begin(y, x) {
+  if (!inside(y, x)) return;
+  const map = ids(), label = map[y * s.width + x];
+  if (s.tool === "pick") {
+    choose(s.classes.findIndex((c) => c.id === label));
+    chooseTool(s.painting);
+    return;
+  }
+  s.stroke = { before: map.slice(), from: [y, x], last: [y, x], disc: Raster.disc(s.size), points: [[y, x]] };
+  if (s.tool === "move") {
+    const cells = Raster.region(map, s.height, s.width, y, x, true);
+    Object.assign(s.stroke, { cells, label, end: [y, x] });
+    say(`${nameOf(label)} chosen: ${cells.length} pixels`);
+  } else if (s.tool === "fill") {
+    for (const i of Raster.region(map, s.height, s.width, y, x, false)) put(Math.floor(i / s.width), i % s.width);
+    end();
+  } else {
+    extend(y, x);
+  }
+  refresh();
+  decorate();
+}
+
+function extend(y, x) {
+  const { from, last, before } = s.stroke;
+  if (s.tool === "move") {
+    s.stroke.end = [clamp(y, -s.height, 2 * s.height), clamp(x, -s.width, 2 * s.width)];
+  } else if (s.tool === "line" || s.tool === "rectangle") {
+    ids().set(before);
+    dirty = [0, 0, s.height - 1, s.width - 1];
+    if (s.tool === "line") Raster.line(...from, y, x, stamp);
+    else rectangle(from, [y, x]);
+  } else {
+    Raster.line(...last, y, x, stamp);
+  }
+  s.stroke.last = [y, x];
+  refresh();
+}
+
+function rectangle([y0, x0], [y1, x1]) {
+  for (let y = Math.max(0, Math.min(y0, y1)); y <= Math.min(s.height - 1, Math.max(y0, y1)); y++) {
+    for (let x = Math.max(0, Math.min(x0, x1)); x <= Math.min(s.width - 1, Math.max(x0, x1)); x++) put(y, x);
+  }
+}
+
+function end() {
+  const stroke = s.stroke;
+  s.stroke = null;
+  if (!stroke) return;
+  if (stroke.cells) {
+    addObject(stroke);
+  } else if (stroke.before.some((id, i) => id !== ids()[i])) {
+    const what = s.tool === "eraser" ? "Brought back" : `Painted ${s.classes[s.chosen].name}`;
+    commit(stroke.before, s.objects, what);
+  } else {
+    decorate();
+  }
+}
+
+function cancel() {
+  if (!s.stroke) return;
+  ids().set(s.stroke.before);
+  s.stroke = null;
+  s.held = false;
+  show();
+  say("Given up");
+}
+
+const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
+
+function addObject({ points, end: last, label, from }) {
+  let kept = [...points, last];
+  for (let tolerance = 0.5; tolerance === 0.5 || kept.length > MOST_POINTS; tolerance *= 2) {
+    kept = Raster.simplified(kept, tolerance);
+  }
+  const path = Raster.timed(kept);
+  if (!path) {
+    say("An object that does not move: drag it to where it shall be in the last frame");
+    decorate();
+    return;
+  }
+  const others = s.objects.filter((o) => {
+    const cells = Raster.region(ids(), s.height, s.width, o.seed[0], o.seed[1], true);
+    return !cells.includes(from[0] * s.width + from[1]); // a new path for the same object takes the old one's place
+  });
+  const before = s.objects;
+  s.objects = [...others, { class: label, seed: from, path }];
+  commit(ids().slice(), before, `${nameOf(label)} moves`);
+}
+
+// What has changed becomes one entry of the history. `before` is the frame as it was.
+function commit(before, objects, what) {
+  const map = ids();
+  const kept = s.objects.filter((o) => map[o.seed[0] * s.width + o.seed[1]] === o.class);
+  if (kept.length < s.objects.length) what += "; an object that was painted over moves no more";
+  s.objects = kept;
+  s.done.push({ frame: s.shown, before, after: map.slice(), objects, then: kept });
+  s.undone = [];
+  let bytes = s.done.reduce((sum, entry) => sum + 2 * entry.before.byteLength, 0);
+  while (bytes > UNDO_BYTES && s.done.length > 1) bytes -= 2 * s.done.shift().before.byteLength;
+  finish(what);
+}
+
+function finish(what) {
+  show();
+  publish();
+  say(what);
+  trigger("input");
+}
+
+function step(from, to, which, what) {
+  if (s.stroke) cancel();
+  const entry = from.pop();
+  if (!entry) return;
+  to.push(entry);
+  s.shown = entry.frame;
+  ids().set(entry[which]);
+  s.objects = which === "before" ? entry.objects : entry.then;
+  finish(what);
+}

@@ -1,0 +1,69 @@
+// What lies over the label map and is no part of it: cursor, brush, paths. Drawn in pixels of the screen.
+class Overlay {
+  constructor(svg) {
+    this.svg = svg;
+  }
+
+  shape(name, attributes, parent = this.svg) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    parent.append(made);
+    return made;
+  }
+
+  // Lines twice, light on dark, so that they are seen on any colour.
+  stroked(name, attributes, width = 2) {
+    this.shape(name, { fill: "none", stroke: "#000", "stroke-width": width + 2, ...attributes });
+    this.shape(name, { fill: "none", stroke: "#fff", "stroke-width": width, ...attributes });
+  }
+
+  // The cells' outlines as one path, in cells: a rectangle for each run of a row.
+  static cells(indices, width) {
+    const sorted = Int32Array.from(indices).sort();
+    let path = "";
+    for (let i = 0, start = 0; i < sorted.length; i++) {
+      const ends = i + 1 === sorted.length || sorted[i + 1] !== sorted[i] + 1 || sorted[i + 1] % width === 0;
+      if (!ends) continue;
+      const count = i - start + 1;
+      path += `M${sorted[start] % width} ${Math.floor(sorted[start] / width)}h${count}v1h${-count}z`;
+      start = i + 1;
+    }
+    return path;
+  }
+
+  // An object: an arrow along its path, a number where it begins, its region where the path ends.
+  object(points, cells, colour, scale, number) {
+    const [y0, x0] = points[0], [y1, x1] = points[points.length - 1];
+    const place = `scale(${scale}) translate(${x1 - x0} ${y1 - y0})`;
+    this.shape("path", { d: cells, fill: colour, "fill-opacity": 0.75, transform: place });
+    const there = points.map(([y, x]) => [(x + 0.5) * scale, (y + 0.5) * scale]);
+    this.stroked("polyline", { points: there.map((p) => p.join(",")).join(" "), "stroke-linejoin": "round" });
+    const tip = there[there.length - 1];
+    const from = [...there].reverse().find((p) => Math.hypot(p[0] - tip[0], p[1] - tip[1]) > 3);
+    if (from) {
+      const angle = Math.atan2(tip[1] - from[1], tip[0] - from[0]);
+      const corner = (turn) => `${tip[0] - 14 * Math.cos(angle + turn)},${tip[1] - 14 * Math.sin(angle + turn)}`;
+      const head = `${tip[0]},${tip[1]} ${corner(0.45)} ${corner(-0.45)}`;
+      this.shape("polygon", { points: head, fill: "#fff", stroke: "#000", "stroke-width": 1.5 });
+    }
+    const [x, y] = there[0];
+    this.shape("circle", { cx: x, cy: y, r: 9, fill: "#fff", stroke: "#000", "stroke-width": 1.5 });
+    const text = { x, y: y + 4, "text-anchor": "middle", "font-size": 12, "font-weight": 700, fill: "#000" };
+    this.shape("text", text).textContent = number;
+  }
+
+  // Where the next stroke would paint: offsets [dy, dx] around a cell.
+  brush(offsets, y, x, scale) {
+    const top = Math.min(...offsets.map((o) => o[0])), left = Math.min(...offsets.map((o) => o[1]));
+    const size = Math.max(...offsets.map((o) => o[0])) - top + 1;
+    const box = { x: (x + left) * scale, y: (y + top) * scale, width: size * scale, height: size * scale };
+    this.stroked("rect", { ...box, rx: size > 2 ? (size * scale) / 2 : 0 }, 1.5);
+    if (size > 1) this.stroked("rect", { x: x * scale, y: y * scale, width: scale, height: scale }, 0.75);
+  }
+
+  draw(width, height, content) {
+    this.svg.replaceChildren();
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    content(this);
+  }
+}
