@@ -79,7 +79,10 @@ def test_imports_run_downward(path: Path) -> None:
 
 
 def test_every_import_is_declared() -> None:
-    """What packages and scripts import is in pyproject.toml; what an extra brings is imported inside functions only."""
+    """What packages and scripts import is in pyproject.toml; what an extra brings is imported inside functions only.
+
+    The rooms of the page are themselves imported inside functions: gradio reads types from their modules.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     def names(requirements: list[str]) -> set[str]:
@@ -94,7 +97,7 @@ def test_every_import_is_declared() -> None:
         roots = {name.split(".")[0] for name in imports(tree)} - set(sys.stdlib_module_names) - ours - ELSEWHERE
         assert roots <= core | extras, name_of(path)
         at_top = {name.split(".")[0] for node in tree.body for name in imports(node) if isinstance(node, IMPORTS)}
-        assert not at_top & (extras - core), name_of(path)
+        assert not at_top & (extras - core - ({"gradio"} if path.parent.name == "page" else set())), name_of(path)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(ROOT / "trainer")], ids=name_of)
