@@ -1,7 +1,7 @@
 """What a user would bring, for who has none at hand while reading a guide: a film, and a folder of pictures.
 
 python -m tests.helpers.own_data film walk.mp4       # 12 s of the built-in street, 128x256, as a camera would have it
-python -m tests.helpers.own_data pictures photos     # 10 classes of 60 pictures, 64x64, a folder each: photos/circle/...
+python -m tests.helpers.own_data pictures photos     # 10 classes of 60 pictures of 64x64, a folder each
 """
 
 from __future__ import annotations
