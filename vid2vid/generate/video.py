@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
@@ -109,6 +109,54 @@ def read_first_image(path: Path, resolution: tuple[int, int], data: DataConfig |
     return centre_crop((image.shape[-2], image.shape[-1]), resolution).image(image)
 
 
+@dataclass(frozen=True)
+class Step:
+    """One generated frame.
+
+    Attributes:
+        frame: what it was generated from, edited.
+        picture: (H, W, 3) uint8, on the host.
+        extras: what else the generator made, on its device (`Rollout.step`).
+        begins: it is the first of the sequence, or of another scene.
+    """
+
+    frame: Mapping[str, Any]
+    picture: Tensor
+    extras: Mapping[str, Tensor]
+    begins: bool
+
+
+def generate_frames(
+    run: LoadedRun,
+    sequence: Sequence,
+    frames: int | None = None,
+    first_frame: FirstFrame | None = None,
+    image: Tensor | None = None,
+    real_frames: int | None = None,
+    edits: Edits | None = None,
+    styles: VideoStyles | None = None,
+) -> Iterator[Step]:
+    """Generate a sequence frame by frame, in constant memory; the arguments are those of `generate_video`.
+
+    After a cut in the source the next frame is generated like a first one.
+
+    Raises:
+        ConfigError, DataError: as `generate_video`.
+    """
+    if frames is not None and frames < 1:
+        raise ConfigError(f"frames={frames}: must be at least 1")
+    chosen = first_frame if first_frame is not None else run.config.model.first_frame
+    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales, styles, real_frames)
+    check_colours(run.colours, [getattr(sequence, "sequence", None)])
+    for number, frame in enumerate(islice(iter(sequence), frames)):
+        begins = number == 0 or bool(frame.get("begins"))
+        if number and begins:
+            rollout.reset()
+        frame = edits(frame, getattr(sequence, "crop", None)) if edits is not None else frame
+        picture, extras = rollout.step(frame)
+        yield Step(frame, picture.permute(1, 2, 0).cpu(), extras, begins)
+
+
 def generate_video(
     run: LoadedRun,
     sequence: Sequence,
@@ -160,33 +208,29 @@ def generate_video(
     rate = sequence.fps if fps is None else fps
     if not 0 < rate <= 1000:
         raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
-    chosen = first_frame if first_frame is not None else run.config.model.first_frame
-    rollout = Rollout(run.generator, run.encoder, run.compute, chosen, image, run.scales, styles, real_frames)
     total = length_of(sequence, frames)
-    check_colours(run.colours, [getattr(sequence, "sequence", None)])
-    out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 1
+    out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 0
     check_out(out, rate)
+    steps = generate_frames(run, sequence, frames, first_frame, image, real_frames, edits, styles)
     with ExitStack() as stack:
         writer: VideoWriter | PictureFolder | None = None
         pictures = stack.enter_context(PictureFolder(frames_folder(out), keep=True)) if png else None
         with_real = getattr(sequence, "has_pictures", None)
-        for frame in islice(iter(sequence), frames):
-            if done and frame.get("begins"):
-                rollout.reset()
-                scenes += 1
-            with_real = frame.get("image") is not None if with_real is None else with_real
-            frame = edits(frame, getattr(sequence, "crop", None)) if edits is not None else frame
-            generated = rollout.step(frame)[0].permute(1, 2, 0).cpu()
+        for step in steps:
+            scenes += step.begins
+            with_real = step.frame.get("image") is not None if with_real is None else with_real
             shown = (
-                _side_by_side(frame, generated, run.config, zoom, with_real) if compare else _enlarge(generated, zoom)
+                _side_by_side(step.frame, step.picture, run.config, zoom, with_real)
+                if compare
+                else enlarged(step.picture, zoom)
             )
             if writer is None:
-                _tell_instances(run, frame)
+                _tell_instances(run, step.frame)
                 size = (shown.shape[0], shown.shape[1])
                 writer = stack.enter_context(video_output(out, rate, size, keep=True))
             writer.write(shown)
             if pictures is not None:
-                pictures.write(generated)
+                pictures.write(step.picture)
             done += 1
             progress(done, total)
         if writer is None:
@@ -216,7 +260,7 @@ def _tell_instances(run: LoadedRun, frame: Mapping[str, Any]) -> None:
         )
 
 
-def _enlarge(image: Tensor, zoom: int) -> Tensor:
+def enlarged(image: Tensor, zoom: int) -> Tensor:
     """(H, W, 3) uint8 to (zoom H, zoom W, 3), pixels repeated."""
     return image.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1) if zoom > 1 else image
 
@@ -234,7 +278,7 @@ def _side_by_side(
     columns["generated"] = generated
     text = list(columns)
     text[0], text[-1] = frame.get("captions", (text[0], text[-1]))
-    return label_panel([_enlarge(column, zoom) for column in columns.values()], text)
+    return label_panel([enlarged(column, zoom) for column in columns.values()], text)
 
 
 def length_of(sequence: Sequence, frames: int | None) -> int | None:
