@@ -58,6 +58,8 @@ class Edits:
         for edit in edits:
             if edit.insert is not None:
                 self._stages.append((edit, _Insert(edit, model, open_track, next(new))))
+            elif edit.remap is not None:
+                self._stages.append((edit, _Remap(Relabel(edit.remap, model))))
             elif edit.replace is not None:
                 self._stages.append((edit, _Replace(edit, edit.replace, model, new)))
             else:
@@ -114,6 +116,21 @@ class _Replace:
 
     def unmet(self) -> str | None:
         return None if self.met else "no pixel was there to be replaced"
+
+
+class _Remap:
+    def __init__(self, relabel: Relabel) -> None:
+        self._relabel = relabel
+
+    def into(self, scene: Scene) -> None:
+        frame = {"labels": scene.labels} | ({} if scene.instances is None else {"instances": scene.instances})
+        changed = self._relabel(frame)
+        scene.labels = np.asarray(changed["labels"])
+        scene.instances = None if scene.instances is None else np.asarray(changed["instances"])
+
+    def unmet(self) -> str | None:
+        unseen = ", ".join(map(str, sorted(self._relabel.unseen)))
+        return f"no pixel had label {unseen}" if unseen else None
 
 
 class _Remove:

@@ -4,6 +4,7 @@
       - {replace: vegetation, class: building, box: [0.5, 0, 1, 0.6]}  # the right-hand side's houses become trees
       - {remove: true, instance: 26007, frames: [0, 48]}               # a car goes, for three seconds
       - {insert: {source: street, clip: 3, instance: 26999, at: [40, 60], scale: 1.5}}
+  - {remap: "11:21,21:11"}                                         # houses and trees change places
 
 docs/editing.md has every key.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from trainer.config.resolve import load_yaml
 from trainer.config.suggestions import unknown_key
+from trainer.data.labels.label_map import parse_pairs
 from trainer.data.labels.palette import CLASSES
 from trainer.errors import ConfigError, refuse
 from vid2vid.config import ModelConfig, SourceKind
@@ -25,7 +27,7 @@ from vid2vid.generate.edit.objects import knows_cityscapes
 from vid2vid.generate.edit.places import Place, parse_place
 
 SELECTING = ("class", "instance", "box", "mask")
-ACTIONS = ("replace", "remove", "insert")
+ACTIONS = ("replace", "remove", "insert", "remap")
 INSERTING = ("source", "clip", "instance", "class", "frames", "at", "scale", "order")
 
 
@@ -88,6 +90,7 @@ class Edit:
         mask: a picture, selecting what is not black, or a folder with one for each frame of ``frames``.
         replace: the class that all selected become; None: they are removed, or nothing is selected.
         insert: what comes into the scene; None: nothing.
+        remap: old id -> new id, all at once in the whole frame; None: nothing is.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Edit:
     mask: Path | None = None
     replace: int | None = None
     insert: Insertion | None = None
+    remap: Mapping[int, int] | None = None
 
 
 def read_edits(path: str | Path, model: ModelConfig) -> list[Edit]:
@@ -156,6 +160,9 @@ class _Entry:
         if actions == ["insert"]:
             if selecting:
                 self.wrong(f"{selecting[0]}: says what to change, and insert changes nothing; give it inside of insert")
+        elif actions == ["remap"]:
+            if selecting:
+                self.wrong(f"{selecting[0]}: remap changes the whole frame; leave it out, or use replace")
         elif actions and not selecting:
             self.wrong(f"{actions[0]}: of what? Give one or more of {', '.join(SELECTING)}")
         if self.entry.get("remove", True) is not True:
@@ -176,6 +183,7 @@ class _Entry:
             self.mask(),
             replace,
             self.insertion(self.entry["insert"]) if "insert" in self.entry else None,
+            self.remapping(self.entry["remap"]) if "remap" in self.entry else None,
         )
 
     def several(self, key: str) -> list[Any]:
@@ -236,6 +244,16 @@ class _Entry:
         if not path.exists():
             self.wrong(f"mask: {path} does not exist; give a picture, or a folder of them, beside the file of edits")
         return path
+
+    def remapping(self, value: Any) -> dict[int, int]:
+        try:
+            pairs = parse_pairs(str(value), "remap")
+        except ConfigError as error:
+            self.problems += [f"{self.name}: {line}" for line in error.problems]
+            return {}
+        for new in pairs.values():
+            self.label("remap", new, known=True)
+        return pairs
 
     def insertion(self, value: Any) -> Insertion | None:
         if not isinstance(value, Mapping) or "source" not in value:

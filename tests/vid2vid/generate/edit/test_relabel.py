@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from trainer.errors import ConfigError
 from vid2vid.config import DataConfig, ModelConfig, SourceKind
 from vid2vid.encoding import SourceEncoder, instance_edges
+from vid2vid.generate.edit.edits import Edits
+from vid2vid.generate.edit.file import read_edits
 from vid2vid.generate.edit.relabel import Relabel, parse_remap
 
 
@@ -60,3 +65,17 @@ def test_edges_are_those_of_the_new_scene():
     assert edges({26: 24})[2, 6], "a person in the car's place has its outline"
     unknown = edges({11: 21, 26: 21}, ModelConfig(num_labels=30))
     assert not unknown[0].any() and unknown[2, 6], "without Cityscapes ids an object stays an object"
+
+
+def test_remap_among_edits(tmp_path: Path):
+    """All at once, for some frames, and on what edits before it have made."""
+    path = tmp_path / "edits.yaml"
+    path.write_text('edits:\n  - {replace: 7, class: 8}\n  - {remap: "7:11,11:7", frames: [1, null]}\n')
+    model = ModelConfig()
+    edits = Edits(read_edits(path, model), model, lambda source, clip, span: [])  # type: ignore[arg-type,return-value]
+    labels = np.array([[7, 8, 11, 23]], np.int16)
+    frame = {"labels": labels, "instances": labels.astype(np.int32)}
+    first, second = edits(frame), edits(frame)
+    assert first["labels"].tolist() == [[7, 7, 11, 23]]
+    assert second["labels"].tolist() == [[11, 11, 7, 23]] == second["instances"].tolist()
+    assert edits.unmet() == []
