@@ -1,8 +1,16 @@
 // The painting surface. `element`, `props`, `trigger` and `watch` come from gr.HTML; canvas.py says what the value is.
-const TOOLS = [
-  ["brush", "Brush", "b"], ["line", "Line", "l"], ["rectangle", "Rectangle", "r"], ["fill", "Fill", "f"],
-  ["pick", "Pick", "p"], ["eraser", "Eraser", "e"], ["move", "Move", "m"],
+const TOOLS = [ // name, text, key, icon, what it does
+  ["brush", "Brush", "b", "M4 20c4 .5 8-.5 8-4a3 3 0 0 0-6-.5C6 18 5.5 19 4 20zM11 13 20 4", "Paints"],
+  ["line", "Line", "l", "M5 19 19 5", "Draws a straight line"],
+  ["rectangle", "Rectangle", "r", "M4 6h16v12H4z", "Paints a rectangle"],
+  ["fill", "Fill", "f", "M4 12 12 4l7 8-8 7zM4 12h15M21 16v3.5", "Fills connected pixels of one class"],
+  ["pick", "Pick", "p", "M4 20l1-4 8-8 3 3-8 8zM12 7l5 5M14 9l4-4a2 2 0 0 1 2 2l-3.5 3.5",
+    "Chooses the class that is there"],
+  ["eraser", "Eraser", "e", "M8 19l-4-4L14 5l6 6-8 8zM9 10l6 6M8 19h12", "Brings back the label map as it was loaded"],
+  ["move", "Move", "m", "M4 18C8 6 12 20 19 7M12.5 7H19v6.5",
+    "Drag an object to where it shall be in the last frame"],
 ];
+const UNDO = "M9 5 4 10l5 5M4 10h10a4.5 4.5 0 0 1 0 9h-3", REDO = "M15 5l5 5-5 5M20 10H10a4.5 4.5 0 0 0 0 9h3";
 const KEYS = [
   ["Arrows", "move the cursor (with Shift: 8 pixels)"],
   ["Space", "paint; held while the cursor moves it draws; begins and ends a line, a rectangle, a path"],
@@ -16,11 +24,6 @@ const KEYS = [
   ["Ctrl+Z, Ctrl+Y", "undo, redo"],
   ["Delete", "remove the last path"],
 ];
-const TITLES = {
-  line: "A straight line", rectangle: "A filled rectangle", fill: "Fills the connected pixels of one class",
-  pick: "Chooses the class under the pointer", eraser: "Brings back the label map as it was loaded",
-  move: "Drags an object along a path", brush: "Paints",
-};
 const UNDO_BYTES = 64 << 20;
 const MOST_POINTS = 400; // of a path; the server takes a few more
 
@@ -34,7 +37,7 @@ const unique = Math.random().toString(36).slice(2);
 const s = {
   height: 0, width: 0, frames: [], loaded: [], texts: [], shown: 0, objects: [], classes: [], byId: new Map(),
   void: null, paths: false, chosen: 0, tool: "brush", painting: "brush", size: 3, zoom: 1, cursor: [0, 0],
-  pointed: false, stroke: null, done: [], undone: [], stamp: null, held: false,
+  pointed: false, time: null, stroke: null, done: [], undone: [], stamp: null, held: false,
 };
 let image = null, pixels = null, dirty = null;
 
@@ -61,10 +64,11 @@ function load(value) {
   const before = s.classes[s.chosen];
   s.classes = value.classes;
   s.byId = new Map(s.classes.map((c) => [c.id, { ...c, pixel: toPixel(c.colour) }]));
-  s.chosen = Math.max(0, s.classes.findIndex((c) => before && c.id === before.id && c.name === before.name));
   s.void = value.void;
+  s.chosen = s.classes.findIndex((c) => before && c.id === before.id && c.name === before.name);
+  if (s.chosen < 0) s.chosen = smallest();
   s.paths = value.paths;
-  Object.assign(s, { done: [], undone: [], stroke: null, zoom: 1, held: false, stamp: null });
+  Object.assign(s, { done: [], undone: [], stroke: null, zoom: 1, held: false, stamp: null, time: null });
   s.cursor = [s.height >> 1, s.width >> 1];
   canvas.width = s.width;
   canvas.height = s.height;
@@ -84,8 +88,16 @@ function load(value) {
   show();
 }
 
+// The class to begin with: of those in the picture the one with the fewest pixels, which is seen wherever it is painted.
+function smallest() {
+  const counts = new Map();
+  for (const id of ids()) if (id !== s.void) counts.set(id, (counts.get(id) || 0) + 1);
+  const rarest = [...counts].sort((a, b) => a[1] - b[1])[0];
+  const fits = rarest ? (c) => c.id === rarest[0] : (c) => c.id !== s.void;
+  return Math.max(0, s.classes.findIndex(fits));
+}
+
 function publish() {
-  s.texts[s.shown] = Raster.toRuns(ids());
   s.stamp = Math.random().toString(36).slice(2);
   props.value = {
     size: [s.height, s.width], frames: [...s.texts], frame: s.shown, objects: s.objects.map((o) => ({ ...o })),
@@ -134,12 +146,13 @@ function decorate() {
     s.objects.forEach((o, i) => {
       const cells = Raster.region(ids(), s.height, s.width, o.seed[0], o.seed[1], true);
       const points = o.path.map((p) => p.slice(1));
-      draw.object(points, Overlay.cells(cells, s.width), s.byId.get(o.class).colour, cell, i + 1);
+      const there = s.time === null ? points[points.length - 1] : Raster.at(o.path, s.time);
+      draw.object(points, there, Overlay.cells(cells, s.width), s.byId.get(o.class).colour, cell, i + 1);
     });
     if (s.stroke && s.stroke.cells) {
       const colour = s.byId.get(s.stroke.label).colour;
       const points = [...s.stroke.points, s.stroke.end];
-      draw.object(points, Overlay.cells(s.stroke.cells, s.width), colour, cell, s.objects.length + 1);
+      draw.object(points, s.stroke.end, Overlay.cells(s.stroke.cells, s.width), colour, cell, s.objects.length + 1);
     }
     if (s.pointed || surface.matches(":focus-visible")) {
       const wide = ["brush", "eraser", "line"].includes(s.tool);
@@ -148,7 +161,7 @@ function decorate() {
   });
   const [y, x] = s.cursor;
   const here = s.pointed && inside(y, x);
-  find(".lc-where").textContent = here ? `${y}, ${x}: ${nameOf(ids()[y * s.width + x])}` : "";
+  find(".lc-where").textContent = here ? `row ${y}, column ${x}: ${nameOf(ids()[y * s.width + x])}` : "";
 }
 
 // ---- strokes
@@ -255,20 +268,24 @@ function addObject({ points, end: last, label, from }) {
   commit(ids().slice(), before, `${nameOf(label)} moves`);
 }
 
-// What has changed becomes one entry of the history. `before` is the frame as it was.
+// What has changed becomes one entry of the history. `before`: the frame as it was, or several by number.
 function commit(before, objects, what) {
+  const changed = before instanceof Map ? before : new Map([[s.shown, before]]);
   const map = ids();
   const kept = s.objects.filter((o) => map[o.seed[0] * s.width + o.seed[1]] === o.class);
   if (kept.length < s.objects.length) what += "; an object that was painted over moves no more";
   s.objects = kept;
-  s.done.push({ frame: s.shown, before, after: map.slice(), objects, then: kept });
+  const frames = [...changed].map(([t, old]) => ({ t, before: old, after: s.frames[t].slice() }));
+  s.done.push({ shown: s.shown, frames, objects: { before: objects, after: kept } });
   s.undone = [];
-  let bytes = s.done.reduce((sum, entry) => sum + 2 * entry.before.byteLength, 0);
-  while (bytes > UNDO_BYTES && s.done.length > 1) bytes -= 2 * s.done.shift().before.byteLength;
-  finish(what);
+  const size = (entry) => 2 * entry.frames.length * map.byteLength;
+  let bytes = s.done.reduce((sum, entry) => sum + size(entry), 0);
+  while (bytes > UNDO_BYTES && s.done.length > 1) bytes -= size(s.done.shift());
+  finish(frames.map((one) => one.t), what);
 }
 
-function finish(what) {
+function finish(frames, what) {
+  for (const t of frames) s.texts[t] = Raster.toRuns(s.frames[t]);
   show();
   publish();
   say(what);
@@ -280,8 +297,8 @@ function step(from, to, which, what) {
   const entry = from.pop();
   if (!entry) return;
   to.push(entry);
-  s.shown = entry.frame;
-  ids().set(entry[which]);
-  s.objects = which === "before" ? entry.objects : entry.then;
-  finish(what);
+  s.shown = entry.shown;
+  for (const one of entry.frames) s.frames[one.t].set(one[which]);
+  s.objects = entry.objects[which];
+  finish(entry.frames.map((one) => one.t), what);
 }

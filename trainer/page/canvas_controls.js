@@ -9,12 +9,15 @@ const make = (name, attributes = {}, ...children) => {
 
 // ---- lists
 
-for (const [name, text, key] of TOOLS) {
+for (const [name, text, key, icon, title] of TOOLS) {
   const input = make("input", { type: "radio", name: `tool-${unique}`, value: name });
-  input.addEventListener("change", () => chooseTool(name));
-  find(".lc-tools").append(make("label", { title: `${TITLES[name]} (${key.toUpperCase()})`, class: `lc-tool-${name}` },
-    input, make("span", {}, text)));
+  input.addEventListener("change", () => { chooseTool(name); say(title); });
+  const shown = make("span", {}, Overlay.icon(icon), make("b", {}, text));
+  const about = { title: `${title} (${key.toUpperCase()})`, class: `lc-tool-${name}` };
+  find(".lc-tools").append(make("label", about, input, shown));
 }
+button("undo").append(Overlay.icon(UNDO));
+button("redo").append(Overlay.icon(REDO));
 for (const [key, text] of KEYS) find(".lc-keys dl").append(make("dt", {}, key), make("dd", {}, text));
 
 function chooseTool(name) {
@@ -80,9 +83,9 @@ function listObjects() {
     const remove = make("button", { type: "button", "aria-label": `Remove the path of ${nameOf(o.class)}` }, "Remove");
     remove.addEventListener("click", () => { removeObject(index); surface.focus(); });
     const swatch = make("i", { style: `background:${s.byId.get(o.class).colour}` });
-    const [, y, x] = o.path[o.path.length - 1];
-    return make("li", {}, swatch, make("span", {}, `${nameOf(o.class)} from ${o.seed.join(", ")} to ${y}, ${x}`), remove);
+    return make("li", {}, swatch, make("span", {}, `${index + 1} ${nameOf(o.class)}`), remove);
   }));
+  button("play").hidden = !s.objects.length;
   find(".lc-hint").textContent = s.objects.length ? "" : "Choose Move and drag an object to where it shall go.";
 }
 
@@ -111,6 +114,30 @@ function showFrame(frame) {
   say(`Frame ${s.shown + 1} of ${s.frames.length}`);
 }
 
+// What differs from the frame as it was loaded.
+function paintLater() {
+  cancel();
+  const before = new Map(), map = ids(), loaded = s.loaded[s.shown];
+  for (let t = s.shown + 1; t < s.frames.length; t++) {
+    const old = s.frames[t].slice();
+    map.forEach((id, i) => { if (id !== loaded[i]) s.frames[t][i] = id; });
+    if (old.some((id, i) => id !== s.frames[t][i])) before.set(t, old);
+  }
+  if (before.size) commit(before, s.objects, `Painted ${before.size} later frames alike`);
+  else say("The later frames have all that was painted on this one");
+}
+
+function play() {
+  const seconds = 2, started = performance.now();
+  const draw = (time) => {
+    s.time = Math.max(0, (time - started) / 1000 / seconds);
+    if (s.time >= 1) s.time = null;
+    decorate();
+    if (s.time !== null) requestAnimationFrame(draw);
+  };
+  if (s.time === null) requestAnimationFrame(draw);
+}
+
 const ACTIONS = {
   undo: () => step(s.done, s.undone, "before", "Undone"),
   redo: () => step(s.undone, s.done, "after", "Done again"),
@@ -120,6 +147,8 @@ const ACTIONS = {
   out: () => zoomTo(s.zoom / 1.5),
   previous: () => showFrame(s.shown - 1),
   next: () => showFrame(s.shown + 1),
+  later: paintLater,
+  play,
 };
 for (const [name, act] of Object.entries(ACTIONS)) button(name).addEventListener("click", act);
 
@@ -141,7 +170,7 @@ function zoomTo(zoom, clientX = null, clientY = null) {
   const down = clientY === null ? view.clientHeight / 2 : clientY - box.top;
   s.zoom = clamp(zoom, 1, 16);
   stage.style.setProperty("--zoom", s.zoom);
-  const grown = stage.clientWidth / old;
+  const grown = old ? stage.clientWidth / old : 1; // 0 while its tab is hidden
   view.scrollLeft = (view.scrollLeft + right) * grown - right;
   view.scrollTop = (view.scrollTop + down) * grown - down;
   find(".lc-zoom").textContent = `${s.zoom.toFixed(1).replace(".0", "")}×`;
@@ -249,7 +278,7 @@ function moveCursor([dy, dx], far) {
   keepInView(s.cursor);
   decorate();
   const there = inside(...s.cursor) ? nameOf(ids()[s.cursor[0] * s.width + s.cursor[1]]) : "outside";
-  say(`${s.cursor.join(", ")}: ${there}`);
+  say(`Row ${s.cursor[0]}, column ${s.cursor[1]}: ${there}`);
 }
 
 function press(key) {
@@ -289,7 +318,7 @@ surface.addEventListener("keydown", (event) => {
   else if (key === "PageDown") showFrame(s.shown + 1);
   else if (key === "Delete" || key === "Backspace") removeObject(s.objects.length - 1);
   else if (letter === "c") filter.focus();
-  else if (tool) chooseTool(tool[0]);
+  else if (tool) { chooseTool(tool[0]); say(`${tool[1]}: ${tool[4]}`); }
   else return;
   event.preventDefault();
 });

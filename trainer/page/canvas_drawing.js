@@ -11,6 +11,14 @@ class Overlay {
     return made;
   }
 
+  static icon(path) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    new Overlay(svg).shape("path", { d: path });
+    return svg;
+  }
+
   // Lines twice, light on dark, so that they are seen on any colour.
   stroked(name, attributes, width = 2) {
     this.shape(name, { fill: "none", stroke: "#000", "stroke-width": width + 2, ...attributes });
@@ -31,9 +39,9 @@ class Overlay {
     return path;
   }
 
-  // An object: an arrow along its path, a number where it begins, its region where the path ends.
-  object(points, cells, colour, scale, number) {
-    const [y0, x0] = points[0], [y1, x1] = points[points.length - 1];
+  // An object: an arrow along its path, a number where it begins, its region `at` a point of the path.
+  object(points, at, cells, colour, scale, number) {
+    const [y0, x0] = points[0], [y1, x1] = at;
     const place = `scale(${scale}) translate(${x1 - x0} ${y1 - y0})`;
     this.shape("path", { d: cells, fill: colour, "fill-opacity": 0.75, transform: place });
     const there = points.map(([y, x]) => [(x + 0.5) * scale, (y + 0.5) * scale]);
