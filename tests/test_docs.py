@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from importlib import import_module
@@ -12,8 +11,8 @@ import pytest
 
 from tests.helpers import drawing
 from tests.helpers.composed import problems_of
+from tests.helpers.documents import check_names, commands
 from tests.helpers.paths import ROOT
-from tests.helpers.public_keys import FILE as KEYS
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
@@ -26,18 +25,10 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GROUPS = ("data", "model", "trainer", "experiment", "curriculum", "optim", "schedule")
 SETTINGS = ("seed", "resolution")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TARGET = re.compile(r"^([\w.-]+):", re.MULTILINE)
-
-
-def commands(path: Path) -> list[list[str]]:
-    """The words of every command in the code blocks of a document; comments left out."""
-    blocks = BLOCK.findall(path.read_text(encoding="utf-8").replace("\\\n", " "))  # lines that go on in the next
-    lines = [line for kind, block in blocks if kind in ("bash", "sh", "text", "") for line in block.splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def train_commands() -> list[tuple[str, ...]]:
@@ -146,34 +137,10 @@ def test_paths_in_the_documents_exist() -> None:
         assert not [name for name in quoted if not (ROOT / name).exists()], path.name
 
 
-def names_in(path: Path) -> set[str]:
-    """All that a module defines: functions, classes, methods, fields, settings."""
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    found = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return found | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)} | {
-        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    }  # fmt: skip
-
-
 def test_names_in_the_architecture_exist() -> None:
     """Every path, and every function and class in a file that the same paragraph names."""
-    keys = {line.split(" ")[1].rstrip(":") for line in KEYS.read_text(encoding="utf-8").splitlines()}
     both = {path.stem for path in (ROOT / "vit").iterdir()} & {path.stem for path in (ROOT / "vid2vid").iterdir()}
-    text = ARCHITECTURE.read_text(encoding="utf-8")
-    checked = 0
-    for block in re.split(r"\n\n|\n(?=\d\. |- |\| )", text):
-        quoted = re.findall(r"`([^`]+)`", block)
-        paths = [word for word in quoted if "/" in word or (ROOT / word).is_file()]
-        for path in paths:
-            assert (ROOT / path).exists(), f"there is no {path}"
-        known = set().union(*(names_in(ROOT / path) for path in paths if path.endswith(".py")))
-        for name in (word for word in quoted if word not in paths):
-            if re.fullmatch(r"\w+", name) and name not in both | {"uint8", "optim", "TASKS"}:
-                assert name in known, f"{name} is in none of {paths}"
-                checked += 1
-            elif re.fullmatch(r"[\w.]+=?\w*", name) and "." in name and not name.endswith((".py", ".json")):
-                assert name.split("=")[0] in keys, f"there is no key {name}"
-    assert checked > 40
+    assert check_names(ARCHITECTURE.read_text(encoding="utf-8"), both | {"uint8", "optim", "TASKS"}) > 40
 
 
 def test_the_drawing_is_of_this_code() -> None:
