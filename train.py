@@ -5,6 +5,7 @@ examples
   python train.py model=vit_b16 data=imagefolder data.root=PATH   your own pictures, a folder per class
   python train.py model=vid2vid data=folders data.root=PATH       video from label maps: your own frames
   python train.py model=vit_b16 trainer.dry_run=true              show configuration, data flow and stages, and stop
+  python train.py run=runs/first trainer.max_samples=100000       go on with a run, by its own config.yaml
   python train.py -m model=vit_mu seed=0,1 name=seeds             a sweep: runs/seeds/seed=0, runs/seeds/seed=1
   torchrun --nproc-per-node=2 train.py model=vid2vid              two processes
 """

@@ -51,6 +51,8 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
         SystemExit: a run was stopped before it was done; see trainer/preempt.py.
     """
     launched.adopt()
+    if any(word.startswith(f"{RUN}=") for word in sys.argv[1:]) and not {"-h", "--help"} & set(sys.argv[1:]):
+        return _go_on(sys.argv[1:], tasks)
     sweep = asks_for_sweep(sys.argv[1:])
     schemas = {name: entry.schema for name, entry in tasks.items()}
     argv = flags_first(written_out(sys.argv[1:], sweep, schemas))
@@ -155,6 +157,18 @@ def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, StopF
     if config.trainer.dry_run:
         return trainer.dry_run(), trainer.stop
     return trainer.fit(), trainer.stop
+
+
+def _go_on(words: Sequence[str], tasks: Tasks) -> None:
+    """``train.py run=PATH [key=value ...]``: the run that is there, by its own ``config.yaml``."""
+    wrong = [word for word in words if "=" not in word or word.startswith("-")]
+    first, *more = (word for word in words if word.startswith(f"{RUN}="))
+    refuse([f"{word}: beside {RUN}=PATH there are key=value changes only" for word in [*wrong, *more]])
+    path = first.partition("=")[2]
+    overrides = ["trainer.resume=auto", *(word for word in words if not word.startswith(f"{RUN}="))]
+    config = load_run(path, {name: entry.schema for name, entry in tasks.items()}, overrides)
+    if _run(config, tasks[config.task], Path(path))[1].undone:
+        sys.exit(exit_code())
 
 
 def register(schemas: Schemas) -> None:

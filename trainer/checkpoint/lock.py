@@ -17,6 +17,8 @@ import errno
 import json
 import os
 import socket
+import struct
+import sys
 import threading
 import time
 import uuid
@@ -191,6 +193,37 @@ class RunLock:
             f"{self.path.parent} is in use: {_who(owner)} trains there. Two runs in one folder would overwrite each "
             "other's checkpoints: wait until it ends or stop it, or start this one with another name="
         )
+
+
+def owner_of(run_dir: Path) -> dict[str, Any] | None:
+    """Who trains in a run directory (``pid``, ``host``, ``since``), as far as looking on can tell; None: nobody.
+
+    Takes nothing and writes nothing: for lists of runs. A process that trains somewhere itself must not ask, for closing
+    its own file would give its lock back.
+    """
+    try:
+        with (Path(run_dir) / LOCK).open("rb") as file:
+            handle = file.fileno()
+            owner, held, age = _read(handle) or {}, _held(handle), time.time() - os.fstat(handle).st_mtime
+    except OSError:
+        return None
+    near = owner.get("boot") == (_text("/proc/sys/kernel/random/boot_id") or socket.gethostname())
+    alive = held or ((held is None or not near) and age < QUIET_S)
+    return owner if alive else None
+
+
+def _held(handle: int) -> bool | None:
+    """Whether another process has the record lock of a file; None where the system cannot tell."""
+    if sys.platform != "linux":  # elsewhere the struct has another order
+        return None
+    try:
+        import fcntl
+
+        flock = struct.Struct("hhqqi4x")  # type, whence, start, length, process: of Linux on 64 bits
+        asked = flock.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        return flock.unpack(fcntl.fcntl(handle, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK
+    except (ImportError, OSError, struct.error):
+        return None
 
 
 def _beat(handle: int, ended: threading.Event) -> None:

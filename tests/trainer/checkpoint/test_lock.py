@@ -17,7 +17,7 @@ import pytest
 from tests.helpers.forking import fork
 from tests.helpers.toys import LinearTask, toy_config
 from trainer.checkpoint import lock as module
-from trainer.checkpoint.lock import LOCK, RunLock
+from trainer.checkpoint.lock import LOCK, RunLock, owner_of
 from trainer.errors import ConfigError
 from trainer.loop import Trainer
 
@@ -273,3 +273,19 @@ def test_a_run_looks_before_it_writes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="was taken over by another run"):
         trainer.fit()
     assert not list((tmp_path / "checkpoints").glob("step-*")) and (tmp_path / LOCK).exists()
+
+
+def test_who_trains_is_seen_without_taking_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert owner_of(tmp_path) is None and not list(tmp_path.iterdir())
+    with owner(tmp_path) as process:
+        seen = owner_of(tmp_path)
+        assert seen is not None and seen["pid"] == process.pid and seen["host"] == socket.gethostname()
+        assert owner_of(tmp_path) == seen
+        with pytest.raises(ConfigError, match="in use"):  # looking on has given nothing back
+            take(tmp_path)
+    assert (tmp_path / LOCK).exists() and owner_of(tmp_path) is None  # killed
+    monkeypatch.setattr(module, "_held", lambda handle: None)  # a file system without locks: the beat tells
+    os.utime(tmp_path / LOCK)
+    assert owner_of(tmp_path) is not None
+    os.utime(tmp_path / LOCK, (time.time() - 60, time.time() - 60))
+    assert owner_of(tmp_path) is None
