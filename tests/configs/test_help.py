@@ -21,7 +21,7 @@ def test_help_is_quick_and_complete(run_train) -> None:
     assert done.returncode == 0 and done.stderr == ""
     seconds = ended.ru_utime - began.ru_utime + ended.ru_stime - began.ru_stime
     assert seconds < 1.0  # of one core: what it takes on a machine with nothing else to do
-    assert len(re.findall(r"^ {2}(?:python|torchrun) .*train\.py", done.stdout, re.MULTILINE)) == 6
+    assert len(re.findall(r"^ {2}(?:python|torchrun) .*train\.py", done.stdout, re.MULTILINE)) == 7
     for group in groups(CONFIGS):
         assert re.search(rf"^  {group} ", done.stdout, re.MULTILINE), group
         assert all(option in done.stdout for option in group_options(CONFIGS, group))
