@@ -56,7 +56,7 @@ def test_there_are_commands() -> None:
 def test_training_command_composes(words: tuple[str, ...], tmp_path: Path) -> None:
     if "--help" in words:
         return
-    run = "model=vit_mu"  # stands for the configuration of a run that goes on
+    run = "model=vit_mu"  # for the configuration of a run that goes on
     overrides = [run if word.startswith("run=") else word for word in words if not word.startswith("-")]
     if "-m" in words:  # the first job of the sweep
         overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in overrides]

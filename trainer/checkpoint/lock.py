@@ -198,7 +198,7 @@ class RunLock:
 def owner_of(run_dir: Path) -> dict[str, Any] | None:
     """Who trains in a run directory (``pid``, ``host``, ``since``), as far as looking on can tell; None: nobody.
 
-    Takes nothing and writes nothing: for lists of runs. A process that trains somewhere itself must not ask, for closing
+    Takes nothing and writes nothing: for lists of runs. A process that trains there itself must not ask, for closing
     its own file would give its lock back.
     """
     try:
