@@ -221,6 +221,7 @@ class Runtime:
             should_stop=self.polled,
             rank=self.parallel.rank,
             world=self.parallel.world,
+            rehearsing=self.guard.still,
             sum=self.parallel.sum,
         )
 

@@ -120,6 +120,7 @@ class StepContext:
         rank, world: process number and count.
         loss_scale: what fp16 multiplies the current phase's loss by before backward, else 1; for a task that takes
             gradients of its own.
+        rehearsing: whether memory is only tried out: then whatever a step may do has to be done in this one.
         sum: ``ctx.sum(tensor)`` adds a tensor up over all processes, in evaluation, where every process calls it alike.
     """
 
@@ -135,6 +136,7 @@ class StepContext:
     rank: int = 0
     world: int = 1
     loss_scale: Tensor | float = 1.0
+    rehearsing: bool = False
     sum: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
 
 

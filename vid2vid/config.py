@@ -48,6 +48,7 @@ class Gan(Enum):
     lsgan = "lsgan"
     hinge = "hinge"
     non_saturating = "non_saturating"
+    relativistic = "relativistic"  # each patch against the real one with the same labels; wants penalties (R3GAN)
 
 
 class Augmentation(Enum):
@@ -171,6 +172,9 @@ class ModelConfig:
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
     video_windows: VideoWindows = VideoWindows.random
     gan: Gan = Gan.lsgan
+    r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
+    r2_gamma: float = 0.0  # the same on generated input
+    penalty_every: int = 13  # one segment in so many is penalised, drawn for each discriminator, and counts as many
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
     region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: these ids
     diff_augment: list[Augmentation] = field(default_factory=list)  # colour, shift, cutout: for small footage

@@ -30,7 +30,7 @@ from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.styles.pooling import pooled_maps
 
-_NOISE, _AUGMENT = 1, 2  # uses of a batch's random numbers
+_NOISE, _AUGMENT, _PENALTY = 1, 2, 3  # uses of a batch's random numbers
 
 
 class ForwardPasses:
@@ -129,7 +129,20 @@ class ForwardPasses:
         if self.model.diff_augment:
             rng = batch_rng(self.config.seed, ctx.samples_seen, _AUGMENT, start)
             found["augment"] = asdict(DiffAugment.draw(self.model.diff_augment, rng))
+        if self.model.r1_gamma > 0 or self.model.r2_gamma > 0:
+            found["penalised"] = self._penalised(start, ctx)
         return found
+
+    def _penalised(self, start: int, ctx: StepContext) -> dict[str, list[bool]]:
+        """By phase, for each of its discriminators, whether a segment's penalties are due.
+
+        Drawn, not counted: a fixed period may always meet the same segment of a clip, such as the first, where the
+        sparser windows of D_V have no frames yet.
+        """
+        rng = batch_rng(self.config.seed, ctx.samples_seen, _PENALTY, start)
+        counts = {"d_image": 1, "d_video": self.model.temporal_scales, "d_region": len(self.model.regions)}
+        drawn = {phase: rng.random(count) * self.model.penalty_every < 1 for phase, count in counts.items()}
+        return {phase: [ctx.rehearsing or bool(due) for due in row] for phase, row in drawn.items()}
 
     def image_discriminator(self, segment: Segment, ctx: StepContext) -> SharedDiscriminator:
         """D_I on (labels, frame): real, composed, hallucination; every frame of the segment."""
@@ -146,6 +159,7 @@ class ForwardPasses:
                     generated_images(self.generate(segment, ctx)),
                     prepare=lambda frames: augment.frames(frames).flatten(0, 1),
                     condition=labels.flatten(0, 1),
+                    plain=lambda x, condition: network.forward(x, scales, condition),
                 )
 
         return segment.once("d_image", run)
@@ -168,7 +182,10 @@ class ForwardPasses:
                 with ctx.amp():
                     shared.append(
                         SharedDiscriminator(
-                            lambda x, s=scale: networks(x, s, scales), windows.real_input(), [windows.fake_input()]
+                            lambda x, s=scale: networks(x, s, scales),
+                            windows.real_input(),
+                            [windows.fake_input()],
+                            plain=lambda x, s=scale: networks.forward(x, s, scales),
                         )
                     )
             return shared
@@ -192,6 +209,7 @@ class ForwardPasses:
                         real,
                         [made],
                         prepare=lambda frames, b=boxes: augment.frames(cut_out(frames, b)),
+                        plain=lambda x, k=kind: networks.forward(x, k),
                     )
                 found[kind] = shared, weights_of(boxes, (real.shape[-2], real.shape[-1]))
             return found

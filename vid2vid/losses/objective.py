@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.forward import ForwardPasses, generated_images
 from vid2vid.losses import terms
+from vid2vid.losses.penalties import squared_gradient
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.sharing import SharedDiscriminator
 
@@ -65,17 +68,47 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
 def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
     """Eq. 6 for D_I (``phase`` ``d_image``), eq. 7 for D_V (``d_video``); none where D_V has no window yet.
 
-    D_region (``d_region``) minimises eq. 6 on the regions that are there.
+    D_region (``d_region``) minimises eq. 6 on the regions that are there. With ``model.r1_gamma`` or ``r2_gamma`` each
+    discriminator's penalties come beside it, zero where they are not due.
     """
+    shared: Sequence[SharedDiscriminator | None]
+    weights: Sequence[Tensor | None]
     if phase == "d_region":
         regions = passes.region_discriminators(segment, ctx).values()
-        judged = [(each.real, each.fakes) for each, _ in regions]
-        return terms.discriminator(judged, passes.model.gan, [weights for _, weights in regions])
-    if phase == "d_image":
-        shared = [passes.image_discriminator(segment, ctx)]
+        shared, weights = [each for each, _ in regions], [each for _, each in regions]
     else:
-        shared = [each for each in passes.video_discriminators(segment, ctx) if each is not None]
-    return terms.discriminator([(each.real, each.fakes) for each in shared], passes.model.gan)
+        image = phase == "d_image"
+        shared = [passes.image_discriminator(segment, ctx)] if image else passes.video_discriminators(segment, ctx)
+        weights = [None] * len(shared)
+    judged = [(each, weight) for each, weight in zip(shared, weights, strict=True) if each is not None]
+    found = terms.discriminator(
+        [(each.real, each.fakes) for each, _ in judged], passes.model.gan, [weight for _, weight in judged]
+    )
+    return found | (_penalties(passes, phase, shared, weights, segment) if found else {})
+
+
+def _penalties(
+    passes: ForwardPasses,
+    phase: str,
+    shared: Sequence[SharedDiscriminator | None],
+    weights: Sequence[Tensor | None],
+    segment: Segment,
+) -> dict[str, Tensor]:
+    """R1 and R2 of a phase's discriminators, with their weights: gamma / 2, and the period at which they are due.
+
+    As the hallucination is judged beside the composed frames, R2 is the mean of both.
+    """
+    model, due = passes.model, segment.data.get("penalised", {}).get(phase)
+    gammas = {name: gamma for name, gamma in (("r1", model.r1_gamma), ("r2", model.r2_gamma)) if gamma > 0}
+    out = {name: torch.zeros((), device=segments.real(segment).device) for name in gammas}
+    for each, weight, now in zip(shared, weights, due or (), strict=bool(due)):
+        if each is not None and now:
+            real, *fakes = each.inputs
+            for name, inputs in (("r1", [real]), ("r2", fakes)):
+                if name in gammas:
+                    squares = torch.stack([squared_gradient(each.predict, x, weight) for x in inputs]).mean()
+                    out[name] = out[name] + 0.5 * gammas[name] * model.penalty_every * squares
+    return out
 
 
 def motion_losses(passes: ForwardPasses, segment: Segment, out: GeneratorOutput, ctx: StepContext) -> dict[str, Tensor]:
@@ -113,7 +146,7 @@ def _adversarial(
 
     def objective(real: terms.Features, fakes: list[terms.Features]) -> dict[str, Tensor]:
         return {
-            f"gan{name}": gan * torch.stack([terms.gan_generator(fake, kind, weights) for fake in fakes]).sum(),
+            f"gan{name}": gan * torch.stack([terms.gan_generator(fake, kind, weights, real) for fake in fakes]).sum(),
             f"feature{name}": feature
             * torch.stack([terms.feature_matching(fake, real, weights) for fake in fakes]).sum(),
         }

@@ -20,16 +20,23 @@ from vid2vid.model.warp import warp
 L1_INSTEAD = 10.0  # weight of L1 in place of the perceptual loss, as the demo has it
 
 
-def gan_generator(fake: Features, kind: Gan = Gan.lsgan, weights: Tensor | None = None) -> Tensor:
+def gan_generator(
+    fake: Features, kind: Gan = Gan.lsgan, weights: Tensor | None = None, real: Features | None = None
+) -> Tensor:
     """What the generator minimises of eqs. 6 and 7 on predictions of generated input; summed over scales.
 
     Args:
         weights: (N) what each input counts; the mean still runs over all N. None: all alike.
+        real: predictions of the real input with the same labels, for ``Gan.relativistic``, which compares each patch
+            with its own (Jolicoeur-Martineau 2019; R3GAN, Huang et al. 2024, eq. 2).
     """
     total = torch.zeros((), device=fake[0][-1].device)
-    for features in fake:
+    for scale, features in enumerate(fake):
         prediction = features[-1].float()
-        if kind is Gan.lsgan:
+        if kind is Gan.relativistic:
+            assert real is not None
+            total = total + _mean(F.softplus(real[scale][-1].float() - prediction), weights)
+        elif kind is Gan.lsgan:
             total = total + _mean((prediction - 1).square(), weights)
         elif kind is Gan.hinge:
             total = total - _mean(prediction, weights)
@@ -43,6 +50,8 @@ def gan_discriminator(
 ) -> tuple[Tensor, Tensor]:
     """The discriminator's two halves of eqs. 6 and 7, each summed over scales; it minimises 0.5 * (real + fake).
 
+    Relativistic losses have no halves: both are then the whole of it.
+
     Args:
         weights: as of ``gan_generator``.
     """
@@ -50,7 +59,9 @@ def gan_discriminator(
     on_real, on_fake = torch.zeros((), device=device), torch.zeros((), device=device)
     for real_features, fake_features in zip(real, fake, strict=True):
         r, f = real_features[-1].float(), fake_features[-1].float()
-        if kind is Gan.lsgan:
+        if kind is Gan.relativistic:
+            halves = (F.softplus(f - r),) * 2
+        elif kind is Gan.lsgan:
             halves = (r - 1).square(), f.square()
         elif kind is Gan.hinge:
             halves = F.relu(1 - r), F.relu(1 + f)

@@ -40,7 +40,10 @@ class SharedDiscriminator:
         prepare: what makes the discriminator's input of each of them; default: nothing.
         condition: handed on to ``discriminator(x, condition=condition)``; see ``MultiscaleDiscriminator.forward``.
 
+        plain: the discriminator as it is without a compiler, for ``predict``; None: the same.
+
     Attributes:
+        inputs: what the discriminator was given, real input first.
         real: features of the real input.
         fakes: features of each generated input. No gradient goes from here into the generator.
     """
@@ -52,6 +55,7 @@ class SharedDiscriminator:
         fakes: Sequence[Tensor],
         prepare: Callable[[Tensor], Tensor] | None = None,
         condition: Tensor | None = None,
+        plain: Callable[..., list[list[Tensor]]] | None = None,
     ) -> None:
         self._attached = [x for x in fakes if x.requires_grad]
         leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
@@ -61,10 +65,18 @@ class SharedDiscriminator:
             inputs = [prepare(x) for x in inputs]
         joined = torch.cat(inputs)
         features = discriminator(joined) if condition is None else discriminator(joined, condition=condition)
+        self._plain, self._condition = plain or discriminator, condition
+        self.inputs = [x.detach() for x in inputs]
         sizes = [x.shape[0] for x in inputs]
         split = [[layer.split(sizes) for layer in scale] for scale in features]
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]
         self.real, self.fakes = parts[0], parts[1:]
+
+    def predict(self, x: Tensor) -> Features:
+        """One more call, on input that may be differentiated twice: a changed one of ``inputs``."""
+        if self._condition is None:
+            return self._plain(x)
+        return self._plain(x, condition=self._condition.float())
 
     def generator_losses(self, objective: Objective, loss_scale: Tensor | float = 1.0) -> dict[str, Tensor]:
         """The generator's losses by name, with their values.

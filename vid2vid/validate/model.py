@@ -17,14 +17,15 @@ def model_problems(model: ModelConfig) -> list[str]:
         "num_labels": 1, "source_channels": 1, "past_frames": 0, "ngf": 1, "downsamplings": 1, "blocks": 1,
         "local_blocks": 1, "scales": 1, "backprop_frames": 1, "ndf": 1, "discriminator_scales": 1,
         "discriminator_layers": 1, "video_discriminator_frames": 2, "temporal_scales": 1,
-        "style_channels": 0, "nef": 1, "style_downsamplings": 1,
+        "style_channels": 0, "nef": 1, "style_downsamplings": 1, "penalty_every": 1,
     }  # fmt: skip
     for name, value in lowest.items():
         found += at_least(f"model.{name}", getattr(model, name), value)
     for name in (name for name in vars(model) if name.startswith("lambda_")):
         if getattr(model, name) is not None:
             found += at_least(f"model.{name}", getattr(model, name), 0.0)
-    found += at_least("model.feedback_noise", model.feedback_noise, 0.0)
+    for name in ("feedback_noise", "r1_gamma", "r2_gamma"):
+        found += at_least(f"model.{name}", getattr(model, name), 0.0)
     if model.feedback_noise > 0 and model.past_frames < 1:
         found.append(
             f"model.feedback_noise={model.feedback_noise:g}, but with model.past_frames={model.past_frames} no "

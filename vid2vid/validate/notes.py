@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from vid2vid.config import FlowMethod, ModelConfig, Vid2VidConfig
+from vid2vid.config import FlowMethod, Gan, ModelConfig, Vid2VidConfig
 from vid2vid.losses.terms import l1_weight
 from vid2vid.validate.untrained_parts import stages_of, unfed
 
@@ -25,6 +25,11 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
         found.append(
             "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
             f"model.lambda_perceptual=0 says that none is wanted); {_instead(model)}"
+        )
+    if model.gan is Gan.relativistic and (model.r1_gamma == 0 or model.r2_gamma == 0):
+        found.append(
+            f"model.gan=relativistic with model.r1_gamma={model.r1_gamma:g} and model.r2_gamma={model.r2_gamma:g}: "
+            "without both penalties it need not converge (Huang et al. 2024); 0.02 each is a start"
         )
     for part in unfed(config):
         network, _, rest = part.part.partition(".")

@@ -35,7 +35,18 @@ def test_gan_losses_sum_over_scales(kind, generator, real, fake):
     assert (float(on_real), float(on_fake)) == (pytest.approx(real), pytest.approx(fake))
 
 
-@pytest.mark.parametrize("kind", list(Gan))
+def test_relativistic_losses_compare_patches() -> None:
+    """Each patch with its own: a shift of both sides changes nothing."""
+    real, fake = [[torch.tensor([[[[1.0, -2.0]]]])]], [[torch.tensor([[[[0.5, 3.0]]]])]]
+    expected = (softplus(1.0 - 0.5) + softplus(-2.0 - 3.0)) / 2
+    assert float(losses.gan_generator(fake, Gan.relativistic, real=real)) == pytest.approx(expected)
+    judged = losses.discriminator([(real, [fake])], Gan.relativistic)
+    assert float(sum(judged.values())) == pytest.approx((softplus(0.5 - 1.0) + softplus(3.0 + 2.0)) / 2)
+    moved = [[[x + 7.0 for x in scale] for scale in side] for side in (real, fake)]
+    assert float(losses.gan_generator(moved[1], Gan.relativistic, real=moved[0])) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Gan if kind is not Gan.relativistic])
 def test_gan_gradients_point_the_right_way(kind):
     x = torch.zeros(1, 1, 2, 2, requires_grad=True)
     (g,) = torch.autograd.grad(losses.gan_generator([[x]], kind), x)

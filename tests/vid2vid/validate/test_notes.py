@@ -1,7 +1,7 @@
 """What is told at the start of a run besides weights, losses and unfed parts, which have tests of their own."""
 
 from tests.helpers.made_run import street_config
-from vid2vid.config import FlowMethod, Vid2VidStage
+from vid2vid.config import FlowMethod, Gan, Vid2VidStage
 from vid2vid.task import Vid2VidTask
 
 
@@ -25,3 +25,13 @@ def test_flow_files_of_one_direction_are_told_where_clips_are_played_back() -> N
     config.curriculum.stages = {"all": Vid2VidStage(palindrome=True)}
     (note,) = Vid2VidTask(config).notes()
     assert note.startswith("data.flow=precomputed holds flow of one direction")
+
+
+def test_a_relativistic_loss_without_penalties_is_told() -> None:
+    config = street_config()
+    config.model.lambda_perceptual, config.model.temporal_scales = 0.0, 2
+    config.model.gan, config.model.r1_gamma = Gan.relativistic, 0.02
+    (note,) = Vid2VidTask(config).notes()
+    assert note.startswith("model.gan=relativistic with model.r1_gamma=0.02 and model.r2_gamma=0:")
+    config.model.r2_gamma = 0.02
+    assert Vid2VidTask(config).notes() == []
