@@ -231,8 +231,8 @@ class UnlabelledPictures:
         return {"image": image, "index": index, "bad": bad}
 
 
-def _samples(predictor: Predictor, files: Sequence[Path]) -> SampleDataset:
-    """Files as the network is to see them: pictures, or clips."""
+def as_samples(predictor: Predictor, files: Sequence[Path]) -> SampleDataset:
+    """Files as the network is to see them: pictures, or clips. What cannot be used says so under ``bad``."""
     channels = len(predictor.mean)
     if predictor.sampling is None:
         return UnlabelledPictures(files, predictor.transform, channels, predictor.span)
@@ -285,7 +285,7 @@ def predict(
         )
     if batch < 1 or (workers is not None and workers < 0):
         raise ConfigError(f"batch={batch}, workers={workers}: must be at least 1 and 0")
-    pictures = _samples(predictor, listed.files[start:])
+    pictures = as_samples(predictor, listed.files[start:])
     workers = reading_processes(predictor.compute.device, len(pictures), batch) if workers is None else workers
     loader = make_eval_loader(pictures, batch_size=batch, workers=workers, device=predictor.compute.device)
     answer = predictor.features if features else predictor.probabilities

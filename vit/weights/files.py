@@ -125,7 +125,7 @@ def _add_configs(content: Content, folder: Path) -> None:
 
 
 def _open_file(path: Path) -> Content:
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind == "npz":
         from vit.weights.names.of_google import read_arrays
 
@@ -135,8 +135,12 @@ def _open_file(path: Path) -> Content:
     return _unwrap(path, _load_torch(path))
 
 
-def _kind(path: Path) -> str:
-    """By the first bytes: zip of arrays, zip or stream of torch, safetensors."""
+def kind_of(path: Path) -> str:
+    """``npz``, ``torch`` or ``safetensors``, by the first bytes: a zip of arrays, a zip or stream of torch, a header.
+
+    Raises:
+        CheckpointError: it is none of them, or cannot be read.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -103,19 +103,32 @@ class Saliency:
     def pixels(self, pixels: Tensor) -> Tensor:
         """The same of each pixel, (B, H, W): a patch's mass lies evenly on it; pixels in no patch have none."""
         height, width = pixels.shape[-2:]
-        mass = spread(self._framed(self.patches(pixels)), (height, width))
+        mass = spread(framed(self.patches(pixels), self.model, self.size), (height, width))
         return mass / mass.sum(dim=(1, 2), keepdim=True)
 
-    def _framed(self, mass: Tensor) -> Tensor:
-        """Where patches do not cover the picture evenly (``model.fit`` of pad or crop), its pixels in their place."""
-        arch = self.model.arch if isinstance(self.model, VisionTransformer) else None
-        if arch is None or arch.fit not in (Fit.pad, Fit.crop):
-            return mass
-        rows, columns = (count * arch.patch for count in self.tokens.grid)
-        height, width = self.size
-        top, left = ((height - rows) // 2, (width - columns) // 2) if arch.fit is Fit.crop else (0, 0)
-        mass = mass.repeat_interleave(arch.patch, 1).repeat_interleave(arch.patch, 2)
-        return F.pad(mass, (left, width - columns - left, top, height - rows - top))  # less than 0 cuts off
+
+def framed(mass: Tensor, model: nn.Module, size: tuple[int, int]) -> Tensor:
+    """A value for each patch as one for each part of the picture.
+
+    Where patches do not cover the picture evenly (``model.fit`` of pad or crop) these are its pixels, with every patch
+    in its place and 0 where there is none; else the patches themselves.
+
+    Args:
+        mass: (B, rows, columns).
+        model: whose patches they are.
+        size: (height, width) of its pictures in pixels.
+
+    Returns:
+        (B, *size) or ``mass``.
+    """
+    arch = model.arch if isinstance(model, VisionTransformer) else None
+    if arch is None or arch.fit not in (Fit.pad, Fit.crop):
+        return mass
+    rows, columns = (count * arch.patch for count in mass.shape[1:])
+    height, width = size
+    top, left = ((height - rows) // 2, (width - columns) // 2) if arch.fit is Fit.crop else (0, 0)
+    mass = mass.repeat_interleave(arch.patch, 1).repeat_interleave(arch.patch, 2)
+    return F.pad(mass, (left, width - columns - left, top, height - rows - top))  # less than 0 cuts off
 
 
 def load_saliency(source: str, head: int | None, compute: Compute) -> Saliency:

@@ -1,0 +1,116 @@
+"""Networks that the page has at hand: loaded once for all visitors, the least used put away first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from trainer.checkpoint.contents import META
+from trainer.checkpoint.trained import find_checkpoint
+from trainer.errors import CheckpointError, UserError
+from vit.page.classifier import Classifier
+from vit.page.segmented import Segmentation
+from vit.weights.files import kind_of
+
+KEPT = 3  # networks in memory
+UPLOADS = (".safetensors", ".npz")
+PLAIN = ("safetensors", "npz")  # kinds that hold numbers only
+
+
+class Kind(Enum):
+    run = "run"
+    segmentation = "segmentation"
+    weights = "weights"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Attributes:
+        kind: a run of classification or segmentation, or weights alone.
+        path: the run's folder, or the file or folder of weights.
+        name: what visitors know it by.
+    """
+
+    kind: Kind
+    path: Path
+    name: str
+
+
+Network = Classifier | Segmentation
+
+
+class Shelf:
+    """Networks by source. One that has trained on, or a file that was replaced, is loaded anew."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._loaded: OrderedDict[tuple[Source, object], Network] = OrderedDict()
+        self._one = threading.Lock()
+
+    def get(self, source: Source) -> Network:
+        """The network of a source.
+
+        Raises:
+            UserError: it cannot be loaded; the message names the source, not where it lies.
+        """
+        with self._one:
+            try:
+                key = (source, _state(source))
+                if key not in self._loaded:
+                    for old in [other for other in self._loaded if other[0] == source]:
+                        del self._loaded[old]
+                    self._loaded[key] = _load(source)
+            except UserError as error:
+                raise CheckpointError(str(error).replace(str(source.path), source.name)) from error
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > self._kept:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """Weights that lie in a runs folder beside the runs: files, and folders of timm's or Hugging Face's format.
+
+    Links that lead out of the folder are passed over.
+    """
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        hub = path.is_dir() and (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        if inside and not path.name.startswith(".") and (hub or (path.is_file() and path.suffix in UPLOADS)):
+            found.append(path)
+    return found
+
+
+def _state(source: Source) -> object:
+    """What changes when there is something else to load."""
+    if source.kind is Kind.weights:
+        if not source.path.exists():
+            raise CheckpointError(f"{source.name} is gone: upload it again, or choose another")
+        status = source.path.stat()
+        return status.st_mtime_ns, status.st_size
+    checkpoint = find_checkpoint(source.path, None)
+    return checkpoint.name, (checkpoint / META).stat().st_mtime_ns
+
+
+def _load(source: Source) -> Network:
+    from vit.predict.predictor import load_predictor
+
+    if source.kind is Kind.segmentation:
+        from vit.segmentation.config import SegmentationConfig
+        from vit.segmentation.trained import load_trained
+
+        return Segmentation(load_trained(source.path, {"segmentation": SegmentationConfig}))
+    if source.kind is Kind.run:
+        return Classifier(load_predictor(run=str(source.path)), source.name)
+    if source.path.is_file() and kind_of(source.path) not in PLAIN:
+        raise CheckpointError(
+            f"{source.name} is a pickle of torch's, which the page does not open; make it a .safetensors: "
+            f"python scripts/convert.py src={source.name} dst={source.path.stem}.safetensors format=safetensors"
+        )
+    return Classifier(load_predictor(weights=str(source.path)), source.name)
