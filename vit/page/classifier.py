@@ -7,6 +7,7 @@ Shapes: C channels, H x W pixels, T frames, V views of a clip, K classes, a grid
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -68,11 +69,15 @@ class Classifier:
         label: what messages call the network.
 
     Attributes:
+        serial: another one for each that is loaded.
         no_maps: why there are no attention maps; empty where there are.
     """
 
+    _count = itertools.count(1)
+
     def __init__(self, predictor: Predictor, label: str) -> None:
         self.predictor, self.label = predictor, label
+        self.serial = next(self._count)
         self._one = threading.Lock()
         self._taps, self.no_maps = None, ""
         try:

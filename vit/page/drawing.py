@@ -19,7 +19,6 @@ from vit.analysis.attention.overlays import as_colour, overlay, stretched
 
 SIDE = 448  # pixels of the longer side below which pictures are enlarged, so that maps over them are smooth
 _STOPS = 17  # of a bar of colour
-_GREY = 0.75  # share of grey in a picture below a map of falls
 
 
 def plain(text: str) -> str:
@@ -71,7 +70,7 @@ def under_falls(picture: Tensor, values: Tensor) -> tuple[Tensor, float]:
     size = (shown.shape[-2], shown.shape[-1])
     wide = F.interpolate(values[None, None].float(), size, mode="nearest-exact")[0, 0]
     colour = torch.from_numpy(colormaps["RdBu_r"]((0.5 + 0.5 * wide / most).numpy())[..., :3].copy()) * 255
-    ground = _GREY * shown.mean(dim=0, keepdim=True) + (1 - _GREY) * shown
+    ground = shown.mean(dim=0, keepdim=True)  # grey, so that colours are the map's
     share = 0.25 + 0.5 * (wide.abs() / most)[..., None]
     return torch.lerp(ground.permute(1, 2, 0), colour.float(), share).round().byte(), most
 
@@ -84,16 +83,26 @@ def colour_bar(colours: str, low: str, high: str, title: str) -> str:
     stops = ",".join(to_hex(colormaps[colours](place / (_STOPS - 1))) for place in range(_STOPS))
     return (
         f'<div class="vp-scale"><div class="vp-ramp" style="background:linear-gradient(90deg,{stops})"></div>'
-        f'<div class="vp-ends"><span>{escape(low)}</span><span>{escape(title)}</span><span>{escape(high)}</span></div></div>'
+        f'<div class="vp-ends"><span>{escape(low)}</span><span>{escape(title)}</span><span>{escape(high)}</span>'
+        "</div></div>"
     )
 
 
-def figure(picture: Tensor, words: str, below: str = "", small: bool = False) -> str:
+def figure(picture: Tensor, words: str, below: str = "") -> str:
     """HTML: a picture uint8 (H, W, 3), what it shows in words, and HTML below it."""
-    sharp = " vp-sharp" if small else ""
     return (
-        f'<figure class="vp-figure"><img class="vp-picture{sharp}" src="{data_url(picture)}" alt="{plain(words)}">'
+        f'<figure class="vp-figure"><img class="vp-picture" src="{data_url(picture)}" alt="{plain(words)}">'
         f"{below}<figcaption>{plain(words)}</figcaption></figure>"
+    )
+
+
+def tiles(pictures: Sequence[tuple[str, Tensor]], words: str) -> str:
+    """HTML: small pictures uint8 (H, W, 3), each with its name, and what they show in words."""
+    items = "".join(
+        f'<li><img src="{data_url(picture)}" alt=""><span>{plain(name)}</span></li>' for name, picture in pictures
+    )
+    return (
+        f'<figure class="vp-figure"><ul class="vp-tiles">{items}</ul><figcaption>{plain(words)}</figcaption></figure>'
     )
 
 
@@ -139,3 +148,32 @@ def legend(shares: Sequence[tuple[str, tuple[int, int, int], float]]) -> str:
 def message(text: str) -> str:
     """HTML: a sentence in the place of what cannot be shown."""
     return f'<p class="vp-note">{plain(text)}</p>'
+
+
+STYLE = """
+.vp-picture { width: 100%; height: auto; display: block; }
+.vp-sharp { image-rendering: pixelated; }
+.vp-figure { max-width: 448px; margin: 0 auto; }
+.vp-figure figcaption, .vp-note { color: color-mix(in srgb, var(--body-text-color) 78%, transparent); font-size: 0.9em; margin: 6px 0 0; }
+.vp-note { overflow-wrap: anywhere; }
+.vp-ramp { height: 14px; border-radius: 3px; margin-top: 8px; }
+.vp-ends { display: flex; justify-content: space-between; gap: 8px; font-size: 0.85em; color: var(--body-text-color); }
+.vp-bars h3 { margin: 0 0 8px; font-size: 1.05em; color: var(--body-text-color); }
+.vp-bars ol, .vp-legend, .vp-tiles { list-style: none; margin: 0; padding: 0; }
+.vp-bars li { margin: 0 0 12px; }
+.vp-line { display: flex; justify-content: space-between; gap: 12px; color: var(--body-text-color); }
+.vp-class { overflow-wrap: anywhere; }
+.vp-share { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.vp-was { color: color-mix(in srgb, var(--body-text-color) 78%, transparent); font-size: 0.85em; margin-left: 8px; }
+.vp-track {
+  position: relative; height: 12px; border-radius: 6px; background: var(--border-color-primary); overflow: hidden;
+}
+.vp-now { position: absolute; inset: 0 auto 0 0; background: var(--color-accent); border-radius: 6px; }
+.vp-before { position: absolute; inset: 0 auto 0 0; background: var(--body-text-color); opacity: 0.35; }
+.vp-legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin-top: 8px; color: var(--body-text-color); }
+.vp-legend li { display: flex; align-items: center; gap: 6px; }
+.vp-key { width: 16px; height: 16px; border: 1px solid var(--body-text-color); border-radius: 3px; }
+.vp-tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); gap: 8px; }
+.vp-tiles img { width: 100%; display: block; }
+.vp-tiles span { font-size: 0.85em; color: var(--body-text-color); }
+"""
