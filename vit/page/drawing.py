@@ -154,7 +154,8 @@ STYLE = """
 .vp-picture { width: 100%; height: auto; display: block; }
 .vp-sharp { image-rendering: pixelated; }
 .vp-figure { max-width: 448px; margin: 0 auto; }
-.vp-figure figcaption, .vp-note { color: color-mix(in srgb, var(--body-text-color) 78%, transparent); font-size: 0.9em; margin: 6px 0 0; }
+.vp-figure figcaption, .vp-note { font-size: 0.9em; margin: 6px 0 0; }
+.vp-figure figcaption, .vp-note, .vp-was { color: color-mix(in srgb, var(--body-text-color) 78%, transparent); }
 .vp-note { overflow-wrap: anywhere; }
 .vp-ramp { height: 14px; border-radius: 3px; margin-top: 8px; }
 .vp-ends { display: flex; justify-content: space-between; gap: 8px; font-size: 0.85em; color: var(--body-text-color); }
@@ -164,7 +165,7 @@ STYLE = """
 .vp-line { display: flex; justify-content: space-between; gap: 12px; color: var(--body-text-color); }
 .vp-class { overflow-wrap: anywhere; }
 .vp-share { white-space: nowrap; font-variant-numeric: tabular-nums; }
-.vp-was { color: color-mix(in srgb, var(--body-text-color) 78%, transparent); font-size: 0.85em; margin-left: 8px; }
+.vp-was { font-size: 0.85em; margin-left: 8px; }
 .vp-track {
   position: relative; height: 12px; border-radius: 6px; background: var(--border-color-primary); overflow: hidden;
 }

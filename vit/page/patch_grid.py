@@ -133,7 +133,10 @@ STYLE = """
 }
 .vp-tools button[aria-disabled="true"] { opacity: 0.55; cursor: default; }
 .vp-told { flex: 1; text-align: right; color: var(--body-text-color); }
-.vp-keys { max-width: 448px; margin: 6px auto 0; color: color-mix(in srgb, var(--body-text-color) 78%, transparent); font-size: 0.85em; }
+.vp-keys {
+  max-width: 448px; margin: 6px auto 0; font-size: 0.85em;
+  color: color-mix(in srgb, var(--body-text-color) 78%, transparent);
+}
 """
 
 

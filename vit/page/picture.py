@@ -135,7 +135,7 @@ def build(page: Page) -> None:
             bars: own.bars(network),
             layer: gr.Dropdown(layers(found) if some else [], value=ROLLOUT if some else None, visible=some),
             head: gr.Dropdown(heads(found, ROLLOUT) if some else [], value=MEAN if some else None, visible=some),
-            seen: page.hidden(own.attention(network, ROLLOUT, MEAN)),
+            seen: own.attention(network, ROLLOUT, MEAN),
             falls: worth(),
         }
 
@@ -158,7 +158,7 @@ def build(page: Page) -> None:
         is_mask = isinstance(network, Segmentation)
         return {
             visit: own,
-            about: page.hidden(own.about(network)),
+            about: own.about(network, page.hidden),
             **nothing,
             which: gr.Radio(names, value=0, visible=len(names) > 1),
             **picture(own),

@@ -131,15 +131,19 @@ class Visit:
             ]
         return [(name, number) for number, (name, _) in enumerate(self.segmented)]
 
-    def about(self, network: Network | None) -> str:
-        """HTML: whose answers these are and how the pictures were prepared, and which files are left out."""
+    def about(self, network: Network | None, hidden: Callable[[str], str]) -> str:
+        """HTML: whose answers these are and how the pictures were prepared, and which files are left out.
+
+        Args:
+            hidden: takes paths out of a text (``trainer.page.contract.Page.hidden``).
+        """
         lines = [f"Left out: {line}" for line in self.bad]
         if isinstance(network, Classifier):
             predictor = network.predictor
             lines += [*predictor.lines, f"Pictures: {predictor.transform.describe()}"]
         elif isinstance(network, Segmentation):
             lines += [network.loaded.weights_line, f"Pictures: {network.loaded.transform.describe()}"]
-        return "".join(message(line) for line in lines)
+        return "".join(message(hidden(line)) for line in lines)
 
     def grid(self, network: Classifier) -> str:
         """HTML of the picture under its cells, nothing hidden."""
