@@ -20,6 +20,19 @@ def write_picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), siz
     return path
 
 
+def write_noise(
+    path: Path, seed: int = 0, size: tuple[int, int] = (20, 30), kind: type = np.uint8, exif: int = 1
+) -> Path:
+    """Noise, (height, width), 8 bits RGB or 16 bits grey, with an orientation of EXIF's."""
+    generator = np.random.default_rng(seed)
+    deep = kind is np.uint16
+    values = generator.integers(0, 65536 if deep else 256, size if deep else (*size, 3)).astype(kind)
+    tags = Image.Exif()
+    tags[0x0112] = exif
+    Image.fromarray(values).save(path, exif=tags)
+    return path
+
+
 def write_tree(root: Path, folders: dict[str, int]) -> Path:
     """``{"train/cat": 3}``: folders with so many PNGs each, all of different colours; returns ``root``."""
     for place, (folder, count) in enumerate(folders.items()):

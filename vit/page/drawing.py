@@ -151,6 +151,7 @@ def message(text: str) -> str:
 
 
 STYLE = """
+.vp-title { margin: 8px 0 0; }
 .vp-picture { width: 100%; height: auto; display: block; }
 .vp-sharp { image-rendering: pixelated; }
 .vp-figure { max-width: 448px; margin: 0 auto; }

@@ -90,26 +90,30 @@ def build(page: Page) -> None:
     with gr.Column(visible=False) as classified:
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
-                gr.HTML("<h2>Hide patches</h2>", padding=False)
+                gr.HTML('<h2 class="vp-title">Hide patches</h2>', padding=False)
                 grid = patch_grid(elem_id="picture-grid")
+            with gr.Column(min_width=280):
+                gr.HTML('<h2 class="vp-title">What it says</h2>', padding=False)
+                bars = gr.HTML(elem_id="picture-bars", js_on_load=_LIVE)
                 with gr.Row():
                     side = gr.Radio(
-                        [(f"{n} x {n}", n) for n in SIDES], value=1, label="A cell in patches", elem_id="picture-side"
+                        [(f"{n} x {n}", n) for n in SIDES],
+                        value=1,
+                        label="A cell in patches",
+                        min_width=200,
+                        elem_id="picture-side",
                     )
-                    fill = gr.Radio(list(_FILLS), value=next(iter(_FILLS)), label="In the place of hidden cells",
+                    fill = gr.Radio(list(_FILLS), value=next(iter(_FILLS)), label="In the place of hidden cells", min_width=200,
                                     elem_id="picture-fill")  # fmt: skip
-            with gr.Column(min_width=280):
-                gr.HTML("<h2>What it says</h2>", padding=False)
-                bars = gr.HTML(elem_id="picture-bars", js_on_load=_LIVE)
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
-                gr.HTML("<h2>Where it looks</h2>", padding=False)
+                gr.HTML('<h2 class="vp-title">Where it looks</h2>', padding=False)
                 seen = gr.HTML(elem_id="picture-attention")
                 with gr.Row():
-                    layer = gr.Dropdown([], label="Layer", elem_id="picture-layer")
-                    head = gr.Dropdown([], label="Head", elem_id="picture-head")
+                    layer = gr.Dropdown([], label="Layer", min_width=200, elem_id="picture-layer")
+                    head = gr.Dropdown([], label="Head", min_width=200, elem_id="picture-head")
             with gr.Column(min_width=280):
-                gr.HTML("<h2>What each cell is worth</h2>", padding=False)
+                gr.HTML('<h2 class="vp-title">What each cell is worth</h2>', padding=False)
                 falls = gr.HTML(elem_id="picture-falls")
                 measure = gr.Button("Hide each cell in turn", elem_id="picture-measure")
 

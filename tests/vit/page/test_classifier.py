@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.made_pictures import write_noise
 from tests.helpers.scripts import run_script
 from trainer.errors import DataError
 from vit.analysis.attention.measures import Rollout
@@ -32,17 +32,6 @@ def made(folder: Path) -> Classifier:
     return Classifier(load_predictor(run=str(folder)), "made")
 
 
-def picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30), kind: type = np.uint8, exif: int = 1) -> Path:
-    """Noise, (height, width); of 16 bits grey."""
-    generator = np.random.default_rng(seed)
-    deep = kind is np.uint16
-    values = generator.integers(0, 65536 if deep else 256, size if deep else (*size, 3)).astype(kind)
-    tags = Image.Exif()
-    tags[0x0112] = exif
-    Image.fromarray(values).save(path, exif=tags)
-    return path
-
-
 def predicted(run: Path, source: Path, out: Path) -> list[tuple[str, float]]:
     """The five likeliest classes by scripts/predict.py."""
     assert run_script("predict", f"run={run}", f"source={source}", f"out={out}") == 0
@@ -54,15 +43,15 @@ def predicted(run: Path, source: Path, out: Path) -> list[tuple[str, float]]:
 @pytest.mark.parametrize("form", ["plain.png", "turned.png", "deep.png", "lossy.jpg"])
 def test_answers_as_predict_does(form: str, folder: Path, made: Classifier, tmp_path: Path) -> None:
     kind = np.uint16 if form == "deep.png" else np.uint8
-    source = picture(tmp_path / form, kind=kind, exif=6 if form == "turned.png" else 1)
+    source = write_noise(tmp_path / form, kind=kind, exif=6 if form == "turned.png" else 1)
     best = made.best(made.probabilities(made.read(source, form)), 5)
     told = [(name, float(f"{value:.6g}")) for name, value in best]  # as many digits as the file has
     assert told == predicted(folder, source, tmp_path / "out.csv")
 
 
 def test_turned_pictures_are_upright(made: Classifier, tmp_path: Path) -> None:
-    turned = made.read(picture(tmp_path / "a.png", exif=6, size=(16, 16)), "a.png").pixels
-    plain = made.read(picture(tmp_path / "b.png", size=(16, 16)), "b.png").pixels
+    turned = made.read(write_noise(tmp_path / "a.png", exif=6, size=(16, 16)), "a.png").pixels
+    plain = made.read(write_noise(tmp_path / "b.png", size=(16, 16)), "b.png").pixels
     assert torch.equal(turned, plain.rot90(-1, (1, 2)))
 
 
@@ -76,7 +65,7 @@ def test_what_is_no_picture_is_named(made: Classifier, tmp_path: Path) -> None:
 
 
 def test_rollout_and_heads_are_of_the_networks_attention(made: Classifier, tmp_path: Path) -> None:
-    sample = made.read(picture(tmp_path / "a.png"), "a.png")
+    sample = made.read(write_noise(tmp_path / "a.png"), "a.png")
     taps, seen, rollout = Taps(made.predictor.model, "made"), [], Rollout()
     with taps.open(lambda block, weights: seen.append(weights), range(taps.depth)):
         made.predictor.probabilities(sample.pixels[None])
@@ -94,14 +83,14 @@ def test_rollout_and_heads_are_of_the_networks_attention(made: Classifier, tmp_p
 
 
 def test_nothing_hidden_is_the_picture(made: Classifier, tmp_path: Path) -> None:
-    sample = made.read(picture(tmp_path / "a.png"), "a.png")
+    sample = made.read(write_noise(tmp_path / "a.png"), "a.png")
     none = cells([], made.grid(sample.size))
     assert np.array_equal(made.probabilities(sample, none), made.probabilities(sample))
 
 
 @pytest.mark.parametrize("fill", Fill)
 def test_hidden_cells_are_replaced_and_no_others(fill: Fill, made: Classifier, tmp_path: Path) -> None:
-    sample = made.read(picture(tmp_path / "a.png"), "a.png")
+    sample = made.read(write_noise(tmp_path / "a.png"), "a.png")
     grid = made.grid(sample.size)
     assert grid == (4, 4)  # 16 pixels by patches of 4
     pixels = made.without(sample, cells([1, 6], grid), fill)
@@ -118,7 +107,7 @@ def test_hidden_cells_are_replaced_and_no_others(fill: Fill, made: Classifier, t
 
 
 def test_answers_follow_what_is_hidden(made: Classifier, tmp_path: Path) -> None:
-    sample = made.read(picture(tmp_path / "a.png"), "a.png")
+    sample = made.read(write_noise(tmp_path / "a.png"), "a.png")
     hidden = cells([0, 5], made.grid(sample.size))
     found = made.probabilities(sample, hidden, Fill.zero)
     shown = sample.pixels.clone()
@@ -129,7 +118,7 @@ def test_answers_follow_what_is_hidden(made: Classifier, tmp_path: Path) -> None
 
 
 def test_an_occlusion_map_is_what_each_cell_alone_takes(made: Classifier, tmp_path: Path) -> None:
-    sample = made.read(picture(tmp_path / "a.png"), "a.png")
+    sample = made.read(write_noise(tmp_path / "a.png"), "a.png")
     whole, done = made.probabilities(sample), []
     seen = int(whole.argmax())
     falls = made.occlusion_map(sample, 2, Fill.mean, seen, done.append)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_masks import train_small
+from tests.helpers.made_pictures import write_noise
 from tests.helpers.scripts import run_script
-from tests.vit.page.test_classifier import picture
 from trainer.errors import CheckpointError, DataError
 from vit.page.classifier import Classifier, cells
 from vit.page.segmented import Segmentation
@@ -42,7 +42,7 @@ def test_weights_answer_as_their_run(form: str, near: float, runs: Path, tmp_pat
     run = shelf.get(Source(Kind.run, runs / "made", "made"))
     alone = shelf.get(Source(Kind.weights, path, path.name))
     assert isinstance(run, Classifier) and isinstance(alone, Classifier)
-    file = picture(tmp_path / "a.png")
+    file = write_noise(tmp_path / "a.png")
     found = [network.best(network.probabilities(network.read(file, "a.png")), 5) for network in (run, alone)]
     assert [name for name, _ in found[0]] == [name for name, _ in found[1]]
     assert [share for _, share in found[0]] == pytest.approx([share for _, share in found[1]], abs=near)
@@ -92,7 +92,7 @@ def test_links_that_lead_out_are_no_weights_of_the_folder(runs: Path, tmp_path: 
 
 def test_a_segmentation_is_what_predict_writes(tmp_path: Path) -> None:
     train_small(tmp_path / "street")
-    file = picture(tmp_path / "a.png", size=(24, 40))
+    file = write_noise(tmp_path / "a.png", size=(24, 40))
     network = Shelf().get(Source(Kind.segmentation, tmp_path / "street", "street"))
     assert isinstance(network, Segmentation)
     seen = network.read(file, "a.png")
@@ -115,7 +115,7 @@ def test_clips_lose_a_patch_in_every_frame(tmp_path: Path) -> None:
     folder = tmp_path / "film"
     folder.mkdir()
     for number in range(12):
-        picture(folder / f"{number:03}.png", number)
+        write_noise(folder / f"{number:03}.png", number)
     network = Shelf().get(Source(Kind.run, tmp_path / "clips", "clips"))
     assert isinstance(network, Classifier) and network.clips and "clips of 4 frames" in network.no_maps
     sample = network.read(folder, "film")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.made_classifier import make_run, mu_config
-from tests.vit.page.test_classifier import picture
+from tests.helpers.made_pictures import write_noise
 from trainer.errors import DataError
 from vit.analysis.occlusion.dropping import Fill
 from vit.page.classifier import Classifier, cells
@@ -47,7 +47,7 @@ def shares(text: str) -> list[tuple[str, float]]:
 
 
 def test_bars_are_the_networks_answers(shelf: Shelf, source: Source, tmp_path: Path) -> None:
-    visit, network = asked(shelf, source, picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2))
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png", 1), write_noise(tmp_path / "b.png", 2))
     for number, name in enumerate(("a.png", "b.png")):
         visit.choose(number)
         whole = network.probabilities(network.read(tmp_path / name, name))
@@ -60,7 +60,7 @@ def test_bars_are_the_networks_answers(shelf: Shelf, source: Source, tmp_path: P
 def test_bars_follow_hidden_cells_and_keep_the_first_class(
     fill: Fill, shelf: Shelf, source: Source, tmp_path: Path
 ) -> None:
-    visit, network = asked(shelf, source, picture(tmp_path / "a.png"))
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png"))
     visit.hidden, visit.fill = [0, 1, 2, 3, 4, 5, 6, 7], fill
     assert visit.sample is not None
     now = network.probabilities(visit.sample, cells(visit.hidden, (4, 4)), fill)
@@ -76,7 +76,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(
     shelf: Shelf, source: Source, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n....")
-    visit, network = asked(shelf, source, tmp_path / "torn.png", picture(tmp_path / "a.png"))
+    visit, network = asked(shelf, source, tmp_path / "torn.png", write_noise(tmp_path / "a.png"))
     assert [sample.name for sample in visit.samples] == ["a.png"]
     assert len(visit.bad) == 1 and visit.bad[0].startswith("torn.png: ")
     assert "Left out: torn.png" in visit.about(network, str)
@@ -89,7 +89,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_answered(
 
 
 def test_every_map_that_can_be_chosen_is_drawn(shelf: Shelf, source: Source, tmp_path: Path) -> None:
-    visit, network = asked(shelf, source, picture(tmp_path / "a.png"))
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png"))
     found = visit.maps(network)
     assert [name for _, name in layers(found)] == ["rollout", "block 1", "block 2"]
     assert [name for _, name in heads(found, "block 2")] == ["mean", "all", "head 0", "head 1"]
@@ -106,7 +106,7 @@ def test_every_map_that_can_be_chosen_is_drawn(shelf: Shelf, source: Source, tmp
 
 
 def test_falls_name_the_class_and_the_largest_change(shelf: Shelf, source: Source, tmp_path: Path) -> None:
-    visit, network = asked(shelf, source, picture(tmp_path / "a.png"))
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png"))
     visit.choose(0, 2)
     assert visit.sample is not None
     seen = int(visit.wholes[0].argmax())
@@ -117,8 +117,8 @@ def test_falls_name_the_class_and_the_largest_change(shelf: Shelf, source: Sourc
 
 
 def test_visitors_do_not_mix(shelf: Shelf, source: Source, tmp_path: Path) -> None:
-    one, network = asked(shelf, source, picture(tmp_path / "a.png", 1))
-    two, same = asked(shelf, source, picture(tmp_path / "b.png", 2))
+    one, network = asked(shelf, source, write_noise(tmp_path / "a.png", 1))
+    two, same = asked(shelf, source, write_noise(tmp_path / "b.png", 2))
     assert network is same
     before = one.bars(network)
     two.hidden = [0, 1]
@@ -133,7 +133,7 @@ def test_names_of_anybody_are_escaped() -> None:
 
 
 def test_the_grid_has_a_cell_for_each_patch(shelf: Shelf, source: Source, tmp_path: Path) -> None:
-    visit, network = asked(shelf, source, picture(tmp_path / "a.png"))
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png"))
     assert visit.grid(network).count('role="gridcell"') == 16
     visit.choose(0, 2)
     assert visit.grid(network).count('role="gridcell"') == 4 and f'data-serial="{visit.serial}"' in visit.grid(network)
