@@ -103,8 +103,8 @@ def build(page: Page) -> None:
                         min_width=200,
                         elem_id="picture-side",
                     )
-                    fill = gr.Radio(list(_FILLS), value=next(iter(_FILLS)), label="In the place of hidden cells", min_width=200,
-                                    elem_id="picture-fill")  # fmt: skip
+                    fill = gr.Radio(list(_FILLS), value=next(iter(_FILLS)), label="In the place of hidden cells",
+                                    min_width=200, elem_id="picture-fill")  # fmt: skip
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
                 gr.HTML('<h2 class="vp-title">Where it looks</h2>', padding=False)
