@@ -14,9 +14,10 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\|(.*)\|$")
 
 
-def commands(path: Path) -> list[list[str]]:
-    """The words of every command in the code blocks of a document; comments left out."""
-    blocks = BLOCK.findall(path.read_text(encoding="utf-8").replace("\\\n", " "))  # lines that go on in the next
+def commands(document: Path | str) -> list[list[str]]:
+    """The words of every command in the code blocks of a document, or of its text; comments left out."""
+    text = document.read_text(encoding="utf-8") if isinstance(document, Path) else document
+    blocks = BLOCK.findall(text.replace("\\\n", " "))  # lines that go on in the next
     lines = [line for kind, block in blocks if kind in ("bash", "sh", "text", "") for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
