@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -53,6 +54,16 @@ def check_apart(out: Path | str, source: Path | str, key: str = "source") -> Non
     """
     if os.path.realpath(Path(out).expanduser()) == os.path.realpath(Path(source).expanduser()):
         raise ConfigError(f"out={out} is {key}={source} itself, which would be lost: give another out=")
+
+
+def is_there(file: Path) -> bool:
+    """Whether a path that somebody wrote is a file; one with a longer name than files have is none."""
+    try:
+        return file.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def take_lock(handle: int, wait: bool) -> bool:

@@ -135,8 +135,13 @@ def existing(
     problems = known_address(key, path)
     if problems is not None:
         return problems if addresses or problems else [not_at_address(key, path)]
-    if path in allowed or Path(path).expanduser().exists():
-        return []
+    try:
+        if path in allowed or Path(path).expanduser().exists():
+            return []
+    except OSError as error:  # such as a longer name than files have
+        return [f"{key}={path}: {error.strerror}"]
+    except RuntimeError:  # ~SOMEBODY
+        return [f"{key}={path}: this machine knows no user {path.partition('/')[0]}"]
     choices = f" (or one of: {', '.join(allowed)})" if allowed else ""
     return [f"{key}={path}: there is no such file or folder{choices}; seen from {Path.cwd()}"]
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from trainer.errors import EndedByAnother, UserError, user_message
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 # What gloo, NCCL, the store and torch say when a process at the other end is gone.
 _GONE = (
     "Connection closed by peer",
@@ -96,10 +96,14 @@ def told(error: BaseException) -> tuple[str | None, int]:
                 f"error: no space left on the disk{where}; earlier checkpoints are whole. Free some space "
                 "(training keeps fewer checkpoints with trainer.keep=1) and give the same command again"
             ), 2
+        if error.errno == errno.ENAMETOOLONG and error.filename is not None:
+            return f"error: {str(error.filename)[:200]}: {error.strerror}; give a shorter one", 2
         if error.errno == errno.EFBIG:
             return f"error: {error.filename or 'a file'}: {_TOO_LARGE}", 2
     if isinstance(error, RuntimeError) and os.strerror(errno.EFBIG) in str(error):  # torch's shared memory
         return f"error: {str(error).splitlines()[0]}: {_TOO_LARGE}", 2
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):  # pathlib's, of ~SOMEBODY
+        return "error: a path begins with ~ and a name that this machine knows no user of; write it out", 2
     if isinstance(error, RuntimeError | MemoryError) and "torch" in sys.modules:
         from trainer.device.free_memory import is_out_of_memory, shortage
 

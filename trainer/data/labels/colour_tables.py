@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
+from trainer.files import is_there
 from trainer.untrusted import plain_json
 
 Colour = tuple[int, int, int]
@@ -72,7 +73,7 @@ def colour_table(source: str, key: str = "data.label_format=colors:") -> ColourT
     if source in NAMED:
         return _named(source)
     path = Path(source)
-    if not path.is_file():
+    if not is_there(path):
         raise DataError(
             f"{key}{source}: no such file, and no known table ({', '.join(NAMED)}). Give a file "
             "with the colour of each class, such as CVAT's labelmap.txt."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError
+from trainer.files import is_there
 from trainer.untrusted import plain_json
 
 LARGEST_ID = (1 << 16) - 1
@@ -68,9 +69,9 @@ def parse_label_map(value: Any) -> LabelMap:
         return _checked([(str(old), str(new)) for old, new in value.items()], key)
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     path = Path(text)
-    if re.match(r"\s*(\*|\d+)\s*:", text) and not path.is_file():
+    if re.match(r"\s*(\*|\d+)\s*:", text) and not is_there(path):
         return _checked([part.split(":") for part in text.split(",")], f"{key}={text}")
-    if not path.is_file():
+    if not is_there(path):
         raise ConfigError(
             f"{key}={text}: neither OLD:NEW pairs, such as {key}=255:1 or {key}=[11:21,26:24], nor a file with a pair "
             "in each line"

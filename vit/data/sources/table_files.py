@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions
 from trainer.data.remote.address import is_address
 from trainer.data.remote.path import look_into, within
+from trainer.files import is_there
 from trainer.untrusted.places import check_below
 
 NAME_BYTES = 255  # of a file's name, on every common file system
@@ -76,16 +76,6 @@ def locate(
             missing = [number for number, file in zip(missing, found, strict=True) if file is None]
             notes += said
     return files, missing, notes
-
-
-def is_there(file: Path) -> bool:
-    """Whether a path that a table names is a file; one with a longer name than files have is none."""
-    try:
-        return file.is_file()
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # so no file is called
-            raise
-        return False
 
 
 def _with_suffix(name: str, suffix: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from trainer.config.short_forms import shown_override
 from trainer.data.remote.path import place, within
 from trainer.errors import DataError
+from trainer.files import is_there
 from trainer.text import few
 from trainer.untrusted.places import check_below
 from vit.config import DataConfig
@@ -17,7 +18,7 @@ from vit.data.sources.label_checks import check_marks, separator_notes
 from vit.data.sources.labels import Labels, check_not_one_hot, label_columns, number_rows, read_labels
 from vit.data.sources.layout import SPLIT_WORDS
 from vit.data.sources.table_advice import no_column, no_table, places
-from vit.data.sources.table_files import check_addresses, expanded, is_there, locate
+from vit.data.sources.table_files import check_addresses, expanded, locate
 from vit.data.sources.table_splits import of_split, split_column
 from vit.data.sources.text import check_one_line, delimiter_of, read_rows, read_text, split_excels
 from vit.data.sources.unlabelled import UnlabelledError, to_classify
