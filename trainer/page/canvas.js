@@ -24,7 +24,7 @@ const KEYS = [
   ["Ctrl+Z, Ctrl+Y", "undo, redo"],
   ["Delete", "remove the last path"],
 ];
-const UNDO_BYTES = 64 << 20;
+const UNDO_LENGTH = 64 << 20; // characters of run lengths
 const MOST_POINTS = 400; // of a path; the server takes a few more
 
 const find = (selector) => element.querySelector(selector);
@@ -35,14 +35,18 @@ const sizeInput = find(".lc-size input"), frameInput = find(".lc-frames input"),
 const unique = Math.random().toString(36).slice(2);
 
 const s = {
-  height: 0, width: 0, frames: [], loaded: [], texts: [], shown: 0, objects: [], classes: [], byId: new Map(),
+  height: 0, width: 0, objects: [], classes: [], byId: new Map(),
+  frames: [], loaded: [], // run lengths of each frame, as it is and as it was loaded
+  shown: 0, map: null, base: null, // the frame that is shown, and its ids in these two states
   void: null, paths: false, chosen: 0, tool: "brush", painting: "brush", size: 3, zoom: 1, cursor: [0, 0],
-  pointed: false, time: null, stroke: null, done: [], undone: [], stamp: null, held: false,
+  pointed: false, time: null, stroke: null, hover: null, done: [], undone: [], stamp: null, held: false,
 };
 let image = null, pixels = null, dirty = null;
 
 const say = (text) => { find(".lc-status").textContent = text; };
-const ids = () => s.frames[s.shown];
+const decoded = (runs) => Raster.fromRuns(runs, s.height * s.width);
+const maskOf = (cells) => cells.reduce((mask, i) => { mask[i] = 1; return mask; }, new Uint8Array(s.map.length));
+const regionOf = (y, x, corners) => Raster.region(s.map, s.height, s.width, y, x, corners);
 const inside = (y, x) => y >= 0 && x >= 0 && y < s.height && x < s.width;
 const nameOf = (id) => (s.byId.has(id) ? s.byId.get(id).name : `id ${id}`);
 const scale = () => stage.clientWidth / s.width;
@@ -56,11 +60,10 @@ function load(value) {
   }
   if (value.stamp && value.stamp === s.stamp) return; // our own
   [s.height, s.width] = value.size;
-  s.texts = [...value.frames];
-  s.frames = s.texts.map((text) => Raster.fromRuns(text, s.height * s.width));
-  s.loaded = s.frames.map((one) => one.slice());
-  s.objects = value.objects.map((o) => ({ ...o }));
-  s.shown = value.frame;
+  s.frames = [...value.frames];
+  s.loaded = [...value.frames];
+  s.objects = value.objects;
+  turnTo(value.frame);
   const before = s.classes[s.chosen];
   s.classes = value.classes;
   s.byId = new Map(s.classes.map((c) => [c.id, { ...c, pixel: toPixel(c.colour) }]));
@@ -88,10 +91,16 @@ function load(value) {
   show();
 }
 
-// The class to begin with: of those in the picture the one with the fewest pixels, which is seen wherever it is painted.
+function turnTo(frame) {
+  s.shown = frame;
+  s.map = decoded(s.frames[frame]);
+  s.base = decoded(s.loaded[frame]);
+}
+
+// The class to begin with: of those in the picture the one with the fewest pixels, seen wherever it is painted.
 function smallest() {
   const counts = new Map();
-  for (const id of ids()) if (id !== s.void) counts.set(id, (counts.get(id) || 0) + 1);
+  for (const id of s.map) if (id !== s.void) counts.set(id, (counts.get(id) || 0) + 1);
   const rarest = [...counts].sort((a, b) => a[1] - b[1])[0];
   const fits = rarest ? (c) => c.id === rarest[0] : (c) => c.id !== s.void;
   return Math.max(0, s.classes.findIndex(fits));
@@ -100,7 +109,7 @@ function smallest() {
 function publish() {
   s.stamp = Math.random().toString(36).slice(2);
   props.value = {
-    size: [s.height, s.width], frames: [...s.texts], frame: s.shown, objects: s.objects.map((o) => ({ ...o })),
+    size: [s.height, s.width], frames: [...s.frames], frame: s.shown, objects: s.objects,
     classes: s.classes, void: s.void, paths: s.paths, stamp: s.stamp,
   };
 }
@@ -119,9 +128,9 @@ function touch(y, x) {
 
 function refresh() {
   if (!dirty) return;
-  const [top, left, bottom, right] = dirty, map = ids();
+  const [top, left, bottom, right] = dirty;
   for (let y = top; y <= bottom; y++) {
-    for (let i = y * s.width + left; i <= y * s.width + right; i++) pixels[i] = s.byId.get(map[i]).pixel;
+    for (let i = y * s.width + left; i <= y * s.width + right; i++) pixels[i] = s.byId.get(s.map[i]).pixel;
   }
   context.putImageData(image, 0, 0, left, top, right - left + 1, bottom - top + 1);
   dirty = null;
@@ -130,6 +139,8 @@ function refresh() {
 function show() {
   dirty = [0, 0, s.height - 1, s.width - 1];
   refresh();
+  s.hover = null;
+  s.outlines = s.objects.map((o) => Overlay.cells(regionOf(...o.seed, true), s.width));
   decorate();
   frameInput.value = s.shown;
   find(".lc-frames output").textContent = `${s.shown + 1} of ${s.frames.length}`;
@@ -141,36 +152,41 @@ function show() {
 }
 
 function decorate() {
-  const cell = scale();
+  const cell = scale(), [y, x] = s.cursor, here = s.pointed && inside(y, x);
+  const active = s.pointed || surface.matches(":focus-visible");
   overlay.draw(stage.clientWidth, stage.clientHeight, (draw) => {
+    if (active && !s.stroke && s.tool === "move" && inside(y, x)) draw.highlight(outlineUnder(y, x), cell);
     s.objects.forEach((o, i) => {
-      const cells = Raster.region(ids(), s.height, s.width, o.seed[0], o.seed[1], true);
       const points = o.path.map((p) => p.slice(1));
-      const there = s.time === null ? points[points.length - 1] : Raster.at(o.path, s.time);
-      draw.object(points, there, Overlay.cells(cells, s.width), s.byId.get(o.class).colour, cell, i + 1);
+      const at = s.time === null ? points[points.length - 1] : Raster.at(o.path, s.time);
+      draw.object(points, at, s.outlines[i], s.byId.get(o.class).colour, cell, i + 1);
     });
-    if (s.stroke && s.stroke.cells) {
-      const colour = s.byId.get(s.stroke.label).colour;
-      const points = [...s.stroke.points, s.stroke.end];
-      draw.object(points, s.stroke.end, Overlay.cells(s.stroke.cells, s.width), colour, cell, s.objects.length + 1);
+    if (s.stroke && s.stroke.outline) {
+      const { points, end, outline, label } = s.stroke;
+      draw.object([...points, end], end, outline, s.byId.get(label).colour, cell, s.objects.length + 1);
     }
-    if (s.pointed || surface.matches(":focus-visible")) {
-      const wide = ["brush", "eraser", "line"].includes(s.tool);
-      draw.brush(wide ? Raster.disc(s.size) : [[0, 0]], ...s.cursor, cell);
-    }
+    const wide = ["brush", "eraser", "line"].includes(s.tool);
+    if (active) draw.brush(wide ? Raster.disc(s.size) : [[0, 0]], y, x, cell);
   });
-  const [y, x] = s.cursor;
-  const here = s.pointed && inside(y, x);
-  find(".lc-where").textContent = here ? `row ${y}, column ${x}: ${nameOf(ids()[y * s.width + x])}` : "";
+  find(".lc-where").textContent = here ? `row ${y}, column ${x}: ${nameOf(s.map[y * s.width + x])}` : "";
+}
+
+// The object that would move; kept while the cursor stays in it.
+function outlineUnder(y, x) {
+  if (!s.hover || !s.hover.mask[y * s.width + x]) {
+    const cells = regionOf(y, x, true);
+    s.hover = { mask: maskOf(cells), outline: Overlay.cells(cells, s.width) };
+  }
+  return s.hover.outline;
 }
 
 // ---- strokes
 
 function put(y, x) {
   if (!inside(y, x)) return;
-  const i = y * s.width + x, id = s.tool === "eraser" ? s.loaded[s.shown][i] : s.classes[s.chosen].id;
-  if (ids()[i] === id) return;
-  ids()[i] = id;
+  const i = y * s.width + x, id = s.tool === "eraser" ? s.base[i] : s.classes[s.chosen].id;
+  if (s.map[i] === id) return;
+  s.map[i] = id;
   touch(y, x);
 }
 
@@ -180,19 +196,19 @@ function stamp(y, x) {
 
 function begin(y, x) {
   if (!inside(y, x)) return;
-  const map = ids(), label = map[y * s.width + x];
+  const label = s.map[y * s.width + x];
   if (s.tool === "pick") {
     choose(s.classes.findIndex((c) => c.id === label));
     chooseTool(s.painting);
     return;
   }
-  s.stroke = { before: map.slice(), from: [y, x], last: [y, x], disc: Raster.disc(s.size), points: [[y, x]] };
+  s.stroke = { before: s.map.slice(), from: [y, x], last: [y, x], disc: Raster.disc(s.size), points: [[y, x]] };
   if (s.tool === "move") {
-    const cells = Raster.region(map, s.height, s.width, y, x, true);
-    Object.assign(s.stroke, { cells, label, end: [y, x] });
+    const cells = regionOf(y, x, true);
+    Object.assign(s.stroke, { outline: Overlay.cells(cells, s.width), mask: maskOf(cells), label, end: [y, x] });
     say(`${nameOf(label)} chosen: ${cells.length} pixels`);
   } else if (s.tool === "fill") {
-    for (const i of Raster.region(map, s.height, s.width, y, x, false)) put(Math.floor(i / s.width), i % s.width);
+    for (const i of regionOf(y, x, false)) put(Math.floor(i / s.width), i % s.width);
     end();
   } else {
     extend(y, x);
@@ -206,7 +222,7 @@ function extend(y, x) {
   if (s.tool === "move") {
     s.stroke.end = [clamp(y, -s.height, 2 * s.height), clamp(x, -s.width, 2 * s.width)];
   } else if (s.tool === "line" || s.tool === "rectangle") {
-    ids().set(before);
+    s.map.set(before);
     dirty = [0, 0, s.height - 1, s.width - 1];
     if (s.tool === "line") Raster.line(...from, y, x, stamp);
     else rectangle(from, [y, x]);
@@ -227,19 +243,13 @@ function end() {
   const stroke = s.stroke;
   s.stroke = null;
   if (!stroke) return;
-  if (stroke.cells) {
-    addObject(stroke);
-  } else if (stroke.before.some((id, i) => id !== ids()[i])) {
-    const what = s.tool === "eraser" ? "Brought back" : `Painted ${s.classes[s.chosen].name}`;
-    commit(stroke.before, s.objects, what);
-  } else {
-    decorate();
-  }
+  if (stroke.outline) addObject(stroke);
+  else commitMap(s.tool === "eraser" ? "Brought back" : `Painted ${s.classes[s.chosen].name}`);
 }
 
 function cancel() {
   if (!s.stroke) return;
-  ids().set(s.stroke.before);
+  s.map.set(s.stroke.before);
   s.stroke = null;
   s.held = false;
   show();
@@ -248,7 +258,7 @@ function cancel() {
 
 const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 
-function addObject({ points, end: last, label, from }) {
+function addObject({ points, end: last, label, from, mask }) {
   let kept = [...points, last];
   for (let tolerance = 0.5; tolerance === 0.5 || kept.length > MOST_POINTS; tolerance *= 2) {
     kept = Raster.simplified(kept, tolerance);
@@ -259,46 +269,48 @@ function addObject({ points, end: last, label, from }) {
     decorate();
     return;
   }
-  const others = s.objects.filter((o) => {
-    const cells = Raster.region(ids(), s.height, s.width, o.seed[0], o.seed[1], true);
-    return !cells.includes(from[0] * s.width + from[1]); // a new path for the same object takes the old one's place
-  });
-  const before = s.objects;
-  s.objects = [...others, { class: label, seed: from, path }];
-  commit(ids().slice(), before, `${nameOf(label)} moves`);
+  // a new path for the same object takes the old one's place
+  const others = s.objects.filter((o) => !mask[o.seed[0] * s.width + o.seed[1]]);
+  commit(new Map(), [...others, { class: label, seed: from, path }], `${nameOf(label)} moves`);
 }
 
-// What has changed becomes one entry of the history. `before`: the frame as it was, or several by number.
-function commit(before, objects, what) {
-  const changed = before instanceof Map ? before : new Map([[s.shown, before]]);
-  const map = ids();
-  const kept = s.objects.filter((o) => map[o.seed[0] * s.width + o.seed[1]] === o.class);
-  if (kept.length < s.objects.length) what += "; an object that was painted over moves no more";
-  s.objects = kept;
-  const frames = [...changed].map(([t, old]) => ({ t, before: old, after: s.frames[t].slice() }));
-  s.done.push({ shown: s.shown, frames, objects: { before: objects, after: kept } });
+// ---- history
+
+// After the frame that is shown was painted on.
+function commitMap(what) {
+  const runs = Raster.toRuns(s.map);
+  if (runs === s.frames[s.shown]) decorate();
+  else commit(new Map([[s.shown, runs]]), s.objects, what);
+}
+
+// One entry of the history: frames (number: run lengths) and objects as they become.
+function commit(changed, objects, what) {
+  const painted = changed.has(s.shown) ? decoded(changed.get(s.shown)) : s.map;
+  const kept = objects.filter((o) => painted[o.seed[0] * s.width + o.seed[1]] === o.class);
+  if (kept.length < objects.length) what += "; an object that was painted over moves no more";
+  const frames = [...changed].map(([t, after]) => ({ t, before: s.frames[t], after }));
+  s.done.push({ shown: s.shown, frames, objects: { before: s.objects, after: kept } });
   s.undone = [];
-  const size = (entry) => 2 * entry.frames.length * map.byteLength;
-  let bytes = s.done.reduce((sum, entry) => sum + size(entry), 0);
-  while (bytes > UNDO_BYTES && s.done.length > 1) bytes -= size(s.done.shift());
-  finish(frames.map((one) => one.t), what);
+  const length = (entry) => entry.frames.reduce((sum, one) => sum + one.before.length + one.after.length, 0);
+  let whole = s.done.reduce((sum, entry) => sum + length(entry), 0);
+  while (whole > UNDO_LENGTH && s.done.length > 1) whole -= length(s.done.shift());
+  become(s.done[s.done.length - 1], "after", what);
 }
 
-function finish(frames, what) {
-  for (const t of frames) s.texts[t] = Raster.toRuns(s.frames[t]);
+function become(entry, state, what) {
+  for (const one of entry.frames) s.frames[one.t] = one[state];
+  s.objects = entry.objects[state];
+  turnTo(entry.shown);
   show();
   publish();
   say(what);
   trigger("input");
 }
 
-function step(from, to, which, what) {
+function step(from, to, state, what) {
   if (s.stroke) cancel();
   const entry = from.pop();
   if (!entry) return;
   to.push(entry);
-  s.shown = entry.shown;
-  for (const one of entry.frames) s.frames[one.t].set(one[which]);
-  s.objects = entry.objects[which];
-  finish(entry.frames.map((one) => one.t), what);
+  become(entry, state, what);
 }

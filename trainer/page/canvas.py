@@ -31,6 +31,7 @@ SCRIPTS = ("canvas_raster.js", "canvas_drawing.js", "canvas.js", "canvas_control
 MOST_OBJECTS = 64
 MOST_POINTS = 512  # of one path
 MOST_FRAMES = 4096
+MOST_PIXELS = 1 << 23  # of one frame
 IDS = (-(1 << 15), (1 << 16) - 1)  # label ids have at most 16 bits, signed or unsigned
 
 _RUNS = re.compile(r"-?[0-9]{1,5} [0-9]{1,9}(?: -?[0-9]{1,5} [0-9]{1,9})*")
@@ -133,6 +134,8 @@ def encode(
         raise DataError(f"{maps.dtype} {np.shape(labels)} are no label maps: give integers (H, W) or (T, H, W)")
     if len(maps) > MOST_FRAMES:
         raise DataError(f"a clip of {len(maps)} frames: at most {MOST_FRAMES} can be painted on")
+    if maps[0].size > MOST_PIXELS:
+        raise DataError(f"a label map of {maps[0].size} pixels: at most {MOST_PIXELS} can be painted on; make it smaller")
     known = _ids(classes)
     if void is not None and void not in known:
         raise DataError(f"void id {void} is none of the classes: {_listed(known)}")
@@ -140,11 +143,11 @@ def encode(
     if (paths or objects) and len(maps) > 1:
         raise DataError(f"paths move the objects of one label map; this is a clip of {len(maps)} frames")
     return {
-        "size": [*maps.shape[1:]],
+        "size": [int(side) for side in maps.shape[1:]],
         "frames": [_to_runs(one) for one in maps],
         "frame": _frame(frame, len(maps)),
         "objects": [_as_json(one) for one in objects],
-        "classes": [{"id": c.id, "name": c.name, "colour": "#{:02x}{:02x}{:02x}".format(*c.colour)} for c in classes],
+        "classes": [{"id": int(c.id), "name": c.name, "colour": _hex(c.colour)} for c in classes],
         "void": void,
         "paths": paths,
     }
@@ -181,6 +184,10 @@ def decode(value: Any, classes: Sequence[PaintClass], size: tuple[int, int], *, 
         raise DataError(f"objects move on one label map; this painting is a clip of {len(labels)} frames")
     objects = tuple(_object(one, number, labels[0]) for number, one in enumerate(sent, 1))
     return Painting(labels, objects, _frame(value.get("frame", 0), len(labels)))
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{int(part):02x}" for part in colour)
 
 
 def _ids(classes: Sequence[PaintClass]) -> set[int]:

@@ -90,25 +90,23 @@ function listObjects() {
 }
 
 function removeObject(index) {
-  const before = s.objects;
-  if (!before.length) return;
-  s.objects = before.filter((_, i) => i !== index);
-  commit(ids().slice(), before, `${nameOf(before[index].class)} stands still`);
+  if (!s.objects.length) return;
+  const what = `${nameOf(s.objects[index].class)} stands still`;
+  commit(new Map(), s.objects.filter((_, i) => i !== index), what);
 }
 
 // ---- buttons
 
 function replaceAll(id, what) {
   cancel();
-  const before = ids().slice();
-  if (id === null) ids().set(s.loaded[s.shown]);
-  else ids().fill(id);
-  if (before.some((old, i) => old !== ids()[i])) commit(before, s.objects, what);
+  if (id === null) s.map.set(s.base);
+  else s.map.fill(id);
+  commitMap(what);
 }
 
 function showFrame(frame) {
   cancel();
-  s.shown = clamp(frame, 0, s.frames.length - 1);
+  turnTo(clamp(frame, 0, s.frames.length - 1));
   show();
   publish();
   say(`Frame ${s.shown + 1} of ${s.frames.length}`);
@@ -117,13 +115,14 @@ function showFrame(frame) {
 // What differs from the frame as it was loaded.
 function paintLater() {
   cancel();
-  const before = new Map(), map = ids(), loaded = s.loaded[s.shown];
+  const changed = new Map();
   for (let t = s.shown + 1; t < s.frames.length; t++) {
-    const old = s.frames[t].slice();
-    map.forEach((id, i) => { if (id !== loaded[i]) s.frames[t][i] = id; });
-    if (old.some((id, i) => id !== s.frames[t][i])) before.set(t, old);
+    const later = decoded(s.frames[t]);
+    s.map.forEach((id, i) => { if (id !== s.base[i]) later[i] = id; });
+    const runs = Raster.toRuns(later);
+    if (runs !== s.frames[t]) changed.set(t, runs);
   }
-  if (before.size) commit(before, s.objects, `Painted ${before.size} later frames alike`);
+  if (changed.size) commit(changed, s.objects, `Painted ${changed.size} later frames alike`);
   else say("The later frames have all that was painted on this one");
 }
 
@@ -242,7 +241,7 @@ surface.addEventListener("pointermove", (event) => {
     s.cursor = cellOf(one);
     if (!s.stroke) continue;
     extend(...s.cursor);
-    if (s.stroke.cells) s.stroke.points.push(s.stroke.end);
+    if (s.stroke.outline) s.stroke.points.push(s.stroke.end);
   }
   decorate();
 });
@@ -267,7 +266,7 @@ surface.addEventListener("pointerleave", () => { s.pointed = false; decorate(); 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 function moveCursor([dy, dx], far) {
-  const most = s.stroke && s.stroke.cells ? 1 : 0; // a path may leave the picture
+  const most = s.stroke && s.stroke.outline ? 1 : 0; // a path may leave the picture
   const [y, x] = s.cursor, length = far ? 8 : 1;
   s.cursor = [
     clamp(y + dy * length, -most * s.height, (1 + most) * s.height - 1),
@@ -277,12 +276,12 @@ function moveCursor([dy, dx], far) {
   if (s.stroke) extend(...s.cursor);
   keepInView(s.cursor);
   decorate();
-  const there = inside(...s.cursor) ? nameOf(ids()[s.cursor[0] * s.width + s.cursor[1]]) : "outside";
+  const there = inside(...s.cursor) ? nameOf(s.map[s.cursor[0] * s.width + s.cursor[1]]) : "outside";
   say(`Row ${s.cursor[0]}, column ${s.cursor[1]}: ${there}`);
 }
 
 function press(key) {
-  if (s.stroke && s.stroke.cells && key === "Enter") {
+  if (s.stroke && s.stroke.outline && key === "Enter") {
     s.stroke.points.push(s.stroke.end);
     say(`Corner at ${s.stroke.end.join(", ")}`);
   } else if (s.stroke && !s.held) {

@@ -60,6 +60,13 @@ class Overlay {
     this.shape("text", text).textContent = number;
   }
 
+  // What a click would choose.
+  highlight(cells, scale) {
+    const transform = `scale(${scale})`;
+    this.shape("path", { d: cells, fill: "#fff", "fill-opacity": 0.4, transform });
+    this.shape("path", { d: cells, fill: "#000", "fill-opacity": 0.15, transform });
+  }
+
   // Where the next stroke would paint: offsets [dy, dx] around a cell.
   brush(offsets, y, x, scale) {
     const top = Math.min(...offsets.map((o) => o[0])), left = Math.min(...offsets.map((o) => o[1]));

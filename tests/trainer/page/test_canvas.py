@@ -126,6 +126,8 @@ def test_what_is_no_painting_is_refused(value: Any) -> None:
         ({"labels": LABELS * 1.0}, r"float64 \(3, 4\) are no label maps"),
         ({"labels": LABELS[0]}, r"\(4,\) are no label maps"),
         ({"labels": LABELS[:, :0]}, r"\(3, 0\) are no label maps"),
+        ({"labels": np.zeros((4096, 2049), np.uint8)}, "8392704 pixels: at most 8388608"),
+        ({"labels": np.zeros((4097, 1, 1), np.uint8)}, "a clip of 4097 frames"),
         ({"labels": LABELS + 1}, "id 0 is none of the classes"),
         ({"void": 255}, "void id 255 is none of the classes"),
         ({"frame": 1}, "frame 1: the painting has frames 0 to 0"),

@@ -280,6 +280,11 @@ def test_an_object_moves_along_a_path(surface: Surface) -> None:
     assert (moved.label, moved.seed) == (CAR, (21, 12))
     assert moved.path[0] == (0, 21, 12) and moved.path[-1] == (1, 11, 32)
     assert any(point[1:] == (21, 32) and point[0] == pytest.approx(2 / 3) for point in moved.path)
+    surface.drag((22, 14), (24, 20))  # a new path for the same car
+    (again,) = surface.read().objects
+    assert again == Moved(CAR, (22, 14), ((0.0, 22.0, 14.0), (1.0, 24.0, 20.0)))
+    surface.button("Undo")
+    assert surface.read().objects == (moved,)
     surface.button("Remove the path of car")
     assert surface.read().objects == ()
     surface.button("Undo")
