@@ -135,7 +135,7 @@ def encode(
     if len(maps) > MOST_FRAMES:
         raise DataError(f"a clip of {len(maps)} frames: at most {MOST_FRAMES} can be painted on")
     if maps[0].size > MOST_PIXELS:
-        raise DataError(f"a label map of {maps[0].size} pixels: at most {MOST_PIXELS} can be painted on; make it smaller")
+        raise DataError(f"a label map of {maps[0].size} pixels: at most {MOST_PIXELS} can be painted on")
     known = _ids(classes)
     if void is not None and void not in known:
         raise DataError(f"void id {void} is none of the classes: {_listed(known)}")
