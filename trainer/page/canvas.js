@@ -51,6 +51,10 @@ const inside = (y, x) => y >= 0 && x >= 0 && y < s.height && x < s.width;
 const nameOf = (id) => (s.byId.has(id) ? s.byId.get(id).name : `id ${id}`);
 const scale = () => stage.clientWidth / s.width;
 
+// gradio takes a component away while a column that holds it is hidden, and makes another one of its value. What the
+// value does not hold waits here, by the value's stamp.
+const surfaces = (window.labelCanvases ||= new Map());
+
 // ---- the value
 
 function load(value) {
@@ -61,7 +65,8 @@ function load(value) {
   if (value.stamp && value.stamp === s.stamp) return; // our own
   [s.height, s.width] = value.size;
   s.frames = [...value.frames];
-  s.loaded = [...value.frames];
+  const past = surfaces.get(value.stamp) || { loaded: [...value.frames], done: [], undone: [] };
+  Object.assign(s, past);
   s.objects = value.objects;
   turnTo(value.frame);
   const before = s.classes[s.chosen];
@@ -71,7 +76,7 @@ function load(value) {
   s.chosen = s.classes.findIndex((c) => before && c.id === before.id && c.name === before.name);
   if (s.chosen < 0) s.chosen = smallest();
   s.paths = value.paths;
-  Object.assign(s, { done: [], undone: [], stroke: null, zoom: 1, held: false, stamp: null, time: null });
+  Object.assign(s, { stroke: null, zoom: 1, held: false, stamp: null, time: null });
   s.cursor = [s.height >> 1, s.width >> 1];
   canvas.width = s.width;
   canvas.height = s.height;
@@ -107,7 +112,9 @@ function smallest() {
 }
 
 function publish() {
+  surfaces.delete(s.stamp);
   s.stamp = Math.random().toString(36).slice(2);
+  surfaces.set(s.stamp, { loaded: s.loaded, done: s.done, undone: s.undone });
   props.value = {
     size: [s.height, s.width], frames: [...s.frames], frame: s.shown, objects: s.objects,
     classes: s.classes, void: s.void, paths: s.paths, stamp: s.stamp,

@@ -115,10 +115,13 @@ def served() -> Iterator[Served]:
         return encode(np.stack([np.roll(street(), t, axis=1) for t in range(4)]), CLASSES, frame=1)
 
     with gr.Blocks(analytics_enabled=False) as demo:
-        canvas = label_canvas(encode(street(), CLASSES, void=VOID, paths=True), label="Street")
+        with gr.Column() as column:
+            canvas = label_canvas(encode(street(), CLASSES, void=VOID, paths=True), label="Street")
         count = gr.Textbox("0", label="Count")
         gr.Button("Read").click(read, canvas, count, api_name="read")
         gr.Button("Bring a clip").click(clip, None, canvas)
+        gr.Button("Hide").click(lambda: gr.Column(visible=False), None, column)
+        gr.Button("Show").click(lambda: gr.Column(visible=True), None, column)
     demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, show_error=True)
     found.url = str(demo.local_url)
     yield found
@@ -326,6 +329,22 @@ def test_frames_of_a_clip_are_painted_one_by_one(surface: Surface) -> None:
     painting = surface.read()
     np.testing.assert_array_equal(painting.labels, expected)
     assert painting.frame == 1 and surface.page.locator(".lc-tool-move").is_hidden()
+
+
+def test_nothing_is_lost_while_the_canvas_is_hidden(surface: Surface) -> None:
+    surface.choose("car")
+    surface.drag((5, 20), (5, 40))
+    surface.button("Hide")
+    surface.element.wait_for(state="detached")
+    np.testing.assert_array_equal(surface.labels(), painted((slice(4, 7), slice(19, 42), CAR)))
+    surface.button("Show")
+    surface.element.wait_for(state="visible")
+    surface.choose("Eraser")
+    surface.drag((5, 20), (5, 30))
+    np.testing.assert_array_equal(surface.labels(), painted((slice(4, 7), slice(32, 42), CAR)))
+    surface.button("Undo")
+    surface.button("Undo")
+    np.testing.assert_array_equal(surface.labels(), street())
 
 
 def test_classes_are_filtered_by_typing(surface: Surface) -> None:
