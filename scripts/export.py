@@ -3,6 +3,7 @@
 python scripts/export.py run=runs/digits out=digits.onnx
 python scripts/export.py run=runs/digits out=digits.pt2 format=torch_export batch=1
 python scripts/export.py weights=vit.npz out=vit.onnx normalise=true
+python scripts/export.py run=runs/digits out=exported/digits format=folder licence=Apache-2.0
 
 The file is for one picture size (resolution=[H,W] another than the run's). With normalise=true it takes bytes 0..255,
 else pictures normalised as described in OUT.json beside it. Its logits are compared with the model's on random

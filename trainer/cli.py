@@ -17,6 +17,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from trainer.cards.recipe import command_line
 from trainer.checkpoint.run_folders import several_runs
 from trainer.config.arguments import argument_lines, parse_args, required, usage
 from trainer.config.fields import RunConfig
@@ -85,7 +86,7 @@ def main(tasks: Mapping[str, TaskEntry], about: str = "") -> None:
             config = resolve(composed, schemas)
             if swept and not config.trainer.dry_run:
                 sweeps[Path(hydra.sweep.dir)] = config.logger.curves
-            metrics, stop = _run(config, tasks[config.task], run_dir)
+            metrics, stop = _run(config, tasks[config.task], run_dir, list(hydra.overrides.task))
             stops.append(stop.undone)
         except Exception as error:
             if swept and not failure.several():
@@ -145,7 +146,7 @@ def run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> Any:
     return _run(config, entry, run_dir)[0]
 
 
-def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, StopFlag]:
+def _run(config: RunConfig, entry: TaskEntry, run_dir: Path, words: Sequence[str] = ()) -> tuple[Any, StopFlag]:
     """``run``, and who was asked to stop."""
     refuse(entry.problems(config))
     trusted(config)
@@ -154,6 +155,7 @@ def _run(config: RunConfig, entry: TaskEntry, run_dir: Path) -> tuple[Any, StopF
     from trainer.loop import Trainer  # torch comes in here
 
     trainer = Trainer(config, lambda: entry.build(config), run_dir, changed=changed)
+    trainer.heading = command_line(words)
     if config.trainer.dry_run:
         return trainer.dry_run(), trainer.stop
     return trainer.fit(), trainer.stop

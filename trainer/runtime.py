@@ -57,6 +57,7 @@ class Runtime:
 
     logger: RunLogger
     profiler: StepProfiler
+    heading = ""  # of config.yaml: the command
 
     def __init__(
         self, config: RunConfig, task: Task | Callable[[], Task], run_dir: Path, changed: Sequence[str] = ()
@@ -105,7 +106,7 @@ class Runtime:
 
     def begin(self) -> None:
         """The run starts, or goes on: from here on its folder says so."""
-        text = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
+        text = self.heading + OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
         self.parallel.any(False)  # all have read what they resume from
         _ = self.data_facts  # now: files may be added before the first checkpoint asks for them
         if self.parallel.is_main:

@@ -23,10 +23,12 @@ from trainer.data.pictures.files import BadFileError, read_bytes
 from trainer.device.compute import moved
 from trainer.errors import ConfigError, DataError
 from trainer.text import by, few
+from trainer.untrusted import plain_json
 from vit.encoding import normalise
 from vit.evaluate.loaded import fitting_batch
 from vit.model.video import clip_frames
-from vit.predict.predictor import Predictor, load_predictor
+from vit.predict.predictor import CLIPS, Predictor, load_predictor
+from vit.weights.files import HEADER
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
@@ -279,9 +281,21 @@ def load(
     else:
         if checkpoint is not None:
             raise ConfigError(f"checkpoint={checkpoint}: {source} is no run: give the checkpoint itself as the path")
-        predictor = load_predictor(None, source, name, None, overrides, features=True)
+        told = [*_clips_told(Path(source).expanduser()), *overrides]
+        predictor = load_predictor(None, source, name, None, told, features=True)
     classifier = Classifier(predictor)
     return classifier if device is None else classifier.to(device)
+
+
+def _clips_told(path: Path) -> list[str]:
+    """How a network of clips was evaluated, as an exported folder tells it: words of a command line."""
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    try:
+        told = plain_json.loads(file.read_text(encoding="utf-8"))[HEADER]["clips"].items()
+    except (OSError, *plain_json.MISSHAPEN):
+        return []  # of another kind; whoever reads the weights says what is wrong with it
+    plain = {name: "null" if value is None else str(value) for name, value in told if name in CLIPS}
+    return [f"data.{name}={value}" for name, value in plain.items() if value.isalnum()]  # words, and no others
 
 
 def _listed(pictures: Any) -> Sequence[Any]:

@@ -21,6 +21,7 @@ from vit.config import ModelConfig, VitConfig
 from vit.model.transformer import VisionTransformer
 from vit.model.video import network
 from vit.preprocessing import from_checkpoint, numbers
+from vit.weights.files import HEADER
 from vit.weights.load import fit, grouped
 
 NETWORK = "model"  # the classifier's name in ``VitTask.networks``
@@ -112,17 +113,21 @@ def load_weights_model(
 
 
 def timm_name(source: str) -> str | None:
-    """timm's name of the model that a folder in its hub format holds, where that is no plain ViT."""
+    """timm's name of the model that a folder in its hub format holds, where that is no plain ViT, or was trained as
+    timm's own."""
     path = Path(source).expanduser()
     config = (path if path.is_dir() else path.parent) / "config.json"
     if not config.is_file():
         return None
     try:
-        told = plain_json.loads(config.read_text()).get("architecture")
+        facts = plain_json.loads(config.read_text())
+        told, own = facts.get("architecture"), facts.get(HEADER)
     except (OSError, ValueError, AttributeError):
         return None  # whoever reads the folder says what is wrong with it
     if not isinstance(told, str):
         return None
+    if isinstance(own, dict) and own.get("network") == "timm":  # exported out of a run of model.name
+        return told
     from timm.models import is_model, is_model_in_modules
 
     return told if is_model(told) and not is_model_in_modules(told, {"vision_transformer", "deit"}) else None

@@ -1,4 +1,4 @@
-"""Networks as files that run without this package: the kinds of files. Importing this loads no torch."""
+"""Networks as files for others: the kinds of files. Importing this loads no torch."""
 
 from enum import Enum
 
@@ -6,3 +6,4 @@ from enum import Enum
 class Format(Enum):
     onnx = "onnx"
     torch_export = "torch_export"
+    folder = "folder"  # weights, settings and a card, for other programs in Python

@@ -42,7 +42,8 @@ from vit.trained import load_run_model, load_weights_model
 SCHEMAS = {"vit": VitConfig}
 _READ = ("trainer", "augment", "resolution")  # of a configuration; the rest shapes training or its data
 _STATISTICS = ("data.mean", "data.std")
-_CLIPS = ("data.clip_stride", "data.clip_views", "data.clip_short", "data.clip_order")
+CLIPS = ("clip_stride", "clip_views", "clip_short", "clip_order")  # of `data`: which frames of a clip are judged
+_CLIPS = tuple(f"data.{name}" for name in CLIPS)
 _TOLD = ("data.range", "model.heads")  # of weights that do not tell them
 Wrap = Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]]
 

@@ -44,6 +44,7 @@ class Export:
     format: str
     layout: Layout | None = None
     notes: list[str] = field(default_factory=list)
+    described: bool = False  # timm: our own description in the header of its weights, by which we read them exactly
 
     def __post_init__(self) -> None:
         if self.format == "npz" and self.layout is None:
@@ -97,8 +98,19 @@ def _write_own(export: Export, path: Path, metadata: Metadata) -> None:
     write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
-def write_folder(path: Path, state: Mapping[str, Tensor], files: Mapping[str, Mapping[str, Any]]) -> None:
-    replace_file(path / "model.safetensors", lambda place: save_weights(place, state))
+def write_folder(
+    path: Path,
+    state: Mapping[str, Tensor],
+    files: Mapping[str, Mapping[str, Any]],
+    header: Mapping[str, Any] | None = None,
+) -> None:
+    """``model.safetensors`` and files of JSON by name.
+
+    Args:
+        header: our description of the tensors, for `vit.weights.reading.read`; None: they go without.
+    """
+    told = None if header is None else {HEADER: json.dumps(header)}
+    replace_file(path / "model.safetensors", lambda place: save_weights(place, state, told))
     for name, content in files.items():
         write_text(path / name, json.dumps(content, indent=2) + "\n")
 
@@ -110,8 +122,7 @@ def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:
     arguments: dict[str, Any] = {
         "img_size": list(export.size),
         "patch_size": facts["patch"],
-        "in_chans": facts["in_channels"],
-        "num_classes": facts["num_classes"],
+        "in_chans": facts["in_channels"],  # classes stand beside: transformers hands both over, and they would clash
         "embed_dim": facts["width"],
         "depth": facts["depth"],
         "num_heads": facts["heads"],
@@ -141,7 +152,8 @@ def _write_timm(export: Export, path: Path, metadata: Metadata) -> None:
     }
     if metadata.classes:
         config["label_names"] = list(metadata.classes)
-    write_folder(path, state, {"config.json": config})
+    own = {"architecture": facts, **metadata.described()} if export.described else None
+    write_folder(path, state, {"config.json": config}, own)
 
 
 def _write_hf(export: Export, path: Path, metadata: Metadata) -> None:

@@ -64,6 +64,7 @@ def write(
     span: Sequence[float] | None = None,
     answers: str | None = None,
     layout: Layout | None = None,
+    described: bool = False,
 ) -> Written:
     """Write a ViT for another library.
 
@@ -76,6 +77,8 @@ def write(
             floor, span, answers: as in ``vit.preprocessing.Preprocessing``; a ratio without ``crop``: of the centre.
         layout: npz only: which face the file gets; None: that of the published files, or big_vision's for what only
             that knows (attention pooling, sine-cosine positions).
+        described: timm only: our own description goes into the header of the weights, so that reading them back needs
+            no guess at what timm's configuration does not say.
 
     Raises:
         ConfigError: no such format, or a path that does not suit it.
@@ -89,7 +92,7 @@ def write(
     check_names(state, "the network")
     if facts["heads"] is None:
         raise CheckpointError("the number of attention heads is not known: give heads=N")
-    export = Export(dict(state), facts, format, layout)
+    export = Export(dict(state), facts, format, layout, described=described)
     refuse(export)
     rewrite(export)
     crop = crop or (None if crop_ratio is None else "center")
@@ -120,13 +123,18 @@ def describe(arch: Any) -> dict[str, Any]:
 
 def refuse(export: Export) -> None:
     """CheckpointError where the format cannot hold the network, with every reason."""
-    reasons = limits(export.facts, export.format) + _other_limits(export)
+    reasons = refusals(export)
     if reasons:
         raise CheckpointError(
             f"format={export.format} cannot hold this network: {'; '.join(reasons)}. "
             "format=safetensors holds everything"
             + ("" if export.format == "timm" else "; format=timm nearly everything")
         )
+
+
+def refusals(export: Export) -> list[str]:
+    """What of a network its format cannot hold, in words; none: it holds all."""
+    return limits(export.facts, export.format) + _other_limits(export)
 
 
 def _other_limits(export: Export) -> list[str]:

@@ -75,6 +75,8 @@ def read_state(weights: str, name: str, options: Mapping[str, Any] | None = None
         found.classes, found.options = own.get("classes"), built_with(own, content.meta)
         trained = own.get("size") or content.meta.get("config", {}).get("resolution")
         found.size = None if trained is None else (trained[0], trained[1])
+        if found.size is not None:
+            found.cfg = {**cfg, "input_size": (*(cfg.get("input_size") or (3,))[:1], *found.size)}
     elif "architecture" in content.config:
         hub = parse(content.config)
         _check_architecture(weights, hub.architecture, name)
