@@ -155,7 +155,7 @@ def _run(config: RunConfig, entry: TaskEntry, run_dir: Path, words: Sequence[str
     from trainer.loop import Trainer  # torch comes in here
 
     trainer = Trainer(config, lambda: entry.build(config), run_dir, changed=changed)
-    trainer.heading = command_line(words)
+    trainer.heading = command_line(words, run_dir)
     if config.trainer.dry_run:
         return trainer.dry_run(), trainer.stop
     return trainer.fit(), trainer.stop
@@ -326,8 +326,7 @@ def _run_hydra(job: Callable[[Any], Any], argv: Sequence[str], schemas: Schemas)
     register(schemas)
     check_flags(argv, hydra_flags())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
-    before = sys.argv
-    sys.argv = [before[0], *argv]
+    before, sys.argv = sys.argv, [sys.argv[0], *argv]
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=ROOT)(job)()
     except ERRORS as error:

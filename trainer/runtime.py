@@ -84,7 +84,7 @@ class Runtime:
             self.settings.keep_best, self.task.judged_by(), self.settings.eval_raw and self.ema is not None
         )
         self.window, self.speed, self.stop = Window(), Speed(), StopFlag()
-        self.step = self.samples_seen = 0
+        self.step = self.samples_seen = self.stage_index = 0  # the last one: of the last batch
         self.evaluated = self.pictured = self.saved = 0  # steps of the last evaluation, visuals and checkpoint
         self.marks: dict[str, int] = {}  # samples_seen at each of these
         self.clocks: dict[str, float] = {}  # and the time, in this session
@@ -95,7 +95,6 @@ class Runtime:
         self.doing = "a step"
         self.prefetcher: DevicePrefetcher | None = None  # of its batches
         self.batches: Iterator[dict[str, Any]] | None = None
-        self.stage_index = 0  # of the last batch
         self.active: list[Phase] = []  # phases with something to train in this stage
         self.trained: dict[str, dict[str, torch.nn.Parameter]] = {}  # what it is
         self.resumed_from: Path | None = None  # a checkpoint

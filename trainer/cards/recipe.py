@@ -23,13 +23,14 @@ _DEVICE = re.compile(r"^device (.+), precision (\S+) .*?(\d+) process(?:es)?\b",
 _LOG_BYTES = 64 << 20  # of train.log that are read
 
 
-def command_line(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str], run_dir: Path) -> str:
     """The first line of a run's ``config.yaml``, a comment: what it was started with.
 
-    Empty without words, and where one of them has a sign that would end the line.
+    Without words it is the line that is there already, for a run that goes on by itself. Empty where there is none, and
+    where one of the words has a sign that would end the line.
     """
-    line = f"{COMMAND} {shlex.join(words)}"
-    return f"{line}\n" if words and line.isprintable() else ""
+    line = f"{COMMAND} {shlex.join(words)}" if words else _heading(run_dir)
+    return f"{line}\n" if line and line.isprintable() else ""
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,20 @@ def _stored(run_dir: Path) -> dict[str, Any]:
 def _command(run_dir: Path) -> str:
     """As kept, each word's places replaced."""
     try:
-        with (run_dir / "config.yaml").open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(1 << 16).strip()
-        words = shlex.split(first.removeprefix(COMMAND)) if first.startswith(f"{COMMAND} ") else []
-    except (OSError, ValueError):
+        words = shlex.split(_heading(run_dir).removeprefix(COMMAND))
+    except ValueError:
         return ""
     return shlex.join(["python", "train.py", *(without_places(word) for word in words)]) if words else ""
+
+
+def _heading(run_dir: Path) -> str:
+    """The command that ``config.yaml`` begins with; empty where it does not."""
+    try:
+        with (run_dir / "config.yaml").open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(1 << 16).strip()
+    except OSError:
+        return ""
+    return first if first.startswith(f"{COMMAND} ") else ""
 
 
 def _versions(meta: Mapping[str, Any]) -> str:

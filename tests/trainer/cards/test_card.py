@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from trainer.cards.card import Card, render
@@ -27,7 +28,7 @@ device cpu, precision fp32 (as asked, on the CPU), 1 process (none), 1 thread(s)
 
 def run(folder: Path) -> Path:
     folder.mkdir()
-    (folder / "config.yaml").write_text(command_line(["model=vit_mu", "data.root=/data/my x"]) + "seed: 3\n")
+    (folder / "config.yaml").write_text(command_line(["model=vit_mu", "data.root=/data/my x"], folder) + "seed: 3\n")
     (folder / "train.log").write_text(LOG)
     told = {"top1": 0.5, "nll": None, "step": 20, "samples_seen": 1280, "data_root": "/data/x", "split": "val"}
     (folder / "eval.json").write_text(json.dumps(told))
@@ -68,9 +69,22 @@ def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
     assert recipe.command == "" and recipe.metrics == {} and recipe.config == {"seed": 3}
 
 
-def test_the_command_is_one_line_or_none() -> None:
-    assert command_line([]) == "" and command_line(["name=a\nseed: 4"]) == ""
-    assert command_line(["name=a b", "seed=1"]) == f"{COMMAND} 'name=a b' seed=1\n"
+def test_the_command_is_one_line_or_none(tmp_path: Path) -> None:
+    assert command_line([], tmp_path) == "" and command_line(["name=a\nseed: 4"], tmp_path) == ""
+    line = command_line(["name=a b", "seed=1"], tmp_path)
+    assert line == f"{COMMAND} 'name=a b' seed=1\n"
+    (tmp_path / "config.yaml").write_text(f"{line}seed: 1\n")
+    assert command_line([], tmp_path) == line, "a run that goes on keeps it"
+
+
+def test_train_keeps_its_command(run_train, tmp_path: Path) -> None:
+    words = ["model=vit_mu", "name=x", "data.shapes_samples=16", "data.shapes_val_samples=4", "trainer.max_steps=1"]
+    words += ["resolution=[16,16]", "trainer.micro_batch=null", "data.workers=0", "trainer.device=cpu"]
+    done = run_train(*words)
+    assert done.returncode == 0, done.stderr
+    (stored,) = tmp_path.rglob("config.yaml")
+    assert stored.read_text().splitlines()[0] == f"{COMMAND} {shlex.join(words)}"
+    assert of_run(stored.parent, {}).command == f"python train.py {shlex.join(words)}"
 
 
 def test_the_newest_sample(tmp_path: Path) -> None:
