@@ -23,6 +23,7 @@ from vid2vid.validate import problems
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.ipynb")),
 ]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 GROUPS = ("data", "model", "trainer", "experiment", "curriculum", "optim", "schedule")

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+from tests.helpers import notebooks
 from tests.helpers.paths import ROOT
 from tests.helpers.public_keys import FILE as KEYS
 
@@ -15,7 +16,9 @@ ROW = re.compile(r"^\|(.*)\|$")
 
 
 def commands(document: Path | str) -> list[list[str]]:
-    """The words of every command in the code blocks of a document, or of its text; comments left out."""
+    """The words of every command in a notebook, or in the code blocks of a document or of its text; comments left out."""
+    if isinstance(document, Path) and document.suffix == ".ipynb":
+        return notebooks.commands(document)
     text = document.read_text(encoding="utf-8") if isinstance(document, Path) else document
     blocks = BLOCK.findall(text.replace("\\\n", " "))  # lines that go on in the next
     lines = [line for kind, block in blocks if kind in ("bash", "sh", "text", "") for line in block.splitlines()]
