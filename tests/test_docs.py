@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers import drawing
 from tests.helpers.composed import problems_of
-from tests.helpers.documents import check_names, commands
+from tests.helpers.documents import all_commands, check_names, commands
 from tests.helpers.paths import ROOT
 from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
@@ -21,21 +21,22 @@ from trainer.task_table import arguments_of
 from vid2vid.validate import problems
 
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs").glob("*.ipynb")),
 ]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 GROUPS = ("data", "model", "trainer", "experiment", "curriculum", "optim", "schedule")
 SETTINGS = ("seed", "resolution")
+STANDS_FOR = re.compile(r"\bNAME\b|\.\.\.\]|\[H,W\]")  # something else
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TARGET = re.compile(r"^([\w.-]+):", re.MULTILINE)
 
 
 def train_commands() -> list[tuple[str, ...]]:
     found = []
-    for words in [words for path in DOCUMENTS for words in commands(path)]:
-        if "train.py" in words:
+    for words in [words for path in DOCUMENTS for words in all_commands(path)]:
+        if "train.py" in words and not STANDS_FOR.search(" ".join(words)):
             told = words[words.index("train.py") + 1 :]
             found.append(tuple(told[: told.index("||")] if "||" in told else told))  # what a job's script does after it
     headers = [line for path in CONFIGS.rglob("*.yaml") for line in path.read_text(encoding="utf-8").splitlines()]
@@ -89,7 +90,7 @@ def arguments_known(verb: str, words: list[str]) -> set[str]:
 
 def test_script_commands_name_scripts_and_arguments() -> None:
     for path in DOCUMENTS:
-        for words in commands(path):
+        for words in all_commands(path):
             for word in words:
                 if word.startswith("scripts/"):
                     script = ROOT / word
@@ -118,12 +119,30 @@ def test_make_targets_exist() -> None:
     targets = set(TARGET.findall(makefile))
     assert targets >= {"setup", "demo", "test", "lint", "clean"}
     for path in DOCUMENTS:
-        for words in commands(path):
+        for words in all_commands(path):
             if words[0] == "make":
                 settings = dict(word.split("=") for word in words[1:] if "=" in word)
                 assert {word for word in words[1:] if "=" not in word} <= targets, f"{path.name}: {' '.join(words)}"
                 assert all(f"$({name})" in makefile for name in settings), f"{path.name}: {' '.join(words)}"
                 assert all((ROOT / value).exists() for value in settings.values()), f"{path.name}: {' '.join(words)}"
+
+
+def test_modules_and_tests_named_in_commands_exist() -> None:
+    """Of ``python -m MODULE``, those of this repository, and files that pytest is given."""
+    looked_at = 0
+    for path in DOCUMENTS:
+        for words in all_commands(path):
+            if "-m" not in words or not words[0].endswith("python"):
+                continue
+            module, *rest = words[words.index("-m") + 1 :]
+            if module.startswith("tests."):
+                place = ROOT / module.replace(".", "/")
+                assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), f"{path.name}: {module}"
+                looked_at += 1
+            for file in (word for word in rest if word.endswith(".py")):
+                assert (ROOT / file).is_file(), f"{path.name}: {' '.join(words)}"
+                looked_at += 1
+    assert looked_at > 8
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -12,17 +12,27 @@ from tests.helpers.paths import ROOT
 from tests.helpers.public_keys import FILE as KEYS
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:python|torchrun|make)\s[^`]+)`")
 ROW = re.compile(r"^\|(.*)\|$")
 
 
 def commands(document: Path | str) -> list[list[str]]:
-    """The words of every command in a notebook, or in the code blocks of a document or of its text; comments left out."""
+    """The words of every command in a notebook, or in code blocks of a document or its text; comments left out."""
     if isinstance(document, Path) and document.suffix == ".ipynb":
         return notebooks.commands(document)
     text = document.read_text(encoding="utf-8") if isinstance(document, Path) else document
     blocks = BLOCK.findall(text.replace("\\\n", " "))  # lines that go on in the next
     lines = [line for kind, block in blocks if kind in ("bash", "sh", "text", "") for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def all_commands(path: Path) -> list[list[str]]:
+    """Of the code blocks, and those in the text, between backticks; what may be left out there is left out."""
+    if path.suffix == ".ipynb":
+        return commands(path)
+    text = path.read_text(encoding="utf-8")
+    spans = [re.sub(r" \[[^\]]* \.\.\.\]", "", span) for span in INLINE.findall(BLOCK.sub("", text))]
+    return [*commands(text), *map(shlex.split, spans)]
 
 
 def names_in(path: Path) -> set[str]:

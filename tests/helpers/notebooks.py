@@ -1,8 +1,8 @@
 """Notebooks as files: their cells and commands, and all cells run in one process, as a kernel would run them.
 
 ``python -m tests.helpers.notebooks NOTEBOOK.ipynb [OLD->NEW ...]`` runs the cells from top to bottom in the current
-folder, every OLD in them replaced by NEW, and writes as JSON what was shown. A line that begins with ``!`` is a command of
-the shell, as in IPython; unlike there, one that fails ends the run.
+folder, every OLD in them replaced by NEW, and writes as JSON what was shown. A line that begins with ``!`` is a command
+of the shell, as in IPython; unlike there, one that fails ends the run.
 """
 
 from __future__ import annotations
