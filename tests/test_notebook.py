@@ -95,9 +95,12 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     predictions, curves, drawn, attention, street, trees = json.loads(done.stdout.splitlines()[-1])
     assert drawn == {"picture": [128, 128]} and all("picture" in each for each in (predictions, curves, attention))
+    labels = []
     for shown in (street, trees):
         assert shown["embed"] and Path(shown["video"]).parent == tmp_path / "runs" / "first_video"
         with av.open(shown["video"]) as video:
-            stream = video.streams.video[0]
-            assert stream.frames == 32 and (stream.height, stream.width) == (3 * 64, 3 * 3 * 128)
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        assert len(frames) == 32 and frames[0].shape[1] == 3 * 3 * 128 and frames[0].shape[0] > 3 * 64  # with captions
+        labels.append(frames[0][-3 * 64 :, : 3 * 128].astype(int))
+    assert abs(labels[0] - labels[1]).max() > 50  # houses are trees
     assert json.loads((tmp_path / "runs" / "first_vit" / "eval.json").read_text())["top1"] > 0.15  # chance: 0.1

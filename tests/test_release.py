@@ -56,6 +56,12 @@ def test_the_newest_release_is_the_version() -> None:
     assert date == citation()["date-released"]
 
 
+def test_every_change_is_told_once() -> None:
+    """Two people's lines at one place are easily merged into both of theirs."""
+    told = [" ".join(line.split()) for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n- ")[1:]]
+    assert len(told) > 100 and not {line for line in told if told.count(line) > 1}
+
+
 def test_setuptools_reads_the_version_from_the_package() -> None:
     expand = pytest.importorskip("setuptools.config.expand")
     assert expand.read_attr("trainer.__version__", root_dir=ROOT) == trainer.__version__
