@@ -37,7 +37,9 @@ def main() -> None:
 
     # A task that has something to show has a room `page` with a `tab`.
     rooms = [f"{task}.page" for task in TASKS if Path(_setup.ROOT, task, "page", "__init__.py").is_file()]
-    tabs: list[Tab] = [*(import_module(room).tab for room in rooms), runs.tab]
+    shown = [module.tab for module in map(import_module, rooms) if hasattr(module, "tab")]
+    tabs: list[Tab] = [*shown, runs.tab]
+
     limits = Limits(arguments.app.max_upload_mb, arguments.app.max_waiting)
     page = Page(Path(arguments.runs), [Path(run) for run in arguments.run], folder=folder, limits=limits)
     try:

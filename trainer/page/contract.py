@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from trainer.checkpoint.run_folders import CONFIG, runs_below
 from trainer.config.resolve import load_yaml
@@ -169,6 +170,12 @@ class Page:
     def close(self) -> None:
         """Removes the page's temporary folder with all uploads."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def on_load(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
+        """As ``gradio.Blocks.load``: an event's function that is called when somebody opens the page."""
+        blocks = Context.root_block
+        assert blocks is not None, "a tab is built inside gradio.Blocks"
+        blocks.load(function, *given, **named)
 
     def worded(self, error: BaseException) -> gr.Error:
         """An error as the page shows it: one that the user can mend in its words, without a path of this machine.

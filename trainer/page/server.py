@@ -54,7 +54,7 @@ def compose(tabs: Sequence[Tab], page: Page) -> Any:
     """The application (``gradio.Blocks``), not yet served."""
     import gradio as gr
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR_S, 24 * _HOUR_S)) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR_S, 24 * _HOUR_S), fill_width=True) as demo:
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="heading", padding=False)
         with gr.Tabs(elem_id="tabs"):
             for tab in tabs:

@@ -142,7 +142,7 @@ def draw(
         end = max(across for panel in drawn for points in panel.curves.values() for across, _ in points)
     columns = min(COLUMNS, len(drawn))
     rows = -(-len(drawn) // columns)
-    looks = dict(zip(curves, _looks(len(curves)), strict=True)) if curves else {}
+    looks = dict(zip(curves, strokes(len(curves)), strict=True)) if curves else {}
     lines = 0 if curves is None else min(len(curves), legend + 1)
     width, height, below = 4.6 * columns, 2.7 * rows + 0.7 + 0.17 * lines, 0.17 * lines
     figure = Figure(figsize=(width, height))
@@ -166,13 +166,13 @@ def draw(
     return path
 
 
-def _looks(count: int) -> list[dict[str, Any]]:
+def strokes(count: int) -> list[dict[str, Any]]:
     """Colours and strokes that can be told apart: ten colours with four strokes; beyond these, shades in order."""
     from matplotlib import colormaps
 
-    few, strokes = colormaps["tab10"], ("-", "--", ":", "-.")
-    if count <= few.N * len(strokes):
-        return [{"color": few(n % few.N), "linestyle": strokes[n // few.N]} for n in range(count)]
+    few, lines = colormaps["tab10"], ("-", "--", ":", "-.")
+    if count <= few.N * len(lines):
+        return [{"color": few(n % few.N), "linestyle": lines[n // few.N]} for n in range(count)]
     return [{"color": colormaps["viridis"](0.95 * n / (count - 1))} for n in range(count)]
 
 

@@ -19,7 +19,7 @@ from trainer.checkpoint.trained import load_weights
 from trainer.cli import load_run
 from trainer.errors import CheckpointError, UserError
 from trainer.records.compare import as_text, differing, end_of_sweep, find_runs, panels, table, write
-from trainer.records.curves import _looks, write_curves
+from trainer.records.curves import strokes, write_curves
 from vit.config import VitConfig
 from vit.weights.reading import read
 
@@ -185,10 +185,10 @@ def test_runs_of_other_lengths_end_in_diagrams_of_their_own(tmp_path: Path) -> N
 
 
 def test_a_dozen_runs_can_be_told_apart() -> None:
-    looks = _looks(24)
+    looks = strokes(24)
     assert len({(look["color"], look["linestyle"]) for look in looks}) == 24
     assert len({look["color"] for look in looks}) == 10 and {look["linestyle"] for look in looks[:10]} == {"-"}
-    assert len({look["color"] for look in _looks(60)}) == 60
+    assert len({look["color"] for look in strokes(60)}) == 60
 
 
 def test_many_runs_have_shades(tmp_path: Path) -> None:
