@@ -8,7 +8,7 @@ _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 STYLE = """
-.gradio-container { max-width: 1200px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 #heading h1 { margin: 0.2em 0 0; font-size: 1.6rem; }
 .gradio-container h2 { margin: 1.2em 0 0.3em; font-size: 1.15rem; font-weight: 600; }
 .gradio-container h3 { margin: 0.8em 0 0.3em; font-size: 1rem; font-weight: 600; }

@@ -29,8 +29,8 @@ def overview(seen: Sequence[Seen], now: float | None = None) -> str:
     now = time.time() if now is None else now
     if not seen:
         return (
-            "<p>There are no runs in this folder yet. Train one, and it appears here:</p>"
-            "<pre><code>python train.py model=vit_ti16 name=first</code></pre>"
+            "<p>There are no runs in this folder yet. One appears here as soon as it trains. How to train:</p>"
+            "<pre><code>python train.py --help</code></pre>"
         )
     counts = {state: sum(run.state == state for run in seen) for state in dict.fromkeys(run.state for run in seen)}
     told = f"{len(seen)} run{'s' * (len(seen) != 1)}: " + ", ".join(f"{count} {name}" for name, count in counts.items())
