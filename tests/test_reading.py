@@ -74,3 +74,15 @@ def test_what_the_glossary_names_exists() -> None:
     plain = {word for line in lines for word in re.findall(r"`(\w+)`", line)}
     named = {"Task", "Segment", "Phase", "Stage", "SourceEncoder", "Rollout"}
     assert named <= plain and check_names("\n".join(lines), plain - named) >= len(named)
+
+
+def test_every_question_has_a_command_or_a_reason() -> None:
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    questions = re.split(r"\n(?=\*\*)", text)[1:]
+    assert len(questions) > 45
+    for question in questions:
+        said, *blocks = re.sub(r"^## .*", "", question, flags=re.MULTILINE).strip().split("\n\n")
+        refused = re.search(r"\bNo: |\bNo\. |never released", said)
+        pointed = re.search(r"\]\([\w.-]+\)", said)
+        assert any(block.startswith("```bash\n") for block in blocks) or refused or pointed, said
+        assert len(said.splitlines()) <= 4, said
