@@ -37,7 +37,7 @@ const unique = Math.random().toString(36).slice(2);
 const s = {
   height: 0, width: 0, objects: [], classes: [], byId: new Map(),
   frames: [], loaded: [], // run lengths of each frame, as it is and as it was loaded
-  shown: 0, map: null, base: null, // the frame that is shown, and its ids in these two states
+  shown: 0, map: null, base: null, runs: "", // the frame that is shown, its ids in these two states; those of the map
   void: null, paths: false, chosen: 0, tool: "brush", painting: "brush", size: 3, zoom: 1, cursor: [0, 0],
   pointed: false, time: null, stroke: null, hover: null, done: [], undone: [], stamp: null, held: false,
 };
@@ -45,7 +45,6 @@ let image = null, pixels = null, dirty = null;
 
 const say = (text) => { find(".lc-status").textContent = text; };
 const decoded = (runs) => Raster.fromRuns(runs, s.height * s.width);
-const maskOf = (cells) => cells.reduce((mask, i) => { mask[i] = 1; return mask; }, new Uint8Array(s.map.length));
 const regionOf = (y, x, corners) => Raster.region(s.map, s.height, s.width, y, x, corners);
 const inside = (y, x) => y >= 0 && x >= 0 && y < s.height && x < s.width;
 const nameOf = (id) => (s.byId.has(id) ? s.byId.get(id).name : `id ${id}`);
@@ -68,7 +67,9 @@ function load(value) {
   const past = surfaces.get(value.stamp) || { loaded: [...value.frames], done: [], undone: [] };
   Object.assign(s, past);
   s.objects = value.objects;
+  s.runs = s.base = null;
   turnTo(value.frame);
+  trace();
   const before = s.classes[s.chosen];
   s.classes = value.classes;
   s.byId = new Map(s.classes.map((c) => [c.id, { ...c, pixel: toPixel(c.colour) }]));
@@ -97,15 +98,21 @@ function load(value) {
 }
 
 function turnTo(frame) {
+  if (frame !== s.shown || !s.base) s.base = decoded(s.loaded[frame]);
+  if (s.frames[frame] !== s.runs) {
+    s.map = decoded(s.frames[frame]);
+    dirty = whole();
+  }
   s.shown = frame;
-  s.map = decoded(s.frames[frame]);
-  s.base = decoded(s.loaded[frame]);
+  s.runs = s.frames[frame];
 }
 
 // The class to begin with: of those in the picture the one with the fewest pixels, seen wherever it is painted.
 function smallest() {
-  const counts = new Map();
-  for (const id of s.map) if (id !== s.void) counts.set(id, (counts.get(id) || 0) + 1);
+  const counts = new Map(), numbers = s.runs.split(" ").map(Number);
+  for (let i = 0; i < numbers.length; i += 2) {
+    if (numbers[i] !== s.void) counts.set(numbers[i], (counts.get(numbers[i]) || 0) + numbers[i + 1]);
+  }
   const rarest = [...counts].sort((a, b) => a[1] - b[1])[0];
   const fits = rarest ? (c) => c.id === rarest[0] : (c) => c.id !== s.void;
   return Math.max(0, s.classes.findIndex(fits));
@@ -128,26 +135,31 @@ function toPixel(colour) {
 
 // ---- the picture
 
-function touch(y, x) {
-  dirty = dirty ? [Math.min(dirty[0], y), Math.min(dirty[1], x), Math.max(dirty[2], y), Math.max(dirty[3], x)]
-    : [y, x, y, x];
-}
+const whole = () => [0, 0, s.height - 1, s.width - 1];
+const union = (a, b) => (a && b
+  ? [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])] : a || b);
 
 function refresh() {
   if (!dirty) return;
   const [top, left, bottom, right] = dirty;
+  let last = null, pixel = 0;
   for (let y = top; y <= bottom; y++) {
-    for (let i = y * s.width + left; i <= y * s.width + right; i++) pixels[i] = s.byId.get(s.map[i]).pixel;
+    for (let i = y * s.width + left; i <= y * s.width + right; i++) {
+      if (s.map[i] !== last) {
+        last = s.map[i];
+        pixel = s.byId.get(last).pixel;
+      }
+      pixels[i] = pixel;
+    }
   }
   context.putImageData(image, 0, 0, left, top, right - left + 1, bottom - top + 1);
   dirty = null;
 }
 
 function show() {
-  dirty = [0, 0, s.height - 1, s.width - 1];
   refresh();
   s.hover = null;
-  s.outlines = s.objects.map((o) => Overlay.cells(regionOf(...o.seed, true), s.width));
+  trace();
   decorate();
   frameInput.value = s.shown;
   find(".lc-frames output").textContent = `${s.shown + 1} of ${s.frames.length}`;
@@ -156,6 +168,10 @@ function show() {
   button("undo").disabled = !s.done.length;
   button("redo").disabled = !s.undone.length;
   listObjects();
+}
+
+function trace() {
+  s.outlines = s.objects.map((o) => Overlay.outline(regionOf(...o.seed, true).runs));
 }
 
 function decorate() {
@@ -173,7 +189,7 @@ function decorate() {
       draw.object([...points, end], end, outline, s.byId.get(label).colour, cell, s.objects.length + 1);
     }
     const wide = ["brush", "eraser", "line"].includes(s.tool);
-    if (active) draw.brush(wide ? Raster.disc(s.size) : [[0, 0]], y, x, cell);
+    if (active) draw.brush(wide ? s.size : 1, y, x, cell);
   });
   find(".lc-where").textContent = here ? `row ${y}, column ${x}: ${nameOf(s.map[y * s.width + x])}` : "";
 }
@@ -181,24 +197,25 @@ function decorate() {
 // The object that would move; kept while the cursor stays in it.
 function outlineUnder(y, x) {
   if (!s.hover || !s.hover.mask[y * s.width + x]) {
-    const cells = regionOf(y, x, true);
-    s.hover = { mask: maskOf(cells), outline: Overlay.cells(cells, s.width) };
+    const { mask, runs } = regionOf(y, x, true);
+    s.hover = { mask, outline: Overlay.outline(runs) };
   }
   return s.hover.outline;
 }
 
 // ---- strokes
 
-function put(y, x) {
-  if (!inside(y, x)) return;
-  const i = y * s.width + x, id = s.tool === "eraser" ? s.base[i] : s.classes[s.chosen].id;
-  if (s.map[i] === id) return;
-  s.map[i] = id;
-  touch(y, x);
+// Cells of a row from left to right, which may lie outside.
+function put(y, left, right) {
+  if (y < 0 || y >= s.height || right < 0 || left >= s.width) return;
+  const start = y * s.width + Math.max(0, left), end = y * s.width + Math.min(s.width - 1, right) + 1;
+  if (s.tool === "eraser") s.map.set(s.base.subarray(start, end), start);
+  else s.map.fill(s.classes[s.chosen].id, start, end);
+  dirty = union(dirty, [y, Math.max(0, left), y, Math.min(s.width - 1, right)]);
 }
 
 function stamp(y, x) {
-  for (const [dy, dx] of s.stroke.disc) put(y + dy, x + dx);
+  for (const [dy, left, right] of s.stroke.disc) put(y + dy, x + left, x + right);
 }
 
 function begin(y, x) {
@@ -211,11 +228,11 @@ function begin(y, x) {
   }
   s.stroke = { before: s.map.slice(), from: [y, x], last: [y, x], disc: Raster.disc(s.size), points: [[y, x]] };
   if (s.tool === "move") {
-    const cells = regionOf(y, x, true);
-    Object.assign(s.stroke, { outline: Overlay.cells(cells, s.width), mask: maskOf(cells), label, end: [y, x] });
-    say(`${nameOf(label)} chosen: ${cells.length} pixels`);
+    const { mask, runs, count } = regionOf(y, x, true);
+    Object.assign(s.stroke, { outline: Overlay.outline(runs), mask, label, end: [y, x] });
+    say(`${nameOf(label)} chosen: ${count} pixels`);
   } else if (s.tool === "fill") {
-    for (const i of regionOf(y, x, false)) put(Math.floor(i / s.width), i % s.width);
+    for (const run of regionOf(y, x, false).runs) put(...run);
     end();
   } else {
     extend(y, x);
@@ -230,9 +247,12 @@ function extend(y, x) {
     s.stroke.end = [clamp(y, -s.height, 2 * s.height), clamp(x, -s.width, 2 * s.width)];
   } else if (s.tool === "line" || s.tool === "rectangle") {
     s.map.set(before);
-    dirty = [0, 0, s.height - 1, s.width - 1];
+    dirty = null;
     if (s.tool === "line") Raster.line(...from, y, x, stamp);
     else rectangle(from, [y, x]);
+    const drawn = dirty;
+    dirty = union(drawn, s.stroke.drawn); // what was drawn for the last place of the pointer goes
+    s.stroke.drawn = drawn;
   } else {
     Raster.line(...last, y, x, stamp);
   }
@@ -242,7 +262,7 @@ function extend(y, x) {
 
 function rectangle([y0, x0], [y1, x1]) {
   for (let y = Math.max(0, Math.min(y0, y1)); y <= Math.min(s.height - 1, Math.max(y0, y1)); y++) {
-    for (let x = Math.max(0, Math.min(x0, x1)); x <= Math.min(s.width - 1, Math.max(x0, x1)); x++) put(y, x);
+    put(y, Math.min(x0, x1), Math.max(x0, x1));
   }
 }
 
@@ -257,6 +277,7 @@ function end() {
 function cancel() {
   if (!s.stroke) return;
   s.map.set(s.stroke.before);
+  dirty = whole();
   s.stroke = null;
   s.held = false;
   show();
@@ -286,21 +307,21 @@ function addObject({ points, end: last, label, from, mask }) {
 // After the frame that is shown was painted on.
 function commitMap(what) {
   const runs = Raster.toRuns(s.map);
-  if (runs === s.frames[s.shown]) decorate();
+  s.runs = runs;
+  if (runs === s.frames[s.shown]) show();
   else commit(new Map([[s.shown, runs]]), s.objects, what);
 }
 
-// One entry of the history: frames (number: run lengths) and objects as they become.
+// One entry of the history: frames (number: run lengths) and objects as they become; the map has become so already.
 function commit(changed, objects, what) {
-  const painted = changed.has(s.shown) ? decoded(changed.get(s.shown)) : s.map;
-  const kept = objects.filter((o) => painted[o.seed[0] * s.width + o.seed[1]] === o.class);
+  const kept = objects.filter((o) => s.map[o.seed[0] * s.width + o.seed[1]] === o.class);
   if (kept.length < objects.length) what += "; an object that was painted over moves no more";
   const frames = [...changed].map(([t, after]) => ({ t, before: s.frames[t], after }));
   s.done.push({ shown: s.shown, frames, objects: { before: s.objects, after: kept } });
   s.undone = [];
-  const length = (entry) => entry.frames.reduce((sum, one) => sum + one.before.length + one.after.length, 0);
-  let whole = s.done.reduce((sum, entry) => sum + length(entry), 0);
-  while (whole > UNDO_LENGTH && s.done.length > 1) whole -= length(s.done.shift());
+  const length = (entry) => entry.frames.reduce((before, one) => before + one.before.length + one.after.length, 0);
+  let sum = s.done.reduce((before, entry) => before + length(entry), 0);
+  while (sum > UNDO_LENGTH && s.done.length > 1) sum -= length(s.done.shift());
   become(s.done[s.done.length - 1], "after", what);
 }
 

@@ -101,6 +101,7 @@ function replaceAll(id, what) {
   cancel();
   if (id === null) s.map.set(s.base);
   else s.map.fill(id);
+  dirty = whole();
   commitMap(what);
 }
 
@@ -115,10 +116,11 @@ function showFrame(frame) {
 // What differs from the frame as it was loaded.
 function paintLater() {
   cancel();
-  const changed = new Map();
+  const changed = new Map(), painted = [];
+  for (let i = 0; i < s.map.length; i++) if (s.map[i] !== s.base[i]) painted.push(i);
   for (let t = s.shown + 1; t < s.frames.length; t++) {
     const later = decoded(s.frames[t]);
-    s.map.forEach((id, i) => { if (id !== s.base[i]) later[i] = id; });
+    for (const i of painted) later[i] = s.map[i];
     const runs = Raster.toRuns(later);
     if (runs !== s.frames[t]) changed.set(t, runs);
   }

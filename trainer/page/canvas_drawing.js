@@ -25,18 +25,9 @@ class Overlay {
     this.shape(name, { fill: "none", stroke: "#fff", "stroke-width": width, ...attributes });
   }
 
-  // The cells' outlines as one path, in cells: a rectangle for each run of a row.
-  static cells(indices, width) {
-    const sorted = Int32Array.from(indices).sort();
-    let path = "";
-    for (let i = 0, start = 0; i < sorted.length; i++) {
-      const ends = i + 1 === sorted.length || sorted[i + 1] !== sorted[i] + 1 || sorted[i + 1] % width === 0;
-      if (!ends) continue;
-      const count = i - start + 1;
-      path += `M${sorted[start] % width} ${Math.floor(sorted[start] / width)}h${count}v1h${-count}z`;
-      start = i + 1;
-    }
-    return path;
+  // Runs of rows as one path, in cells.
+  static outline(runs) {
+    return runs.map(([y, left, right]) => `M${left} ${y}h${right - left + 1}v1H${left}z`).join("");
   }
 
   // An object: an arrow along its path, a number where it begins, its region `at` a point of the path.
@@ -67,11 +58,10 @@ class Overlay {
     this.shape("path", { d: cells, fill: "#000", "fill-opacity": 0.15, transform });
   }
 
-  // Where the next stroke would paint: offsets [dy, dx] around a cell.
-  brush(offsets, y, x, scale) {
-    const top = Math.min(...offsets.map((o) => o[0])), left = Math.min(...offsets.map((o) => o[1]));
-    const size = Math.max(...offsets.map((o) => o[0])) - top + 1;
-    const box = { x: (x + left) * scale, y: (y + top) * scale, width: size * scale, height: size * scale };
+  // Where the next stroke would paint: a disc of this diameter.
+  brush(size, y, x, scale) {
+    const shift = Math.floor(size / 2);
+    const box = { x: (x - shift) * scale, y: (y - shift) * scale, width: size * scale, height: size * scale };
     this.stroked("rect", { ...box, rx: size > 2 ? (size * scale) / 2 : 0 }, 1.5);
     if (size > 1) this.stroked("rect", { x: x * scale, y: y * scale, width: scale, height: scale }, 0.75);
   }

@@ -39,34 +39,42 @@ const Raster = {
     }
   },
 
-  // Offsets [dy, dx] of a disc that is `diameter` cells wide; an even one lies half a cell up and left.
+  // Rows [dy, first dx, last dx] of a disc that is `diameter` cells wide; an even one lies half a cell up and left.
   disc(diameter) {
-    const centre = (diameter - 1) / 2, shift = Math.floor(diameter / 2), offsets = [];
+    const centre = (diameter - 1) / 2, shift = Math.floor(diameter / 2), rows = [];
     for (let y = 0; y < diameter; y++) {
-      for (let x = 0; x < diameter; x++) {
-        if ((y - centre) ** 2 + (x - centre) ** 2 <= (diameter / 2) ** 2) offsets.push([y - shift, x - shift]);
-      }
+      const half = Math.sqrt((diameter / 2) ** 2 - (y - centre) ** 2);
+      rows.push([y - shift, Math.ceil(centre - half) - shift, Math.floor(centre + half) - shift]);
     }
-    return offsets;
+    return rows;
   },
 
-  // Indices of the cells that are connected with (y, x) and have its id; by sides, or by sides and corners.
+  // The cells that are connected with (y, x) and have its id, by sides, or by sides and corners: a mask, how many they
+  // are, and runs of rows as [y, first x, last x]. A run at a time (scan-line fill).
   region(ids, height, width, y, x, corners) {
-    const wanted = ids[y * width + x], seen = new Uint8Array(ids.length), found = [y * width + x];
-    seen[found[0]] = 1;
-    for (let i = 0; i < found.length; i++) {
-      const cy = Math.floor(found[i] / width), cx = found[i] % width;
-      for (let dy = -1; dy <= 1; dy++) {
-        for (let dx = -1; dx <= 1; dx++) {
-          if ((!dy && !dx) || (!corners && dy && dx)) continue;
-          const ny = cy + dy, nx = cx + dx;
-          if (ny < 0 || nx < 0 || ny >= height || nx >= width) continue;
-          const index = ny * width + nx;
-          if (!seen[index] && ids[index] === wanted) { seen[index] = 1; found.push(index); }
+    const wanted = ids[y * width + x], mask = new Uint8Array(ids.length), reach = corners ? 1 : 0;
+    const runs = [], waiting = [[y, x]];
+    let count = 0;
+    while (waiting.length) {
+      const [row, at] = waiting.pop(), start = row * width;
+      if (mask[start + at]) continue;
+      let left = at, right = at;
+      while (left > 0 && ids[start + left - 1] === wanted) left--;
+      while (right < width - 1 && ids[start + right + 1] === wanted) right++;
+      mask.fill(1, start + left, start + right + 1);
+      runs.push([row, left, right]);
+      count += right - left + 1;
+      for (const next of [row - 1, row + 1]) {
+        if (next < 0 || next >= height) continue;
+        const end = Math.min(width - 1, right + reach);
+        for (let i = Math.max(0, left - reach), fresh = true; i <= end; i++) {
+          const fits = ids[next * width + i] === wanted && !mask[next * width + i];
+          if (fits && fresh) waiting.push([next, i]);
+          fresh = !fits;
         }
       }
     }
-    return found;
+    return { mask, runs, count };
   },
 
   // Points [y, x] without those that lie closer than `tolerance` to the line through their neighbours (Douglas and
