@@ -170,8 +170,17 @@ def test_the_drawing_is_of_this_code() -> None:
 
 def test_readme_is_short_and_leads_with_two_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 250
+    assert len(lines) < 200
     assert any(line.startswith("make demo") for line in lines[:12])
+
+
+def test_the_index_names_every_page_and_picture() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages <= set(LINK.findall(text)), pages - set(LINK.findall(text))
+    pictures = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".png", ".gif", ".svg", ".jpg")}
+    made = set(re.findall(r"`docs/([\w.]+)`", text.split("## The pictures")[1]))
+    assert pictures == made, pictures ^ made
 
 
 def named_in(document: str, heading: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import runpy
 import shlex
 import sys
@@ -20,7 +22,10 @@ from tests.helpers.fake_people import fake_people
 from tests.helpers.paths import ROOT
 from tests.helpers.scripts import run_script
 
-FILM = ROOT / "docs" / "your-own-film.md"
+FILM, PICTURES, CHECKPOINTS, ABLATIONS = (
+    ROOT / "docs" / f"{name}.md" for name in ("your-own-film", "your-own-pictures", "checkpoints", "ablations")
+)
+TIMM = "timm:vit_small_patch16_224.augreg_in21k"  # what the guide begins with; made here
 QUICK = ["trainer.device=cpu", "trainer.precision=fp32", "trainer.micro_batch=null", "trainer.log_every=1"]
 QUICK += ["data.workers=0", "logger.tensorboard=false"]
 SMALL = [*QUICK, "trainer.budget=null", "trainer.max_samples=2", "model.ngf=4", "model.ndf=4", "model.blocks=2"]
@@ -42,21 +47,26 @@ def run_words(words: Sequence[str]) -> int:
     return 0
 
 
-def follow(document: Path, section: str, more: Callable[[list[str]], list[str]], **instead: str) -> list[list[str]]:
-    """Runs the commands below a heading, but for ``make`` and ``pip``; returns what was run.
+def follow(
+    document: Path, section: str | None, more: Callable[[list[str]], list[str]], **instead: str
+) -> list[list[str]]:
+    """Runs the commands below a heading (None: of the whole guide), but for ``make``; returns what was run.
 
     Args:
         more: words to add to a command.
-        instead: values of placeholders: PATH of the guide.
+        instead: what stands for placeholders and for files that are not here: ``PATH="data/street"``.
     """
-    text = document.read_text(encoding="utf-8").split(f"\n## {section}", 1)[1].split("\n## ")[0]
+    text = document.read_text(encoding="utf-8")
+    if section is not None:
+        text = text.split(f"\n## {section}", 1)[1].split("\n## ")[0]
     done = []
     for words in commands(text):
-        if words[0] in ("make", "pip"):
+        if words[0] == "make":
             continue
-        filled = [word.replace("PATH", instead.get("PATH", "PATH")) for word in words]
-        assert run_words([*filled, *more(filled)]) == 0, shlex.join(filled)
-        done.append(filled)
+        for place, value in instead.items():
+            words = [word.replace(place, value) for word in words]
+        assert run_words([*words, *more(words)]) == 0, shlex.join(words)
+        done.append(words)
     return done
 
 
@@ -129,3 +139,111 @@ def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Image.open("data/street/labels/walk/000003.png") as labels:
         assert labels.mode == "P" and np.asarray(labels).max() < 5
     assert frames_of(Path("street-made.mp4")).shape == (12, 80, 384, 3)
+
+
+SMALL_VIT = [*QUICK, "trainer.budget=null", "trainer.max_samples=8", "curriculum.stages.all.batch_size=4"]
+
+
+def vit_s16(path: Path) -> Path:
+    """timm's ViT-S/16 with random weights, as its file."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("vit_small_patch16_224", num_classes=5).state_dict(), str(path))
+    return path
+
+
+@pytest.mark.slow
+def test_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = own_data.pictures(Path("photos"), count=60, side=32)
+    files = sorted(photos.rglob("*.png"))
+    table = [f"{path},{path.with_suffix('')},{name},{int(name == 'cat')},{int(name == 'dog')}"
+             for path, name in zip(files, ["cat", "dog"] * 30, strict=True)]  # fmt: skip
+    Path("labels.csv").write_text("\n".join(["path,id,label,cat,dog", *table]))
+
+    def more(words: list[str]) -> list[str]:
+        if "train.py" not in words:
+            return []
+        small = [*SMALL_VIT, "resolution=[32,32]"]
+        if "trainer.data_changed=accept" in words:
+            (photos / "circle" / "new.png").write_bytes(files[0].read_bytes())
+            told = [word for word in words if word != "trainer.data_changed=accept"]
+            assert run_words([*told, *small]) == 2  # what the guide says happens without it
+        if "data.on_bad_file=skip" in words:
+            (photos / "star" / "broken.png").write_bytes(b"no picture")
+        return small if "name=tuned" in words else [*small, "model.variant=mu", "trainer.max_epochs=null"]
+
+    done = follow(PICTURES, None, more, **{TIMM: str(vit_s16(tmp_path / "s16.safetensors"))})
+    assert len(done) == 10
+    lines = Path("predictions.csv").read_text().splitlines()
+    assert len(lines) == 61 and "circle" in "".join(lines)
+    names = sorted(path.name for path in Path("runs").iterdir() if (path / "done.json").is_file())
+    assert names == ["columns", "photos", "several", "skipping", "table", "tuned"]
+    assert json.loads(Path("runs/skipping/eval.json").read_text())
+    assert (Path("runs/photos/confusion.png")).is_file()
+
+
+@pytest.mark.slow
+def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    from safetensors.torch import load_file
+
+    monkeypatch.chdir(tmp_path)
+    own_data.pictures(Path("photos"), count=40, side=32)
+    made = vit_s16(tmp_path / "s16.safetensors")
+
+    def more(words: list[str]) -> list[str]:
+        if "train.py" not in words:
+            return []
+        if "model=vid2vid_tiny" in words:
+            return [*QUICK, "trainer.max_steps=2"]
+        return [*SMALL_VIT, "trainer.max_steps=2", "resolution=[32,32]"]
+
+    done = follow(CHECKPOINTS, None, more, **{"model.weights=PATH": f"model.weights={made}", "PATH": "runs/small"})
+    assert len(done) == 15
+    small = load_file("runs/small/checkpoints/step-00000002/ema.safetensors")
+    as_timm = timm.create_model("local-dir:out/timm", pretrained=True).state_dict()
+    assert torch.equal(as_timm["patch_embed.proj.weight"], small["patch_embed.proj.weight"])
+    for name in ("small.npz", "hf/config.json", "small.safetensors", "small.pth", "small.onnx", "small.pt2"):
+        assert (tmp_path / "out" / name).stat().st_size > 0, name
+    street = load_file(next(Path("runs/street/checkpoints").glob("step-*/weights.safetensors")))
+    back = load_file("out/street.safetensors")
+    averaged = load_file(next(Path("runs/street/checkpoints").glob("step-*/ema.safetensors")))
+    assert back.keys() <= street.keys() and any(name.startswith("d_video") for name in back)
+    for name, value in back.items():
+        assert torch.equal(value, averaged.get(name, street[name])) or torch.equal(value, street[name]), name
+
+
+@pytest.mark.slow
+def test_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def more(words: list[str]) -> list[str]:
+        if "--help" in words or "scripts/compare.py" in words:
+            return []
+        return ["trainer.max_samples=64", *QUICK]
+
+    done = follow(ABLATIONS, "One thing changed", more) + follow(ABLATIONS, "Many at once", more)
+    assert len(done) == 8
+    for folder, runs in (("seeds", 3), ("rates", 4)):
+        with open(Path("runs", folder, "compare.csv"), newline="", encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) == runs, folder
+    assert Path("runs/compare.png").is_file()
+
+
+@pytest.mark.slow
+def test_ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def more(words: list[str]) -> list[str]:
+        small = ["resolution=[32,64]", "data.val_clips=1", "data.val_frames=6", "model.ngf=8", "model.ndf=8"]
+        words_of_its_own = ["steps=1", "seeds=1", "frames=2", "segmenter_steps=1"]
+        return [*words_of_its_own, *small, "trainer.device=cpu", "trainer.precision=fp32"]
+
+    done = follow(ABLATIONS, "vid2vid's ablations", more)
+    assert [words[1] for words in done] == ["scripts/ablations.py"] * 2
+    for folder in ("ablations", "ablations_time"):
+        table = Path("runs", folder, "ablations.md").read_text(encoding="utf-8")
+        assert all(title in table for title in ("full", "no D_V", "no flow", "no foreground prior", "frame by frame"))
