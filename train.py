@@ -90,6 +90,7 @@ TASKS = {
             "gpu": "vid2vid.benchmark.command",
             "train_segmenter": "vid2vid.segmenter.command",
             "ab_sheet": "vid2vid.preference.command",
+            "export": "vid2vid.export.command",
         },
     ),
     "label_predictor": TaskEntry(

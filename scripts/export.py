@@ -1,13 +1,19 @@
-"""Write a trained classifier as a file that runs without this package, and check it against the model.
+"""Write a trained classifier, or one step of a video generator, as a file that runs without this package.
 
 python scripts/export.py run=runs/digits out=digits.onnx
 python scripts/export.py run=runs/digits out=digits.pt2 format=torch_export batch=1
 python scripts/export.py weights=vit.npz out=vit.onnx normalise=true
 python scripts/export.py run=runs/digits out=exported/digits format=folder licence=Apache-2.0
+python scripts/export.py run=runs/demo out=street.onnx
+python scripts/export.py run=runs/demo out=street.onnx size=dynamic batch=dynamic
 
-The file is for one picture size (resolution=[H,W] another than the run's). With normalise=true it takes bytes 0..255,
-else pictures normalised as described in OUT.json beside it. Its logits are compared with the model's on random
-pictures; a difference above 1e-4 is an error, and no file is left.
+A classifier's file is for one picture size (resolution=[H,W] another than the run's). With normalise=true it takes
+bytes 0..255, else pictures normalised as described in OUT.json beside it. Its logits are compared with the model's on
+random pictures; a difference above 1e-4 is an error, and no file is left.
+
+A generator's file makes the next frame of ids and past frames; OUT.json tells what goes in and comes out. It is played
+for 6 frames in a loop beside the model; a difference above 0.002 in frames of -1..1 is an error, and no file is left.
+docs/play.py plays it (docs/deploying.md).
 """
 
 from __future__ import annotations

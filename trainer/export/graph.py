@@ -6,8 +6,10 @@ Inputs and outputs have names. A file is handed over only when whoever writes it
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -88,8 +90,8 @@ def write_graph(
     """Traces a network and writes it.
 
     Args:
-        module: its ``forward`` takes the inputs in the order and under the names of ``example``, and returns one tensor
-            or a tuple of as many as there are ``outputs``.
+        module: its ``forward`` takes the inputs in the order of ``example``, as arguments of its own or as ``*inputs``,
+            and returns one tensor or a tuple of as many as there are ``outputs``.
         shapes: axes that may differ from the example's; None: none may.
         description: plain data that goes into the file.
         remedy: ends the message where the network cannot be traced.
@@ -97,7 +99,7 @@ def write_graph(
     Raises:
         UserError: the network cannot be traced.
     """
-    told = {name: dict(shapes.get(name, {})) or None for name in example} if shapes else None
+    told = _told(module, [dict(shapes.get(name, {})) or None for name in example]) if shapes else None
     with _traced(remedy):
         # What sizes have in common is checked when the graph runs, not proven: proofs fail on halvings and doublings.
         program = torch.export.export(
@@ -108,9 +110,10 @@ def write_graph(
             onnx = torch.onnx.export(
                 program, dynamo=True, verbose=False, input_names=list(example), output_names=list(outputs)
             )
-    if onnx is None:
+    if onnx is None:  # a failing disk is not a failing trace
         torch.export.save(program, path, extra_files={METADATA: json.dumps(description)})
         return
+    _name_axes(onnx.model.graph, shapes or {})
     for key, value in description.items():
         onnx.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     onnx.save(path)
@@ -144,6 +147,29 @@ def open_graph(path: Path, kind: Format, inputs: Sequence[str], outputs: Sequenc
         return {name: torch.from_numpy(value) for name, value in zip(outputs, made, strict=True)}
 
     return run_onnx
+
+
+def _told(module: nn.Module, axes: list[Any]) -> tuple[Any, ...]:
+    """The axes that may differ, nested as the arguments of ``forward`` are."""
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return (tuple(axes),) if inspect.Parameter.VAR_POSITIONAL in kinds else tuple(axes)
+
+
+def _name_axes(graph: Any, shapes: Shapes) -> None:
+    """Calls the axes of an ONNX graph what ``shapes`` calls them, where tracing made up symbols."""
+    import onnx_ir
+
+    names: dict[str, str] = {}
+    for value in graph.inputs:
+        for axis, dim in shapes.get(value.name, {}).items():
+            symbols, own = (re.findall(r"[a-zA-Z_]\w*", text) for text in (str(value.shape[axis]), dim.__name__))
+            names |= dict(zip(symbols, own, strict=True))
+    made = (value for node in graph.all_nodes() for value in node.outputs)
+    for value in (*graph.inputs, *made):
+        for axis, dim in enumerate(value.shape or ()):
+            if isinstance(dim, onnx_ir.SymbolicDim) and dim.value is not None:
+                text = re.sub(r"[a-zA-Z_]\w*", lambda match: names.get(match[0], match[0]), dim.value)
+                value.shape[axis] = onnx_ir.SymbolicDim(text)
 
 
 @contextmanager
