@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer import __version__
 from trainer.data.labels.label_map import ignored_ids
 from vid2vid.config import DataKind
 from vid2vid.data.sources.kinds import channel_names, parse_sources
@@ -58,6 +59,7 @@ def describe(step: Step, size: tuple[int, int], batch: int | None, dynamic: bool
         "batch": batch,
         "past_frames": step.past_frames,
         "scales": step.scales,
+        "vivid": __version__,
         "torch": torch.__version__,
     }
 
