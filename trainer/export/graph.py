@@ -157,8 +157,6 @@ def _told(module: nn.Module, axes: list[Any]) -> tuple[Any, ...]:
 
 def _name_axes(graph: Any, shapes: Shapes) -> None:
     """Calls the axes of an ONNX graph what ``shapes`` calls them, where tracing made up symbols."""
-    import onnx_ir
-
     names: dict[str, str] = {}
     for value in graph.inputs:
         for axis, dim in shapes.get(value.name, {}).items():
@@ -167,9 +165,8 @@ def _name_axes(graph: Any, shapes: Shapes) -> None:
     made = (value for node in graph.all_nodes() for value in node.outputs)
     for value in (*graph.inputs, *made):
         for axis, dim in enumerate(value.shape or ()):
-            if isinstance(dim, onnx_ir.SymbolicDim) and dim.value is not None:
-                text = re.sub(r"[a-zA-Z_]\w*", lambda match: names.get(match[0], match[0]), dim.value)
-                value.shape[axis] = onnx_ir.SymbolicDim(text)
+            if isinstance(text := getattr(dim, "value", None), str):  # a number is itself
+                value.shape[axis] = re.sub(r"[a-zA-Z_]\w*", lambda match: names.get(match[0], match[0]), text)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from vid2vid.trained import LoadedRun
 def describe(step: Step, size: tuple[int, int], batch: int | None, dynamic: bool) -> dict[str, Any]:
     """The graph's inputs and outputs in plain data."""
     clips: Any = "batch" if batch is None else batch
-    condition = first_inputs(step, made_condition(step, None, 1, 1, size))
+    condition = first_inputs(step, made_condition(step, None, batch or 1, 1, size))
     values = {
         LABELS: "class ids 0..65535, oldest frame first, the last of the frame to make; of a frame before the video "
         "those of its first. An id without a class sets no channel",
@@ -47,6 +47,7 @@ def describe(step: Step, size: tuple[int, int], batch: int | None, dynamic: bool
 
     inputs = [
         {"name": name, "type": str(tensor.dtype).removeprefix("torch."), "shape": shape(name, tensor)}
+        | {"example_shape": list(tensor.shape)}
         | {"values": values.get(name, past)}
         for name, tensor in condition.items()
     ]
