@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.vid2vid.export.test_step import VARIANTS, made
+from tests.helpers.made_step import VARIANTS, made
 from trainer.errors import ConfigError, UserError
 from trainer.export import Format
 from trainer.export.graph import METADATA, SUFFIX, open_graph
