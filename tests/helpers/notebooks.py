@@ -1,15 +1,14 @@
 """Notebooks as files: their cells and commands, and all cells run in one process, as a kernel would run them.
 
 ``python -m tests.helpers.notebooks NOTEBOOK.ipynb [OLD->NEW ...]`` runs the cells from top to bottom in the current
-folder, every OLD in them replaced by NEW, and writes as JSON what was shown. A line that begins with ``!`` is a command
-of the shell, as in IPython; unlike there, one that fails ends the run.
+folder, every OLD in them replaced by NEW, and writes as JSON what was shown. A cell that begins with ``%%bash`` is a
+script of the shell; one that fails ends the run, as in IPython.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SHELL = re.compile(r"^!((?:.*\\\n)*.*)$", re.MULTILINE)
+SHELL = "%%bash\n"
 
 
 def code_cells(path: Path) -> list[str]:
@@ -29,11 +28,9 @@ def code_cells(path: Path) -> list[str]:
 
 def commands(path: Path) -> list[list[str]]:
     """The words of every command that the cells give to the shell."""
-    return [
-        shlex.split(line.replace("\\\n", " "), comments=True)
-        for cell in code_cells(path)
-        for line in SHELL.findall(cell)
-    ]
+    scripts = [cell.removeprefix(SHELL) for cell in code_cells(path) if cell.startswith(SHELL)]
+    lines = [line for script in scripts for line in script.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def run(cells: Sequence[str]) -> list[Any]:
@@ -43,13 +40,15 @@ def run(cells: Sequence[str]) -> list[Any]:
         What they would have shown: the value of each cell's last line, where that is an expression.
 
     Raises:
-        subprocess.CalledProcessError: a command of the shell failed.
+        subprocess.CalledProcessError: a script of the shell failed.
     """
-    space: dict[str, Any] = {"__name__": "__main__", "_shell": _shell}
+    space: dict[str, Any] = {"__name__": "__main__"}
     shown = []
     for number, cell in enumerate(cells, start=1):
-        text = SHELL.sub(lambda match: f"_shell({match[1].replace(chr(92) + chr(10), ' ')!r})", cell)
-        body = ast.parse(text).body
+        if cell.startswith(SHELL):
+            subprocess.run(["bash", "-c", cell.removeprefix(SHELL)], check=True)
+            continue
+        body = ast.parse(cell).body
         last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
         exec(compile(ast.Module(body, []), f"cell {number}", "exec"), space)
         if isinstance(last, ast.Expr):
@@ -57,10 +56,6 @@ def run(cells: Sequence[str]) -> list[Any]:
             if value is not None:
                 shown.append(value)
     return shown
-
-
-def _shell(line: str) -> None:
-    subprocess.run(["bash", "-c", line], check=True)
 
 
 class Video:
