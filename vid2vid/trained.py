@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint.directory import Checkpoints
-from trainer.checkpoint.trained import find_checkpoint, read_trained
+from trainer.checkpoint.trained import TrainedWeights, find_checkpoint, read_trained
 from trainer.device.compute import Compute, choose_compute
 from trainer.errors import ConfigError
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
@@ -79,19 +79,37 @@ def load_generator(
     """
     path = find_checkpoint(run_dir, checkpoint)
     trained = read_trained(path, NETWORK)
+    style = read_trained(path, STYLE) if config.model.style_channels else None
+    loaded = assemble(config, trained, style, resolution)
+    own = list(trained.meta.get("resolution") or config.resolution)
+    loaded.requested = _requested(run_dir, path, checkpoint, loaded.config.resolution, own)
+    return loaded
+
+
+def assemble(
+    config: Vid2VidConfig, trained: TrainedWeights, style: TrainedWeights | None, resolution: list[int] | None = None
+) -> LoadedRun:
+    """The generator of weights that were read, wherever they were.
+
+    Args:
+        config: that they were trained with. Left unchanged.
+        trained: of the generator, with the meta data of their checkpoint.
+        style: of the feature encoder, where the configuration has one.
+        resolution: as in `load_generator`.
+
+    Raises:
+        CheckpointError, ConfigError: as `load_generator`.
+    """
     meta = trained.meta
     _check_edges(config, meta)
     encoder = SourceEncoder(config.model, config.data)
     generator = trained.into(Generator(config.model, encoder.generator_channels), NETWORK)
-    style = None
-    if config.model.style_channels:
-        style = read_trained(path, STYLE).into(StyleEncoder(config.model), "feature encoder")
+    looks = None if style is None else style.into(StyleEncoder(config.model), "feature encoder")
     row = _stage(config, meta)
     compute = choose_compute(config.trainer)
     known = meta.get("task") or {}  # what the run's data were found to have; bare weights do not tell
     ranges = dict(known.get("data_range", {}))
-    own = list(meta.get("resolution") or config.resolution)
-    height, width = resolution or own
+    height, width = resolution or list(meta.get("resolution") or config.resolution)
     _check_resolution(config, row, height, width)
     return LoadedRun(
         config=replace(config, resolution=[height, width], data=with_ranges(config.data, ranges)),
@@ -99,7 +117,7 @@ def load_generator(
         encoder=encoder,
         compute=compute,
         scales=row.scales if row else None,
-        checkpoint=path,
+        checkpoint=trained.source,
         weights_line=trained.line,
         averaged=trained.averaged,
         step=int(meta.get("step", 0)),
@@ -107,9 +125,8 @@ def load_generator(
         instances=known.get("instances"),
         ranges=ranges,
         colours=known.get("label_colours"),
-        style=None if style is None else style.to(compute.device),
+        style=None if looks is None else looks.to(compute.device),
         proportions=known.get("proportions"),
-        requested=_requested(run_dir, path, checkpoint, [height, width], own),
     )
 
 

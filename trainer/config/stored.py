@@ -49,7 +49,16 @@ def read_stored(path: Path, schemas: Schemas, overrides: Iterable[str] = ()) -> 
         UserError: no YAML mapping.
         ConfigError: it does not fit the schema, or a value is an interpolation. Runs are stored without any.
     """
-    stored = load_yaml(path)
+    return of_stored(load_yaml(path), path, schemas, overrides)
+
+
+def of_stored(stored: Mapping[str, Any], path: Path, schemas: Schemas, overrides: Iterable[str] = ()) -> Any:
+    """As `read_stored`, of a configuration that a file keeps beside other things.
+
+    Args:
+        stored: plain data.
+        path: of the file, for messages.
+    """
     found = [f"{key}={value}: is not resolved, for a run's file is data: write the value" for key, value
              in _texts(stored) if "${" in value]  # fmt: skip
     schema = schemas.get(str(stored.get("task")))

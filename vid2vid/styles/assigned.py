@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from copy import copy, deepcopy
 
 import numpy as np
 import torch
@@ -108,6 +109,12 @@ class VideoStyles:
     def reset(self) -> None:
         """The next frame begins another scene."""
         self.tracker.reset()
+
+    def fork(self) -> VideoStyles:
+        """The same at this moment, going on by itself."""
+        other = copy(self)
+        other.used, other.tracker = dict(self.used), deepcopy(self.tracker)
+        return other
 
     def maps(self, batch: dict[str, Tensor]) -> Tensor:
         """The vectors of the next frame, (1, 1, d, H, W) fp32.
