@@ -75,7 +75,7 @@ def test_first_frames(run_dir: Path, tmp_path: Path) -> None:
     pictures = given["image"].transpose(0, 2, 3, 1)
     file = tmp_path / "first.png"
     Image.fromarray(pictures[0]).save(file)
-    both = {"labels": given["labels"], "instances": given["instances"]}
+    both: dict[str, Any] = {"labels": given["labels"], "instances": given["instances"]}
     for words, first in (
         ([f"image={file}"], file),
         ([f"image={file}"], pictures[0]),
@@ -101,7 +101,7 @@ def test_styles_are_drawn_by_the_seed(tmp_path: Path) -> None:
     make_styled_run(run, 0.05)
     model, given = vid2vid.load(run), clip()
     assert model.styled
-    both = {"labels": given["labels"], "instances": given["instances"]}
+    both: dict[str, Any] = {"labels": given["labels"], "instances": given["instances"]}
     for words, options in ((["seed=3"], {"seed": 3}), (["style=mean"], {"style": "mean"}), ([], {})):
         expected = generated(run, tmp_path / f"frames{len(words)}{words}", *words)
         assert np.array_equal(model.generate(**both, **options).array(), expected)
