@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from trainer.text import by
 from vid2vid.config import FirstFrame
 from vid2vid.data.augment import centre_crop
 from vid2vid.data.sources.kinds import wants_labels
+from vid2vid.generate.given import Given, WithPictures, as_array, label_map, other_size
 from vid2vid.generate.rollout import Rollout
 from vid2vid.generate.styling import build_styles
 from vid2vid.generate.video import generate_frames, length_of, open_clip, read_first_image
@@ -33,7 +33,6 @@ from vid2vid.trained import LoadedRun
 
 Labels = str | os.PathLike[str] | np.ndarray | Tensor | Iterable[Any]
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-_FPS = 25.0
 _NO_PICTURE = ("model", "zeros")  # words for what stands before the first frame
 
 
@@ -223,10 +222,10 @@ class VideoModel:
                 raise ConfigError("instances: a source has its own; give them with arrays of labels")
             sequence: Any = open_clip(str(labels), self.run.config, clip, frames, [self.run.colours])
         else:
-            sequence = _Given(labels, instances, self._frame, self.styled)
+            sequence = Given(labels, instances, self._frame, self.styled)
         chosen, image, real = self._first(first_frames)
         if real is not None:
-            sequence = _WithPictures(sequence, real)
+            sequence = WithPictures(sequence, real)
         options = {"first_frame": chosen, "image": image, "real_frames": None if real is None else len(real)}
         return Video(self, sequence, frames, {**options, "request": request})
 
@@ -256,7 +255,7 @@ class VideoModel:
             rollout, count = past._rollout.fork(), past.frames
         else:
             chosen, image, real = self._first(past)
-            styles = self._styles(StyleRequest(None, None, seed), _Given([given], None, self._frame, True), None)
+            styles = self._styles(StyleRequest(None, None, seed), Given([given], None, self._frame, True), None)
             first = chosen if chosen is not None else self.run.config.model.first_frame
             number = None if real is None else len(real)
             run = self.run
@@ -278,18 +277,18 @@ class VideoModel:
         if isinstance(given, Mapping):
             frame = {name: value for name, value in given.items() if value is not None}
         else:
-            array = _array(given)
+            array = as_array(given)
             if wants_labels(self.run.config.model):
                 frame = {"labels": array}
             else:
                 frame = {"source": np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]}
         if instances is not None:
-            frame["instances"] = _array(instances)
+            frame["instances"] = as_array(instances)
         for name in ("labels", "instances"):
             if name in frame:
-                frame[name] = _ids(frame[name], name, self.size)
+                frame[name] = label_map(frame[name], name, self.size)
         if "source" in frame and tuple(frame["source"].shape[-2:]) != self.size:
-            raise ConfigError(_other_size("the condition", frame["source"].shape[-2:], self.size))
+            raise ConfigError(other_size("the condition", frame["source"].shape[-2:], self.size))
         return frame
 
     def _first(self, given: Any) -> tuple[FirstFrame | None, Tensor | None, list[Tensor] | None]:
@@ -315,48 +314,11 @@ class VideoModel:
             return read_first_image(Path(given), self.size, self.run.config.data)
         if isinstance(given, Image.Image):
             given = np.array((ImageOps.exif_transpose(given) or given).convert("RGB"))
-        array = _array(given)
+        array = as_array(given)
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
             raise ConfigError(f"a first frame of {array.dtype} and {by(array.shape)}: give uint8 (H, W, 3)")
         image = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
         return image if array.shape[:2] == self.size else centre_crop(array.shape[:2], self.size).image(image)
-
-
-class _Given:
-    """Frames that are in memory, or come from somewhere, as a `vid2vid.data.Sequence`."""
-
-    name, fps = "labels", _FPS
-
-    def __init__(self, labels: Any, instances: Any, frame: Any, keep: bool) -> None:
-        """Of an iterator ``keep`` keeps the frames: styles look at the first ones before they are generated from."""
-        self._labels = list(labels) if keep and not hasattr(labels, "__len__") else labels
-        self._instances, self._frame = instances, frame
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._instances is None:
-            yield from (self._frame(labels) for labels in self._labels)
-        else:
-            yield from (self._frame(*pair) for pair in zip(self._labels, self._instances, strict=True))
-
-
-class _WithPictures:
-    """A sequence whose first frames have these pictures."""
-
-    def __init__(self, sequence: Any, pictures: Sequence[Tensor]) -> None:
-        self._sequence, self._pictures = sequence, pictures
-        self.name, self.fps = sequence.name, sequence.fps
-
-    def __len__(self) -> int:
-        return len(self._sequence)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        frames = iter(self._sequence)
-        for frame, picture in zip(islice(frames, len(self._pictures)), self._pictures, strict=False):
-            yield {**frame, "image": picture}
-        yield from frames
 
 
 def load(
@@ -371,23 +333,3 @@ def load(
     run, folder = load_folder(Path(path).expanduser(), checkpoint, resolution, overrides)
     model = VideoModel(run, folder)
     return model if device is None else model.to(device)
-
-
-def _array(given: Any) -> np.ndarray:
-    return given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-
-
-def _ids(given: Any, name: str, size: tuple[int, int]) -> np.ndarray:
-    array = _array(given)
-    if array.dtype.kind not in "iub" or array.ndim != 2:
-        raise ConfigError(f"{name} of {array.dtype} and {by(array.shape)}: give whole numbers, (H, W) for a frame")
-    if array.shape != size:
-        raise ConfigError(_other_size(name, array.shape, size))
-    return array.astype(np.int64)
-
-
-def _other_size(name: str, shape: Sequence[int], size: tuple[int, int]) -> str:
-    return (
-        f"{name} of {by(shape)} pixels (height x width): this model works at {by(size)}. Resize them to that (ids: "
-        "nearest), or load it with resolution=(H, W)"
-    )

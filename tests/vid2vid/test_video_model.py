@@ -102,7 +102,8 @@ def test_styles_are_drawn_by_the_seed(tmp_path: Path) -> None:
     model, given = vid2vid.load(run), clip()
     assert model.styled
     both: dict[str, Any] = {"labels": given["labels"], "instances": given["instances"]}
-    for words, options in ((["seed=3"], {"seed": 3}), (["style=mean"], {"style": "mean"}), ([], {})):
+    cases: list[tuple[list[str], dict[str, Any]]] = [(["seed=3"], {"seed": 3}), (["style=mean"], {"style": "mean"})]
+    for words, options in [*cases, ([], {})]:
         expected = generated(run, tmp_path / f"frames{len(words)}{words}", *words)
         assert np.array_equal(model.generate(**both, **options).array(), expected)
     one, other = (model.generate(**both, seed=seed).array() for seed in (0, 1))
