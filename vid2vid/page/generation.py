@@ -33,9 +33,10 @@ from vid2vid.trained import LoadedRun
 
 MOST_FRAMES = 480
 EDITS, RESULT, PANELS = "edits.yaml", "result.mp4", "side_by_side.mp4"
-COLUMNS = ("source", "result", "flow", "mask", "hallucination")
+COLUMNS = ("source", "result", "real", "flow", "mask", "hallucination")
+_ABREAST = 3  # pictures in a row of the video that shows all of them
 _SIDE = 256  # pixels that a column of the videos is wide, at least
-_FLOW_SHARE = 1 / 16  # of the width: motion from one frame to the next that has the strongest colour
+_FLOW_SHARE = 1 / 32  # of the width: motion from one frame to the next that has the strongest colour
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class Shown:
     Attributes:
         number: from 0.
         total: frames of the video, as far as known.
-        pictures: (H, W, 3) uint8 by name, of `COLUMNS`, in order; flow, mask and hallucination as far as the generator
-            has them, black in frames without.
+        pictures: (H, W, 3) uint8 by name, of `COLUMNS`, in order; the real frame where the clip has pictures, flow,
+            mask and hallucination where the generator makes them. A frame without one before it is hallucinated as a
+            whole.
     """
 
     number: int
@@ -191,19 +193,26 @@ class Generation:
         condition = {name: torch.as_tensor(step.frame[name]) for name in ("labels", "source") if name in step.frame}
         columns = list(condition_columns(condition, run.config).values())
         found = {"source": torch.cat(columns, dim=1), "result": step.picture}
-        height, width = self.model.size
-        black = torch.zeros((height, width, 3), dtype=torch.uint8)
+        if getattr(self._sequence, "has_pictures", step.frame.get("image") is not None):
+            found["real"] = _picture(step.frame.get("image"), self.model.size)
+        # Without a frame before, nothing is warped and all is hallucinated: white is no motion, and a mask of 1.
+        white = torch.full((*self.model.size, 3), 255, dtype=torch.uint8)
         if run.config.model.flow and run.encoder.model.past_frames:
             flow, mask, other = (step.extras.get(name) for name in ("flow", "mask", "hallucination"))
-            found["flow"] = black if flow is None else flow_picture(flow, self.strongest).permute(1, 2, 0)
-            found["mask"] = black if mask is None else _grey(mask)
-            found["hallucination"] = black if other is None else float_to_images(other).permute(1, 2, 0).cpu()
+            found["flow"] = white if flow is None else flow_picture(flow, self.strongest).permute(1, 2, 0)
+            found["mask"] = white if mask is None else _grey(mask)
+            found["hallucination"] = step.picture if other is None else float_to_images(other).permute(1, 2, 0).cpu()
         return {name: picture.numpy() for name, picture in found.items()}
 
     @property
     def strongest(self) -> float:
         """[pixels] of motion from one frame to the next that has the strongest colour."""
         return self.model.size[1] * _FLOW_SHARE
+
+
+def _picture(image: Any, size: tuple[int, int]) -> Tensor:
+    """(3, H, W) uint8 as (H, W, 3); dark where there is none."""
+    return torch.full((*size, 3), 24, dtype=torch.uint8) if image is None else torch.as_tensor(image).permute(1, 2, 0)
 
 
 def _grey(mask: Tensor) -> Tensor:
@@ -244,10 +253,25 @@ class Files:
         pictures = {name: torch.from_numpy(picture) for name, picture in shown.pictures.items()}
         zoom = max(1, _SIDE // pictures["result"].shape[1])
         pictures = {name: enlarged(picture, zoom) for name, picture in pictures.items()}
-        panels = label_panel(list(pictures.values()), list(pictures))
+        panels = _in_rows(pictures)
         if not self._writers:
             for path, frame in ((self.result, pictures["result"]), (self.panels, panels)):
                 writer = VideoWriter(path, self._fps, (frame.shape[0], frame.shape[1]))
                 self._writers.append(self._stack.enter_context(writer))
         for writer, frame in zip(self._writers, (pictures["result"], panels), strict=True):
             writer.write(frame)
+
+
+def _in_rows(pictures: dict[str, Tensor]) -> Tensor:
+    """Pictures (H, W, 3) uint8 of one height under their names, three in a row, as one picture."""
+    names = list(pictures)
+    rows = [names[start : start + _ABREAST] for start in range(0, len(names), _ABREAST)]
+    width = max(sum(pictures[name].shape[1] for name in row) for row in rows)
+    panels = []
+    for row in rows:
+        images = [pictures[name] for name in row]
+        free = width - sum(image.shape[1] for image in images)
+        if free:
+            images.append(torch.zeros((images[0].shape[0], free, 3), dtype=torch.uint8))
+        panels.append(label_panel(images, [*row, ""][: len(images)]))
+    return torch.cat(panels)

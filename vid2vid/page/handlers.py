@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from trainer.data.pictures.files import BadFileError, reason_of
 from trainer.errors import ConfigError, DataError
 from trainer.page.canvas import MOST_FRAMES, decode, encode
 from trainer.page.contract import Page
@@ -31,7 +32,7 @@ from vid2vid.page.upload import uploaded_labels, uploaded_source
 TASK = "vid2vid"
 PAINT, CLIP, UPLOAD = "Paint", "A clip of the run's data", "Upload"
 _EVERY_S = 0.12  # pictures are sent no more often
-_KEPT = 3  # generations of a visitor whose files stay
+_KEPT = 3  # generations and uploads of a visitor whose files stay
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ class Handlers:
         model = self.model(name)
         paths = [self.page.upload(file) for file in files or ()]
         folder = self.page.temporary(request)
-        place = folder / f"upload-{next(self._numbers)}"
+        place = folder / f"upload-{next(self._numbers):06d}"
+        _forget(folder, "upload-*")
         try:
             if not model.has_labels:
                 source = uploaded_source(model, paths, place)
@@ -144,10 +146,13 @@ class Handlers:
                 words = "Uploaded: one label map. It is on the canvas; paint on it, or move its objects."
                 return None, self.canvas(model, labels[0]), words
             source = as_files(model, labels, place)
-        except (DataError, ConfigError):
+        except (DataError, ConfigError) as error:
             shutil.rmtree(place, ignore_errors=True)
+            if isinstance(error, BadFileError):  # there is no data.on_bad_file here
+                raise DataError(reason_of(error)) from error
             raise
-        words = f"Uploaded: {len(labels)} label maps. Press Generate."
+        most = ", as many as Frames asks for" if len(labels) == int(frames) else ""
+        words = f"Uploaded: {len(labels)} label maps{most}. Press Generate."
         return Uploaded(model.name, source, words), None, words
 
     def add_edit(self, name: str | None, first: int | None, action: str, second: int | None, text: str) -> str:
@@ -197,8 +202,7 @@ class Handlers:
         mine = self.page.temporary(request)
         folder = mine / f"video-{next(self._numbers):06d}"
         folder.mkdir(parents=True)
-        for old in sorted(mine.glob("video-*"))[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        _forget(mine, "video-*")
         model, wishes = self.wishes(form, folder)
         generation = Generation(model, wishes, folder)
         yield Answer(views.progress(0, generation.total, 0.0))
@@ -224,12 +228,18 @@ class Handlers:
             files.panels,
             edits if edits.is_file() else None,
             _packed(wishes.source, folder),
-            generation.command(),
+            self.page.hidden(generation.command()),
             done=True,
         )
 
     def _live(self, generation: Generation, shown: Shown) -> str:
         return views.pictures(shown.pictures, generation.model.paints, generation.strongest)
+
+
+def _forget(folder: Path, pattern: str) -> None:
+    """Remove all but the newest folders of a kind; their names count upward."""
+    for old in sorted(folder.glob(pattern))[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _packed(source: Source, folder: Path) -> Path | None:

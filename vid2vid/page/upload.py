@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainer.data.labels.stored import stored
 from trainer.data.natural_order import natural_key
-from trainer.data.pictures.files import picture_extensions, read_bytes
+from trainer.data.pictures.files import picture_extensions, read_bytes, reason_of
 from trainer.data.video.decode import OpenVideo
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import DataError
@@ -77,7 +77,7 @@ def uploaded_source(model: Model, files: Sequence[Path], folder: Path) -> Source
     film = _films(files)
     if data.kind is DataKind.video:
         if film is not None:
-            target = folder / f"clip{film.suffix.lower()}"
+            target = folder / _safe(film.name)
             shutil.copyfile(film, target)
             return Source(str(target), shown=target.name, made=folder)
         _collect(files, folder, tuple(sorted(picture_extensions())))
@@ -189,7 +189,7 @@ def _convert(model: Model, raw: Path, ids: Path, film: bool) -> None:
         problem = problem or next(line for line in format_converted(result, job) if line.startswith("not converted"))
         suffix = None
         shutil.rmtree(ids, ignore_errors=True)
-    raise DataError(problem)
+    raise DataError(reason_of(DataError(problem.removeprefix("not converted: "))))
 
 
 def _forms(model: Model, raw: Path, film: bool) -> Iterator[tuple[str, object, bool]]:

@@ -66,14 +66,14 @@ def build(page: Page) -> None:
         progress = gr.HTML(elem_id="video-progress")
         live = gr.HTML(elem_id="video-live")
         with gr.Column(visible=False) as results:
-            with gr.Row():
-                result = gr.Video(
-                    label="Result", interactive=False, autoplay=True, loop=True, elem_id="video-result", min_width=280
-                )
-                panels = gr.Video(
-                    label="Label map, result, flow, mask, hallucination", interactive=False, loop=True,
-                    elem_id="video-panels", min_width=280,
-                )  # fmt: skip
+            result = gr.Video(
+                label="Result", interactive=False, autoplay=True, loop=True, elem_id="video-result",
+                buttons=["download"],
+            )  # fmt: skip
+            panels = gr.Video(
+                label="Side by side", show_label=False, interactive=False, autoplay=True, loop=True,
+                elem_id="video-panels", buttons=["download"],
+            )  # fmt: skip
             with gr.Row():
                 save_result = gr.DownloadButton("Download the result (mp4)", elem_id="video-save-result")
                 save_panels = gr.DownloadButton("Download side by side (mp4)", elem_id="video-save-panels")
@@ -163,14 +163,18 @@ def build(page: Page) -> None:
     form = [run, kind, clip, canvas, uploaded, edits, style, seed, picture, frames]
     out = [progress, live, results, result, panels, save_result, save_panels, save_edits, save_labels, command]
     busy = start.click(
-        lambda: (gr.update(interactive=False), gr.update(interactive=True)), None, [start, stop],
-        show_progress="hidden", queue=False,
+        lambda: (gr.update(interactive=False), gr.update(interactive=True), views.message("Waiting for its turn ...")),
+        None, [start, stop, progress], show_progress="hidden", queue=False,
     )  # fmt: skip
     making = busy.then(
         page.guarded(generate), form, out, show_progress="hidden", concurrency_limit=1, concurrency_id="generate"
     )
     idle = (lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, [start, stop])
     making.then(*idle, show_progress="hidden", queue=False)
+    making.failure(
+        lambda: views.message("Nothing was made; the message says why."), None, progress,
+        show_progress="hidden", queue=False,
+    )  # fmt: skip
     stopping = stop.click(
         lambda: views.message("Stopped. What was made so far is gone; Generate begins anew."), None, progress,
         cancels=[making], queue=False, show_progress="hidden",

@@ -16,7 +16,7 @@ from vid2vid.page.model import Model
 from vid2vid.page.upload import wanted
 
 CSS = """
-.vt-live { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); }
+.vt-live { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 150px), 1fr)); }
 .vt-live figure { margin: 0; min-width: 0; }
 .vt-live img { width: 100%; height: auto; display: block; image-rendering: pixelated; border-radius: 6px; }
 .vt-live figcaption { font-size: 14px; color: var(--body-text-color); padding: 4px 0; display: flex; gap: 8px;
@@ -26,12 +26,15 @@ CSS = """
 .vt-progress progress { width: 100%; height: 14px; accent-color: #2563eb; }
 .vt-facts { display: flex; flex-wrap: wrap; gap: 4px 16px; color: var(--body-text-color); font-size: 14px; }
 .vt-facts strong { font-weight: 600; }
+#video-refresh, #video-load, #video-add { align-self: center; max-height: 48px; }
+#video-result video, #video-panels video { max-height: 420px; }
 .vt-empty { padding: 24px 16px; border: 1px dashed var(--body-text-color); border-radius: 8px;
   color: var(--body-text-color); }
 .vt-empty code { overflow-wrap: anywhere; }
 """
 TITLES = {
-    "source": "Label map", "result": "Result", "flow": "Flow", "mask": "Mask", "hallucination": "Hallucination",
+    "source": "Label map", "result": "Result", "real": "Real frame",
+    "flow": "Flow", "mask": "Mask", "hallucination": "Hallucination",
 }  # fmt: skip
 MEANINGS = {
     "flow": "where each pixel has come from the frame before: hue is its direction, white rests",

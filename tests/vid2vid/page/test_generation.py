@@ -20,6 +20,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.page.canvas import Moved
 from trainer.records.video_writer import write_video
 from vid2vid.config import ForegroundKind
+from vid2vid.generate.video import open_clip
 from vid2vid.page.generation import Files, Generation, Wishes
 from vid2vid.page.model import Model, Models
 from vid2vid.page.source import data_clip, data_clips, label_track, painted
@@ -125,11 +126,14 @@ def test_everything_that_there_is_to_see(model: Model, tmp_path: Path):
             files.write(shown)
             seen.append(shown)
     assert [shown.number for shown in seen] == [0, 1, 2] and {shown.total for shown in seen} == {3}
-    assert list(seen[1].pictures) == ["source", "result", "flow", "mask", "hallucination"]
+    assert list(seen[1].pictures) == ["source", "result", "real", "flow", "mask", "hallucination"]
     assert all(p.shape == (32, 64, 3) and p.dtype == np.uint8 for s in seen for p in s.pictures.values())
+    real = next(iter(open_clip("street", model.config, 0, 3)))["image"]
+    assert np.array_equal(seen[0].pictures["real"], np.moveaxis(np.asarray(real), 0, -1))
+    assert seen[0].pictures["flow"].min() == 255, "nothing is warped into the first frame"
     track = label_track(model, data_clip(model, 0), 3)
     assert np.array_equal(seen[2].pictures["source"], np.moveaxis(colorize(track[2]), 0, -1))
-    for path, width in ((files.result, 256), (files.panels, 5 * 256)):
+    for path, width in ((files.result, 256), (files.panels, 3 * 256)):
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
