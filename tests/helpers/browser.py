@@ -68,6 +68,8 @@ def served(*words: str, cwd: Path = ROOT, **environment: str) -> Iterator[tuple[
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _address(process: subprocess.Popen[str]) -> str:
