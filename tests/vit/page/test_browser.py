@@ -1,0 +1,209 @@
+"""The picture tab in a real Chromium: what it shows is what predict.py and the network say, by mouse and keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.forking import free_port
+from tests.helpers.made_classifier import make_run, mu_config
+from tests.helpers.made_pictures import write_noise
+from tests.helpers.predictions import read
+from tests.helpers.scripts import run_script
+from vit.analysis.occlusion.dropping import Fill
+from vit.page.classifier import Classifier, cells
+from vit.predict.predictor import load_predictor
+
+pytest.importorskip("gradio", reason="needs gradio: pip install -e .[demo]")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+SHARES = "#picture-bars .vp-share"
+Open = Callable[[], Any]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    make_run(folder / "made", mu_config("model.depth=2"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(runs: Path) -> Classifier:
+    return Classifier(load_predictor(run=str(runs / "made")), "made")
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page with this tab alone."""
+    from trainer.page.contract import Page
+    from trainer.page.server import compose
+    from vit.page.picture import tab
+
+    folder = tmp_path_factory.mktemp("page").resolve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        demo = compose([tab], Page(runs, folder=folder))
+        _, url, _ = demo.launch(
+            server_name="127.0.0.1", server_port=free_port(), quiet=True, prevent_thread_lock=True, ssr_mode=False
+        )
+        yield url
+        demo.close(verbose=False)
+
+
+@pytest.fixture
+def visitor(address: str) -> Iterator[Open]:
+    """Opens the page for one more visitor."""
+    with playwright.sync_playwright() as start:
+        browser = start.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        def open_page() -> Any:
+            page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
+            page.set_default_timeout(60_000)
+            page.goto(address)
+            page.wait_for_selector("#picture-files input[type=file]", state="attached")
+            return page
+
+        yield open_page
+        browser.close()
+
+
+def give(page: Any, *files: Path) -> None:
+    page.set_input_files("#picture-files input[type=file]", [str(file) for file in files])
+
+
+def shown(page: Any) -> dict[str, float]:
+    """The bars: probabilities by class."""
+    names = page.locator("#picture-bars .vp-class").all_inner_texts()
+    shares = page.locator(SHARES).evaluate_all("all => all.map(one => Number(one.dataset.share))")
+    return dict(zip(names, shares, strict=True))
+
+
+def told(network: Classifier, file: Path, hidden: list[int], count: int = 5) -> dict[str, float]:
+    """The same by the network itself."""
+    sample = network.read(file, file.name)
+    mask = cells(hidden, network.grid(sample.size))
+    values = network.probabilities(sample, mask, Fill.mean)
+    return {name: float(f"{share:.6g}") for name, share in network.best(values, count)}
+
+
+def until_hidden(page: Any, count: int) -> None:
+    page.get_by_text(f"with {count} of 16 cells hidden").wait_for()
+
+
+def test_a_picture_is_answered_as_predict_does(visitor: Open, runs: Path, tmp_path: Path) -> None:
+    file = write_noise(tmp_path / "a.png", 1)
+    out = tmp_path / "out.csv"
+    assert run_script("predict", f"run={runs / 'made'}", f"source={file}", f"out={out}") == 0
+    row, page = read(out)[0], visitor()
+    give(page, file)
+    page.wait_for_selector(SHARES)
+    assert shown(page) == {row[f"label_{n}"]: float(row[f"probability_{n}"]) for n in range(1, 6)}
+    assert page.locator(".vp-cell").count() == 16
+    assert page.locator("#picture-attention img").count() == 1
+    page.get_by_role("listbox", name="Head").or_(page.get_by_label("Head")).first.wait_for()
+
+
+def test_a_click_takes_a_patch_away_and_the_figures_follow(visitor: Open, network: Classifier, tmp_path: Path) -> None:
+    file, page = write_noise(tmp_path / "a.png", 2), visitor()
+    give(page, file)
+    page.wait_for_selector(SHARES)
+    whole = shown(page)
+    page.locator(".vp-cell").nth(5).click()
+    until_hidden(page, 1)
+    now = shown(page)
+    assert now != whole and told(network, file, [5]).items() <= now.items()
+    page.locator(".vp-cell").nth(6).click()
+    until_hidden(page, 2)
+    assert told(network, file, [5, 6]).items() <= shown(page).items()
+    page.get_by_role("button", name="Undo").click()
+    until_hidden(page, 1)
+    assert told(network, file, [5]).items() <= shown(page).items()
+    page.locator(".vp-clear").click()
+    page.get_by_text("Nothing is hidden").wait_for()
+    page.get_by_role("heading", name="Top 5", exact=True).wait_for()
+    assert shown(page) == whole
+
+
+def test_a_bad_file_gets_a_message_and_the_tab_goes_on(visitor: Open, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    page = visitor()
+    give(page, tmp_path / "notes.png")
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    text = toast.inner_text()
+    assert "notes.png" in text and "/" not in text.replace("n/a", "") and "Traceback" not in text
+    page.get_by_label("Clear", exact=True).first.click()
+    give(page, write_noise(tmp_path / "a.png"))
+    page.wait_for_selector(SHARES)
+
+
+def test_weights_that_are_none_get_a_message(visitor: Open, tmp_path: Path) -> None:
+    (tmp_path / "torn.safetensors").write_bytes(b"nothing")
+    page = visitor()
+    page.get_by_role("button", name="Upload weights instead").click()
+    page.set_input_files("#picture-weights input[type=file]", str(tmp_path / "torn.safetensors"))
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert "torn.safetensors is no weights file" in toast.inner_text()
+
+
+def test_the_keyboard_alone_suffices(visitor: Open, network: Classifier, tmp_path: Path) -> None:
+    file, page = write_noise(tmp_path / "a.png", 3), visitor()
+
+    def tab_to(selector: str) -> None:
+        for _ in range(80):
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"{selector} is not reached by the Tab key")
+
+    tab_to("#picture-files button")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(str(file))
+    page.wait_for_selector(SHARES)
+    tab_to(".vp-cell")
+    for key in ("ArrowRight", "ArrowDown", "Space", "ArrowLeft", "Space"):
+        page.keyboard.press(key)
+    until_hidden(page, 2)
+    assert told(network, file, [4, 5]).items() <= shown(page).items()
+    page.keyboard.press("u")
+    until_hidden(page, 1)
+    assert told(network, file, [5]).items() <= shown(page).items()
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="Top 5", exact=True).wait_for()
+    tab_to("#picture-layer input")
+    before = page.locator("#picture-attention img").get_attribute("src")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("layer 1, mean of the heads").or_(page.get_by_text("block 1, mean of the heads")).wait_for()
+    assert page.locator("#picture-attention img").get_attribute("src") != before
+    tab_to("#picture-measure")
+    page.keyboard.press("Enter")
+    page.get_by_text("How the probability of").wait_for()
+
+
+def test_two_visitors_do_not_mix(visitor: Open, network: Classifier, tmp_path: Path) -> None:
+    files = [write_noise(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
+    pages = [visitor(), visitor()]
+    for page, file in zip(pages, files, strict=True):
+        give(page, file)
+    for page in pages:
+        page.wait_for_selector(SHARES)
+    pages[0].locator(".vp-cell").nth(3).click()
+    until_hidden(pages[0], 1)
+    pages[1].locator(".vp-cell").nth(9).click()
+    until_hidden(pages[1], 1)
+    for page, file, hidden in zip(pages, files, ([3], [9]), strict=True):
+        assert told(network, file, hidden).items() <= shown(page).items()
