@@ -193,9 +193,9 @@ class Visit:
         elif head == ALL:
             heads = [key for key in found if key.startswith(f"{layer} head ")]
             shown = [(key.removeprefix(f"{layer} "), under_map(reduced(picture, _TILE), found[key])) for key in heads]
-            return tiles(shown, f"{layer}, {len(heads)} heads over {name}; each in colours of its own, least to most")
+            return tiles(shown, f"{in_words(layer)}, {len(heads)} heads over {name}; each in colours of its own, least to most")
         else:
-            values, words = _chosen(found, layer, head), f"{layer}, {_of_heads(head)} over {name}"
+            values, words = _chosen(found, layer, head), f"{in_words(layer)}, {_of_heads(head)} over {name}"
         low, high = float(values.min()), float(values.max())
         scale = colour_bar("turbo", f"{low:.2g}", f"{high:.2g}", "attention a patch")
         return figure(under_map(picture, values), words, scale)
@@ -215,8 +215,12 @@ class Visit:
 def layers(found: dict[str, Tensor]) -> list[tuple[str, str]]:
     """What a visitor may choose of maps: words and the layer's name."""
     own = [key.removesuffix(f" {MEAN}") for key in found if key.endswith(f" {MEAN}")]
-    named = [("attention pooling" if key == "pooling" else key.replace("block", "layer"), key) for key in own]
-    return [("all layers (rollout)", ROLLOUT), *named]
+    return [("all layers (rollout)", ROLLOUT), *((in_words(key), key) for key in own)]
+
+
+def in_words(layer: str) -> str:
+    """``block 3`` as ``layer 3``."""
+    return "attention pooling" if layer == "pooling" else layer.replace("block", "layer")
 
 
 def heads(found: dict[str, Tensor], layer: str) -> list[tuple[str, str]]:
