@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.forking import free_port
+from tests.helpers.browser import PHONE, browser, needs_browser, opened, served
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_pictures import write_noise
 from tests.helpers.predictions import read
@@ -18,16 +18,9 @@ from vit.analysis.occlusion.dropping import Fill
 from vit.page.classifier import Classifier, cells
 from vit.predict.predictor import load_predictor
 
-pytest.importorskip("gradio", reason="needs gradio: pip install -e .[demo]")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = needs_browser
 SHARES = "#picture-bars .vp-share"
-Open = Callable[[], Any]
+Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +36,29 @@ def network(runs: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page with this tab alone."""
-    from trainer.page.contract import Page
-    from trainer.page.server import compose
-    from vit.page.picture import tab
+def address(runs: Path) -> Iterator[str]:
+    with served(f"runs={runs}") as (found, _):
+        yield found
 
-    folder = tmp_path_factory.mktemp("page").resolve()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        demo = compose([tab], Page(runs, folder=folder))
-        _, url, _ = demo.launch(
-            server_name="127.0.0.1", server_port=free_port(), quiet=True, prevent_thread_lock=True, ssr_mode=False
-        )
-        yield url
-        demo.close(verbose=False)
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as found:
+        yield found
 
 
 @pytest.fixture
-def visitor(address: str) -> Iterator[Open]:
-    """Opens the page for one more visitor."""
-    with playwright.sync_playwright() as start:
-        browser = start.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def visitor(chromium: Any, address: str) -> Iterator[Open]:
+    """Opens the tab for one more visitor."""
+    with ExitStack() as stack:
 
-        def open_page() -> Any:
-            page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
-            page.set_default_timeout(30_000)
-            page.goto(address)
+        def open_tab(**options: Any) -> Any:
+            page = stack.enter_context(opened(chromium, address, **options))
+            page.get_by_role("tab", name="Picture").click()
             page.wait_for_function("document.querySelector('#picture-network input')?.value === 'made'")
             return page
 
-        yield open_page
-        browser.close()
+        yield open_tab
 
 
 def give(page: Any, *files: Path) -> None:
@@ -209,3 +193,14 @@ def test_two_visitors_do_not_mix(visitor: Open, network: Classifier, tmp_path: P
     until_hidden(pages[1], 1)
     for page, file, hidden in zip(pages, files, ([3], [9]), strict=True):
         assert told(network, file, hidden).items() <= shown(page).items()
+
+
+@pytest.mark.slow
+def test_nothing_is_wider_than_a_phone_and_nothing_leaves(visitor: Open, address: str, tmp_path: Path) -> None:
+    page = visitor(viewport=PHONE, has_touch=True)
+    give(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
+    page.wait_for_selector(SHARES)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.locator(".vp-cell").nth(5).tap()
+    until_hidden(page, 1)
+    assert page.asked == {address.removeprefix("http://")}
