@@ -18,7 +18,7 @@ from vit.analysis.occlusion.dropping import Fill
 from vit.page.classifier import Classifier, cells
 from vit.predict.predictor import load_predictor
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.slow, needs_browser]
 SHARES = "#picture-bars .vp-share"
 Open = Callable[..., Any]
 
@@ -130,7 +130,6 @@ def test_a_bad_file_gets_a_message_and_the_tab_goes_on(visitor: Open, tmp_path: 
     page.wait_for_selector(SHARES)
 
 
-@pytest.mark.slow
 def test_weights_that_are_none_get_a_message(visitor: Open, tmp_path: Path) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"nothing")
     page = visitor()
@@ -141,7 +140,6 @@ def test_weights_that_are_none_get_a_message(visitor: Open, tmp_path: Path) -> N
     assert "torn.safetensors is no weights file" in toast.inner_text()
 
 
-@pytest.mark.slow
 def test_the_keyboard_alone_suffices(visitor: Open, network: Classifier, tmp_path: Path) -> None:
     file, page = write_noise(tmp_path / "a.png", 3), visitor()
 
@@ -179,7 +177,6 @@ def test_the_keyboard_alone_suffices(visitor: Open, network: Classifier, tmp_pat
     page.get_by_text("How the probability of").wait_for()
 
 
-@pytest.mark.slow
 def test_two_visitors_do_not_mix(visitor: Open, network: Classifier, tmp_path: Path) -> None:
     files = [write_noise(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
     pages = [visitor(), visitor()]
@@ -195,7 +192,6 @@ def test_two_visitors_do_not_mix(visitor: Open, network: Classifier, tmp_path: P
         assert told(network, file, hidden).items() <= shown(page).items()
 
 
-@pytest.mark.slow
 def test_nothing_is_wider_than_a_phone_and_nothing_leaves(visitor: Open, address: str, tmp_path: Path) -> None:
     page = visitor(viewport=PHONE, has_touch=True)
     give(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
