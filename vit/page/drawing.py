@@ -31,9 +31,9 @@ def data_url(picture: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()
 
 
-def enlarged(picture: Tensor) -> Tensor:
-    """(C, H, W) uint8 as (3, H', W') with pixels that stay squares; large ones as they are."""
-    factor = max(1, round(SIDE / max(picture.shape[-2:])))
+def enlarged(picture: Tensor, side: int = SIDE) -> Tensor:
+    """(C, H, W) uint8 as (3, H', W'), about ``side`` long, with pixels that stay squares; large ones as they are."""
+    factor = max(1, round(side / max(picture.shape[-2:])))
     shown = as_colour(picture)
     return shown.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
@@ -47,9 +47,9 @@ def reduced(picture: Tensor, side: int) -> Tensor:
     return F.interpolate(shown[None].float(), size, mode="area")[0].round().byte()
 
 
-def under_map(picture: Tensor, values: Tensor) -> Tensor:
-    """A picture (C, H, W) under a map of attention (h, w) or (H, W): uint8 (H', W', 3)."""
-    shown = enlarged(picture)
+def under_map(picture: Tensor, values: Tensor, side: int = SIDE) -> Tensor:
+    """A picture (C, H, W) under a map of attention (h, w) or (H, W): uint8 (H', W', 3), about ``side`` long."""
+    shown = enlarged(picture, side)
     size = (shown.shape[-2], shown.shape[-1])
     return overlay(shown, stretched(values, size)).permute(1, 2, 0)
 

@@ -191,9 +191,11 @@ class Visit:
         if layer == ROLLOUT:
             values, words = found[ROLLOUT], f"rollout of attention through all layers over {name}"
         elif head == ALL:
-            heads = [key for key in found if key.startswith(f"{layer} head ")]
-            shown = [(key.removeprefix(f"{layer} "), under_map(reduced(picture, _TILE), found[key])) for key in heads]
-            return tiles(shown, f"{in_words(layer)}, {len(heads)} heads over {name}; each in colours of its own, least to most")
+            own = [key for key in found if key.startswith(f"{layer} head ")]
+            small = reduced(picture, _TILE)
+            shown = [(key.removeprefix(f"{layer} "), under_map(small, found[key], _TILE)) for key in own]
+            words = f"{in_words(layer)}, {len(own)} heads over {name}; each in colours of its own, least to most"
+            return tiles(shown, words)
         else:
             values, words = _chosen(found, layer, head), f"{in_words(layer)}, {_of_heads(head)} over {name}"
         low, high = float(values.min()), float(values.max())
