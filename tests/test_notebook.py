@@ -93,8 +93,9 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    predictions, curves, drawn, attention, street, trees = json.loads(done.stdout.splitlines()[-1])
-    assert drawn == {"picture": [128, 128]} and all("picture" in each for each in (predictions, curves, attention))
+    predictions, curves, drawn, attention, street, trees, painted = json.loads(done.stdout.splitlines()[-1])
+    assert drawn == {"picture": [128, 128]} and painted == {"picture": [768, 128]}
+    assert all("picture" in each for each in (predictions, curves, attention))
     labels = []
     for shown in (street, trees):
         assert shown["embed"] and Path(shown["video"]).parent == tmp_path / "runs" / "first_video"
