@@ -6,12 +6,13 @@ python scripts/benchmark.py suite=data
 python scripts/benchmark.py suite=analysis
 python scripts/benchmark.py suite=vid2vid threads=2
 python scripts/benchmark.py suite=drawing
+python scripts/benchmark.py suite=vid2vid_export
 
 suite=vit times one training step beside timm's, suite=vid2vid one training window beside a loop that runs the same
 networks frame by frame, as the original does: in the same process and in turn. Ratios hold on a busy machine, seconds
-only on a quiet one. suite=drawing times how landmarks and edges are drawn, on one core. suite=data times decoding,
-cropping and flipping of JPEGs, and how long an epoch waits for them. suite=analysis times an experiment beside the bare
-forward passes that it needs.
+only on a quiet one. suite=vid2vid_export times generation in ONNX Runtime beside torch. suite=drawing times how
+landmarks and edges are drawn, on one core. suite=data times decoding, cropping and flipping of JPEGs, and how long an
+epoch waits for them. suite=analysis times an experiment beside the bare forward passes that it needs.
 """
 
 # pyright: reportInvalidTypeForm=false

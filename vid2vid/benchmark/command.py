@@ -34,10 +34,18 @@ def _overhead(arguments: Any, command: str) -> Iterator[str]:
     return suite_on_cpu(title, words, {"vid2vid": Vid2VidConfig}, Vid2VidTask, arguments.repeats, command)
 
 
+def _exported(arguments: Any, command: str) -> Iterator[str]:
+    from vid2vid.benchmark.exported import suite
+    from vid2vid.config import Vid2VidConfig
+
+    return suite({"vid2vid": Vid2VidConfig}, arguments.repeats, command)
+
+
 SUITES = {
     "vid2vid": _steps,
     "drawing": _drawing,
     "vid2vid_overhead": _overhead,
+    "vid2vid_export": _exported,
 }  # (the script's arguments, what was typed) -> lines
 
 
