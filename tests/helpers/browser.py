@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ import pytest
 from tests.helpers.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+APP = (str(ROOT / "scripts" / "app.py"),)
+TRIED = ("-m", "tests.helpers.tried_page")
 STARTS_S = 120  # so long the page may take on a machine that is busy
 WAIT_MS = 60_000  # as long an expectation
 PHONE = {"width": 390, "height": 844}
@@ -43,19 +45,24 @@ needs_browser = pytest.mark.skipif(bool(missing()), reason=missing() or "there i
 
 
 @contextmanager
-def served(*words: str, cwd: Path = ROOT, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """scripts/app.py as a process of its own, at a free port; ended as by Ctrl-C in the end.
+def served(
+    *words: str, program: Sequence[str] = APP, cwd: Path = ROOT, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The page as a process of its own, at a free port; ended as by Ctrl-C in the end.
 
     Args:
         words: of the command line.
+        program: scripts/app.py, or TRIED: the tab of runs beside one to try things with.
         cwd: where it is started.
+        environment: variables beside those that there are.
 
     Yields:
         Its address, and the process.
     """
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "app.py"), "app.port=0", *words],
+        [sys.executable, *program, "app.port=0", *words],
         cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
     )  # fmt: skip
     try:

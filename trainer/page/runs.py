@@ -41,7 +41,7 @@ class Runs:
     def details(self, names: list[str]) -> tuple[str, str, str, str]:
         """HTML of curves, media and settings of the chosen runs, and the commands to go on with them."""
         seen = {run.name: run for run in self.look()}
-        chosen = [seen[name] for name in names if name in seen][:MOST_CHOSEN]
+        chosen = [seen[name] for name in sorted(set(names) & seen.keys())][:MOST_CHOSEN]  # colours stay
         if not chosen:
             return _NOTHING, "", "", ""
         records = [tables.named(self._following.record(run.path), run.name) for run in chosen]

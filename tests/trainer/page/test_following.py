@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 
 from tests.helpers.forking import fork
+from tests.helpers.made_records import evaluation, record
 from trainer.checkpoint.lock import RunLock
 from trainer.page import following
 from trainer.page.following import Following, Metrics, Thinned
-
-
-def record(step: int, **more: Any) -> str:
-    return json.dumps({"step": step, "samples_seen": 4 * step, "losses": {"g/l1": 1.0 / step}, **more}) + "\n"
-
-
-def evaluation(step: int, value: float) -> str:
-    return json.dumps({"step": step, "samples_seen": 4 * step, "eval": {"score": value}}) + "\n"
 
 
 def make(folder: Path, name: str, lines: str = "", **files: Any) -> Path:
