@@ -18,10 +18,11 @@ PEOPLE_TOOLS := 'numpy<2' absl-py attrs flatbuffers 'protobuf>=4.25.3,<5' matplo
 PYTEST := -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo gpu people-tools faults fuzz test test-slow test-remote test-oldest lint docs clean pinned audit hashes
+.PHONY: help setup demo page gpu people-tools faults fuzz test test-slow test-remote test-oldest lint docs clean pinned audit hashes
 
 help:
 	@echo "make demo         train on the built-in street and write a video: runs/demo (about 10 minutes on 2 cores)"
+	@echo "make page         the demo in the browser, at http://127.0.0.1:7860; make demo first where it was not made"
 	@echo "make test         run the tests without the slow and the GPU ones; COVERAGE=1 (half as long again): what they reach"
 	@echo "make test-slow    run the slow ones: kills, long videos, compilers (at most 25 minutes on 2 cores)"
 	@echo "make faults       kill runs and do to them what machines do, hundreds of times: docs/reliability.md"
@@ -41,6 +42,10 @@ setup: $(VENV)/core.stamp $(if $(CONSTRAINTS),pinned)
 
 demo: $(VENV)/core.stamp
 	$(BIN)/python scripts/demo.py
+
+page: $(VENV)/page.stamp
+	@ls runs/demo/checkpoints/step-*/meta.json >/dev/null 2>&1 || $(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/app.py run=runs/demo
 
 gpu: $(VENV)/dev.stamp
 	$(BIN)/python scripts/gpu.py
@@ -96,6 +101,10 @@ $(VENV)/core.stamp: pyproject.toml
 	@test -x $(BIN)/pip || { echo "making $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
 	@echo "installing vivid and what it needs (torch is large: 1 to 5 minutes)"
 	$(BIN)/pip $(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/page.stamp: $(VENV)/core.stamp
+	$(BIN)/pip $(INSTALL) --editable '.[demo]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp

@@ -62,7 +62,6 @@ def served(
     process = subprocess.Popen(
         [sys.executable, *program, "app.port=0", *words],
         cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
     )  # fmt: skip
     try:
