@@ -167,9 +167,7 @@ def test_uploads(chromium: Any, address: str, runs: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_accessibility_fault(chromium: Any, address: str, scheme: str) -> None:
     if not AXE.is_file():
-        pytest.skip(
-            "needs axe-core in .axe: mkdir -p .axe && cd .axe && npm pack axe-core@4 && tar xzf *.tgz"
-        )
+        pytest.skip("needs axe-core: mkdir -p .axe && cd .axe && npm pack axe-core@4 && tar xzf *.tgz")
     with browser.opened(chromium, address, color_scheme=scheme) as tab:
         tab.get_by_role("tab", name="Runs").click()
         wait(tab.locator("#runs-curves figure").first).to_be_visible()
