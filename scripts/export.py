@@ -1,4 +1,4 @@
-"""Write a trained classifier, or one step of a video generator, as a file that runs without this package.
+"""Write a trained model as a file that runs without this package, or as a folder with a card, for Python.
 
 python scripts/export.py run=runs/digits out=digits.onnx
 python scripts/export.py run=runs/digits out=digits.pt2 format=torch_export batch=1
@@ -14,6 +14,9 @@ random pictures; a difference above 1e-4 is an error, and no file is left.
 A generator's file makes the next frame of ids and past frames; OUT.json tells what goes in and comes out. It is played
 for 6 frames in a loop beside the model; a difference above 0.002 in frames of -1..1 is an error, and no file is left.
 docs/play.py plays it (docs/deploying.md).
+
+A folder (format=folder) has weights, settings and README.md, a model card. vit.load and vid2vid.load read it
+(docs/python.md), timm and transformers those of classifiers. It is loaded again in every way and compared.
 """
 
 from __future__ import annotations

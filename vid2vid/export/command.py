@@ -29,9 +29,10 @@ class Arguments:
     """a video model: one step of its generator"""
 
     run: str  # run directory, such as runs/demo; its averaged weights where it has them
-    out: str = MISSING  # file to write: NAME.onnx or NAME.pt2
+    out: str = MISSING  # file to write: NAME.onnx or NAME.pt2; a folder with format=folder
     checkpoint: str | None = None  # best, or the name of another checkpoint of the run, or a path; null: the newest
     format: Format = Format.onnx  # onnx needs the packages of the extra `export`
+    licence: str | None = None  # with format=folder: of the weights, like Apache-2.0; null: not stated
     batch: str = "1"  # number of clips at a time; dynamic: any
     size: Size = Size.fixed  # of the pictures
     resolution: list[int] | None = None  # [H,W] of the pictures; null: the run's
@@ -48,7 +49,10 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         UserError: arguments or weights that cannot be used, or a file whose frames differ.
     """
     if arguments.format is Format.folder:
-        raise ConfigError("format=folder: of a generator there are files: format=onnx (out=NAME.onnx) or torch_export")
+        _write_folder(arguments, schemas, say)
+        return
+    if arguments.licence is not None:
+        raise ConfigError(f"licence={arguments.licence} is for the card of format=folder")
     batch = number_or("dynamic", arguments.batch, "batch", "clips")
     size = size_of(arguments.resolution)
     check_place("out", arguments.out)
@@ -75,4 +79,25 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         about=about_run(loaded),
     )
     for line in written.lines():
+        say(line)
+
+
+def _write_folder(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
+    if (arguments.batch, arguments.size, arguments.resolution) != ("1", Size.fixed, None):
+        raise ConfigError("batch, size and resolution are of a graph: with format=folder leave them out")
+    run_dir = Path(arguments.run)
+    config: Vid2VidConfig = load_run(run_dir, schemas)
+    config.trainer.device = DeviceKind.cpu
+
+    from trainer.cards.recipe import newest_sample, of_run
+    from vid2vid.export.folder import checkpoint_meta, export_folder
+    from vid2vid.trained import load_generator
+
+    loaded = load_generator(config, run_dir, arguments.checkpoint)
+    say(loaded.weights_line)
+    meta = checkpoint_meta(loaded.checkpoint)
+    samples = [newest_sample(run_dir, "contact_sheet"), newest_sample(run_dir, "video", (".mp4", ".gif"))]
+    out = Path(arguments.out).expanduser()
+    found = [sample for sample in samples if sample is not None]
+    for line in export_folder(loaded, run_dir, out, meta, of_run(run_dir, meta), arguments.licence, found):
         say(line)
