@@ -61,8 +61,8 @@ def run(cells: Sequence[str]) -> list[Any]:
 class Video:
     """IPython's class of this name, as far as notebooks here use it: a file to play."""
 
-    def __init__(self, filename: str, embed: bool = False) -> None:
-        self.video, self.embed = str(Path(filename).resolve()), embed
+    def __init__(self, filename: str, embed: bool = False, width: int | None = None) -> None:
+        self.video, self.embed, self.width = str(Path(filename).resolve()), embed, width
 
 
 def main(notebook: str, *changes: str) -> None:
