@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.browser import PHONE, WAIT_MS, browser, needs_browser, opened
 from trainer.errors import DataError
 from trainer.page.canvas import Moved, PaintClass, Painting, decode, encode, label_canvas
 
-pytest.importorskip("gradio", reason="needs gradio: pip install -e .[demo]")
-pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
+    needs_browser,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -129,13 +126,9 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def chromium() -> Iterator[Any]:
+    with browser() as found:
         yield found
-        found.close()
 
 
 def reading(page: Any, served: Served) -> Surface:
@@ -143,20 +136,21 @@ def reading(page: Any, served: Served) -> Surface:
     from playwright.sync_api import expect
 
     page.goto(served.url)
-    page.wait_for_selector(".lc[data-state=ready]", timeout=60_000)
+    page.wait_for_selector(".lc[data-state=ready]", timeout=WAIT_MS)
 
     def read() -> Painting:
         wanted = len(served.paintings) + 1
         page.get_by_role("button", name="Read").click()
-        expect(page.get_by_label("Count")).to_have_value(str(wanted), timeout=30_000)
+        expect(page.get_by_label("Count")).to_have_value(str(wanted), timeout=WAIT_MS)
         return served.paintings[-1]
 
     return Surface(page, read)
 
 
 @pytest.fixture(scope="module")
-def page(browser: Any) -> Any:
-    return browser.new_page(viewport={"width": 1000, "height": 900})
+def page(chromium: Any, served: Served) -> Iterator[Any]:
+    with opened(chromium, served.url) as found:
+        yield found
 
 
 @pytest.fixture
@@ -226,6 +220,17 @@ def test_clear_and_restore(surface: Surface) -> None:
     np.testing.assert_array_equal(surface.labels(), street())
 
 
+def test_a_pen_paints(surface: Surface) -> None:
+    surface.choose("car")
+    surface.element.scroll_into_view_if_needed()
+    session = surface.page.context.new_cdp_session(surface.page)
+    for kind, cell in (("mousePressed", (3, 30)), ("mouseMoved", (3, 34)), ("mouseReleased", (3, 34))):
+        x, y = surface.at(*cell)
+        event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1}
+        session.send("Input.dispatchMouseEvent", event)
+    np.testing.assert_array_equal(surface.labels(), painted((slice(2, 5), slice(29, 36), CAR)))
+
+
 def test_the_keyboard_alone_paints(surface: Surface) -> None:
     for _ in range(30):
         surface.press("Tab")
@@ -246,10 +251,13 @@ def test_the_keyboard_alone_paints(surface: Surface) -> None:
     np.testing.assert_array_equal(surface.labels(), painted(*stroke, box))
 
 
-def test_a_finger_paints_and_two_zoom(browser: Any, served: Served) -> None:
-    width = 390
-    page = browser.new_page(viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True)
-    surface = reading(page, served)
+def test_a_finger_paints_and_two_zoom(chromium: Any, served: Served) -> None:
+    with opened(chromium, served.url, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        check_fingers(reading(page, served))
+
+
+def check_fingers(surface: Surface) -> None:
+    page, width = surface.page, PHONE["width"]
     assert surface.element.bounding_box()["width"] == width
     assert page.evaluate("document.documentElement.scrollWidth") == width
     surface.choose("car")
@@ -273,7 +281,6 @@ def test_a_finger_paints_and_two_zoom(browser: Any, served: Served) -> None:
     touch("touchEnd")
     np.testing.assert_array_equal(surface.labels(), painted(stroke))  # what one of two fingers began is given up
     assert surface.element.bounding_box()["width"] == pytest.approx(2 * width, rel=0.05)
-    page.close()
 
 
 def test_an_object_moves_along_a_path(surface: Surface) -> None:
