@@ -64,7 +64,7 @@ def read(folder: Path) -> list[np.ndarray]:
     return [picture for picture in found if picture is not None]
 
 
-@pytest.mark.parametrize("kind", ["labels", "edges"])
+@pytest.mark.parametrize("kind", ["labels", pytest.param("edges", marks=pytest.mark.slow)])
 def test_the_player_makes_what_generate_makes(kind: str, tmp_path: Path) -> None:
     run, source = tmp_path / "run", tmp_path / "source"
     make_run(run, on_labels() if kind == "labels" else on_edges())
