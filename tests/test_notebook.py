@@ -87,7 +87,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     """Times to train in are numbers of samples here: what comes out does not hang on how busy the machine is."""
     for name in ("train.py", "scripts", "configs", "docs", "trainer", "vit", "vid2vid"):
         (tmp_path / name).symlink_to(ROOT / name)
-    changes = ("trainer.budget=75s->trainer.max_samples=4800", "trainer.budget=100s->trainer.max_samples=6")
+    changes = ("trainer.budget=75s->trainer.max_samples=2560", "trainer.budget=100s->trainer.max_samples=3")
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.notebooks", str(NOTEBOOK), *changes],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
