@@ -31,7 +31,7 @@ def all_commands(path: Path) -> list[list[str]]:
     if path.suffix == ".ipynb":
         return commands(path)
     text = path.read_text(encoding="utf-8")
-    spans = [re.sub(r" \[[^\]]* \.\.\.\]", "", span) for span in INLINE.findall(BLOCK.sub("", text))]
+    spans = [re.sub(r"\s\[[^\]]*\]", "", span) for span in INLINE.findall(BLOCK.sub("", text))]
     return [*commands(text), *map(shlex.split, spans)]
 
 
