@@ -1,33 +1,105 @@
-"""The pictures of the guides, made by the guides' own commands: docs/film_sheet.png.
+"""Pictures of README and the guides, made of what their commands leave; docs/index.md says which command comes first.
 
-python -m tests.helpers.guide_pictures
+python -m tests.helpers.guide_pictures film                    # docs/film_sheet.png; makes the film and prepares it
+python -m tests.helpers.guide_pictures demo [runs/demo]        # docs/demo.gif
+python -m tests.helpers.guide_pictures report [runs/vit]       # docs/report.png, by Chromium
+python -m tests.helpers.guide_pictures page [runs]             # docs/page_*.png: the page's tabs, by Chromium
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import av
 from PIL import Image
 
 import scripts  # noqa: F401  # a script that runs in this process finds its _setup
 from tests.helpers import own_data
+from tests.helpers.browser import browser, opened, served
 from tests.helpers.paths import ROOT
 from tests.helpers.scripts import run_script
 
-SHEET = ROOT / "docs" / "film_sheet.png"
-WIDTH = 1200  # pixels
+DOCS = ROOT / "docs"
+WIDTH = 1200  # pixels of wide pictures
+GIF_WIDTH, GIF_FRAMES, GIF_STEP = 480, 24, 2  # every second frame, at half the rate
+TABS = ("Video", "Picture", "Runs")
 
 
-def film_sheet(folder: Path) -> Image.Image:
+def film(_: Path) -> Path:
     """What ``prepare.py edges`` shows of the film of `own_data`."""
-    film = own_data.film(folder / "walk.mp4")
-    code = run_script("prepare", "edges", f"source={film}", f"out={folder / 'walk'}", "data.video_cache=null")
-    assert code == 0
-    with Image.open(folder / "walk" / "contact_sheet.png") as sheet:
-        return sheet.convert("RGB").resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.Resampling.LANCZOS)
+    with tempfile.TemporaryDirectory() as made:
+        source = own_data.film(Path(made) / "walk.mp4")
+        code = run_script("prepare", "edges", f"source={source}", f"out={made}/walk", "data.video_cache=null")
+        assert code == 0
+        with Image.open(Path(made) / "walk" / "contact_sheet.png") as sheet:
+            small = _reduced(sheet.convert("RGB"), WIDTH)
+    return _written(small, "film_sheet.png")
 
+
+def demo(run: Path) -> Path:
+    """The beginning of the demo's video: label map, real video, generated."""
+    with av.open(str(run / "street.mp4")) as container:
+        rate = container.streams.video[0].average_rate
+        assert rate is not None
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    shown = [_reduced(frame, GIF_WIDTH) for frame in frames[: GIF_FRAMES * GIF_STEP : GIF_STEP]]
+    path = DOCS / "demo.gif"
+    milliseconds = round(1000 * GIF_STEP / rate)
+    shown[0].save(path, save_all=True, append_images=shown[1:], duration=milliseconds, loop=0, optimize=True)
+    return path
+
+
+def report(run: Path) -> Path:
+    """The part on patchdrop of a run's report."""
+    address = (run / "analysis" / "report.html").resolve().as_uri()
+    path = DOCS / "report.png"
+    with browser() as chromium, opened(chromium, address, viewport={"width": 1140, "height": 620}) as tab:
+        tab.locator("h2", has_text="patchdrop").first.evaluate("part => part.scrollIntoView()")
+        tab.screenshot(path=str(path))
+    return path
+
+
+def page(runs: Path) -> list[Path]:
+    """Every tab of the page, as it opens on a folder of runs."""
+    made = []
+    size = {"width": WIDTH, "height": 900}
+    with (
+        served(f"runs={runs.resolve()}") as (address, _),
+        browser() as chromium,
+        opened(chromium, address, viewport=size) as tab,
+    ):
+        for name in TABS:
+            tab.get_by_role("tab", name=name, exact=True).click()
+            _settle(tab)
+            path = DOCS / f"page_{name.lower()}.png"
+            tab.screenshot(path=str(path))
+            with Image.open(path) as shot:
+                made.append(_written(shot.convert("RGB"), path.name))
+    return made
+
+
+def _settle(tab: Any) -> None:
+    """Waits until what a tab shows first is there."""
+    tab.wait_for_load_state("networkidle")
+    tab.wait_for_timeout(5000)
+
+
+def _reduced(image: Image.Image, width: int) -> Image.Image:
+    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+
+
+def _written(image: Image.Image, name: str) -> Path:
+    """As a PNG of few colours, which a repository can carry."""
+    path = DOCS / name
+    image.quantize(128).save(path, optimize=True)
+    return path
+
+
+MAKERS = {"film": (film, ""), "demo": (demo, "runs/demo"), "report": (report, "runs/vit"), "page": (page, "runs")}
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        film_sheet(Path(made)).quantize(128).save(SHEET, optimize=True)
+    make, usual = MAKERS[sys.argv[1]]
+    print(make(Path(sys.argv[2] if len(sys.argv) > 2 else usual)))
