@@ -22,6 +22,8 @@ from tests.helpers.fake_people import fake_people
 from tests.helpers.paths import ROOT
 from tests.helpers.scripts import run_script
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # seconds, for a machine with much other work
+
 FILM, PICTURES, CHECKPOINTS, ABLATIONS = (
     ROOT / "docs" / f"{name}.md" for name in ("your-own-film", "your-own-pictures", "checkpoints", "ablations")
 )
@@ -90,7 +92,6 @@ def frames_of(video: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-@pytest.mark.slow
 def test_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     film = own_data.film(Path("walk.mp4"), frames=12, size=(64, 128))
@@ -108,7 +109,6 @@ def test_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(made[:, 15:79, 128:256].astype(float) - real).mean() < 8  # pixels, after two encodings
 
 
-@pytest.mark.slow
 def test_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("friend", "other"):
@@ -125,7 +125,6 @@ def test_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames_of(Path("driven.mp4")).shape == (12, 32, 32, 3)
 
 
-@pytest.mark.slow
 def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own_data.film(Path("walk.mp4"), frames=12, size=(64, 128))
@@ -154,7 +153,6 @@ def vit_s16(path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     photos = own_data.pictures(Path("photos"), count=60, side=32)
@@ -185,7 +183,6 @@ def test_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (Path("runs/photos/confusion.png")).is_file()
 
 
-@pytest.mark.slow
 def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
     from safetensors.torch import load_file
@@ -205,7 +202,7 @@ def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(done) == 15
     small = load_file("runs/small/checkpoints/step-00000002/ema.safetensors")
     as_timm = timm.create_model("local-dir:out/timm", pretrained=True).state_dict()
-    assert torch.equal(as_timm["patch_embed.proj.weight"], small["patch_embed.proj.weight"])
+    assert torch.equal(as_timm["patch_embed.proj.weight"], small["model.patch_embed.proj.weight"])
     for name in ("small.npz", "hf/config.json", "small.safetensors", "small.pth", "small.onnx", "small.pt2"):
         assert (tmp_path / "out" / name).stat().st_size > 0, name
     street = load_file(next(Path("runs/street/checkpoints").glob("step-*/weights.safetensors")))
@@ -216,7 +213,6 @@ def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(value, averaged.get(name, street[name])) or torch.equal(value, street[name]), name
 
 
-@pytest.mark.slow
 def test_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -233,7 +229,6 @@ def test_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("runs/compare.png").is_file()
 
 
-@pytest.mark.slow
 def test_ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

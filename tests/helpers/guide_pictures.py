@@ -25,7 +25,8 @@ from tests.helpers.scripts import run_script
 DOCS = ROOT / "docs"
 WIDTH = 1200  # pixels of wide pictures
 GIF_WIDTH, GIF_FRAMES, GIF_STEP = 480, 24, 2  # every second frame, at half the rate
-TABS = ("Video", "Picture", "Runs")
+SLOW_MS, SETTLED_MS = 300_000, 5_000  # a video on a busy machine; what follows a click
+HIGHEST = 1500  # pixels of a picture of the page
 
 
 def film(_: Path) -> Path:
@@ -63,28 +64,53 @@ def report(run: Path) -> Path:
 
 
 def page(runs: Path) -> list[Path]:
-    """Every tab of the page, as it opens on a folder of runs."""
-    made = []
-    size = {"width": WIDTH, "height": 900}
+    """Every tab of the page: a street of the demo drawn, a picture looked at, two runs beside each other.
+
+    Args:
+        runs: a folder with ``demo`` (of ``make demo``) and ``photos`` (of docs/your-own-pictures.md).
+    """
+    size = {"width": WIDTH, "height": 1000}
     with (
+        tempfile.TemporaryDirectory() as made,
         served(f"runs={runs.resolve()}") as (address, _),
         browser() as chromium,
         opened(chromium, address, viewport=size) as tab,
     ):
-        for name in TABS:
-            tab.get_by_role("tab", name=name, exact=True).click()
-            _settle(tab)
-            path = DOCS / f"page_{name.lower()}.png"
-            tab.screenshot(path=str(path))
-            with Image.open(path) as shot:
-                made.append(_written(shot.convert("RGB"), path.name))
-    return made
+        shown = sorted(own_data.pictures(Path(made), count=10, side=256).rglob("*.png"))
+        tab.get_by_role("tab", name="Video", exact=True).click()
+        _choose(tab, "#video-run", "demo")
+        tab.locator("#video-load").click()
+        tab.locator("#video-frames input[type=number]").fill("16")
+        tab.locator("#video-generate").click()
+        tab.locator("#video-panels video").wait_for(timeout=SLOW_MS)
+        found = [_shot(tab, "video")]
+        tab.get_by_role("tab", name="Picture", exact=True).click()
+        _choose(tab, "#picture-network", "photos")
+        tab.locator("#picture-files input[type=file]").set_input_files(shown[:1])
+        tab.locator("#picture-bars >> text=%").first.wait_for(timeout=SLOW_MS)
+        tab.wait_for_timeout(SETTLED_MS)
+        found.append(_shot(tab, "picture"))
+        tab.get_by_role("tab", name="Runs", exact=True).click()
+        tab.get_by_label("demo", exact=True).check()
+        tab.wait_for_timeout(SETTLED_MS)
+        found.append(_shot(tab, "runs"))
+    return found
 
 
-def _settle(tab: Any) -> None:
-    """Waits until what a tab shows first is there."""
-    tab.wait_for_load_state("networkidle")
-    tab.wait_for_timeout(5000)
+def _choose(tab: Any, dropdown: str, name: str) -> None:
+    field = tab.locator(f"{dropdown} input")
+    if field.input_value() != name:
+        field.click()
+        tab.get_by_role("option", name=name, exact=True).click()
+    tab.wait_for_timeout(SETTLED_MS)
+
+
+def _shot(tab: Any, name: str) -> Path:
+    path = DOCS / f"page_{name}.png"
+    tab.screenshot(path=str(path), full_page=True)
+    with Image.open(path) as shot:
+        picture = shot.convert("RGB")
+    return _written(picture.crop((0, 0, picture.width, min(picture.height, HIGHEST))), path.name)
 
 
 def _reduced(image: Image.Image, width: int) -> Image.Image:
