@@ -199,11 +199,19 @@ def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return [*SMALL_VIT, "trainer.max_steps=2", "resolution=[32,32]"]
 
     done = follow(CHECKPOINTS, None, more, **{"model.weights=PATH": f"model.weights={made}", "PATH": "runs/small"})
-    assert len(done) == 15
+    assert len(done) == 16
     small = load_file("runs/small/checkpoints/step-00000002/ema.safetensors")
     as_timm = timm.create_model("local-dir:out/timm", pretrained=True).state_dict()
     assert torch.equal(as_timm["patch_embed.proj.weight"], small["model.patch_embed.proj.weight"])
-    for name in ("small.npz", "hf/config.json", "small.safetensors", "small.pth", "small.onnx", "small.pt2"):
+    for name in (
+        "small.npz",
+        "hf/config.json",
+        "small.safetensors",
+        "small.pth",
+        "small.onnx",
+        "small.pt2",
+        "folder/README.md",
+    ):
         assert (tmp_path / "out" / name).stat().st_size > 0, name
     street = load_file(next(Path("runs/street/checkpoints").glob("step-*/weights.safetensors")))
     back = load_file("out/street.safetensors")
