@@ -17,6 +17,7 @@ from train import SCHEMAS, TASKS
 from trainer.cli import CONFIGS, compose
 from trainer.config.help import group_options
 from trainer.config.schema import schema_keys
+from trainer.page import command as page_command
 from trainer.task_table import arguments_of
 from vid2vid.validate import problems
 
@@ -84,6 +85,8 @@ def test_dry_run_of_the_readme(run_train) -> None:
 def arguments_known(verb: str, words: list[str]) -> set[str]:
     """Of a script, by the tasks' modules that answer it: an experiment's own among them."""
     modules = [import_module(entry.verbs[verb]) for entry in TASKS.values() if verb in entry.verbs]
+    if verb == "app":  # of no task
+        return set(schema_keys(page_command.Arguments))
     having = [module for module in modules if hasattr(module, "arguments") or hasattr(module, "Arguments")]
     return {key for module in having for key in schema_keys(arguments_of(module, words))}
 
@@ -108,7 +111,7 @@ def test_script_commands_name_scripts_and_arguments() -> None:
                             continue  # takes paths
                         if "=" not in argument and re.search(rf"^    {argument} = \"{argument}\"$", text, re.MULTILINE):
                             continue  # what is to be done, as the first word alone
-                        key = argument.partition("=")[0]
+                        key = argument.strip("[]").partition("=")[0]  # in brackets: may be left out
                         known = key in keys or re.search(rf"^    {re.escape(key)}: ", text, re.MULTILINE)
                         passed_on = "overrides: list[str]" in text and key.split(".")[0] in (*GROUPS, *SETTINGS)
                         assert known or passed_on, f"{path.name}: {' '.join(words)}: {key}"
