@@ -161,7 +161,8 @@ STYLE = """
 .vp-ramp { height: 14px; border-radius: 3px; margin-top: 8px; }
 .vp-ends { display: flex; justify-content: space-between; gap: 8px; font-size: 0.85em; color: var(--body-text-color); }
 .vp-bars h3 { margin: 0 0 8px; font-size: 1.05em; color: var(--body-text-color); }
-.vp-bars ol, .vp-legend, .vp-tiles { list-style: none; margin: 0; padding: 0; }
+.vp-bars ol, .vp-legend, .vp-tiles { margin: 0 !important; padding: 0 !important; }
+.vp-bars li, .vp-legend li, .vp-tiles li { list-style: none !important; margin-left: 0; }
 .vp-bars li { margin: 0 0 12px; }
 .vp-line { display: flex; justify-content: space-between; gap: 12px; color: var(--body-text-color); }
 .vp-class { overflow-wrap: anywhere; }

@@ -29,6 +29,18 @@ _FILLS = {
     "black": Fill.zero,
     "noise": Fill.noise,
 }
+# What gradio's File lacks: its button is called otherwise than what stands on it; the one for more files has another
+# button inside (axe-core: nested-interactive), so files are cleared before others are given; its links are pale.
+_FILES = """
+const mend = () => document.querySelectorAll('#picture-files .upload-container, #picture-weights .upload-container')
+  .forEach(button => button.removeAttribute('aria-label'));
+new MutationObserver(mend).observe(element.closest('#tab-picture') || document.body, {childList: true, subtree: true});
+mend();
+"""
+_FILES_STYLE = """
+#picture-files .icon-button:has(button), #picture-weights .icon-button:has(button) { display: none; }
+#picture-files .download-link, #picture-weights .download-link { color: var(--body-text-color); }
+"""
 _LIVE = "element.setAttribute('aria-live', 'polite');"
 _SEPARATOR = ":"
 
@@ -72,7 +84,7 @@ def build(page: Page) -> None:
     """Makes the tab's components and events."""
     shelf, there = Shelf(), sources(page)
     visit = gr.State(Visit())
-    gr.HTML(f"<style>{STYLE}</style>", padding=False)
+    gr.HTML(f"<style>{STYLE}{_FILES_STYLE}</style>", padding=False, js_on_load=_FILES)
     with gr.Row():
         with gr.Column(min_width=280):
             chosen = gr.Dropdown(

@@ -126,7 +126,7 @@ class Visit:
         if isinstance(network, Classifier):
             best = [network.best(whole, 1)[0] for whole in self.wholes]
             return [
-                (f"{sample.name}: {name} {percent(share)}", number)
+                (f"{sample.name}: {name}, {percent(share)}", number)
                 for number, (sample, (name, share)) in enumerate(zip(self.samples, best, strict=True))
             ]
         return [(name, number) for number, (name, _) in enumerate(self.segmented)]

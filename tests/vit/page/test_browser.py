@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.helpers.browser import PHONE, browser, needs_browser, opened, served
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_pictures import write_noise
+from tests.helpers.paths import ROOT
 from tests.helpers.predictions import read
 from tests.helpers.scripts import run_script
 from vit.analysis.occlusion.dropping import Fill
@@ -19,6 +21,7 @@ from vit.page.classifier import Classifier, cells
 from vit.predict.predictor import load_predictor
 
 pytestmark = [pytest.mark.slow, needs_browser]
+AXE = Path(os.environ.get("VIVID_AXE", ROOT / ".axe" / "package" / "axe.min.js"))
 SHARES = "#picture-bars .vp-share"
 Open = Callable[..., Any]
 
@@ -200,3 +203,27 @@ def test_nothing_is_wider_than_a_phone_and_nothing_leaves(visitor: Open, address
     page.locator(".vp-cell").nth(5).tap()
     until_hidden(page, 1)
     assert page.asked == {address.removeprefix("http://")}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_fault(scheme: str, visitor: Open, tmp_path: Path) -> None:
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: mkdir -p .axe && cd .axe && npm pack axe-core@4 && tar xzf *.tgz")
+    page = visitor(color_scheme=scheme)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert faults(page) == []
+    give(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
+    page.wait_for_selector(SHARES)
+    page.locator(".vp-cell").nth(5).click()
+    until_hidden(page, 1)
+    assert faults(page) == []
+
+
+def faults(page: Any) -> list[str]:
+    """What axe-core calls serious or critical."""
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{fault['id']}: {fault['nodes'][0]['html'][:200]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]

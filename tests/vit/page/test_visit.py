@@ -53,7 +53,7 @@ def test_bars_are_the_networks_answers(shelf: Shelf, source: Source, tmp_path: P
         whole = network.probabilities(network.read(tmp_path / name, name))
         assert shares(visit.bars(network)) == [(k, float(f"{v:.6g}")) for k, v in network.best(whole, 5)]
     first = network.best(visit.wholes[0], 1)[0]
-    assert visit.choices(network)[0] == (f"a.png: {first[0]} {percent(first[1])}", 0)
+    assert visit.choices(network)[0] == (f"a.png: {first[0]}, {percent(first[1])}", 0)
 
 
 @pytest.mark.parametrize("fill", [Fill.mean, Fill.zero])
