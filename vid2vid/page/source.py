@@ -76,8 +76,8 @@ def data_clips(model: Model) -> list[str]:
     root = _root(model)
     if not Path(root).exists():
         raise DataError(
-            f"the data of run {model.name} (data.root={root}) are not on this machine: put them there"
-            f"{', paint a label map' if model.paints else ''} or upload a clip"
+            f"The data of run {model.name} (data.root={root}) are not on this machine: put them there"
+            f"{', paint a label map' if model.paints else ''} or upload a clip."
         )
     return [clip.name for clip in islice(open_source(root, config, 1), MOST_CLIPS)]
 

@@ -28,7 +28,7 @@ def build(page: Page) -> None:
         refresh = gr.Button("Refresh", elem_id="video-refresh", scale=1, min_width=100)
     about = gr.HTML(elem_id="video-about")
     with gr.Column(visible=False) as work:
-        kind = gr.Radio([PAINT, CLIP, UPLOAD], value=PAINT, label="Label maps from", elem_id="video-kind")
+        kind = gr.Radio([PAINT, CLIP, UPLOAD], value=PAINT, label="Where the clip comes from", elem_id="video-kind")
         with gr.Column() as data_part, gr.Row(equal_height=True):
             clip = gr.Dropdown([], label="Clip of the run's data", elem_id="video-clip", scale=3)
             frame = gr.Number(0, label="Frame", minimum=0, precision=0, scale=1, min_width=90, elem_id="video-frame")
@@ -94,17 +94,16 @@ def build(page: Page) -> None:
 
     def choose(name: str | None) -> tuple[Any, ...]:
         if not name:
-            return (gr.skip(),) * 15
+            return (gr.skip(),) * len(choosing)
         model = does.model(name)
         clips, why = does.clip_names(model)
-        kinds = [PAINT, CLIP, UPLOAD] if model.paints else [CLIP, UPLOAD]
-        begin = PAINT if model.paints else CLIP if clips else UPLOAD
+        kinds = [*([PAINT] if model.paints else []), *([CLIP] if clips else []), UPLOAD]
         choices = class_choices(model.classes)
         about_it = views.facts(model) + (views.message(why) if why else "")
         return (
             about_it,
             gr.update(visible=True),
-            gr.update(choices=kinds, value=begin),
+            gr.update(choices=kinds, value=kinds[0]),
             gr.update(choices=clips, value=clips[0][1] if clips else None),
             does.blank(model),
             gr.update(visible=model.has_labels),
@@ -114,7 +113,9 @@ def build(page: Page) -> None:
             gr.update(visible=model.has_styles, value="sample" if model.fitted else "mean"),
             gr.update(visible=model.has_styles),
             gr.update(visible=model.wants_picture),
+            gr.update(label=views.upload_label(model), value=None),
             None,
+            "",
             "",
             gr.update(visible=False),
         )
@@ -148,8 +149,8 @@ def build(page: Page) -> None:
             )  # fmt: skip
 
     choosing = [
-        about, work, kind, clip, canvas, changes, first, second, edits, style, seed, picture_part, uploaded,
-        progress, results,
+        about, work, kind, clip, canvas, changes, first, second, edits, style, seed, picture_part, files,
+        uploaded, progress, live, results,
     ]  # fmt: skip
     listed = {"fn": page.guarded(names), "inputs": run, "outputs": [run, about, work], "show_progress": "hidden"}
     assert Context.root_block is not None  # a tab is built within the page

@@ -69,10 +69,17 @@ def facts(model: Model) -> str:
     note = ""
     if not model.paints:
         note = (
-            "<p>Label maps cannot be painted for this run: what it sees is "
-            f"{html.escape(_condition(model))}. Take a clip of its data, or upload one.</p>"
+            f"<p>This run takes {html.escape(_condition(model))}; label maps cannot be painted for it. Take a clip of "
+            "its data, or upload one.</p>"
         )
     return f'<div class="vt-facts">{words}</div>{note}'
+
+
+def upload_label(model: Model) -> str:
+    """What may be uploaded for a run, in words."""
+    if model.paints:
+        return "Label maps: pictures with a table of their colours if they need one, a zip of them, or a film"
+    return f"Clip: {_condition(model)}"
 
 
 def _condition(model: Model) -> str:

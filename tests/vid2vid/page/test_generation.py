@@ -19,7 +19,7 @@ from trainer.data.labels.palette import colorize
 from trainer.errors import ConfigError, DataError
 from trainer.page.canvas import Moved
 from trainer.records.video_writer import write_video
-from vid2vid.config import ForegroundKind
+from vid2vid.config import FirstFrame, ForegroundKind
 from vid2vid.generate.video import open_clip
 from vid2vid.page.generation import Files, Generation, Wishes
 from vid2vid.page.model import Model, Models
@@ -57,7 +57,9 @@ def results(generation: Generation) -> np.ndarray:
     return np.stack([shown.pictures["result"] for shown in generation.frames()])
 
 
-def by_command(generation: Generation, folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+def by_command(
+    generation: Generation, folder: Path, monkeypatch: pytest.MonkeyPatch, picture: Path | None = None
+) -> np.ndarray:
     """What the command that the page shows writes, in a folder with the files that it offers."""
     words = shlex.split(generation.command())
     assert words[:2] == ["python", "scripts/generate.py"]
@@ -66,6 +68,8 @@ def by_command(generation: Generation, folder: Path, monkeypatch: pytest.MonkeyP
     for path in (made, generation.folder / "edits.yaml"):
         if path is not None and path.exists():
             (folder / ("clip" if path is made else path.name)).symlink_to(path)
+    if picture is not None:
+        (folder / picture.name).symlink_to(picture)
     monkeypatch.chdir(folder)
     assert run_script("generate", *words[2:]) == 0
     return np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "video_frames").iterdir())])
@@ -103,6 +107,32 @@ def test_styles_and_seeds(styled: Model, tmp_path: Path, monkeypatch: pytest.Mon
     assert np.array_equal(frames, by_command(generation, tmp_path / "command", monkeypatch))
     other = results(Generation(styled, Wishes(source, 3, (), style, 4), tmp_path / "mine"))
     assert np.array_equal(frames, other) == (style == "mean"), "another seed is another look"
+
+
+def test_a_run_that_goes_on_from_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = street_config()
+    config.model.first_frame = FirstFrame.image
+    make_run(tmp_path / "run", config)
+    model, picture = Models().get("run", tmp_path / "run"), tmp_path / "begin.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(picture)
+    source = painted(model, scene()[None], [], 3, tmp_path / "clip")
+    generation = Generation(model, Wishes(source, 3, picture=picture), tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    frames = results(generation)
+    assert model.wants_picture and generation.notes == []
+    assert np.array_equal(frames, by_command(generation, tmp_path / "command", monkeypatch, picture))
+    without = Generation(model, Wishes(source, 3), tmp_path / "mine")
+    assert "Upload a picture to begin from" in without.notes[0] and "first_frame=model" in without.command()
+    assert not np.array_equal(frames, results(without))
+
+
+def test_a_run_without_flow_shows_less(tmp_path: Path):
+    config = street_config()
+    config.model.flow = False
+    make_run(tmp_path / "run", config)
+    model = Models().get("run", tmp_path / "run")
+    shown = list(Generation(model, Wishes(data_clip(model, 0), 2), tmp_path / "mine").frames())
+    assert [list(one.pictures) for one in shown] == [["source", "result", "real"]] * 2
 
 
 def test_settings_of_the_run_that_plain_ids_do_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
