@@ -8,14 +8,16 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
+from trainer.errors import UserError, user_message
 from trainer.page.canvas import label_canvas
 from trainer.page.contract import Page, Tab
 from vid2vid.page import views
 from vid2vid.page.edit_list import ACTIONS, BECOMES, REMOVED, class_choices
 from vid2vid.page.generation import MOST_FRAMES
-from vid2vid.page.handlers import CLIP, PAINT, TASK, UPLOAD, Handlers
+from vid2vid.page.handlers import CLIP, PAINT, TASK, UPLOAD, Answer, Handlers
 
 FRAMES = 48
+WAITING = "Waiting for its turn ..."
 _FORM = ("run", "kind", "clip", "canvas", "uploaded", "edits", "style", "seed", "picture", "frames")
 
 
@@ -64,6 +66,7 @@ def build(page: Page) -> None:
             start = gr.Button("Generate", variant="primary", elem_id="video-generate", scale=3)
             stop = gr.Button("Stop", elem_id="video-stop", interactive=False, scale=1)
         progress = gr.HTML(elem_id="video-progress")
+        stopped = gr.HTML(elem_id="video-stopped")  # of its own: a frame on its way would overwrite its words
         live = gr.HTML(elem_id="video-live")
         with gr.Column(visible=False) as results:
             result = gr.Video(
@@ -117,6 +120,7 @@ def build(page: Page) -> None:
             None,
             "",
             "",
+            "",
             gr.update(visible=False),
         )
 
@@ -135,22 +139,29 @@ def build(page: Page) -> None:
             return clip_of, value, gr.update(value=PAINT), shown
         return clip_of, gr.skip(), gr.skip(), shown
 
+    def update(answer: Answer) -> tuple[Any, ...]:
+        if not answer.done:
+            return answer.progress, answer.live or gr.skip(), *(gr.skip(),) * 8
+        saved = (answer.result, answer.panels, answer.edits, answer.labels)
+        return (
+            answer.progress, answer.live, gr.update(visible=True), str(answer.result), str(answer.panels),
+            *(gr.update(value=None if path is None else str(path), visible=path is not None) for path in saved),
+            answer.command,
+        )  # fmt: skip
+
     def generate(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         form: dict[str, Any] = dict(zip(_FORM, values, strict=True))
-        for answer in does.generate(form, request):
-            if not answer.done:
-                yield answer.progress, answer.live or gr.skip(), *(gr.skip(),) * 8
-                continue
-            saved = (answer.result, answer.panels, answer.edits, answer.labels)
-            yield (
-                answer.progress, answer.live, gr.update(visible=True), str(answer.result), str(answer.panels),
-                *(gr.update(value=None if path is None else str(path), visible=path is not None) for path in saved),
-                answer.command,
-            )  # fmt: skip
+        try:
+            for answer in does.generate(form, request):
+                yield update(answer)
+        except Exception as error:
+            words = page.hidden(user_message(error)) if isinstance(error, UserError) else "the page failed"
+            yield views.message(f"Nothing was made: {words}"), *(gr.skip(),) * 9
+            raise
 
     choosing = [
         about, work, kind, clip, canvas, changes, first, second, edits, style, seed, picture_part, files,
-        uploaded, progress, live, results,
+        uploaded, progress, stopped, live, results,
     ]  # fmt: skip
     listed = {"fn": page.guarded(names), "inputs": run, "outputs": [run, about, work], "show_progress": "hidden"}
     assert Context.root_block is not None  # a tab is built within the page
@@ -164,20 +175,16 @@ def build(page: Page) -> None:
     form = [run, kind, clip, canvas, uploaded, edits, style, seed, picture, frames]
     out = [progress, live, results, result, panels, save_result, save_panels, save_edits, save_labels, command]
     busy = start.click(
-        lambda: (gr.update(interactive=False), gr.update(interactive=True), views.message("Waiting for its turn ...")),
-        None, [start, stop, progress], show_progress="hidden", queue=False,
+        lambda: (gr.update(interactive=False), gr.update(interactive=True), views.message(WAITING), ""),
+        None, [start, stop, progress, stopped], show_progress="hidden", queue=False,
     )  # fmt: skip
     making = busy.then(
         page.guarded(generate), form, out, show_progress="hidden", concurrency_limit=1, concurrency_id="generate"
     )
     idle = (lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, [start, stop])
     making.then(*idle, show_progress="hidden", queue=False)
-    making.failure(
-        lambda: views.message("Nothing was made; the message says why."), None, progress,
-        show_progress="hidden", queue=False,
-    )  # fmt: skip
     stopping = stop.click(
-        lambda: views.message("Stopped. What was made so far is gone; Generate begins anew."), None, progress,
+        lambda: views.message("Stopped: nothing of it is kept. Generate begins anew."), None, stopped,
         cancels=[making], queue=False, show_progress="hidden",
     )  # fmt: skip
     stopping.then(*idle, show_progress="hidden", queue=False)

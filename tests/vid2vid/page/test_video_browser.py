@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ def ready(tab: Any) -> None:
 def choose(tab: Any, place: str, option: str) -> None:
     tab.locator(f"{place} input").click()
     tab.get_by_role("option", name=option, exact=True).click()
+    tab.get_by_role("option").first.wait_for(state="detached")
 
 
 def frames(tab: Any, count: int) -> None:
@@ -112,7 +114,17 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
         tab.locator("#video-files").get_by_role("button", name="Clear").first.click()
         chosen.set_input_files(str(tmp_path / "sky.png"))
         tab.locator("#video-uploaded").get_by_text("one label map").wait_for(state="attached")
-        tab.wait_for_function("document.querySelector('#video-canvas canvas').offsetParent !== null")
+        tab.locator('#video-canvas .lc[data-state="ready"]').wait_for()
+        tab.get_by_label("Upload", exact=True).check()
+        tab.locator("#video-canvas").wait_for(state="hidden")
+        tab.get_by_label("Paint", exact=True).check()
+        frames(tab, 2)
+        tab.locator("#video-generate").click()
+        tab.locator("#video-progress").get_by_text("Done: 2 frames").wait_for()
+        shown = tab.locator('#video-live figure[data-name="source"] img').get_attribute("src")
+        assert shown is not None
+        with urlopen(shown) as file:
+            assert set(np.asarray(Image.open(file)).reshape(-1, 3)[:, 0].tolist()) == {70}, "sky throughout"
 
 
 @pytest.mark.slow
@@ -154,7 +166,7 @@ def test_styles_stopping_and_runs_without_label_maps(site: tuple[Any, str]):
         tab.locator("#video-generate").click()
         tab.locator("#video-live figure").first.wait_for()
         tab.locator("#video-stop").click()
-        tab.locator("#video-progress").get_by_text("Stopped").wait_for()
+        tab.locator("#video-stopped").get_by_text("Stopped").wait_for()
         frames(tab, 2)
         tab.locator("#video-seed input").fill("5")
         tab.locator("#video-generate").click()
