@@ -10,7 +10,7 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 STYLE = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 #heading h1 { margin: 0.2em 0 0; font-size: 1.6rem; }
-.gradio-container h2 { margin: 1.2em 0 0.3em; font-size: 1.15rem; font-weight: 600; }
+.gradio-container h2 { margin: 0.8em 0 -0.3em; font-size: 1.15rem; font-weight: 600; }
 .gradio-container h3 { margin: 0.8em 0 0.3em; font-size: 1rem; font-weight: 600; }
 footer { display: none !important; }
 
@@ -23,7 +23,7 @@ footer { display: none !important; }
 .wide thead th { border-top: 0; font-weight: 600; background: var(--background-fill-secondary); }
 .wide tbody th { font-weight: 600; }
 table.runs td:nth-child(3) { font-variant-numeric: tabular-nums; }
-.note { display: block; font-size: 0.8rem; color: var(--body-text-color-subdued); white-space: normal; }
+.note { display: block; min-width: 9em; font-size: 0.8rem; color: var(--body-text-color-subdued); white-space: normal; }
 .state { font-weight: 600; }
 .state::before { content: ""; display: inline-block; width: 0.6em; height: 0.6em; margin-right: 0.45em;
   border-radius: 50%; background: #6b7280; }
@@ -51,12 +51,22 @@ table.runs td:nth-child(3) { font-variant-numeric: tabular-nums; }
 .diagram .legend { margin: 0.2em 0 0.2em 0.4em; font-size: 0.75rem; }
 .legend svg { display: inline-block; width: 24px; height: 6px; margin-right: 0.4em; vertical-align: middle; }
 .media { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 0.8em; }
+.media { align-items: start; }
 .media figure { margin: 0; }
-.media img, .media video { display: block; width: 100%; max-height: 320px; object-fit: contain; border-radius: 6px;
+.media a { display: block; }
+.media img, .media video { display: block; margin: 0 !important; width: 100%; max-height: 320px; object-fit: contain; border-radius: 6px;
   background: var(--background-fill-secondary); }
 .media figcaption { font-size: 0.8rem; color: var(--body-text-color-subdued); }
 @media (max-width: 640px) { .gradio-container { padding: 0.4em !important; } }
 """
+
+# gradio calls the places for uploads by other words than it writes on them: who steers by voice says what is written.
+HEAD = """<script>
+new MutationObserver(() => {
+  for (const place of document.querySelectorAll("button.upload-container[aria-label]"))
+    if (place.textContent.trim()) place.removeAttribute("aria-label");
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-label"] });
+</script>"""
 
 
 def theme() -> Any:

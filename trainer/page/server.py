@@ -78,7 +78,7 @@ def serve(demo: Any, page: Page, arguments: Arguments, say: Callable[[str], Any]
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from trainer.page.look import STYLE, theme
+    from trainer.page.look import HEAD, STYLE, theme
 
     app = arguments.app
     port = free_port(app.host, app.port)
@@ -92,7 +92,7 @@ def serve(demo: Any, page: Page, arguments: Arguments, say: Callable[[str], Any]
         auth_message="Any name, and the password that the page was started with.",
         max_file_size=int(app.max_upload_mb * 2**20), allowed_paths=[], blocked_paths=_blocked(Path.cwd(), page.root),
         show_error=False, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False,
-        mcp_server=False, strict_cors=True, theme=theme(), css=STYLE,
+        mcp_server=False, strict_cors=True, theme=theme(), css=STYLE, head=HEAD,
         app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)], **closed},
     )  # fmt: skip
     say(f"the page is at http://{f'[{app.host}]' if ':' in app.host else app.host}:{port} (Ctrl-C ends it)")

@@ -16,7 +16,7 @@ from trainer.records.console_lines import format_time
 from trainer.schedule.cadence import span
 
 MOST = 300  # runs that are listed
-_HEADS = ("run", "state", "step", "done", "time left", "last record", "task")
+_HEADS = ("run", "state", "step", "progress", "time left", "last record", "task")
 _QUIET_S = 120  # without a record for so long, a run that trains is worth a look
 
 

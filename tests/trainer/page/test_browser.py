@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    temporary = tmp_path_factory.mktemp("temporary")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path, temporary: Path) -> Iterator[str]:
     words = (f"runs={runs}", "app.max_upload_mb=1")
     with browser.served(*words, program=browser.TRIED, TMPDIR=str(temporary)) as (found, _):
         assert [path.name[:11] for path in temporary.iterdir()] == ["vivid-page-"]
@@ -144,7 +149,7 @@ def test_keys_alone_suffice(chromium: Any, address: str) -> None:
         go("e.closest('#runs-commands') != null")
 
 
-def test_uploads(chromium: Any, address: str, runs: Path, tmp_path: Path) -> None:
+def test_uploads(chromium: Any, address: str, temporary: Path, tmp_path: Path) -> None:
     good, bad, large = (tmp_path / name for name in ("good.png", "bad.png", "large.png"))
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(good)
     bad.write_bytes(b"\x89PNG\r\n\x1a\n and then nothing of a picture")
@@ -153,6 +158,7 @@ def test_uploads(chromium: Any, address: str, runs: Path, tmp_path: Path) -> Non
         upload = tab.locator("input[type=file]")
         upload.set_input_files(good)
         wait(tab.get_by_label("Size")).to_have_value("20 x 30")
+        assert len(list(temporary.glob("*/visitors/*/seen"))) == 1
         tab.get_by_label("Clear").or_(tab.get_by_label("Remove")).first.click()
         tab.locator("input[type=file]").set_input_files(bad)
         message = tab.get_by_test_id("toast-body")
@@ -162,6 +168,10 @@ def test_uploads(chromium: Any, address: str, runs: Path, tmp_path: Path) -> Non
         tab.get_by_label("Clear").or_(tab.get_by_label("Remove")).first.click()
         tab.locator("input[type=file]").set_input_files(large)
         wait(tab.get_by_test_id("toast-body")).to_contain_text("exceed the maximum allowed size of 1.0 M")
+    until = time.monotonic() + 60
+    while list(temporary.glob("*/visitors/*/seen")):  # who has left has left nothing
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -212,3 +222,16 @@ def test_a_real_training_is_followed_until_it_stops(tab: Any, runs: Path) -> Non
     finally:
         training.kill()
         training.wait()
+
+
+@pytest.mark.slow
+def test_all_tabs_ask_no_other_machine_and_have_no_serious_fault(chromium: Any, runs: Path) -> None:
+    errors: list[str] = []
+    with browser.served(f"runs={runs}") as (address, _), browser.opened(chromium, address) as tab:
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        for title in ("Video", "Picture", "Runs"):
+            tab.get_by_role("tab", name=title, exact=True).click()
+            wait(tab.get_by_role("tabpanel").filter(visible=True).first).to_be_visible()
+            tab.wait_for_load_state("networkidle")
+            assert not AXE.is_file() or faults(tab) == [], title
+        assert {host.partition(":")[0] for host in tab.asked} == {"127.0.0.1"} and errors == []
