@@ -54,7 +54,8 @@ table.runs td:nth-child(3) { font-variant-numeric: tabular-nums; }
 .media { align-items: start; }
 .media figure { margin: 0; }
 .media a { display: block; }
-.media img, .media video { display: block; margin: 0 !important; width: 100%; max-height: 320px; object-fit: contain; border-radius: 6px;
+.media img, .media video { display: block; margin: 0 !important; width: 100%; max-height: 320px;
+  object-fit: contain; border-radius: 6px;
   background: var(--background-fill-secondary); }
 .media figcaption { font-size: 0.8rem; color: var(--body-text-color-subdued); }
 @media (max-width: 640px) { .gradio-container { padding: 0.4em !important; } }
