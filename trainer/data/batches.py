@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from trainer.data.collate import collate_or_failure
+from trainer.data.meeting_place import check_meeting_place
 from trainer.data.reading import Failure, Reading, Slots, time_limit, title
 from trainer.data.sampler import Key
 from trainer.data.workers import (
@@ -114,6 +115,7 @@ class Loader:
     def _start(self, done: int, slots: Slots | None) -> Any:
         if self.workers:
             open_more_files()
+            check_meeting_place(self.workers)
             gc.collect()  # a worker that finds a decoder in this process's garbage waits for threads that it lacks
         # A generator of its own: making an iterator draws a base seed, which must not move the run's global
         # stream. Workers live as long as the iteration, which is endless in training.
