@@ -83,4 +83,6 @@ def theme() -> Any:
         block_label_text_color_dark=light,
         block_info_text_color=grey,
         block_info_text_color_dark=light,
+        button_primary_background_fill="#2563eb",  # white on gradio's own blue has a contrast of 3.7
+        button_primary_background_fill_hover="#1d4ed8",
     )
