@@ -17,6 +17,7 @@ from trainer.page.contract import Page, Tab
 from trainer.page.diagrams import Diagrams
 from trainer.page.following import Following, Seen
 from trainer.page.media import Copies
+from trainer.records.compare import RunRecord
 
 EVERY_S = 2.0  # between two looks
 MOST_CHOSEN = 12
@@ -45,7 +46,7 @@ class Runs:
         if not chosen:
             return _NOTHING, "", "", ""
         records = [tables.named(self._following.record(run.path), run.name) for run in chosen]
-        others = [tables.named(self._following.record(run.path), run.name) for run in seen.values()]
+        others = [RunRecord(Path("/", run.name), self._following.settings(run.path), [], "") for run in seen.values()]
         key = tuple((run.name, run.version) for run in chosen)
         shown = [f"<h3>{html.escape(run.name)}</h3>{self._copies.show(run.name, run.path)}" for run in chosen]
         return (
