@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint.contents import META, read_meta
-from trainer.checkpoint.run_folders import run_around
+from trainer.checkpoint.run_folders import inside, run_around
 from trainer.checkpoint.trained import TrainedWeights, of_network, read_trained
 from trainer.checkpoint.weights import read_safetensors
 from trainer.cli import CONFIGS, load_run
@@ -16,7 +16,7 @@ from trainer.config.stored import of_stored
 from trainer.errors import CheckpointError, ConfigError
 from trainer.untrusted import plain_json
 from vid2vid.config import Vid2VidConfig
-from vid2vid.trained import NETWORK, STYLE, LoadedRun, assemble, load_generator
+from vid2vid.trained import NETWORK, STYLE, LoadedRun, assemble, load_generator, requested_resolution
 
 SCHEMAS = {"vid2vid": Vid2VidConfig}
 KEY = "vivid"  # of what we say in config.json
@@ -40,11 +40,11 @@ def load_folder(
     Raises:
         UserError: nothing there, damaged, or of another kind; says what to give.
     """
-    size = None if resolution is None else list(resolution)
     found = run_around(path)
     if found is not None:
-        run, own = found
-        return load_generator(load_run(run, SCHEMAS, overrides), run, checkpoint or own, size), run
+        run, own = inside(found, path, checkpoint)
+        config = load_run(run, SCHEMAS, overrides)
+        return load_generator(config, run, own, _size(config, resolution, overrides)), run
     if checkpoint is not None:
         raise ConfigError(f"checkpoint={checkpoint}: {path} is no run: give the checkpoint itself as the path")
     if not path.exists():
@@ -53,16 +53,21 @@ def load_folder(
     if (folder / META).is_file():  # of a run that is elsewhere
         config = _configured(read_meta(folder).get("config"), folder / META, overrides)
         style = read_trained(path, STYLE) if config.model.style_channels else None
-        return assemble(config, read_trained(path, NETWORK), style, size), folder
+        return assemble(config, read_trained(path, NETWORK), style, _size(config, resolution, overrides)), folder
     if not (folder / CONFIG).is_file() or (path.is_file() and path.name != WEIGHTS):
         raise CheckpointError(
             f"{path} does not tell its network: bare weights need the {CONFIG} that scripts/export.py format=folder "
             "writes beside them, or give the run that they are of"
         )
-    return _exported(folder, size, overrides), folder
+    return _exported(folder, resolution, overrides), folder
 
 
-def _exported(folder: Path, size: list[int] | None, overrides: Sequence[str]) -> LoadedRun:
+def _size(config: Vid2VidConfig, asked: tuple[int, int] | None, overrides: Sequence[str]) -> list[int] | None:
+    """[height, width] to work at, by the argument or else by a word; None: as the checkpoint tells."""
+    return requested_resolution(config, overrides) if asked is None else list(asked)
+
+
+def _exported(folder: Path, asked: tuple[int, int] | None, overrides: Sequence[str]) -> LoadedRun:
     facts = _facts(folder / CONFIG)
     config = _configured(facts.get("config"), folder / CONFIG, overrides)
     weights = read_safetensors(folder / WEIGHTS)
@@ -72,6 +77,7 @@ def _exported(folder: Path, size: list[int] | None, overrides: Sequence[str]) ->
     trained = TrainedWeights(of_network(weights, NETWORK), meta, folder, averaged)
     style = TrainedWeights(of_network(weights, STYLE), meta, folder, averaged)
     try:
+        size = _size(config, asked, overrides)
         return assemble(config, trained, style if config.model.style_channels else None, size)
     except plain_json.MISSHAPEN as error:
         raise CheckpointError(

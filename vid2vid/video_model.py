@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +17,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainer.device.compute import moved
-from trainer.errors import ConfigError
+from trainer.device.compute import asked_for, moved
+from trainer.errors import ConfigError, DataError
 from trainer.text import by
 from vid2vid.config import FirstFrame
 from vid2vid.data.augment import centre_crop
 from vid2vid.data.sources.kinds import wants_labels
-from vid2vid.generate.given import Given, WithPictures, as_array, label_map, other_size
+from vid2vid.generate.given import Given, WithPictures, as_array, condition, label_map
 from vid2vid.generate.rollout import Rollout
 from vid2vid.generate.styling import build_styles
-from vid2vid.generate.video import generate_frames, length_of, open_clip, read_first_image
+from vid2vid.generate.video import FASTEST, generate_frames, length_of, open_clip, read_first_image
 from vid2vid.loading import load_folder
 from vid2vid.styles.assigned import VideoStyles
 from vid2vid.styles.request import StyleRequest
@@ -33,6 +34,7 @@ from vid2vid.trained import LoadedRun
 
 Labels = str | os.PathLike[str] | np.ndarray | Tensor | Iterable[Any]
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+_EMPTY = "the labels have no frames, so there is nothing to generate from: give at least one"
 _NO_PICTURE = ("model", "zeros")  # words for what stands before the first frame
 
 
@@ -92,8 +94,15 @@ class Video:
             yield step.picture.numpy()
 
     def array(self) -> np.ndarray:
-        """All frames, (T, H, W, 3) uint8."""
-        return np.stack(list(self))
+        """All frames, (T, H, W, 3) uint8.
+
+        Raises:
+            trainer.errors.DataError: there are none.
+        """
+        frames = list(self)
+        if not frames:
+            raise DataError(_EMPTY)
+        return np.stack(frames)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.array(), dtype)
@@ -102,18 +111,20 @@ class Video:
         """Writes a video as ``scripts/generate.py`` does: .mp4, .mov, .mkv, .webm or .gif, or a folder of PNGs.
 
         Raises:
-            trainer.errors.DataError: the place cannot be written.
+            trainer.errors.DataError: the place cannot be written, or there are no frames. ConfigError: ``fps``.
         """
         from trainer.records.video_writer import video_output
 
-        writer, place = None, Path(path)
-        for frame in self:
-            if writer is None:
-                writer = video_output(place, self.fps if fps is None else fps, (frame.shape[0], frame.shape[1]))
-                writer.__enter__()
-            writer.write(torch.from_numpy(frame))
-        if writer is not None:
-            writer.__exit__(None, None, None)
+        writer, place, rate = None, Path(path), self.fps if fps is None else fps
+        if not 0 < rate <= FASTEST:
+            raise ConfigError(f"fps={rate}: must be above 0 and at most {FASTEST}")
+        with ExitStack() as stack:
+            for frame in self:
+                if writer is None:
+                    writer = stack.enter_context(video_output(place, rate, (frame.shape[0], frame.shape[1])))
+                writer.write(torch.from_numpy(frame))
+        if writer is None:
+            raise DataError(_EMPTY)
         return place
 
 
@@ -287,8 +298,8 @@ class VideoModel:
         for name in ("labels", "instances"):
             if name in frame:
                 frame[name] = label_map(frame[name], name, self.size)
-        if "source" in frame and tuple(frame["source"].shape[-2:]) != self.size:
-            raise ConfigError(other_size("the condition", frame["source"].shape[-2:], self.size))
+        if "source" in frame and (channels := self.run.encoder.pictures):  # else the encoder says what is wrong
+            frame["source"] = condition(frame["source"], channels, self.size)
         return frame
 
     def _first(self, given: Any) -> tuple[FirstFrame | None, Tensor | None, list[Tensor] | None]:
@@ -330,6 +341,7 @@ def load(
     overrides: Sequence[str] = (),
 ) -> VideoModel:
     """The generator of a run, an exported folder, a checkpoint or a weights file. See ``vid2vid.load``."""
-    run, folder = load_folder(Path(path).expanduser(), checkpoint, resolution, overrides)
+    words = [*overrides, *asked_for(device)]
+    run, folder = load_folder(Path(path).expanduser(), checkpoint, resolution, words)
     model = VideoModel(run, folder)
     return model if device is None else model.to(device)

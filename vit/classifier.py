@@ -17,15 +17,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainer.checkpoint.run_folders import run_around
-from trainer.data.pictures.decode import decode
+from trainer.checkpoint.run_folders import inside, run_around
+from trainer.data.pictures.decode import Span, decode
 from trainer.data.pictures.files import BadFileError, read_bytes
-from trainer.device.compute import moved
-from trainer.errors import ConfigError, DataError
+from trainer.device.compute import asked_for, moved
+from trainer.errors import ConfigError, DataError, UserError
 from trainer.text import by, few
 from trainer.untrusted import plain_json
 from vit.encoding import normalise
-from vit.evaluate.loaded import fitting_batch
+from vit.evaluate.loaded import NO_NUMBERS, fitting_batch
 from vit.model.video import clip_frames
 from vit.predict.predictor import CLIPS, Predictor, load_predictor
 from vit.weights.files import HEADER
@@ -152,14 +152,17 @@ class Classifier:
             pictures: see `prepare`.
 
         Raises:
-            ConfigError: the weights have no head. DataError: a picture that cannot be read.
+            ConfigError: the weights have no head. DataError: a picture that cannot be read. UserError: the network's
+                answer is no number.
         """
         self._need_head()
         listed, found = _listed(pictures), list[Prediction]()
         classes = self.classes
         for start in range(0, len(listed), step := self._batch()):
             rows = self._predictor.probabilities(self.prepare(listed[start : start + step])).cpu().numpy()
-            for row in rows:
+            for number, row in enumerate(rows, start):
+                if not np.isfinite(row).all():
+                    raise UserError(f"item {number}: {NO_NUMBERS}")
                 best = int((-row).argsort(kind="stable")[0])
                 found.append(Prediction(classes[best], float(row[best]), row, classes))
         return found
@@ -198,6 +201,7 @@ class Classifier:
         images = images.to(self.device)
         if not images.is_floating_point():
             images = normalise(images, self._predictor.mean, self._predictor.std)
+        images = images.float()
         with self._predictor.compute.amp():
             return network(images).float()
 
@@ -210,7 +214,9 @@ class Classifier:
         channels = len(self._predictor.mean)
         frames = clip_frames(self.model)
         wanted = (channels, *self.size) if frames == 1 else (frames, channels, *self.size)
-        if tuple(images.shape[-len(wanted) :]) != wanted or not len(images):
+        inner = tuple(images.shape[1:])
+        whole = inner == wanted or (frames > 1 and len(inner) == len(wanted) + 1 and inner[1:] == wanted)  # views too
+        if not whole or not len(images):
             raise ConfigError(
                 f"a tensor of {by(images.shape)}: the network sees (B, {', '.join(map(str, wanted))}); "
                 "prepare(pictures) makes it of pictures of any size"
@@ -223,6 +229,8 @@ class Classifier:
         if self.batch is None:
             predictor = self._predictor
             self.batch = fitting_batch(predictor.model, (len(predictor.mean), *self.size), predictor.compute)
+        if self.batch < 1:
+            raise ConfigError(f"batch={self.batch}: must be at least 1, or None")
         return self.batch
 
     def _need_head(self) -> None:
@@ -245,7 +253,7 @@ class Classifier:
                     f"item {number} is a {type(picture).__name__}: this network looks at clips of "
                     f"{predictor.sampling.frames} frames: give paths of videos, or of folders of frames"
                 )
-            return predictor.transform(_pixels(picture, channels, number))
+            return predictor.transform(_pixels(picture, channels, number, predictor.span))
         except BadFileError as error:
             raise DataError(str(error)) from error
 
@@ -273,11 +281,11 @@ def load(
     overrides: Sequence[str] = (),
 ) -> Classifier:
     """The classifier of a run, of an exported folder, of a checkpoint or of a weights file. See ``vit.load``."""
-    source = str(path)
+    source, overrides = str(path), [*overrides, *asked_for(device)]
     found = None if source.startswith("timm:") else run_around(source)
     if found is not None:
-        run, own = found
-        predictor = load_predictor(str(run), None, name, checkpoint or own, overrides, features=True)
+        run, own = inside(found, source, checkpoint)
+        predictor = load_predictor(str(run), None, name, own, overrides, features=True)
     else:
         if checkpoint is not None:
             raise ConfigError(f"checkpoint={checkpoint}: {source} is no run: give the checkpoint itself as the path")
@@ -310,11 +318,11 @@ def _listed(pictures: Any) -> Sequence[Any]:
     return found
 
 
-def _pixels(picture: Any, channels: int, number: int) -> Tensor:
+def _pixels(picture: Any, channels: int, number: int, span: Span | None) -> Tensor:
     """uint8 (C, H, W) of a PIL picture, an array or a tensor; its channels made those of the network as of files."""
     if isinstance(picture, Image.Image):
-        upright = ImageOps.exif_transpose(picture)
-        kept = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
+        kept = ImageOps.exif_transpose(picture)
+        kept = kept if kept.mode in (*_PNG_MODES, "F") else kept.convert("RGB")
     else:
         if not isinstance(picture, np.ndarray | Tensor):
             raise ConfigError(
@@ -332,5 +340,6 @@ def _pixels(picture: Any, channels: int, number: int) -> Tensor:
             raise ConfigError(f"item {number} is of {shown}: pictures have 1, 3 or 4 channels")
         kept = Image.fromarray(np.ascontiguousarray(array))
     memory = io.BytesIO()
-    kept.save(memory, "PNG", compress_level=0)  # lossless; so that modes, alpha and depth mean what they do in files
-    return decode(memory.getvalue(), f"picture {number}", channels)
+    # lossless, so that modes, alpha and depth mean what they do in files
+    kept.save(memory, "TIFF" if kept.mode == "F" else "PNG", **({} if kept.mode == "F" else {"compress_level": 0}))
+    return decode(memory.getvalue(), f"picture {number}", channels, span)

@@ -14,7 +14,9 @@ from PIL import Image
 import vid2vid
 from tests.helpers.made_run import make_run, make_styled_run, street_config
 from tests.helpers.scripts import run_script
-from trainer.errors import ConfigError, UserError
+from trainer.config.fields import DeviceKind
+from trainer.errors import ConfigError, DataError, UserError
+from vid2vid.config import SourceKind
 from vid2vid.data import open_source
 
 
@@ -156,3 +158,62 @@ def test_what_is_refused(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no run: give the checkpoint itself"):
         vid2vid.load(tmp_path, checkpoint="best")
     assert np.array_equal(vid2vid.load(run_dir, resolution=(16, 64)).size, (16, 64))
+
+
+def test_a_run_is_opened_where_and_at_the_size_that_is_asked_for(run_dir: Path, tmp_path: Path) -> None:
+    given = vid2vid.load(run_dir, overrides=["resolution=[64,128]"])
+    assert given.size == (64, 128) == vid2vid.load(run_dir, resolution=(64, 128)).size
+    elsewhere = tmp_path / "of_a_card"
+    config = street_config()
+    config.trainer.device = DeviceKind.cuda
+    make_run(elsewhere, config)
+    labels = clip()["labels"]
+    expected = vid2vid.load(run_dir).generate(labels).array()
+    assert np.array_equal(vid2vid.load(elsewhere, device="cpu").generate(labels).array(), expected)
+    step = run_dir / "checkpoints" / "latest"
+    with pytest.raises(ConfigError, match=r"checkpoint=best: .*latest is a checkpoint already"):
+        vid2vid.load(step, checkpoint="best")
+
+
+def test_labels_and_instances_that_are_read_once(run_dir: Path, tmp_path: Path) -> None:
+    styled = tmp_path / "styled"
+    make_styled_run(styled, 0.05)
+    given = clip()
+    for folder in (run_dir, styled):
+        model = vid2vid.load(folder)
+        expected = model.generate(given["labels"], instances=given["instances"]).array()
+        for labels in (given["labels"], iter(given["labels"])):
+            once = model.generate(labels, instances=iter(given["instances"]))
+            assert np.array_equal(once.array(), expected)
+    model = vid2vid.load(run_dir)
+    for labels, instances, fewer in ((5, 4, "fewer instances than labels"), (4, 5, "fewer labels than instances")):
+        with pytest.raises(ConfigError, match=fewer):
+            model.generate(given["labels"][:labels], instances=given["instances"][:instances]).array()
+
+
+def test_what_cannot_be_saved_leaves_nothing(run_dir: Path, tmp_path: Path) -> None:
+    model, labels = vid2vid.load(run_dir), clip()["labels"]
+    for out in (tmp_path / "video.mp4", tmp_path / "frames"):
+        with pytest.raises(DataError, match="the labels have no frames"):
+            model.generate(labels[:0]).save(out)
+        with pytest.raises(ConfigError, match="labels of 4x64 pixels"):
+            model.generate([*labels[:3], labels[3][:4]]).save(out)
+        for fps in (0, -1, float("nan"), 1001):
+            with pytest.raises(ConfigError, match=r"fps=.*must be above 0 and at most 1000"):
+                model.generate(labels).save(out, fps=fps)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match="the labels have no frames"):
+        model.generate(labels[:0]).array()
+
+
+def test_pictures_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
+    config = street_config()
+    config.model.source, config.model.source_channels = SourceKind.image, 3
+    make_run(tmp_path / "run", config)
+    model = vid2vid.load(tmp_path / "run")
+    with pytest.raises(
+        ConfigError, match=r"a condition of float32 and 3x32x64 .*uint8 pictures, 0..255, with 3 channel"
+    ):
+        model.generate(np.zeros((2, 32, 64, 3), np.float32)).array()
+    with pytest.raises(ConfigError, match="a condition of uint8 and 1x32x64"):
+        model.generate(np.zeros((2, 32, 64), np.uint8)).array()

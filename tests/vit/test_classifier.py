@@ -144,3 +144,42 @@ def test_importing_loads_no_torch() -> None:
     program = "import sys, vit, vid2vid; print(sorted({'torch', 'numpy', 'timm'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_deep_pictures_in_memory_mean_what_they_do_in_files(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", mu_config("data.range=[100,4000]"))
+    classifier = vit.load(tmp_path / "run")
+    deep = np.random.default_rng(0).integers(0, 5000, (20, 20), dtype=np.uint16)
+    for name, picture in (("deep.png", Image.fromarray(deep)), ("deep.tif", Image.fromarray(deep.astype(np.float32)))):
+        picture.save(tmp_path / name)
+        expected = classifier.prepare(tmp_path / name)
+        assert expected.float().std() > 30 and torch.equal(classifier.prepare(picture), expected)
+        assert torch.equal(classifier.prepare(Image.open(tmp_path / name)), expected)
+
+
+def test_a_run_of_a_card_is_opened_where_it_is_asked_for(run_dir: Path, files: list[Path], tmp_path: Path) -> None:
+    make_run(tmp_path / "run", mu_config("augment.eval_crop_ratio=0.8", "trainer.device=cuda"))
+    found = vit.load(tmp_path / "run", device="cpu")(files[0])[0].probabilities
+    assert np.array_equal(found, vit.load(run_dir)(files[0])[0].probabilities)
+    with pytest.raises(ConfigError, match="device=tpu: "):
+        vit.load(run_dir, device="tpu")
+    with pytest.raises(ConfigError, match=r"checkpoint=best: .*latest is a checkpoint already"):
+        vit.load(run_dir / "checkpoints" / "latest", checkpoint="best")
+
+
+def test_tensors_that_do_not_fit(run_dir: Path) -> None:
+    classifier = vit.load(run_dir)
+    images = torch.randn(2, 3, 16, 16)
+    expected = classifier.logits(images.half().float())
+    assert torch.equal(classifier.logits(images.half()), expected)
+    assert torch.equal(classifier.logits(images.double()), classifier.logits(images))
+    with pytest.raises(ConfigError, match="1x2x3x16x16: the network sees"):
+        classifier.logits(images[None])
+    classifier.batch = 0
+    with pytest.raises(ConfigError, match="batch=0: must be at least 1"):
+        classifier.logits(images)
+    classifier.batch = 1
+    with torch.no_grad():
+        next(classifier.model.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match="item 0: "):
+        classifier(np.zeros((16, 16, 3), np.uint8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.data.natural_order import decimal_key
+from trainer.errors import ConfigError
 from trainer.text import few
 
 CONFIG = "config.yaml"
@@ -52,3 +53,17 @@ def run_around(path: str | Path) -> tuple[Path, str | None] | None:
         if inside[0] == "checkpoints" and (run / CONFIG).is_file() and path.exists():
             return run, inside[1] if len(inside) == 2 else str(path)
     return None
+
+
+def inside(found: tuple[Path, str | None], path: str | Path, checkpoint: str | None) -> tuple[Path, str | None]:
+    """What `run_around` found, with the checkpoint that was asked for beside the path.
+
+    Raises:
+        ConfigError: the path means a checkpoint already.
+    """
+    run, own = found
+    if own is not None and checkpoint is not None:
+        raise ConfigError(
+            f"checkpoint={checkpoint}: {path} is a checkpoint already; leave checkpoint= out, or give the run, {run}"
+        )
+    return run, own or checkpoint

@@ -56,6 +56,22 @@ def moved(compute: Compute, device: str | torch.device) -> Compute:
     Raises:
         ConfigError: there is no such device, or it lacks the precision.
     """
+    return _on(_there(device), compute.asked)
+
+
+def asked_for(device: str | torch.device | None) -> list[str]:
+    """Words of a command line by which a run is opened where it is wanted, whatever device its configuration names.
+
+    Args:
+        device: as in `moved`; None: where the configuration says.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    return [] if device is None else [f"trainer.device={_there(device).type}"]
+
+
+def _there(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -63,7 +79,7 @@ def moved(compute: Compute, device: str | torch.device) -> Compute:
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= cards):
         raise ConfigError(f"device={device}: there are the cpu and {cards} CUDA devices here; give one of them")
-    return _on(found, compute.asked)
+    return found
 
 
 def _on(device: torch.device, asked: Precision) -> Compute:

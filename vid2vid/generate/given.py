@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ class Given:
     name, fps = "labels", FPS
 
     def __init__(self, labels: Any, instances: Any, frame: Any, keep: bool) -> None:
-        self._labels = list(labels) if keep and not hasattr(labels, "__len__") else labels
-        self._instances, self._frame = instances, frame
+        self._labels, self._instances = (_kept(one) if keep else one for one in (labels, instances))
+        self._frame = frame
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -38,7 +38,12 @@ class Given:
         if self._instances is None:
             yield from (self._frame(labels) for labels in self._labels)
         else:
-            yield from (self._frame(*pair) for pair in zip(self._labels, self._instances, strict=True))
+            missing = object()
+            for labels, instances in zip_longest(self._labels, self._instances, fillvalue=missing):
+                if labels is missing or instances is missing:
+                    fewer, more = ("labels", "instances") if labels is missing else ("instances", "labels")
+                    raise ConfigError(f"there are fewer {fewer} than {more}: give one of each for every frame")
+                yield self._frame(labels, instances)
 
 
 class WithPictures:
@@ -75,6 +80,27 @@ def label_map(given: Any, name: str, size: tuple[int, int]) -> np.ndarray:
     if array.shape != size:
         raise ConfigError(other_size(name, array.shape, size))
     return array.astype(np.int64)
+
+
+def condition(given: Any, channels: int, size: tuple[int, int]) -> np.ndarray:
+    """A picture that a model sees in the place of labels, or beside them: (C, H, W) uint8.
+
+    Raises:
+        ConfigError: no bytes, or of another size than ``size``, (height, width), or with other channels.
+    """
+    array = as_array(given)
+    if array.dtype != np.uint8 or array.ndim != 3 or len(array) != channels:
+        raise ConfigError(
+            f"a condition of {array.dtype} and {by(array.shape)} (channels first): this model takes uint8 pictures, "
+            f"0..255, with {channels} channel{'s' * (channels != 1)}"
+        )
+    if array.shape[1:] != size:
+        raise ConfigError(other_size("the condition", array.shape[1:], size))
+    return array
+
+
+def _kept(given: Any) -> Any:
+    return given if given is None or hasattr(given, "__len__") else list(given)
 
 
 def other_size(name: str, shape: Sequence[int], size: tuple[int, int]) -> str:

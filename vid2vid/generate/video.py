@@ -30,6 +30,7 @@ from vid2vid.trained import LoadedRun
 
 _log = logging.getLogger(__name__)
 
+FASTEST = 1000  # frames per second of a video
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
 
@@ -206,8 +207,8 @@ def generate_video(
     if not 1 <= zoom <= 16:
         raise ConfigError(f"zoom={zoom}: must be 1..16")
     rate = sequence.fps if fps is None else fps
-    if not 0 < rate <= 1000:
-        raise ConfigError(f"fps={rate}: must be above 0 and at most 1000")
+    if not 0 < rate <= FASTEST:
+        raise ConfigError(f"fps={rate}: must be above 0 and at most {FASTEST}")
     total = length_of(sequence, frames)
     out, begin, done, size, scenes = Path(out), time.perf_counter(), 0, (0, 0), 0
     check_out(out, rate)
