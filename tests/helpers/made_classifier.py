@@ -64,8 +64,12 @@ class FixedPictures:
         return {"image": image, "label": self.labels[index], "name": f"picture {index}"}
 
 
-def make_run(folder: Path, config: VitConfig, head: float = 1.0) -> VitTask:
-    """``config.yaml`` and one checkpoint of an untrained network whose head is drawn (``head`` is its scale)."""
+def make_run(folder: Path, config: VitConfig, head: float = 1.0, size: int | None = None) -> VitTask:
+    """``config.yaml`` and one checkpoint of an untrained network whose head is drawn (``head`` is its scale).
+
+    Args:
+        size: of the pictures at the checkpoint's stage; None: as the run's.
+    """
     import yaml
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +80,11 @@ def make_run(folder: Path, config: VitConfig, head: float = 1.0) -> VitTask:
         if name.startswith("head"):
             torch.nn.init.normal_(parameter, std=head)
     weights = {f"model.{name}": value for name, value in task.model.state_dict().items()}
-    meta = {"samples_seen": 14, "stage": "all", "resolution": list(config.resolution), "config": plain(config)}
+    meta = {
+        "samples_seen": 14,
+        "stage": "all",
+        "resolution": [size, size] if size else list(config.resolution),
+        "config": plain(config),
+    }
     Checkpoints(folder).save(7, {"nothing": 0}, weights, weights, {**meta, "task": task.meta()})
     return task

@@ -31,7 +31,9 @@ class Arguments:
     licence: str | None = None  # with format=folder: of the weights, like Apache-2.0; null: not stated
     batch: str = "dynamic"  # number of pictures at a time; dynamic: any
     normalise: bool = False  # bytes in: normalisation becomes part of the graph
-    resolution: list[int] | None = None  # [H,W] of the pictures; null: the run's, or the file's
+    resolution: list[int] | None = (
+        None  # [H,W] of the pictures; null: as the checkpoint was trained, or as the file tells
+    )
     mean: list[float] | None = None  # of a ViT's input, 0..1, one or one per channel; null: as the file tells
     std: list[float] | None = None  # likewise
 
@@ -60,7 +62,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
     if arguments.run is not None:
         model, config, meta = load_run_model(arguments.run, arguments.checkpoint)
-        native = config.resolution
+        native = meta.get("resolution") or config.resolution  # the stage's: what predict.py shows it
     else:
         model, meta = load_weights_model(str(arguments.weights), arguments.name, size)
         native = meta["resolution"]
@@ -99,7 +101,7 @@ def _check(arguments: Arguments, as_folder: bool) -> None:
     if as_folder and (arguments.batch != "dynamic" or arguments.normalise):
         raise ConfigError("batch and normalise are of a graph: with format=folder leave them out")
     if as_folder and arguments.run is not None and arguments.resolution is not None:
-        raise ConfigError("resolution: a folder keeps the size that the run was trained at: leave it out")
+        raise ConfigError("resolution: a folder keeps the size that the checkpoint was trained at: leave it out")
 
 
 def _write_folder(arguments: Arguments, model: Any, meta: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -25,6 +25,7 @@ from trainer.cards.recipe import Recipe
 from trainer.errors import ConfigError, UserError
 from trainer.files import write_text
 from trainer.text import by
+from vit.export.graph import bake_positions
 from vit.export.libraries import TIMM, TRANSFORMERS, WRAPPED, answers
 from vit.model.timm_model import TimmClassifier
 from vit.model.transformer import VisionTransformer
@@ -84,6 +85,7 @@ def export_folder(
     check_empty(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".export-", dir=out.parent))
+    meta = {**meta, "size": list(meta["resolution"])}  # of this stage, where the run tells its last one's
     try:
         written = Folder(out)
         own = _own_facts(model, meta, recipe)
@@ -91,6 +93,8 @@ def export_folder(
             _write_timm_model(model, draft, meta, own, written)
         else:
             assert isinstance(model, VisionTransformer)
+            height, width = meta["resolution"]
+            bake_positions(model, (height, width))
             _write_plain(model, draft, meta, own, written)
         if sample is not None:
             shutil.copyfile(sample, draft / SAMPLE)
@@ -160,8 +164,8 @@ def _write_timm_model(
     usual = {key: net.pretrained_cfg.get(key) for key in ("first_conv", "classifier", "pool_size", "fixed_input_size")}
     height, width = meta["resolution"]
     options = dict(model.options)
-    if hasattr(net, "patch_embed") and getattr(net.patch_embed, "img_size", None) is not None:
-        options["img_size"] = [height, width]
+    if (own_size := getattr(getattr(net, "patch_embed", None), "img_size", None)) is not None:
+        options["img_size"] = list(own_size)  # of its table; a stage of another size needs dynamic_img_size
     config = {
         "architecture": name,
         "num_classes": int(net.num_classes),

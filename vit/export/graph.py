@@ -77,14 +77,15 @@ class Deployed(nn.Module):
 
 
 def bake_positions(model: nn.Module, size: tuple[int, int]) -> None:
-    """Puts the position table that pictures of ``size`` (height, width) see in place of the stored one."""
-    if not isinstance(model, VisionTransformer) or model.pos_embed is None or size == model.arch.image_size:
+    """Makes a ViT one of pictures of ``size`` (height, width): the position table that they see is the stored one."""
+    if not isinstance(model, VisionTransformer) or size == model.arch.image_size:
         return
     arch = replace(model.arch, image_size=size)
     with torch.no_grad():
         table = model.positions(arch.grid)
-    assert table is not None
-    if isinstance(model.pos_embed, nn.Parameter):
+    if table is None:
+        pass
+    elif isinstance(model.pos_embed, nn.Parameter):
         model.pos_embed = nn.Parameter(table.clone(), requires_grad=False)
     else:
         model.pos_embed = table.clone()

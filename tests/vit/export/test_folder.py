@@ -85,6 +85,31 @@ def test_a_plain_vit_is_everywhere_the_same(tmp_path: Path) -> None:
     assert "license: apache-2.0" in card and 'vit.load("DIR")' in card and "local-dir:DIR" in card
 
 
+@pytest.mark.parametrize(
+    ("size", "words", "model"),
+    [
+        (24, ["resolution=[16,16]"], "vit_mu"),
+        (16, ["resolution=[24,24]"], "vit_mu"),
+        (24, ["resolution=[16,16]", "model.pos_embed=sincos2d"], "vit_mu"),
+        (24, ["resolution=[16,16]", "model.pool=cls_gap"], "vit_mu"),
+        (48, ["resolution=[32,32]", "model.name=test_vit", "model.name_options={dynamic_img_size:true}"], "timm"),
+    ],
+)
+def test_a_stage_of_another_resolution(size: int, words: list[str], model: str, tmp_path: Path) -> None:
+    """A checkpoint answers for pictures of the size that its stage trained at, as predict.py has it."""
+    files, run, out = pictures(tmp_path / "pictures"), tmp_path / "run", tmp_path / "out"
+    config = mu_config(*words, f"curriculum.stages.all.resolution=[{size},{size}]", model=model)
+    make_run(run, config, size=size)
+    assert run_script("export", f"run={run}", f"out={out}", "format=folder") == 0
+    expected, classifier = values(load_predictor(str(run)), files[0].parent), vit.load(out)
+    found = np.stack([answer.probabilities for answer in classifier(files)])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0 if model == "vit_mu" else 1e-5)
+    assert classifier.size == (size, size)
+    graph = tmp_path / "graph.pt2"
+    assert run_script("export", f"run={run}", f"out={graph}", "format=torch_export", "batch=1") == 0
+    assert json.loads(graph.with_name("graph.pt2.json").read_text())["size"] == [size, size]
+
+
 def test_pictures_are_prepared_alike_by_timm_and_transformers(tmp_path: Path) -> None:
     from PIL import Image
     from timm.data.config import resolve_data_config
