@@ -29,7 +29,9 @@ from trainer.errors import UserError, user_message
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 2**20
-_PATH = re.compile(r"(?<![\w.:/~<-])/(?:[^/\s'\"`,;:()<>]+/)*[^/\s'\"`,;:()<>]+/?")  # an absolute one
+_PATH = re.compile(
+    r"(?:file://|(?<![\w./~<-])(?!(?<=:)//))/(?:[^/\s'\"`,;:()<>]+/)*[^/\s'\"`,;:()<>]+/?"
+)  # an absolute one
 _CHECKPOINT = "checkpoints/step-*/meta.json"
 
 

@@ -14,6 +14,7 @@ from trainer.page.following import DONE, TRAINING, Seen
 from trainer.records.compare import RunRecord, differing, table
 from trainer.records.console_lines import format_time
 from trainer.schedule.cadence import span
+from trainer.untrusted.shown import one_line
 
 MOST = 300  # runs that are listed
 _HEADS = ("run", "state", "step", "progress", "time left", "last record", "task")
@@ -110,11 +111,13 @@ def commands(chosen: Sequence[Seen], places: dict[str, str], host: str) -> str:
     for run in chosen:
         words = shlex.quote(f"run={places[run.name]}")
         if run.state == TRAINING:
-            lines.append(f"# {run.name} is training; the same again goes on with it after it has been stopped")
+            lines.append(
+                f"# {one_line(run.name)} is training; the same again goes on with it after it has been stopped"
+            )
             if run.owner.get("host") == host and isinstance(run.owner.get("pid"), int):
                 lines.append(f"kill -TERM {run.owner['pid']}  # saves, then stops")
         elif run.state == DONE:
-            lines.append(f"# {run.name} is done; for longer add trainer.max_samples=, max_steps= or budget=")
+            lines.append(f"# {one_line(run.name)} is done; for longer add trainer.max_samples=, max_steps= or budget=")
         lines.append(f"python train.py {words}")
     if len(chosen) > 1:
         lines.append("python scripts/compare.py " + " ".join(shlex.quote(places[run.name]) for run in chosen))

@@ -9,6 +9,7 @@ import csv
 import io
 import os
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,8 +74,10 @@ def read_run(path: Path) -> RunRecord:
 
 
 def is_number(value: Any) -> bool:
-    """Of JSON: true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Of JSON: true and false are none, nor is a whole number beyond all floating-point ones."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def find_runs(paths: Sequence[str | Path], say: Callable[[str], Any] = lambda line: None) -> list[RunRecord]:

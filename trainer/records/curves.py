@@ -14,6 +14,7 @@ from trainer.untrusted.numbers import is_finite
 COLUMNS = 3
 MOST_PANELS = 18  # further metrics are counted, not drawn: the picture must stay readable
 _GRAY = "0.55"
+_COUNTED = 2**63  # no run counts so far
 
 
 @dataclass
@@ -91,7 +92,7 @@ def read_record(line: bytes) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     counters = [record.get(key, 0) for key in ("step", "samples_seen")]
-    return record if all(type(counter) is int for counter in counters) else None
+    return record if all(type(counter) is int and 0 <= counter < _COUNTED for counter in counters) else None
 
 
 def write_curves(run_dir: Path, title: str = "") -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,10 @@ def build(page: Page) -> None:
     def worth() -> Any:
         return message("How the likeliest class changes when a cell alone is hidden: one look at the picture for each.")
 
+    def current(own: Visit, serial: int, answer: dict[Any, Any]) -> dict[Any, Any]:
+        """An answer, unless another picture or grid has come meanwhile: several events of a visitor run at once."""
+        return {visit: own, **(answer if own.serial == serial else {})}
+
     def picture(own: Visit) -> dict[Any, Any]:
         """Everything of the picture that is shown."""
         network = own.network(shelf)
@@ -170,7 +175,7 @@ def build(page: Page) -> None:
         network = own.network(shelf)
         names = own.choices(network)
         for line in own.bad:
-            gr.Warning(page.hidden(line))
+            gr.Warning(html.escape(page.hidden(line), quote=False))  # it would be HTML
         is_mask = isinstance(network, Segmentation)
         return {
             visit: own,
@@ -184,32 +189,36 @@ def build(page: Page) -> None:
 
     def choose(own: Visit, number: int | None) -> dict[Any, Any]:
         own.choose(int(number or 0))
-        return {visit: own, **picture(own)}
+        return current(own, own.serial, picture(own))
 
     def resize(own: Visit, cell: int) -> dict[Any, Any]:
         network = network_of(own)
         own.choose(own.chosen, cell if cell in SIDES else 1)
-        return {visit: own, grid: own.grid(network), bars: own.bars(network), falls: worth()}
+        return current(own, own.serial, {grid: own.grid(network), bars: own.bars(network), falls: worth()})
 
     def hide(own: Visit, event: gr.EventData) -> dict[Any, Any]:
+        network = network_of(own)
         if event.serial != own.serial:  # of a picture that is shown no more
             return {visit: own}
-        network = network_of(own)
         own.hidden = [int(number) for number in event.hidden]
-        return {visit: own, bars: own.bars(network)}
+        return current(own, event.serial, {bars: own.bars(network)})
 
     def refill(own: Visit, words: str) -> dict[Any, Any]:
         own.fill = _FILLS[words]
-        return {visit: own, falls: worth(), **({bars: own.bars(network_of(own))} if own.sample else {})}
+        serial, more = own.serial, {bars: own.bars(network_of(own))} if own.sample else {}
+        return current(own, serial, {falls: worth(), **more})
 
     def look(own: Visit, of_layer: str, of_head: str) -> dict[Any, Any]:
-        network = network_of(own)
+        network, serial = network_of(own), own.serial
         there = heads(own.maps(network), of_layer)
         kept = of_head if of_head in [value for _, value in there] else MEAN
-        return {visit: own, head: gr.Dropdown(there, value=kept), seen: own.attention(network, of_layer, kept)}
+        shown = own.attention(network, of_layer, kept)
+        return current(own, serial, {head: gr.Dropdown(there, value=kept), seen: shown})
 
     def measured(own: Visit, progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # gradio finds it so
-        return {visit: own, falls: own.falls(network_of(own), lambda share: progress(share, desc="hiding each cell"))}
+        network, serial = network_of(own), own.serial
+        found = own.falls(network, lambda share: progress(share, desc="hiding each cell"))
+        return current(own, serial, {falls: found})
 
     shown = [grid, bars, layer, head, seen, falls]
     everything = [visit, about, which, segmented, classified, *shown]

@@ -11,9 +11,10 @@ from pathlib import Path
 from trainer.checkpoint.contents import META
 from trainer.checkpoint.trained import find_checkpoint
 from trainer.errors import CheckpointError, UserError
+from trainer.untrusted import plain_json
 from vit.page.classifier import Classifier
 from vit.page.segmented import Segmentation
-from vit.weights.files import kind_of
+from vit.weights.files import HEADER, kind_of
 
 KEPT = 3  # networks in memory
 UPLOADS = (".safetensors", ".npz")
@@ -82,9 +83,19 @@ def weights_in(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         inside = path.resolve().is_relative_to(folder.resolve())
         hub = path.is_dir() and (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        hub = hub and not _of_another_task(path)
         if inside and not path.name.startswith(".") and (hub or (path.is_file() and path.suffix in UPLOADS)):
             found.append(path)
     return found
+
+
+def _of_another_task(folder: Path) -> bool:
+    """Whether a folder that was exported holds a video model."""
+    try:
+        told = plain_json.loads((folder / "config.json").read_text(encoding="utf-8"))[HEADER]["task"]
+    except (OSError, *plain_json.MISSHAPEN):
+        return False
+    return told != "vit"
 
 
 def _state(source: Source) -> object:

@@ -67,7 +67,7 @@ class Visit:
         self.chosen, self.side, self.fill = 0, 1, Fill.mean
         self.hidden: list[int] = []
         self.serial = serial
-        self._maps: dict[str, Tensor] | None = None
+        self._maps: tuple[Sample, int, dict[str, Tensor]] | None = None  # of which picture, by which network
 
     def ask(self, shelf: Shelf, source: Source, files: Sequence[tuple[Path, str]]) -> None:
         """Puts pictures before a network; those that cannot be read are in ``bad`` afterwards.
@@ -102,8 +102,6 @@ class Visit:
         """Shows another picture, or the same with cells of another size; nothing is hidden then."""
         if not 0 <= number < max(1, len(self.samples), len(self.segmented)):
             raise DataError(f"picture {number}: there are {len(self.samples) or len(self.segmented)}")
-        if number != self.chosen or side is None:
-            self._maps = None
         self.chosen, self.side, self.hidden = number, side or self.side, []
         self.serial += 1
 
@@ -118,7 +116,7 @@ class Visit:
         network = shelf.get(self.source)
         if isinstance(network, Classifier) and network.serial != self.asked:
             self.wholes = [network.probabilities(sample) for sample in self.samples]
-            self._maps, self.asked = None, network.serial
+            self.asked = network.serial
         return network
 
     def choices(self, network: Network | None) -> list[tuple[str, int]]:
@@ -171,10 +169,13 @@ class Visit:
 
     def maps(self, network: Classifier) -> dict[str, Tensor]:
         """Maps of the picture that is shown, taken once; none where the network has none."""
-        if self._maps is None:
-            assert self.sample is not None
-            self._maps = {} if network.no_maps else network.maps(self.sample)
-        return self._maps
+        sample, kept = self.sample, self._maps
+        assert sample is not None
+        if kept is not None and kept[0] is sample and kept[1] == network.serial:
+            return kept[2]
+        found = {} if network.no_maps else network.maps(sample)
+        self._maps = sample, network.serial, found
+        return found
 
     def attention(self, network: Classifier, layer: str, head: str) -> str:
         """HTML of a map over the picture, with its colours; of all heads side by side; or why there is none.
@@ -204,10 +205,11 @@ class Visit:
 
     def falls(self, network: Classifier, tell: Callable[[float], object]) -> str:
         """HTML of what hiding each cell alone changes for the likeliest class of the whole picture."""
-        assert self.sample is not None
+        sample = self.sample  # another may be chosen meanwhile
+        assert sample is not None
         seen = int(self.wholes[self.chosen].argmax())
-        values = network.occlusion_map(self.sample, self.side, self.fill, seen, tell)
-        picture, most = under_falls(self.sample.picture, values)
+        values = network.occlusion_map(sample, self.side, self.fill, seen, tell)
+        picture, most = under_falls(sample.picture, values)
         name = network.predictor.classes[seen]
         scale = colour_bar("RdBu_r", f"+{100 * most:.2g} points", f"-{100 * most:.2g} points", "change when hidden")
         words = f"How the probability of {name} changes when a cell alone is hidden ({by(values.shape)} cells)"

@@ -124,3 +124,13 @@ def test_guarded_functions_and_generators_raise_what_visitors_see(page: Page) ->
     with pytest.raises(gr.Error, match="give another"):
         next(steps)
     assert page.guarded(lambda: 5)() == 5
+
+
+def test_paths_of_every_shape_are_hidden(page: Page) -> None:
+    cases = (
+        ("file:///home/u/x.png is torn", "x.png is torn"),
+        ("poses:/home/u/data", "poses:data"),
+        ("see https://arxiv.org/abs/1808.06601", "see https://arxiv.org/abs/1808.06601"),
+        ("runs/a/config.yaml, 3/4", "runs/a/config.yaml, 3/4"),
+    )
+    assert [page.hidden(text) for text, _ in cases] == [shown for _, shown in cases]

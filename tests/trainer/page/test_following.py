@@ -153,3 +153,11 @@ def test_many_visitors_ask_for_the_work_of_one(tmp_path: Path, monkeypatch: pyte
     for _ in range(10):
         all_runs.look(runs, at_most_every_s=60)
     assert len(asked) == 1
+
+
+def test_numbers_beyond_all_machines_stop_nobody(tmp_path: Path) -> None:
+    run = make(tmp_path, "huge", record(1) + '{"step": 2, "samples_seen": 1' + "0" * 400 + ', "losses": {"a/b": 1}}\n')
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "samples_seen": 30, "eval": {"top1": 1' + "0" * 400 + ', "top5": 1}}\n{"step": -9}\n')
+    found = Following().record(run)
+    assert found.metrics == {"top5": 1.0} and {each["step"] for each in found.records} == {1, 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -112,6 +113,15 @@ def test_commands_go_on_with_runs() -> None:
     text = tables.commands(runs, {run.name: run.path.as_posix() for run in runs}, "here")
     assert "python train.py 'run=runs/a b'\n" in text and "kill -TERM 77" in text and "78" not in text
     assert text.splitlines()[-1] == "python scripts/compare.py 'runs/a b' runs/c runs/d"
+
+
+@pytest.mark.parametrize("state", ["training", "done"])
+def test_a_name_is_no_command(state: str) -> None:
+    """A folder of anybody's may have line breaks in its name, and what is shown is pasted into a terminal."""
+    evil = Seen("x\nrm -rf ~ #", Path("runs/x\nrm -rf ~ #"), "line", state, 3)
+    first, rest = tables.commands([evil], {evil.name: evil.path.as_posix()}, "here").split("\n", 1)
+    assert first.startswith(r"# x\nrm -rf ~ # is ")
+    assert shlex.split(rest) == ["python", "train.py", f"run={evil.path}"]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def test_pickles_and_what_is_no_weights_are_refused_without_their_place(tmp_path
         assert "private" not in str(caught.value)
     with pytest.raises(CheckpointError, match="upload it again"):
         Shelf().get(Source(Kind.weights, hidden / "gone.npz", "gone.npz"))
+
+
+def test_an_exported_video_model_is_no_classifier(tmp_path: Path) -> None:
+    for name, facts in (("street", {"vivid": {"task": "vid2vid"}}), ("theirs", {"architecture": "vit"}), ("odd", [1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(facts))
+        (tmp_path / name / "model.safetensors").write_bytes(b"")
+    assert [found.name for found in weights_in(tmp_path)] == ["odd", "theirs"]
 
 
 def test_links_that_lead_out_are_no_weights_of_the_folder(runs: Path, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.made_classifier import make_run, mu_config
 from tests.helpers.made_pictures import write_noise
 from trainer.errors import DataError
 from vit.analysis.occlusion.dropping import Fill
-from vit.page.classifier import Classifier, cells
+from vit.page.classifier import Classifier, Sample, cells
 from vit.page.drawing import bars, message, percent
 from vit.page.patch_grid import grid_html
 from vit.page.shelf import Kind, Shelf, Source
@@ -114,6 +115,29 @@ def test_falls_name_the_class_and_the_largest_change(shelf: Shelf, source: Sourc
     text = visit.falls(network, lambda share: None)
     assert f"+{100 * float(values.abs().max()):.2g} points" in text and "(2x2 cells)" in text
     assert network.predictor.classes[seen] in text
+
+
+def test_what_is_chosen_meanwhile_changes_no_answer(
+    shelf: Shelf, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of one visitor run beside each other: an answer is wholly of the picture that was asked about."""
+    visit, network = asked(shelf, source, write_noise(tmp_path / "a.png", 1), write_noise(tmp_path / "b.png", 2))
+    expected = visit.falls(network, lambda share: None)
+    assert visit.falls(network, lambda share: visit.choose(1)) == expected
+    of_second = visit.maps(network)
+    visit.choose(0)
+    take = network.maps
+
+    def slowly(sample: Sample) -> dict[str, torch.Tensor]:
+        found = take(sample)
+        visit.choose(1)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "maps", slowly)
+        visit.maps(network)
+    again = visit.maps(network)
+    assert all(torch.equal(again[name], values) for name, values in of_second.items())
 
 
 def test_visitors_do_not_mix(shelf: Shelf, source: Source, tmp_path: Path) -> None:
