@@ -5,17 +5,26 @@ number of a camera. OUT is a folder for PNGs; without it frames are shown in a w
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnxruntime
+from PIL import Image
 
 
-def pictures(source):
+def numbered(path):  # frame2 before frame10
+    return [int(part) if number % 2 else part for number, part in enumerate(re.split("([0-9]+)", path.name))]
+
+
+def pictures(source, labels):
     if Path(source).is_dir():
-        yield from (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(Path(source).iterdir()))
+        known = [path for path in Path(source).glob("[!.]*") if path.suffix.lower() in Image.registered_extensions()]
+        for path in sorted(known, key=numbered):
+            image = Image.open(path)  # ids are the numbers of a palette, not its colours
+            yield np.asarray(image) if labels else np.asarray(image.convert("RGB"))[..., ::-1]
         return
     film = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     while (read := film.read())[0]:
@@ -30,6 +39,7 @@ def condition(picture, about, size):
     if about["condition"] == "edges":
         grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (5, 5), 1.0)
         return {"source": cv2.Canny(grey, *about["edge_thresholds"])[None]}
+    picture = picture if about["channels"][1:] else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     return {"source": np.atleast_3d(picture)[..., ::-1].transpose(2, 0, 1)}
 
 
@@ -38,7 +48,7 @@ def play(model, source, out=None):
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feed = {entry["name"]: np.zeros(entry["example_shape"], entry["type"]) for entry in about["inputs"]}
     feed |= {"past_known": np.array([about["first_frame"] == "zeros"])} if "past_known" in feed else {}
-    for number, picture in enumerate(pictures(source)):
+    for number, picture in enumerate(pictures(source, about["condition"] == "labels")):
         for name, new in condition(picture, about, about["resolution"][::-1]).items():
             if name in feed:  # of frames before the first one: what the first one has
                 old = feed[name][:, 1:] if number else np.repeat(new[None, None], about["past_frames"], axis=1)

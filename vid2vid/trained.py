@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainer.checkpoint.directory import Checkpoints
 from trainer.checkpoint.trained import TrainedWeights, find_checkpoint, read_trained
 from trainer.device.compute import Compute, choose_compute
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig, Vid2VidStage
 from vid2vid.data.ranges.settings import with_ranges
-from vid2vid.encoding import SourceEncoder
+from vid2vid.encoding import IDS, SourceEncoder
 from vid2vid.model import Generator, StyleEncoder
 
 _FILES = (DataKind.folders, DataKind.cityscapes)
@@ -102,7 +104,9 @@ def assemble(
     """
     meta = trained.meta
     _check_edges(config, meta)
+    _check_counts(config, trained)
     encoder = SourceEncoder(config.model, config.data)
+    _check_claims(config, trained, style, encoder)
     generator = trained.into(Generator(config.model, encoder.generator_channels), NETWORK)
     looks = None if style is None else style.into(StyleEncoder(config.model), "feature encoder")
     row = _stage(config, meta)
@@ -156,6 +160,32 @@ def load_asked(
 def requested_resolution(config: Vid2VidConfig, overrides: Sequence[str]) -> list[int] | None:
     """[height, width] where a command line names it; None: it is left to the stage that a checkpoint is of."""
     return config.resolution if any(word.startswith("resolution=") for word in overrides) else None
+
+
+def _check_counts(config: Vid2VidConfig, trained: TrainedWeights) -> None:
+    """Raises CheckpointError where a network of so many parts, which take time to make, cannot be the weights'."""
+    parts = max(len(trained.state), 64)
+    most = {**dict.fromkeys(("blocks", "local_blocks", "downsamplings", "scales"), parts), "num_labels": IDS}
+    for name, limit in most.items():
+        if (value := getattr(config.model, name)) > limit:
+            raise CheckpointError(
+                f"{trained.source}: model.{name}={value} fits no network of {len(trained.state)} tensors; "
+                "get settings and weights anew, from one place"
+            )
+
+
+def _check_claims(
+    config: Vid2VidConfig, trained: TrainedWeights, style: TrainedWeights | None, encoder: SourceEncoder
+) -> None:
+    """Holds the network that a configuration claims against the weights, before memory is taken for it.
+
+    Raises:
+        CheckpointError: it is another one.
+    """
+    with torch.device("meta"):
+        trained.check(Generator(config.model, encoder.generator_channels), NETWORK)
+        if style is not None:
+            style.check(StyleEncoder(config.model), "feature encoder")
 
 
 def _requested(run_dir: Path, path: Path, checkpoint: str | None, size: list[int], own: list[int]) -> dict[str, str]:

@@ -33,7 +33,7 @@ from vit.weights.files import HEADER
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
 
-_PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # what a PNG holds as it is
+_KEPT = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "P", "RGB", "RGBA")  # what a PNG or a TIFF holds as it is
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ def _pixels(picture: Any, channels: int, number: int, span: Span | None) -> Tens
     """uint8 (C, H, W) of a PIL picture, an array or a tensor; its channels made those of the network as of files."""
     if isinstance(picture, Image.Image):
         kept = ImageOps.exif_transpose(picture)
-        kept = kept if kept.mode in (*_PNG_MODES, "F") else kept.convert("RGB")
+        kept = kept if kept.mode in _KEPT else kept.convert("RGB")
     else:
         if not isinstance(picture, np.ndarray | Tensor):
             raise ConfigError(
@@ -341,5 +341,6 @@ def _pixels(picture: Any, channels: int, number: int, span: Span | None) -> Tens
         kept = Image.fromarray(np.ascontiguousarray(array))
     memory = io.BytesIO()
     # lossless, so that modes, alpha and depth mean what they do in files
-    kept.save(memory, "TIFF" if kept.mode == "F" else "PNG", **({} if kept.mode == "F" else {"compress_level": 0}))
+    deep = kept.mode[0] in "IF"  # a PNG would cut what has more than 16 bits
+    kept.save(memory, "TIFF" if deep else "PNG", **({} if deep else {"compress_level": 0}))
     return decode(memory.getvalue(), f"picture {number}", channels, span)

@@ -183,3 +183,19 @@ def test_tensors_that_do_not_fit(run_dir: Path) -> None:
         next(classifier.model.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="item 0: "):
         classifier(np.zeros((16, 16, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["I", "I;16", "I;16B", "F"])
+def test_modes_of_pil_mean_what_they_do_in_files(kind: str, run_dir: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((40, 44))
+    scale = {"I": (65535, np.int32), "I;16": (65535, "<u2"), "I;16B": (65535, ">u2"), "F": (1, np.float32)}[kind]
+    picture = Image.frombytes(kind, (44, 40), (values * scale[0]).astype(scale[1]).tobytes())
+    file = tmp_path / "picture.tif"
+    picture.save(file)
+    classifier = vit.load(run_dir)
+    expected = classifier.prepare(file)
+    assert expected.float().std() > 10
+    assert torch.equal(classifier.prepare(picture), expected)
+    if kind == "I":  # beyond 16 bits a file is refused, and so is the picture
+        with pytest.raises(DataError, match="16 bits"):
+            classifier.prepare(Image.fromarray(np.full((40, 44), 70_000, np.int32)))

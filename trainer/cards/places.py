@@ -10,11 +10,11 @@ from typing import Any
 
 PLACE, USER = "PATH", "USER"  # what stands for them
 _GENERIC = {"root", "user", "admin", "ubuntu", "home"}  # users that are nobody, and words of their own
-# an absolute path, one of a home, one that leads out of its folder, one of another system, or an address
-_PLACES = re.compile(
-    r"(?:[A-Za-z][\w+.-]*://[^\s,;'\"\])}]+)|(?:[A-Za-z]:\\[^\s,;'\"\])}]+)"
-    r"|(?:(?<![\w./~-])(?:/|~[\w.-]*/|(?:\.\./)+)[^\s,;:'\"\])}]+)"
-)
+# how a place begins: an address, a drive, a server, an absolute path, a home, or what leads out of its folder
+_BEGIN = r"(?:[A-Za-z][\w+.-]*://|[A-Za-z]:[\\/]|\\\\|/|~[\w.-]*/|(?:\.\./)+)(?=\S)"
+_WHOLE = re.compile(rf"(?P<key>[\w.+@~-]+=)?(?P<quote>['\"]?)(?P<place>{_BEGIN}.+)(?P=quote)", re.DOTALL)
+# names of files have spaces: within a text a place goes on until a sign that ends one
+_WITHIN = re.compile(rf"(?<![\w./\\~-]){_BEGIN}[^,;'\"\])}}\r\n]+")
 _LINKS = ("https://arxiv.org/", "https://spdx.org/")
 
 
@@ -43,7 +43,11 @@ def user_names() -> set[str]:
 
 
 def _of_text(text: str) -> str:
-    text = _PLACES.sub(lambda match: match[0] if match[0].startswith(_LINKS) else PLACE, text)
+    whole = _WHOLE.fullmatch(text)
+    if whole is not None and not whole["place"].startswith(_LINKS):  # one place, whatever signs it has
+        text = f"{whole['key'] or ''}{PLACE}"
+    else:
+        text = _WITHIN.sub(lambda match: match[0] if match[0].startswith(_LINKS) else PLACE, text)
     for name in user_names():
         text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", USER, text, flags=re.IGNORECASE)
     return text

@@ -60,9 +60,13 @@ class TrainedWeights:
         Raises:
             CheckpointError: the module is of another architecture.
         """
-        compare_architecture(module.state_dict(), self.state, f"the {called} in {self.source}")
+        self.check(module, called)
         module.load_state_dict(self.state)
         return module.eval().requires_grad_(False)
+
+    def check(self, module: nn.Module, called: str) -> None:
+        """Raises CheckpointError where the module, which may be on the device ``meta``, is of another architecture."""
+        compare_architecture(module.state_dict(), self.state, f"the {called} in {self.source}")
 
 
 def read_trained(source: Path, network: str, ema: bool = True) -> TrainedWeights:

@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,11 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], header: Mapping[str,
             tensor = tensor.clone()
         seen.add(tensor.untyped_storage().data_ptr())
         whole[name] = tensor
+    path.touch()
+    mode = path.stat().st_mode & 0o777  # as this user's files have it: the library lets nobody else read its own
     save_file(whole, path, metadata={"format": "pt", **(header or {})})
+    with suppress(OSError):  # file systems without rights
+        path.chmod(mode)
     flush_file(path)
     return _meant(path, whole)
 

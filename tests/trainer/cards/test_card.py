@@ -37,7 +37,7 @@ def run(folder: Path) -> Path:
 
 def test_a_run_tells_how_it_was_made(tmp_path: Path) -> None:
     recipe = of_run(run(tmp_path / "x"), META)
-    assert recipe.name == "x" and recipe.command == "python train.py model=vit_mu 'data.root=PATH x'"
+    assert recipe.name == "x" and recipe.command == "python train.py model=vit_mu data.root=PATH"
     assert dict(recipe.rows) == {
         "steps": "30",
         "samples seen": "1,920",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,3 +116,23 @@ def test_a_folder_of_a_stranger_runs_nothing(tmp_path: Path) -> None:
     (out / "model.safetensors").write_bytes(b"\x80\x02cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         vid2vid.load(out)
+
+
+@pytest.mark.parametrize("claim", [{"ngf": 100_000}, {"blocks": 10**7}, {"num_labels": 10**9, "label_ids": None}])
+def test_what_settings_claim_is_held_against_the_weights_first(claim: dict[str, Any], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make_run(run, street_config())
+    out = exported(run, tmp_path / "out")
+    told = json.loads((out / "config.json").read_text())
+    told["vivid"]["config"]["model"] |= claim
+    (out / "config.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match=f"{next(iter(claim))}=|other shape"):
+        vid2vid.load(out)
+
+
+def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make_run(run, street_config())
+    out = exported(run, tmp_path / "out")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in out.iterdir()}
+    assert set(modes.values()) == {modes["README.md"]}, modes

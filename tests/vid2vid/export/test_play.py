@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers.made_films import numbered
 from tests.helpers.made_run import make_run, street_config
@@ -22,7 +22,7 @@ from vid2vid.generate import command as generate
 
 PLAYER = ROOT / "docs" / "play.py"
 BOUND = 1  # of 255: where both lie beside the middle of two values
-FRAMES = 10
+FRAMES = 12
 
 
 def on_labels() -> Vid2VidConfig:
@@ -70,8 +70,14 @@ def test_the_player_makes_what_generate_makes(kind: str, tmp_path: Path) -> None
     make_run(run, on_labels() if kind == "labels" else on_edges())
     source.mkdir()
     for number in range(FRAMES):
-        picture: Any = label_map(number) if kind == "labels" else numbered(number * 9, 16, 32)
-        cv2.imwrite(str(source / f"{number:03d}.png"), picture)
+        if kind == "labels":  # as prepare.py writes them, numbered as cameras do, among what systems leave
+            ids = Image.fromarray(label_map(number), "P")
+            ids.putpalette([(37 * value) % 256 for value in range(768)])
+            ids.save(source / f"frame {number}.png")
+        else:
+            cv2.imwrite(str(source / f"{number:03d}.png"), numbered(number * 9, 16, 32))
+    for name in (".DS_Store", "Thumbs.db"):
+        (source / name).write_bytes(b"no picture")
     said: list[str] = []
     generate.run(generate.Arguments(str(run), str(source), str(tmp_path / "made")), SCHEMAS, said.append)
     exported = export.Arguments(str(run), str(tmp_path / "step.onnx"), format=Format.onnx)
