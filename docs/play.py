@@ -45,6 +45,8 @@ def condition(picture, about, size):
 
 def play(model, source, out=None):
     about = json.loads(Path(model + ".json").read_text(encoding="utf-8"))
+    if about["condition"] == "labels and pictures":
+        sys.exit(f"{model} sees label maps and pictures together, and this player gives it one of them")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feed = {entry["name"]: np.zeros(entry["example_shape"], entry["type"]) for entry in about["inputs"]}
     feed |= {"past_known": np.array([about["first_frame"] == "zeros"])} if "past_known" in feed else {}

@@ -93,3 +93,10 @@ def test_the_player_makes_what_generate_makes(kind: str, tmp_path: Path) -> None
 def test_the_player_in_the_guide_is_the_file() -> None:
     text = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
     assert f"```python\n{PLAYER.read_text(encoding='utf-8')}```" in text
+
+
+def test_the_player_refuses_what_it_cannot_feed(tmp_path: Path) -> None:
+    (tmp_path / "both.onnx.json").write_text('{"condition": "labels and pictures"}')
+    words = [sys.executable, str(PLAYER), str(tmp_path / "both.onnx"), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "label maps and pictures together" in done.stderr and "Trace" not in done.stderr
