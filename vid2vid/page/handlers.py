@@ -151,8 +151,8 @@ class Handlers:
             if isinstance(error, BadFileError):  # there is no data.on_bad_file here
                 raise DataError(reason_of(error)) from error
             raise
-        most = ", as many as Frames asks for" if len(labels) == int(frames) else ""
-        words = f"Uploaded: {len(labels)} label maps{most}. Press Generate."
+        most = " (as many as Frames asks for; to have more of them, set Frames first and choose the files again)"
+        words = f"Uploaded: {len(labels)} label maps{most if len(labels) == int(frames) else ''}. Press Generate."
         return Uploaded(model.name, source, words), None, words
 
     def add_edit(self, name: str | None, first: int | None, action: str, second: int | None, text: str) -> str:

@@ -10,14 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from trainer.data.labels.colour_tables import TRAIN_IDS
 from trainer.data.labels.stored import stored
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions, read_bytes, reason_of
 from trainer.data.video.decode import OpenVideo
 from trainer.data.video.files import VIDEO_EXTENSIONS
 from trainer.errors import DataError
+from trainer.text import few
 from trainer.untrusted.limits import check_archive
 from vid2vid.config import DataKind, LabelFormat, Vid2VidConfig
 from vid2vid.data.augment import centre_crop
@@ -25,6 +28,7 @@ from vid2vid.data.folders.frames import label_range
 from vid2vid.data.labels.convert import Job, convert_labels, format_converted
 from vid2vid.data.sources.kinds import parse_sources
 from vid2vid.generate.edit.objects import knows_cityscapes
+from vid2vid.page.lossy import refuse_photographs, unpacked_jpegs
 from vid2vid.page.model import Model
 from vid2vid.page.source import Source
 
@@ -36,8 +40,9 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 def uploaded_labels(model: Model, files: Sequence[Path], frames: int, folder: Path) -> Iterator[np.ndarray]:
     """Label maps (H, W) int32 of the model's size out of uploaded pictures, zips of them, or one film of them.
 
-    Colours are read by a table among the files, by that of the run, or by a known one; those of a film, which
-    compression has changed, become the nearest of the table.
+    Colours are read by a table among the files, by that of the run, or by a known one; those of films and JPEGs, which
+    compression has changed, become the nearest of the run's. A palette is read as ids where these are the run's, else
+    by its colours.
 
     Args:
         files: held against the limit of size already.
@@ -56,7 +61,10 @@ def uploaded_labels(model: Model, files: Sequence[Path], frames: int, folder: Pa
             _film_frames(film, frames, raw)
         else:
             _collect(files, raw, (*sorted(picture_extensions()), ".npy", *_TABLES))
-        _convert(model, raw, ids, film is not None)
+        lossy = film is not None or unpacked_jpegs(raw, _TABLES)
+        if lossy:
+            refuse_photographs(raw, (film or files[0]).name, model.classes, [row[2:] for row in _own_rows(model)])
+        _convert(model, raw, ids, lossy)
         yield from islice(_read(model, ids), frames)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -170,33 +178,49 @@ def _film_frames(film: Path, frames: int, folder: Path) -> None:
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{number:06d}.png")
 
 
-def _convert(model: Model, raw: Path, ids: Path, film: bool) -> None:
+def _convert(model: Model, raw: Path, ids: Path, lossy: bool) -> None:
     """Label maps of whatever form as PNGs of ids.
 
     Raises:
         DataError: no form explains them; in the words of the likeliest one.
     """
-    suffix, problem = model.config.data.label_suffix, ""
-    for form, change, nearest in _forms(model, raw, film):
-        job = Job(raw, ids, form, change, None if film else suffix, nearest=nearest)
+    suffix, problem, allowed = model.config.data.label_suffix, "", label_range(model.config)
+    for form, change, nearest in _forms(model, raw, lossy):
+        job = Job(raw, ids, form, change, None if lossy else suffix, nearest=nearest)
         try:
             result = convert_labels(job, workers=1)
         except DataError as error:
             problem, suffix = problem or str(error), None
             continue
-        if result.whole:
+        strange = allowed.unknown(torch.tensor(sorted(result.pixels)))
+        if result.whole and not strange:
             return
-        problem = problem or next(line for line in format_converted(result, job) if line.startswith("not converted"))
+        if result.whole:
+            problem = problem or _foreign(model, strange)
+        else:
+            problem = problem or next(one for one in format_converted(result, job) if one.startswith("not converted"))
         suffix = None
         shutil.rmtree(ids, ignore_errors=True)
     raise DataError(reason_of(DataError(problem.removeprefix("not converted: "))))
 
 
-def _forms(model: Model, raw: Path, film: bool) -> Iterator[tuple[str, object, bool]]:
+def _foreign(model: Model, strange: Sequence[int]) -> str:
+    """What is wrong with label maps of other ids than the run's, and what mends it."""
+    classes = few((f"{one.id} {one.name}" for one in model.classes), 12)
+    trained = set(strange) <= set(range(len(TRAIN_IDS))) and knows_cityscapes(model.config.model)
+    remedy = " These may be Cityscapes' train ids; this run takes its label ids." if trained else ""
+    ids = "id" if len(strange) == 1 else "ids"
+    return (
+        f"the label maps have {ids} {few(strange, 8)}, of no class of this run.{remedy} Give them the run's ids "
+        f"({classes}), or its colours."
+    )
+
+
+def _forms(model: Model, raw: Path, lossy: bool) -> Iterator[tuple[str, object, bool]]:
     """Forms to try, with `label_map`, and whether the nearest colour will do; the likeliest first."""
     data, run = model.config.data, model.loaded
-    if film:
-        grey = _is_grey(min(raw.iterdir()))
+    if lossy:
+        grey = _is_grey(min(raw.glob("*.png")))
         yield ("ids", data.label_map, False) if grey else (f"colors:{_own_table(model, raw.parent)}", None, True)
         return
     yield data.label_format, data.label_map, False
@@ -211,14 +235,15 @@ def _forms(model: Model, raw: Path, film: bool) -> Iterator[tuple[str, object, b
 def _own_table(model: Model, folder: Path) -> Path:
     """A table of colours with the model's classes and no others: as it learnt them, else as they are shown."""
     path = folder / "classes.csv"
-    learnt = model.loaded.colours
-    rows = (
-        [(label, label, red, green, blue) for red, green, blue, label in learnt["ids"]]
-        if learnt is not None
-        else [(one.id, one.id, *one.colour) for one in model.classes]
-    )
-    path.write_text("\n".join(["id,name,r,g,b", *(",".join(map(str, row)) for row in rows), ""]))
+    path.write_text("\n".join(["id,name,r,g,b", *(",".join(map(str, row)) for row in _own_rows(model)), ""]))
     return path
+
+
+def _own_rows(model: Model) -> list[tuple[int, int, int, int, int]]:
+    learnt = model.loaded.colours
+    if learnt is not None:
+        return [(label, label, red, green, blue) for red, green, blue, label in learnt["ids"]]
+    return [(one.id, one.id, *one.colour) for one in model.classes]
 
 
 def _is_grey(path: Path) -> bool:
@@ -229,8 +254,6 @@ def _is_grey(path: Path) -> bool:
 def _read(model: Model, folder: Path) -> Iterator[np.ndarray]:
     allowed = label_range(model.config)
     for path in sorted(folder.rglob("*.png"), key=lambda path: natural_key(str(path))):
-        import torch
-
         ids = torch.from_numpy(stored(read_bytes(path), path).pixels.astype(np.int32))
         allowed.check(ids, path)
         height, width = ids.shape

@@ -174,20 +174,27 @@ def build(page: Page) -> None:
     action.change(lambda chosen: gr.update(interactive=chosen != REMOVED), action, second, show_progress="hidden")
     form = [run, kind, clip, canvas, uploaded, edits, style, seed, picture, frames]
     out = [progress, live, results, result, panels, save_result, save_panels, save_edits, save_labels, command]
+    locked = [run, refresh, start, stop]  # of another run than the one chosen nothing is ever shown
     busy = start.click(
-        lambda: (gr.update(interactive=False), gr.update(interactive=True), views.message(WAITING), ""),
-        None, [start, stop, progress, stopped], show_progress="hidden", queue=False,
+        lambda: (*_working(True), views.message(WAITING), ""),
+        None, [*locked, progress, stopped], show_progress="hidden", queue=False,
     )  # fmt: skip
     making = busy.then(
         page.guarded(generate), form, out, show_progress="hidden", concurrency_limit=1, concurrency_id="generate"
     )
-    idle = (lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, [start, stop])
-    making.then(*idle, show_progress="hidden", queue=False)
+    idle = (lambda: _working(False), None, locked)
+    making.success(*idle, show_progress="hidden", queue=False)
+    making.failure(*idle, show_progress="hidden", queue=False)
     stopping = stop.click(
         lambda: views.message("Stopped: nothing of it is kept. Generate begins anew."), None, stopped,
         cancels=[making], queue=False, show_progress="hidden",
     )  # fmt: skip
     stopping.then(*idle, show_progress="hidden", queue=False)
+
+
+def _working(busy: bool) -> tuple[Any, ...]:
+    """Whether run, Refresh, Generate and Stop can be used while a video is made, or is not."""
+    return *(gr.update(interactive=not busy) for _ in range(3)), gr.update(interactive=busy)
 
 
 tab = Tab("video", "Video", build)

@@ -23,7 +23,11 @@ CSS = """
   align-items: center; min-height: 32px; }
 .vt-live figcaption img { width: 24px; border-radius: 50%; }
 .vt-progress { display: grid; gap: 4px; color: var(--body-text-color); }
-.vt-progress progress { width: 100%; height: 14px; accent-color: #2563eb; }
+.vt-progress progress { width: 100%; height: 10px; appearance: none; border: 0; border-radius: 5px; overflow: hidden;
+  background: var(--border-color-primary); }
+.vt-progress progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.vt-progress progress::-webkit-progress-value { background: #2563eb; }
+.vt-progress progress::-moz-progress-bar { background: #2563eb; }
 .vt-facts { display: flex; flex-wrap: wrap; gap: 4px 16px; color: var(--body-text-color); font-size: 14px; }
 .vt-facts strong { font-weight: 600; }
 #video-refresh, #video-load, #video-add { align-self: center; max-height: 48px; }

@@ -17,7 +17,7 @@ pytest.importorskip("gradio")
 from tests.helpers.made_run import make_run, street_config
 from trainer.data.labels.palette import colorize
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.page.canvas import Moved, encode
+from trainer.page.canvas import Moved, decode, encode
 from trainer.page.contract import Limits, Page
 from trainer.records.video_writer import write_video
 from vid2vid.config import DataKind, FlowMethod, SourceKind
@@ -142,6 +142,37 @@ def test_one_label_map_comes_to_the_canvas_and_many_are_a_clip(does: Handlers, p
     assert last.labels is not None
     with zipfile.ZipFile(last.labels) as archive, archive.open("clip/labels/000002.png") as third:
         assert np.array_equal(np.asarray(Image.open(third)), np.roll(scene(), 10, 1)), "in the order of their numbers"
+
+
+def uploaded(does: Handlers, page: Page, name: str, picture: Image.Image, **saving: Any) -> Any:
+    """The label map that an uploaded picture is on the canvas."""
+    file = io.BytesIO()
+    picture.save(file, {".png": "PNG", ".jpg": "JPEG"}[Path(name).suffix], **saving)
+    model = does.model("street")
+    _, value, _ = does.upload("street", [put(page, name, file.getvalue())], 9, visitor("a"))
+    return decode(value, model.classes, model.size).labels[0]
+
+
+def test_colours_under_a_palette_of_a_painting_program_and_in_a_jpeg(does: Handlers, page: Page):
+    large = Image.fromarray(np.moveaxis(colorize(np.kron(scene(), np.ones((8, 8), np.int32))), 0, -1))
+    indexed = large.quantize(16)
+    assert set(np.asarray(indexed).flat) == {0, 1, 2}, "its numbers are no ids"
+    assert np.array_equal(uploaded(does, page, "indexed.png", indexed), scene())
+    assert np.array_equal(uploaded(does, page, "painted.jpg", large, quality=75), scene())
+
+
+def test_photographs_are_no_label_maps_and_ids_of_others_are_named(does: Handlers, page: Page, tmp_path: Path):
+    photo = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    with pytest.raises(DataError, match=r"photo\.jpg: \d+% of the colours are of no class"):
+        uploaded(does, page, "photo.jpg", Image.fromarray(photo))
+    write_video(tmp_path / "x.mp4", np.stack([photo] * 3), 8)
+    with pytest.raises(DataError, match=r"drive\.mp4: \d+% of the colours are of no class"):
+        does.upload("street", [put(page, "drive.mp4", (tmp_path / "x.mp4").read_bytes())], 9, visitor("a"))
+    trained = np.where(scene() == 23, 10, 13)
+    with pytest.raises(DataError, match=r"ids 10, 13, of no class of this run.*train ids.*\(7 road, 8 sidewalk"):
+        uploaded(does, page, "trained.png", Image.fromarray(trained.astype(np.uint8)))
+    with pytest.raises(DataError, match="JPEG changes the ids"):
+        uploaded(does, page, "grey.jpg", Image.fromarray(scene().astype(np.uint8)))
 
 
 def test_a_film_for_a_run_that_draws_edges(does: Handlers, page: Page, tmp_path: Path):

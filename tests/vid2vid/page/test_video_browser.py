@@ -127,6 +127,30 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
             assert set(np.asarray(Image.open(file)).reshape(-1, 3)[:, 0].tolist()) == {70}, "sky throughout"
 
 
+def test_while_a_video_is_made_no_other_run_can_be_chosen_and_what_failed_can_be_tried_again(site: tuple[Any, str]):
+    states = ("#video-run input", "#video-refresh", "#video-generate", "#video-stop")
+    with opened(site[0], site[1]) as tab:
+        ready(tab)
+
+        def wait(*usable: bool) -> None:
+            for place, can in zip(states, usable, strict=True):
+                tab.locator(f"{place}{':enabled' if can else ':disabled'}").wait_for()
+
+        tab.locator("#video-changes button").first.click()
+        tab.locator("#video-edits textarea").fill("no list: [")
+        frames(tab, 2)
+        tab.locator("#video-generate").click()
+        tab.locator("#video-progress").get_by_text("Nothing was made").wait_for()
+        wait(True, True, True, False)
+        tab.locator("#video-edits textarea").fill("")
+        frames(tab, 400)
+        tab.locator("#video-generate").click()
+        tab.locator("#video-progress").get_by_text("of 400").wait_for()
+        wait(False, False, False, True)
+        tab.locator("#video-stop").click()
+        wait(True, True, True, False)
+
+
 @pytest.mark.slow
 def test_the_keyboard_alone_paints_and_generates(site: tuple[Any, str]):
     with opened(site[0], site[1]) as tab:
