@@ -17,6 +17,7 @@ BECOMES, SWAPS, REMOVED = "becomes", "changes places with", "is removed"
 ACTIONS = (BECOMES, SWAPS, REMOVED)
 MOST_EDITS = 100
 LONGEST = 20_000  # characters
+MOST_SCENES = 100  # of the street, to insert from
 
 
 def entry_of(first: int, action: str, second: int | None, model: ModelConfig) -> dict[str, Any]:
@@ -95,6 +96,12 @@ def _refuse_files(number: int, entry: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"edit {number}: insert: source={insert.get('source')!r:.60}: the page inserts from source: street alone; "
             "use scripts/generate.py edit= for others"
+        )
+    clip = insert.get("clip") if isinstance(insert, Mapping) else None
+    if isinstance(clip, int) and clip >= MOST_SCENES:  # those before it are made too
+        raise ConfigError(
+            f"edit {number}: insert: clip={clip!s:.20}: the page inserts from scenes 0 to {MOST_SCENES - 1} of the "
+            "street; use scripts/generate.py edit= for others"
         )
 
 

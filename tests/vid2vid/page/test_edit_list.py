@@ -49,6 +49,10 @@ def test_choices_that_cannot_be(action: str, second: int | None):
         ("edits: [{remove: true, class: 7, mask: /etc/passwd}]", "mask names a file of this machine"),
         ("edits: [{insert: {source: /home, class: 26}}]", "inserts from source: street alone"),
         ("edits: [{insert: {class: 26}}]", "inserts from source: street alone"),
+        (
+            "edits: [{insert: {source: street, clip: 100000, class: 26}}]",
+            "clip=100000: .* scenes 0 to 99 of the street",
+        ),
         (f"edits: [{', '.join(['{remove: true, class: 7}'] * (MOST_EDITS + 1))}]", "101 entries"),
         ("#" * 30_000, "30000 characters"),
     ],
