@@ -35,7 +35,7 @@ def condition(picture, about, size):
     if about["condition"] == "labels":
         ids = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
         return {"labels": ids, "instances": ids}
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))  # as in training
     if about["condition"] == "edges":
         grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (5, 5), 1.0)
         return {"source": cv2.Canny(grey, *about["edge_thresholds"])[None]}

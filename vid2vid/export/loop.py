@@ -64,22 +64,37 @@ def first_inputs(step: Step, condition: Mapping[str, Tensor]) -> dict[str, Tenso
     return given | {name: torch.zeros(clips, dtype=torch.bool) for name in (KNOWN, WARPED) if name in step.inputs}
 
 
-def play(run: Run, step: Step, condition: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def play(run: Run, step: Step, condition: Mapping[str, Tensor], leader: Run | None = None) -> dict[str, Tensor]:
     """All frames of the clips by a file, each from those that it made before: outputs (B, T, ...).
 
     Args:
         condition: see `made_condition`.
+        leader: each frame is made from those that this one made before, in place of the file's own, and the pasts of
+            the next step (``NEXT``) are among the outputs; None: its own.
     """
-    given, made = first_inputs(step, condition), []
+    given, made, led = first_inputs(step, condition), [], {}
     length = next(iter(condition.values())).shape[1]
     for frame in range(length):
         if frame:
             window = torch.arange(frame - step.past_frames, frame + 1).clamp(min=0)
             given |= {name: value[:, window] for name, value in condition.items()}
-            given |= {name: made[-1][NEXT + name] for name in step.pasts}
+            given |= {name: led[NEXT + name] for name in step.pasts}
             given |= {name: torch.ones_like(given[name]) for name in (KNOWN, WARPED) if name in given}
         made.append(run(given))
-    return {name: torch.stack([one[name] for one in made], dim=1) for name in step.outputs if NEXT not in name}
+        led = made[-1] if leader is None else leader(given)
+    return {
+        name: torch.stack([one[name] for one in made], dim=1) for name in step.outputs if leader or NEXT not in name
+    }
+
+
+def in_torch(step: Step) -> Run:
+    """The step itself, as what runs a file."""
+
+    def run(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            return dict(zip(step.outputs, step(*(given[name] for name in step.inputs)), strict=True))
+
+    return run
 
 
 def by_model(step: Step, encoder: SourceEncoder, condition: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -114,6 +114,19 @@ def test_a_file_that_makes_other_frames_does_not_stay(
     assert list(tmp_path.iterdir()) == [path] and path.read_text() == "an older one"
 
 
+def test_a_network_that_enlarges_rounding_is_judged_frame_by_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, encoder = made(**SMALL)
+    monkeypatch.setattr(graph, "TOLERANCES", dict.fromkeys(graph.TOLERANCES, -1.0))
+    written = export_step(generator, encoder, tmp_path / "step.pt2", Format.torch_export, size=(16, 32))
+    assert {"frame", "flow", "next_past_0"} <= set(written.single["1x16x32"])
+    assert "enlarges rounding from frame to frame; frame by frame of 1x16x32" in "\n".join(written.lines())
+    monkeypatch.setattr(graph, "SINGLE", dict.fromkeys(graph.SINGLE, -1.0))
+    with pytest.raises(UserError, match="the file was removed"):
+        export_step(generator, encoder, tmp_path / "other.pt2", Format.torch_export, size=(16, 32))
+
+
 def test_frames_that_are_no_numbers_are_a_difference() -> None:
     value = torch.zeros(1, 1, 3, 4, 4)
     found = graph._differences({"frame": value * float("nan")}, {"frame": value})

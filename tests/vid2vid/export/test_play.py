@@ -75,7 +75,7 @@ def test_the_player_makes_what_generate_makes(kind: str, tmp_path: Path) -> None
             ids.putpalette([(37 * value) % 256 for value in range(768)])
             ids.save(source / f"frame {number}.png")
         else:
-            cv2.imwrite(str(source / f"{number:03d}.png"), numbered(number * 9, 16, 32))
+            cv2.imwrite(str(source / f"{number:03d}.png"), numbered(number * 9, 40, 80))  # to be reduced
     for name in (".DS_Store", "Thumbs.db"):
         (source / name).write_bytes(b"no picture")
     said: list[str] = []
