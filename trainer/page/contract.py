@@ -14,7 +14,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -68,6 +68,7 @@ class Page:
         self._given = [Path(path) for path in given]
         self._tasks: dict[Path, tuple[int, str | None]] = {}
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     def names(self, task: str | None = None) -> list[str]:
         """Runs that have a checkpoint, the one that wrote last first.
@@ -169,8 +170,13 @@ class Page:
         with self._lock:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def end(self) -> None:
+        """Work that is shown step by step goes no further than its next one."""
+        self._ended.set()
+
     def close(self) -> None:
-        """Removes the page's temporary folder with all uploads."""
+        """Removes the page's temporary folder with all uploads; ``end`` first."""
+        self.end()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def on_load(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
@@ -208,7 +214,11 @@ class Page:
             @wraps(function)
             def stream(*args: Any, **named: Any) -> Iterator[Any]:
                 try:
-                    yield from function(*args, **named)
+                    with closing(function(*args, **named)) as steps:
+                        for step in steps:
+                            if self._ended.is_set():
+                                return
+                            yield step
                 except Exception as error:
                     raise self.worded(error) from error
 

@@ -101,6 +101,7 @@ def serve(demo: Any, page: Page, arguments: Arguments, say: Callable[[str], Any]
     try:
         ended.wait()
     finally:
+        page.end()
         demo.close(verbose=False)
         page.close()
 

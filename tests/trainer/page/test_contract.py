@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,3 +135,18 @@ def test_paths_of_every_shape_are_hidden(page: Page) -> None:
         ("runs/a/config.yaml, 3/4", "runs/a/config.yaml, 3/4"),
     )
     assert [page.hidden(text) for text, _ in cases] == [shown for _, shown in cases]
+
+
+def test_work_step_by_step_ends_with_the_page(tmp_path: Path):
+    page, left = Page(tmp_path, folder=tmp_path / "page"), []
+
+    def count() -> Iterator[int]:
+        try:
+            yield from range(1000)
+        finally:
+            left.append("closed")
+
+    steps = page.guarded(count)()
+    assert [next(steps), next(steps)] == [0, 1] and not left
+    page.end()
+    assert list(steps) == [] and left == ["closed"]
