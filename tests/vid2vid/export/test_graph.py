@@ -42,6 +42,7 @@ def test_onnx_plays_as_the_generator_does(tmp_path: Path) -> None:
         "name": "labels",
         "type": "int32",
         "shape": [1, 3, 16, 32],
+        "example_shape": [1, 3, 16, 32],
         "values": "",
     }
     assert [entry["name"] for entry in beside["outputs"]] == step.outputs and beside["past_frames"] == 2
