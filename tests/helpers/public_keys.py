@@ -36,6 +36,7 @@ def public_keys() -> list[str]:
 def _arguments() -> Iterator[tuple[str, type]]:
     """The ``Arguments`` of every script, and of every task's module for a verb, by the script's name."""
     modules = [(path.stem, f"scripts.{path.stem}") for path in sorted((ROOT / "scripts").glob("[!_]*.py"))]
+    modules.append(("app", "trainer.page.command"))
     for verb, name in [*modules, *(item for entry in TASKS.values() for item in entry.verbs.items())]:
         schema = getattr(importlib.import_module(name), "Arguments", None)
         if schema is not None:

@@ -10,8 +10,7 @@ import os
 import socket
 import tempfile
 from contextlib import ExitStack
-from multiprocessing import process, util
-from multiprocessing.connection import arbitrary_address
+from multiprocessing import connection, process, util
 from pathlib import Path
 
 from trainer.errors import DataError
@@ -32,7 +31,7 @@ def check_meeting_place(workers: int) -> None:
         util.get_temp_dir()
         with ExitStack() as opened:
             for _ in range(workers):
-                address = arbitrary_address("AF_UNIX")
+                address = connection.arbitrary_address("AF_UNIX")  # pyright: ignore[reportAttributeAccessIssue]
                 opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).bind(address)
                 opened.callback(os.unlink, address)
     except OSError as error:

@@ -20,6 +20,7 @@ from trainer.checkpoint.contents import META, read_meta
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import ConfigError, UserError
 from trainer.files import write_text
+from trainer.untrusted import plain_json
 from vid2vid.config import SourceKind
 from vid2vid.loading import CONFIG, KEY, WEIGHTS, load_folder
 from vid2vid.styles.class_names import class_names
@@ -77,7 +78,7 @@ def export_folder(
         write_text(draft / CONFIG, json.dumps({KEY: _facts(run, meta, recipe)}, indent=2) + "\n")
         styled = run.style is not None and (run_dir / STYLES).is_file()
         if styled:
-            styles = json.loads((run_dir / STYLES).read_text(encoding="utf-8"))
+            styles = plain_json.loads((run_dir / STYLES).read_text(encoding="utf-8"))
             write_text(draft / STYLES, json.dumps(without_places(styles)) + "\n")
         shown = [f"sample{sample.suffix}" for sample in samples]
         for sample, name in zip(samples, shown, strict=True):

@@ -25,6 +25,7 @@ from trainer.cards.recipe import Recipe
 from trainer.errors import ConfigError, UserError
 from trainer.files import write_text
 from trainer.text import by
+from trainer.untrusted import plain_json
 from vit.export.graph import bake_positions
 from vit.export.libraries import TIMM, TRANSFORMERS, WRAPPED, answers
 from vit.model.timm_model import TimmClassifier
@@ -188,7 +189,7 @@ def _write_timm_model(
 
 def _add_own(draft: Path, own: Mapping[str, Any]) -> None:
     file = draft / "config.json"
-    config = json.loads(file.read_text())
+    config = plain_json.loads(file.read_text())
     write_text(file, json.dumps({**config, HEADER: dict(own)}, indent=2) + "\n")
 
 
@@ -223,7 +224,7 @@ def _ways(draft: Path, written: Folder) -> dict[str, Callable[[Tensor], Tensor]]
 
 
 def _for_timm(draft: Path) -> bool:
-    return "architecture" in json.loads((draft / "config.json").read_text())
+    return "architecture" in plain_json.loads((draft / "config.json").read_text())
 
 
 # --- the card ---------------------------------------------------------------------------------------------------------

@@ -223,8 +223,15 @@ def test_the_script_exports_a_run(
     ],
 )
 def test_the_scripts_mistakes_are_one_message(
-    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.yaml").write_text("task: vit\n", encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         script(monkeypatch, *words)
     assert ended.value.code == 2

@@ -88,7 +88,7 @@ def _digits(split: str) -> Source:
     images = np.rint(pixels[chosen] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # stored as 0..16
     note = f"digits: {len(held)} of {len(targets)} pictures are held out, the same share of every class"
     classes = [str(digit) for digit in range(10)]
-    return ArraySource(images, targets[chosen].astype(np.int64), classes, f"digits/{split}", [note])
+    return ArraySource(images, np.asarray(targets, dtype=np.int64)[chosen], classes, f"digits/{split}", [note])
 
 
 def _cifar(config: VitConfig, split: str) -> Source:
