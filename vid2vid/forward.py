@@ -186,6 +186,7 @@ class ForwardPasses:
                             windows.real_input(),
                             [windows.fake_input()],
                             plain=lambda x, s=scale: networks.forward(x, s, scales),
+                            judged=3 * networks.frames,  # the flows between them are real of both
                         )
                     )
             return shared

@@ -106,7 +106,9 @@ def _penalties(
             real, *fakes = each.inputs
             for name, inputs in (("r1", [real]), ("r2", fakes)):
                 if name in gammas:
-                    squares = torch.stack([squared_gradient(each.predict, x, weight) for x in inputs]).mean()
+                    squares = torch.stack(
+                        [squared_gradient(each.predict, x, weight, each.judged) for x in inputs]
+                    ).mean()
                     out[name] = out[name] + 0.5 * gammas[name] * model.penalty_every * squares
     return out
 

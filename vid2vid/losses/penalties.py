@@ -17,15 +17,18 @@ from trainer.device import fast_paths
 from vid2vid.model.discriminators import Features
 
 
-def squared_gradient(predict: Callable[[Tensor], Features], x: Tensor, weights: Tensor | None = None) -> Tensor:
+def squared_gradient(
+    predict: Callable[[Tensor], Features], x: Tensor, weights: Tensor | None = None, judged: int | None = None
+) -> Tensor:
     """Of each scale's summed logits in ``x``: its squared length over the patches, meant over N, summed over scales.
 
     In fp32 and by torch's own operations: it is differentiated once more, by ``predict``'s weights.
 
     Args:
         predict: a discriminator, not compiled: (N, C, H, W) -> features.
-        x: (N, C, H, W) what is judged, without its condition.
+        x: (N, C, H, W) what is judged.
         weights: (N) what each counts; None: all alike.
+        judged: the first so many of the C channels are judged, the others being their condition; None: all are.
     """
     total = x.new_zeros((), dtype=torch.float32)
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False), fast_paths.off():
@@ -33,6 +36,6 @@ def squared_gradient(predict: Callable[[Tensor], Features], x: Tensor, weights: 
         for features in predict(x):
             logits = features[-1]
             (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-            squared = gradient.square().flatten(1).sum(1) / logits[0].numel()
+            squared = gradient[:, :judged].square().flatten(1).sum(1) / logits[0].numel()
             total = total + (squared if weights is None else squared * weights).mean()
     return total

@@ -41,6 +41,7 @@ class SharedDiscriminator:
         condition: handed on to ``discriminator(x, condition=condition)``; see ``MultiscaleDiscriminator.forward``.
 
         plain: the discriminator as it is without a compiler, for ``predict``; None: the same.
+        judged: so many first channels of an input are judged, the others are their condition; None: all are.
 
     Attributes:
         inputs: what the discriminator was given, real input first.
@@ -56,6 +57,7 @@ class SharedDiscriminator:
         prepare: Callable[[Tensor], Tensor] | None = None,
         condition: Tensor | None = None,
         plain: Callable[..., list[list[Tensor]]] | None = None,
+        judged: int | None = None,
     ) -> None:
         self._attached = [x for x in fakes if x.requires_grad]
         leaves = [x.detach().requires_grad_(x.requires_grad) for x in fakes]
@@ -66,7 +68,7 @@ class SharedDiscriminator:
         joined = torch.cat(inputs)
         features = discriminator(joined) if condition is None else discriminator(joined, condition=condition)
         self._plain, self._condition = plain or discriminator, condition
-        self.inputs = [x.detach() for x in inputs]
+        self.inputs, self.judged = [x.detach() for x in inputs], judged
         sizes = [x.shape[0] for x in inputs]
         split = [[layer.split(sizes) for layer in scale] for scale in features]
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]

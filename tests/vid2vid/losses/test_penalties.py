@@ -67,6 +67,16 @@ def test_each_input_counts_as_it_is_weighted() -> None:
     assert float(weighted.detach()) == pytest.approx(float(alone.detach()), rel=1e-5)
 
 
+def test_the_condition_among_the_channels_is_not_penalised() -> None:
+    """D_V's flows: what stays the same of real and generated windows."""
+    network = discriminator()
+    x, labels = torch.randn(3, 3, 16, 24), torch.rand(3, 2, 16, 24)
+    apart = squared_gradient(lambda frames: network(torch.cat([frames, labels], dim=1)), x)
+    joined = squared_gradient(network, torch.cat([x, labels], dim=1), judged=3)
+    assert float(joined.detach()) == pytest.approx(float(apart.detach()), rel=1e-5)
+    assert float(squared_gradient(network, torch.cat([x, labels], dim=1)).detach()) > 1.1 * float(joined.detach())
+
+
 def run(folder: Path, *words: str) -> Trainer:
     base = ["model=vid2vid_tiny", "trainer.max_steps=4", "trainer.checkpoint_every=100"]
     config = compose([*COMMON, *base, *words], SCHEMAS)
@@ -108,9 +118,17 @@ def test_trained_with(tmp_path: Path) -> None:
             assert float(found["r1"].detach()) == pytest.approx(0.01 * float(values[0]))
             assert float(found["r2"].detach()) == pytest.approx(0.01 * float(sum(values[1:])) / len(values[1:]))
             seen.append({name: float(value.detach()) for name, value in found.items()})
+        if phase == "d_video" and found:
+            (shared,) = task.passes.video_discriminators(segment, ctx)  # pyright: ignore[reportAttributeAccessIssue]
+            real, frames = shared.inputs[0], 3 * task.config.model.video_discriminator_frames  # pyright: ignore
+            assert real.shape[1] == frames + 2 * (frames // 3 - 1)
+            value = squared_gradient(shared.predict, real, judged=frames)
+            assert float(found["r1"].detach()) == pytest.approx(0.01 * float(value.detach()))
+            windows.append(len(real))
         return found
 
+    windows: list[int] = []
     task.losses = noted
     trainer.fit()
-    assert len(seen) == 4 and all(each["r1"] > 0 and each["r2"] > 0 for each in seen)
+    assert windows and len(seen) == 4 and all(each["r1"] > 0 and each["r2"] > 0 for each in seen)
     assert all(each["real"] == each["fake"] > 0 for each in seen)
