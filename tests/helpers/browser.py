@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 APP = (str(ROOT / "scripts" / "app.py"),)
 TRIED = ("-m", "tests.helpers.tried_page")
 STARTS_S = 120  # so long the page may take on a machine that is busy
+ENDS_S = 120  # and so long to end
 WAIT_MS = 60_000  # as long an expectation
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
@@ -64,18 +66,31 @@ def served(
         cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
     )  # fmt: skip
+    said: list[str] = []
+    reader = threading.Thread(target=_read, args=(process, said), daemon=True)
     try:
-        yield _address(process), process
+        address = _address(process)
+        reader.start()
+        yield address, process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(30)
+                process.wait(ENDS_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                print("the page did not end; its last words:", *said[-20:], sep="\n")
+        if reader.is_alive():
+            reader.join()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _read(process: subprocess.Popen[str], said: list[str]) -> None:
+    """All that the page says, as it says it: it would wait for ever with a pipe that is full."""
+    assert process.stdout is not None
+    said.extend(line.rstrip() for line in process.stdout)
 
 
 def _address(process: subprocess.Popen[str]) -> str:
