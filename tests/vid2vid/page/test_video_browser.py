@@ -97,6 +97,7 @@ def test_paint_change_generate_and_watch(site: tuple[Any, str], tmp_path: Path):
         assert {host for host in tab.asked if host} == {site[1].removeprefix("http://")}, "nothing leaves the machine"
 
 
+@pytest.mark.slow
 def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tuple[Any, str], tmp_path: Path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     Image.fromarray(np.full((32, 64), 23, np.uint8)).save(tmp_path / "sky.png")
@@ -111,7 +112,9 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
         assert "bad.png: cannot be decoded" in toast.inner_text()
         assert str(tmp_path) not in toast.inner_text()
         tab.get_by_test_id("toast-close").click()
-        tab.locator("#video-files").get_by_role("button", name="Clear").first.click()
+        clear = tab.locator("#video-files").get_by_role("button", name="Clear").first
+        clear.click()
+        clear.wait_for(state="detached")  # the place for files is a new one then
         chosen.set_input_files(str(tmp_path / "sky.png"))
         tab.locator("#video-uploaded").get_by_text("one label map").wait_for(state="attached")
         tab.locator('#video-canvas .lc[data-state="ready"]').wait_for()
@@ -127,6 +130,7 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
             assert set(np.asarray(Image.open(file)).reshape(-1, 3)[:, 0].tolist()) == {70}, "sky throughout"
 
 
+@pytest.mark.slow
 def test_while_a_video_is_made_no_other_run_can_be_chosen_and_what_failed_can_be_tried_again(site: tuple[Any, str]):
     states = ("#video-run input", "#video-refresh", "#video-generate", "#video-stop")
     with opened(site[0], site[1]) as tab:
