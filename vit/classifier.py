@@ -27,6 +27,7 @@ from trainer.untrusted import plain_json
 from vit.encoding import normalise
 from vit.evaluate.loaded import NO_NUMBERS, fitting_batch
 from vit.model.video import clip_frames
+from vit.predict.order import likeliest
 from vit.predict.predictor import CLIPS, Predictor, load_predictor
 from vit.weights.files import HEADER
 
@@ -55,7 +56,7 @@ class Prediction:
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """(class, probability) of the ``count`` likeliest classes, the likeliest first; of ties the first in order."""
-        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        order = likeliest(self.probabilities, count)
         return [(self.classes[int(k)], float(self.probabilities[k])) for k in order]
 
 
@@ -163,7 +164,7 @@ class Classifier:
             for number, row in enumerate(rows, start):
                 if not np.isfinite(row).all():
                     raise UserError(f"item {number}: {NO_NUMBERS}")
-                best = int((-row).argsort(kind="stable")[0])
+                best = int(likeliest(row, 1)[0])
                 found.append(Prediction(classes[best], float(row[best]), row, classes))
         return found
 

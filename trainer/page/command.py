@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import ipaddress
 import socket
@@ -104,7 +105,7 @@ def free_port(host: str, port: int) -> int:
         except socket.gaierror:
             raise ConfigError(f"app.host={host}: no such address; 127.0.0.1 is this machine alone") from None
         except OSError as error:
-            if error.errno == 98:  # EADDRINUSE
+            if error.errno == errno.EADDRINUSE:
                 raise ConfigError(
                     f"app.port={port}: another program listens there; give another one, or app.port=0 for any"
                 ) from None

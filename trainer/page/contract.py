@@ -24,8 +24,8 @@ import gradio as gr
 from gradio.context import Context
 
 from trainer.checkpoint.run_folders import CONFIG, runs_below
-from trainer.config.resolve import load_yaml
 from trainer.errors import UserError, user_message
+from trainer.page.settings import Settings
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 2**20
@@ -59,6 +59,7 @@ class Page:
 
     Attributes:
         root: the temporary folder, links resolved.
+        settings: configurations of runs.
     """
 
     def __init__(self, runs: Path, given: Sequence[Path] = (), *, folder: Path, limits: Limits | None = None) -> None:
@@ -66,7 +67,7 @@ class Page:
         self.limits = limits or Limits()
         self.root = Path(folder).resolve()
         self._given = [Path(path) for path in given]
-        self._tasks: dict[Path, tuple[int, str | None]] = {}
+        self.settings = Settings()
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -113,14 +114,8 @@ class Page:
 
     def task(self, run: Path) -> str | None:
         """The task that a run's configuration names; None: it cannot be read."""
-        file = run / CONFIG
-        with suppress(OSError, UserError):
-            changed = file.stat().st_mtime_ns
-            if self._tasks.get(file, (0, None))[0] != changed:
-                task = load_yaml(file).get("task")
-                self._tasks[file] = changed, task if isinstance(task, str) else None
-            return self._tasks[file][1]
-        return None
+        task = self.settings.of(run).get("task")
+        return task if isinstance(task, str) else None
 
     def within(self, name: str, file: str | Path) -> Path:
         """A file of a run that may be shown.

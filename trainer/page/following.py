@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint.lock import owner_of
-from trainer.config.resolve import flatten, load_yaml
-from trainer.errors import UserError
+from trainer.page.settings import Settings
 from trainer.records.compare import RunRecord, is_number
 from trainer.records.curves import read_record
 from trainer.untrusted import plain_json
@@ -179,12 +178,13 @@ class Following:
 
     Args:
         at_once: bytes of a run's records that one look reads at most.
+        settings: configurations of runs; None: its own.
     """
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, at_once: int = AT_ONCE, settings: Settings | None = None) -> None:
         self._at_once = at_once
         self._metrics: dict[Path, Metrics] = {}
-        self._settings: dict[Path, tuple[int, dict[str, Any]]] = {}
+        self._settings = settings or Settings()
         self._lock = threading.Lock()
         self._looked: tuple[float, tuple[str, ...], list[Seen]] = (0.0, (), [])
 
@@ -213,17 +213,7 @@ class Following:
         scores = last.get("eval")
         found = {name: float(v) for name, v in scores.items() if is_number(v)} if isinstance(scores, dict) else {}
         ended = DONE if (path / "done.json").is_file() else f"step {last.get('step', 0)}"
-        return RunRecord(path, self.settings(path), records, ended, found, _number(last.get("samples_per_s")))
-
-    def settings(self, path: Path) -> dict[str, Any]:
-        """The configuration of a run, flat; empty where it cannot be read."""
-        file = path / "config.yaml"
-        with suppress(OSError, UserError):
-            changed = file.stat().st_mtime_ns
-            if self._settings.get(path, (0, {}))[0] != changed:
-                self._settings[path] = changed, flatten(load_yaml(file))
-            return self._settings[path][1]
-        return {}
+        return RunRecord(path, self._settings.of(path), records, ended, found, _number(last.get("samples_per_s")))
 
     def _see(self, name: str, path: Path) -> Seen:
         metrics = self._metrics.setdefault(path, Metrics(path / METRICS))
@@ -237,7 +227,7 @@ class Following:
             heard = (path / METRICS).stat().st_mtime
         counted = [source.get("step") for source in (last, done or {}, stopped or {})]
         return Seen(
-            name, path, str(self.settings(path).get("task", "?")), state,
+            name, path, str(self._settings.of(path).get("task", "?")), state,
             max((step for step in counted if isinstance(step, int)), default=0),
             1.0 if state == DONE else _number(last.get("progress")),
             _number(last.get("eta_s")) if state == TRAINING else None,

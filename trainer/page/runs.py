@@ -33,7 +33,7 @@ class Runs:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._following, self._diagrams, self._copies = Following(), Diagrams(), Copies(page)
+        self._following, self._diagrams, self._copies = Following(settings=page.settings), Diagrams(), Copies(page)
 
     def look(self) -> list[Seen]:
         """All runs now."""
@@ -46,7 +46,7 @@ class Runs:
         if not chosen:
             return _NOTHING, "", "", ""
         records = [tables.named(self._following.record(run.path), run.name) for run in chosen]
-        others = [RunRecord(Path("/", run.name), self._following.settings(run.path), [], "") for run in seen.values()]
+        others = [RunRecord(Path("/", run.name), self.page.settings.of(run.path), [], "") for run in seen.values()]
         key = tuple((run.name, run.version) for run in chosen)
         shown = [f"<h3>{html.escape(run.name)}</h3>{self._copies.show(run.name, run.path)}" for run in chosen]
         return (

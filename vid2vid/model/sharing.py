@@ -44,7 +44,6 @@ class SharedDiscriminator:
         judged: so many first channels of an input are judged, the others are their condition; None: all are.
 
     Attributes:
-        inputs: what the discriminator was given, real input first.
         real: features of the real input.
         fakes: features of each generated input. No gradient goes from here into the generator.
     """
@@ -68,11 +67,16 @@ class SharedDiscriminator:
         joined = torch.cat(inputs)
         features = discriminator(joined) if condition is None else discriminator(joined, condition=condition)
         self._plain, self._condition = plain or discriminator, condition
-        self.inputs, self.judged = [x.detach() for x in inputs], judged
         sizes = [x.shape[0] for x in inputs]
+        self._joined, self._sizes, self.judged = joined.detach(), sizes, judged
         split = [[layer.split(sizes) for layer in scale] for scale in features]
         parts: list[Features] = [[[layer[i] for layer in scale] for scale in split] for i in range(len(sizes))]
         self.real, self.fakes = parts[0], parts[1:]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the discriminator was given, real input first: parts of one tensor, which its graph keeps anyway."""
+        return self._joined.split(self._sizes)
 
     def predict(self, x: Tensor) -> Features:
         """One more call, on input that may be differentiated twice: a changed one of ``inputs``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from trainer.checkpoint.run_folders import CONFIG
 from trainer.checkpoint.trained import find_checkpoint
 from trainer.cli import load_run
 from trainer.config.fields import DeviceKind
@@ -19,13 +19,14 @@ from trainer.data.labels.label_map import ignored_ids
 from trainer.data.labels.palette import CLASSES, PALETTE
 from trainer.errors import UserError
 from trainer.page.canvas import PaintClass
+from trainer.page.shelf import Shelf
 from vid2vid.config import FirstFrame, SourceKind, Vid2VidConfig
 from vid2vid.data.ranges.settings import with_ranges
 from vid2vid.generate.edit.objects import CITYSCAPES_THINGS, knows_cityscapes
+from vid2vid.loading import SCHEMAS
 from vid2vid.styles.mixtures import FILE
 from vid2vid.trained import LoadedRun, load_generator
 
-SCHEMAS: Mapping[str, type[Vid2VidConfig]] = {"vid2vid": Vid2VidConfig}
 KEPT = 2  # models in memory at once
 
 
@@ -105,8 +106,7 @@ class Models:
     """The models of a page, loaded when they are first asked for; those used last stay in memory."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._kept, self._lock = kept, threading.Lock()
-        self._models: OrderedDict[tuple[Path, Path, int], Model] = OrderedDict()
+        self._shelf: Shelf[Model] = Shelf(kept)
 
     def get(self, name: str, folder: Path) -> Model:
         """The model of a run's newest checkpoint; where a newer one has come, that is loaded.
@@ -118,18 +118,11 @@ class Models:
         Raises:
             UserError: it cannot be loaded; says why.
         """
-        with self._lock:
-            checkpoint = find_checkpoint(folder, None)
-            key = (folder, checkpoint.resolve(), (folder / "config.yaml").stat().st_mtime_ns)
-            model = self._models.pop(key, None)
-            if model is None:
-                for stale in [other for other in self._models if other[0] == folder]:
-                    del self._models[stale]
-                while len(self._models) >= self._kept:
-                    self._models.popitem(last=False)
-                model = Model(name, folder, _load(folder))
-            self._models[key] = model
-            return model
+        return self._shelf.get(folder, lambda: _state(folder), lambda: Model(name, folder, _load(folder)))
+
+
+def _state(folder: Path) -> tuple[Path, int]:
+    return find_checkpoint(folder, None).resolve(), (folder / CONFIG).stat().st_mtime_ns
 
 
 def _load(folder: Path) -> LoadedRun:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from trainer.data.labels.colour_tables import TRAIN_IDS
+from trainer.data.labels.ids import is_grey
 from trainer.data.labels.stored import stored
 from trainer.data.natural_order import natural_key
 from trainer.data.pictures.files import picture_extensions, read_bytes, reason_of
@@ -248,7 +249,7 @@ def _own_rows(model: Model) -> list[tuple[int, int, int, int, int]]:
 
 def _is_grey(path: Path) -> bool:
     pixels = stored(read_bytes(path), path).pixels
-    return pixels.ndim == 2 or bool((pixels[..., :1] == pixels[..., 1:3]).all())
+    return pixels.ndim == 2 or is_grey(pixels)
 
 
 def _read(model: Model, folder: Path) -> Iterator[np.ndarray]:

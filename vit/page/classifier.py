@@ -26,6 +26,7 @@ from vit.analysis.occlusion.cells import filled, spread
 from vit.analysis.occlusion.dropping import Fill
 from vit.analysis.occlusion.saliency import framed
 from vit.evaluate.loaded import NO_NUMBERS
+from vit.predict.order import likeliest
 from vit.predict.predictor import Predictor, as_samples
 
 ROLLOUT = "rollout"
@@ -138,8 +139,7 @@ class Classifier:
 
     def best(self, values: np.ndarray, count: int) -> list[tuple[str, float]]:
         """The likeliest classes with their probabilities, in the order of ``scripts/predict.py``."""
-        order = np.argsort(-values, kind="stable")[:count]
-        return [(self.predictor.classes[k], float(values[k])) for k in order]
+        return [(self.predictor.classes[k], float(values[k])) for k in likeliest(values, count)]
 
     def grid(self, size: tuple[int, int], side: int = 1) -> tuple[int, int]:
         """Rows and columns of cells of ``side`` x ``side`` patches; 14 x 14 where the network has no patches.

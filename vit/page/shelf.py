@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from trainer.checkpoint.contents import META
 from trainer.checkpoint.trained import find_checkpoint
 from trainer.errors import CheckpointError, UserError
+from trainer.page import shelf
 from trainer.untrusted import plain_json
 from vit.page.classifier import Classifier
 from vit.page.segmented import Segmentation
@@ -49,9 +49,7 @@ class Shelf:
     """Networks by source. One that has trained on, or a file that was replaced, is loaded anew."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
-        self._loaded: OrderedDict[tuple[Source, object], Network] = OrderedDict()
-        self._one = threading.Lock()
+        self._shelf: shelf.Shelf[Network] = shelf.Shelf(kept)
 
     def get(self, source: Source) -> Network:
         """The network of a source.
@@ -59,19 +57,10 @@ class Shelf:
         Raises:
             UserError: it cannot be loaded; the message names the source, not where it lies.
         """
-        with self._one:
-            try:
-                key = (source, _state(source))
-                if key not in self._loaded:
-                    for old in [other for other in self._loaded if other[0] == source]:
-                        del self._loaded[old]
-                    self._loaded[key] = _load(source)
-            except UserError as error:
-                raise CheckpointError(str(error).replace(str(source.path), source.name)) from error
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > self._kept:
-                self._loaded.popitem(last=False)
-            return self._loaded[key]
+        try:
+            return self._shelf.get(source, lambda: _state(source), lambda: _load(source))
+        except UserError as error:
+            raise CheckpointError(str(error).replace(str(source.path), source.name)) from error
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -98,7 +87,7 @@ def _of_another_task(folder: Path) -> bool:
     return told != "vit"
 
 
-def _state(source: Source) -> object:
+def _state(source: Source) -> Hashable:
     """What changes when there is something else to load."""
     if source.kind is Kind.weights:
         if not source.path.exists():

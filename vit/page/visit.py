@@ -27,6 +27,7 @@ from vit.page.drawing import (
 from vit.page.patch_grid import grid_html
 from vit.page.segmented import Segmentation
 from vit.page.shelf import Network, Shelf, Source
+from vit.predict.order import likeliest
 
 TOP = 5
 MOST = 16  # pictures at once
@@ -160,7 +161,7 @@ class Visit:
         grid = network.grid(self.sample.size, self.side)
         hidden = cells(self.hidden, grid)
         now = network.probabilities(self.sample, hidden, self.fill)
-        order = np.argsort(-now, kind="stable")[:TOP].tolist()
+        order = likeliest(now, TOP).tolist()
         first = int(whole.argmax())
         order += [] if first in order else [first]
         classes = network.predictor.classes

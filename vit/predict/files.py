@@ -20,6 +20,7 @@ from trainer.text import ends
 from vit.data.sources.unlabelled import COLUMNS, Listed, Sheet
 from vit.predict import Format
 from vit.predict.interrupted import Interrupted
+from vit.predict.order import likeliest
 
 if TYPE_CHECKING:
     from vit.predict.predictor import Answers, Predictor
@@ -107,7 +108,7 @@ class Rows:
     def add(self, answers: Answers) -> None:
         """The pictures of a batch, the likeliest classes first."""
         classes = self.predictor.classes
-        order = np.argsort(-answers.values, axis=1, kind="stable")[:, : self.top]
+        order = likeliest(answers.values, self.top)
         for index, values, best in zip(answers.indices, answers.values, order, strict=True):
             name, found = self.names[index], [(classes[k], _rounded(values[k])) for k in best]
             if self.form is Format.kaggle:
