@@ -13,12 +13,13 @@ from vid2vid.evaluate.clip_metrics import ClipMetric
 from vid2vid.evaluate.image_metrics import ImageMetric, PerceptualSimilarity
 from vid2vid.evaluate.other_segmenter import KINDS, OtherSegmenter
 from vid2vid.evaluate.segmentation import LabelAgreement, Reader
+from vid2vid.evaluate.segmenter_distance import SegmenterDistance
 from vid2vid.evaluate.temporal import flow_difference, perceptual_difference
 from vid2vid.evaluate.video_distance import VideoDistance
 from vid2vid.evaluate.video_features import load_video_network
 from vid2vid.flow.estimate import ESTIMATORS
 from vid2vid.segmenter.classes import classes_of
-from vid2vid.segmenter.file import load_segmenter
+from vid2vid.segmenter.file import Segmenter, load_segmenter
 
 
 def build_clip_metrics(
@@ -35,7 +36,8 @@ def build_clip_metrics(
 
     Args:
         tof: off, run (the run's own estimator of flow; DIS where its flow is not estimated), dis, farneback or raft.
-        segmenter: file of one (`scripts/train_segmenter.py`), or torchvision:FILE, transformers:FOLDER; for mIoU.
+        segmenter: file of one (`scripts/train_segmenter.py`), or torchvision:FILE, transformers:FOLDER; for mIoU, the
+            former for Fréchet distances of its features too.
         segmenter_classes: which classes of the latter are which labels (`vid2vid.evaluate.other_segmenter`).
         video_features: networks for video distances, KIND:PATH,... (`vid2vid.evaluate.video_features`).
         config: of the run.
@@ -47,7 +49,10 @@ def build_clip_metrics(
     """
     found: list[ClipMetric] = []
     if segmenter is not None:
-        found.append(LabelAgreement(_reader(segmenter, segmenter_classes, config, device), device))
+        reader = _reader(segmenter, segmenter_classes, config, device)
+        found.append(LabelAgreement(reader, device))
+        if isinstance(reader, Segmenter):
+            found.append(SegmenterDistance(reader.network))
     elif segmenter_classes is not None:
         raise ConfigError(
             "segmenter_classes=... is for segmenter=torchvision:FILE or transformers:FOLDER, which is missing"

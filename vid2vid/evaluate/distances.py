@@ -37,6 +37,60 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
     return ((mean_a - mean_b).square().sum() + a.square().sum() + b.square().sum() - 2 * root).clamp(min=0).item()
 
 
+class Moments:
+    """Mean and covariance of rows that come in parts; memory does not grow with their number.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._sum = torch.zeros(width, dtype=torch.float64)
+        self._squares = torch.zeros(width, width, dtype=torch.float64)
+
+    def add(self, rows: Tensor) -> None:
+        """Some rows more, (n, D)."""
+        rows = rows.double().cpu()
+        self.count += len(rows)
+        self._sum += rows.sum(0)
+        self._squares += rows.T @ rows
+
+    def __add__(self, other: Moments) -> Moments:
+        total = Moments(len(self._sum))
+        total.count = self.count + other.count
+        total._sum, total._squares = self._sum + other._sum, self._squares + other._squares
+        return total
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,); needs a row."""
+        return self._sum / self.count
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D), over n - 1; needs two rows."""
+        return (self._squares - self.count * torch.outer(self.mean, self.mean)) / (self.count - 1)
+
+
+def frechet_of_moments(generated: Moments, real: Moments) -> float:
+    """`frechet_distance` of rows of which only mean and covariance are kept: for many rows of few features.
+
+    The trace of the root of C1 C2 is that of (C1^(1/2) C2 C1^(1/2))^(1/2).
+
+    Raises:
+        ValueError: fewer than 2 rows.
+    """
+    if min(generated.count, real.count) < 2:
+        raise ValueError(f"covariances need at least 2 rows, got {generated.count} and {real.count}")
+    a, b = generated.covariance, real.covariance
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    product = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    apart = (generated.mean - real.mean).square().sum()
+    return (apart + a.trace() + b.trace() - 2 * product).clamp(min=0).item()
+
+
 def polynomial_mmd(
     generated: Tensor, real: Tensor, degree: int = 2, constant: float = 0.0, unbiased: bool = False
 ) -> float:

@@ -52,16 +52,17 @@ def evaluate_clips(
         Metric -> (sum, weight) over this process's share; the value is sum / weight after adding over processes.
         ``psnr`` [dB], ``ssim``, ``l1`` (pixels in 0..1), ``sharpness`` at each clip's last frame and ``sharpness_all``
         over all frames (1: as sharp as real), ``sharpness_drift`` and ``colour_drift`` (`vid2vid.evaluate.drift`),
-        ``frames_per_s`` of generation on one process; ``mask_mean``, the share of hallucination, for generators with
-        flow; ``warp_error`` and ``warp_error_real`` for data with reference flow. Frames that ``first_frame=real``
-        echoed are not measured.
+        ``period_2`` and ``period_2_real``, ``frames_per_s`` of generation on one process; ``mask_mean``, the share of
+        hallucination, and ``sharpness_hallucination``, for generators with flow; ``warp_error`` and
+        ``warp_error_real`` for data with reference flow. Frames that ``first_frame=real`` echoed are not measured.
 
     Raises:
         DataError: the data has no real images, or clips too short for ``first_frame=real``.
     """
-    names = [*metrics.OF_FRAMES, "sharpness", "sharpness_all", "sharpness_drift", "colour_drift", "frames_per_s"]
+    names = [*metrics.OF_FRAMES, "sharpness", "sharpness_all", "sharpness_drift", "colour_drift"]
+    names += ["period_2", "period_2_real", "frames_per_s"]
     if encoder.model.flow and encoder.model.past_frames:
-        names.append("mask_mean")
+        names += ["mask_mean", "sharpness_hallucination"]
     if encoder.data.flow is not FlowMethod.none:
         names += ["warp_error", "warp_error_real"]
     device = compute.device
@@ -185,6 +186,11 @@ class _Measure:
             for name, measure in metrics.OF_FRAMES.items():
                 self._count(name, measure(generated, real))
             self._count("sharpness_all", self._drift.add(generated, real))
+            for name, frames in (("period_2", generated), ("period_2_real", real)):
+                self._count(name, metrics.period_2(frames))
+            if "mask" in made:
+                hallucination = float_to_images(made["hallucination"]).float() / 255
+                self._count("sharpness_hallucination", metrics.sharpness(hallucination, real))
             for image_metric in self._image_metrics:
                 image_metric.update(shown, self._real[start:stop])
             labels = None if self._labels is None else self._labels[start:stop]

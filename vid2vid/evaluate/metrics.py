@@ -117,6 +117,29 @@ def sharpness(generated: Tensor, real: Tensor) -> Pair:
     return gradient_magnitude(generated).sum(), gradient_magnitude(real).sum()
 
 
+NEIGHBOURS = 4  # frequencies below the highest one that `period_2` compares with
+
+
+def period_2(frames: Tensor) -> Pair:
+    """Energy along the rows at a period of 2 pixels, relative to the mean of the `NEIGHBOURS` frequencies below it.
+
+    A transposed convolution leaves columns that differ by turns (Odena et al. 2016): 1 in white noise and about 1 in
+    photographs and renderings, above where there is such a pattern. The pair is (sum over frames at period 2, the
+    same of the neighbours' mean), so that the value over several clips is the ratio of means.
+
+    Args:
+        frames: (T, 3, H, W); of an odd width the last column is left out. Narrower than 2 * `NEIGHBOURS` + 4 pixels
+            there is nothing to compare with: the pair is zeros.
+    """
+    width = frames.shape[-1] // 2 * 2
+    zero = torch.zeros((), dtype=torch.float64, device=frames.device)
+    if width < 2 * NEIGHBOURS + 4:
+        return zero, zero
+    top = [torch.fft.rfft(frame[..., :width].double())[..., -1 - NEIGHBOURS :] for frame in frames]
+    energy = torch.stack([x.abs().square().mean((0, 1)) for x in top]).sum(0)
+    return energy[-1], energy[:-1].mean()
+
+
 def _total(per_frame: Tensor) -> Pair:
     return per_frame.double().sum(), torch.full((), float(len(per_frame)), dtype=torch.float64, device=per_frame.device)
 
@@ -147,6 +170,8 @@ METRICS = {
     "warp_error": Metric("temporal warping error", "warp_error_real", larger=False),
     "sharpness": Metric("sharpness, last frame", 1.0),
     "sharpness_all": Metric("sharpness, all frames", 1.0),
+    "sharpness_hallucination": Metric("sharpness, hallucination", 1.0),
+    "period_2": Metric("energy at period 2", "period_2_real"),
     "miou": Metric("label mIoU", "miou_real"),
     "pixel_accuracy": Metric("label pixel accuracy", "pixel_accuracy_real"),
     "sharpness_drift": Metric("sharpness drift", 1.0),

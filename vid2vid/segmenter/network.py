@@ -32,15 +32,24 @@ class UNet(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> scores (N, K, H, W); any size."""
         height, width = frames.shape[-2:]
-        x = F.pad(frames, (0, -width % self.divisor, 0, -height % self.divisor), mode="replicate")
-        kept: list[Tensor] = []
-        for index, level in enumerate(self.down):
-            x = level(x if index == 0 else F.max_pool2d(x, 2))
-            kept.append(x)
-        kept.pop()
+        kept = self.features(frames)
+        x = kept.pop()
         for level in self.up:
             x = level(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), kept.pop()], dim=1))
         return self.head(x)[..., :height, :width]
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) in [-1, 1] -> features of the levels, (N, widths[i], H / 2^i, W / 2^i).
+
+        Sides that the levels do not divide are those of the frames padded to the next multiple.
+        """
+        height, width = frames.shape[-2:]
+        x = F.pad(frames, (0, -width % self.divisor, 0, -height % self.divisor), mode="replicate")
+        found: list[Tensor] = []
+        for index, level in enumerate(self.down):
+            x = level(x if index == 0 else F.max_pool2d(x, 2))
+            found.append(x)
+        return found
 
 
 def _level(before: int, width: int) -> nn.Sequential:

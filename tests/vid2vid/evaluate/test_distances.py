@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vid2vid.evaluate.distances import frechet_distance, polynomial_mmd
+from vid2vid.evaluate.distances import Moments, frechet_distance, frechet_of_moments, polynomial_mmd
 
 
 @pytest.mark.parametrize(("n", "m", "size"), [(40, 30, 5), (6, 9, 20), (8, 50, 12)])
@@ -28,6 +28,25 @@ def test_frechet_distance_of_one_dimension() -> None:
     assert frechet_distance(a, a.flip(0)) == pytest.approx(0, abs=1e-12), "the order of clips is not seen"
     with pytest.raises(ValueError, match="2 rows"):
         frechet_distance(a[:1], a)
+
+
+def test_frechet_distance_of_moments_that_came_in_parts() -> None:
+    """As of all rows at once, and of two halves added."""
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(60, 7, generator=random) * 3 + 100, torch.randn(45, 7, generator=random)
+    first, rest, other = Moments(7), Moments(7), Moments(7)
+    for part in a[:20].split(9):
+        first.add(part)
+    rest.add(a[20:])
+    other.add(b)
+    both = first + rest
+    assert both.count == 60 and torch.allclose(both.mean, a.double().mean(0))
+    assert torch.allclose(both.covariance, torch.cov(a.double().T))
+    assert frechet_of_moments(both, other) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    one = Moments(7)
+    one.add(a[:1])
+    with pytest.raises(ValueError, match="2 rows, got 1 and 45"):
+        frechet_of_moments(one, other)
 
 
 def test_mmd_is_the_mean_of_kernels() -> None:

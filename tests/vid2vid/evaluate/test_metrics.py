@@ -134,3 +134,17 @@ def test_pairs_add_up_exactly(frames: tuple[torch.Tensor, torch.Tensor]):
         parts = [metric(frames[0][t : t + 1], frames[1][t : t + 1]) for t in range(3)]
         for k in range(2):
             assert sum(part[k].item() for part in parts) == pytest.approx(whole[k].item(), rel=1e-12)
+
+
+def test_energy_at_period_2() -> None:
+    """Of white noise all frequencies have the same; columns that differ by turns have it all in the highest one."""
+    noise = 0.5 + 0.1 * torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert value(metrics.period_2(noise)) == pytest.approx(1, abs=0.1)
+    # Variance 0.01 at each of 64 frequencies, over 64 columns: 64 * 0.01. Turns of +-d add (64 d)^2 to the highest.
+    turns = noise + 0.02 * (1 - 2 * (torch.arange(64) % 2))
+    assert value(metrics.period_2(turns)) == pytest.approx(1 + (64 * 0.02) ** 2 / 0.64, rel=0.1)
+    rows = noise + 0.02 * (1 - 2 * (torch.arange(64) % 2))[:, None]
+    assert value(metrics.period_2(rows)) == pytest.approx(1, abs=0.1), "columns are looked at"
+    odd = torch.cat([turns, turns[..., :1]], dim=-1)
+    assert value(metrics.period_2(odd)) == pytest.approx(value(metrics.period_2(turns)))
+    assert [x.item() for x in metrics.period_2(noise[..., :10])] == [0, 0], "too narrow"

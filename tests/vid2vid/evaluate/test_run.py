@@ -40,11 +40,11 @@ def network(config: Vid2VidConfig) -> tuple[Generator, SourceEncoder]:
 
 
 class Playback(nn.Module):
-    """Stands in for a generator: plays given frames, whatever the labels."""
+    """Stands in for a generator: plays given frames, whatever the labels; hallucinates them with another contrast."""
 
-    def __init__(self, frames: Tensor, mask: float = 0.25) -> None:
+    def __init__(self, frames: Tensor, mask: float = 0.25, contrast: float = 1.0) -> None:
         super().__init__()
-        self.frames, self.mask, self.position = frames, mask, 0
+        self.frames, self.mask, self.contrast, self.position = frames, mask, contrast, 0
 
     def past_from_images(self, images: Tensor, scales: int | None = None) -> list[Tensor]:
         return [images]
@@ -58,7 +58,7 @@ class Playback(nn.Module):
         mask = torch.full((1, count, 1, *frames.shape[-2:]), self.mask)
         if first:
             mask[:, 0] = 1
-        return GeneratorOutput(frames, frames, frames[:, :, :2] * 0, mask, [frames[:, -2:]])
+        return GeneratorOutput(frames, frames * self.contrast, frames[:, :, :2] * 0, mask, [frames[:, -2:]])
 
 
 @pytest.mark.parametrize("first_frame", list(FirstFrame))
@@ -99,9 +99,11 @@ def test_what_is_measured_is_what_is_generated(first_frame: FirstFrame):
 def test_a_perfect_generator_gets_perfect_marks():
     config = street_config()
     batch = next(iter(loader(config)))
-    playback = Playback(images_to_float(batch["images"][0]))
+    playback = Playback(images_to_float(batch["images"][0]), contrast=0.5)
     pairs = evaluate_clips(playback, SourceEncoder(config.model, config.data), [batch], compute=CPU)  # type: ignore[arg-type]
     values = {name: total / weight for name, (total, weight) in pairs.items()}
+    assert values["sharpness_hallucination"] == pytest.approx(0.5, abs=0.01)
+    assert values["period_2"] == values["period_2_real"] > 0
     assert values["psnr"] == 100 and values["ssim"] == pytest.approx(1) and values["l1"] == 0
     assert values["sharpness"] == values["sharpness_all"] == pytest.approx(1)
     assert values["warp_error"] == values["warp_error_real"] > 0
@@ -202,8 +204,8 @@ def test_metrics_that_the_data_or_model_cannot_have_are_absent():
     config.model = ModelConfig(ngf=4, blocks=2, downsamplings=2, past_frames=0, flow=False)
     generator, encoder = network(config)
     pairs = evaluate_clips(generator, encoder, loader(config), compute=CPU)
-    drift = {"sharpness_drift", "colour_drift"}
-    assert set(pairs) == {"psnr", "ssim", "l1", "sharpness", "sharpness_all", "frames_per_s"} | drift
+    others = {"sharpness_drift", "colour_drift", "period_2", "period_2_real"}
+    assert set(pairs) == {"psnr", "ssim", "l1", "sharpness", "sharpness_all", "frames_per_s"} | others
     batch = next(iter(loader(config)))
     del batch["images"]
     with pytest.raises(DataError, match="real images"):
