@@ -31,6 +31,17 @@ class Upsample(Enum):
     nearest = "nearest"  # pixels repeated, then a 3x3 convolution (Odena et al. 2016)
 
 
+class Downsample(Enum):
+    strided = "strided"  # convolutions of stride 2, as the released code
+    antialiased = "antialiased"  # blurred before the stride (Zhang 2019)
+
+
+class Block(Enum):
+    plain = "plain"  # 3x3 convolutions, as the released code
+    grouped = "grouped"  # 3x3 ones within groups of channels, each followed by 1x1 over all (Xie et al. 2017)
+    depthwise = "depthwise"  # the same with every channel a group of its own (Chollet 2017)
+
+
 class ForegroundKind(Enum):
     off = "off"
     override = "override"  # the released code: inside the mask the foreground network's image, no warp
@@ -149,6 +160,10 @@ class ModelConfig:
     scales: int = 1
     norm: Norm = Norm.instance
     upsample: Upsample = Upsample.transposed  # of the generator's trunks
+    downsample: Downsample = Downsample.strided  # of the generator's encoders
+    block: Block = Block.plain  # the generator's residual blocks
+    group_width: int = 16  # channels of a group, for block=grouped
+    zero_init: bool = False  # residual blocks begin as the identity
     flow: bool = True
     flow_multiplier: float = 20.0
     flow_init: float = 1.0  # initial weights of the flow head are multiplied by this
@@ -277,3 +292,15 @@ def width_divisor(model: ModelConfig) -> int:
     where the encoder is deep (as in the released code)."""
     narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
     return 2 ** max(model.scales - 1, 0) * narrow
+
+
+def channels_per_group(model: ModelConfig) -> int:
+    """Of the 3x3 convolutions in the generator's residual blocks; 0: all channels, as in plain ones."""
+    return {Block.plain: 0, Block.grouped: model.group_width, Block.depthwise: 1}[model.block]
+
+
+def block_channels(model: ModelConfig) -> list[int]:
+    """Of the residual blocks in the generator, where there are any; smallest first."""
+    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
+    widths = [model.ngf * 2**model.downsamplings, *(2 * (model.ngf // 2**i) for i in range(1, model.scales))]
+    return sorted({width // part for width in widths for part in (1, narrow)})

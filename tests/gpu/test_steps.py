@@ -17,7 +17,7 @@ from trainer.loop import Trainer
 from trainer.optim.optimizers import build_optimizer
 from vid2vid.config import ModelConfig
 from vid2vid.model import Generator, warp
-from vid2vid.model.subnets import FlowMask
+from vid2vid.model.subnets import FlowMask, Layers
 from vit.evaluate.metrics import MultiLabel, SingleLabel
 from vit.evaluate.plots import Gallery
 
@@ -143,7 +143,7 @@ def test_a_warp_is_exact_under_autocast(device: str) -> None:
 def test_flow_has_no_grid_under_autocast(device: str) -> None:
     """bf16 has eight bits: at 30 pixels steps of 0.16. The heads compute in fp32."""
     torch.manual_seed(0)
-    network = FlowMask(16, 1, 1, ModelConfig().norm, 20.0).to(device)
+    network = FlowMask(16, 1, 1, Layers.of(ModelConfig()), 20.0).to(device)
     with torch.autocast(device, torch.bfloat16):
         flow, mask, _ = network(torch.randn(1, 32, 16, 32, device=device))
     assert flow.dtype is mask.dtype is torch.float32

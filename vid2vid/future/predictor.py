@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vid2vid.future.config import PredictorConfig
 from vid2vid.model.blocks import initialise
-from vid2vid.model.subnets import Encoder, FlowMask, Head, Trunk
+from vid2vid.model.subnets import Encoder, FlowMask, Head, Layers, Trunk
 from vid2vid.model.warp import warp
 
 
@@ -49,12 +49,12 @@ class LabelPredictor(nn.Module):
     def __init__(self, model: PredictorConfig, classes: int) -> None:
         super().__init__()
         self.past_frames, self.classes = model.past_frames, classes
-        width, downs, norm = model.ngf, model.downsamplings, model.norm
+        width, downs, kinds = model.ngf, model.downsamplings, Layers(model.norm)
         trunk_blocks = model.blocks // 2
-        self.past = Encoder(classes * model.past_frames, width, downs, model.blocks - trunk_blocks, norm)
-        self.trunk = Trunk(width, downs, trunk_blocks, norm)
+        self.past = Encoder(classes * model.past_frames, width, downs, model.blocks - trunk_blocks, kinds)
+        self.trunk = Trunk(width, downs, trunk_blocks, kinds)
         self.scores = Head(width, classes)
-        self.flow = FlowMask(width, downs, trunk_blocks, norm, model.flow_multiplier)
+        self.flow = FlowMask(width, downs, trunk_blocks, kinds, model.flow_multiplier)
         initialise(self)
         with torch.no_grad():
             self.flow.flow.conv.weight.mul_(model.flow_init)

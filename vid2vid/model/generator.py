@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import refuse
 from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
-from vid2vid.model.blocks import full, initialise, pyramid
+from vid2vid.model.blocks import ResBlock, full, initialise, pyramid
 from vid2vid.model.cpu_kernels import fast_layout, prepared, present_channels, to_fast_layout
 from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
@@ -94,7 +94,9 @@ class Generator(nn.Module):
         initialise(self)
         with torch.no_grad():
             for part in self.modules():
-                if isinstance(part, FlowMask):
+                if isinstance(part, ResBlock) and model.zero_init:
+                    part.start_at_zero()
+                elif isinstance(part, FlowMask):
                     part.flow.conv.weight.mul_(model.flow_init)
                     assert part.mask.conv.bias is not None
                     part.mask.conv.bias.fill_(model.mask_bias)

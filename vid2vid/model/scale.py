@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from vid2vid.config import ForegroundKind, ModelConfig
-from vid2vid.model.subnets import Encoder, FlowMask, Foreground, Hallucination
+from vid2vid.model.subnets import Encoder, FlowMask, Foreground, Hallucination, Layers
 from vid2vid.model.warp import warp
 
 
@@ -76,21 +76,21 @@ class ScaleGenerator(nn.Module):
         downs = model.downsamplings if index == 0 else 1
         encoder_blocks = model.blocks - model.blocks // 2 if index == 0 else 0
         trunk_blocks = model.blocks // 2 if index == 0 else model.local_blocks
-        norm, upsample = model.norm, model.upsample
+        kinds = Layers.of(model)
         self.kind = model.foreground
-        self.labels = Encoder(inputs, width, downs, encoder_blocks, norm)
+        self.labels = Encoder(inputs, width, downs, encoder_blocks, kinds)
         self.past = (
-            Encoder(3 * model.past_frames, width, downs, encoder_blocks, norm) if model.past_frames > 0 else None
+            Encoder(3 * model.past_frames, width, downs, encoder_blocks, kinds) if model.past_frames > 0 else None
         )
-        self.hallucination = Hallucination(width, downs, trunk_blocks, norm, upsample)
+        self.hallucination = Hallucination(width, downs, trunk_blocks, kinds)
         multiplier = model.flow_multiplier * 2**index
-        self.flow = FlowMask(width, downs, trunk_blocks, norm, multiplier, upsample) if model.flow else None
+        self.flow = FlowMask(width, downs, trunk_blocks, kinds, multiplier) if model.flow else None
         self.foreground: Foreground | None = None
         if model.foreground is not ForegroundKind.off:
             # The released networks halve the foreground's width only where the encoder is deep.
             narrow = width // 2 if model.downsamplings > 2 else width
             blocks = model.blocks if index == 0 else model.local_blocks
-            self.foreground = Foreground(inputs, narrow, downs, blocks, norm, upsample)
+            self.foreground = Foreground(inputs, narrow, downs, blocks, kinds)
 
     def forward(
         self,

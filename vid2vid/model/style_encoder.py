@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vid2vid.config import ModelConfig
 from vid2vid.model.blocks import initialise
 from vid2vid.model.cpu_kernels import fast_layout, prepared, to_fast_layout
-from vid2vid.model.subnets import Encoder, Head, Trunk
+from vid2vid.model.subnets import Encoder, Head, Layers, Trunk
 
 
 class StyleEncoder(nn.Module):
@@ -29,9 +29,9 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        halvings = model.style_downsamplings
-        self.encoder = Encoder(3, model.nef, halvings, 0, model.norm)
-        self.trunk = Trunk(model.nef, halvings, 0, model.norm)
+        halvings, kinds = model.style_downsamplings, Layers(model.norm)
+        self.encoder = Encoder(3, model.nef, halvings, 0, kinds)
+        self.trunk = Trunk(model.nef, halvings, 0, kinds)
         self.head = Head(model.nef, model.style_channels)
         initialise(self)
 

@@ -7,12 +7,33 @@ Shapes: N frames (of all clips), H x W pixels; ``width`` channels at that size, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from vid2vid.config import Norm, Upsample
-from vid2vid.model.blocks import ConvLayer, ResBlock, UpLayer
+from vid2vid.config import Downsample, ModelConfig, Norm, Upsample, channels_per_group
+from vid2vid.model.blocks import ConvLayer, DownLayer, ResBlock, UpLayer
 from vid2vid.model.cpu_kernels import FullConv2d, full_conv2d, reflect
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Of which kind the layers of a part are.
+
+    Attributes:
+        group_width: see ``ResBlock``.
+    """
+
+    norm: Norm
+    upsample: Upsample = Upsample.transposed
+    downsample: Downsample = Downsample.strided
+    group_width: int = 0
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> Layers:
+        """The generator's."""
+        return cls(model.norm, model.upsample, model.downsample, channels_per_group(model))
 
 
 class Encoder(nn.Module):
@@ -21,12 +42,12 @@ class Encoder(nn.Module):
     (N, inputs, H, W) -> (N, width * 2**downs, H / 2**downs, W / 2**downs).
     """
 
-    def __init__(self, inputs: int, width: int, downs: int, blocks: int, norm: Norm) -> None:
+    def __init__(self, inputs: int, width: int, downs: int, blocks: int, kinds: Layers) -> None:
         super().__init__()
-        layers = [ConvLayer(inputs, width, norm, kernel=7)]
-        layers += [ConvLayer(width * 2**i, width * 2 ** (i + 1), norm, stride=2) for i in range(downs)]
-        self.layers = nn.ModuleList(layers)
-        self.blocks = nn.ModuleList(ResBlock(width * 2**downs, norm) for _ in range(blocks))
+        norm = kinds.norm
+        halvings = [DownLayer(width * 2**i, width * 2 ** (i + 1), norm, kinds.downsample) for i in range(downs)]
+        self.layers = nn.ModuleList([ConvLayer(inputs, width, norm), *halvings])
+        self.blocks = nn.ModuleList(ResBlock(width * 2**downs, norm, kinds.group_width) for _ in range(blocks))
 
     def forward(self, x: Tensor, channels: Tensor | None = None) -> Tensor:
         """``channels``: see ``ConvLayer.forward``."""
@@ -43,11 +64,12 @@ class Trunk(nn.Module):
     (N, width * 2**ups, H / 2**ups, W / 2**ups) -> (N, width, H, W).
     """
 
-    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
+    def __init__(self, width: int, ups: int, blocks: int, kinds: Layers) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(ResBlock(width * 2**ups, norm) for _ in range(blocks))
+        norm = kinds.norm
+        self.blocks = nn.ModuleList(ResBlock(width * 2**ups, norm, kinds.group_width) for _ in range(blocks))
         self.ups = nn.ModuleList(
-            UpLayer(width * 2 ** (i + 1), width * 2**i, norm, upsample) for i in reversed(range(ups))
+            UpLayer(width * 2 ** (i + 1), width * 2**i, norm, kinds.upsample) for i in reversed(range(ups))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,9 +101,9 @@ class Hallucination(nn.Module):
         the image (N, 3, H, W) in [-1, 1], and the features (N, width, H, W) that a finer scale takes.
     """
 
-    def __init__(self, width: int, ups: int, blocks: int, norm: Norm, upsample: Upsample = Upsample.transposed) -> None:
+    def __init__(self, width: int, ups: int, blocks: int, kinds: Layers) -> None:
         super().__init__()
-        self.trunk = Trunk(width, ups, blocks, norm, upsample)
+        self.trunk = Trunk(width, ups, blocks, kinds)
         self.head = Head(width, 3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,18 +122,10 @@ class FlowMask(nn.Module):
         finer scale takes.
     """
 
-    def __init__(
-        self,
-        width: int,
-        ups: int,
-        blocks: int,
-        norm: Norm,
-        multiplier: float,
-        upsample: Upsample = Upsample.transposed,
-    ) -> None:
+    def __init__(self, width: int, ups: int, blocks: int, kinds: Layers, multiplier: float) -> None:
         super().__init__()
         self.multiplier = multiplier
-        self.trunk = Trunk(width, ups, blocks, norm, upsample)
+        self.trunk = Trunk(width, ups, blocks, kinds)
         self.flow = Head(width, 2)
         self.mask = Head(width, 1)
 
@@ -127,18 +141,10 @@ class FlowMask(nn.Module):
 class Foreground(nn.Module):
     """H_F: the foreground's image from labels alone (eq. 9), so it runs for all frames at once."""
 
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        downs: int,
-        blocks: int,
-        norm: Norm,
-        upsample: Upsample = Upsample.transposed,
-    ) -> None:
+    def __init__(self, inputs: int, width: int, downs: int, blocks: int, kinds: Layers) -> None:
         super().__init__()
-        self.encoder = Encoder(inputs, width, downs, 0, norm)
-        self.trunk = Trunk(width, downs, blocks, norm, upsample)
+        self.encoder = Encoder(inputs, width, downs, 0, kinds)
+        self.trunk = Trunk(width, downs, blocks, kinds)
         self.head = Head(width, 3)
 
     def forward(self, x: Tensor, coarser: Tensor | None, channels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from trainer.config.schema import show
 from trainer.validate import at_least, each_once, existing
-from vid2vid.config import FirstFrame, ForegroundKind, ModelConfig, Region, SourceKind, width_divisor
+from vid2vid.config import (
+    Block,
+    FirstFrame,
+    ForegroundKind,
+    ModelConfig,
+    Norm,
+    Region,
+    SourceKind,
+    block_channels,
+    width_divisor,
+)
 from vid2vid.validate.multiples import nearest_multiples
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
@@ -17,7 +29,7 @@ def model_problems(model: ModelConfig) -> list[str]:
         "num_labels": 1, "source_channels": 1, "past_frames": 0, "ngf": 1, "downsamplings": 1, "blocks": 1,
         "local_blocks": 1, "scales": 1, "backprop_frames": 1, "ndf": 1, "discriminator_scales": 1,
         "discriminator_layers": 1, "video_discriminator_frames": 2, "temporal_scales": 1,
-        "style_channels": 0, "nef": 1, "style_downsamplings": 1, "penalty_every": 1,
+        "style_channels": 0, "nef": 1, "style_downsamplings": 1, "penalty_every": 1, "group_width": 1,
     }  # fmt: skip
     for name, value in lowest.items():
         found += at_least(f"model.{name}", getattr(model, name), value)
@@ -54,8 +66,30 @@ def model_problems(model: ModelConfig) -> list[str]:
             f"model.ngf={model.ngf}: must be a multiple of {divisor} with model.scales={model.scales} and "
             f"model.foreground={show(model.foreground)}; nearest: {nearest_multiples(model.ngf, divisor)}"
         )
+    found += _block_problems(model)
     found += existing("model.perceptual_weights", model.perceptual_weights, allowed=("torchvision",))
     found += existing("model.weights", model.weights)
+    return found
+
+
+def _block_problems(model: ModelConfig) -> list[str]:
+    found = []
+    if model.zero_init and model.norm is Norm.instance_plain:
+        found.append(
+            "model.zero_init=true, but with model.norm=instance_plain no norm has a scale that could begin at "
+            "zero, and what is before one comes out at full size: set model.norm=instance, or model.zero_init=false"
+        )
+    width, channels = model.group_width, block_channels(model)
+    common = gcd(*channels)
+    if model.block is Block.grouped and width > 0 and common and common % width:
+        best = max(size for size in range(1, width + 1) if common % size == 0)
+        remedy = f"set model.group_width={best}" if best > 1 else "set model.block=depthwise, or another model.ngf"
+        found.append(
+            f"model.group_width={width} does not divide the {' and '.join(map(str, channels))} channels of the "
+            f"residual blocks (model.ngf={model.ngf}, model.scales={model.scales}): {remedy}"
+        )
+    if model.block is Block.grouped and width == 1:
+        found.append("model.group_width=1: groups of one channel are model.block=depthwise; set that")
     return found
 
 

@@ -27,7 +27,10 @@ from vid2vid.weights.source_channels import Index, SourceChannels, channel_title
 
 _UNIT = re.compile(r"^((?:\w+\.)?scale\d+)\.")  # what can be added or left out as a whole; of D_region a kind
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")
-_COMPARED = ("ngf", "downsamplings", "blocks", "local_blocks", "norm", "upsample", "flow", "foreground", "ndf")
+_COMPARED = (
+    "ngf", "downsamplings", "blocks", "local_blocks", "norm", "upsample", "downsample", "block", "group_width", "flow",
+    "foreground", "ndf",
+)  # fmt: skip
 
 _DATA = {item.name for item in fields(DataConfig)}
 

@@ -189,15 +189,26 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
                 theirs = f"{table[module]}.{leaf}" if module in table else None
             else:
                 theirs = _discriminator_to_theirs(name)
-            if theirs is None and module.endswith(".resize_conv"):
+            if theirs is None and (setting := _not_theirs(module)):
                 raise CheckpointError(
-                    "these weights are of model.upsample=nearest, which the originals do not have: only a model with "
-                    "transposed convolutions can be written in their format"
+                    f"these weights are of model.{setting[0]}, which the originals do not have: only a model with "
+                    f"{setting[1]} can be written in their format"
                 )
             if theirs is None:
                 raise CheckpointError(f"the originals' {network} has no counterpart of {name!r}")
             out[network][theirs] = tensor
     return out
+
+
+def _not_theirs(module: str) -> tuple[str, str] | None:
+    """The setting that made a module which the originals do not have, and what they have instead."""
+    if module.endswith(".resize_conv"):
+        return "upsample=nearest", "transposed convolutions"
+    if module.endswith(".blurred_conv"):
+        return "downsample=antialiased", "strided convolutions"
+    if module.endswith((".spatial", ".mix")):
+        return "block=grouped or depthwise", "plain residual blocks"
+    return None
 
 
 def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -223,6 +234,13 @@ def infer_model(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         out["foreground"] = "override" if "foreground.head.conv.weight" in g0 else "off"
         if "hallucination.trunk.ups.0.conv.weight" in g0 or "hallucination.trunk.ups.0.resize_conv.weight" in g0:
             out["upsample"] = "transposed" if "hallucination.trunk.ups.0.conv.weight" in g0 else "nearest"
+        if "labels.layers.1.conv.weight" in g0 or "labels.layers.1.blurred_conv.weight" in g0:
+            out["downsample"] = "strided" if "labels.layers.1.conv.weight" in g0 else "antialiased"
+        if "labels.blocks.0.conv1.weight" in g0:
+            out["block"] = "plain"
+        elif "labels.blocks.0.conv1.spatial.weight" in g0:
+            width = g0["labels.blocks.0.conv1.spatial.weight"].shape[1]
+            out |= {"block": "depthwise"} if width == 1 else {"block": "grouped", "group_width": width}
         out["norm"] = "instance" if "labels.layers.0.norm.weight" in g0 else "instance_plain"
         out["source_channels"] = first.shape[1] // (out["past_frames"] + 1)
     if "d_image.scale0.layers.0.conv.weight" in weights:

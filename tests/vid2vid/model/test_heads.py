@@ -11,7 +11,7 @@ from trainer.device import fast_paths
 from vid2vid.config import ForegroundKind, ModelConfig, Norm
 from vid2vid.model import Generator
 from vid2vid.model.cpu_kernels import FullConv2d, prepared, to_fast_layout
-from vid2vid.model.subnets import FlowMask, Hallucination, Head
+from vid2vid.model.subnets import FlowMask, Hallucination, Head, Layers
 
 HALVES = [torch.bfloat16, torch.float16]
 
@@ -46,7 +46,7 @@ def run(network: nn.Module, dtype: torch.dtype, fast: bool, pixels: float = 0.0)
 def test_flow_is_not_quantised(dtype: torch.dtype, fast: bool, pixels: float) -> None:
     """A head in bf16 has 27 values and an rms error of 0.18 px at 120 px, 106 and 0.045 at 30 px."""
     torch.manual_seed(0)
-    network = FlowMask(8, 2, 1, Norm.instance, multiplier=20.0)
+    network = FlowMask(8, 2, 1, Layers(Norm.instance), multiplier=20.0)
     flow, mask, features = run(network, dtype, fast, pixels)
     assert features.dtype is dtype and flow.dtype is mask.dtype is torch.float32
     assert float(flow.mean()) == pytest.approx(pixels, abs=2)
@@ -60,7 +60,7 @@ def test_flow_is_not_quantised(dtype: torch.dtype, fast: bool, pixels: float) ->
 @pytest.mark.parametrize("dtype", HALVES)
 def test_pictures_are_finer_than_half_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    network = Hallucination(8, 2, 1, Norm.instance)
+    network = Hallucination(8, 2, 1, Layers(Norm.instance))
     picture, features = run(network, dtype, fast=True)
     torch.testing.assert_close(picture.double(), torch.tanh(exactly(network.head, features)), rtol=0, atol=1e-6)
     assert picture.unique().numel() > 0.5 * picture.numel()
