@@ -7,7 +7,7 @@ cards, in test_cards.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         original(self, strategy, device, *rest)  # type: ignore[arg-type]
         self.strategy = strategy
 
-    def start(self: Parallel) -> None:
+    def start(self: Parallel, asked: Callable[[], bool]) -> None:
         self.host = host
 
     monkeypatch.setattr(Parallel, "__init__", taking)

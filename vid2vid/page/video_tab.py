@@ -18,6 +18,7 @@ from vid2vid.page.handlers import CLIP, PAINT, TASK, UPLOAD, Answer, Handlers
 
 FRAMES = 48
 WAITING = "Waiting for its turn ..."
+_FAILED = "the page failed"
 _FORM = ("run", "kind", "clip", "canvas", "uploaded", "edits", "style", "seed", "picture", "frames")
 
 
@@ -40,7 +41,7 @@ def build(page: Page) -> None:
                 label="Label maps (pictures, a zip or a film of them), or what the run takes",
                 file_count="multiple", elem_id="video-files", height=140,
             )  # fmt: skip
-            uploaded_words = gr.HTML(elem_id="video-uploaded")
+        uploaded_words = gr.HTML(elem_id="video-uploaded")  # outside: one label map leads on to the canvas at once
         with gr.Column() as paint_part:
             canvas = label_canvas(label="Label map: paint, and move objects along paths", elem_id="video-canvas")
         with gr.Accordion("Swap and remove classes", open=False, elem_id="video-changes") as changes:
@@ -88,6 +89,8 @@ def build(page: Page) -> None:
             )  # fmt: skip
     uploaded = gr.State(None)
 
+    reasons: dict[str | None, str] = {}  # the newest video of a visitor was not made
+
     def names(chosen: str | None) -> tuple[Any, Any, Any]:
         found = page.names(TASK)
         value = chosen if chosen in found else next(iter(found), None)
@@ -121,6 +124,7 @@ def build(page: Page) -> None:
             "",
             "",
             "",
+            "",
             gr.update(visible=False),
         )
 
@@ -130,6 +134,7 @@ def build(page: Page) -> None:
             gr.update(visible=chosen == UPLOAD),
             gr.update(visible=chosen == PAINT),
             *(gr.update(visible=chosen == PAINT) for _ in range(2)),
+            gr.update(visible=chosen != CLIP),
         )
 
     def upload(name: str | None, given: Any, wanted: float, request: gr.Request) -> tuple[Any, ...]:
@@ -155,19 +160,24 @@ def build(page: Page) -> None:
             for answer in does.generate(form, request):
                 yield update(answer)
         except Exception as error:
-            words = page.hidden(user_message(error)) if isinstance(error, UserError) else "the page failed"
-            yield views.message(f"Nothing was made: {words}"), *(gr.skip(),) * 9
+            reasons[request.session_hash] = (
+                page.hidden(user_message(error)) if isinstance(error, UserError) else _FAILED
+            )
             raise
+
+    def failed(request: gr.Request) -> tuple[Any, ...]:
+        # An event of its own: what is yielded right before an error is not always shown.
+        return *_working(False), views.message(f"Nothing was made: {reasons.pop(request.session_hash, _FAILED)}")
 
     choosing = [
         about, work, kind, clip, canvas, changes, first, second, edits, style, seed, picture_part, files,
-        uploaded, progress, stopped, live, results,
+        uploaded, uploaded_words, progress, stopped, live, results,
     ]  # fmt: skip
     listed = {"fn": page.guarded(names), "inputs": run, "outputs": [run, about, work], "show_progress": "hidden"}
     assert Context.root_block is not None  # a tab is built within the page
     gr.on([Context.root_block.load, refresh.click], **listed)
     run.change(page.guarded(choose), run, choosing, concurrency_limit=1)
-    kind.change(parts, kind, [data_part, upload_part, paint_part, frame, load], show_progress="hidden")
+    kind.change(parts, kind, [data_part, upload_part, paint_part, frame, load, uploaded_words], show_progress="hidden")
     load.click(page.guarded(does.frame_of_clip), [run, clip, frame], canvas)
     files.upload(page.guarded(upload), [run, files, frames], [uploaded, canvas, kind, uploaded_words])
     add.click(page.guarded(does.add_edit), [run, first, action, second, edits], edits, show_progress="hidden")
@@ -184,7 +194,7 @@ def build(page: Page) -> None:
     )
     idle = (lambda: _working(False), None, locked)
     making.success(*idle, show_progress="hidden", queue=False)
-    making.failure(*idle, show_progress="hidden", queue=False)
+    making.failure(failed, None, [*locked, progress], show_progress="hidden", queue=False)
     stopping = stop.click(
         lambda: views.message("Stopped: nothing of it is kept. Generate begins anew."), None, stopped,
         cancels=[making], queue=False, show_progress="hidden",

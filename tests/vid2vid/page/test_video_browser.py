@@ -17,8 +17,6 @@ from vid2vid.config import DataKind, FlowMethod, SourceKind
 
 pytestmark = needs_browser
 
-# An upload right after an error is not taken in about one of five runs of this file; why is not known yet.
-AT_TIMES_LOST = pytest.mark.xfail(strict=False, reason="an upload right after an error is lost at times")
 IDS = [7, 8, 11, 21, 23, 24, 26]
 
 
@@ -100,7 +98,6 @@ def test_paint_change_generate_and_watch(site: tuple[Any, str], tmp_path: Path):
 
 
 @pytest.mark.slow
-@AT_TIMES_LOST
 def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tuple[Any, str], tmp_path: Path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     Image.fromarray(np.full((32, 64), 23, np.uint8)).save(tmp_path / "sky.png")
@@ -119,7 +116,7 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
         clear.click()
         clear.wait_for(state="detached")  # the place for files is a new one then
         chosen.set_input_files(str(tmp_path / "sky.png"))
-        tab.locator("#video-uploaded").get_by_text("one label map").wait_for(state="attached")
+        tab.locator("#video-uploaded").get_by_text("one label map").wait_for()
         tab.locator('#video-canvas .lc[data-state="ready"]').wait_for()
         tab.get_by_label("Upload", exact=True).check()
         tab.locator("#video-canvas").wait_for(state="hidden")
@@ -134,7 +131,6 @@ def test_bad_files_are_told_in_words_and_good_ones_come_to_the_canvas(site: tupl
 
 
 @pytest.mark.slow
-@AT_TIMES_LOST
 def test_while_a_video_is_made_no_other_run_can_be_chosen_and_what_failed_can_be_tried_again(site: tuple[Any, str]):
     states = ("#video-run input", "#video-refresh", "#video-generate", "#video-stop")
     with opened(site[0], site[1]) as tab:
