@@ -27,6 +27,16 @@ WORDS = {
         "trainer.max_samples=10",
         *(f"optim.{phase}.{word}" for phase in ("g", "d_image", "d_video") for word in ("kind=sgd", "momentum=0")),
     ],
+    # Classes are weighed by their pixels in a micro-batch, so that is a clip with one process, too.
+    "vid2vid_tiny segmenting": [
+        "model.image_discriminator=segmenting",
+        "model.r1_gamma=1",
+        "trainer.micro_batch=1",
+        "model.flow_init=0.1",
+        "curriculum.stages.all.batch_size=2",
+        "trainer.max_samples=10",
+        *(f"optim.{phase}.{word}" for phase in ("g", "d_image", "d_video") for word in ("kind=sgd", "momentum=0")),
+    ],
     # One process accumulates over two micro-batches, each of two processes has one.
     "vit_mu": [
         "curriculum.stages.all.batch_size=8",
@@ -43,14 +53,27 @@ WORDS = {
 }
 RATES = {
     "vid2vid_tiny": {"g": 3e-6, "d_image": 1e-3, "d_video": 1e-3},
+    "vid2vid_tiny segmenting": {"g": 3e-6, "d_image": 1e-3, "d_video": 1e-3},
     "vit_mu": {"main": 0.05},
 }
-MOVING = {"vid2vid_tiny": ("generator.", "d_image."), "vit_mu": ("model.blocks.", "model.head.")}
+MOVING = {
+    "vid2vid_tiny": ("generator.", "d_image."),
+    "vid2vid_tiny segmenting": ("generator.", "d_image.head."),
+    "vit_mu": ("model.blocks.", "model.head."),
+}
 
 
 def train(folder: Path, name: str, model: str, scale: float, *before: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     rates = [f"optim.{phase}.lr={rate * scale}" for phase, rate in RATES[model].items()]
-    command = [*before, str(ROOT / "train.py"), f"name={name}", f"model={model}", *COMMON, *WORDS[model], *rates]
+    command = [
+        *before,
+        str(ROOT / "train.py"),
+        f"name={name}",
+        f"model={model.partition(' ')[0]}",
+        *COMMON,
+        *WORDS[model],
+        *rates,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run_dir = folder / "runs" / name

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vid2vid.config import Vid2VidConfig
+from vid2vid.config import ImageDiscriminator, Vid2VidConfig, image_discriminator
 from vid2vid.encoding import SourceEncoder
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.model import Generator, MultiscaleDiscriminator, StyleEncoder, VideoDiscriminators
 from vid2vid.model.regions import RegionDiscriminators
+from vid2vid.model.segmenting import SegmentingDiscriminator, halvings
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Networks:
 
     encoder: SourceEncoder
     generator: Generator
-    d_image: MultiscaleDiscriminator | None
+    d_image: MultiscaleDiscriminator | SegmentingDiscriminator | None
     d_video: VideoDiscriminators | None
     d_region: RegionDiscriminators | None
     perceptual: Perceptual | None
@@ -57,8 +58,10 @@ def build_networks(config: Vid2VidConfig) -> Networks:
     encoder = SourceEncoder(model, config.data)
     generator = Generator(model, encoder.generator_channels)
     sizes = (model.ndf, model.discriminator_scales, model.discriminator_layers, model.norm)
-    d_image: MultiscaleDiscriminator | None = None
-    if model.image_discriminator:
+    d_image: MultiscaleDiscriminator | SegmentingDiscriminator | None = None
+    if image_discriminator(model) is ImageDiscriminator.segmenting:
+        d_image = SegmentingDiscriminator(len(encoder.ids), model.ndf, halvings(model), model.norm)
+    elif image_discriminator(model) is ImageDiscriminator.patch:
         d_image = MultiscaleDiscriminator(encoder.channels + 3, *sizes)
     d_video: VideoDiscriminators | None = None
     if model.video_discriminator:

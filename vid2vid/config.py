@@ -55,6 +55,11 @@ class FirstFrame(Enum):
     zeros = "zeros"  # mid-grey
 
 
+class ImageDiscriminator(Enum):
+    patch = "patch"  # PatchGANs on labels and frame, as in the paper
+    segmenting = "segmenting"  # a U-Net: each pixel of the frame is of one of the label classes, or generated (OASIS)
+
+
 class Gan(Enum):
     lsgan = "lsgan"
     hinge = "hinge"
@@ -181,12 +186,14 @@ class ModelConfig:
     ndf: int = 64
     discriminator_scales: int = 2
     discriminator_layers: int = 3
-    image_discriminator: bool = True
+    image_discriminator: Any = True  # patch or true; segmenting: each pixel's class, or generated; false: none
+    segmenting_feature_matching: bool = False  # lambda_feature for image_discriminator=segmenting, too
+    label_mix: float = 10.0  # segmenting: weight of agreeing on frames mixed of real and generated classes (LabelMix)
     video_discriminator: bool = True
     video_discriminator_frames: int = 3  # K: frames of a window
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
     video_windows: VideoWindows = VideoWindows.random
-    gan: Gan = Gan.lsgan
+    gan: Gan = Gan.lsgan  # of all discriminators but image_discriminator=segmenting, which has a loss of its own
     r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
     r2_gamma: float = 0.0  # the same on generated input
     penalty_every: int = 13  # one segment in so many is penalised, drawn for each discriminator, and counts as many
@@ -207,6 +214,10 @@ class ModelConfig:
     lambda_l1: float | None = None  # None: 10 in place of a perceptual loss that has no weights, else 0
     perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: L1 instead
     weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
+
+    def __post_init__(self) -> None:
+        if self.image_discriminator in ("patch", ImageDiscriminator.patch):
+            self.image_discriminator = True  # one word for it, so that runs of either go on by the other
 
 
 @dataclass
@@ -285,6 +296,14 @@ class Vid2VidConfig(RunConfig):
 def wants_instances(model: ModelConfig) -> bool:
     """Whether the instance ids of label maps are of use: as edges, or for a vector of each instance."""
     return model.instance_edges or model.style_channels > 0
+
+
+def image_discriminator(model: ModelConfig) -> ImageDiscriminator | None:
+    """Which D_I a model has; None: none."""
+    found = model.image_discriminator
+    if isinstance(found, bool):
+        return ImageDiscriminator.patch if found else None
+    return ImageDiscriminator(found)
 
 
 def width_divisor(model: ModelConfig) -> int:

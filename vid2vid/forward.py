@@ -26,11 +26,12 @@ from vid2vid.model import GeneratorOutput, StyleEncoder
 from vid2vid.model.diff_augment import DiffAugment
 from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.regions import cut_out, find_boxes, weights_of
+from vid2vid.model.segmenting import SegmentingDiscriminator, log_odds
 from vid2vid.model.sharing import SharedDiscriminator
 from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.styles.pooling import pooled_maps
 
-_NOISE, _AUGMENT, _PENALTY = 1, 2, 3  # uses of a batch's random numbers
+_NOISE, _AUGMENT, _PENALTY, _MIX = 1, 2, 3, 4  # uses of a batch's random numbers
 
 
 class ForwardPasses:
@@ -131,7 +132,15 @@ class ForwardPasses:
             found["augment"] = asdict(DiffAugment.draw(self.model.diff_augment, rng))
         if self.model.r1_gamma > 0 or self.model.r2_gamma > 0:
             found["penalised"] = self._penalised(start, ctx)
+        if self.mixes:
+            rng = batch_rng(self.config.seed, ctx.samples_seen, _MIX, start)
+            found["mix_seed"] = int(rng.integers(2**63))
         return found
+
+    @property
+    def mixes(self) -> bool:
+        """Whether D_I sees frames mixed of real and generated classes."""
+        return isinstance(self.nets.d_image, SegmentingDiscriminator) and self.model.label_mix > 0
 
     def _penalised(self, start: int, ctx: StepContext) -> dict[str, list[bool]]:
         """By phase, for each of its discriminators, whether a segment's penalties are due.
@@ -145,24 +154,47 @@ class ForwardPasses:
         return {phase: [ctx.rehearsing or bool(due) for due in row] for phase, row in drawn.items()}
 
     def image_discriminator(self, segment: Segment, ctx: StepContext) -> SharedDiscriminator:
-        """D_I on (labels, frame): real, composed, hallucination; every frame of the segment."""
+        """D_I on (labels, frame): real, composed, hallucination; every frame of the segment.
+
+        One that segments sees the frames alone.
+        """
         assert self.nets.d_image is not None
         network, scales = self.nets.d_image, segments.stage_row(ctx.stage).discriminator_scales
         augment = DiffAugment(**segment.data.get("augment", {}))
 
         def run() -> SharedDiscriminator:
+            if isinstance(network, SegmentingDiscriminator):
+                with ctx.amp():
+                    return SharedDiscriminator(
+                        network,
+                        segments.real(segment),
+                        generated_images(self.generate(segment, ctx)),
+                        prepare=lambda frames: augment.frames(frames).flatten(0, 1),
+                        plain=lambda x: log_odds(network.forward(x)),
+                    )
+            patches = network
             labels = augment.maps(segments.source(segment, self.nets.encoder)[:, self.model.past_frames :])
             with ctx.amp():
                 return SharedDiscriminator(
-                    lambda x, condition: network(x, scales, condition),
+                    lambda x, condition: patches(x, scales, condition),
                     segments.real(segment),
                     generated_images(self.generate(segment, ctx)),
                     prepare=lambda frames: augment.frames(frames).flatten(0, 1),
                     condition=labels.flatten(0, 1),
-                    plain=lambda x, condition: network.forward(x, scales, condition),
+                    plain=lambda x, condition: patches.forward(x, scales, condition),
                 )
 
         return segment.once("d_image", run)
+
+    def classes(self, segment: Segment) -> Tensor:
+        """The one-hot classes of the segment's frames as D_I sees these, (B * T, C, H, W)."""
+        augment, encoder = DiffAugment(**segment.data.get("augment", {})), self.nets.encoder
+
+        def run() -> Tensor:
+            source = segments.source(segment, encoder)[:, self.model.past_frames :, : len(encoder.ids)]
+            return augment.maps(source).flatten(0, 1)
+
+        return segment.once("classes", run)
 
     def video_discriminators(self, segment: Segment, ctx: StepContext) -> list[SharedDiscriminator | None]:
         """D_V per temporal scale on windows of K frames; None where the clip is still too short for one."""

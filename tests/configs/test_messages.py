@@ -135,6 +135,18 @@ CROSS_FIELD = [
         ["model.image_discriminator=false", "model.video_discriminator=false", "model.diff_augment=[shift]"],
         "model.diff_augment=[shift] is of what discriminators see",
     ),
+    (["model.image_discriminator=segmentin"], "give patch, segmenting, or false for none; did you mean 'segmenting'?"),
+    (["model.image_discriminator=none"], "model.image_discriminator=none: give patch, segmenting, or false for none"),
+    (["model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
+    (["model.segmenting_feature_matching=true"], "is read with model.image_discriminator=segmenting only: set that"),
+    (
+        ["model.image_discriminator=segmenting", "model.video_discriminator=false", "model.gan=hinge"],
+        "beside model.image_discriminator=segmenting there is none: set model.gan=lsgan",
+    ),
+    (
+        ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],
+        "so it must be at least 2048 high and wide, but curriculum.stages.half_short.resolution is [64,128]: lower",
+    ),
     (["model.regions=[labels]"], "model.region_labels=[] names no class"),
     (["model.regions=[labels]", "model.region_labels=[26,99]"], "model.region_labels=[26,99]: [99] is not in 0..34"),
     (["model.region_labels=[26]"], "model.region_labels=[26] is read with model.regions=[labels] only"),

@@ -215,6 +215,7 @@ VARIANTS = {
     "zeros first": ["model.first_frame=zeros", "model.backprop_frames=3"],
     "pictures": ["model.source=image", "model.foreground=off", "model.checkpointing=true"],
     "hinge": ["model.gan=hinge", "model.lambda_l1=10", "model.lambda_mask=1"],
+    "segmenting": ["model.image_discriminator=segmenting", "model.r1_gamma=1", "model.r2_gamma=1"],
     "saturating": ["model.gan=non_saturating", "model.image_discriminator=false", "model.norm=none"],
 }
 

@@ -21,9 +21,12 @@ WORDS = [
 ]
 
 
-def trainer_of(folder: Path) -> Any:
+SEGMENTING = ["model.image_discriminator=segmenting", "model.r1_gamma=1", "model.penalty_every=3"]
+
+
+def trainer_of(folder: Path, *words: str) -> Any:
     stage = Vid2VidStage(frames=4, segment_frames=2, palindrome=True, backprop_frames=2)
-    return make_trainer(configured(*WORDS, stages={"all": stage}), folder)[0]
+    return make_trainer(configured(*WORDS, *words, stages={"all": stage}), folder)[0]
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -31,10 +34,11 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_run_that_crashed_goes_on_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [[], SEGMENTING], ids=["patch", "segmenting"])
+def test_a_run_that_crashed_goes_on_bit_for_bit(tmp_path: Path, words: list[str]) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    trainer_of(whole).fit()
-    trainer = trainer_of(broken)
+    trainer_of(whole, *words).fit()
+    trainer = trainer_of(broken, *words)
     original = trainer.task.losses
 
     def losses(phase: str, segment: Any, ctx: Any) -> Any:
@@ -45,7 +49,7 @@ def test_a_run_that_crashed_goes_on_bit_for_bit(tmp_path: Path) -> None:
     trainer.task.losses = losses
     with pytest.raises(RuntimeError, match="power cut"):
         trainer.fit()
-    resumed = trainer_of(broken)
+    resumed = trainer_of(broken, *words)
     resumed.fit()
     assert resumed.step == 6
     assert any(name.startswith("d_region.") for name in weights(whole))

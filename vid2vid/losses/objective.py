@@ -10,9 +10,10 @@ from torch import Tensor
 from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.forward import ForwardPasses, generated_images
-from vid2vid.losses import terms
+from vid2vid.losses import segmenting, terms
 from vid2vid.losses.penalties import squared_gradient
 from vid2vid.model import GeneratorOutput
+from vid2vid.model.segmenting import SegmentingDiscriminator
 from vid2vid.model.sharing import SharedDiscriminator
 
 
@@ -30,7 +31,10 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
     total: dict[str, Tensor] = {}
     if nets.d_image is not None:
         shared = passes.image_discriminator(segment, ctx)
-        total |= _adversarial(passes, shared, "", model.lambda_gan, model.lambda_feature, ctx)
+        if isinstance(nets.d_image, SegmentingDiscriminator):
+            total |= _segmented(passes, shared, passes.classes(segment), ctx)
+        else:
+            total |= _adversarial(passes, shared, "", model.lambda_gan, model.lambda_feature, ctx)
     if nets.d_video is not None:
         for scale, shared in enumerate(passes.video_discriminators(segment, ctx)):
             name = f"_video{scale}"
@@ -68,6 +72,7 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
 def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
     """Eq. 6 for D_I (``phase`` ``d_image``), eq. 7 for D_V (``d_video``); none where D_V has no window yet.
 
+    A D_I that segments minimises what ``segmenting.discriminator`` has, with ``label_mix`` beside it.
     D_region (``d_region``) minimises eq. 6 on the regions that are there. With ``model.r1_gamma`` or ``r2_gamma`` each
     discriminator's penalties come beside it, zero where they are not due.
     """
@@ -81,9 +86,15 @@ def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ct
         shared = [passes.image_discriminator(segment, ctx)] if image else passes.video_discriminators(segment, ctx)
         weights = [None] * len(shared)
     judged = [(each, weight) for each, weight in zip(shared, weights, strict=True) if each is not None]
-    found = terms.discriminator(
-        [(each.real, each.fakes) for each, _ in judged], passes.model.gan, [weight for _, weight in judged]
-    )
+    if phase == "d_image" and isinstance(passes.nets.d_image, SegmentingDiscriminator):
+        ((one, _),) = judged
+        found = segmenting.discriminator(one.real, one.fakes, passes.classes(segment))
+        if passes.mixes:
+            found["label_mix"] = passes.model.label_mix * _mixing(passes, one, segment, ctx)
+    else:
+        found = terms.discriminator(
+            [(each.real, each.fakes) for each, _ in judged], passes.model.gan, [weight for _, weight in judged]
+        )
     return found | (_penalties(passes, phase, shared, weights, segment) if found else {})
 
 
@@ -132,6 +143,32 @@ def motion_losses(passes: ForwardPasses, segment: Segment, out: GeneratorOutput,
         warped = terms.output_warp(out.frames, previous, reference, confidence)
         total["output_warp"] = model.lambda_output_warp * warped
     return total
+
+
+def _segmented(
+    passes: ForwardPasses, shared: SharedDiscriminator, classes: Tensor, ctx: StepContext
+) -> dict[str, Tensor]:
+    """The generator's side of a D_I that segments; feature matching where it is asked for."""
+    model = passes.model
+
+    def objective(real: terms.Features, fakes: list[terms.Features]) -> dict[str, Tensor]:
+        found = {"gan": model.lambda_gan * segmenting.generator(fakes, classes)}
+        if model.segmenting_feature_matching:
+            distances = [terms.feature_matching(fake, real) for fake in fakes]
+            found["feature"] = model.lambda_feature * torch.stack(distances).sum()
+        return found
+
+    return shared.generator_losses(objective, ctx.loss_scale)
+
+
+def _mixing(passes: ForwardPasses, shared: SharedDiscriminator, segment: Segment, ctx: StepContext) -> Tensor:
+    """What D_I says of frames mixed of real and composed ones, against the mix of what it says of both."""
+    classes, network = passes.classes(segment), passes.nets.d_image
+    assert isinstance(network, SegmentingDiscriminator)
+    mask = segmenting.mixing_mask(classes, ctx.generator.manual_seed(segment["mix_seed"]))
+    with ctx.amp():
+        (features,) = network(segmenting.mixed(mask, shared.inputs[0], shared.inputs[1]))
+    return segmenting.consistency(features[-1], shared.real[-1][-1], shared.fakes[0][-1][-1], mask, classes)
 
 
 def _adversarial(

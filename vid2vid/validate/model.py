@@ -17,6 +17,7 @@ from vid2vid.config import (
     block_channels,
     width_divisor,
 )
+from vid2vid.validate.discriminators import image_discriminator_problems
 from vid2vid.validate.multiples import nearest_multiples
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
@@ -36,7 +37,7 @@ def model_problems(model: ModelConfig) -> list[str]:
     for name in (name for name in vars(model) if name.startswith("lambda_")):
         if getattr(model, name) is not None:
             found += at_least(f"model.{name}", getattr(model, name), 0.0)
-    for name in ("feedback_noise", "r1_gamma", "r2_gamma"):
+    for name in ("feedback_noise", "r1_gamma", "r2_gamma", "label_mix"):
         found += at_least(f"model.{name}", getattr(model, name), 0.0)
     if model.feedback_noise > 0 and model.past_frames < 1:
         found.append(
@@ -49,6 +50,7 @@ def model_problems(model: ModelConfig) -> list[str]:
             "set model.diff_augment=[]"
         )
     found += each_once("model.diff_augment", model.diff_augment)
+    found += image_discriminator_problems(model)
     found += _region_problems(model)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:

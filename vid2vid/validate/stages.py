@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import lcm
 
 from trainer.config.schema import show
-from vid2vid.config import FirstFrame, ModelConfig, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import FirstFrame, ImageDiscriminator, ModelConfig, Vid2VidConfig, Vid2VidStage
 from vid2vid.validate.multiples import nearest_multiples
 
 
@@ -17,6 +17,8 @@ def stage_problems(config: Vid2VidConfig) -> list[str]:
     stages = named or {"": Vid2VidStage()}
     keyed = {f"curriculum.stages.{name}." if named else "the default stage's ": row for name, row in stages.items()}
     found = _size_problems(keyed, config)
+    if model.image_discriminator == ImageDiscriminator.segmenting.name:
+        found += _segmenting_problems(keyed, config)
     for key, stage in keyed.items():
         found += _clip_problems(key, stage, model)
         for column, available in (("scales", model.scales), ("discriminator_scales", model.discriminator_scales)):
@@ -93,6 +95,24 @@ def _size_problems(stages: Mapping[str, Vid2VidStage], config: Vid2VidConfig) ->
                 f"because of {', '.join(reasons)}; nearest: {nearest_multiples(side, step, 2)}"
             )
     return found
+
+
+def _segmenting_problems(stages: Mapping[str, Vid2VidStage], config: Vid2VidConfig) -> list[str]:
+    """Frames that are too small for a D_I that segments: those of the stage with the smallest ones."""
+    model = config.model
+    least = 2 ** (model.discriminator_layers + model.discriminator_scales)  # as of ``model.segmenting.halvings``
+    sizes = {
+        key: stage.resolution or [side // max(stage.downscale, 1) for side in config.resolution]
+        for key, stage in stages.items()
+    }
+    key, size = min(sizes.items(), key=lambda pair: min(pair[1], default=least))
+    if len(size) != 2 or not 1 <= min(size) < least:
+        return []
+    return [
+        f"model.image_discriminator=segmenting halves a frame model.discriminator_layers={model.discriminator_layers} "
+        f"+ model.discriminator_scales={model.discriminator_scales} - 1 times, so it must be at least {least} high and "
+        f"wide, but {key}resolution is {show(size)}: lower one of these, or enlarge the frames"
+    ]
 
 
 def _style_halvings(model: ModelConfig) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vid2vid.config import FirstFrame, ModelConfig, Vid2VidConfig, Vid2VidStage
+from vid2vid.config import FirstFrame, ImageDiscriminator, ModelConfig, Vid2VidConfig, Vid2VidStage, image_discriminator
 from vid2vid.model.windows import window_frames
 
 
@@ -47,7 +47,7 @@ def unfed(config: Vid2VidConfig) -> list[Unfed]:
     model, stages = config.model, list(stages_of(config).values())
     found = _generator(model, stages)
     used = _discriminator_scales(model, stages)
-    if model.image_discriminator:
+    if image_discriminator(model) is ImageDiscriminator.patch:
         found += [Unfed(f"d_image.scale{i}", _few(model, used)) for i in range(used, model.discriminator_scales)]
     for scale in range(model.temporal_scales if model.video_discriminator else 0):
         found += _video(model, stages, scale)

@@ -27,6 +27,7 @@ from vid2vid.weights.source_channels import Index, SourceChannels, channel_title
 
 _UNIT = re.compile(r"^((?:\w+\.)?scale\d+)\.")  # what can be added or left out as a whole; of D_region a kind
 _INPUTS = re.compile(r"^scale\d+\.(labels|foreground\.encoder|past)\.layers\.0\.conv\.weight$")
+_SEGMENTED = ("head.weight", "head.bias")  # of a D_I that segments: a row for each class, then "generated"
 _COMPARED = (
     "ngf", "downsamplings", "blocks", "local_blocks", "norm", "upsample", "downsample", "block", "group_width", "flow",
     "foreground", "ndf",
@@ -177,6 +178,10 @@ def _load(name: str, network: nn.Module, own: dict[str, Tensor], growth: _Growth
         index = growth.index(name, key)
         if index is not None and taken[key].ndim == 4:
             taken[key] = _place(taken[key], index, needed[key])
+    if name == "d_image" and growth.there.ids is not None:
+        classes = [*growth.placed[: growth.here.classes], growth.there.classes]
+        for key in taken.keys() & set(_SEGMENTED):
+            taken[key] = _place_rows(taken[key], classes, needed[key])
     expected = {key: x for key, x in needed.items() if key not in fresh}
     try:
         compare_architecture(expected, taken, f"the {name} in model.weights={growth.path}")
@@ -238,6 +243,13 @@ def _place(x: Tensor, index: Index, like: Tensor) -> Tensor:
     to, of = (torch.tensor(column, dtype=torch.long) for column in zip(*known, strict=True)) if known else ([], [])
     placed[:, to] = x[:, of]
     return placed
+
+
+def _place_rows(x: Tensor, index: Index, like: Tensor) -> Tensor:
+    """``x`` (out, ...) with its output channels in other places, likewise: one with no source says 0 of every pixel."""
+    if like.ndim == 1:
+        return _place_rows(x[:, None], index, like[:, None])[:, 0]
+    return _place(x.transpose(0, 1), index, like.transpose(0, 1)).transpose(0, 1)
 
 
 def _names(network: str, keys: set[str], all_keys: Mapping[str, Tensor]) -> list[str]:

@@ -175,6 +175,27 @@ def test_more_discriminator_scales(tmp_path: Path) -> None:
     assert "left out: d_image.scale1, d_video.0.scale1" in note(other)
 
 
+def test_classes_of_a_discriminator_that_segments(tmp_path: Path) -> None:
+    """Each keeps its row of the last layer wherever it stands; a new one says 0 of every pixel."""
+    task, path = small(tmp_path, image_discriminator="segmenting")
+    other = grown(path, image_discriminator="segmenting", label_ids=[26, 5, 7])
+    x = torch.rand(1, 3, *SIZE)
+    assert task.nets.d_image is not None and other.nets.d_image is not None
+    before, after = (net(x)[0][-1] for net in (task.nets.d_image, other.nets.d_image))
+    torch.testing.assert_close(after[:, [2, 0, 3]], before)
+    assert not after[:, 1].any() and "new inputs, zero at first: class 5" in note(other)
+
+
+def test_the_other_kind_of_image_discriminator_is_drawn_anew(tmp_path: Path) -> None:
+    task, path = small(tmp_path)
+    other = grown(path, image_discriminator="segmenting")
+    assert "drawn anew: d_image.down, d_image.up, d_image.head; in it, but left out: d_image.scale0" in note(other)
+    generators = [{k: x for k, x in state(each).items() if k.startswith("generator.")} for each in (task, other)]
+    assert all(torch.equal(x, generators[1][name]) for name, x in generators[0].items())
+    back = grown(small(tmp_path / "b", image_discriminator="segmenting")[1])
+    assert "drawn anew: d_image.scale0; in it, but left out: d_image.down, d_image.head, d_image.up" in note(back)
+
+
 def test_more_temporal_scales(tmp_path: Path) -> None:
     task, path = small(tmp_path)
     other = grown(path, temporal_scales=3)

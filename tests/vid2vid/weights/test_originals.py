@@ -14,6 +14,7 @@ from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.model.segmenting import SegmentingDiscriminator
 from vid2vid.weights.originals import (
     convert,
     from_originals,
@@ -79,6 +80,14 @@ def test_discriminators_of_regions_are_left_out_and_it_is_said(tmp_path):
     wrote, left_out = convert(tmp_path / "ours.safetensors", tmp_path / "theirs")
     assert wrote.endswith("latest_net_D.pth") and left_out.startswith("left out d_region")
     assert same(from_originals(read_originals(tmp_path / "theirs")), weights)
+
+
+def test_a_discriminator_that_segments_is_left_out(tmp_path: Path) -> None:
+    weights = {name: x for name, x in our_weights().items() if name.startswith("generator.")}
+    segmenting = {f"d_image.{name}": x for name, x in SegmentingDiscriminator(3, 4, 2).state_dict().items()}
+    save_weights(tmp_path / "ours.safetensors", weights | segmenting)
+    *wrote, left_out = convert(tmp_path / "ours.safetensors", tmp_path / "folder")
+    assert all("_net_G" in line for line in wrote) and left_out.startswith("left out d_image: it segments")
 
 
 def test_one_file_and_the_latest_of_several_labels(tmp_path):

@@ -1,0 +1,35 @@
+"""Checks of what the discriminators are and see (`model.*`). Loads no torch."""
+
+from __future__ import annotations
+
+from trainer.config.schema import show
+from trainer.config.suggestions import did_you_mean
+from vid2vid.config import ImageDiscriminator, ModelConfig, SourceKind
+
+
+def image_discriminator_problems(model: ModelConfig) -> list[str]:
+    """One line for each setting of D_I that cannot be: key, value, remedy."""
+    value, names = model.image_discriminator, [kind.name for kind in ImageDiscriminator]
+    if not isinstance(value, bool) and value not in names:
+        near = did_you_mean(show(value), names)
+        return [f"model.image_discriminator={show(value)}: give patch, segmenting, or false for none{near}"]
+    if value != ImageDiscriminator.segmenting.name:
+        defaults = ModelConfig()
+        return [
+            f"model.{name}={show(getattr(model, name))} is read with model.image_discriminator=segmenting only: set "
+            f"that, or {show(getattr(defaults, name))}"
+            for name in ("segmenting_feature_matching", "label_mix")
+            if getattr(model, name) != getattr(defaults, name)
+        ]
+    found = []
+    if model.source is SourceKind.image:
+        found.append(
+            "model.image_discriminator=segmenting tells the classes of label maps apart, but model.source=image has "
+            "none: use patch"
+        )
+    if model.gan is not ModelConfig().gan and not (model.video_discriminator or model.regions):
+        found.append(
+            f"model.gan={show(model.gan)} is the loss of discriminators that tell real from generated, and beside "
+            f"model.image_discriminator=segmenting there is none: set model.gan={show(ModelConfig().gan)}"
+        )
+    return found
