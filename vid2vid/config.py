@@ -152,6 +152,8 @@ class FlowMethod(Enum):
 
 @dataclass
 class ModelConfig:
+    """The networks and their losses; each line's comment is its help."""
+
     source: SourceKind = SourceKind.labels
     num_labels: int = 35
     label_ids: list[int] | None = None  # only these ids get a channel (in this order); None: 0..num_labels-1
