@@ -37,8 +37,9 @@ from vit.validate import problems as vit_problems
 
 def build_vid2vid(config: Vid2VidConfig) -> Task:
     from vid2vid.task import Vid2VidTask  # with torch, which --help and configuration errors do without
+    from vit.backbone import read_run
 
-    return Vid2VidTask(config)
+    return Vid2VidTask(config, read_run)
 
 
 def build_label_predictor(config: LabelPredictorConfig) -> Task:

@@ -1,4 +1,4 @@
-"""Networks out of a configuration: the generator, its discriminators, and VGG-19 for the perceptual loss."""
+"""Networks out of a configuration: the generator, its discriminators, and what the perceptual loss compares by."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vid2vid.config import ImageDiscriminator, Vid2VidConfig, image_discriminator
+from vid2vid.config import ImageDiscriminator, PerceptualKind, Vid2VidConfig, image_discriminator
 from vid2vid.encoding import SourceEncoder
+from vid2vid.losses.backbone import Backbone, RunReader, build_backbone
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.model import Generator, MultiscaleDiscriminator, StyleEncoder, VideoDiscriminators
 from vid2vid.model.regions import RegionDiscriminators
 from vid2vid.model.segmenting import SegmentingDiscriminator, halvings
+from vid2vid.validate.untrained_parts import stages_of
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Networks:
         style: E, which encodes how things look; None with model.style_channels=0.
         d_image, d_video: D_I and D_V of eqs. 6 and 7; None where the model has none.
         d_region: of faces and hands; None where no regions are wanted.
-        perceptual: VGG-19, frozen; None where no perceptual loss is wanted, or it has no weights.
+        perceptual: VGG-19 or another backbone, frozen; None where no perceptual loss is wanted, or it has no weights.
     """
 
     encoder: SourceEncoder
@@ -32,7 +34,7 @@ class Networks:
     d_image: MultiscaleDiscriminator | SegmentingDiscriminator | None
     d_video: VideoDiscriminators | None
     d_region: RegionDiscriminators | None
-    perceptual: Perceptual | None
+    perceptual: Perceptual | Backbone | None
     style: StyleEncoder | None = None
 
     def trained(self) -> dict[str, nn.Module]:
@@ -47,12 +49,15 @@ class Networks:
         return {name: net for name, net in nets.items() if net is not None}
 
 
-def build_networks(config: Vid2VidConfig) -> Networks:
+def build_networks(config: Vid2VidConfig, run: RunReader | None = None) -> Networks:
     """Networks with freshly drawn weights, from torch's global random stream.
+
+    Args:
+        run: reads a run of a classifier, for ``model.loss_perceptual=dino``.
 
     Raises:
         ConfigError: for a model that cannot be built.
-        CheckpointError: for VGG-19's weights (``model.perceptual_weights``) that are missing or do not fit.
+        CheckpointError: for ``model.perceptual_weights`` that are missing or do not fit.
     """
     model = config.model
     encoder = SourceEncoder(model, config.data)
@@ -67,7 +72,19 @@ def build_networks(config: Vid2VidConfig) -> Networks:
     if model.video_discriminator:
         frames = model.video_discriminator_frames
         d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
-    perceptual = build_perceptual(model.perceptual_weights) if model.lambda_perceptual > 0 else None
+    perceptual = _perceptual(config, run)
     style = StyleEncoder(model) if model.style_channels else None
     d_region = RegionDiscriminators(model) if model.regions else None
     return Networks(encoder, generator, d_image, d_video, d_region, perceptual, style)
+
+
+def _perceptual(config: Vid2VidConfig, run: RunReader | None) -> Perceptual | Backbone | None:
+    model = config.model
+    if model.lambda_perceptual == 0 or model.loss_perceptual is PerceptualKind.none:
+        return None
+    if model.loss_perceptual is PerceptualKind.vgg:
+        return build_perceptual(model.perceptual_weights)
+    backbone = build_backbone(model, run)
+    for stage in stages_of(config).values():
+        backbone.check(*(stage.resolution or config.resolution))
+    return backbone

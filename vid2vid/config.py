@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer.config.fields import OnBadFile, RunConfig, StageConfig
 
+DINO = "vit_small_patch14_dinov2"  # timm's name of the backbone of loss_perceptual=dino where none is chosen
 PHASES = ("g", "d_image", "d_video", "d_region")
 
 
@@ -65,6 +66,12 @@ class Gan(Enum):
     hinge = "hinge"
     non_saturating = "non_saturating"
     relativistic = "relativistic"  # each patch against the real one with the same labels; wants penalties (R3GAN)
+
+
+class PerceptualKind(Enum):
+    vgg = "vgg"  # VGG-19, as the released code
+    dino = "dino"  # any backbone of timm or a classifier of this project; DINOv2's small ViT where none is chosen
+    none = "none"
 
 
 class Augmentation(Enum):
@@ -207,14 +214,18 @@ class ModelConfig:
     lambda_feature: float = 10.0
     lambda_feature_video: float = 10.0
     lambda_region: float = 2.0  # factor of lambda_gan and lambda_feature for regions: the released code's
-    lambda_perceptual: float = 10.0  # needs perceptual_weights
+    lambda_perceptual: float = 10.0  # of loss_perceptual; needs perceptual_weights
     lambda_flow: float = 10.0
     lambda_flow_warp: float = 10.0
     lambda_output_warp: float = 10.0
     lambda_palindrome: float = 10.0  # frames of the way back against those of the way forth (stages' palindrome)
     lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
     lambda_l1: float | None = None  # None: 10 in place of a perceptual loss that has no weights, else 0
-    perceptual_weights: str | None = None  # a torchvision VGG-19 file; "torchvision" downloads it; None: L1 instead
+    loss_perceptual: PerceptualKind = PerceptualKind.vgg  # whose features are compared
+    perceptual_weights: str | None = None  # vgg: torchvision's file, "torchvision" downloads it, None: L1 instead;
+    #   dino: a file or folder with the backbone's weights, or a run of a classifier
+    perceptual_backbone: str | None = None  # timm's name, for dino; None: as the folder says, else DINOv2's small ViT
+    perceptual_layers: list[int] | None = None  # for dino: feature maps compared, by number; None: four, evenly spaced
     weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import facts
 from vid2vid.forward import ForwardPasses
 from vid2vid.generate.panels import clip_visuals
+from vid2vid.losses.backbone import RunReader
 from vid2vid.losses.objective import discriminator_losses, generator_losses
 from vid2vid.segments import stage_row
 from vid2vid.styles.pooling import Styling, own_styles
@@ -44,15 +45,16 @@ class Vid2VidTask(Task):
 
     Args:
         config: the run's configuration. Weights are drawn from torch's global random stream: seed it before.
+        classifier: reads a run of a classifier of this project, whose features a perceptual loss may compare by.
 
     Raises:
         ConfigError: for a model that cannot be built.
         CheckpointError: for weights (``model.weights``, ``model.perceptual_weights``) that are missing or do not fit.
     """
 
-    def __init__(self, config: Vid2VidConfig) -> None:
+    def __init__(self, config: Vid2VidConfig, classifier: RunReader | None = None) -> None:
         self.config, self._data = config, RunData(config)
-        self.nets = build_networks(config)
+        self.nets = build_networks(config, classifier)
         self.passes = ForwardPasses(config, self.nets)
         self._networks = self.nets.trained()
         weights = config.model.weights

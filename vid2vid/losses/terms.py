@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vid2vid.config import Gan, ModelConfig
+from vid2vid.config import Gan, ModelConfig, PerceptualKind
 from vid2vid.model.discriminators import Features
 from vid2vid.model.warp import warp
 
@@ -130,7 +130,8 @@ def l1_weight(model: ModelConfig) -> float:
     """
     if model.lambda_l1 is not None:
         return model.lambda_l1
-    return L1_INSTEAD if model.lambda_perceptual > 0 and model.perceptual_weights is None else 0.0
+    wanted = model.lambda_perceptual > 0 and model.loss_perceptual is not PerceptualKind.none
+    return L1_INSTEAD if wanted and model.perceptual_weights is None else 0.0
 
 
 def masked_l1(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

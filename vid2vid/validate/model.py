@@ -7,11 +7,13 @@ from math import gcd
 from trainer.config.schema import show
 from trainer.validate import at_least, each_once, existing
 from vid2vid.config import (
+    DINO,
     Block,
     FirstFrame,
     ForegroundKind,
     ModelConfig,
     Norm,
+    PerceptualKind,
     Region,
     SourceKind,
     block_channels,
@@ -69,8 +71,30 @@ def model_problems(model: ModelConfig) -> list[str]:
             f"model.foreground={show(model.foreground)}; nearest: {nearest_multiples(model.ngf, divisor)}"
         )
     found += _block_problems(model)
-    found += existing("model.perceptual_weights", model.perceptual_weights, allowed=("torchvision",))
+    found += _perceptual_problems(model)
     found += existing("model.weights", model.weights)
+    return found
+
+
+def _perceptual_problems(model: ModelConfig) -> list[str]:
+    kind, weights = model.loss_perceptual, model.perceptual_weights
+    found = existing("model.perceptual_weights", weights, allowed=("torchvision",))
+    if kind is not PerceptualKind.dino:
+        found += [
+            f"model.{key}={show(getattr(model, key))} is read with model.loss_perceptual=dino only: set that, or null"
+            for key in ("perceptual_backbone", "perceptual_layers")
+            if getattr(model, key) is not None
+        ]
+    elif model.lambda_perceptual > 0 and weights in (None, "torchvision"):
+        found.append(
+            f"model.perceptual_weights={show(weights)}: model.loss_perceptual=dino needs a file or folder with "
+            f"the weights of {model.perceptual_backbone or DINO} as timm keeps them, or a run of a classifier; nothing "
+            "is downloaded. model.loss_perceptual=none trains without"
+        )
+    if model.perceptual_layers is not None:
+        found += each_once("model.perceptual_layers", model.perceptual_layers)
+        if not model.perceptual_layers:
+            found.append("model.perceptual_layers=[]: needs at least one layer; null means four, evenly spaced")
     return found
 
 

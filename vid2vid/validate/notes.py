@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from vid2vid.config import FlowMethod, Gan, ModelConfig, Vid2VidConfig
+from vid2vid.config import FlowMethod, Gan, ModelConfig, PerceptualKind, Vid2VidConfig
 from vid2vid.losses.terms import l1_weight
 from vid2vid.validate.untrained_parts import stages_of, unfed
 
@@ -21,7 +21,8 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
     """
     found = []
     model, data = config.model, config.data
-    if model.lambda_perceptual > 0 and not has_perceptual:
+    wanted = model.lambda_perceptual > 0 and model.loss_perceptual is not PerceptualKind.none
+    if wanted and not has_perceptual:
         found.append(
             "perceptual loss off: no VGG-19 weights (model.perceptual_weights=FILE or torchvision; "
             f"model.lambda_perceptual=0 says that none is wanted); {_instead(model)}"
