@@ -41,6 +41,7 @@ def train_all(
     words: Callable[[T], list[str]],
     at_once: int,
     ended: Callable[[T], object] = lambda job: None,
+    watch: Callable[[Sequence[T]], object] = lambda running: None,
 ) -> None:
     """Train what is not trained yet.
 
@@ -48,6 +49,7 @@ def train_all(
         words: what ``train.py`` is called with.
         at_once: processes side by side.
         ended: called after each.
+        watch: called every now and then with those that run.
 
     Raises:
         UserError: a training failed; names it, its log and its last words. Others that run are stopped with a
@@ -61,6 +63,7 @@ def train_all(
                 job = waiting.pop(0)
                 running[start(job.folder, words(job))] = job
             time.sleep(POLL_S)
+            watch(list(running.values()))
             for process, job in list(running.items()):
                 if process.poll() is None:
                     continue

@@ -2,40 +2,126 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from trainer.cli import compose, load_run
-from trainer.config.schema import Schemas, show
+from trainer.cli import compose
+from trainer.config.schema import Schemas
 from trainer.errors import ConfigError, refuse
-from trainer.files import write_json, write_text
+from trainer.files import check_folder
+from trainer.parallel.sweep import last_record
 from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
-from trainer.untrusted import plain_json
-from vid2vid.ablations.variants import FULL, OWN_KEYS, VARIANTS, Job, jobs_of
-from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
+from vid2vid.ablations.check import check_counts, not_comparable, own_keys, same_as_before
+from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, jobs_of
+from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems
 
-SEGMENTER, ASKED = "segmenter.safetensors", "ablations.json"
+ADDED = "variant."  # before the name of a row that the command line adds
+
+
+class TableName(Enum):
+    paper = "paper"  # what each part of the paper's design is worth
+    modern = "modern"  # parts that came after it, in equal CPU time
 
 
 @dataclass
 class Arguments:
-    """the paper's ablations on the built-in street"""
+    """a table of variants of a video model"""
 
-    budget: str = "4m"  # time of each training: cheaper variants make more updates in it
+    table: TableName = TableName.paper
+    variants: list[str] = field(default_factory=list)  # only these rows; none: all; variant.NAME="KEY=VALUE ..." adds
+    budget: str | None = None  # time of each training: cheaper variants make more updates in it; table=paper: 4m
+    budget_cpu_s: float | None = None  # CPU seconds of each, of one thread, in place of a time; table=modern: 420
     steps: int | None = None  # updates of each training, in place of a time: as many for every variant
-    seeds: int = 3  # of each variant
+    seeds: Any = 3  # of each variant: so many, or which: [0,2]
+    film: str | None = None  # a folder that scripts/prepare.py made; null: the built-in street
     out: str = "runs/ablations"  # folder of the runs, the table and the video; again: goes on
     jobs: int = 1  # trainings side by side; on one machine they share its cores, and the time counts for each
-    frames: int = 48  # of the video
-    zoom: int = 2  # enlargement of the video
+    segmenter: str | None = None  # file of train_segmenter.py to measure with; null: one is trained in the folder
     segmenter_steps: int = 1000  # updates of the segmenter that measures mIoU
+    table_only: bool = False  # train nothing: the table and the video of what is trained so far
+    frames: int = 48  # of the video; of a film it has data.val_frames
+    sheet: list[int] = field(default_factory=list)  # frames of the contact sheet, such as [0,11,23]; none: four
+    zoom: int = 2  # enlargement of the video
     overrides: list[str] = field(default_factory=list)
+
+
+def arguments(words: Sequence[str]) -> type:
+    """The arguments where ``variant.NAME=...`` is among the words: with those rows' names besides.
+
+    Raises:
+        ConfigError: a name that cannot be a folder's.
+    """
+    found = [word.partition("=")[0] for word in words if word.startswith(ADDED)]
+    names = list(dict.fromkeys(key.removeprefix(ADDED) for key in found))
+    wrong = [name for name in names if not re.fullmatch(r"[A-Za-z]\w*", name)]
+    if wrong:
+        raise ConfigError(f"{ADDED}{wrong[0]}: a row's name has letters, digits and _ only, and begins with a letter")
+    if not names:
+        return Arguments
+    rows = make_dataclass("Rows", [(name, str, "") for name in names])
+    more = [("variant", rows, field(default_factory=rows))]
+    return make_dataclass("MoreRows", more, bases=(Arguments,), namespace={"__doc__": Arguments.__doc__})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for.
+
+    Attributes:
+        table: that the rows are of.
+        jobs: all trainings, seed by seed.
+        data: words for the data.
+        length: of each training.
+        overrides: for all of them.
+    """
+
+    table: Table
+    variants: tuple[Variant, ...]
+    jobs: tuple[Job, ...]
+    data: tuple[str, ...]
+    length: Length
+    overrides: tuple[str, ...]
+
+    def words(self, job: Job) -> list[str]:
+        """What a training is started with."""
+        return job.words(self.data, self.table, self.length, list(self.overrides))
+
+
+def plan_of(arguments: Arguments, out: Path) -> Plan:
+    """What ``arguments`` ask for, the length in CPU time not laid out yet.
+
+    Raises:
+        ConfigError: several lengths, rows that are none, seeds that are none.
+    """
+    table = TABLES[arguments.table.value]
+    given = {name: getattr(arguments, name) for name in ("budget", "budget_cpu_s", "steps")}
+    asked = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)}: give one of them, the length of each training")
+    length = Length(arguments.budget, arguments.steps, arguments.budget_cpu_s)
+    if not asked:
+        length = Length(table.budget, None, table.cpu_s)
+    added = getattr(arguments, "variant", None)
+    rows = {item.name: getattr(added, item.name) for item in fields(added)} if added is not None else {}
+    variants = tuple(chosen(table, arguments.variants, rows))
+    jobs = tuple(jobs_of(out, variants, _seeds(arguments.seeds)))
+    return Plan(table, variants, jobs, footage(arguments.film, table), length, tuple(arguments.overrides))
+
+
+def _seeds(given: Any) -> list[int]:
+    found: list[Any] = given if isinstance(given, list) else list(range(given)) if isinstance(given, int) else []
+    whole = all(type(seed) is int and seed >= 0 for seed in found) and not isinstance(given, bool)
+    if not whole or not found or len(set(found)) < len(found):
+        raise ConfigError(f"seeds={given}: must be at least 1, how many, or a list of different ones, such as [0,2]")
+    return found
 
 
 def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
@@ -48,126 +134,55 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     Raises:
         UserError: arguments that cannot be used; a training that failed.
     """
-    for name, least in (("seeds", 1), ("jobs", 1), ("frames", 2), ("zoom", 1), ("segmenter_steps", 1), ("steps", 1)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ConfigError(f"{name}={value}: must be at least {least}")
+    check_counts(arguments)
     out = Path(arguments.out).resolve()
-    jobs = jobs_of(out, arguments.seeds)
+    check_folder("out", arguments.out, out)
+    plan = plan_of(arguments, out)
+    refuse(own_keys(plan.table, plan.length.cpu_s is not None, arguments.overrides))
+    configs: dict[str, Vid2VidConfig] = {}
+    for job in plan.jobs[: len(plan.variants)]:
+        configs[job.variant.name] = config = compose(plan.words(job), schemas)
+        refuse([*problems(config), *not_comparable(config)])
+    same_as_before(arguments, str(plan.length), out)
+    if not arguments.table_only:
+        _train(arguments, plan, configs, out, say)
 
-    def words(job: Job) -> list[str]:
-        return job.words(arguments.budget, arguments.steps, arguments.overrides)
+    from vid2vid.ablations.outcome import segmenter_of, write_outcome
 
-    refuse(_own_keys(arguments.overrides))
-    for job in jobs[: len(VARIANTS)]:
-        config = compose(words(job), schemas)
-        refuse([*problems(config), *_not_comparable(config)])
-    trained = sum(job.trained for job in jobs)
-    _same_as_before(arguments, out)
-    length = arguments.budget if arguments.steps is None else f"{arguments.steps} updates"
-    say(f"{len(jobs)} trainings of {length}, {trained} of them done, {arguments.jobs} at once, into {out}")
-    began, done = time.monotonic(), [0]
+    trained = [job for job in plan.jobs if job.trained]
+    if not trained:
+        raise ConfigError(f"table_only=true: no training in {out} has come to its end; leave it out to train")
+    segmenter = segmenter_of(arguments.segmenter, arguments.segmenter_steps, trained[0].folder, schemas, say)
+    shown = {"frames": arguments.frames, "zoom": arguments.zoom, "sheet": arguments.sheet}
+    write_outcome(plan.table, trained, str(plan.length), segmenter, schemas, out, say, **shown)
+
+
+def _train(
+    arguments: Arguments, plan: Plan, configs: Mapping[str, Vid2VidConfig], out: Path, say: Callable[[str], None]
+) -> None:
+    """All trainings that are left, with the length in CPU time laid out before the first of them."""
+    trained = sum(job.trained for job in plan.jobs)
+    say(f"{len(plan.jobs)} trainings of {plan.length}, {trained} of them done, {arguments.jobs} at once, into {out}")
+    if plan.length.cpu_s is not None and trained < len(plan.jobs):
+        from vid2vid.ablations.pace import laid_out
+
+        samples = laid_out(plan.length.cpu_s, configs, plan.table.reference, out, say)
+        plan = Plan(**{**vars(plan), "length": Length(cpu_s=plan.length.cpu_s, samples=samples)})
+    began, done, left = time.monotonic(), [0], len(plan.jobs) - trained
 
     def ended(job: Job) -> None:
         done[0] += 1
-        left = len(jobs) - trained - done[0]
-        eta = (time.monotonic() - began) / done[0] * left
-        say(f"{job.folder.name} is trained; {left} to go{f', ETA {format_time(eta)}' if left else ''}")
+        rest = left - done[0]
+        eta = (time.monotonic() - began) / done[0] * rest
+        say(f"{job.folder.name} is trained; {rest} to go{f', ETA {format_time(eta)}' if rest else ''}")
 
-    train_all(
-        jobs, lambda job: job.words(arguments.budget, arguments.steps, arguments.overrides), arguments.jobs, ended
-    )
-    segmenter = _segmenter(arguments, jobs[0], schemas, say)
-    figures = _measured(jobs, segmenter, schemas)
+    with Progress("training", left, "trainings") as progress:
 
-    from vid2vid.ablations.table import as_csv, as_markdown, rows
-    from vid2vid.ablations.video import write_comparison
+        def watch(running: Sequence[Job]) -> None:
+            shares = [last_record(job.folder).get("progress", 0.0) for job in running]
+            at = ", ".join(f"{job.folder.name} {share:.0%}" for job, share in zip(running, shares, strict=True))
+            whole = done[0] + sum(shares)
+            rate = whole / max(time.monotonic() - began, 1e-9)
+            progress.show(done[0], rate=rate or None, note=at)
 
-    titled = {variant.title: figures[variant.name] for variant in VARIANTS}
-    table = as_markdown(rows(titled))
-    write_text(out / "ablations.md", table + "\n")
-    write_text(out / "ablations.csv", as_csv(titled))
-    first = {job.variant.title: job.folder for job in jobs if job.seed == 0}
-    with Progress("frame", arguments.frames * len(first), "video") as progress:
-        video = write_comparison(first, schemas, out, arguments.frames, arguments.zoom, progress.show)
-    say(f"\n{table}\n")
-    say("mean ± half of the 95 % t-interval over seeds; equal sharpness: the sharper of both is blurred until it is")
-    say(f"written to {out / 'ablations.md'}, ablations.csv, {video.name} and {video.with_suffix('.png').name}")
-
-
-def _own_keys(overrides: list[str]) -> list[str]:
-    """A line for each setting that is not the user's here."""
-    keys = {word: word.partition("=")[0].lstrip("+~") for word in overrides}
-    return [f"{word}: {OWN_KEYS[key]}; leave it out" for word, key in keys.items() if key in OWN_KEYS]
-
-
-def _not_comparable(config: Vid2VidConfig) -> list[str]:
-    """A line for each setting with which the trainings would end in runs that this table cannot measure."""
-    data, model = config.data, config.model
-    checks = {
-        f"data.kind={data.kind.value}: the table is of the built-in street; leave data out": (
-            data.kind is not DataKind.street
-        ),
-        "data.flow=none: the warping error needs flow; leave it out": data.flow is FlowMethod.none,
-        f"model.style_channels={model.style_channels}: styles are none of the ablations; leave it out": (
-            model.style_channels > 0
-        ),
-        f"model.first_frame={model.first_frame.value}: all rows are generated from labels alone; leave it out": (
-            model.first_frame in (FirstFrame.real, FirstFrame.image)
-        ),
-    }
-    return [line for line, wrong in checks.items() if wrong]
-
-
-def _same_as_before(arguments: Arguments, out: Path) -> None:
-    """Runs of one table are trained and measured alike: what was asked for first stands in the folder.
-
-    Raises:
-        ConfigError: something else is asked for now.
-    """
-    asked = {name: getattr(arguments, name) for name in ("budget", "steps", "segmenter_steps", "overrides")}
-    path = out / ASKED
-    before = plain_json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
-    changed = [f"{name}={show(value)}" for name, value in asked.items() if before.get(name) != value]
-    if changed:
-        earlier = ", ".join(f"{name}={show(before[name])}" for name in asked if before.get(name) != asked[name])
-        raise ConfigError(
-            f"{', '.join(changed)}: the runs of {out} were made with {earlier}; give the same, or another out=FOLDER"
-        )
-    write_json(path, asked)
-
-
-def _segmenter(arguments: Arguments, job: Job, schemas: Schemas, say: Callable[[str], None]) -> Path:
-    """The segmenter that all runs are measured with, trained once."""
-    from vid2vid.segmenter import command
-
-    path = job.folder.parent / SEGMENTER
-    if not path.exists():
-        command.run(command.Arguments(str(path), str(job.folder), arguments.segmenter_steps), schemas, say)
-    return path
-
-
-def _measured(jobs: list[Job], segmenter: Path, schemas: Schemas) -> dict[str, list[dict[str, float]]]:
-    """Variant -> figures of its seeds, those relative to the full model of the same seed among them."""
-    from vid2vid.ablations.measure import FILE, matched_ratio, measure
-    from vid2vid.trained import load_generator
-
-    raw: dict[tuple[str, int], dict[str, Any]] = {}
-    with Progress("run", len(jobs), "evaluation") as progress:
-        for number, job in enumerate(jobs, 1):
-            kept = job.folder / FILE
-            if kept.is_file():
-                raw[job.variant.name, job.seed] = plain_json.loads(kept.read_text())
-            else:
-                loaded = load_generator(load_run(job.folder, schemas), job.folder)
-                raw[job.variant.name, job.seed] = measure(loaded, segmenter, job.folder)
-            progress.show(number)
-    found: dict[str, list[dict[str, float]]] = {variant.name: [] for variant in VARIANTS}
-    for (name, seed), one in raw.items():
-        full = raw[FULL, seed]
-        own = {key: float(value) for key, value in one.items() if isinstance(value, int | float)}
-        own["ratio"] = one["warp_error"] / full["warp_error"]
-        own["matched_ratio"] = matched_ratio(one["curve"], full["curve"])
-        own["miou_share"] = one["miou"] / one["miou_real"]
-        found[name].append(own)
-    return found
+        train_all(plan.jobs, plan.words, arguments.jobs, ended, watch)

@@ -28,18 +28,19 @@ SIGMAS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)  # pixels
 FILE = "ablation.json"  # in a run's folder: its figures, so that they are measured once
 
 
-def measure(run: LoadedRun, segmenter: Path, folder: Path) -> dict[str, Any]:
-    """The figures of ``scripts/evaluate.py`` with a segmenter, and ``curve``: (sharpness, warping error) by blur.
+def measure(run: LoadedRun, segmenter: Path | None, folder: Path) -> dict[str, Any]:
+    """The figures of ``scripts/evaluate.py`` with tOF and a segmenter's, and ``curve``: (sharpness, warping error) by
+    blur. They are written into ``folder``.
 
-    They are written into ``folder``.
+    Args:
+        segmenter: None for data without label maps.
 
     Raises:
         UserError: the run's data or the segmenter cannot be used.
     """
-    metrics, blur = (
-        build_clip_metrics(segmenter=str(segmenter), config=run.config, device=run.compute.device),
-        BlurCurve(),
-    )
+    given = None if segmenter is None else str(segmenter)
+    metrics = build_clip_metrics(tof="run", segmenter=given, config=run.config, device=run.compute.device)
+    blur = BlurCurve()
     values = evaluate_run(run, clip_metrics=[*metrics, blur]).values
     found = {"step": run.step, **values, "curve": [list(point) for point in blur.points]}
     write_json(folder / FILE, found)
@@ -86,7 +87,7 @@ class _BlurredClip:
         self._pieces: list[tuple[Tensor, ...]] = []
 
     def add(self, piece: Piece) -> None:
-        assert piece.flow is not None and piece.confidence is not None  # the street has both
+        assert piece.flow is not None and piece.confidence is not None  # data without flow are refused
         self._pieces.append((piece.generated, piece.real, piece.flow, piece.confidence))
 
     def close(self) -> None:

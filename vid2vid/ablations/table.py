@@ -8,31 +8,25 @@ from collections.abc import Mapping, Sequence
 
 from trainer.records.intervals import t_interval
 
-COLUMNS = {
-    "warp_error": "warping error",
-    "sharpness_all": "sharpness",
-    "psnr": "PSNR [dB]",
-    "miou": "mIoU",
-    "miou_share": "mIoU / real",
-    "ratio": "warping error / full's",
-    "matched_ratio": "the same at equal sharpness",
-    "step": "updates",
-}
 
+def rows(figures: Mapping[str, Sequence[Mapping[str, float]]], columns: Mapping[str, str]) -> list[list[str]]:
+    """A heading, then a row per variant: ``mean ± half width`` of each of the columns, and how many seeds that is of.
 
-def rows(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> list[list[str]]:
-    """A heading, then a row per variant: ``mean ± half width`` of each of `COLUMNS`; empty what no seed has.
+    A column that no run has is left out, as the classes of a film without label maps.
 
     Args:
         figures: title of a variant -> figures of its seeds.
+        columns: figure -> heading.
     """
-    found = [["", *COLUMNS.values()]]
+    known = {name for seeds in figures.values() for one in seeds for name in one}
+    there = {name: heading for name, heading in columns.items() if name in known}
+    found = [["", *there.values(), "seeds"]]
     for title, seeds in figures.items():
         cells = []
-        for name in COLUMNS:
+        for name in there:
             values = [one[name] for one in seeds if name in one]
             cells.append(_cell(*t_interval(values), whole=name == "step") if values else "")
-        found.append([title, *cells])
+        found.append([title, *cells, str(len(seeds))])
     return found
 
 
@@ -47,13 +41,18 @@ def as_markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
 
 
-def as_csv(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """A row for each variant and seed, with every figure."""
+def as_csv(figures: Mapping[str, Sequence[Mapping[str, float]]], numbers: Mapping[str, Sequence[int]]) -> str:
+    """A row for each variant and seed, with every figure.
+
+    Args:
+        figures: title of a variant -> figures of its seeds.
+        numbers: title -> those seeds.
+    """
     names = list(dict.fromkeys(name for seeds in figures.values() for one in seeds for name in one))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", "seed", *names])
     for title, seeds in figures.items():
-        for seed, one in enumerate(seeds):
+        for seed, one in zip(numbers[title], seeds, strict=True):
             writer.writerow([title, seed, *(f"{one[name]:.6g}" if name in one else "" for name in names)])
     return text.getvalue()

@@ -1,16 +1,18 @@
-"""What is trained: the full model of the demo's size, and what each ablation takes away. Loads no torch."""
+"""What is trained: the tables, their rows, and what each row changes. Loads no torch."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.errors import ConfigError
 from trainer.parallel.trainings import has_ended
 
-FULL = "full"
-EXPERIMENT = "vid2vid/demo"
-# The demo has no foreground network; here it is one of the parts in question. People and cars, as in the paper.
-BASE = ("model.foreground=override", "model.foreground_labels=[24,26]")
+FOOTAGE = "vid2vid/footage_64"  # of a film whose condition is drawn from landmarks
+ON_CPU = ("trainer.device=cpu", "trainer.threads=1")  # where CPU time is what all rows have alike
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Variant:
     Attributes:
         name: of its runs' folders.
         title: in the table, and above its video.
-        changes: to the full model's configuration.
+        changes: to the base's configuration.
     """
 
     name: str
@@ -28,34 +30,204 @@ class Variant:
     changes: tuple[str, ...] = ()
 
 
-VARIANTS = (
-    Variant(FULL, "full"),
-    Variant("no_video_discriminator", "no D_V", ("model.video_discriminator=false",)),
-    Variant("no_flow", "no flow", ("model.flow=false",)),
-    Variant("no_foreground", "no foreground prior", ("model.foreground=off",)),
-    Variant(
-        "frame_by_frame",
-        "frame by frame",
-        (
-            "model.past_frames=0",
-            "model.flow=false",
-            "model.video_discriminator=false",
-            "model.foreground=off",
+@dataclass(frozen=True)
+class Table:
+    """Rows that are compared.
+
+    Attributes:
+        reference: name of the row that others are divided by.
+        base: changes to the experiment, for all rows.
+        variants: its rows.
+        columns: figure -> heading.
+        budget: time of each training where none is given, such as 4m; None: ``cpu_s``.
+        cpu_s: CPU seconds of each training.
+        experiment: what is trained.
+        free: keys that a row changes and that may yet have another value in all others.
+    """
+
+    reference: str
+    base: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    columns: Mapping[str, str]
+    budget: str | None = None
+    cpu_s: float | None = None
+    experiment: str = "vid2vid/demo"
+    free: tuple[str, ...] = ()
+
+    def own_keys(self, in_cpu_time: bool) -> dict[str, str]:
+        """What the rows differ in, and what each training is given: another value for all would undo it. Key -> why."""
+        changes = (change for variant in self.variants for change in (*self.base, *variant.changes))
+        keys = {change.partition("=")[0] for change in changes}.difference(self.free)
+        why = "with budget_cpu_s all are trained on one thread of the CPU; give budget=TIME or steps=N in its place"
+        return {
+            **dict.fromkeys(keys, "the rows of the table differ in it"),
+            **({word.partition("=")[0]: why for word in ON_CPU} if in_cpu_time else {}),
+            "seed": "each seed is trained; seeds=N or seeds=[0,2] says which",
+            "name": "runs are named after their rows",
+            "experiment": f"all rows are trained as {self.experiment}; film=PATH chooses other footage",
+            "hydra.run.dir": "out=FOLDER says where runs lie",
+            "trainer.budget": "give budget=TIME",
+            "trainer.max_samples": "give steps=N, budget=TIME or budget_cpu_s=S",
+            "trainer.max_steps": "give steps=N",
+        }
+
+
+PAPER = Table(
+    reference="full",
+    # The demo has no foreground network; here it is one of the parts in question. People and cars, as in the paper.
+    base=("model.foreground=override", "model.foreground_labels=[24,26]"),
+    variants=(
+        Variant("full", "full"),
+        Variant("no_video_discriminator", "no D_V", ("model.video_discriminator=false",)),
+        Variant("no_flow", "no flow", ("model.flow=false",)),
+        Variant("no_foreground", "no foreground prior", ("model.foreground=off",)),
+        Variant(
+            "frame_by_frame",
+            "frame by frame",
+            (
+                "model.past_frames=0",
+                "model.flow=false",
+                "model.video_discriminator=false",
+                "model.foreground=off",
+            ),
         ),
     ),
+    columns={
+        "warp_error": "warping error",
+        "sharpness_all": "sharpness",
+        "psnr": "PSNR [dB]",
+        "miou": "mIoU",
+        "miou_share": "mIoU / real",
+        "ratio": "warping error / full's",
+        "matched_ratio": "the same at equal sharpness",
+        "step": "updates",
+    },
+    budget="4m",
 )
 
+_RELATIVISTIC = ("model.gan=relativistic", "model.upsample=nearest", "model.r1_gamma=0.02", "model.r2_gamma=0.02")
+_PENALTY = ("model.penalty_every=13",)
+MODERN = Table(
+    reference="2018",
+    # What the 2018 row is made of, whatever the defaults are.
+    base=("model.upsample=transposed", "model.gan=lsgan", "model.r1_gamma=0", "model.r2_gamma=0"),
+    variants=(
+        Variant("2018", "2018"),
+        Variant("nearest", "nearest", ("model.upsample=nearest",)),
+        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_PENALTY)),
+        Variant("relativistic_mask", "relativistic, mask 1.3", (*_RELATIVISTIC, *_PENALTY, "model.lambda_mask=1.3")),
+        Variant("wide3", "3 halvings, ngf 24", ("model.upsample=nearest", "model.downsamplings=3", "model.ngf=24")),
+    ),
+    columns={
+        "psnr": "PSNR [dB]",
+        "ssim": "SSIM",
+        "warp_error": "warping error",
+        "tof": "tOF",
+        "sharpness_all": "sharpness",
+        "sharpness_hallucination": "sharpness, hallucination",
+        "miou": "mIoU",
+        "iou_24": "people",
+        "iou_26": "cars",
+        "fd_4": "FD 1/4",
+        "fd_8": "FD 1/8",
+        "sharpness_drift": "sharpness drift",
+        "colour_drift": "colour drift",
+        "period_2": "period 2",
+        "step": "updates",
+    },
+    cpu_s=420.0,
+    free=("model.lambda_mask", "model.downsamplings", "model.ngf"),
+)
+TABLES = {"paper": PAPER, "modern": MODERN}
 
-# What the rows differ in, and what each training is given: another value for all of them would undo it.
-OWN_KEYS = {
-    **{change.partition("=")[0]: "the rows of the table differ in it" for v in VARIANTS for change in v.changes},
-    "seed": "each seed is trained; seeds=N says how many",
-    "name": "runs are named after their rows",
-    "experiment": f"all rows are trained as {EXPERIMENT}",
-    "hydra.run.dir": "out=FOLDER says where runs lie",
-    "trainer.budget": "give budget=TIME",
-    "trainer.max_steps": "give steps=N",
-}
+
+def chosen(table: Table, names: list[str], added: Mapping[str, str]) -> list[Variant]:
+    """The rows that are asked for, in the table's order, then those that were added.
+
+    Args:
+        names: of rows; none: all.
+        added: name -> words that change the base's configuration.
+
+    Raises:
+        ConfigError: names that are no rows, or that are taken.
+    """
+    known = {variant.name: variant for variant in table.variants}
+    taken = [name for name in added if name in known]
+    if taken:
+        raise ConfigError(f"variant.{taken[0]}: the table has a row of this name; give another")
+    known |= {name: Variant(name, name, _words(name, text)) for name, text in added.items()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"variants={unknown[0]}: no such row; there are {', '.join(known)}; "
+            f'variant.{unknown[0]}="KEY=VALUE ..." adds one'
+        )
+    rows = [variant for name, variant in known.items() if not names or name in names or name in added]
+    if not any(variant.name == table.reference for variant in rows):
+        raise ConfigError(f"variants={names}: {table.reference} is what the others are compared with; add it")
+    return rows
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigError(f"variant.{name}={text}: {error}; give KEY=VALUE words with spaces between them") from error
+    wrong = [word for word in words if not re.fullmatch(r"[+~]?[A-Za-z_][\w./]*=.*", word)]
+    if wrong or not words:
+        raise ConfigError(f"variant.{name}={text}: needs KEY=VALUE words with spaces between them")
+    return words
+
+
+def footage(film: str | None, table: Table) -> tuple[str, ...]:
+    """Words for the data: none for the street; a folder of frames with label maps or landmarks beside them.
+
+    Raises:
+        ConfigError: the folder has neither.
+    """
+    if film is None:
+        return (f"experiment={table.experiment}",)
+    folder = Path(film).resolve()
+    place = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    data = (f"data.root='{place}'",)
+    if (folder / "labels").is_dir():
+        return (f"experiment={table.experiment}", "data=folders", "model.label_ids=null", *data)
+    if (folder / "landmarks").is_dir():
+        return (f"experiment={FOOTAGE}", *data)
+    raise ConfigError(
+        f"film={film}: has neither labels/ nor landmarks/; make such a folder: "
+        "python scripts/prepare.py labels source=FILM out=PATH, or people in place of labels"
+    )
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long each training is: one of these.
+
+    Attributes:
+        budget: time, such as 4m.
+        steps: updates.
+        cpu_s: CPU seconds, which ``samples`` say in samples by variant.
+    """
+
+    budget: str | None = None
+    steps: int | None = None
+    cpu_s: float | None = None
+    samples: Mapping[str, int] | None = None
+
+    def words(self, variant: Variant) -> list[str]:
+        """For ``train.py``."""
+        if self.steps is not None:
+            return ["trainer.max_samples=null", f"trainer.max_steps={self.steps}"]
+        if self.budget is not None:
+            return [f"trainer.budget={self.budget}"]
+        samples = (self.samples or {}).get(variant.name)
+        return [*ON_CPU, *([] if samples is None else [f"trainer.max_samples={samples}"])]
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"{self.steps} updates"
+        return self.budget if self.budget is not None else f"{self.cpu_s:g} s of CPU time"
 
 
 @dataclass(frozen=True)
@@ -71,19 +243,17 @@ class Job:
         """Whether it has come to its end."""
         return has_ended(self.folder)
 
-    def words(self, budget: str, steps: int | None, overrides: list[str]) -> list[str]:
+    def words(self, data: Iterable[str], table: Table, length: Length, overrides: list[str]) -> list[str]:
         """What ``train.py`` is called with.
 
         Args:
-            budget: time of the training, such as 4m.
-            steps: updates, in place of it; None: as many as fit into the time.
+            data: of `footage`.
         """
         own = [f"seed={self.seed}", f"name={self.folder.name}"]
-        updates = ["trainer.max_samples=null", f"trainer.max_steps={steps}"]
-        length = [f"trainer.budget={budget}"] if steps is None else updates
-        return [f"experiment={EXPERIMENT}", *BASE, *self.variant.changes, *own, *length, *overrides]
+        return [*data, *table.base, *overrides, *self.variant.changes, *own, *length.words(self.variant)]
 
 
-def jobs_of(out: Path, seeds: int) -> list[Job]:
+def jobs_of(out: Path, variants: Iterable[Variant], seeds: Iterable[int]) -> list[Job]:
     """All trainings, seed by seed, so that what is there after an interruption can be compared."""
-    return [Job(v, seed, out / f"{v.name}-seed{seed}") for seed in range(seeds) for v in VARIANTS]
+    rows = list(variants)
+    return [Job(v, seed, out / f"{v.name}-seed{seed}") for seed in seeds for v in rows]

@@ -1,0 +1,62 @@
+"""Equal CPU time, laid out beforehand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from train import SCHEMAS
+from trainer.cli import compose
+from trainer.errors import ConfigError
+from vid2vid.ablations import pace
+from vid2vid.ablations.pace import cpu_seconds, laid_out, samples_within
+from vid2vid.config import Vid2VidConfig
+
+SMALL = ["model=vid2vid_tiny", "curriculum=single", "resolution=[16,32]", "data.workers=0", "trainer.device=cpu"]
+
+
+def config(*words: str) -> Vid2VidConfig:
+    return compose([*SMALL, "trainer.precision=fp32", "trainer.micro_batch=null", *words], SCHEMAS)
+
+
+def test_twice_the_frames_take_about_twice_as_long(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+    configs = {str(n): config(f"curriculum.stages.all.frames={n}") for n in (6, 24)}
+    found = cpu_seconds(configs, rounds=2, progress=calls.append)
+    assert 2 < found["24"] / found["6"] < 7, "four times as many frames"
+    assert calls == [1, 2, 3, 4, 5, 6] and capsys.readouterr().out == ""
+
+
+def test_several_stages_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a curriculum of 2 stages: budget_cpu_s times one"):
+        cpu_seconds({"a": config("++curriculum.stages={all:{frames:3},more:{start:0.5,frames:3}}")})
+
+
+def test_whole_batches() -> None:
+    assert samples_within(10, "a", 3.0, 2) == 6
+    with pytest.raises(ConfigError, match=r"budget_cpu_s=2: a single batch of a takes 3 s of CPU time; raise it"):
+        samples_within(2, "a", 3.0, 2)
+
+
+def test_a_row_that_comes_later_is_timed_beside_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is half as fast by then, for both alike."""
+    timed: list[list[str]] = []
+
+    def measured(given: dict[str, float]):
+        def answer(configs: dict[str, Vid2VidConfig], **_: object) -> dict[str, float]:
+            timed.append(list(configs))
+            return {name: given[name] for name in configs}
+
+        return answer
+
+    configs = {name: config() for name in ("base", "fast", "slow")}
+    first = {name: configs[name] for name in ("base", "fast")}
+    monkeypatch.setattr(pace, "cpu_seconds", measured({"base": 4.0, "fast": 2.0}))
+    assert laid_out(12, first, "base", tmp_path, print) == {"base": 3, "fast": 6}
+    monkeypatch.setattr(pace, "cpu_seconds", measured({"base": 8.0, "slow": 12.0}))
+    assert laid_out(12, configs, "base", tmp_path, print) == {"base": 3, "fast": 6, "slow": 2}
+    assert laid_out(12, configs, "base", tmp_path, print) == {"base": 3, "fast": 6, "slow": 2}
+    assert timed == [["base", "fast"], ["base", "slow"]], "once"
+    assert json.loads((tmp_path / "pace.json").read_text()) == {"base": 4.0, "fast": 2.0, "slow": 6.0}

@@ -1,0 +1,128 @@
+"""How many updates each variant makes in equal CPU time, found by training all of them in turn.
+
+The length of a run must be known at its beginning, for the learning rate falls with the run's progress; and a machine's
+speed drifts, between two runs more than within a minute. So all variants are timed together, a clip each by turns, and
+what fits into the time is laid out beforehand: load that comes and goes meets all of them alike, and every seed of a
+variant makes equally many updates. CPU time is that of this process, on one thread, without workers that read data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, redirect_stdout
+from copy import deepcopy
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from trainer.benchmark.rounds import in_turn
+from trainer.errors import ConfigError
+from trainer.files import write_json
+from trainer.loop import Trainer
+from trainer.records.progress import Progress
+from trainer.untrusted import plain_json
+from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.task import Vid2VidTask
+
+FILE = "pace.json"  # variant -> CPU seconds of a batch
+ROUNDS = 12  # clips of each variant, after one that is not counted: penalties that are drawn seldom need many
+
+
+def cpu_seconds(
+    configs: Mapping[str, Vid2VidConfig], rounds: int = ROUNDS, progress: Callable[[int], object] = lambda done: None
+) -> dict[str, float]:
+    """CPU seconds of one batch of clips, all its updates, by variant: means over the rounds.
+
+    Args:
+        configs: by name of the variant; of one stage each.
+        rounds: batches of each that count.
+        progress: is given the number of batches so far.
+
+    Raises:
+        ConfigError: a curriculum of several stages, whose lengths a pace does not tell.
+    """
+    taken = dict.fromkeys(configs, 0.0)
+    with ExitStack() as stack, redirect_stdout(StringIO()):
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        trainers: dict[str, Trainer] = {}
+        for name, config in configs.items():
+            trainers[name] = trainer = _trainer(config, folder / name)
+            stages = trainer.curriculum.stages
+            if len(stages) > 1:
+                raise ConfigError(
+                    f"a curriculum of {len(stages)} stages: budget_cpu_s times one; "
+                    "give curriculum=single, or budget=TIME in its place"
+                )
+            stack.enter_context(trainer.session())
+            trainer.shown = trainer.hinted = True  # their pace is nobody's run
+            setattr(trainer.logger, "progress", lambda *given, **named: None)  # noqa: B010
+            trainer.begin()
+            trainer.enter(trainer.curriculum.at(0), announce=False)
+        batches = {name: trainer.next_batch() for name, trainer in trainers.items()}
+        for done, name in enumerate([*trainers, *in_turn(list(trainers), rounds)], 1):
+            begin = time.process_time()
+            trainers[name].train_batch(dict(batches[name]))
+            if done > len(trainers):
+                taken[name] += time.process_time() - begin
+            progress(done)
+        for trainer in trainers.values():
+            trainer.guard.settle()
+    return {name: seconds / rounds for name, seconds in taken.items()}
+
+
+def _trainer(config: Vid2VidConfig, folder: Path) -> Trainer:
+    config = deepcopy(config)
+    config.data.workers = 0  # a batch is read once
+    config.logger.tensorboard = False
+    config.trainer.log_every = 10**9
+    return Trainer(config, lambda: Vid2VidTask(config), folder)
+
+
+def laid_out(
+    cpu_s: float, configs: Mapping[str, Vid2VidConfig], reference: str, folder: Path, say: Callable[[str], None]
+) -> dict[str, int]:
+    """Samples of each variant, which are kept in the folder; rows that come later are timed beside the reference.
+
+    Args:
+        cpu_s: of each training.
+        configs: by name of the variant.
+        reference: the row whose pace was taken at first.
+        folder: of the table.
+
+    Raises:
+        ConfigError: as `cpu_seconds` and `samples_within`.
+    """
+    path = folder / FILE
+    kept: dict[str, float] = plain_json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    missing = {name: config for name, config in configs.items() if name not in kept}
+    if missing:
+        timed = {reference: configs[reference], **missing}
+        say(f"timing {ROUNDS} clips of {', '.join(timed)} in turn ...")
+        with Progress("clip", len(timed) * (ROUNDS + 1), "timing") as progress:
+            found = cpu_seconds(timed, progress=progress.show)
+        drift = kept.get(reference, found[reference]) / found[reference]  # of the machine since then
+        kept |= {name: found[name] * drift for name in missing}
+        write_json(path, kept)
+    samples = {}
+    for name, config in configs.items():
+        stage = next(iter(config.curriculum.stages.values()), Vid2VidStage())
+        samples[name] = samples_within(cpu_s, name, kept[name], stage.batch_size)
+    told = ", ".join(f"{name} {samples[name]} ({kept[name]:.3g} s a batch)" for name in samples)
+    say(f"clips that fit into {cpu_s:g} s of CPU time: {told}")
+    return samples
+
+
+def samples_within(cpu_s: float, name: str, pace: float, batch_size: int) -> int:
+    """Clips that a variant is trained on in ``cpu_s`` seconds, in whole batches.
+
+    Args:
+        name: of the variant.
+        pace: CPU seconds of a batch.
+
+    Raises:
+        ConfigError: not even one batch fits.
+    """
+    if pace > cpu_s:
+        raise ConfigError(f"budget_cpu_s={cpu_s:g}: a single batch of {name} takes {pace:.3g} s of CPU time; raise it")
+    return int(cpu_s / pace) * batch_size
