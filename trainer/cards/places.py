@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 PLACE, USER = "PATH", "USER"  # what stands for them
 _GENERIC = {"root", "user", "admin", "ubuntu", "home"}  # users that are nobody, and words of their own
+_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # how a place begins: an address, a drive, a server, an absolute path, a home, or what leads out of its folder
 _BEGIN = r"(?:[A-Za-z][\w+.-]*://|[A-Za-z]:[\\/]|\\\\|/|~[\w.-]*/|(?:\.\./)+)(?=\S)"
 _WHOLE = re.compile(rf"(?P<key>[\w.+@~-]+=)?(?P<quote>['\"]?)(?P<place>{_BEGIN}.+)(?P=quote)", re.DOTALL)
@@ -33,13 +35,21 @@ def without_places(value: Any) -> Any:
 
 
 def user_names() -> set[str]:
-    """What the user is called here: the login, and the folder that is home; none where that tells nobody."""
+    """What the user is called here: the login, and the folder that is home; none where that tells nobody.
+
+    A name that is also one of a configuration (``street``) stays: settings that lack it cannot be read again.
+    """
     found = {Path.home().name}
     try:
         found.add(getpass.getuser())
     except (KeyError, OSError, ImportError):  # a user without a name
         found.discard("")
-    return {name for name in found if len(name) > 2 and name.lower() not in _GENERIC}
+    return {name for name in found if len(name) > 2 and name.lower() not in _GENERIC | _own_words()}
+
+
+@cache
+def _own_words() -> frozenset[str]:
+    return frozenset(file.stem for file in _CONFIGS.rglob("*.yaml"))
 
 
 def _of_text(text: str) -> str:

@@ -68,3 +68,10 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(places.getpass, "getuser", nobody)
     assert user_names() == {"anna"}
+
+
+@pytest.mark.parametrize("name", ["street", "shapes", "single"])
+def test_a_user_called_as_a_setting_stops_no_export(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places.getpass, "getuser", lambda: name)
+    settings = {"source": name, "root": f"/home/{name}/films"}
+    assert without_places(settings) == {"source": name, "root": "PATH"} and user_names() == {"anna"}
