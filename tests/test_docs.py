@@ -65,7 +65,7 @@ def test_training_command_composes(words: tuple[str, ...], tmp_path: Path) -> No
         overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in overrides]
     table = tmp_path / "labels.csv"
     table.write_text("path,label\n", encoding="utf-8")
-    overrides = [re.sub(r"=PATH[\w.]*$", f"={tmp_path}", re.sub(r"\$[A-Z_]+", "0", word)) for word in overrides]
+    overrides = [re.sub(r"=(PATH|out/)[\w.]*$", f"={tmp_path}", re.sub(r"\$[A-Z_]+", "0", word)) for word in overrides]
     root = f"data.root={table if 'data=csv' in words else tmp_path}"
     overrides = [re.sub(r"^data\.root=[\w/-]+(\.csv)?$", root, word) for word in overrides]
     config = compose([*overrides, "trainer.dry_run=true"], SCHEMAS)
