@@ -21,7 +21,7 @@ MISTAKES = [
     ("model=vid2vit", "did you mean 'vid2vid'?"),
     (
         "model=vid2vit",
-        "model=vid2vit: not one of: label_predictor, mae, pix2pixhd, setr, stylizer, timm, vid2vid, vid2vid_paper, ",
+        "model=vid2vit: not one of: label_predictor, mae, pix2pixhd, setr, stylizer, timm, vid2vid, vid2vid_2018, ",
     ),
     ("model=vit_b17", "did you mean 'vit_b16'?"),
     ("data=streat", "did you mean 'street'?"),

@@ -109,8 +109,7 @@ _RELATIVISTIC = ("model.gan=relativistic", "model.upsample=nearest", "model.r1_g
 _PENALTY = ("model.penalty_every=13",)
 MODERN = Table(
     reference="2018",
-    # What the 2018 row is made of, whatever the defaults are.
-    base=("model.upsample=transposed", "model.gan=lsgan", "model.r1_gamma=0", "model.r2_gamma=0"),
+    base=("model=vid2vid_2018",),
     variants=(
         Variant("2018", "2018"),
         Variant("nearest", "nearest", ("model.upsample=nearest",)),

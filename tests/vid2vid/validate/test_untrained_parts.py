@@ -11,7 +11,7 @@ from trainer.config.help import group_options
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.validate.untrained_parts import fed_table, unfed
 
-PRESETS = ["model=vid2vid", "model=vid2vid_tiny", "model=vid2vid_paper", "model=pix2pixhd"]
+PRESETS = ["model=vid2vid", "model=vid2vid_2018", "model=vid2vid_tiny", "model=vid2vid_paper", "model=pix2pixhd"]
 EXPERIMENTS = [
     f"experiment={name}"
     for name in group_options(CONFIGS, "experiment")
