@@ -12,17 +12,11 @@ from trainer.cli import CONFIGS
 from trainer.config.resolve import plain
 
 SMALL = ["resolution=[16,32]", "model.ngf=4", "model.blocks=2", "model.ndf=4", "data.workers=0", "data.clips=2"]
-FEW = [
-    *SMALL,
-    "curriculum=single",
-    "curriculum.stages.all.frames=6",
-    "trainer.max_samples=1",
-    "trainer.micro_batch=null",
-]
+ONE_CLIP = ["curriculum=single", "curriculum.stages.all.frames=6", "trainer.max_samples=1", "trainer.micro_batch=null"]
 
 
 def losses(model: str, folder: Path) -> list[dict[str, float]]:
-    trainer, _ = make_trainer(configured(*FEW, model=model), folder)
+    trainer, _ = make_trainer(configured(*SMALL, *ONE_CLIP, model=model), folder)
     trainer.fit()
     records = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [record["losses"] for record in records if "losses" in record]
