@@ -9,10 +9,12 @@ from torch import nn
 from vid2vid.config import ImageDiscriminator, PerceptualKind, Vid2VidConfig, image_discriminator
 from vid2vid.encoding import SourceEncoder
 from vid2vid.losses.backbone import Backbone, RunReader, build_backbone
+from vid2vid.losses.distillation import Projections
 from vid2vid.losses.perceptual import Perceptual, build_perceptual
 from vid2vid.model import Generator, MultiscaleDiscriminator, StyleEncoder, VideoDiscriminators
 from vid2vid.model.regions import RegionDiscriminators
 from vid2vid.model.segmenting import SegmentingDiscriminator, halvings
+from vid2vid.teacher import Teacher, build_teacher
 from vid2vid.validate.untrained_parts import stages_of
 
 
@@ -26,6 +28,8 @@ class Networks:
         style: E, which encodes how things look; None with model.style_channels=0.
         d_image, d_video: D_I and D_V of eqs. 6 and 7; None where the model has none.
         d_region: of faces and hands; None where no regions are wanted.
+        teacher: what the generator learns from, frozen; None without model.teacher.
+        projections: from the generator's features to the teacher's; None where they are not followed.
         perceptual: VGG-19 or another backbone, frozen; None where no perceptual loss is wanted, or it has no weights.
     """
 
@@ -36,6 +40,8 @@ class Networks:
     d_region: RegionDiscriminators | None
     perceptual: Perceptual | Backbone | None
     style: StyleEncoder | None = None
+    teacher: Teacher | None = None
+    projections: Projections | None = None
 
     def trained(self) -> dict[str, nn.Module]:
         """By the names that their weights begin with."""
@@ -45,6 +51,7 @@ class Networks:
             "d_image": self.d_image,
             "d_video": self.d_video,
             "d_region": self.d_region,
+            "projections": self.projections,
         }
         return {name: net for name, net in nets.items() if net is not None}
 
@@ -75,7 +82,10 @@ def build_networks(config: Vid2VidConfig, run: RunReader | None = None) -> Netwo
     perceptual = _perceptual(config, run)
     style = StyleEncoder(model) if model.style_channels else None
     d_region = RegionDiscriminators(model) if model.regions else None
-    return Networks(encoder, generator, d_image, d_video, d_region, perceptual, style)
+    teacher, projections = build_teacher(config), None
+    if teacher is not None and model.lambda_teacher_features > 0:
+        projections = Projections(model.ngf // 2 ** (model.scales - 1), teacher.width, model.flow)
+    return Networks(encoder, generator, d_image, d_video, d_region, perceptual, style, teacher, projections)
 
 
 def _perceptual(config: Vid2VidConfig, run: RunReader | None) -> Perceptual | Backbone | None:

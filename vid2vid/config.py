@@ -226,6 +226,11 @@ class ModelConfig:
     #   dino: a file or folder with the backbone's weights, or a run of a classifier
     perceptual_backbone: str | None = None  # timm's name, for dino; None: as the folder says, else DINOv2's small ViT
     perceptual_layers: list[int] | None = None  # for dino: feature maps compared, by number; None: four, evenly spaced
+    teacher: str | None = None  # a run, whose generator this one learns from (experiment=vid2vid/student)
+    lambda_teacher: float = 10.0  # of the teacher's frames; these four need model.teacher
+    lambda_teacher_flow: float = 1.0  # where the teacher warps
+    lambda_teacher_mask: float = 1.0
+    lambda_teacher_features: float = 1.0  # what the heads read, behind a 1x1 convolution of training alone
     weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
 
     def __post_init__(self) -> None:

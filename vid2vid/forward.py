@@ -73,6 +73,38 @@ class ForwardPasses:
             images = image[:, None].expand(-1, model.past_frames, -1, -1, -1)
         return self.nets.generator.past_from_images(images, scales=scales)
 
+    def teachers_past(self, batch: dict[str, Any]) -> list[Tensor] | None:
+        """As ``first_past``, for the teacher's video of the same clip."""
+        return None if self.nets.teacher is None else self.first_past(batch, self.nets.teacher.scales)
+
+    @torch.no_grad()
+    def teach(self, segment: Segment, ctx: StepContext) -> GeneratorOutput:
+        """What the teacher makes of the segment, after its own past frames."""
+        teacher = self.nets.teacher
+        assert teacher is not None
+
+        def run() -> GeneratorOutput:
+            with ctx.amp():
+                out = teacher.generator(
+                    segments.source(segment, self.nets.encoder),  # the same as its own: `vid2vid.teacher` checks that
+                    past=segment["teachers_past"],
+                    foreground=segments.foreground(segment, teacher.encoder),
+                    scales=teacher.scales,
+                    first=segment["first"],
+                    features=self.nets.projections is not None,
+                )
+            segment.data["teachers_next"] = out.past or None
+            return out
+
+        return segment.once("taught", run)
+
+    def teachers_carried(self, segment: Segment, ctx: StepContext) -> list[Tensor] | None:
+        """The teacher's history after a segment; made now where no phase has asked for it."""
+        if self.nets.teacher is not None and "teachers_next" not in segment.data:
+            self.teach(segment, ctx)
+            segment.forget()
+        return segment.data.get("teachers_next")
+
     def generate(self, segment: Segment, ctx: StepContext) -> GeneratorOutput:
         """The segment's frames, eqs. 3, 4 and 9."""
 
@@ -93,6 +125,7 @@ class ForwardPasses:
                     noise=None
                     if seed is None
                     else FeedbackNoise(self.model.feedback_noise, ctx.generator.manual_seed(seed)),
+                    features=self.nets.projections is not None,
                 )
             out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
             segment.carried = out.past or None, out.frames.detach()

@@ -37,7 +37,12 @@ from vid2vid.validate.untrained_parts import fed_table
 from vid2vid.weights.growing import start_from
 
 # Networks that a phase trains, as far as there are. E learns with the generator: its gradients come through it alone.
-NETWORKS = {"g": ("generator", "style"), "d_image": ("d_image",), "d_video": ("d_video",), "d_region": ("d_region",)}
+NETWORKS = {
+    "g": ("generator", "style", "projections"),
+    "d_image": ("d_image",),
+    "d_video": ("d_video",),
+    "d_region": ("d_region",),
+}
 
 
 class Vid2VidTask(Task):
@@ -65,7 +70,8 @@ class Vid2VidTask(Task):
         return self._networks
 
     def frozen(self) -> dict[str, nn.Module]:
-        return {} if self.nets.perceptual is None else {"perceptual": self.nets.perceptual}
+        frozen = {"perceptual": self.nets.perceptual, "teacher": self.nets.teacher}
+        return {name: network for name, network in frozen.items() if network is not None}
 
     def phases(self, stage: Stage) -> tuple[Phase, ...]:
         optim = self.config.optim
@@ -116,9 +122,12 @@ class Vid2VidTask(Task):
         return self._data.facts()
 
     def state_dict(self) -> dict[str, Any]:
-        return self._data.state_dict()
+        teacher = self.nets.teacher
+        return {**self._data.state_dict(), **({} if teacher is None else {"teacher": teacher.identity()})}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.nets.teacher is not None:
+            self.nets.teacher.check_same(state.get("teacher", {}), self.config.model.teacher)
         self._data.load_state_dict(state)
 
     def console(self) -> tuple[str, ...]:
@@ -129,6 +138,7 @@ class Vid2VidTask(Task):
 
     def notes(self) -> list[str]:
         found = notes(self.config, self._networks, self.nets.perceptual is not None)
+        found += [] if self.nets.teacher is None else [self.nets.teacher.line]
         return found if self._start is None else [*found, self._start.line(str(self.config.model.weights))]
 
     def compiled(self) -> list[nn.Module]:
@@ -147,7 +157,7 @@ class Vid2VidTask(Task):
             batch: see ``vid2vid.data.build_dataset``, collated.
         """
         model, passes, row = self.config.model, self.passes, stage_row(ctx.stage)
-        past = passes.first_past(batch, row.scales)
+        past, taught = passes.first_past(batch, row.scales), passes.teachers_past(batch)
         phases = passes.window_phases(ctx)
         # Generated frames as the video discriminators' history; real context frames count as generated.
         made = images_to_float(batch["images"][:, : passes.context]) if passes.context else None
@@ -166,10 +176,12 @@ class Vid2VidTask(Task):
                 window_phases=phases,
                 first=start == 0 and model.first_frame is not FirstFrame.image,
                 **passes.drawn(start, ctx),
+                **({} if self.nets.teacher is None else {"teachers_past": taught}),
                 **(back.of(start - passes.context, stop - passes.context) if back else {}),
             )
             yield segment
             past, newest = passes.carried(segment, ctx)
+            taught = passes.teachers_carried(segment, ctx)
             if back:
                 back.keep(newest)
             if self.nets.d_video is not None:

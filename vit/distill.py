@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint.contents import META
 from trainer.errors import CheckpointError, ConfigError, DataError, refuse
+from trainer.frozen import Frozen
 from trainer.text import ends
 from vit.config import Distill, DistillConfig, Fit, VitConfig
 from vit.data.class_map import ClassMap, class_map
@@ -26,7 +27,7 @@ from vit.weights.classes import same_words
 _log = logging.getLogger(__name__)
 
 
-class Teacher(nn.Module):
+class Teacher(Frozen):
     """A classifier behind what its own input must look like.
 
     Args:
@@ -54,10 +55,6 @@ class Teacher(nn.Module):
         self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
         self.same = bool(torch.equal(own, other))
-
-    def train(self, mode: bool = True) -> Teacher:
-        """Stays in evaluation mode, whatever it is told."""
-        return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

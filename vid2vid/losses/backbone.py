@@ -23,6 +23,7 @@ from trainer.checkpoint.contents import META
 from trainer.checkpoint.weights import read_pth, read_safetensors
 from trainer.config.suggestions import did_you_mean
 from trainer.errors import CheckpointError, ConfigError
+from trainer.frozen import Frozen
 from trainer.text import few
 from trainer.untrusted import plain_json
 from vid2vid.config import DINO, ModelConfig
@@ -34,7 +35,7 @@ Normalised = tuple[nn.Module, Sequence[float], Sequence[float]]  # a network; me
 RunReader = Callable[[str], Normalised]  # reads the run of a classifier of this project
 
 
-class Backbone(nn.Module):
+class Backbone(Frozen):
     """Frozen features as a distance between images (N, 3, H, W) in [-1, 1].
 
     It stays in evaluation mode and its parameters never require gradients; gradients reach the generated images.
@@ -70,12 +71,7 @@ class Backbone(nn.Module):
         self.patch = _patch(network)
         for key, values in (("mean", mean), ("std", std)):
             self.register_buffer(key, torch.tensor(list(values)).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Stays in evaluation mode, whatever it is told."""
-        return super().train(False)
+        self.freeze()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features (N, C, h, w) of each layer, of unit length over the channels, fp32.

@@ -11,6 +11,7 @@ from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.forward import ForwardPasses, generated_images
 from vid2vid.losses import segmenting, terms
+from vid2vid.losses.distillation import distillation
 from vid2vid.losses.penalties import squared_gradient
 from vid2vid.model import GeneratorOutput
 from vid2vid.model.segmenting import SegmentingDiscriminator
@@ -55,6 +56,9 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
         total["perceptual"] = model.lambda_perceptual * torch.stack(distances).sum()
     if (weight := terms.l1_weight(model)) > 0:
         total["l1"] = weight * torch.stack([terms.l1(fake, real) for fake in fakes]).sum()
+    if nets.teacher is not None:
+        taught, scales = passes.teach(segment, ctx), segments.stage_row(ctx.stage).scales or model.scales
+        total |= distillation(out, taught, nets.projections, model, scales)
     if segments.has_flow(segment):
         total |= motion_losses(passes, segment, out, ctx)
     if segments.stage_row(ctx.stage).palindrome and model.lambda_palindrome > 0:

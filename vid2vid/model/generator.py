@@ -10,7 +10,7 @@ H x W pixels of the finest scale in use, Hs x Ws of any one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class GeneratorOutput:
         mask: (B, T, 1, H, W), 1 where the hallucination is used, 0 where the previous frame is warped; None without
             flow. One in a frame that had no usable past.
         past: the last L generated frames of each scale in use, coarsest first, (B, L, 3, Hs, Ws), detached.
+        features: per frame, what the heads read: of H, and of W and M (None where nothing was warped), (B, c, H, W)
+            each; empty where they were not asked for.
     """
 
     frames: Tensor
@@ -44,6 +46,7 @@ class GeneratorOutput:
     flow: Tensor | None
     mask: Tensor | None
     past: list[Tensor]
+    features: list[tuple[Tensor, Tensor | None]] = field(default_factory=list)
 
 
 @dataclass
@@ -129,6 +132,7 @@ class Generator(nn.Module):
         first: bool = False,
         backprop_frames: int | None = None,
         noise: FeedbackNoise | None = None,
+        features: bool = False,
     ) -> GeneratorOutput:
         """Generates T frames one after the other.
 
@@ -142,6 +146,7 @@ class Generator(nn.Module):
             first: do not warp into the first frame (its history is not a picture of the video, as with zeros).
             backprop_frames: gradients flow back through so many frames; None: as the model was configured.
             noise: added to what the networks see of the history, where that is pictures; None: nothing.
+            features: return them too; not with activation checkpointing, which drops them.
 
         Raises:
             ValueError: when shapes or the number of scales do not fit the model.
@@ -157,9 +162,13 @@ class Generator(nn.Module):
         )
         history = None if past is None or self.past_frames == 0 else [full(x) for x in past]
         with prepared(self, inputs.fast):
-            return self._generate(
+            made, history = self._generate(
                 inputs, history, history is not None and not first, backprop_frames or self.backprop_frames, noise
             )
+        out = self._collect(made, history)
+        if features:
+            out.features = [(frame.features, frame.flow_features) for frame in made]
+        return out
 
     def _generate(
         self,
@@ -168,7 +177,8 @@ class Generator(nn.Module):
         usable: bool,
         backprop_frames: int,
         noise: FeedbackNoise | None,
-    ) -> GeneratorOutput:
+    ) -> tuple[list[ScaleFrame], list[Tensor] | None]:
+        """Each frame as the finest scale made it, and the history behind the last."""
         frames = inputs.sources[0].shape[1] - self.past_frames
         # On an accelerator the labels of all frames are encoded at once, and on a CPU where the layout is the fast one.
         batched = (inputs.fast or inputs.sources[0].device.type != "cpu") and not self.checkpointing
@@ -194,7 +204,7 @@ class Generator(nn.Module):
                     history = [torch.cat((old[:, 1:], new), dim=1) for old, new in zip(history, newest, strict=True)]
                 usable = True
             made[-1] = made[-1][-1:]  # coarser frames live on in the history only
-        return self._collect([frame[0] for frame in made], history)
+        return [frame[0] for frame in made], history
 
     def _encode(self, inputs: _Inputs, start: int, frames: int) -> list[EncodedLabels]:
         """The label encoders and foreground networks of all scales for frames ``start .. start + frames``."""

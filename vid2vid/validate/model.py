@@ -73,6 +73,23 @@ def model_problems(model: ModelConfig) -> list[str]:
     found += _block_problems(model)
     found += _perceptual_problems(model)
     found += existing("model.weights", model.weights)
+    found += _teacher_problems(model)
+    return found
+
+
+def _teacher_problems(model: ModelConfig) -> list[str]:
+    found = existing("model.teacher", model.teacher)
+    if model.teacher is None:
+        return found
+    if model.style_channels > 0:
+        found.append(
+            f"model.style_channels={model.style_channels}: a student has no styles: set model.style_channels=0"
+        )
+    if model.checkpointing and model.lambda_teacher_features > 0:
+        found.append(
+            "model.checkpointing=true drops the features that model.lambda_teacher_features="
+            f"{model.lambda_teacher_features:g} compares: set one of them to false or 0"
+        )
     return found
 
 
