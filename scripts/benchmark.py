@@ -7,13 +7,15 @@ python scripts/benchmark.py suite=analysis
 python scripts/benchmark.py suite=vid2vid threads=2
 python scripts/benchmark.py suite=drawing
 python scripts/benchmark.py suite=vid2vid_export
+python scripts/benchmark.py suite=generate threads=2
 python scripts/benchmark.py suite=vid2vid_layers threads=1
 
 suite=vit times one training step beside timm's, suite=vid2vid one training window beside a loop that runs the same
 networks frame by frame, as the original does: in the same process and in turn. Ratios hold on a busy machine, seconds
 only on a quiet one. suite=vid2vid_export times generation in ONNX Runtime beside torch, suite=vid2vid_layers the
-generator's kinds of layers (model.block, upsample, downsample) beside each other. suite=drawing times how
-landmarks and edges are drawn, on one core. suite=data times decoding, cropping and flipping of JPEGs, and how long an
+generator's kinds of layers (model.block, upsample, downsample) beside each other. suite=generate times frames of videos
+as generate.py makes them, from labels to an mp4: median, 99th percentile, memory. suite=drawing times how landmarks and
+edges are drawn, on one core. suite=data times decoding, cropping and flipping of JPEGs, and how long an
 epoch waits for them. suite=analysis times an experiment beside the bare forward passes that it needs.
 """
 

@@ -48,11 +48,19 @@ def _layers(arguments: Any, command: str) -> Iterator[str]:
     return suite({"vid2vid": Vid2VidConfig}, arguments.repeats, command)
 
 
+def _latency(arguments: Any, command: str) -> Iterator[str]:
+    from vid2vid.benchmark.latency import suite
+    from vid2vid.config import Vid2VidConfig
+
+    return suite({"vid2vid": Vid2VidConfig}, arguments.repeats, command)
+
+
 SUITES = {
     "vid2vid": _steps,
     "drawing": _drawing,
     "vid2vid_overhead": _overhead,
     "vid2vid_export": _exported,
+    "generate": _latency,
     "vid2vid_layers": _layers,
 }  # (the script's arguments, what was typed) -> lines
 
