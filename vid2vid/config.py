@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config.fields import OnBadFile, RunConfig, StageConfig
+from trainer.config.fields import PLACE, OnBadFile, RunConfig, StageConfig
 
 DINO = "vit_small_patch14_dinov2"  # timm's name of the backbone of loss_perceptual=dino where none is chosen
 PHASES = ("g", "d_image", "d_video", "d_region")
@@ -222,11 +222,10 @@ class ModelConfig:
     lambda_mask: float = 0.0  # prefer warping where the reference flow is reliable
     lambda_l1: float | None = None  # None: 10 in place of a perceptual loss that has no weights, else 0
     loss_perceptual: PerceptualKind = PerceptualKind.vgg  # whose features are compared
-    perceptual_weights: str | None = None  # vgg: torchvision's file, "torchvision" downloads it, None: L1 instead;
-    #   dino: a file or folder with the backbone's weights, or a run of a classifier
+    perceptual_weights: str | None = None  # file (vgg: or "torchvision", downloaded; dino: or folder, run); None: L1
     perceptual_backbone: str | None = None  # timm's name, for dino; None: as the folder says, else DINOv2's small ViT
     perceptual_layers: list[int] | None = None  # for dino: feature maps compared, by number; None: four, evenly spaced
-    teacher: str | None = None  # a run, whose generator this one learns from (experiment=vid2vid/student)
+    teacher: str | None = field(default=None, metadata=PLACE)  # a run, from whose generator this one learns
     lambda_teacher: float = 10.0  # of the teacher's frames; these four need model.teacher
     lambda_teacher_flow: float = 1.0  # where the teacher warps
     lambda_teacher_mask: float = 1.0

@@ -208,3 +208,18 @@ def test_without_features_there_is_nothing_to_project(tmp_path: Path, teacher: P
     batch, ctx = one_batch(trainer)
     losses = task.losses("g", next(task.segments(batch, ctx)), ctx)
     assert {name for name in losses if name.startswith("teacher")} == LOSSES - {"teacher_features"}
+
+
+def test_a_teacher_may_move_the_rest_of_the_model_stays(tmp_path: Path, teacher: Path) -> None:
+    import yaml
+
+    from trainer.config.resolve import check_resume, plain
+
+    config = configured(f"model.teacher={teacher}")
+    (tmp_path / "run" / "checkpoints" / "latest").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(plain(config)))
+    config.model.teacher = "elsewhere"
+    assert check_resume(config, tmp_path / "run") == [f"model.teacher: {teacher} -> elsewhere"]
+    config.model.lambda_teacher = 1.0
+    with pytest.raises(CheckpointError, match=r"another model:\n  - model\.lambda_teacher: 10\.0 -> 1\.0\n"):
+        check_resume(config, tmp_path / "run")

@@ -195,6 +195,11 @@ class TrustConfig:
     paths_outside: bool = False  # tables may name files that do not lie below their own folder or the one given
 
 
+# Metadata of a key of ``model`` that says where something is, whose content the task itself holds against the run's: a
+# run goes on with it elsewhere.
+PLACE = {"place": True}
+
+
 @dataclass
 class RunConfig:
     """What every run has. A task's own root schema inherits from this and types the untyped groups."""

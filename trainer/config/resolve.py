@@ -156,7 +156,9 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
     if config.trainer.resume == "never" or not stored.is_file() or not (run_dir / "checkpoints" / "latest").exists():
         return []
     changed = _changed(load_yaml(stored), config)
-    model = [line for line in changed if line.split(":")[0] == "task" or line.startswith("model.")]
+    moved = {f"model.{name}" for name in _places(config.model)}
+    keys = ((line, line.split(":")[0]) for line in changed)
+    model = [line for line, key in keys if key == "task" or (key.startswith("model.") and key not in moved)]
     if model:
         raise CheckpointError(
             f"{run_dir} holds checkpoints of another model:\n"
@@ -164,6 +166,10 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
             + "\nchoose another name=..., or go back to the stored values, or start over with trainer.resume=never"
         )
     return [line for line in changed if _matters(line.split(":")[0])]
+
+
+def _places(model: Any) -> list[str]:
+    return [item.name for item in fields(model) if item.metadata.get("place")] if is_dataclass(model) else []
 
 
 def changes(before: Mapping[str, Any], config: RunConfig) -> list[str]:
