@@ -96,11 +96,13 @@ def serve(demo: Any, page: Page, arguments: Arguments, say: Callable[[str], Any]
         app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)], **closed},
     )  # fmt: skip
     say(f"the page is at http://{f'[{app.host}]' if ':' in app.host else app.host}:{port} (Ctrl-C ends it)")
+    demo.server.config.timeout_graceful_shutdown = 1  # seconds: a browser that is open keeps its connections for ever
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
         ended.wait()
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would end threads in the middle of their work
         page.end()
         demo.close(verbose=False)
         page.close()
