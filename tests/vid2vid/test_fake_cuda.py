@@ -141,7 +141,8 @@ def train(task: Vid2VidTask, stage: Stage, segments: int, precisions: tuple[Prec
 
 
 @pytest.mark.parametrize(
-    "preset", [pytest.param(name, marks=pytest.mark.slow) if name.endswith("paper") else name for name in MODELS]
+    "preset",
+    [name if name.endswith(("vid2vid", "tiny")) else pytest.param(name, marks=pytest.mark.slow) for name in MODELS],
 )
 def test_every_preset(preset: str) -> None:
     task = made(preset)
@@ -155,7 +156,10 @@ def test_every_preset(preset: str) -> None:
             evaluate(task, last)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [name if name.endswith(("demo", "styles")) else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS],
+)
 def test_every_experiment(experiment: str) -> None:
     task = made(experiment)
     with fake_cuda():

@@ -114,7 +114,8 @@ def evaluate(task: VitTask, judge: Any = None) -> None:
 
 
 @pytest.mark.parametrize(
-    "preset", [pytest.param(name, marks=pytest.mark.slow) if name == "vit_gigantic14" else name for name in PRESETS]
+    "preset",
+    [name if name in ("vit_b16", "vit_mu") else pytest.param(name, marks=pytest.mark.slow) for name in PRESETS],
 )
 def test_every_preset(preset: str) -> None:
     task = made(f"model={preset}", "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.25")

@@ -6,6 +6,8 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
+
 from trainer.cards.card import Card, render
 from trainer.cards.recipe import COMMAND, Recipe, command_line, newest_sample, of_run
 
@@ -77,6 +79,7 @@ def test_the_command_is_one_line_or_none(tmp_path: Path) -> None:
     assert command_line([], tmp_path) == line, "a run that goes on keeps it"
 
 
+@pytest.mark.slow
 def test_train_keeps_its_command(run_train, tmp_path: Path) -> None:
     words = ["model=vit_mu", "name=x", "data.shapes_samples=16", "data.shapes_val_samples=4", "trainer.max_steps=1"]
     words += ["resolution=[16,16]", "trainer.micro_batch=null", "data.workers=0", "trainer.device=cpu"]

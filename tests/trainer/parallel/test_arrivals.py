@@ -31,7 +31,13 @@ guarded(main)()
 """
 
 
-@pytest.mark.parametrize(("rank", "whom", "name"), [(0, "rank 1, 2 of 3", "SIGTERM"), (1, "rank 0", "SIGINT")])
+@pytest.mark.parametrize(
+    ("rank", "whom", "name"),
+    [
+        (0, "rank 1, 2 of 3", "SIGTERM"),
+        pytest.param(1, "rank 0", "SIGINT", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_the_wait_for_a_process_that_does_not_come(
     rank: int, whom: str, name: str, tmp_path: Path
 ) -> None:

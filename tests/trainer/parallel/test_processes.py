@@ -142,6 +142,7 @@ def test_without_a_common_folder_nothing_is_trained(jobs: tuple[Path, list[list[
     assert not list(jobs[0].glob("node*/run/checkpoints"))
 
 
+@pytest.mark.slow
 def test_late_verdicts_end_all_processes_after_the_same_step(jobs: tuple[Path, list[list[str]]]) -> None:
     first, second = (said[1] for said in jobs[1])
     assert first == second and re.match(r"after step \d+: step 4 .*phase 'make' is not finite", first)
@@ -149,6 +150,7 @@ def test_late_verdicts_end_all_processes_after_the_same_step(jobs: tuple[Path, l
     assert names == ["config.json", "rank0.pt", "rank1.pt"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_counts_when_every_part_is_there(jobs: tuple[Path, list[list[str]]]) -> None:
     for said in jobs[1]:
         assert "1 part(s) of other processes are not there (state/__1_0.distcp)" in said[2]

@@ -19,6 +19,7 @@ def ended(folder: Path, mishap: str, whose: int, model: str = "vit_mu", **settin
     return Ranks(folder / "logs", 2, train, (str(folder / "run"), model, mishap, whose, settings)).start().wait()
 
 
+@pytest.mark.slow
 def test_an_error_of_one_is_shown_once_and_ends_all(tmp_path: Path) -> None:
     ends = ended(tmp_path, "loss raises", 1)
     assert [end.code for end in ends] == [1, 1]

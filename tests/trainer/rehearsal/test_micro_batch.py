@@ -74,6 +74,7 @@ def test_it_counts_the_samples_of_a_process() -> None:
     assert stage_table.problems(config, 3)[0].endswith("cannot be split over 3 process(es): it must be divisible by 3")
 
 
+@pytest.mark.slow
 def test_plenty_of_memory_takes_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = build(tmp_path / "auto")
     trainer.fit()
@@ -118,6 +119,7 @@ def test_little_memory_takes_less_and_the_same_global_batch(tmp_path: Path, monk
     assert sizes[0] == [1, 1] and sizes == sorted(sizes) and sizes[-1] == [8, 4] and len({n for n, _ in sizes}) == 3
 
 
+@pytest.mark.slow
 def test_too_little_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

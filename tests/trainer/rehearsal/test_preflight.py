@@ -45,7 +45,10 @@ def tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else []
 
 
-@pytest.mark.parametrize("kind", list(OptimizerKind))
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind.name in ("adamw", "muon") else pytest.param(kind, marks=pytest.mark.slow) for kind in OptimizerKind],
+)
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16])
 @pytest.mark.parametrize("steps", [0, 12])
 def test_nothing_moves(tmp_path: Path, kind: OptimizerKind, precision: Precision, steps: int) -> None:

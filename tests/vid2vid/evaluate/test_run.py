@@ -128,6 +128,7 @@ def test_real_start_measures_only_what_was_generated():
         evaluate_clips(playback, encoder, [short], compute=CPU, first_frame=FirstFrame.real)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_clip():
     """It was 57 MiB a frame for SSIM alone."""
     config = street_config()

@@ -49,6 +49,7 @@ def test_onnx_plays_as_the_generator_does(tmp_path: Path) -> None:
     assert "in a loop of 6 frames of 1x16x32 (BxHxW): frame " in "\n".join(written.lines())
 
 
+@pytest.mark.slow
 def test_torch_export_gives_the_same_again(tmp_path: Path) -> None:
     generator, encoder = made(**SMALL, scales=2)
     path = tmp_path / "step.pt2"

@@ -111,6 +111,7 @@ def _work(folder: Path, seed: int) -> None:
             put(cache, number)
 
 
+@pytest.mark.slow
 def test_many_processes_share_it(tmp_path: Path) -> None:
     """60 objects in room for 20: each process always gets the right bytes, and the size holds at every moment."""
     processes = [fork(_work, tmp_path, seed) for seed in range(4)]
