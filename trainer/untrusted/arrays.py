@@ -81,5 +81,5 @@ def _check_header(file: IO[bytes], size: int, name: str) -> None:
     claimed, follows = math.prod(shape) * dtype.itemsize, size - start.tell()
     if claimed > follows:
         raise ValueError(f"{name} claims {claimed:,} bytes, and {max(0, follows):,} follow its header")
-    # there may be any number of entries of no bytes each, and any other sides beside one of 0: NumPy multiplies them all
+    # there may be any number of entries of no bytes each, and of others beside a side of 0: NumPy multiplies them all
     check_size(math.prod(side or 1 for side in shape), max(size, 0), f"{name} (entries)")
