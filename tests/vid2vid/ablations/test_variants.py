@@ -118,3 +118,12 @@ def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
         run(Arguments(budget="4m", out=str(tmp_path), table_only=True), SCHEMAS, print)
     with pytest.raises(ConfigError, match=r"table=modern, length=420 s of CPU time: the runs of"):
         run(Arguments(table=TableName.modern, out=str(tmp_path)), SCHEMAS, print)
+
+
+@pytest.mark.parametrize(("folder", "source"), [("labels", "labels"), ("landmarks", "image")])
+def test_a_film_is_trained_by_what_lies_beside_its_frames(folder: str, source: str, tmp_path: Path) -> None:
+    (tmp_path / "it's = mine" / folder).mkdir(parents=True)
+    film = str(tmp_path / "it's = mine")
+    for name, config in composed(table=TableName.modern, film=film, variants=["2018", "wide3"]).items():
+        assert config.data.root == film and config.data.kind.name == "folders" and config.model.label_ids is None
+        assert (config.model.source.value, config.model.ngf) == (source, 24 if name == "wide3" else 32)
