@@ -78,7 +78,9 @@ def build_networks(config: Vid2VidConfig, run: RunReader | None = None) -> Netwo
     d_video: VideoDiscriminators | None = None
     if model.video_discriminator:
         frames = model.video_discriminator_frames
-        d_video = VideoDiscriminators(frames, *sizes, temporal_scales=model.temporal_scales)
+        d_video = VideoDiscriminators(
+            frames, *sizes, temporal_scales=model.temporal_scales, sees=model.video_discriminator_input
+        )
     perceptual = _perceptual(config, run)
     style = StyleEncoder(model) if model.style_channels else None
     d_region = RegionDiscriminators(model) if model.regions else None

@@ -91,6 +91,12 @@ class VideoWindows(Enum):
     aligned = "aligned"  # the released code: windows end with a segment
 
 
+class VideoInput(Enum):
+    frames = "frames"  # the frames alone
+    frames_and_flow = "frames_and_flow"  # with the reference flow between them, the same for real and generated (eq. 7)
+    flow = "flow"  # with flow of their own: the reference flow beside real frames, the generator's beside its own
+
+
 class StylePooling(Enum):
     segment = "segment"  # an instance has one vector for all frames of a segment, as it has one for a whole video later
     frame = "frame"  # one for each frame, as in the paper: for data whose instance ids are new in every frame
@@ -202,6 +208,7 @@ class ModelConfig:
     video_discriminator_frames: int = 3  # K: frames of a window
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
     video_windows: VideoWindows = VideoWindows.random
+    video_discriminator_input: VideoInput = VideoInput.frames_and_flow  # what D_V sees of a window
     gan: Gan = Gan.lsgan  # of all discriminators but image_discriminator=segmenting, which has a loss of its own
     r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
     r2_gamma: float = 0.0  # the same on generated input

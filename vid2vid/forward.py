@@ -18,7 +18,7 @@ from trainer.seeding import batch_rng
 from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.build import Networks
-from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoWindows
+from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoInput, VideoWindows
 from vid2vid.encoding import images_to_float, prepend_context
 from vid2vid.flow.estimate import compose_flow
 from vid2vid.generate.clip import first_picture
@@ -28,7 +28,7 @@ from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.regions import cut_out, find_boxes, weights_of
 from vid2vid.model.segmenting import SegmentingDiscriminator, log_odds
 from vid2vid.model.sharing import SharedDiscriminator
-from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.model.windows import LongFlow, TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.styles.pooling import pooled_maps
 
 _NOISE, _AUGMENT, _PENALTY, _MIX = 1, 2, 3, 4  # uses of a batch's random numbers
@@ -128,7 +128,8 @@ class ForwardPasses:
                     features=self.nets.projections is not None,
                 )
             out.frames, out.hallucination = out.frames.float(), out.hallucination.float()
-            segment.carried = out.past or None, out.frames.detach()
+            flow = None if out.flow is None else out.flow.detach()
+            segment.carried = out.past or None, out.frames.detach(), flow if self.own_flow else None
             return out
 
         return segment.once("generated", run)
@@ -142,14 +143,16 @@ class ForwardPasses:
         maps = pooled_maps(features, batch, self.nets.encoder)
         return prepend_context(maps, segment["repeated"]) if segment["repeated"] else maps
 
-    def carried(self, segment: Segment, ctx: StepContext) -> tuple[list[Tensor] | None, Tensor]:
-        """The history after a segment, and its frames; generated now where no phase has asked for them."""
+    def carried(self, segment: Segment, ctx: StepContext) -> tuple[list[Tensor] | None, Tensor, Tensor | None]:
+        """The history after a segment, its frames, and the generator's flow of these where D_V sees it.
+
+        They are generated now where no phase has asked for them.
+        """
         if segment.carried is None:
             self.generate(segment, ctx)
             segment.forget()
-        past, newest = segment.carried or (None, None)
-        assert newest is not None
-        return past, newest
+        assert segment.carried is not None
+        return segment.carried
 
     def drawn(self, start: int, ctx: StepContext) -> dict[str, Any]:
         """Random numbers of the segment that begins at frame ``start``, as plain data, as far as any are wanted.
@@ -239,7 +242,7 @@ class ForwardPasses:
             out = self.generate(segment, ctx)
             shared: list[SharedDiscriminator | None] = []
             for scale in range(self.model.temporal_scales):
-                windows = self.windows(segment, out.frames, scale)
+                windows = self.windows(segment, out, scale)
                 if windows is None:
                     shared.append(None)
                     continue
@@ -251,7 +254,7 @@ class ForwardPasses:
                             windows.real_input(),
                             [windows.fake_input()],
                             plain=lambda x, s=scale: networks.forward(x, s, scales),
-                            judged=3 * networks.frames,  # the flows between them are real of both
+                            judged=networks.judged,
                         )
                     )
             return shared
@@ -291,28 +294,61 @@ class ForwardPasses:
         rng = batch_rng(self.config.seed, ctx.samples_seen)
         return [int(rng.integers(window_phases(clip, new, k, scale))) for scale in range(model.temporal_scales)]
 
-    def windows(self, segment: Segment, frames: Tensor, scale: int) -> TemporalWindows | None:
-        """D_V's windows of one temporal scale that end in a segment; None where the clip is still too short.
+    @property
+    def own_flow(self) -> bool:
+        """Whether D_V sees the generator's flow beside generated frames."""
+        return self.nets.d_video is not None and self.model.video_discriminator_input is VideoInput.flow
 
-        Args:
-            frames: generated, (B, T, 3, H, W).
+    def first_buffers(self, batch: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+        """What D_V's windows reach back to before a clip's first generated frame: real frames count as generated.
+
+        Returns:
+            (B, n, 3, H, W) frames and (B, n, 2, H, W) flow, as ``carried`` has them; None: there are none.
         """
+        if not self.context:
+            return None, None
+        frames = images_to_float(batch["images"][:, : self.context])
+        if not self.own_flow:
+            return frames, None
+        return frames, batch["flow"][:, : self.context].float() if "flow" in batch else torch.zeros_like(
+            frames[:, :, :2]
+        )
+
+    def windows(self, segment: Segment, out: GeneratorOutput, scale: int) -> TemporalWindows | None:
+        """D_V's windows of one temporal scale that end in a segment; None where the clip is still too short."""
         real, made = segments.real_buffer(segment, self.history), segment["made_buffer"]
-        fake = frames if made is None else torch.cat([made, frames], dim=1)[:, -real.shape[1] :]
-        if segments.has_flow(segment):
-            flow = segments.flow(segment, self.history)
-        else:
-            flow = torch.zeros_like(real[:, :, :2])
-
-        def long_flow(current: int, previous: int) -> Tensor:
-            total = flow[:, current]
-            for t in range(current - 1, previous, -1):
-                total = compose_flow(total, flow[:, t])
-            return total
-
-        new, k = frames.shape[1], self.model.video_discriminator_frames
+        count = real.shape[1]
+        fake = with_history(made, out.frames, count)
+        flow = own = None
+        if self.model.video_discriminator_input is not VideoInput.frames:
+            known = segments.has_flow(segment)
+            flow = segments.flow(segment, self.history) if known else torch.zeros_like(real[:, :, :2])
+        if self.own_flow:
+            assert out.flow is not None
+            own = with_history(segment["made_flow"], out.flow.float(), count)
+        new, k = out.frames.shape[1], self.model.video_discriminator_frames
         phases = segment.data.get("window_phases")  # a dump of an earlier version has none
-        return temporal_windows(real, fake, flow, new, k, scale, long_flow, phases[scale] if phases else 0)
+        phase = phases[scale] if phases else 0
+        return temporal_windows(real, fake, flow, new, k, scale, _over(flow), phase, own, _over(own))
+
+
+def with_history(before: Tensor | None, newest: Tensor, count: int) -> Tensor:
+    """The last ``count`` of what was generated, that of earlier segments detached: (B, count, C, H, W)."""
+    return newest if before is None else torch.cat([before, newest], dim=1)[:, -count:]
+
+
+def _over(flow: Tensor | None) -> LongFlow | None:
+    """Flow over several frames of a buffer whose entry i is the flow from frame i to frame i-1."""
+    if flow is None:
+        return None
+
+    def long_flow(current: int, previous: int) -> Tensor:
+        total = flow[:, current]
+        for t in range(current - 1, previous, -1):
+            total = compose_flow(total, flow[:, t])
+        return total
+
+    return long_flow
 
 
 def generated_images(out: GeneratorOutput) -> list[Tensor]:

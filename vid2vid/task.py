@@ -22,11 +22,10 @@ from vid2vid import segments
 from vid2vid.build import build_networks
 from vid2vid.config import PHASES, FirstFrame, Vid2VidConfig
 from vid2vid.data.run_data import RunData
-from vid2vid.encoding import images_to_float
 from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import facts
-from vid2vid.forward import ForwardPasses
+from vid2vid.forward import ForwardPasses, with_history
 from vid2vid.generate.panels import clip_visuals
 from vid2vid.losses.backbone import RunReader
 from vid2vid.losses.objective import discriminator_losses, generator_losses
@@ -160,7 +159,7 @@ class Vid2VidTask(Task):
         past, taught = passes.first_past(batch, row.scales), passes.teachers_past(batch)
         phases = passes.window_phases(ctx)
         # Generated frames as the video discriminators' history; real context frames count as generated.
-        made = images_to_float(batch["images"][:, : passes.context]) if passes.context else None
+        made, moved = passes.first_buffers(batch)
         end = passes.context + ctx.stage.frames
         back = segments.WayBack(ctx.stage.frames) if row.palindrome else None
         for start in range(passes.context, end, row.segment_frames):
@@ -173,6 +172,7 @@ class Vid2VidTask(Task):
                 history=max(passes.history, passes.styled_context),
                 past=past,
                 made_buffer=made,
+                made_flow=moved,
                 window_phases=phases,
                 first=start == 0 and model.first_frame is not FirstFrame.image,
                 **passes.drawn(start, ctx),
@@ -180,13 +180,13 @@ class Vid2VidTask(Task):
                 **(back.of(start - passes.context, stop - passes.context) if back else {}),
             )
             yield segment
-            past, newest = passes.carried(segment, ctx)
+            past, newest, flow = passes.carried(segment, ctx)
             taught = passes.teachers_carried(segment, ctx)
             if back:
                 back.keep(newest)
             if self.nets.d_video is not None:
-                made = newest if made is None else torch.cat([made, newest], dim=1)
-                made = made[:, -passes.history :]
+                made = with_history(made, newest, passes.history)
+                moved = None if flow is None else with_history(moved, flow, passes.history)
 
     def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
         if phase == "g":

@@ -147,6 +147,12 @@ CROSS_FIELD = [
         ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],
         "so it must be at least 2048 high and wide, but curriculum.stages.half_short.resolution is [64,128]: lower",
     ),
+    (
+        ["model.video_discriminator_input=flow", "model.flow=false"],
+        "but model.flow=false has none: set frames_and_flow",
+    ),
+    (["model.video_discriminator_input=flow", "model.video_discriminator=false"], "set frames_and_flow"),
+    (["data.flow=none", "model.flow=false", "model.lambda_output_warp=0"], "or model.video_discriminator_input=frames"),
     (["model.regions=[labels]"], "model.region_labels=[] names no class"),
     (["model.regions=[labels]", "model.region_labels=[26,99]"], "model.region_labels=[26,99]: [99] is not in 0..34"),
     (["model.region_labels=[26]"], "model.region_labels=[26] is read with model.regions=[labels] only"),

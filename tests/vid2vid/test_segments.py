@@ -68,10 +68,10 @@ def test_windows_of_every_segment(tmp_path: Path, first: str, segment: int) -> N
     made, stop = real[:, :context], context
     with torch.no_grad():
         for piece in task.segments(batch, ctx):
-            frames = task.passes.generate(piece, ctx).frames
-            made, stop = torch.cat([made, frames], dim=1), stop + segment
+            out = task.passes.generate(piece, ctx)
+            made, stop = torch.cat([made, out.frames], dim=1), stop + segment
             for scale, spacing in enumerate((1, 3)):
-                windows = task.passes.windows(piece, frames, scale)
+                windows = task.passes.windows(piece, out, scale)
                 ends = range(stop - 1 - piece["window_phases"][scale], stop - 1 - segment, -3)
                 ends = [end for end in ends if end - 2 * spacing >= 0]
                 assert (0 if windows is None else len(windows.real)) == len(ends) * len(real)

@@ -45,7 +45,7 @@ def fed_windows(tmp_path: Path, frames: int, segment: int) -> list[list[int]]:
     batch, ctx = one_batch(trainer)
     found = []
     for piece in task.segments(batch, ctx):
-        judged = [task.passes.windows(piece, task.passes.generate(piece, ctx).frames, scale) for scale in range(2)]
+        judged = [task.passes.windows(piece, task.passes.generate(piece, ctx), scale) for scale in range(2)]
         found.append([0 if windows is None else len(windows.real) for windows in judged])
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vid2vid.config import Norm
+from vid2vid.config import Norm, VideoInput
 from vid2vid.model.blocks import initialise, make_norm, pool, still_bias
 from vid2vid.model.cpu_kernels import fast_layout, prepared
 
@@ -76,7 +76,7 @@ class MultiscaleDiscriminator(nn.Module):
     """``scales`` PatchGANs on an average-pooled pyramid of the same input.
 
     Args:
-        channels: of the input: labels and edge and frame for D_I, 3K + 2(K-1) for D_V.
+        channels: of the input: labels and edge and frame for D_I, 3K + 2(K-1) for D_V, 3K without flow.
         ndf: width of the finest one's first layer; each coarser one is twice as wide, up to 64.
         scales: how many. ``scale0`` sees the coarsest input.
         layers: halvings in each.
@@ -119,10 +119,24 @@ class MultiscaleDiscriminator(nn.Module):
 class VideoDiscriminators(nn.ModuleList):
     """D_V: one multi-scale discriminator per temporal scale, on K frames and the K-1 flows between them.
 
+    ``sees`` says what a window is made of:
+
+    - ``frames``: 3K channels, the frames.
+    - ``frames_and_flow``: 3K + 2(K-1) channels, the frames, then the reference flow between the *real* frames divided
+      by 20: the condition w of eq. 7, the same tensor in a real window and in the generated one of the same frames.
+    - ``flow``: as many channels. Beside real frames the reference flow; beside generated frames the flow by which the
+      generator warped them, through which D_V's gradient reaches its flow head. Flow is then judged, not given: over
+      more than one frame each side's is composed of its own; frames of earlier segments come with what the generator
+      made then, detached, and real context frames (``model.first_frame=real``) with the reference.
+
     Args:
         frames: K.
         ndf, scales, layers, norm: see ``MultiscaleDiscriminator``.
         temporal_scales: how many frame spacings: 1, K, K^2...
+        sees: see above.
+
+    Attributes:
+        judged: so many first channels of a window are judged, what follows is their condition; None: all are.
     """
 
     def __init__(
@@ -133,11 +147,12 @@ class VideoDiscriminators(nn.ModuleList):
         layers: int = 3,
         norm: Norm = Norm.instance,
         temporal_scales: int = 3,
+        sees: VideoInput = VideoInput.frames_and_flow,
     ) -> None:
-        channels = 3 * frames + 2 * (frames - 1)
+        channels = 3 * frames + (0 if sees is VideoInput.frames else 2 * (frames - 1))
         super().__init__(MultiscaleDiscriminator(channels, ndf, scales, layers, norm) for _ in range(temporal_scales))
-        self.frames = frames
+        self.judged = 3 * frames if sees is VideoInput.frames_and_flow else None
 
     def forward(self, windows: Tensor, temporal_scale: int, scales: int | None = None) -> list[list[Tensor]]:
-        """Features as of ``MultiscaleDiscriminator`` for windows (N, 3K + 2(K-1), H, W) of one temporal scale."""
+        """Features as of ``MultiscaleDiscriminator`` for windows (N, C, H, W) of one temporal scale."""
         return self[temporal_scale](windows, scales)

@@ -26,28 +26,33 @@ class TemporalWindows:
 
     Attributes:
         real, fake: (M, K, 3, H, W) frames, oldest first.
-        flow: (M, K-1, 2, H, W) flow in pixels of the real frames: entry i from frame i+1 back to frame i.
+        flow: (M, K-1, 2, H, W) flow in pixels of the real frames: entry i from frame i+1 back to frame i; None: D_V
+            sees none.
+        made_flow: likewise, of the generated frames; None: that of the real ones is seen beside both.
     """
 
     real: Tensor
     fake: Tensor
-    flow: Tensor
+    flow: Tensor | None
+    made_flow: Tensor | None = None
 
     def augmented(self, augment: DiffAugment) -> TemporalWindows:
         """The same windows as D_V sees them: frames and flow moved and cut alike."""
-        return TemporalWindows(augment.frames(self.real), augment.frames(self.fake), augment.maps(self.flow))
+        flow, made = (None if x is None else augment.maps(x) for x in (self.flow, self.made_flow))
+        return TemporalWindows(augment.frames(self.real), augment.frames(self.fake), flow, made)
 
     def real_input(self) -> Tensor:
-        """(M, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them."""
-        return self._input(self.real)
+        """(M, 3K + 2(K-1), H, W): the real frames and the flows divided by 20, as D_V takes them; 3K without flow."""
+        return self._input(self.real, self.flow)
 
     def fake_input(self) -> Tensor:
-        """The same of the generated frames, with the same flows."""
-        return self._input(self.fake)
+        """The same of the generated frames, with the same flows or their own."""
+        return self._input(self.fake, self.flow if self.made_flow is None else self.made_flow)
 
-    def _input(self, frames: Tensor) -> Tensor:
-        flow = (self.flow / FLOW_SCALE).flatten(1, 2)
-        return torch.cat((frames.flatten(1, 2), flow.to(frames.dtype)), dim=1)
+    def _input(self, frames: Tensor, flow: Tensor | None) -> Tensor:
+        if flow is None:
+            return frames.flatten(1, 2)
+        return torch.cat((frames.flatten(1, 2), (flow / FLOW_SCALE).flatten(1, 2).to(frames.dtype)), dim=1)
 
 
 def window_frames(frames: int, scale: int) -> int:
@@ -77,12 +82,14 @@ def window_phases(clip: int, new: int, frames: int, scale: int) -> int:
 def temporal_windows(
     real: Tensor,
     fake: Tensor,
-    flow: Tensor,
+    flow: Tensor | None,
     new: int,
     frames: int,
     scale: int,
     long_flow: LongFlow | None = None,
     phase: int = 0,
+    made_flow: Tensor | None = None,
+    long_made_flow: LongFlow | None = None,
 ) -> TemporalWindows | None:
     """Builds one temporal scale's windows from buffers of past and new frames.
 
@@ -91,12 +98,14 @@ def temporal_windows(
 
     Args:
         real, fake: (B, N, 3, H, W), oldest first; the caller detaches past generated frames.
-        flow: (B, N, 2, H, W): entry i is the reference flow in pixels from real frame i to real frame i-1.
+        flow: (B, N, 2, H, W): entry i is the reference flow in pixels from real frame i to real frame i-1; None: the
+            windows have none.
         new: how many frames at the end are new.
         frames: K.
         scale: temporal scale s; frames of a window are K**s apart.
         long_flow: flow between frames that are further apart than one; needed where s >= 1.
         phase: 0 as in the released code, where no window crosses from one segment of K frames into the next.
+        made_flow, long_made_flow: as ``flow`` and ``long_flow``, of the generated frames; None: they have no own.
 
     Returns:
         The windows, or None where the buffer is too short for one.
@@ -110,20 +119,24 @@ def temporal_windows(
     ends = range(last - phase, last - min(real.shape[1] - span, new), -frames)
     if len(ends) == 0:
         return None
-    if spacing > 1 and long_flow is None:
+    if spacing > 1 and ((flow is not None and long_flow is None) or (made_flow is not None and long_made_flow is None)):
         raise ValueError(f"temporal scale {scale} needs flow over {spacing} frames, but no long_flow was given")
     windows = [list(range(end - span, end + 1, spacing)) for end in ends]
 
-    def between(current: int, previous: int) -> Tensor:
-        if current - previous == 1 or long_flow is None:
-            return flow[:, current]
-        return long_flow(current, previous)
+    def between(of: Tensor | None, over: LongFlow | None) -> Tensor | None:
+        if of is None:
+            return None
+        pairs = [
+            torch.stack([of[:, b] if b - a == 1 or over is None else over(b, a) for a, b in pairwise(w)], dim=1)
+            for w in windows
+        ]
+        return torch.cat(pairs)
 
-    flows = [torch.stack([between(b, a) for a, b in pairwise(w)], dim=1) for w in windows]
     return TemporalWindows(
         real=torch.cat([_frames(real, w) for w in windows]),
         fake=torch.cat([_frames(fake, w) for w in windows]),
-        flow=torch.cat(flows),
+        flow=between(flow, long_flow),
+        made_flow=between(made_flow, long_made_flow),
     )
 
 

@@ -7,9 +7,10 @@ what a user should know of a configuration that is right.
 from __future__ import annotations
 
 from trainer.validate import run_problems
-from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, Vid2VidConfig
+from vid2vid.config import PHASES, DataKind, FirstFrame, FlowMethod, ModelConfig, Vid2VidConfig, VideoInput
 from vid2vid.data.settings import reading_problems
 from vid2vid.validate.data import data_problems
+from vid2vid.validate.discriminators import video_discriminator_problems
 from vid2vid.validate.model import label_problems, model_problems
 from vid2vid.validate.sources import source_problems
 from vid2vid.validate.stages import stage_problems
@@ -44,12 +45,22 @@ def agreement_problems(config: Vid2VidConfig) -> list[str]:
             f"model.{name}" for name in ("lambda_flow", "lambda_flow_warp") if model.flow and getattr(model, name) > 0
         ]
         users += [f"model.{name}" for name in ("lambda_output_warp", "lambda_mask") if getattr(model, name) > 0]
-        users += ["model.video_discriminator"] if model.video_discriminator else []
+        users += _seen_flow(model)
         if users and model.flow:
             found.append(
                 f"data.flow=none, but {', '.join(users)} need reference flow: set data.flow="
                 f"{'exact' if data.kind is DataKind.street else 'dis'}, or these to 0 (false)"
             )
-        elif model.video_discriminator:
-            found.append("data.flow=none, but model.video_discriminator sees flow: set it to false, or data.flow=dis")
-    return found
+        elif _seen_flow(model):
+            found.append(
+                "data.flow=none, but model.video_discriminator sees flow: set it to false, or "
+                "model.video_discriminator_input=frames, or data.flow=dis"
+            )
+    return found + video_discriminator_problems(config)
+
+
+def _seen_flow(model: ModelConfig) -> list[str]:
+    """What needs reference flow because D_V sees it."""
+    if not model.video_discriminator or model.video_discriminator_input is VideoInput.frames:
+        return []
+    return ["model.video_discriminator (model.video_discriminator_input=frames does not)"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
-from vid2vid.config import ImageDiscriminator, ModelConfig, SourceKind
+from vid2vid.config import FlowMethod, ImageDiscriminator, ModelConfig, SourceKind, Vid2VidConfig, VideoInput
 
 
 def image_discriminator_problems(model: ModelConfig) -> list[str]:
@@ -31,5 +31,25 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
         found.append(
             f"model.gan={show(model.gan)} is the loss of discriminators that tell real from generated, and beside "
             f"model.image_discriminator=segmenting there is none: set model.gan={show(ModelConfig().gan)}"
+        )
+    return found
+
+
+def video_discriminator_problems(config: Vid2VidConfig) -> list[str]:
+    """The same of what D_V sees of a window."""
+    model, sees = config.model, config.model.video_discriminator_input
+    key, usual = f"model.video_discriminator_input={show(sees)}", VideoInput.frames_and_flow
+    if not model.video_discriminator:
+        off = f"{key} is of the video discriminator, but model.video_discriminator=false: set {show(usual)}"
+        return [off] if sees is not usual else []
+    if sees is not VideoInput.flow:
+        return []
+    if not model.flow:
+        return [f"{key} shows the generator's flow, but model.flow=false has none: set {show(usual)} or frames"]
+    found = []
+    if config.data.flow is FlowMethod.precomputed and any(row.palindrome for row in config.curriculum.stages.values()):
+        found.append(
+            f"{key} compares the generator's flow with the reference, but data.flow=precomputed has none of clips that "
+            f"are played backwards (palindrome=true): set {show(usual)} or frames, or data.flow=dis"
         )
     return found

@@ -176,6 +176,8 @@ def _load(name: str, network: nn.Module, own: dict[str, Tensor], growth: _Growth
     taken = {key: x for key, x in own.items() if key not in spare}
     for key in set(taken) & (set(needed) - fresh):
         index = growth.index(name, key)
+        if name == "d_video" and key.endswith(".layers.0.conv.weight"):
+            index = _of_windows(needed[key].shape[1], taken[key].shape[1], growth.model.video_discriminator_frames)
         if index is not None and taken[key].ndim == 4:
             taken[key] = _place(taken[key], index, needed[key])
     if name == "d_image" and growth.there.ids is not None:
@@ -243,6 +245,12 @@ def _place(x: Tensor, index: Index, like: Tensor) -> Tensor:
     to, of = (torch.tensor(column, dtype=torch.long) for column in zip(*known, strict=True)) if known else ([], [])
     placed[:, to] = x[:, of]
     return placed
+
+
+def _of_windows(here: int, there: int, frames: int) -> Index | None:
+    """Per channel of a window: the one of the weights. Flow comes last, and either side may see none."""
+    alone, with_flow = 3 * frames, 5 * frames - 2
+    return [i if i < alone else None for i in range(here)] if {here, there} == {alone, with_flow} else None
 
 
 def _place_rows(x: Tensor, index: Index, like: Tensor) -> Tensor:

@@ -181,6 +181,12 @@ def to_originals(weights: Mapping[str, Tensor]) -> States:
             )
         else:
             raise CheckpointError(f"{name!r} belongs to none of generator, d_image, d_video: not vid2vid weights")
+        if network.startswith("D_T") and rest.endswith(".layers.0.conv.weight") and tensor.shape[1] % 5 != 3:  # 5K - 2
+            raise CheckpointError(
+                f"these weights have a video discriminator of {tensor.shape[1]} channels, without flow "
+                "(model.video_discriminator_input=frames), which the originals do not have; their format holds one "
+                "that sees frames and flow"
+            )
         groups.setdefault(network, {})[rest] = tensor
     out: States = {}
     for network, state in groups.items():
