@@ -20,7 +20,7 @@ from vid2vid import segments
 from vid2vid.build import Networks
 from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoInput, VideoWindows
 from vid2vid.encoding import images_to_float, prepend_context
-from vid2vid.flow.estimate import compose_flow
+from vid2vid.flow.estimate import over_several
 from vid2vid.generate.clip import first_picture
 from vid2vid.model import GeneratorOutput, StyleEncoder
 from vid2vid.model.diff_augment import DiffAugment
@@ -28,7 +28,7 @@ from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.regions import cut_out, find_boxes, weights_of
 from vid2vid.model.segmenting import SegmentingDiscriminator, log_odds
 from vid2vid.model.sharing import SharedDiscriminator
-from vid2vid.model.windows import LongFlow, TemporalWindows, buffer_frames, temporal_windows, window_phases
+from vid2vid.model.windows import TemporalWindows, buffer_frames, temporal_windows, window_phases
 from vid2vid.styles.pooling import pooled_maps
 
 _NOISE, _AUGMENT, _PENALTY, _MIX = 1, 2, 3, 4  # uses of a batch's random numbers
@@ -318,37 +318,18 @@ class ForwardPasses:
         """D_V's windows of one temporal scale that end in a segment; None where the clip is still too short."""
         real, made = segments.real_buffer(segment, self.history), segment["made_buffer"]
         count = real.shape[1]
-        fake = with_history(made, out.frames, count)
+        fake = segments.with_history(made, out.frames, count)
         flow = own = None
         if self.model.video_discriminator_input is not VideoInput.frames:
             known = segments.has_flow(segment)
             flow = segments.flow(segment, self.history) if known else torch.zeros_like(real[:, :, :2])
         if self.own_flow:
             assert out.flow is not None
-            own = with_history(segment["made_flow"], out.flow.float(), count)
+            own = segments.with_history(segment["made_flow"], out.flow.float(), count)
         new, k = out.frames.shape[1], self.model.video_discriminator_frames
         phases = segment.data.get("window_phases")  # a dump of an earlier version has none
         phase = phases[scale] if phases else 0
-        return temporal_windows(real, fake, flow, new, k, scale, _over(flow), phase, own, _over(own))
-
-
-def with_history(before: Tensor | None, newest: Tensor, count: int) -> Tensor:
-    """The last ``count`` of what was generated, that of earlier segments detached: (B, count, C, H, W)."""
-    return newest if before is None else torch.cat([before, newest], dim=1)[:, -count:]
-
-
-def _over(flow: Tensor | None) -> LongFlow | None:
-    """Flow over several frames of a buffer whose entry i is the flow from frame i to frame i-1."""
-    if flow is None:
-        return None
-
-    def long_flow(current: int, previous: int) -> Tensor:
-        total = flow[:, current]
-        for t in range(current - 1, previous, -1):
-            total = compose_flow(total, flow[:, t])
-        return total
-
-    return long_flow
+        return temporal_windows(real, fake, flow, new, k, scale, over_several(flow), phase, own, over_several(own))
 
 
 def generated_images(out: GeneratorOutput) -> list[Tensor]:

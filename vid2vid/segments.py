@@ -149,3 +149,8 @@ def flow(segment: Segment, history: int = 0) -> Tensor:
 def confidence(segment: Segment) -> Tensor:
     """1 where the reference flow is trusted, (B, T, 1, H, W)."""
     return segment["confidence"][:, -segment["frames"] :].float()
+
+
+def with_history(before: Tensor | None, newest: Tensor, count: int) -> Tensor:
+    """The last ``count`` of what was generated, that of earlier segments detached: (B, count, C, H, W)."""
+    return newest if before is None else torch.cat([before, newest], dim=1)[:, -count:]

@@ -25,7 +25,7 @@ from vid2vid.data.run_data import RunData
 from vid2vid.evaluate.measure import Counted, evaluate_clips
 from vid2vid.evaluate.metrics import METRICS
 from vid2vid.evaluate.provenance import facts
-from vid2vid.forward import ForwardPasses, with_history
+from vid2vid.forward import ForwardPasses
 from vid2vid.generate.panels import clip_visuals
 from vid2vid.losses.backbone import RunReader
 from vid2vid.losses.objective import discriminator_losses, generator_losses
@@ -185,8 +185,8 @@ class Vid2VidTask(Task):
             if back:
                 back.keep(newest)
             if self.nets.d_video is not None:
-                made = with_history(made, newest, passes.history)
-                moved = None if flow is None else with_history(moved, flow, passes.history)
+                made = segments.with_history(made, newest, passes.history)
+                moved = None if flow is None else segments.with_history(moved, flow, passes.history)
 
     def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
         if phase == "g":

@@ -10,6 +10,7 @@ Confidence is a forward-backward check (Sundaram et al., 2010; UnFlow, Meister e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,27 @@ def compose_flow(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:
     ab = flow_ab.float()
     shape = ab.shape
     return ab + warp(flow_bc.float().reshape(-1, *shape[-3:]), ab.reshape(-1, *shape[-3:])).reshape(shape)
+
+
+def over_several(flow: Tensor | None) -> Callable[[int, int], Tensor] | None:
+    """What tells the flow from one frame of a buffer to an earlier one, composed of those between neighbours.
+
+    Args:
+        flow: (B, N, 2, H, W) pixels: entry i leads from frame i to frame i-1; None gives None.
+
+    Returns:
+        ``(current, previous) -> (B, 2, H, W)``, differentiable.
+    """
+    if flow is None:
+        return None
+
+    def long_flow(current: int, previous: int) -> Tensor:
+        total = flow[:, current]
+        for t in range(current - 1, previous, -1):
+            total = compose_flow(total, flow[:, t])
+        return total
+
+    return long_flow
 
 
 def compose_confidence(confidence_ab: Tensor, confidence_bc: Tensor, flow_ab: Tensor) -> Tensor:
