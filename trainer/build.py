@@ -19,7 +19,7 @@ from trainer.optim.lamb import Lamb
 from trainer.optim.optimizers import build_optimizer, matches, moments, trainable_names
 from trainer.parallel import choice
 from trainer.parallel.processes import Parallel
-from trainer.schedule import cadence, learning_rate, stage_table
+from trainer.schedule import cadence, learning_rate, ramp, stage_table
 from trainer.schedule.curriculum import Curriculum
 from trainer.task import Phase, Task
 from trainer.validate import optimizer_problems
@@ -38,7 +38,7 @@ def prepare_process(config: RunConfig) -> tuple[Parallel, torch.device]:
     hang_after = cadence.seconds("hang_after", settings.hang_after)
     parallel = Parallel(settings.strategy, device, hang_after, settings.shard_group)
     problems = stage_table.problems(config, parallel.world) + learning_rate.problems(config.schedule)
-    problems += learning_rate.rate_problems(config.schedule, config.optim)
+    problems += learning_rate.rate_problems(config.schedule, config.optim) + ramp.problems(config)
     refuse(problems)
     # What an earlier job of a sweep in this process had set is not this one's.
     torch.set_num_threads(settings.threads or _THREADS)

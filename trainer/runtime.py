@@ -34,13 +34,14 @@ from trainer.data.loader import DevicePrefetcher, make_eval_loader, make_loader
 from trainer.data.workers import worker_count
 from trainer.nonfinite.guard import NonFiniteGuard
 from trainer.optim.ema import EMA
-from trainer.optim.optimizers import set_rate, trainable_names
+from trainer.optim.optimizers import trainable_names
+from trainer.optim.scheduled import set_scheduled
 from trainer.parallel.agreement import check_same
 from trainer.preempt import StopFlag
 from trainer.records.logger import RunLogger
 from trainer.records.meter import Speed, Window
 from trainer.records.profile import StepProfiler
-from trainer.schedule import cadence, curriculum, durations, learning_rate
+from trainer.schedule import cadence, curriculum, durations
 from trainer.schedule.cadence import Position
 from trainer.seeding import seed_step
 from trainer.task import Phase, SampleDataset, Stage, StepContext, Task
@@ -257,11 +258,10 @@ class Runtime:
         self.doing = before
 
     def set_rates(self) -> None:
-        """Every optimiser's rate, from the position in the run alone."""
-        progress = self.curriculum.progress(self.samples_seen)
-        schedule, total = self.in_samples.schedule, self.curriculum.total_samples
-        for name, optimizer in self.optimizers.items():
-            set_rate(optimizer, learning_rate.rate(schedule, progress, total, self.config.optim[name].lr))
+        """Every optimiser's rate and what else is scheduled, from the position in the run alone."""
+        progress, total = self.curriculum.progress(self.samples_seen), self.curriculum.total_samples
+        rates = {name: self.config.optim[name].lr for name in self.optimizers}
+        set_scheduled(self.in_samples.schedule, progress, total, self.optimizers, rates, self.ema)
 
     def every(self, phase: Phase) -> int:
         """On which steps a phase is due: those that task and configuration agree on."""

@@ -26,7 +26,7 @@ from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
 from trainer.data.remote.address import known_address, not_at_address, size_problems
 from trainer.parallel.choice import UNSHARDED
-from trainer.schedule import learning_rate, stage_table
+from trainer.schedule import learning_rate, ramp, stage_table
 from trainer.untrusted.limits import MAX_PIXELS
 
 _LONGEST = 200  # bytes of a folder's name; file systems take 255
@@ -53,6 +53,7 @@ def run_problems(config: RunConfig, phases: Sequence[str]) -> list[str]:
         found.append(f"seed={config.seed}: must lie between -2^63 and 2^64 - 1, for example 0")
     found += stage_table.problems(config, world)
     found += learning_rate.problems(config.schedule)
+    found += ramp.problems(config)
     found += learning_rate.rate_problems(config.schedule, config.optim)
     found += optimizer_problems(config.optim, phases)
     found += _trainer_problems(config.trainer, world)

@@ -212,6 +212,7 @@ class ModelConfig:
     gan: Gan = Gan.lsgan  # of all discriminators but image_discriminator=segmenting, which has a loss of its own
     r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
     r2_gamma: float = 0.0  # the same on generated input
+    gamma_ramp: list[float] | None = None  # [from, to, over]: factor of both, half a cosine over that share of the run
     penalty_every: int = 13  # one segment in so many is penalised, drawn for each discriminator, and counts as many
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
     region_labels: list[int] = field(default_factory=list)  # for regions=[labels]: these ids

@@ -94,7 +94,10 @@ class OptimizerConfig:
 
 @dataclass
 class ScheduleConfig:
-    """Learning-rate factor as a pure function of progress (0..1), the same for every phase."""
+    """What changes with progress (0..1), the same for every phase: the learning rate's factor, and ramps.
+
+    A ramp is [from, to, over]: half a cosine from one value to the other over a share of the run.
+    """
 
     kind: ScheduleKind = ScheduleKind.constant
     warmup: float = 0.0  # the rate rises over this share of the run (< 1) or so many samples (>= 1)
@@ -102,12 +105,17 @@ class ScheduleConfig:
     warmup_from: float = 0.0  # factor at the first sample of warm-up
     warmup_lr: float | None = None  # the rate there instead, whatever `optim.PHASE.lr` is
     decay_start: float | None = 0.5  # share of the run, or of a piece, at which decay begins; None: when warm-up ends
+    decay_end: float = 1.0  # share of the run at which linear, cosine and rsqrt reach `final`, to stay there
     decay_from_start: bool = False  # the decay's clock also runs while the rate still warms up (timm, DeiT)
     final: float = 0.0  # factor at the end
     min_lr: float | None = None  # the rate there instead, whatever `optim.PHASE.lr` is
     timescale: float = 0.1  # rsqrt: share of the run (< 1) or samples (>= 1) after which the factor is 1 / sqrt(2)
     milestones: list[float] = field(default_factory=list)  # shares of the run, for `step` and `linear_restarts`
     gamma: float = 0.1
+    beta2: list[float] | None = None  # ramp of Adam's second beta; None: `optim.PHASE.betas`
+    ema_half_life: list[float] | None = (
+        None  # ramp, in steps after which half of an average is new; None: `trainer.ema`
+    )
 
 
 @dataclass

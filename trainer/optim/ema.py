@@ -21,6 +21,10 @@ class EMA:
             so that the first weights, which know nothing, are soon forgotten.
         rows: where networks are sharded, what this process keeps of every parameter, by full name.
         refresh: makes the networks follow their rows.
+
+    Attributes:
+        half_life: steps after which half of an average is new, as a schedule sets it, in place of ``decay`` and its
+            start; 0: the averages are the weights. None: no schedule does.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class EMA:
         refresh: Callable[[], None] | None = None,
     ) -> None:
         self.decay = decay
+        self.half_life: float | None = None
         self._refresh = refresh  # None: parameters are the networks' own
         self._parameters: dict[str, nn.Parameter] = {}
         self._owners: dict[str, tuple[nn.Module, str]] = {}  # modules may put another tensor in a buffer's place
@@ -51,6 +56,8 @@ class EMA:
 
     def decay_at(self, step: int) -> float:
         """The decay used after step number ``step`` (from 0)."""
+        if self.half_life is not None:
+            return 0.5 ** (1.0 / self.half_life) if self.half_life > 0 else 0.0
         return min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()

@@ -143,6 +143,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
+def set_beta2(optimizer: torch.optim.Optimizer, beta2: float) -> None:
+    """Sets the second beta of Adam and its kin; past squares stay as they were weighed."""
+    for group in optimizer.param_groups:
+        group["betas"] = (group["betas"][0], beta2)
+
+
 def rate_of(optimizer: torch.optim.Optimizer) -> float:
     """The rate of the last layer: the one that others are scaled down from."""
     return max(float(group["lr"]) for group in optimizer.param_groups)

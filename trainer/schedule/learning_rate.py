@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from trainer.config.fields import OptimizerConfig, ScheduleConfig, ScheduleKind
+from trainer.config.schema import show
 
 _DECAYING = (ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt)
 
@@ -32,7 +33,7 @@ def factor(schedule: ScheduleConfig, progress: float, total_samples: int | None 
     Returns:
         A factor in [0, 1] (with ``final``, ``warmup_from`` and ``gamma`` in [0, 1]). During warm-up it rises linearly
         from ``warmup_from``; ``linear`` and ``cosine`` stay at 1 until ``decay_start`` and reach ``final`` exactly at
-        progress 1; ``linear_restarts`` is ``linear`` on every piece between two milestones, times ``gamma`` to the
+        ``decay_end``; ``linear_restarts`` is ``linear`` on every piece between two milestones, times ``gamma`` to the
         piece's number. ``rsqrt`` (Zhai et al., 2022) is 1 / sqrt(1 + t / timescale), t from the end of warm-up, times a
         straight line from 1 at ``decay_start`` to ``final``. No decay begins before warm-up ends; with
         ``decay_from_start`` it has by then gone as far as it would have without a warm-up.
@@ -63,7 +64,7 @@ def _factor(
         start = schedule.decay_start or 0.0
     else:
         start = warm if schedule.decay_start is None else max(schedule.decay_start, warm)
-    done = decayed_share(progress, start)
+    done = decayed_share(progress, start, schedule.decay_end)
     # Written as a mix of 1 and `final`, so that both ends are exact whatever the rounding.
     keep = 0.5 * (1.0 + math.cos(math.pi * done)) if schedule.kind is ScheduleKind.cosine else 1.0 - done
     base = 1.0
@@ -100,7 +101,7 @@ def decayed_share(progress: float, start: float, end: float = 1.0) -> float:
     """How much of the decay, which lasts from ``start`` to ``end``, is over: 0..1."""
     if progress <= start:
         return 0.0
-    return min((progress - start) / (end - start), 1.0)
+    return 1.0 if progress >= end else (progress - start) / (end - start)
 
 
 def problems(schedule: ScheduleConfig) -> list[str]:
@@ -128,6 +129,20 @@ def problems(schedule: ScheduleConfig) -> list[str]:
         found.append(
             f"schedule.decay_from_start=true: schedule.kind={schedule.kind.name} has no such form; it goes with "
             "linear and cosine"
+        )
+    if not 0.0 < schedule.decay_end <= 1.0:
+        found.append(f"schedule.decay_end={schedule.decay_end:g}: a share of the run, above 0 and at most 1")
+    elif schedule.decay_end < 1.0 and schedule.kind not in _DECAYING:
+        found.append(
+            f"schedule.decay_end={schedule.decay_end:g}: schedule.kind={schedule.kind.name} does not decay to an end; "
+            "it goes with linear, cosine and rsqrt"
+        )
+    elif schedule.decay_end < 1.0 and schedule.decay_end <= max(
+        schedule.decay_start or 0.0, schedule.warmup if schedule.warmup < 1 else 0.0
+    ):
+        found.append(
+            f"schedule.decay_end={schedule.decay_end:g} does not lie after schedule.decay_start="
+            f"{show(schedule.decay_start)} and schedule.warmup={schedule.warmup:g}: move it, or these"
         )
     if schedule.milestones != sorted(schedule.milestones) or any(not 0.0 < m < 1.0 for m in schedule.milestones):
         found.append(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trainer.schedule.ramp import ramp
 from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.forward import ForwardPasses, generated_images
@@ -99,7 +100,7 @@ def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ct
         found = terms.discriminator(
             [(each.real, each.fakes) for each, _ in judged], passes.model.gan, [weight for _, weight in judged]
         )
-    return found | (_penalties(passes, phase, shared, weights, segment) if found else {})
+    return found | (_penalties(passes, phase, shared, weights, segment, ctx.progress) if found else {})
 
 
 def _penalties(
@@ -108,12 +109,14 @@ def _penalties(
     shared: Sequence[SharedDiscriminator | None],
     weights: Sequence[Tensor | None],
     segment: Segment,
+    progress: float,
 ) -> dict[str, Tensor]:
     """R1 and R2 of a phase's discriminators, with their weights: gamma / 2, and the period at which they are due.
 
     As the hallucination is judged beside the composed frames, R2 is the mean of both.
     """
     model, due = passes.model, segment.data.get("penalised", {}).get(phase)
+    scheduled = 1.0 if model.gamma_ramp is None else ramp(model.gamma_ramp, progress)
     gammas = {name: gamma for name, gamma in (("r1", model.r1_gamma), ("r2", model.r2_gamma)) if gamma > 0}
     out = {name: torch.zeros((), device=segments.real(segment).device) for name in gammas}
     for each, weight, now in zip(shared, weights, due or (), strict=bool(due)):
@@ -124,7 +127,7 @@ def _penalties(
                     squares = torch.stack(
                         [squared_gradient(each.predict, x, weight, each.judged) for x in inputs]
                     ).mean()
-                    out[name] = out[name] + 0.5 * gammas[name] * model.penalty_every * squares
+                    out[name] = out[name] + 0.5 * scheduled * gammas[name] * model.penalty_every * squares
     return out
 
 

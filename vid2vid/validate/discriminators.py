@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
+from trainer.schedule.ramp import ramp_problems
 from vid2vid.config import FlowMethod, ImageDiscriminator, ModelConfig, SourceKind, Vid2VidConfig, VideoInput
 
 
@@ -33,6 +34,16 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
             f"model.image_discriminator=segmenting there is none: set model.gan={show(ModelConfig().gan)}"
         )
     return found
+
+
+def penalty_problems(model: ModelConfig) -> list[str]:
+    """The same of the schedule of R1 and R2."""
+    if model.gamma_ramp is not None and model.r1_gamma == 0 and model.r2_gamma == 0:
+        return [
+            f"model.gamma_ramp={show(model.gamma_ramp)} is a factor of model.r1_gamma and model.r2_gamma, and both are "
+            "0: set one, or model.gamma_ramp=null"
+        ]
+    return ramp_problems("model.gamma_ramp", model.gamma_ramp)
 
 
 def video_discriminator_problems(config: Vid2VidConfig) -> list[str]:

@@ -19,7 +19,7 @@ from vid2vid.config import (
     block_channels,
     width_divisor,
 )
-from vid2vid.validate.discriminators import image_discriminator_problems
+from vid2vid.validate.discriminators import image_discriminator_problems, penalty_problems
 from vid2vid.validate.multiples import nearest_multiples
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
@@ -52,7 +52,7 @@ def model_problems(model: ModelConfig) -> list[str]:
             "set model.diff_augment=[]"
         )
     found += each_once("model.diff_augment", model.diff_augment)
-    found += image_discriminator_problems(model)
+    found += image_discriminator_problems(model) + penalty_problems(model)
     found += _region_problems(model)
     found += at_least("model.flow_multiplier", model.flow_multiplier, 0.0, exclusive=True)
     if model.past_frames < 1 and model.flow:
