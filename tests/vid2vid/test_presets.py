@@ -37,7 +37,8 @@ def test_it_says_what_later_parts_are_off() -> None:
     assert said == {
         **{"foreground": "override", "upsample": "transposed", "downsample": "strided", "block": "plain"},
         **{"zero_init": False, "image_discriminator": True, "gan": "lsgan", "r1_gamma": 0, "r2_gamma": 0},
-        **{"diff_augment": [], "loss_perceptual": "vgg"},
+        **{"diff_augment": [], "loss_perceptual": "vgg", "gamma_ramp": None},
+        **{"video_discriminator_input": "frames_and_flow"},
     }
     for name in ("vid2vid_paper", "pix2pixhd"):
         assert "vid2vid_2018" in yaml.safe_load((CONFIGS / f"model/{name}.yaml").read_text())["defaults"]
