@@ -27,6 +27,7 @@ WIDTH = 1200  # pixels of wide pictures
 GIF_WIDTH, GIF_FRAMES, GIF_STEP = 480, 24, 2  # every second frame, at half the rate
 SLOW_MS, SETTLED_MS = 300_000, 5_000  # a video on a busy machine; what follows a click
 HIGHEST = 1500  # pixels of a picture of the page
+SHOWN_ABOVE = 880  # pixels of the video's tab above its button: the label map
 
 
 def film(_: Path) -> Path:
@@ -83,7 +84,10 @@ def page(runs: Path) -> list[Path]:
         tab.locator("#video-frames input[type=number]").fill("16")
         tab.locator("#video-generate").click()
         tab.locator("#video-panels video").wait_for(timeout=SLOW_MS)
-        found = [_shot(tab, "video")]
+        tab.wait_for_timeout(SETTLED_MS)
+        button = tab.locator("#video-generate").evaluate("button => button.getBoundingClientRect().top + scrollY")
+        painting = button - SHOWN_ABOVE
+        found = [_shot(tab, "video", painting)]
         tab.get_by_role("tab", name="Picture", exact=True).click()
         _choose(tab, "#picture-network", "photos")
         tab.locator("#picture-files input[type=file]").set_input_files(shown[:1])
@@ -105,12 +109,14 @@ def _choose(tab: Any, dropdown: str, name: str) -> None:
     tab.wait_for_timeout(SETTLED_MS)
 
 
-def _shot(tab: Any, name: str) -> Path:
+def _shot(tab: Any, name: str, top: float = 0) -> Path:
+    """``top``: pixels of the page that are left out above."""
     path = DOCS / f"page_{name}.png"
     tab.screenshot(path=str(path), full_page=True)
     with Image.open(path) as shot:
         picture = shot.convert("RGB")
-    return _written(picture.crop((0, 0, picture.width, min(picture.height, HIGHEST))), path.name)
+    bottom = min(picture.height, round(top) + HIGHEST)
+    return _written(picture.crop((0, round(top), picture.width, bottom)), path.name)
 
 
 def _reduced(image: Image.Image, width: int) -> Image.Image:
