@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trainer.schedule.stage_table import stage_size
 from vid2vid.config import ImageDiscriminator, PerceptualKind, Vid2VidConfig, image_discriminator
 from vid2vid.encoding import SourceEncoder
 from vid2vid.losses.backbone import Backbone, RunReader, build_backbone
@@ -98,5 +99,5 @@ def _perceptual(config: Vid2VidConfig, run: RunReader | None) -> Perceptual | Ba
         return build_perceptual(model.perceptual_weights)
     backbone = build_backbone(model, run)
     for stage in stages_of(config).values():
-        backbone.check(*(stage.resolution or config.resolution))
+        backbone.check(*stage_size(config, stage))
     return backbone

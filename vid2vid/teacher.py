@@ -17,6 +17,7 @@ from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import show
 from trainer.errors import CheckpointError, ConfigError, refuse
 from trainer.frozen import Frozen
+from trainer.schedule.stage_table import stage_size
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.loading import load_folder
@@ -41,6 +42,7 @@ class Teacher(Frozen):
     def __init__(self, loaded: LoadedRun) -> None:
         super().__init__()
         self.generator: Generator = loaded.generator
+        self.generator.checkpointing = False  # it has no backward pass, and checkpointed frames come without features
         self.encoder: SourceEncoder = loaded.encoder
         self.scales = loaded.scales or loaded.generator.scales
         self.width = loaded.config.model.ngf // 2 ** (self.scales - 1)
@@ -106,13 +108,16 @@ def _misfits(config: Vid2VidConfig, loaded: LoadedRun) -> list[str]:
             f"{given} sees {other}; this model sees {own}: set {ids} model.instance_edges={show(there.edges)}, or "
             "choose a teacher that was trained on the same"
         )
+    elif here.drawn and there.drawn and here.drawn != there.drawn:
+        own, other = (show(list(each.data.sources)) for each in (config, loaded.config))
+        found.append(f"{given} sees data.sources={other}, this model {own}: give the same kinds in the same order")
     for name in ("past_frames", "first_frame", "flow"):
         if getattr(model, name) != getattr(theirs, name):
             value = show(getattr(theirs, name))
             found.append(f"{given} has model.{name}={value}, this model {show(getattr(model, name))}: set {value} too")
     size = list(loaded.config.resolution)
     for name, stage in stages_of(config).items():
-        own = list(stage.resolution or config.resolution)
+        own = list(stage_size(config, stage))
         if own != size:
             found.append(
                 f"{given} makes frames of {size[0]}x{size[1]}, stage {name} those of {own[0]}x{own[1]}: set "

@@ -190,6 +190,35 @@ def test_a_teacher_that_does_not_fit_is_refused_with_a_remedy(
     assert message in str(caught.value)
 
 
+def test_every_stage_makes_frames_of_the_teachers_size(teacher: Path) -> None:
+    stages = {"small": Vid2VidStage(downscale=2), "all": Vid2VidStage(start=0.5)}
+    with pytest.raises(ConfigError, match=r"makes frames of 32x64, stage small those of 16x32: set"):
+        build_teacher(configured(f"model.teacher={teacher}", stages=stages))
+
+
+def test_pictures_are_drawn_as_for_the_teacher(tmp_path: Path) -> None:
+    """As many channels in another order are another condition."""
+    words = ["model.source=image", "model.instance_edges=false", "model.foreground=off", "data=folders"]
+    sources = ["data.sources=[image:a,edges]", "data.sources=[edges,image:b]", "data.sources=[image:b,edges]"]
+    first, turned, moved = (configured(*words, each, f"data.root={tmp_path}") for each in sources)
+    make_run(tmp_path / "teacher", first)
+    for config in (turned, moved):
+        config.model.teacher = str(tmp_path / "teacher")
+    assert build_teacher(moved) is not None  # the folder may have another name
+    with pytest.raises(ConfigError, match=r"sees data\.sources=\[image:a,edges\], this model \[edges,image:b\]: give"):
+        build_teacher(turned)
+
+
+def test_a_teacher_that_was_trained_with_checkpointing_tells_its_features(tmp_path: Path, teacher: Path) -> None:
+    make_run(tmp_path / "saving", configured("model.ngf=8", "model.checkpointing=true"))
+    trainer, task = trained(tmp_path / "a", tmp_path / "saving")
+    batch, ctx = one_batch(trainer)
+    for segment in task.segments(batch, ctx):
+        taught = task.passes.teach(segment, ctx)
+        assert all(image.shape[1] == 8 for image, _ in taught.features)
+        assert "teacher_features" in task.losses("g", segment, ctx)
+
+
 def test_what_is_no_teacher_is_told(tmp_path: Path) -> None:
     (problem,) = problems(configured(f"model.teacher={tmp_path / 'none'}"))
     assert "model.teacher" in problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,10 +12,11 @@ from trainer.config.schema import show
 from trainer.errors import ConfigError
 from trainer.files import write_json
 from trainer.untrusted import plain_json
-from vid2vid.ablations.variants import Table
+from vid2vid.ablations.variants import Table, Variant
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
 
 ASKED = "ablations.json"
+_ROWS = "rows"  # there: name of a row -> its changes
 _ALIKE = ("film", "segmenter", "segmenter_steps", "overrides")  # of all runs of one folder, beside table and length
 
 
@@ -57,11 +59,12 @@ def not_comparable(config: Vid2VidConfig) -> list[str]:
     return [line for line, wrong in checks.items() if wrong]
 
 
-def same_as_before(arguments: Any, length: str, out: Path) -> None:
+def same_as_before(arguments: Any, length: str, variants: Sequence[Variant], out: Path) -> None:
     """Runs of one table are trained and measured alike: what was asked for first stands in the folder.
 
     Args:
         length: of each training, in words.
+        variants: rows that are asked for; each keeps its meaning, others may come later.
 
     Raises:
         ConfigError: something else is asked for.
@@ -69,12 +72,19 @@ def same_as_before(arguments: Any, length: str, out: Path) -> None:
     asked: dict[str, Any] = {"table": arguments.table.value, "length": length}
     asked |= {name: getattr(arguments, name) for name in _ALIKE}
     path = out / ASKED
-    before = asked | _read(path, type(arguments)) if path.is_file() else asked
+    before = asked | (_read(path, type(arguments)) if path.is_file() else {})
+    rows = {variant.name: shlex.join(variant.changes) for variant in variants}
+    known: dict[str, str] = before.pop(_ROWS, {})
+    for name in (name for name in rows if known.get(name, rows[name]) != rows[name]):
+        raise ConfigError(
+            f'variant.{name}="{rows[name]}": the runs {name}-seed... of {out} were made with "{known[name]}"; give the '
+            "row another name, or another out=FOLDER"
+        )
     changed = [name for name, value in asked.items() if before[name] != value]
     if changed:
         now, earlier = (", ".join(f"{name}={show(x[name])}" for name in changed) for x in (asked, before))
         raise ConfigError(f"{now}: the runs of {out} were made with {earlier}; give the same, or another out=FOLDER")
-    write_json(path, asked)
+    write_json(path, asked | {_ROWS: known | rows})
 
 
 def _read(path: Path, schema: type) -> dict[str, Any]:

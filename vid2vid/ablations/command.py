@@ -143,7 +143,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
     for job in plan.jobs[: len(plan.variants)]:
         configs[job.variant.name] = config = compose(plan.words(job), schemas)
         refuse([*problems(config), *not_comparable(config)])
-    same_as_before(arguments, str(plan.length), out)
+    same_as_before(arguments, str(plan.length), plan.variants, out)
     if not arguments.table_only:
         _train(arguments, plan, configs, out, say)
 

@@ -120,6 +120,20 @@ def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
         run(Arguments(table=TableName.modern, out=str(tmp_path)), SCHEMAS, print)
 
 
+def test_a_row_keeps_its_meaning_in_its_folder(tmp_path: Path) -> None:
+    """Else the figures of what was trained under its name would stand for something else."""
+
+    def ask(*words: str) -> None:
+        given = [*words, "table_only=true", f"out={tmp_path}"]
+        run(parse_args(arguments(given), given, run=Vid2VidConfig), SCHEMAS, print)
+
+    for words in (["variant.mine=model.ngf=16"], ["variant.other=model.ngf=8"], ["variant.mine=model.ngf=16"]):
+        with pytest.raises(ConfigError, match="no training in"):
+            ask(*words)
+    with pytest.raises(ConfigError, match=r'variant\.mine="model\.ngf=32": .* made with "model\.ngf=16"; give the row'):
+        ask("variant.mine=model.ngf=32")
+
+
 @pytest.mark.parametrize(("folder", "source"), [("labels", "labels"), ("landmarks", "image")])
 def test_a_film_is_trained_by_what_lies_beside_its_frames(folder: str, source: str, tmp_path: Path) -> None:
     (tmp_path / "it's = mine" / folder).mkdir(parents=True)

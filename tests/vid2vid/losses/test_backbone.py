@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
 from trainer.errors import CheckpointError, ConfigError
-from vid2vid.config import ModelConfig, PerceptualKind
+from vid2vid.build import build_networks
+from vid2vid.config import ModelConfig, PerceptualKind, Vid2VidStage
 from vid2vid.losses.backbone import build_backbone
 from vid2vid.validate import problems
 
@@ -145,6 +146,15 @@ def test_training_with_one(tmp_path: Path) -> None:
     assert float(losses["perceptual"].detach()) > 0 and "l1" not in losses
     assert "perceptual" not in task.networks() and list(task.frozen()) == ["perceptual"]
     del plain
+
+
+def test_it_must_take_the_frames_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = weights_of("test_vit", tmp_path), set()
+    words = ["model.loss_perceptual=dino", "model.perceptual_backbone=test_vit", f"model.perceptual_weights={path}"]
+    stages = {"half": Vid2VidStage(downscale=2), "whole": Vid2VidStage(start=0.5)}
+    monkeypatch.setattr("vid2vid.build.Backbone.check", lambda self, *size: seen.add(size))
+    build_networks(configured(*words, stages=stages))
+    assert seen == {(16, 32), (32, 64)}
 
 
 def test_none_trains_without_and_without_a_note(tmp_path: Path) -> None:
