@@ -4,6 +4,9 @@ The length of a run must be known at its beginning, for the learning rate falls 
 speed drifts, between two runs more than within a minute. So all variants are timed together, a clip each by turns, and
 what fits into the time is laid out beforehand: load that comes and goes meets all of them alike, and every seed of a
 variant makes equally many updates. CPU time is that of this process, on one thread, without workers that read data.
+
+Penalties that are drawn for few segments (``model.penalty_every``) meet a dozen clips more or less often than a whole
+run. A variant with them is timed without any and with all of them, and is given the share that it has on average.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stdout
 from copy import deepcopy
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 from trainer.benchmark.rounds import in_turn
@@ -26,7 +31,9 @@ from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.task import Vid2VidTask
 
 FILE = "pace.json"  # variant -> CPU seconds of a batch
-ROUNDS = 12  # clips of each variant, after one that is not counted: penalties that are drawn seldom need many
+ROUNDS = 12  # clips of each variant, after one that is not counted
+_ALWAYS = ", always penalised"  # behind the name of a variant: the same with all its penalties
+_ROUNDS_APART = 4  # of which one times those, of whose time a small share counts
 
 
 def cpu_seconds(
@@ -42,12 +49,13 @@ def cpu_seconds(
     Raises:
         ConfigError: a curriculum of several stages, whose lengths a pace does not tell.
     """
-    taken = dict.fromkeys(configs, 0.0)
+    parts = {part: config for name, config in configs.items() for part, config in _parts(name, config).items()}
+    taken: dict[str, list[float]] = {name: [] for name in parts}
     with ExitStack() as stack, redirect_stdout(StringIO()):
         folder = Path(stack.enter_context(TemporaryDirectory()))
         trainers: dict[str, Trainer] = {}
-        for name, config in configs.items():
-            trainers[name] = trainer = _trainer(config, folder / name)
+        for number, (name, config) in enumerate(parts.items()):
+            trainers[name] = trainer = _trainer(config, folder / str(number))
             stages = trainer.curriculum.stages
             if len(stages) > 1:
                 raise ConfigError(
@@ -60,15 +68,40 @@ def cpu_seconds(
             trainer.begin()
             trainer.enter(trainer.curriculum.at(0), announce=False)
         batches = {name: trainer.next_batch() for name, trainer in trainers.items()}
-        for done, name in enumerate([*trainers, *in_turn(list(trainers), rounds)], 1):
+        for done, name in enumerate(turns(configs, rounds), 1):
             begin = time.process_time()
             trainers[name].train_batch(dict(batches[name]))
             if done > len(trainers):
-                taken[name] += time.process_time() - begin
+                taken[name].append(time.process_time() - begin)
             progress(done)
         for trainer in trainers.values():
             trainer.guard.settle()
-    return {name: seconds / rounds for name, seconds in taken.items()}
+    found = {}
+    for name, config in configs.items():
+        found[name] = fmean(taken[name])
+        if name + _ALWAYS in taken:
+            found[name] += (fmean(taken[name + _ALWAYS]) - found[name]) / config.model.penalty_every
+    return found
+
+
+def turns(configs: Mapping[str, Vid2VidConfig], rounds: int = ROUNDS) -> list[str]:
+    """What is timed, batch by batch; the first of each does not count."""
+    names = [part for name, config in configs.items() for part in _parts(name, config)]
+    seen, found = dict.fromkeys(names, 0), list(names)
+    for name in in_turn(names, rounds):
+        if not name.endswith(_ALWAYS) or seen[name] % _ROUNDS_APART == 0:
+            found.append(name)
+        seen[name] += 1
+    return found
+
+
+def _parts(name: str, config: Vid2VidConfig) -> dict[str, Vid2VidConfig]:
+    """What is timed of a variant: itself, or without its penalties and with all of them."""
+    model = config.model
+    if model.penalty_every == 1 or model.r1_gamma == model.r2_gamma == 0:
+        return {name: config}
+    without = replace(config, model=replace(model, r1_gamma=0.0, r2_gamma=0.0, gamma_ramp=None))
+    return {name: without, name + _ALWAYS: replace(config, model=replace(model, penalty_every=1))}
 
 
 def _trainer(config: Vid2VidConfig, folder: Path) -> Trainer:
@@ -99,7 +132,7 @@ def laid_out(
     if missing:
         timed = {reference: configs[reference], **missing}
         say(f"timing {ROUNDS} clips of {', '.join(timed)} in turn ...")
-        with Progress("clip", len(timed) * (ROUNDS + 1), "timing") as progress:
+        with Progress("clip", len(turns(timed)), "timing") as progress:
             found = cpu_seconds(timed, progress=progress.show)
         drift = kept.get(reference, found[reference]) / found[reference]  # of the machine since then
         kept |= {name: found[name] * drift for name in missing}
