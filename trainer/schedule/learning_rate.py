@@ -69,7 +69,8 @@ def _factor(
     keep = 0.5 * (1.0 + math.cos(math.pi * done)) if schedule.kind is ScheduleKind.cosine else 1.0 - done
     base = 1.0
     if schedule.kind is ScheduleKind.rsqrt:
-        base = 1.0 / math.sqrt(1.0 + (progress - warm) / share(schedule.timescale, total_samples))
+        passed = max(min(progress, schedule.decay_end) - warm, 0.0)  # what is reached at the decay's end stays
+        base = 1.0 / math.sqrt(1.0 + passed / share(schedule.timescale, total_samples))
     return base * keep + (1.0 if absolute else base) * final * (1.0 - keep)
 
 

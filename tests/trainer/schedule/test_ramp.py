@@ -16,6 +16,7 @@ from trainer.config.fields import ScheduleConfig, ScheduleKind
 from trainer.loop import Trainer
 from trainer.optim.ema import EMA
 from trainer.optim.scheduled import set_scheduled
+from trainer.schedule.learning_rate import rate
 from trainer.schedule.ramp import ramp, ramp_problems
 from vid2vid.validate import problems
 
@@ -159,3 +160,11 @@ def test_penalties_weigh_what_the_ramp_says(tmp_path: Path) -> None:
         assert found[0][name] > 0
         assert [each[name] / found[0][name] for each in found] == pytest.approx([1, 0.55, 0.1], rel=1e-4)
     assert found[0]["real"] == pytest.approx(found[2]["real"], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [ScheduleKind.linear, ScheduleKind.cosine, ScheduleKind.rsqrt])
+def test_what_a_decay_reaches_at_its_end_stays(kind: ScheduleKind) -> None:
+    """Also where it falls by the square root besides."""
+    schedule = ScheduleConfig(kind=kind, decay_start=0.0, decay_end=0.5, final=0.25, timescale=0.1)
+    reached, later, last = (rate(schedule, progress, 100, 2.0) for progress in (0.5, 0.7, 1.0))
+    assert reached == later == last == pytest.approx(0.5 / (6**0.5 if kind is ScheduleKind.rsqrt else 1))
