@@ -144,7 +144,11 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def set_beta2(optimizer: torch.optim.Optimizer, beta2: float) -> None:
-    """Sets the second beta of Adam and its kin; past squares stay as they were weighed."""
+    """Sets the second beta of Adam and its kin; past squares stay as they were weighed.
+
+    As in R3GAN the correction of the averages' beginning takes the newest beta for all past steps. While beta rises the
+    steps are smaller for it: over 200 steps by up to 7 % from 0.9 to 0.99, but by more than half from 0.5 to 0.999.
+    """
     for group in optimizer.param_groups:
         group["betas"] = (group["betas"][0], beta2)
 
