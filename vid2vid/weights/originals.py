@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 States = dict[str, dict[str, Tensor]]
 
 _REGIONS = "d_region."  # the beginning of our names that have no counterpart
+_PROJECTIONS = "projections."  # of a student's features to its teacher's: training alone has them
 _SEGMENTING = ("d_image.down.", "d_image.up.", "d_image.head.")
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _FILE = re.compile(r"^(?:(?P<label>.+)_net_)?(?P<network>G\d+|D_T\d+|D)\.pth$")
@@ -158,14 +159,14 @@ def from_originals(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tens
 def to_originals(weights: Mapping[str, Tensor]) -> States:
     """The inverse of ``from_originals``: the originals' state dicts by network name.
 
-    ``d_region`` and a ``d_image`` that segments are left out: the originals have none.
+    ``d_region``, ``projections`` and a ``d_image`` that segments are left out: the originals have none.
 
     Raises:
         CheckpointError: for a parameter that the originals have no name for.
     """
     groups: States = {}
     for name, tensor in weights.items():
-        if name.startswith((_REGIONS, *_SEGMENTING)):
+        if name.startswith((_REGIONS, _PROJECTIONS, *_SEGMENTING)):
             continue
         match = re.match(r"^generator\.scale(\d+)\.(.+)$", name)
         if match:
@@ -323,6 +324,8 @@ def convert(src: str | Path, dst: str | Path) -> list[str]:
         lines = [f"wrote {path}" for path in write_originals(dst, to_originals(weights))]
         if any(name.startswith(_REGIONS) for name in weights):
             lines.append("left out d_region: the originals' discriminator of faces sees labels too")
+        if any(name.startswith(_PROJECTIONS) for name in weights):
+            lines.append("left out projections: a student's training alone has them (model.teacher)")
         if any(name.startswith(_SEGMENTING) for name in weights):
             lines.append("left out d_image: it segments (model.image_discriminator), the originals have PatchGANs")
         return lines

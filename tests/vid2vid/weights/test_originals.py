@@ -14,6 +14,7 @@ from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
+from vid2vid.losses.distillation import Projections
 from vid2vid.model.segmenting import SegmentingDiscriminator
 from vid2vid.weights.originals import (
     convert,
@@ -88,6 +89,15 @@ def test_a_discriminator_that_segments_is_left_out(tmp_path: Path) -> None:
     save_weights(tmp_path / "ours.safetensors", weights | segmenting)
     *wrote, left_out = convert(tmp_path / "ours.safetensors", tmp_path / "folder")
     assert all("_net_G" in line for line in wrote) and left_out.startswith("left out d_image: it segments")
+
+
+def test_a_student_is_written_without_what_its_training_had(tmp_path: Path) -> None:
+    weights = our_weights()
+    projections = {f"projections.{name}": x for name, x in Projections(8, 16, flow=True).state_dict().items()}
+    save_weights(tmp_path / "ours.safetensors", weights | projections)
+    *_, left_out = convert(tmp_path / "ours.safetensors", tmp_path / "folder")
+    assert left_out.startswith("left out projections: a student's training")
+    assert same(from_originals(read_originals(tmp_path / "folder")), weights)
 
 
 def test_one_file_and_the_latest_of_several_labels(tmp_path):
