@@ -13,8 +13,8 @@ from tests.helpers.paths import ROOT
 from trainer.checkpoint.weights import save_weights
 from trainer.errors import CheckpointError
 from vid2vid.config import ForegroundKind, ModelConfig
-from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.losses.distillation import Projections
+from vid2vid.model import Generator, MultiscaleDiscriminator, VideoDiscriminators
 from vid2vid.model.segmenting import SegmentingDiscriminator
 from vid2vid.weights.originals import (
     convert,
