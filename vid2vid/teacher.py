@@ -15,9 +15,11 @@ import torch
 
 from trainer.checkpoint.digest import add_weights
 from trainer.config.schema import show
+from trainer.data.labels.label_map import ignored_ids
 from trainer.errors import CheckpointError, ConfigError, refuse
 from trainer.frozen import Frozen
 from trainer.schedule.stage_table import stage_size
+from trainer.text import few
 from vid2vid.config import Vid2VidConfig
 from vid2vid.encoding import SourceEncoder
 from vid2vid.loading import load_folder
@@ -108,6 +110,12 @@ def _misfits(config: Vid2VidConfig, loaded: LoadedRun) -> list[str]:
             f"{given} sees {other}; this model sees {own}: set {ids} model.instance_edges={show(there.edges)}, or "
             "choose a teacher that was trained on the same"
         )
+    elif only_one := _ignored(config) ^ _ignored(loaded.config):
+        other, own = (show(each.data.ignore_label) for each in (loaded.config, config))
+        found.append(
+            f"{given} has data.ignore_label={other}, this run {own}: class {few(sorted(only_one))} is seen by one of "
+            "them only: set the same"
+        )
     elif here.drawn and there.drawn and here.drawn != there.drawn:
         own, other = (show(list(each.data.sources)) for each in (config, loaded.config))
         found.append(f"{given} sees data.sources={other}, this model {own}: give the same kinds in the same order")
@@ -129,3 +137,8 @@ def _misfits(config: Vid2VidConfig, loaded: LoadedRun) -> list[str]:
                 f"of model.scales={model.scales} only: set model.lambda_teacher_features=0, or scales={model.scales}"
             )
     return found
+
+
+def _ignored(config: Vid2VidConfig) -> set[int]:
+    """Classes with a channel whose pixels are of no class all the same."""
+    return set(SourceChannels.of(config.model, config.data).ids or ()) & set(ignored_ids(config.data.ignore_label))

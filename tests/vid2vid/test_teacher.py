@@ -174,6 +174,7 @@ def test_a_run_that_goes_on_keeps_its_teacher(tmp_path: Path, teacher: Path) -> 
 
 MISFITS = [
     (["model.label_ids=[7,8]"], "set model.label_ids=[7,8,11,21,23,24,26] model.instance_edges=true"),
+    (["data.ignore_label=[255,23]"], "data.ignore_label=255, this run [255,23]: class 23 is seen by one of them only"),
     (["model.past_frames=1"], "has model.past_frames=2, this model 1: set 2 too"),
     (["resolution=[16,32]"], "makes frames of 32x64, stage all those of 16x32: set resolution=[32,64]"),
     (["model.first_frame=zeros"], "has model.first_frame=model, this model zeros: set model too"),
