@@ -25,7 +25,7 @@ from trainer.cli import guarded, parse_command
 def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     command, arguments = parse_command(TASKS, "ablations", __doc__ or "")
-    command.run(arguments, SCHEMAS, lambda line: print(line, flush=True))
+    command.run(arguments, SCHEMAS, lambda line: print(line, flush=True), TASKS["vid2vid"].build)
 
 
 if __name__ == "__main__":

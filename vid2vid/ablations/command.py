@@ -124,12 +124,18 @@ def _seeds(given: Any) -> list[int]:
     return found
 
 
-def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> None:
+def run(
+    arguments: Arguments,
+    schemas: Schemas,
+    say: Callable[[str], None],
+    build: Callable[[Vid2VidConfig], Any] | None = None,
+) -> None:
     """Train, measure and show all variants; what is there already is not done again.
 
     Args:
         schemas: of all tasks.
         say: takes a line for the user.
+        build: makes the task of a configuration as ``train.py`` does; None: one that reads no other tasks' runs.
 
     Raises:
         UserError: arguments that cannot be used; a training that failed.
@@ -145,7 +151,7 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
         refuse([*problems(config), *not_comparable(config)])
     same_as_before(arguments, str(plan.length), plan.variants, out)
     if not arguments.table_only:
-        _train(arguments, plan, configs, out, say)
+        _train(arguments, plan, configs, out, say, {} if build is None else {"build": build})
 
     from vid2vid.ablations.outcome import segmenter_of, write_outcome
 
@@ -158,7 +164,12 @@ def run(arguments: Arguments, schemas: Schemas, say: Callable[[str], None]) -> N
 
 
 def _train(
-    arguments: Arguments, plan: Plan, configs: Mapping[str, Vid2VidConfig], out: Path, say: Callable[[str], None]
+    arguments: Arguments,
+    plan: Plan,
+    configs: Mapping[str, Vid2VidConfig],
+    out: Path,
+    say: Callable[[str], None],
+    built: Mapping[str, Any],
 ) -> None:
     """All trainings that are left, with the length in CPU time laid out before the first of them."""
     trained = sum(job.trained for job in plan.jobs)
@@ -166,7 +177,7 @@ def _train(
     if plan.length.cpu_s is not None and trained < len(plan.jobs):
         from vid2vid.ablations.pace import laid_out
 
-        samples = laid_out(plan.length.cpu_s, configs, plan.table.reference, out, say)
+        samples = laid_out(plan.length.cpu_s, configs, plan.table.reference, out, say, **built)
         plan = Plan(**{**vars(plan), "length": Length(cpu_s=plan.length.cpu_s, samples=samples)})
     began, done, left = time.monotonic(), [0], len(plan.jobs) - trained
 

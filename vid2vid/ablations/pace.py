@@ -26,9 +26,12 @@ from trainer.errors import ConfigError
 from trainer.files import write_json
 from trainer.loop import Trainer
 from trainer.records.progress import Progress
+from trainer.task import Task
 from trainer.untrusted import plain_json
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.task import Vid2VidTask
+
+Build = Callable[[Vid2VidConfig], Task]
 
 FILE = "pace.json"  # variant -> CPU seconds of a batch
 ROUNDS = 12  # clips of each variant, after one that is not counted
@@ -37,7 +40,10 @@ _ROUNDS_APART = 4  # of which one times those, of whose time a small share count
 
 
 def cpu_seconds(
-    configs: Mapping[str, Vid2VidConfig], rounds: int = ROUNDS, progress: Callable[[int], object] = lambda done: None
+    configs: Mapping[str, Vid2VidConfig],
+    rounds: int = ROUNDS,
+    progress: Callable[[int], object] = lambda done: None,
+    build: Build = Vid2VidTask,
 ) -> dict[str, float]:
     """CPU seconds of one batch of clips, all its updates, by variant: means over the rounds.
 
@@ -45,6 +51,7 @@ def cpu_seconds(
         configs: by name of the variant; of one stage each.
         rounds: batches of each that count.
         progress: is given the number of batches so far.
+        build: makes the task of a configuration, as ``train.py`` makes it.
 
     Raises:
         ConfigError: a curriculum of several stages, whose lengths a pace does not tell.
@@ -55,7 +62,7 @@ def cpu_seconds(
         folder = Path(stack.enter_context(TemporaryDirectory()))
         trainers: dict[str, Trainer] = {}
         for number, (name, config) in enumerate(parts.items()):
-            trainers[name] = trainer = _trainer(config, folder / str(number))
+            trainers[name] = trainer = _trainer(config, folder / str(number), build)
             stages = trainer.curriculum.stages
             if len(stages) > 1:
                 raise ConfigError(
@@ -104,16 +111,21 @@ def _parts(name: str, config: Vid2VidConfig) -> dict[str, Vid2VidConfig]:
     return {name: without, name + _ALWAYS: replace(config, model=replace(model, penalty_every=1))}
 
 
-def _trainer(config: Vid2VidConfig, folder: Path) -> Trainer:
+def _trainer(config: Vid2VidConfig, folder: Path, build: Build) -> Trainer:
     config = deepcopy(config)
     config.data.workers = 0  # a batch is read once
     config.logger.tensorboard = False
     config.trainer.log_every = 10**9
-    return Trainer(config, lambda: Vid2VidTask(config), folder)
+    return Trainer(config, lambda: build(config), folder)
 
 
 def laid_out(
-    cpu_s: float, configs: Mapping[str, Vid2VidConfig], reference: str, folder: Path, say: Callable[[str], None]
+    cpu_s: float,
+    configs: Mapping[str, Vid2VidConfig],
+    reference: str,
+    folder: Path,
+    say: Callable[[str], None],
+    build: Build = Vid2VidTask,
 ) -> dict[str, int]:
     """Samples of each variant, which are kept in the folder; rows that come later are timed beside the reference.
 
@@ -122,6 +134,7 @@ def laid_out(
         configs: by name of the variant.
         reference: the row whose pace was taken at first.
         folder: of the table.
+        build: as of `cpu_seconds`.
 
     Raises:
         ConfigError: as `cpu_seconds` and `samples_within`.
@@ -133,7 +146,7 @@ def laid_out(
         timed = {reference: configs[reference], **missing}
         say(f"timing {ROUNDS} clips of {', '.join(timed)} in turn ...")
         with Progress("clip", len(turns(timed)), "timing") as progress:
-            found = cpu_seconds(timed, progress=progress.show)
+            found = cpu_seconds(timed, progress=progress.show, build=build)
         drift = kept.get(reference, found[reference]) / found[reference]  # of the machine since then
         kept |= {name: found[name] * drift for name in missing}
         write_json(path, kept)

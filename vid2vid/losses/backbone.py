@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from trainer.checkpoint.contents import META
 from trainer.checkpoint.weights import read_pth, read_safetensors
 from trainer.config.suggestions import did_you_mean
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, UserError
 from trainer.frozen import Frozen
 from trainer.text import few
 from trainer.untrusted import plain_json
@@ -100,7 +100,7 @@ class Backbone(Frozen):
         try:
             with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
                 self(torch.empty(1, 3, height, width))
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except (AssertionError, RuntimeError, ValueError, UserError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(
                 f"{self.name} cannot take frames of {height}x{width} pixels ({reason}): take another backbone, such "

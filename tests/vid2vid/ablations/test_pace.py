@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from train import SCHEMAS
+from tests.helpers.made_classifier import make_run as make_classifier
+from tests.helpers.made_classifier import mu_config
+from train import SCHEMAS, TASKS
 from trainer.cli import compose
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
 from vid2vid.ablations import pace
 from vid2vid.ablations.pace import cpu_seconds, laid_out, samples_within, turns
@@ -47,6 +49,17 @@ def test_penalties_count_as_often_as_they_are_on_average(monkeypatch: pytest.Mon
     assert found == {"plain": 10, "seldom": pytest.approx(10 + 26 / 13), "each": 36}
     assert shown[-1] == len(turns(configs, 5)) == 4 + 3 * 5 + 2
     assert (penalised.model.r1_gamma, penalised.model.penalty_every) == (0.1, 13)
+
+
+def test_a_row_may_compare_by_a_classifier_of_this_project(tmp_path: Path) -> None:
+    """Timed as it is trained, by the task that ``train.py`` builds."""
+    make_classifier(tmp_path / "vit", mu_config())
+    judged = config(
+        "model.loss_perceptual=dino", f"model.perceptual_weights={tmp_path / 'vit'}", "model.lambda_perceptual=1"
+    )
+    assert cpu_seconds({"judged": judged}, rounds=1, build=TASKS["vid2vid"].build)["judged"] > 0
+    with pytest.raises(CheckpointError, match="is no run of a classifier"):
+        cpu_seconds({"judged": judged}, rounds=1)
 
 
 def test_several_stages_are_refused() -> None:

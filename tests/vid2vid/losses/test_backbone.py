@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, UserError
 from vid2vid.build import build_networks
 from vid2vid.config import ModelConfig, PerceptualKind, Vid2VidStage
-from vid2vid.losses.backbone import build_backbone
+from vid2vid.losses.backbone import Backbone, build_backbone
 from vid2vid.validate import problems
 
 timm = pytest.importorskip("timm")
@@ -155,6 +155,20 @@ def test_it_must_take_the_frames_of_every_stage(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("vid2vid.build.Backbone.check", lambda self, *size: seen.add(size))
     build_networks(configured(*words, stages=stages))
     assert seen == {(16, 32), (32, 64)}
+
+
+def test_a_network_of_clips_is_refused_by_the_name_of_its_run() -> None:
+    class OfClips(torch.nn.Module):
+        blocks = torch.nn.ModuleList([torch.nn.Identity()])
+
+        def forward_intermediates(self, *_: Any, **__: Any) -> None:
+            raise UserError("this one sees 4 frames")
+
+    backbone = Backbone(OfClips(), [0.5] * 3, [0.5] * 3, [], "model.perceptual_weights=runs/clips")
+    with pytest.raises(
+        ConfigError, match=r"model\.perceptual_weights=runs/clips cannot take .* \(this one sees 4 frames"
+    ):
+        backbone.check(32, 64)
 
 
 def test_none_trains_without_and_without_a_note(tmp_path: Path) -> None:
