@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -122,6 +123,8 @@ def _process(reader: Reader, engine: str, cases: int, seed: int, out: Path) -> i
             if changed != seen:
                 seen, since = changed, time.monotonic()
             if time.monotonic() - since > STILL_S:
+                process.send_signal(signal.SIGUSR1)  # it writes where it is into the log
+                time.sleep(5)
                 process.kill()
                 process.wait()
                 return None

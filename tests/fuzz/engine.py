@@ -8,6 +8,7 @@ wrong is written to OUT: the file as it was read, and how it ended.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import json
 import os
 import resource
@@ -130,6 +131,7 @@ def _quiet() -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    faulthandler.register(signal.SIGUSR1, os.fdopen(os.dup(2), "w"), all_threads=True)  # where it hangs
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
 
