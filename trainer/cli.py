@@ -24,7 +24,7 @@ from trainer.config.fields import RunConfig
 from trainer.config.foreign_flags import check_flags
 from trainer.config.help import help_text
 from trainer.config.resolve import check_resume, load_yaml, resolve
-from trainer.config.schema import Schemas
+from trainer.config.schema import CONFIGS, Schemas
 from trainer.config.short_forms import written_out
 from trainer.config.stored import read_stored, trusted
 from trainer.config.suggestions import did_you_mean
@@ -35,7 +35,6 @@ from trainer.preempt import STOPPED, StopFlag, exit_code
 from trainer.task_table import TaskEntry, Tasks, about_of, arguments_of, having, module_of
 from trainer.untrusted.shown import shown, shown_logs, visible
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROOT = "train"  # configs/train.yaml
 RUN = "run"  # the argument that names a run directory
 

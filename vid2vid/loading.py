@@ -10,8 +10,9 @@ from trainer.checkpoint.contents import META, read_meta
 from trainer.checkpoint.run_folders import inside, run_around
 from trainer.checkpoint.trained import TrainedWeights, of_network, read_trained
 from trainer.checkpoint.weights import read_safetensors
-from trainer.cli import CONFIGS, load_run
+from trainer.cli import load_run
 from trainer.config.overrides import apply_overrides
+from trainer.config.schema import CONFIGS
 from trainer.config.stored import of_stored
 from trainer.errors import CheckpointError, ConfigError
 from trainer.untrusted import plain_json

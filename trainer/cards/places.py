@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainer.config.schema import CONFIGS
+
 PLACE, USER = "PATH", "USER"  # what stands for them
 _GENERIC = {"root", "user", "admin", "ubuntu", "home"}  # users that are nobody, and words of their own
-_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # how a place begins: an address, a drive, a server, an absolute path, a home, or what leads out of its folder
 _BEGIN = r"(?:[A-Za-z][\w+.-]*://|[A-Za-z]:[\\/]|\\\\|/|~[\w.-]*/|(?:\.\./)+)(?=\S)"
 _WHOLE = re.compile(rf"(?P<key>[\w.+@~-]+=)?(?P<quote>['\"]?)(?P<place>{_BEGIN}.+)(?P=quote)", re.DOTALL)
@@ -49,7 +50,7 @@ def user_names() -> set[str]:
 
 @cache
 def _own_words() -> frozenset[str]:
-    return frozenset(file.stem for file in _CONFIGS.rglob("*.yaml"))
+    return frozenset(file.stem for file in CONFIGS.rglob("*.yaml"))
 
 
 def _of_text(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from trainer.config.fields import RunConfig
@@ -18,6 +19,7 @@ from trainer.errors import refuse
 from trainer.untrusted.numbers import is_finite
 
 Schemas = Mapping[str, type[RunConfig]]
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 LARGEST = 2**63  # whole numbers lie below, as torch's and NumPy's do
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

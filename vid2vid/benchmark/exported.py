@@ -7,7 +7,6 @@ generated, as bytes.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trainer.benchmark.machine import machine
-from trainer.benchmark.rounds import in_turn, ratios
+from trainer.benchmark.rounds import ratios, spread, timed
 from trainer.config.schema import Schemas
 from trainer.device.compute import CPU, choose_compute
 from trainer.export import Format
@@ -105,15 +104,7 @@ def suite(
         config = compose([*MODELS[name], "trainer.device=cpu"], schemas)
         height, width = config.resolution
         with TemporaryDirectory() as folder:
-            found = engines(config, Path(folder), frames)
-            for run in found.values():
-                run()
-            seconds: dict[str, list[float]] = {engine: [] for engine in found}
-            for engine in in_turn(list(found), repeats):
-                begin = time.perf_counter()
-                found[engine]()
-                seconds[engine].append((time.perf_counter() - begin) / frames)
+            seconds = timed(engines(config, Path(folder), frames), repeats)
         for engine, taken in seconds.items():
-            times = ratios(seconds[ENGINES[1]], taken)
-            spread = f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
-            yield f"| {name}, {height}x{width} | {engine} | {1 / statistics.median(taken):.1f} | {spread} |"
+            rate, times = frames / statistics.median(taken), spread(ratios(seconds[ENGINES[1]], taken))
+            yield f"| {name}, {height}x{width} | {engine} | {rate:.1f} | {times} |"

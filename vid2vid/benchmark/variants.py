@@ -6,7 +6,6 @@ Weights are untrained and pictures random: what a pass costs does not depend on 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.benchmark.machine import machine
-from trainer.benchmark.rounds import in_turn, ratios
+from trainer.benchmark.rounds import ratios, spread, timed
 from trainer.config.schema import Schemas
 from trainer.device.compute import choose_compute
 from vid2vid.config import Vid2VidConfig
@@ -90,21 +89,13 @@ def suite(
     configs = {name: compose([*words, *VARIANTS[name]], schemas) for name in variants}
     height, width = configs[variants[0]].resolution
     yield f"`{command}`: {machine(torch.device('cpu'))}; {repeats} rounds in turn, {FRAMES} frames of {height}x{width}."
-    runs = {name: passes(config) for name, config in configs.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for name in in_turn(list(runs), repeats):
-        begin = time.perf_counter()
-        runs[name]()
-        seconds[name].append(time.perf_counter() - begin)
+    seconds = timed({name: passes(config) for name, config in configs.items()}, repeats)
     yield f"| generator | parameters | MACs of a frame | forward + backward | times {variants[0]} (range) |"
     yield "|---|---|---|---|---|"
     for name, config in configs.items():
-        times = ratios(seconds[name], seconds[variants[0]])
         count = sum(p.numel() for p in made_generator(config)[0].parameters())
         yield (
             f"| {name} | {count / 1e6:.2f} M | {products(config) / 1e9:.2f} G "
             f"| {statistics.median(seconds[name]) * 1e3:.0f} ms "
-            f"| {statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f}) |"
+            f"| {spread(ratios(seconds[name], seconds[variants[0]]))} |"
         )

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.cli import CONFIGS, load_run
+from trainer.cli import load_run
 from trainer.config.overrides import apply_overrides
+from trainer.config.schema import CONFIGS
 from trainer.data.loader import DevicePrefetcher, make_eval_loader
 from trainer.data.pictures.decode import Span, decode, span_of
 from trainer.data.pictures.files import BadFileError, read_bytes, reason_of

@@ -110,7 +110,6 @@ def test_whoever_is_killed_leaves_what_there_was(tmp_path: Path) -> None:
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     try:
         record: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.helpers.exactness import assert_same
+from tests.helpers.power_cut import fit_until
 from tests.helpers.small_runs import COMMON
 from train import SCHEMAS, build_task
 from trainer.checkpoint.contents import WEIGHTS
@@ -88,16 +89,7 @@ def test_a_run_follows_them_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert [row[0] for row in seen[::2]] == pytest.approx([ramp([lr, lr / 4, 0.5], n / 4) for n in range(4)])
     assert seen[0][2] == 0 and seen[-1][2] == pytest.approx(0.5 ** (1 / 20))
 
-    original = broken.task.losses
-
-    def losses(phase: str, segment: Any, ctx: Any) -> Any:
-        if ctx.step == 5:
-            raise RuntimeError("power cut")
-        return original(phase, segment, ctx)
-
-    broken.task.losses = losses
-    with pytest.raises(RuntimeError, match="power cut"):
-        broken.fit()
+    fit_until(broken, 5)
     trainer_of(tmp_path / "broken").fit()
     newest = [sorted((tmp_path / name / "checkpoints").glob("step-*"))[-1] for name in ("whole", "broken")]
     for ema in (False, True):
