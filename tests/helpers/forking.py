@@ -9,6 +9,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+# Autograd counts devices once, at the first backward of a process, and a copy of a process that found one cannot use
+# it. Fake tensors bring one along (a CUDA that is not there): before any test has made them there is none.
+torch.ones(1, requires_grad=True).sum().backward()
+
 
 def fork(target: Callable[..., None], *arguments: Any) -> Any:
     """A running process. What is garbage here is collected first: in the copy a decoder would wait for its threads."""

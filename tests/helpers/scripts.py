@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import signal
 import sys
 
 import pytest
@@ -13,13 +12,10 @@ from tests.helpers.paths import ROOT
 
 def run_script(name: str, *words: str) -> int:
     """The exit code of ``python scripts/NAME.py WORDS``."""
-    interrupts = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{name}.py", *words])
         try:
             runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
         except SystemExit as end:
             return int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGINT, interrupts)  # an interrupted command ignores them from then on
     return 0
