@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Arguments:
     variants: list[str] = field(default_factory=list)  # only these rows; none: all; variant.NAME="KEY=VALUE ..." adds
     budget: str | None = None  # time of each training: cheaper variants make more updates in it; table=paper: 4m
     budget_cpu_s: float | None = None  # CPU seconds of each, of one thread, in place of a time; table=modern: 420
+    pace: str | None = None  # pace.json of a table timed elsewhere: as many clips as it says, on any device
     steps: int | None = None  # updates of each training, in place of a time: as many for every variant
     seeds: Any = 3  # of each variant: so many, or which: [0,2]
     film: str | None = None  # a folder that scripts/prepare.py made; null: the built-in street
@@ -109,6 +110,10 @@ def plan_of(arguments: Arguments, out: Path) -> Plan:
     length = Length(arguments.budget, arguments.steps, arguments.budget_cpu_s)
     if not asked:
         length = Length(table.budget, None, table.cpu_s)
+    if arguments.pace is not None:
+        if length.cpu_s is None:
+            raise ConfigError(f"pace={arguments.pace}: says how many clips fit into CPU time; give budget_cpu_s=S too")
+        length = replace(length, elsewhere=True)
     added = getattr(arguments, "variant", None)
     rows = {item.name: getattr(added, item.name) for item in fields(added)} if added is not None else {}
     variants = tuple(chosen(table, arguments.variants, rows))
@@ -144,7 +149,7 @@ def run(
     out = Path(arguments.out).resolve()
     check_folder("out", arguments.out, out)
     plan = plan_of(arguments, out)
-    refuse(own_keys(plan.table, plan.length.cpu_s is not None, arguments.overrides))
+    refuse(own_keys(plan.table, plan.length.on_cpu, arguments.overrides))
     configs: dict[str, Vid2VidConfig] = {}
     for job in plan.jobs[: len(plan.variants)]:
         configs[job.variant.name] = config = compose(plan.words(job), schemas)
@@ -175,10 +180,11 @@ def _train(
     trained = sum(job.trained for job in plan.jobs)
     say(f"{len(plan.jobs)} trainings of {plan.length}, {trained} of them done, {arguments.jobs} at once, into {out}")
     if plan.length.cpu_s is not None and trained < len(plan.jobs):
-        from vid2vid.ablations.pace import laid_out
+        from vid2vid.ablations.pace import laid_out, read_pace, timed
 
-        samples = laid_out(plan.length.cpu_s, configs, plan.table.reference, out, say, **built)
-        plan = Plan(**{**vars(plan), "length": Length(cpu_s=plan.length.cpu_s, samples=samples)})
+        paces = read_pace(Path(arguments.pace), configs) if arguments.pace is not None else None
+        paces = paces or timed(configs, plan.table.reference, out, say, **built)
+        plan = replace(plan, length=replace(plan.length, samples=laid_out(plan.length.cpu_s, configs, paces, say)))
     began, done, left = time.monotonic(), [0], len(plan.jobs) - trained
 
     def ended(job: Job) -> None:

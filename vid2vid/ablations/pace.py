@@ -12,7 +12,7 @@ run. A variant with them is timed without any and with all of them, and is given
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, redirect_stdout
 from copy import deepcopy
 from dataclasses import replace
@@ -119,42 +119,86 @@ def _trainer(config: Vid2VidConfig, folder: Path, build: Build) -> Trainer:
     return Trainer(config, lambda: build(config), folder)
 
 
-def laid_out(
-    cpu_s: float,
+def timed(
     configs: Mapping[str, Vid2VidConfig],
     reference: str,
     folder: Path,
     say: Callable[[str], None],
     build: Build = Vid2VidTask,
-) -> dict[str, int]:
-    """Samples of each variant, which are kept in the folder; rows that come later are timed beside the reference.
+) -> dict[str, float]:
+    """CPU seconds of a batch by variant, kept in the folder; rows that come later are timed beside the reference.
 
     Args:
-        cpu_s: of each training.
         configs: by name of the variant.
         reference: the row whose pace was taken at first.
         folder: of the table.
         build: as of `cpu_seconds`.
 
     Raises:
-        ConfigError: as `cpu_seconds` and `samples_within`.
+        ConfigError: as `cpu_seconds`.
     """
     path = folder / FILE
     kept: dict[str, float] = plain_json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     missing = {name: config for name, config in configs.items() if name not in kept}
     if missing:
-        timed = {reference: configs[reference], **missing}
-        say(f"timing {ROUNDS} clips of {', '.join(timed)} in turn ...")
-        with Progress("clip", len(turns(timed)), "timing") as progress:
-            found = cpu_seconds(timed, progress=progress.show, build=build)
+        new = {reference: configs[reference], **missing}
+        say(f"timing {ROUNDS} clips of {', '.join(new)} in turn ...")
+        with Progress("clip", len(turns(new)), "timing") as progress:
+            found = cpu_seconds(new, progress=progress.show, build=build)
         drift = kept.get(reference, found[reference]) / found[reference]  # of the machine since then
         kept |= {name: found[name] * drift for name in missing}
         write_json(path, kept)
+    return kept
+
+
+def read_pace(path: Path, names: Iterable[str]) -> dict[str, float]:
+    """CPU seconds of a batch by variant, of a file that `timed` wrote, here or on another machine.
+
+    Args:
+        names: of the variants that are asked for.
+
+    Raises:
+        ConfigError: no such file, not of this kind, or without one of the variants.
+    """
+    if not path.is_file():
+        raise ConfigError(f"pace={path}: no such file; a table in CPU time writes pace.json into its folder")
+    try:
+        found = plain_json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"pace={path}: {error}; give the pace.json of a table in CPU time") from error
+    if not isinstance(found, dict) or not all(
+        type(value) in (int, float) and 0 < value < float("inf") for value in found.values()
+    ):
+        raise ConfigError(
+            f"pace={path}: is no table of variants and seconds; give the pace.json of a table in CPU time"
+        )
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ConfigError(
+            f"pace={path}: has no row {missing[0]}; it has {', '.join(found)}. Begin a table with this row where its "
+            "time counts: its folder keeps what was timed"
+        )
+    return {name: float(value) for name, value in found.items()}
+
+
+def laid_out(
+    cpu_s: float, configs: Mapping[str, Vid2VidConfig], paces: Mapping[str, float], say: Callable[[str], None]
+) -> dict[str, int]:
+    """Samples of each variant.
+
+    Args:
+        cpu_s: of each training.
+        configs: by name of the variant.
+        paces: likewise, CPU seconds of a batch.
+
+    Raises:
+        ConfigError: as `samples_within`.
+    """
     samples = {}
     for name, config in configs.items():
         stage = next(iter(config.curriculum.stages.values()), Vid2VidStage())
-        samples[name] = samples_within(cpu_s, name, kept[name], stage.batch_size)
-    told = ", ".join(f"{name} {samples[name]} ({kept[name]:.3g} s a batch)" for name in samples)
+        samples[name] = samples_within(cpu_s, name, paces[name], stage.batch_size)
+    told = ", ".join(f"{name} {samples[name]} ({paces[name]:.3g} s a batch)" for name in samples)
     say(f"clips that fit into {cpu_s:g} s of CPU time: {told}")
     return samples
 

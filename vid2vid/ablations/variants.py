@@ -207,12 +207,19 @@ class Length:
         budget: time, such as 4m.
         steps: updates.
         cpu_s: CPU seconds, which ``samples`` say in samples by variant.
+        elsewhere: the seconds are those of another machine; each training takes what time it takes.
     """
 
     budget: str | None = None
     steps: int | None = None
     cpu_s: float | None = None
     samples: Mapping[str, int] | None = None
+    elsewhere: bool = False
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether each is trained on one thread of the CPU, which its time is of."""
+        return self.cpu_s is not None and not self.elsewhere
 
     def words(self, variant: Variant) -> list[str]:
         """For ``train.py``."""
@@ -221,12 +228,14 @@ class Length:
         if self.budget is not None:
             return [f"trainer.budget={self.budget}"]
         samples = (self.samples or {}).get(variant.name)
-        return [*ON_CPU, *([] if samples is None else [f"trainer.max_samples={samples}"])]
+        return [*(ON_CPU if self.on_cpu else ()), *([] if samples is None else [f"trainer.max_samples={samples}"])]
 
     def __str__(self) -> str:
         if self.steps is not None:
             return f"{self.steps} updates"
-        return self.budget if self.budget is not None else f"{self.cpu_s:g} s of CPU time"
+        if self.budget is not None:
+            return self.budget
+        return f"{self.cpu_s:g} s of CPU time" + (", as timed elsewhere" if self.elsewhere else "")
 
 
 @dataclass(frozen=True)

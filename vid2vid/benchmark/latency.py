@@ -33,6 +33,11 @@ SETTINGS: Mapping[str, list[str]] = {
     "the demo's, 64x128": DEMO,
     "the demo's, 128x256": [*DEMO, "resolution=[128,256]"],
 }
+ON_CARD: Mapping[str, list[str]] = {  # there besides
+    "the defaults, 512x1024": ["model=vid2vid", "resolution=[512,1024]"],
+    "the defaults with nearest, 512x1024": ["model=vid2vid", "model.upsample=nearest", "resolution=[512,1024]"],
+    "the paper's, 512x1024": ["model=vid2vid_paper", "curriculum=single", "model.scales=2", "resolution=[512,1024]"],
+}
 FRAMES = 48  # of a video
 PARTS = ("condition", "network", "encoding")
 
@@ -107,7 +112,7 @@ def suite(
     schemas: Schemas,
     repeats: int = 5,
     command: str = "",
-    settings: Mapping[str, Sequence[str]] = SETTINGS,
+    settings: Mapping[str, Sequence[str]] | None = None,
     frames: int = FRAMES,
 ) -> Iterator[str]:
     """The lines of ``scripts/benchmark.py suite=generate``, as they become known.
@@ -116,11 +121,13 @@ def suite(
         schemas: of all tasks.
         repeats: videos of each generator.
         command: what was typed.
-        settings: words of a configuration by name.
+        settings: words of a configuration by name; None: `SETTINGS`, on a card `ON_CARD` too.
         frames: of a video.
     """
     from trainer.cli import compose
 
+    if settings is None:
+        settings = {**SETTINGS, **(ON_CARD if torch.cuda.is_available() else {})}
     configs = {name: compose(list(words), schemas) for name, words in settings.items()}
     device = choose_compute(next(iter(configs.values())).trainer).device
     count = f"{repeats * (frames - 1)} frames of {repeats} videos, after the first of each"

@@ -14,7 +14,7 @@ from trainer.cli import compose
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import Trainer
 from vid2vid.ablations import pace
-from vid2vid.ablations.pace import cpu_seconds, laid_out, samples_within, turns
+from vid2vid.ablations.pace import cpu_seconds, laid_out, read_pace, samples_within, timed, turns
 from vid2vid.config import Vid2VidConfig
 
 SMALL = ["model=vid2vid_tiny", "curriculum=single", "resolution=[16,32]", "data.workers=0", "trainer.device=cpu"]
@@ -75,11 +75,11 @@ def test_whole_batches() -> None:
 
 def test_a_row_that_comes_later_is_timed_beside_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is half as fast by then, for both alike."""
-    timed: list[list[str]] = []
+    asked: list[list[str]] = []
 
     def measured(given: dict[str, float]):
         def answer(configs: dict[str, Vid2VidConfig], **_: object) -> dict[str, float]:
-            timed.append(list(configs))
+            asked.append(list(configs))
             return {name: given[name] for name in configs}
 
         return answer
@@ -87,9 +87,24 @@ def test_a_row_that_comes_later_is_timed_beside_the_reference(tmp_path: Path, mo
     configs = {name: config() for name in ("base", "fast", "slow")}
     first = {name: configs[name] for name in ("base", "fast")}
     monkeypatch.setattr(pace, "cpu_seconds", measured({"base": 4.0, "fast": 2.0}))
-    assert laid_out(12, first, "base", tmp_path, print) == {"base": 3, "fast": 6}
+    assert laid_out(12, first, timed(first, "base", tmp_path, print), print) == {"base": 3, "fast": 6}
     monkeypatch.setattr(pace, "cpu_seconds", measured({"base": 8.0, "slow": 12.0}))
-    assert laid_out(12, configs, "base", tmp_path, print) == {"base": 3, "fast": 6, "slow": 2}
-    assert laid_out(12, configs, "base", tmp_path, print) == {"base": 3, "fast": 6, "slow": 2}
-    assert timed == [["base", "fast"], ["base", "slow"]], "once"
+    for _ in range(2):
+        paces = timed(configs, "base", tmp_path, print)
+        assert laid_out(12, configs, paces, print) == {"base": 3, "fast": 6, "slow": 2}
+    assert asked == [["base", "fast"], ["base", "slow"]], "once"
     assert json.loads((tmp_path / "pace.json").read_text()) == {"base": 4.0, "fast": 2.0, "slow": 6.0}
+
+
+def test_a_pace_of_another_machine(tmp_path: Path) -> None:
+    path = tmp_path / "pace.json"
+    path.write_text('{"base": 4, "fast": 2.0}')
+    assert read_pace(path, ["base"]) == {"base": 4.0, "fast": 2.0}
+    with pytest.raises(ConfigError, match=r"pace.json: has no row slow; it has base, fast\."):
+        read_pace(path, ["base", "slow"])
+    with pytest.raises(ConfigError, match=r"pace=nowhere: no such file; a table in CPU time writes pace.json"):
+        read_pace(Path("nowhere"), [])
+    for text in ("[1]", '{"base": 0}', '{"base": "4"}', '{"base": true}', "{", '{"base": Infinity}'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"pace\.json: .*give the pace\.json of a table in CPU time"):
+            read_pace(path, [])

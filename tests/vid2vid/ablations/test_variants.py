@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from train import SCHEMAS, TASKS
 from trainer.cli import compose
 from trainer.config.arguments import parse_args
 from trainer.errors import ConfigError
+from vid2vid.ablations.check import own_keys
 from vid2vid.ablations.command import Arguments, TableName, arguments, plan_of, run
 from vid2vid.ablations.variants import Length
 from vid2vid.config import Gan, Upsample, Vid2VidConfig
@@ -58,6 +60,18 @@ def test_cpu_time_is_laid_out_in_samples_on_one_thread() -> None:
     length = Length(cpu_s=420, samples={"2018": 77})
     trainer = compose(job.words(plan.data, plan.table, length, []), SCHEMAS).trainer
     assert (trainer.max_samples, trainer.threads, trainer.device.name) == (77, 1, "cpu")
+
+
+def test_clips_of_another_machines_time_are_trained_on_any_device() -> None:
+    plan = plan_of(Arguments(table=TableName.modern, seeds=[4], variants=["2018"], pace="pace.json"), OUT)
+    assert str(plan.length) == "420 s of CPU time, as timed elsewhere" and not plan.length.on_cpu
+    words = plan.jobs[0].words(plan.data, plan.table, replace(plan.length, samples={"2018": 77}), [])
+    assert "trainer.max_samples=77" in words and not any("device" in word or "threads" in word for word in words)
+    assert own_keys(plan.table, plan.length.on_cpu, ["trainer.device=cuda"]) == []
+    assert own_keys(plan.table, True, ["trainer.device=cuda"]) != []
+    with pytest.raises(ConfigError, match=r"pace=pace\.json: .* give budget_cpu_s=S too"):
+        plan_of(Arguments(pace="pace.json", budget="4m"), OUT)
+    assert plan_of(Arguments(pace="pace.json", budget_cpu_s=60), OUT).length.cpu_s == 60
 
 
 def test_rows_of_the_command_line() -> None:
