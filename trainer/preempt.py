@@ -67,6 +67,11 @@ class StopFlag:
         """``requested``, for passing the flag where a function is wanted."""
         return self.requested
 
+    def heed(self) -> None:
+        """For work that leaves nothing behind, such as timing: raises KeyboardInterrupt once a stop was asked for."""
+        if self.requested:
+            raise KeyboardInterrupt
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             if self._interrupted:

@@ -105,6 +105,7 @@ def measure(config: RunConfig, build: Callable[[], Task], rounds: int) -> dict[s
                     synchronize(trainer.device)
                     taken = now() - begin
                 trainer.guard.settle()
+                trainer.stop.heed()
                 if number < len(VARIANTS):
                     continue
                 found[name].append(taken / steps)

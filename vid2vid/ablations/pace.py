@@ -81,6 +81,8 @@ def cpu_seconds(
             if done > len(trainers):
                 taken[name].append(time.process_time() - begin)
             progress(done)
+            for trainer in trainers.values():  # the last has the signals
+                trainer.stop.heed()
         for trainer in trainers.values():
             trainer.guard.settle()
     found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def test_penalties_count_as_often_as_they_are_on_average(monkeypatch: pytest.Mon
     assert found == {"plain": 10, "seldom": pytest.approx(10 + 26 / 13), "each": 36}
     assert shown[-1] == len(turns(configs, 5)) == 4 + 3 * 5 + 2
     assert (penalised.model.r1_gamma, penalised.model.penalty_every) == (0.1, 13)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_to_stop_is_heard(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    calls: list[int] = []
+
+    def train(trainer: Trainer, batch: dict[str, object]) -> None:
+        calls.append(1)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(Trainer, "train_batch", train)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        cpu_seconds({"a": config(), "b": config()}, rounds=2)
+    assert len(calls) == 1 and signal.getsignal(number) is before
 
 
 def test_a_row_may_compare_by_a_classifier_of_this_project(tmp_path: Path) -> None:
