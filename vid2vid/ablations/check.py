@@ -13,11 +13,15 @@ from trainer.errors import ConfigError
 from trainer.files import write_json
 from trainer.untrusted import plain_json
 from vid2vid.ablations.variants import Table, Variant
-from vid2vid.config import DataKind, FirstFrame, FlowMethod, Vid2VidConfig
+from vid2vid.config import DataKind, FirstFrame, FlowMethod, SourceKind, Vid2VidConfig
 
 ASKED = "ablations.json"
+PACE = "pace.json"  # variant -> CPU seconds of a batch
+FIGURES = "ablation.json"  # in a run's folder: its figures, so that they are measured once
+SEGMENTER = "segmenter.safetensors"  # that a table trains for itself
 _ROWS = "rows"  # there: name of a row -> its changes
-_ALIKE = ("film", "segmenter", "segmenter_steps", "overrides")  # of all runs of one folder, beside table and length
+_ALIKE = ("film", "overrides")  # of all runs of one folder, beside table and length
+_MEASURED = ("segmenter", "segmenter_steps")  # of all figures of one folder
 
 
 def check_counts(arguments: Any) -> None:
@@ -59,8 +63,33 @@ def not_comparable(config: Vid2VidConfig) -> list[str]:
     return [line for line, wrong in checks.items() if wrong]
 
 
+def check_segmenter(given: str | None, config: Vid2VidConfig) -> None:
+    """Whether a segmenter that is given can measure: it is needed when all trainings are done.
+
+    Args:
+        config: of one of the rows.
+
+    Raises:
+        UserError: no such file, not a segmenter, or data without label maps.
+    """
+    if given is None:
+        return
+    if config.model.source is SourceKind.image:
+        raise ConfigError(
+            f"segmenter={given} compares with label maps, and the film has none (model.source=image); leave it out"
+        )
+    from torch import device
+
+    from vid2vid.evaluate.chosen import build_clip_metrics
+
+    build_clip_metrics(segmenter=given, config=config, device=device("cpu"))
+
+
 def same_as_before(arguments: Any, length: str, variants: Sequence[Variant], out: Path) -> None:
     """Runs of one table are trained and measured alike: what was asked for first stands in the folder.
+
+    It holds for what has come of it: rows that were timed or have a checkpoint, and figures that were measured. After a
+    training that failed at its beginning the same folder takes other words.
 
     Args:
         length: of each training, in words.
@@ -70,29 +99,55 @@ def same_as_before(arguments: Any, length: str, variants: Sequence[Variant], out
         ConfigError: something else is asked for.
     """
     asked: dict[str, Any] = {"table": arguments.table.value, "length": length}
-    asked |= {name: getattr(arguments, name) for name in _ALIKE}
+    asked |= {name: getattr(arguments, name) for name in (*_ALIKE, *_MEASURED)}
     path = out / ASKED
-    before = asked | (_read(path, type(arguments)) if path.is_file() else {})
+    begun = _begun(out)
+    before = asked | (_read(path, type(arguments)) if path.is_file() and begun else {})
     rows = {variant.name: shlex.join(variant.changes) for variant in variants}
-    known: dict[str, str] = before.pop(_ROWS, {})
+    known: dict[str, str] = {name: row for name, row in before.pop(_ROWS, {}).items() if name in begun}
     for name in (name for name in rows if known.get(name, rows[name]) != rows[name]):
         raise ConfigError(
             f'variant.{name}="{rows[name]}": the runs {name}-seed... of {out} were made with "{known[name]}"; give the '
             "row another name, or another out=FOLDER"
         )
-    changed = [name for name, value in asked.items() if before[name] != value]
+    measured = {_MEASURED[0]: any(out.glob(f"*-seed*/{FIGURES}"))}
+    measured[_MEASURED[1]] = measured[_MEASURED[0]] or (out / SEGMENTER).is_file()
+    changed = [name for name, value in asked.items() if before[name] != value and measured.get(name, True)]
     if changed:
         now, earlier = (", ".join(f"{name}={show(x[name])}" for name in changed) for x in (asked, before))
         raise ConfigError(f"{now}: the runs of {out} were made with {earlier}; give the same, or another out=FOLDER")
     write_json(path, asked | {_ROWS: known | rows})
 
 
+def _begun(out: Path) -> set[str]:
+    """Names of the rows that were timed, or of which a training has come to a checkpoint."""
+    found = set(stored(out / PACE)) if (out / PACE).is_file() else set()
+    for part in ("checkpoints", "done.json"):
+        found |= {path.parent.name.rpartition("-seed")[0] for path in out.glob(f"*-seed*/{part}")}
+    return found
+
+
 def _read(path: Path, schema: type) -> dict[str, Any]:
     """What stands in the file; where it is of before there were several tables and lengths, in the same words."""
-    found: dict[str, Any] = plain_json.loads(path.read_text(encoding="utf-8"))
+    found = stored(path)
     if "length" not in found:
         budget, steps = found.pop("budget", None), found.pop("steps", None)
         found["length"] = budget if steps is None else f"{steps} updates"
         defaults = {item.name: item.default for item in fields(schema)}
         found = {"table": "paper", "film": defaults["film"], "segmenter": defaults["segmenter"], **found}
+    return found
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """What a table keeps in its folder, or in one of its runs'.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        found = plain_json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete it, or give another out=FOLDER") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is damaged (it holds no table): delete it, or give another out=FOLDER")
     return found

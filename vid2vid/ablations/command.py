@@ -18,7 +18,7 @@ from trainer.parallel.sweep import last_record
 from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
-from vid2vid.ablations.check import check_counts, not_comparable, own_keys, same_as_before
+from vid2vid.ablations.check import check_counts, check_segmenter, not_comparable, own_keys, same_as_before
 from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, jobs_of
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems
@@ -40,7 +40,7 @@ class Arguments:
     budget: str | None = None  # time of each training: cheaper variants make more updates in it; table=paper: 4m
     budget_cpu_s: float | None = None  # CPU seconds of each, of one thread, in place of a time; table=modern: 420
     pace: str | None = None  # pace.json of a table timed elsewhere: as many clips as it says, on any device
-    steps: int | None = None  # updates of each training, in place of a time: as many for every variant
+    steps: int | None = None  # updates of each training, in place of a time, to the end of a clip: as many for all
     seeds: Any = 3  # of each variant: so many, or which: [0,2]
     film: str | None = None  # a folder that scripts/prepare.py made; null: the built-in street
     out: str = "runs/ablations"  # folder of the runs, the table and the video; again: goes on
@@ -154,6 +154,7 @@ def run(
     for job in plan.jobs[: len(plan.variants)]:
         configs[job.variant.name] = config = compose(plan.words(job), schemas)
         refuse([*problems(config), *not_comparable(config)])
+    check_segmenter(arguments.segmenter, next(iter(configs.values())))
     same_as_before(arguments, str(plan.length), plan.variants, out)
     if not arguments.table_only:
         _train(arguments, plan, configs, out, say, {} if build is None else {"build": build})

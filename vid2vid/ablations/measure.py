@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from trainer.files import write_json
+from vid2vid.ablations.check import FIGURES
 from vid2vid.evaluate.chosen import build_clip_metrics
 from vid2vid.evaluate.clip_metrics import Piece
 from vid2vid.evaluate.metrics import Metric, sharpness, warping_error
@@ -25,7 +26,6 @@ from vid2vid.evaluate.run import evaluate_run
 from vid2vid.trained import LoadedRun
 
 SIGMAS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)  # pixels
-FILE = "ablation.json"  # in a run's folder: its figures, so that they are measured once
 
 
 def measure(run: LoadedRun, segmenter: Path | None, folder: Path) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def measure(run: LoadedRun, segmenter: Path | None, folder: Path) -> dict[str, A
     blur = BlurCurve()
     values = evaluate_run(run, clip_metrics=[*metrics, blur]).values
     found = {"step": run.step, **values, "curve": [list(point) for point in blur.points]}
-    write_json(folder / FILE, found)
+    write_json(folder / FIGURES, found)
     return found
 
 

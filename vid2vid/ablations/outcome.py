@@ -10,15 +10,13 @@ from trainer.cli import load_run
 from trainer.config.schema import Schemas
 from trainer.files import write_text
 from trainer.records.progress import Progress
-from trainer.untrusted import plain_json
-from vid2vid.ablations.measure import FILE, matched_ratio, measure
+from vid2vid.ablations.check import FIGURES, SEGMENTER, stored
+from vid2vid.ablations.measure import matched_ratio, measure
 from vid2vid.ablations.table import as_csv, as_markdown, rows
 from vid2vid.ablations.variants import Job, Table
 from vid2vid.ablations.video import write_comparison
 from vid2vid.config import SourceKind, Vid2VidConfig
 from vid2vid.trained import load_generator
-
-SEGMENTER = "segmenter.safetensors"
 
 
 def segmenter_of(given: str | None, steps: int, run: Path, schemas: Schemas, say: Callable[[str], None]) -> Path | None:
@@ -84,9 +82,9 @@ def _measured(
     raw: dict[tuple[str, int], dict[str, Any]] = {}
     with Progress("run", len(jobs), "evaluation") as progress:
         for number, job in enumerate(jobs, 1):
-            kept = job.folder / FILE
+            kept = job.folder / FIGURES
             if kept.is_file():
-                raw[job.variant.name, job.seed] = plain_json.loads(kept.read_text())
+                raw[job.variant.name, job.seed] = stored(kept)
             else:
                 loaded = load_generator(load_run(job.folder, schemas), job.folder)
                 raw[job.variant.name, job.seed] = measure(loaded, segmenter, job.folder)

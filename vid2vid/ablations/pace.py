@@ -28,12 +28,12 @@ from trainer.loop import Trainer
 from trainer.records.progress import Progress
 from trainer.task import Task
 from trainer.untrusted import plain_json
+from vid2vid.ablations.check import PACE, stored
 from vid2vid.config import Vid2VidConfig, Vid2VidStage
 from vid2vid.task import Vid2VidTask
 
 Build = Callable[[Vid2VidConfig], Task]
 
-FILE = "pace.json"  # variant -> CPU seconds of a batch
 ROUNDS = 12  # clips of each variant, after one that is not counted
 _ALWAYS = ", always penalised"  # behind the name of a variant: the same with all its penalties
 _ROUNDS_APART = 4  # of which one times those, of whose time a small share counts
@@ -139,8 +139,8 @@ def timed(
     Raises:
         ConfigError: as `cpu_seconds`.
     """
-    path = folder / FILE
-    kept: dict[str, float] = plain_json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path = folder / PACE
+    kept: dict[str, float] = stored(path) if path.is_file() else {}
     missing = {name: config for name, config in configs.items() if name not in kept}
     if missing:
         new = {reference: configs[reference], **missing}

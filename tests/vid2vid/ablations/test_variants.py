@@ -10,11 +10,13 @@ import pytest
 from train import SCHEMAS, TASKS
 from trainer.cli import compose
 from trainer.config.arguments import parse_args
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, UserError
 from vid2vid.ablations.check import own_keys
 from vid2vid.ablations.command import Arguments, TableName, arguments, plan_of, run
 from vid2vid.ablations.variants import Length
 from vid2vid.config import Gan, Upsample, Vid2VidConfig
+from vid2vid.segmenter.file import SegmenterFacts, save_segmenter
+from vid2vid.segmenter.network import UNet
 
 OUT = Path("out")
 
@@ -97,6 +99,7 @@ def test_rows_of_the_command_line() -> None:
         (["seeds=[1,1]"], "a list of different ones"),
         (["seeds=some"], "seeds=some: must be at least 1"),
         (["steps=5", "budget=2m"], "budget=2m and steps=5: give one of them"),
+        (["segmenter=nowhere.safetensors"], "segmenter=nowhere.safetensors: no such file"),  # else after all trainings
         (["film=nowhere"], "film=nowhere: has neither labels/ nor landmarks/"),
         (["frames=9", "sheet=[0,9]"], r"sheet=\[0,9\]: 9: the video's frames are 0..8"),
         (["table_only=true"], "no training in .* has come to its end; leave it out"),
@@ -116,7 +119,7 @@ def test_rows_of_the_command_line() -> None:
 )
 def test_arguments_that_cannot_be(words: list[str], said: str, tmp_path: Path) -> None:
     words = [*words, f"out={tmp_path / 'out'}"]
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         run(parse_args(arguments(words), words, run=Vid2VidConfig), SCHEMAS, print)
     assert not list((tmp_path / "out").rglob("*-seed*"))
 
@@ -126,6 +129,7 @@ def test_runs_of_one_table_are_trained_alike(tmp_path: Path) -> None:
     (tmp_path / "ablations.json").write_text(
         '{"budget": "4m", "steps": null, "segmenter_steps": 1000, "overrides": []}'
     )
+    (tmp_path / "full-seed0" / "checkpoints").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"length=2m: the runs of .* were made with length=4m; .*another out=FOLDER"):
         run(Arguments(budget="2m", out=str(tmp_path)), SCHEMAS, print)
     with pytest.raises(ConfigError, match="no training in"):
@@ -144,8 +148,38 @@ def test_a_row_keeps_its_meaning_in_its_folder(tmp_path: Path) -> None:
     for words in (["variant.mine=model.ngf=16"], ["variant.other=model.ngf=8"], ["variant.mine=model.ngf=16"]):
         with pytest.raises(ConfigError, match="no training in"):
             ask(*words)
+        (tmp_path / "mine-seed0" / "checkpoints").mkdir(parents=True, exist_ok=True)
     with pytest.raises(ConfigError, match=r'variant\.mine="model\.ngf=32": .* made with "model\.ngf=16"; give the row'):
         ask("variant.mine=model.ngf=32")
+
+
+def test_what_came_to_nothing_binds_nothing(tmp_path: Path) -> None:
+    """Words are given again as the error of a failed training says; a segmenter until something is measured."""
+    (tmp_path / "mine-seed0").mkdir()  # as a training leaves it that failed at its beginning
+    (tmp_path / "mine-seed0" / "console.txt").write_text("error")
+    segmenter = tmp_path / "other.safetensors"
+    facts = SegmenterFacts((7, 26), ("road", "car"), (8, 8), (8, 8), "", 1, 1, 0.5, 0.5, (0.5, 0.5))
+    save_segmenter(segmenter, UNet(2, facts.widths), facts)
+
+    def asked(*words: str, refused: str = "no training in .* has come") -> None:
+        given = [*words, "table_only=true", f"out={tmp_path}"]
+        with pytest.raises(ConfigError, match=refused):
+            run(parse_args(arguments(given), given, run=Vid2VidConfig), SCHEMAS, print)
+
+    asked("variant.mine=model.gan=hinge", "steps=8", "data.val_frames=6")
+    asked("variant.mine=model.gan=lsgan", "steps=16", "data.val_frames=8")
+    (tmp_path / "full-seed0" / "checkpoints").mkdir(parents=True)
+    asked("steps=8", refused="length=8 updates, overrides=.*: the runs of")
+    same = "steps=16", "data.val_frames=8"
+    asked(*same, "variant.mine=model.gan=hinge")
+    asked(*same, "segmenter_steps=5")
+    asked(*same, f"segmenter={segmenter}")
+    (tmp_path / "segmenter.safetensors").touch()
+    asked(*same, f"segmenter={segmenter}", "segmenter_steps=6", refused="segmenter_steps=6: the runs of")
+    (tmp_path / "full-seed0" / "ablation.json").write_text("{}")
+    asked(*same, refused="segmenter=null: the runs of .* were made with segmenter=.*other")
+    (tmp_path / "pace.json").write_text('{"mine": 1')
+    asked(*same, refused="pace.json is damaged .*: delete it")
 
 
 @pytest.mark.parametrize(("folder", "source"), [("labels", "labels"), ("landmarks", "image")])
