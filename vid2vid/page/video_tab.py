@@ -98,7 +98,7 @@ def build(page: Page) -> None:
             return gr.update(choices=[], value=None), views.no_runs(), gr.update(visible=False)
         return gr.update(choices=found, value=value), gr.skip(), gr.skip()
 
-    def choose(name: str | None) -> tuple[Any, ...]:
+    def choose(name: str | None, written: str | None) -> tuple[Any, ...]:
         if not name:
             return (gr.skip(),) * len(choosing)
         model = does.model(name)
@@ -115,7 +115,7 @@ def build(page: Page) -> None:
             gr.update(visible=model.has_labels),
             gr.update(choices=choices, value=None),
             gr.update(choices=choices, value=None),
-            "",
+            "" if written else gr.skip(),  # what is typed while a run is loaded is for that run
             gr.update(visible=model.has_styles, value="sample" if model.fitted else "mean"),
             gr.update(visible=model.has_styles),
             gr.update(visible=model.wants_picture),
@@ -176,7 +176,7 @@ def build(page: Page) -> None:
     listed = {"fn": page.guarded(names), "inputs": run, "outputs": [run, about, work], "show_progress": "hidden"}
     assert Context.root_block is not None  # a tab is built within the page
     gr.on([Context.root_block.load, refresh.click], **listed)
-    run.change(page.guarded(choose), run, choosing, concurrency_limit=1)
+    run.change(page.guarded(choose), [run, edits], choosing, concurrency_limit=1)
     kind.change(parts, kind, [data_part, upload_part, paint_part, frame, load, uploaded_words], show_progress="hidden")
     load.click(page.guarded(does.frame_of_clip), [run, clip, frame], canvas)
     files.upload(page.guarded(upload), [run, files, frames], [uploaded, canvas, kind, uploaded_words])
