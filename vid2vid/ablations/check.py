@@ -127,6 +127,23 @@ def _begun(out: Path) -> set[str]:
     return found
 
 
+def same_rows(pace: Path, variants: Sequence[Variant]) -> None:
+    """Raises ConfigError where a table that was timed elsewhere has a row of one of these names with other changes.
+
+    Args:
+        pace: its file; what its rows are stands beside it, where it was left there.
+    """
+    path = pace.parent / ASKED
+    known = stored(path).get(_ROWS, {}) if path.is_file() else {}
+    for variant in variants:
+        own, theirs = shlex.join(variant.changes), known.get(variant.name)
+        if theirs not in (None, own):
+            raise ConfigError(
+                f'pace={pace}: its row {variant.name} was timed with "{theirs}", here it is "{own}": give the same, or '
+                "the row another name and a table that times it"
+            )
+
+
 def _read(path: Path, schema: type) -> dict[str, Any]:
     """What stands in the file; where it is of before there were several tables and lengths, in the same words."""
     found = stored(path)

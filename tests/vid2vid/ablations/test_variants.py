@@ -182,6 +182,18 @@ def test_what_came_to_nothing_binds_nothing(tmp_path: Path) -> None:
     asked(*same, refused="pace.json is damaged .*: delete it")
 
 
+def test_a_row_timed_elsewhere_is_the_same_row(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "pace.json").write_text('{"2018": 1, "mine": 0.5}')
+    (there / "ablations.json").write_text('{"rows": {"2018": "", "mine": "model.ngf=8"}}')
+    common = "table=modern", "variants=[2018]", "table_only=true", f"pace={there / 'pace.json'}", f"out={tmp_path}/here"
+    for ngf, said in ((16, 'row mine was timed with "model.ngf=8", here it is "model.ngf=16"'), (8, "no training in")):
+        words = [*common, f"variant.mine=model.ngf={ngf}"]
+        with pytest.raises(ConfigError, match=said):
+            run(parse_args(arguments(words), words, run=Vid2VidConfig), SCHEMAS, print)
+
+
 @pytest.mark.parametrize(("folder", "source"), [("labels", "labels"), ("landmarks", "image")])
 def test_a_film_is_trained_by_what_lies_beside_its_frames(folder: str, source: str, tmp_path: Path) -> None:
     (tmp_path / "it's = mine" / folder).mkdir(parents=True)
