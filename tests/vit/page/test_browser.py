@@ -154,7 +154,7 @@ def test_the_keyboard_alone_suffices(visitor: Open, network: Classifier, tmp_pat
         raise AssertionError(f"{selector} is not reached by the Tab key")
 
     offered: list[Any] = []
-    page.on("filechooser", offered.append)
+    page.on("filechooser", lambda chooser: offered.append(chooser))
     for _ in range(30):  # a button that is drawn anew while the page begins hears nothing yet
         tab_to("#picture-files button")
         page.keyboard.press("Enter")
