@@ -67,8 +67,10 @@ def write_outcome(
     text = as_markdown(rows(titled, table.columns))
     write_text(out / "ablations.md", f"{text}\n\n{told}\n")
     write_text(out / "ablations.csv", as_csv(titled, seeds))
-    first = min(job.seed for job in jobs)
-    runs = {job.variant.title: job.folder for job in jobs if job.seed == first}
+    lowest = min(job.seed for job in jobs)
+    shown = [job for job in jobs if job.seed == min(seeds[job.variant.title])]  # each row by its first seed
+    others = {job.variant.title: f", seed {job.seed}" for job in shown if job.seed != lowest}
+    runs = {job.variant.title + others.get(job.variant.title, ""): job.folder for job in shown}
     with Progress("run", len(runs), "video") as progress:
         video = write_comparison(runs, schemas, out, frames, zoom, sheet, progress.show)
     say(f"\n{text}\n\n{told}")
