@@ -12,7 +12,7 @@ from trainer.files import write_text
 from trainer.records.progress import Progress
 from vid2vid.ablations.check import FIGURES, SEGMENTER, stored
 from vid2vid.ablations.measure import matched_ratio, measure
-from vid2vid.ablations.table import as_csv, as_markdown, rows
+from vid2vid.ablations.table import as_csv, as_markdown, differences, rows
 from vid2vid.ablations.variants import Job, Table
 from vid2vid.ablations.video import write_comparison
 from vid2vid.config import SourceKind, Vid2VidConfig
@@ -65,6 +65,12 @@ def write_outcome(
     if "matched_ratio" in table.columns:
         told += "; equal sharpness: the sharper of both is blurred until it is"
     text = as_markdown(rows(titled, table.columns))
+    reference = next((title for title, name in titles.items() if name == table.reference), "")
+    if paired := differences(titled, seeds, reference, table.columns):
+        told += (
+            f"\n\nDifferences to {reference}, run by run of the same seed; bold: the 95 % interval is clear of zero\n\n"
+        )
+        told += as_markdown(paired)
     write_text(out / "ablations.md", f"{text}\n\n{told}\n")
     write_text(out / "ablations.csv", as_csv(titled, seeds))
     lowest = min(job.seed for job in jobs)
