@@ -185,8 +185,10 @@ def _train(
     if plan.length.cpu_s is not None and trained < len(plan.jobs):
         from vid2vid.ablations.pace import laid_out, read_pace, timed
 
-        paces = read_pace(Path(arguments.pace), configs) if arguments.pace is not None else None
-        paces = paces or timed(configs, plan.table.reference, out, say, **built)
+        if arguments.pace is not None:
+            paces = read_pace(Path(arguments.pace), configs)
+        else:
+            paces = timed(configs, plan.table.reference, out, say, **built)
         plan = replace(plan, length=replace(plan.length, samples=laid_out(plan.length.cpu_s, configs, paces, say)))
     began, done, left = time.monotonic(), [0], len(plan.jobs) - trained
 
