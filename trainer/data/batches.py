@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import logging
-import multiprocessing.connection
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from trainer.data.workers import (
     no_room,
     open_more_files,
     slow,
+    wait_for_an_end,
     waiting_for_workers,
 )
 from trainer.errors import DataError
@@ -167,7 +167,7 @@ class Loader:
                     told = self._raise_stuck(batches, slots, began, told)
                     continue
                 if not isinstance(error, RuntimeError):  # it died while it handed a batch over, a moment ago
-                    multiprocessing.connection.wait([worker.sentinel for worker in batches._workers], _LOOK_S)
+                    wait_for_an_end(batches._workers)
                 self._raise_dead(batches, slots)
                 if "DataLoader worker" not in str(error):  # else one of another iteration, which will find out
                     raise

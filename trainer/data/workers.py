@@ -9,7 +9,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
@@ -130,6 +131,17 @@ def ended(worker: int, process: Any, index: int | None, sample: str) -> WorkerLo
     how = f"was killed by {_signal_name(number)}" if number else f"ended by itself (exit code {process.exitcode})"
     where = f"while it read {sample}" if index is not None else "between two samples"
     return WorkerLost(f"data worker {worker} (pid {process.pid}) {how} {where}", index, True, number)
+
+
+def wait_for_an_end(workers: Sequence[Any], limit_s: float = 10.0) -> None:
+    """Returns once the exit code of one of the processes is known, or after ``limit_s``.
+
+    A process that dies closes its connections first, the one that tells of its end (``sentinel``) too, and has an exit
+    code only later: on a busy machine long after the other side has met the closed connection.
+    """
+    until = time.monotonic() + limit_s
+    while all(worker.exitcode is None for worker in workers) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def no_room(workers: int) -> str:

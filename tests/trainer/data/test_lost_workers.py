@@ -145,6 +145,32 @@ def test_evaluation_workers_are_started_again_too(tmp_path):
     assert loaded(2, trouble) == loaded(0)
 
 
+def test_connections_close_before_an_exit_code_is_there(tmp_path, caplog):
+    """What an end looks like from outside on a busy machine; what was read before waits to be handed over."""
+
+    def trouble(index):
+        if index == 6:
+            time.sleep(0.5)  # the batch comes when nobody waits for one
+        elif index == 10 and not met.exists():
+            time.sleep(0.2)
+            os.closerange(3, 1 << 16)
+            met.touch()
+            time.sleep(1)
+            kill_self(signal.SIGKILL)
+
+    def loaded(workers, **options):
+        running = iter(make_eval_loader(Numbers(**options), batch_size=2, workers=workers))
+        rows = [next(running)["index"].tolist() for _ in range(2)]
+        while workers and not met.exists():
+            time.sleep(0.01)
+        return rows + [batch["index"].tolist() for batch in running]
+
+    met = tmp_path / "met"
+    with caplog.at_level(logging.WARNING):
+        assert loaded(2, trouble=trouble) == loaded(0)
+    assert "was killed by SIGKILL" in caplog.text
+
+
 @pytest.mark.slow
 def test_another_iterations_death_is_not_this_ones(tmp_path):
     """PyTorch's handler does not tell whose worker it was."""
