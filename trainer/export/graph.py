@@ -35,7 +35,8 @@ Shapes = Mapping[str, Mapping[int, Any]]  # input -> axis -> torch.export.Dim: w
 def check_kind(path: Path, kind: Format) -> None:
     """ConfigError for another suffix than the kind's; UserError where packages are missing, before any work."""
     if path.suffix != SUFFIX[kind]:
-        raise ConfigError(f"out={path}: format={kind.name} writes {SUFFIX[kind]} files: out={path.stem}{SUFFIX[kind]}")
+        other = path.parent / f"{path.stem}{SUFFIX[kind]}"
+        raise ConfigError(f"out={path}: format={kind.name} writes {SUFFIX[kind]} files: out={other}")
     if kind is not Format.onnx:
         return
     missing = []

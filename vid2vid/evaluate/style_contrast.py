@@ -1,13 +1,15 @@
 """Do styles do anything? Mean colours of instances between two draws of styles, and over the frames of one video.
 
 A clip is generated twice, with two seeds. Where styles work, an instance has another colour in the other video, and one
-colour within a video.
+colour within a video, as far as the scene lets it: haze, and how much of a car its windows are, change the colour of a
+real car too. What the scene does it does alike in both videos, so their difference shows what else moves.
 
 Shapes: T frames, H x W pixels, R regions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,27 +40,37 @@ class StyleContrast:
         between: of each instance, the distance of its mean colours (over the frames of each video) in the two videos,
             RGB in 0..255.
         within: how far its colour in a frame lies from that mean, root mean square over both videos.
+        real: the same of the real frames, of which there is one video.
+        apart: how far the difference of both colours in a frame lies from its mean over the frames, root mean square
+            divided by sqrt(2): the part of ``within`` that is not alike in both videos.
     """
 
     between: dict[int, list[Tensor]]
     within: dict[int, list[Tensor]]
+    real: dict[int, list[Tensor]]
+    apart: dict[int, list[Tensor]]
 
     def values(self) -> dict[str, float]:
-        """``style_difference_ID`` and ``style_variation_ID``, means over the instances of a class, and
-        ``style_contrast_ID``, their ratio."""
+        """Means over the instances of a class: ``style_difference_ID``, ``style_variation_ID`` and that of real frames,
+        ``style_contrast_ID``, the ratio of the first two, and ``style_drift_ID``: ``apart`` as a share of the first."""
         found: dict[str, float] = {}
         for label in sorted(self.between):
-            difference, variation = (float(torch.stack(part[label]).mean()) for part in (self.between, self.within))
+            parts = (self.between, self.within, self.real, self.apart)
+            difference, variation, real, apart = (float(torch.stack(part[label]).mean()) for part in parts)
             found[f"style_contrast_{label}"] = difference / max(variation, 1e-6)
+            found[f"style_drift_{label}"] = apart / max(difference, 1e-6)
             found |= {f"style_difference_{label}": difference, f"style_variation_{label}": variation}
+            found[f"style_variation_real_{label}"] = real
         return found
 
     def rows(self) -> dict[str, Metric]:
         """Of the table of figures."""
         titles = {
             "contrast": "styles/frames",
+            "drift": "over frames, unlike in two styles",
             "difference": "between styles",
             "variation": "over frames",
+            "variation_real": "over frames, real",
         }
         return {
             f"style_{name}_{label}": Metric(f"colour of {label}, {title}")
@@ -84,7 +96,7 @@ def style_contrast(
         loader: collated clips, one at a time.
         pair: two draws of styles.
     """
-    found = StyleContrast({}, {})
+    found = StyleContrast({}, {}, {}, {})
     skip = encoder.model.past_frames if first_frame is FirstFrame.real else 0  # real frames, the same in both videos
     for host in loader:
         if not any(weights_of(host)):
@@ -102,18 +114,26 @@ def style_contrast(
             apart = [label if label in styling.things else None for label in ids]
             frames = [float_to_images(piece["frames"][0]) for piece in pieces]
             videos.append(_colours(frames, styles.numbers[0], len(apart)))
-        colours, pixels = torch.stack([video[0] for video in videos]), videos[0][1]  # (2, T, R, 3), (T, R)
+        shown, pixels = _colours([batch["images"][0]], styles.numbers[0], len(apart))
+        colours = torch.stack([shown, *(video[0] for video in videos)])  # (3, T, R, 3)
         seen = pixels >= SMALLEST * batch["labels"][0, 0].numel()
         seen[:skip] = False
         for region, label in enumerate(apart):
             if label is None or int(seen[:, region].sum()) < FEWEST:
                 continue
-            own = colours[:, seen[:, region], region]  # (2, t, 3)
-            means = own.mean(dim=1)
-            found.between.setdefault(label, []).append((means[0] - means[1]).norm())
-            spread = (own - means[:, None]).square().sum(dim=-1).mean().sqrt()
-            found.within.setdefault(label, []).append(spread)
+            real, *own = colours[:, seen[:, region], region]  # (t, 3) each
+            difference = own[0] - own[1]
+            found.between.setdefault(label, []).append(difference.mean(dim=0).norm())
+            found.within.setdefault(label, []).append(_spread(*own))
+            found.real.setdefault(label, []).append(_spread(real))
+            found.apart.setdefault(label, []).append(_spread(difference) / math.sqrt(2))
     return found
+
+
+def _spread(*colours: Tensor) -> Tensor:
+    """Root mean square of the distances of colours (t, 3) from the mean of their video."""
+    apart = [(video - video.mean(dim=0)).square().sum(dim=-1) for video in colours]
+    return torch.stack(apart).mean().sqrt()
 
 
 def _colours(pieces: list[Tensor], numbers: Tensor, regions: int) -> tuple[Tensor, Tensor]:

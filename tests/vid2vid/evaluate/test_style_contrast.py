@@ -19,10 +19,19 @@ ENCODER = SourceEncoder(ModelConfig(label_ids=[7, 26], style_channels=3, past_fr
 FLICKER = 8 / 127.5  # 8 levels of 255, up and down
 
 
+def signs(frames: int) -> Tensor:
+    return torch.tensor([1.0, -1.0] * 8)[:frames].view(1, -1, 1, 1, 1)
+
+
 def painter(source: Tensor, **_: Any) -> Any:
-    frames = source[:, 2:, -3:]
-    signs = torch.tensor([1.0, -1.0] * 8)[: frames.shape[1]].view(1, -1, 1, 1, 1)
-    return SimpleNamespace(frames=frames + FLICKER * signs, hallucination=None, flow=None, mask=None, past=[])
+    frames = source[:, 2:, -3:] + FLICKER * signs(source.shape[1] - 2)
+    return SimpleNamespace(frames=frames, hallucination=None, flow=None, mask=None, past=[])
+
+
+def washer(source: Tensor, **_: Any) -> Any:
+    """Colours that pale and come back."""
+    frames = source[:, 2:, -3:] * (1 + 0.1 * signs(source.shape[1] - 2))
+    return SimpleNamespace(frames=frames, hallucination=None, flow=None, mask=None, past=[])
 
 
 def clip(small: bool = False) -> dict[str, Tensor]:
@@ -40,10 +49,11 @@ def styling(car: list[float], road: float) -> AssignedStyles:
     return AssignedStyles(Given(vectors), ENCODER, {26})
 
 
-def measured(*clips: dict[str, Tensor], start: FirstFrame = FirstFrame.model) -> dict[str, float]:
+def measured(
+    *clips: dict[str, Tensor], start: FirstFrame = FirstFrame.model, generator: Any = painter
+) -> dict[str, float]:
     # 40, 0, -30 levels apart: 50; the road, which is no thing, by far more
     pair = styling([0.0, 0.2, 0.4], -0.5), styling([40 / 127.5, 0.2, 0.4 - 30 / 127.5], 0.5)
-    generator: Any = painter
     generator.past_from_images = lambda images, scales: images
     found = style_contrast(generator, ENCODER, clips, pair, compute=Compute(torch.device("cpu")), first_frame=start)
     assert set(found.rows()) == set(found.values())
@@ -56,6 +66,20 @@ def test_colours_between_styles_and_over_frames() -> None:
     assert found["style_difference_26"] == pytest.approx(50, abs=1)  # pixels are rounded
     assert found["style_variation_26"] == pytest.approx(8 * 3**0.5, abs=0.5)
     assert found["style_contrast_26"] == pytest.approx(50 / (8 * 3**0.5), rel=0.05)
+
+
+def test_what_both_videos_have_alike_is_no_drift() -> None:
+    assert measured(clip())["style_drift_26"] == pytest.approx(0, abs=0.01)
+    paling = measured(clip(), generator=washer)
+    assert paling["style_drift_26"] == pytest.approx(0.1 / 2**0.5, abs=0.01)
+    assert paling["style_difference_26"] == pytest.approx(50, abs=1)
+
+
+def test_the_real_frames_variation_stands_beside() -> None:
+    flickering = clip()
+    flickering["images"][:, ::2, 1, :4, :4] = 20  # 10 above and below the mean
+    assert measured(flickering)["style_variation_real_26"] == pytest.approx(10)
+    assert measured(clip())["style_variation_real_26"] == 0
 
 
 def test_real_frames_before_the_clip_have_no_style() -> None:

@@ -137,7 +137,7 @@ def test_frames_that_are_no_numbers_are_a_difference() -> None:
 
 def test_another_suffix_and_too_small_a_size_are_refused(tmp_path: Path) -> None:
     generator, encoder = made()
-    with pytest.raises(ConfigError, match=r"format=onnx writes \.onnx files: out=step\.onnx"):
+    with pytest.raises(ConfigError, match=rf"format=onnx writes \.onnx files: out={tmp_path}/step\.onnx"):
         export_step(generator, encoder, tmp_path / "step.pt2", Format.onnx, size=(16, 32))
     with pytest.raises(ConfigError, match=r"resolution=\[4,32\]: .* must be at least 8"):
         export_step(generator, encoder, tmp_path / "step.onnx", Format.onnx, size=(4, 32))
