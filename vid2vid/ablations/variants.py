@@ -105,17 +105,25 @@ PAPER = Table(
     budget="4m",
 )
 
-_RELATIVISTIC = ("model.gan=relativistic", "model.upsample=nearest", "model.r1_gamma=0.02", "model.r2_gamma=0.02")
-_PENALTY = ("model.penalty_every=13",)
+_NEAREST = ("model.upsample=nearest",)
+_RELATIVISTIC = (*_NEAREST, "model.gan=relativistic", "model.penalty_every=13")
+_SEGMENTING = ("model.image_discriminator=segmenting", "model.segmenting_feature_matching=true")
+
+
+def _gammas(value: float) -> tuple[str, str]:
+    return f"model.r1_gamma={value}", f"model.r2_gamma={value}"
+
+
 MODERN = Table(
     reference="2018",
     base=("model=vid2vid_2018",),
     variants=(
         Variant("2018", "2018"),
-        Variant("nearest", "nearest", ("model.upsample=nearest",)),
-        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_PENALTY)),
-        Variant("relativistic_mask", "relativistic, mask 1.3", (*_RELATIVISTIC, *_PENALTY, "model.lambda_mask=1.3")),
-        Variant("wide3", "3 halvings, ngf 24", ("model.upsample=nearest", "model.downsamplings=3", "model.ngf=24")),
+        Variant("nearest", "nearest", _NEAREST),
+        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_gammas(0.0025))),  # what model=vid2vid is
+        Variant("segmenting", "segmenting D_I", (*_NEAREST, *_SEGMENTING)),
+        Variant("both", "segmenting D_I, relativistic D_V", (*_RELATIVISTIC, *_SEGMENTING, *_gammas(0.0003))),
+        Variant("wide3", "3 halvings, ngf 24", (*_NEAREST, "model.downsamplings=3", "model.ngf=24")),
     ),
     columns={
         "psnr": "PSNR [dB]",

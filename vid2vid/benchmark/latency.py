@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, list[str]] = {
 }
 ON_CARD: Mapping[str, list[str]] = {  # there besides
     "the defaults, 512x1024": ["model=vid2vid", "resolution=[512,1024]"],
-    "the defaults with nearest, 512x1024": ["model=vid2vid", "model.upsample=nearest", "resolution=[512,1024]"],
+    "the design of 2018, 512x1024": ["model=vid2vid_2018", "resolution=[512,1024]"],
     "the paper's, 512x1024": ["model=vid2vid_paper", "curriculum=single", "model.scales=2", "resolution=[512,1024]"],
 }
 FRAMES = 48  # of a video

@@ -56,7 +56,7 @@ def test_what_is_no_ramp(values: list[float], message: str) -> None:
     ],
 )
 def test_a_problem_names_key_and_remedy(words: list[str], message: str) -> None:
-    (found,) = problems(compose(["model=vid2vid", *words], SCHEMAS))
+    (found,) = problems(compose(["model=vid2vid_2018", *words], SCHEMAS))
     assert message in found
 
 

@@ -244,6 +244,7 @@ def test_all_at_once_and_then_it_trains(tmp_path: Path) -> None:
     task, path = small(tmp_path / "small", past_frames=1)
     config = configured(
         f"model.weights={path}",
+        "model.upsample=transposed",
         "model.label_ids=[11,26,7,8,21,23,24]",
         "model.foreground=off",
         "model.scales=2",
