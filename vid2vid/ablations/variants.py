@@ -75,7 +75,7 @@ class Table:
 PAPER = Table(
     reference="full",
     # The demo has no foreground network; here it is one of the parts in question. People and cars, as in the paper.
-    base=("model.foreground=override", "model.foreground_labels=[24,26]"),
+    base=("model=vid2vid_2018", "model.foreground=override", "model.foreground_labels=[24,26]"),
     variants=(
         Variant("full", "full"),
         Variant("no_video_discriminator", "no D_V", ("model.video_discriminator=false",)),
