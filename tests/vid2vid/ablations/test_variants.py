@@ -14,7 +14,7 @@ from trainer.errors import ConfigError, UserError
 from vid2vid.ablations.check import own_keys
 from vid2vid.ablations.command import Arguments, TableName, arguments, plan_of, run
 from vid2vid.ablations.variants import Length
-from vid2vid.config import Gan, Upsample, Vid2VidConfig
+from vid2vid.config import Gan, ImageDiscriminator, Upsample, Vid2VidConfig, image_discriminator
 from vid2vid.segmenter.file import SegmenterFacts, save_segmenter
 from vid2vid.segmenter.network import UNet
 
@@ -43,16 +43,28 @@ def test_every_variant_of_the_paper_composes_and_takes_its_part_away() -> None:
 
 def test_every_modern_variant_adds_its_part() -> None:
     models = {name: config.model for name, config in composed(table=TableName.modern).items()}
-    assert list(models) == ["2018", "nearest", "relativistic", "relativistic_mask", "wide3"]
+    assert list(models) == ["2018", "nearest", "relativistic", "segmenting", "both", "wide3"]
     before, nearest, wide = models["2018"], models["nearest"], models["wide3"]
     assert (before.gan, before.upsample, before.r1_gamma) == (Gan.lsgan, Upsample.transposed, 0)
     assert (before.ngf, before.downsamplings, before.lambda_mask) == (32, 2, 2.0)
     assert (nearest.gan, nearest.upsample) == (Gan.lsgan, Upsample.nearest)
     assert (wide.ngf, wide.downsamplings, wide.upsample) == (24, 3, Upsample.nearest)
-    for name, weight in (("relativistic", 2.0), ("relativistic_mask", 1.3)):
+    for name, gamma in (("relativistic", 0.0025), ("both", 0.0003)):
         model = models[name]
-        assert (model.gan, model.upsample, model.lambda_mask) == (Gan.relativistic, Upsample.nearest, weight)
-        assert (model.r1_gamma, model.r2_gamma, model.penalty_every) == (0.02, 0.02, 13)
+        assert (model.gan, model.upsample, model.penalty_every) == (Gan.relativistic, Upsample.nearest, 13)
+        assert (model.r1_gamma, model.r2_gamma) == (gamma, gamma)
+    for name in ("segmenting", "both"):
+        assert image_discriminator(models[name]) is ImageDiscriminator.segmenting
+        assert models[name].segmenting_feature_matching
+    assert models["segmenting"].gan is Gan.lsgan
+    own = compose(["experiment=vid2vid/demo"], SCHEMAS).model
+    assert models["relativistic"] == own, "the row of the default design"
+
+
+def test_the_papers_ablations_stand_on_its_design() -> None:
+    for name, config in composed().items():
+        model = config.model
+        assert (model.gan, model.upsample, model.r1_gamma) == (Gan.lsgan, Upsample.transposed, 0), name
 
 
 def test_cpu_time_is_laid_out_in_samples_on_one_thread() -> None:
