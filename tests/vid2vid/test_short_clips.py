@@ -62,7 +62,7 @@ def test_a_clip_of_single_frames_has_a_loss_of_pictures_alone(tmp_path: Path) ->
     (piece,) = task.segments(batch, ctx)
     assert batch["images"].shape[1] == 1
     assert task.losses("d_video", piece, ctx) == {}
-    assert set(task.losses("d_image", piece, ctx)) == {"real", "fake"}
+    assert {"real", "fake"} <= set(task.losses("d_image", piece, ctx)) <= {"real", "fake", "r1", "r2"}
     losses = {name: float(value.detach()) for name, value in task.losses("g", piece, ctx).items()}
     motion = {name for name in losses if name.startswith(("gan_video", "feature_video", "flow", "output_warp", "mask"))}
     assert len(motion) >= 6 and all(losses[name] == 0 for name in motion)

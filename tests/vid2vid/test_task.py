@@ -70,7 +70,8 @@ def test_the_shared_pass_gives_the_gradients_of_separate_passes(tmp_path: Path) 
     """Against the plain way: D on attached frames for the generator, on detached frames for itself."""
     from vid2vid.losses import terms as losses
 
-    trainer = make(tmp_path, "model.video_discriminator=false", "model.lambda_l1=0", "trainer.max_steps=1")
+    words = ("model.video_discriminator=false", "model.lambda_l1=0", "model.gan=lsgan", "trainer.max_steps=1")
+    trainer = make(tmp_path, *words)
     task = task_of(trainer)
     batch, ctx = one_batch(trainer)
     segment = next(task.segments(batch, ctx))

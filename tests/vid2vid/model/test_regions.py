@@ -82,6 +82,7 @@ def test_losses_weigh_each_input() -> None:
 
 def test_regions_of_labels_train_a_discriminator_of_their_own(tmp_path: Path) -> None:
     words = ["model.regions=[labels]", "model.region_labels=[26,21]", "trainer.max_steps=1", "model.lambda_region=3"]
+    words += ["model.gan=lsgan", "model.r1_gamma=0", "model.r2_gamma=0"]
     trainer, task = make_trainer(configured(*words, stages={"all": Vid2VidStage(frames=3, batch_size=2)}), tmp_path)
     batch, ctx = one_batch(trainer)
     assert trainer.active[-1].name == "d_region" and set(trainer.parameters["d_region"])
