@@ -140,10 +140,6 @@ CROSS_FIELD = [
     (["model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
     (["model.segmenting_feature_matching=true"], "is read with model.image_discriminator=segmenting only: set that"),
     (
-        ["model.image_discriminator=segmenting", "model.video_discriminator=false", "model.gan=hinge"],
-        "beside model.image_discriminator=segmenting there is none: set model.gan=lsgan",
-    ),
-    (
         ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],
         "so it must be at least 2048 high and wide, but curriculum.stages.half_short.resolution is [64,128]: lower",
     ),

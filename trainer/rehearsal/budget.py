@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainer.data.splitting import split_batch
@@ -119,6 +120,8 @@ def _pace(trainer: Stepper, stage: Stage, enough: float) -> float:
                 trainer.advance(ctx)
                 synchronize(trainer.device)
                 steps.append(time.perf_counter() - mark)
+            # What is drawn for a batch, such as work that few steps have, is drawn anew for the next.
+            ctx = replace(ctx, samples_seen=ctx.samples_seen + stage.batch_size)
     # All steps of whole batches count: the first ones of a clip are cheaper. So do whole rounds of phases.
     counted = steps[1:] if cycle == 1 else steps[1 : 1 + (len(steps) - 1) // cycle * cycle]
     return (_mean(counted) * per_batch + _mean(waits[1:])) / stage.batch_size

@@ -96,13 +96,16 @@ def _sizes(trainer: Stepper) -> dict[str, int]:
 
 
 def _tell_pace(trainer: Stepper, tried: dict[str, Choice]) -> None:
-    """How long all of it may take, going by the trials: known long before a slow machine's first step is over."""
+    """How long all of it may take, going by the trials: known long before a slow machine's first step is over.
+
+    They do in each step what a step may do, also what few steps have (``StepContext.rehearsing``).
+    """
     stages = [stage for stage in trainer.curriculum.stages if stage.name in tried]
     ends = [*(stage.start for stage in stages[1:]), trainer.curriculum.total_samples]
     left = [max(end - max(stage.start, trainer.samples_seen), 0) for stage, end in zip(stages, ends, strict=True)]
     seconds = [samples * tried[stage.name].seconds for stage, samples in zip(stages, left, strict=True)]
     pace = ", ".join(f"{stage.name} {1 / tried[stage.name].seconds:.3g}" for stage in stages)
-    trainer.logger.text(f"pace of the trials: {pace} samples/s; ETA about {format_time(sum(seconds))}")
+    trainer.logger.text(f"pace of the trials: {pace} samples/s; ETA at most about {format_time(sum(seconds))}")
 
 
 def _facts(stage: Stage, world: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
 from vid2vid.ablations.check import check_counts, check_segmenter, not_comparable, own_keys, same_as_before, same_rows
-from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, jobs_of
+from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, has_classes, jobs_of
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems
 
@@ -116,9 +116,10 @@ def plan_of(arguments: Arguments, out: Path) -> Plan:
         length = replace(length, elsewhere=True)
     added = getattr(arguments, "variant", None)
     rows = {item.name: getattr(added, item.name) for item in fields(added)} if added is not None else {}
-    variants = tuple(chosen(table, arguments.variants, rows))
+    data = footage(arguments.film, table)
+    variants = tuple(chosen(table, arguments.variants, rows, has_classes(data)))
     jobs = tuple(jobs_of(out, variants, _seeds(arguments.seeds)))
-    return Plan(table, variants, jobs, footage(arguments.film, table), length, tuple(arguments.overrides))
+    return Plan(table, variants, jobs, data, length, tuple(arguments.overrides))
 
 
 def _seeds(given: Any) -> list[int]:
@@ -149,6 +150,9 @@ def run(
     out = Path(arguments.out).resolve()
     check_folder("out", arguments.out, out)
     plan = plan_of(arguments, out)
+    left = [row.name for row in plan.table.variants if row.needs_classes and not has_classes(plan.data)]
+    if left and not arguments.variants:
+        say(f"film={arguments.film} has no label maps: without {', '.join(left)}, which tell their classes apart")
     refuse(own_keys(plan.table, plan.length.on_cpu, arguments.overrides))
     configs: dict[str, Vid2VidConfig] = {}
     for job in plan.jobs[: len(plan.variants)]:

@@ -29,6 +29,11 @@ class Variant:
     title: str
     changes: tuple[str, ...] = ()
 
+    @property
+    def needs_classes(self) -> bool:
+        """Whether it can be trained on label maps only."""
+        return "model.image_discriminator=segmenting" in self.changes
+
 
 @dataclass(frozen=True)
 class Table:
@@ -61,6 +66,7 @@ class Table:
         why = "with budget_cpu_s all are trained on one thread of the CPU; give budget=TIME or steps=N in its place"
         return {
             **dict.fromkeys(keys, "the rows of the table differ in it"),
+            "model": "the rows of the table stand on the design of 2018",
             **({word.partition("=")[0]: why for word in ON_CPU} if in_cpu_time else {}),
             "seed": "each seed is trained; seeds=N or seeds=[0,2] says which",
             "name": "runs are named after their rows",
@@ -148,17 +154,18 @@ MODERN = Table(
 TABLES = {"paper": PAPER, "modern": MODERN}
 
 
-def chosen(table: Table, names: list[str], added: Mapping[str, str]) -> list[Variant]:
+def chosen(table: Table, names: list[str], added: Mapping[str, str], classes: bool = True) -> list[Variant]:
     """The rows that are asked for, in the table's order, then those that were added.
 
     Args:
-        names: of rows; none: all.
+        names: of rows; none: all that the data can train.
         added: name -> words that change the base's configuration.
+        classes: whether the data has label maps.
 
     Raises:
         ConfigError: names that are no rows, or that are taken.
     """
-    known = {variant.name: variant for variant in table.variants}
+    known = {variant.name: variant for variant in table.variants if names or classes or not variant.needs_classes}
     taken = [name for name in added if name in known]
     if taken:
         raise ConfigError(f"variant.{taken[0]}: the table has a row of this name; give another")
@@ -205,6 +212,11 @@ def footage(film: str | None, table: Table) -> tuple[str, ...]:
         f"film={film}: has neither labels/ nor landmarks/; make such a folder: "
         "python scripts/prepare.py labels source=FILM out=PATH, or people in place of labels"
     )
+
+
+def has_classes(data: Iterable[str]) -> bool:
+    """Whether data with these words (`footage`) are label maps."""
+    return f"experiment={FOOTAGE}" not in data
 
 
 @dataclass(frozen=True)

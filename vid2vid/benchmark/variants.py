@@ -85,7 +85,7 @@ def suite(
     """
     from trainer.cli import compose
 
-    words = ["experiment=vid2vid/demo", "trainer.device=cpu"]
+    words = ["experiment=vid2vid/demo", "model=vid2vid_2018", "trainer.device=cpu"]
     configs = {name: compose([*words, *VARIANTS[name]], schemas) for name in variants}
     height, width = configs[variants[0]].resolution
     yield f"`{command}`: {machine(torch.device('cpu'))}; {repeats} rounds in turn, {FRAMES} frames of {height}x{width}."

@@ -28,11 +28,6 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
             "model.image_discriminator=segmenting tells the classes of label maps apart, but model.source=image has "
             "none: use patch"
         )
-    if model.gan is not ModelConfig().gan and not (model.video_discriminator or model.regions):
-        found.append(
-            f"model.gan={show(model.gan)} is the loss of discriminators that tell real from generated, and beside "
-            f"model.image_discriminator=segmenting there is none: set model.gan={show(ModelConfig().gan)}"
-        )
     return found
 
 

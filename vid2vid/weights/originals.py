@@ -340,6 +340,6 @@ def convert(src: str | Path, dst: str | Path) -> list[str]:
     seen = " ".join(f"model.{key}={value}" for key, value in infer_model(weights).items())
     return [
         f"wrote {dst}: {len(weights)} tensors, {total:,} values",
-        f"these weights fit {seen}",
+        f"these weights fit model=vid2vid_2018 {seen}",
         f"model.weights={dst} starts a run from them, also one with more scales, classes or discriminator scales",
     ]
