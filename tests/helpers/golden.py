@@ -53,7 +53,7 @@ CASES = {
     "vit_mu_stages": Case(small_runs.words("vit_mu"), stages=True),
     "vid2vid_2018": Case(["model=vid2vid_tiny", *design_2018()], steps=1),
     "vid2vid_2018_stages": Case([*small_runs.words("vid2vid_tiny"), *design_2018()], steps=1, stages=True),
-    "vid2vid_tiny": Case(["model=vid2vid_tiny"], steps=1),
+    "vid2vid_tiny": Case(["model=vid2vid_tiny", "model.penalty_every=1"], steps=1),
     "vid2vid_tiny_stages": Case(small_runs.words("vid2vid_tiny"), steps=1, stages=True),
     "label_predictor_stages": Case(small_runs.words("label_predictor"), steps=1, stages=True),
 }

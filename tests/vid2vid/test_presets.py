@@ -11,7 +11,7 @@ from trainer.config.resolve import plain
 
 def test_the_default_differs_from_the_design_of_2018_in_two_parts() -> None:
     ours, theirs = (plain(configured(model=name)) for name in ("vid2vid", "vid2vid_2018"))
-    parts = {"upsample": "nearest", "gan": "relativistic", "r1_gamma": 0.0025, "r2_gamma": 0.0025}
+    parts = {"upsample": "nearest", "gan": "relativistic", "r1_gamma": 0.005, "r2_gamma": 0.005}
     assert ours["model"] == theirs["model"] | parts
     assert {**ours, "model": None} == {**theirs, "model": None}
 

@@ -126,7 +126,7 @@ MODERN = Table(
     variants=(
         Variant("2018", "2018"),
         Variant("nearest", "nearest", _NEAREST),
-        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_gammas(0.0025))),  # what model=vid2vid is
+        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_gammas(0.005))),  # what model=vid2vid is
         Variant("segmenting", "segmenting D_I", (*_NEAREST, *_SEGMENTING)),
         Variant("both", "segmenting D_I, relativistic D_V", (*_RELATIVISTIC, *_SEGMENTING, *_gammas(0.0003))),
         Variant("wide3", "3 halvings, ngf 24", (*_NEAREST, "model.downsamplings=3", "model.ngf=24")),

@@ -30,7 +30,7 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
     if model.gan is Gan.relativistic and (model.r1_gamma == 0 or model.r2_gamma == 0):
         found.append(
             f"model.gan=relativistic with model.r1_gamma={model.r1_gamma:g} and model.r2_gamma={model.r2_gamma:g}: "
-            "without both penalties it need not converge (Huang et al. 2024); 0.0025 each is a start"
+            "without both penalties it need not converge (Huang et al. 2024); 0.005 each is a start"
         )
     for part in unfed(config):
         network, _, rest = part.part.partition(".")

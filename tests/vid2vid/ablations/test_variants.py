@@ -49,7 +49,7 @@ def test_every_modern_variant_adds_its_part() -> None:
     assert (before.ngf, before.downsamplings, before.lambda_mask) == (32, 2, 2.0)
     assert (nearest.gan, nearest.upsample) == (Gan.lsgan, Upsample.nearest)
     assert (wide.ngf, wide.downsamplings, wide.upsample) == (24, 3, Upsample.nearest)
-    for name, gamma in (("relativistic", 0.0025), ("both", 0.0003)):
+    for name, gamma in (("relativistic", 0.005), ("both", 0.0003)):
         model = models[name]
         assert (model.gan, model.upsample, model.penalty_every) == (Gan.relativistic, Upsample.nearest, 13)
         assert (model.r1_gamma, model.r2_gamma) == (gamma, gamma)
