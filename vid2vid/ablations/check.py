@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,20 @@ def not_comparable(config: Vid2VidConfig) -> list[str]:
             data.kind not in (DataKind.street, DataKind.folders)
         ),
         "data.flow=none: the warping error needs flow; leave it out": data.flow is FlowMethod.none,
-        f"model.style_channels={model.style_channels}: styles are none of the ablations; leave it out": (
-            model.style_channels > 0
-        ),
         f"model.first_frame={model.first_frame.value}: all rows are generated from labels alone; leave it out": (
             model.first_frame in (FirstFrame.real, FirstFrame.image)
         ),
     }
     return [line for line, wrong in checks.items() if wrong]
+
+
+def styled_alike(configs: Mapping[str, Vid2VidConfig]) -> list[str]:
+    """A line where some rows have styles only: they are measured with the vectors of the real frames that they draw."""
+    styles = {name: config.model.style_channels for name, config in configs.items()}
+    if len(set(styles.values())) == 1:
+        return []
+    told = ", ".join(f"{name} has {count}" for name, count in styles.items())
+    return [f"model.style_channels: {told}; give all rows the same, for those with styles see the real frames"]
 
 
 def check_segmenter(given: str | None, config: Vid2VidConfig) -> None:

@@ -18,7 +18,15 @@ from trainer.parallel.sweep import last_record
 from trainer.parallel.trainings import train_all
 from trainer.records.console_lines import format_time
 from trainer.records.progress import Progress
-from vid2vid.ablations.check import check_counts, check_segmenter, not_comparable, own_keys, same_as_before, same_rows
+from vid2vid.ablations.check import (
+    check_counts,
+    check_segmenter,
+    not_comparable,
+    own_keys,
+    same_as_before,
+    same_rows,
+    styled_alike,
+)
 from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, has_classes, jobs_of
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems
@@ -158,6 +166,7 @@ def run(
     for job in plan.jobs[: len(plan.variants)]:
         configs[job.variant.name] = config = compose(plan.words(job), schemas)
         refuse([*problems(config), *not_comparable(config)])
+    refuse(styled_alike(configs))
     check_segmenter(arguments.segmenter, next(iter(configs.values())))
     if arguments.pace is not None:
         same_rows(Path(arguments.pace), plan.variants)

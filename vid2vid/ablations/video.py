@@ -14,6 +14,7 @@ from trainer.records.media import label_panel, write_png, write_video
 from vid2vid.config import DataKind
 from vid2vid.encoding import float_to_images
 from vid2vid.evaluate.measured_clips import measured_clips
+from vid2vid.evaluate.styling import styled
 from vid2vid.generate.clip import generate_segments
 from vid2vid.generate.panels import condition_columns, contact_sheet
 from vid2vid.trained import LoadedRun, load_generator
@@ -69,11 +70,12 @@ def _clip(run: LoadedRun, frames: int) -> dict[str, Tensor]:
 
 
 def _generated(run: LoadedRun, clip: Mapping[str, Tensor]) -> Tensor:
-    """(T, H, W, 3) uint8, generated freely."""
+    """(T, H, W, 3) uint8, generated freely; with styles, by the vectors of the real frames."""
     batch = {name: value.to(run.compute.device) for name, value in clip.items()}
-    first = run.config.model.first_frame
+    first, styling = run.config.model.first_frame, styled(run).styling
+    styles = None if styling is None else styling(batch)
     made = generate_segments(
-        run.generator, run.encoder, batch, amp=run.compute.amp, first_frame=first, scales=run.scales
+        run.generator, run.encoder, batch, amp=run.compute.amp, first_frame=first, scales=run.scales, styles=styles
     )
     return torch.cat([float_to_images(piece["frames"][0]).movedim(1, -1).cpu() for piece in made])
 

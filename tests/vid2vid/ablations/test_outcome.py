@@ -12,9 +12,29 @@ from PIL import Image
 from tests.helpers.made_films import plainly
 from tests.helpers.made_run import make_run, street_config
 from train import SCHEMAS
+from trainer.cli import load_run
 from trainer.errors import ConfigError
 from vid2vid.ablations.command import Arguments, TableName, run
 from vid2vid.config import Gan
+from vid2vid.evaluate.run import evaluate_run
+from vid2vid.evaluate.styling import styled
+from vid2vid.trained import load_generator
+
+
+def test_rows_with_styles_are_drawn_by_those_of_the_real_frames(tmp_path: Path) -> None:
+    config = street_config()
+    config.data.val_frames, config.data.val_clips, config.model.style_channels = 4, 1, 2
+    make_run(tmp_path / "2018-seed0", config)
+    (tmp_path / "2018-seed0" / "done.json").write_text("{}")
+    asked = Arguments(
+        TableName.modern, out=str(tmp_path), table_only=True, segmenter_steps=1, frames=4, zoom=1, sheet=[0],
+        overrides=["model.style_channels=2"],
+    )  # fmt: skip
+    run(asked, SCHEMAS, lambda line: None)
+    kept = json.loads((tmp_path / "2018-seed0" / "ablation.json").read_text())
+    loaded = load_generator(load_run(tmp_path / "2018-seed0", SCHEMAS), tmp_path / "2018-seed0")
+    assert kept["psnr"] == pytest.approx(evaluate_run(loaded, style=styled(loaded)).values["psnr"])
+    assert len(plainly(tmp_path / "ablations.mp4")) == 4
 
 
 def test_the_table_of_what_is_trained_so_far(tmp_path: Path) -> None:

@@ -122,7 +122,10 @@ def test_rows_of_the_command_line() -> None:
         (["+model.past_frames=1"], "past_frames=1: the rows"),
         (["trainer.max_steps=9"], "give steps=N"),
         (["data.flow=none"], "the warping error needs flow"),  # else known after all trainings
-        (["model.style_channels=3"], "styles are none of the ablations"),
+        (
+            ["variants=[full,no_flow]", "variant.looks=model.style_channels=3"],
+            "full has 0, no_flow has 0, looks has 3; give all rows the same",
+        ),
         (["model.first_frame=real"], "generated from labels alone"),
         (["table=modern", "model.upsample=nearest"], "the rows of the table differ in it"),
         (["table=modern", "trainer.threads=2"], "on one thread of the CPU; give budget=TIME or steps=N"),
