@@ -6,6 +6,7 @@ Loads no torch.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -163,7 +164,9 @@ def check_resume(config: RunConfig, run_dir: Path) -> list[str]:
         raise CheckpointError(
             f"{run_dir} holds checkpoints of another model:\n"
             + "\n".join(f"  - {line}" for line in model)
-            + "\nchoose another name=..., or go back to the stored values, or start over with trainer.resume=never"
+            + f"\ngo on as it began by `python train.py {shlex.quote(f'run={run_dir}')}`, which takes its values from"
+            + " config.yaml (without model=, experiment= and model.KEY= of yours), or choose another name=..., or start"
+            + " over with trainer.resume=never"
         )
     return [line for line in changed if _matters(line.split(":")[0])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from omegaconf import OmegaConf
 
 from tests.helpers.composed import write_run
 from train import SCHEMAS
-from trainer.cli import compose
+from trainer.cli import compose, load_run
 from trainer.config.resolve import check_resume, config_diff, plain, resolve
 from trainer.errors import CheckpointError, ConfigError
+from vid2vid.config import Gan, Upsample
 
 
 def test_going_on_with_another_model_is_refused(tmp_path: Path) -> None:
@@ -36,6 +38,20 @@ def test_going_on_with_another_model_is_refused(tmp_path: Path) -> None:
     other_model.trainer.resume = "never"
     assert check_resume(other_model, run_dir) == []
     assert check_resume(other_model, tmp_path / "runs" / "new") == []
+
+
+def test_a_run_of_the_former_default_is_told_how_it_goes_on(tmp_path: Path) -> None:
+    """``model=vid2vid`` asks for other parts than a run of ``vid2vid_2018`` has; the command that is named works."""
+    run_dir = write_run(tmp_path, ["model=vid2vid_tiny", "model.upsample=transposed", "model.gan=lsgan"])
+    with pytest.raises(CheckpointError) as refused:
+        check_resume(compose(["model=vid2vid_tiny"], SCHEMAS), run_dir)
+    text = str(refused.value)
+    assert "model.upsample: transposed -> nearest" in text and "model.gan: lsgan -> relativistic" in text
+    words = shlex.split(text.partition("`")[2].partition("`")[0])
+    assert words == ["python", "train.py", f"run={run_dir}"]
+    again = load_run(words[2].removeprefix("run="), SCHEMAS, ["trainer.max_steps=9"])
+    assert again.model.upsample is Upsample.transposed and again.model.gan is Gan.lsgan
+    assert check_resume(again, run_dir) == ["trainer.max_steps: null -> 9"]
 
 
 def test_a_run_that_is_too_old_for_a_key_has_its_default(tmp_path: Path) -> None:
