@@ -61,6 +61,22 @@ def test_every_modern_variant_adds_its_part() -> None:
     assert models["relativistic"] == own, "the row of the default design"
 
 
+def test_a_film_without_label_maps_has_no_rows_that_tell_classes_apart(tmp_path: Path) -> None:
+    (tmp_path / "film" / "landmarks").mkdir(parents=True)
+    asked = Arguments(table=TableName.modern, film=str(tmp_path / "film"))
+    assert [row.name for row in plan_of(asked, OUT).variants] == ["2018", "nearest", "relativistic", "wide3"]
+    (tmp_path / "film" / "labels").mkdir()
+    assert len(plan_of(asked, OUT).variants) == 6
+    said: list[str] = []
+    (tmp_path / "film" / "labels").rmdir()
+    asked.out, asked.table_only = str(tmp_path / "out"), True
+    with pytest.raises(ConfigError):  # there is nothing in the film
+        run(asked, SCHEMAS, said.append)
+    assert said == [
+        f"film={tmp_path / 'film'} has no label maps: without segmenting, both, which tell their classes apart"
+    ]
+
+
 def test_the_papers_ablations_stand_on_its_design() -> None:
     for name, config in composed().items():
         model = config.model
