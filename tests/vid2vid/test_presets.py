@@ -7,6 +7,7 @@ import yaml
 from tests.helpers.made_task import configured
 from trainer.cli import CONFIGS
 from trainer.config.resolve import plain
+from vid2vid.task import Vid2VidTask
 
 
 def test_the_default_differs_from_the_design_of_2018_in_two_parts() -> None:
@@ -34,3 +35,16 @@ def test_it_says_what_later_parts_are_off() -> None:
     }
     for name in ("vid2vid_paper", "pix2pixhd"):
         assert "vid2vid_2018" in yaml.safe_load((CONFIGS / f"model/{name}.yaml").read_text())["defaults"]
+
+
+def test_it_says_where_another_loss_keeps_the_penalties() -> None:
+    """Who tries ``model.gan=lsgan`` alone has changed one of two things."""
+
+    def said(*words: str, model: str = "vid2vid_tiny") -> list[str]:
+        return [note for note in Vid2VidTask(configured(*words, model=model)).notes() if "penalties" in note]
+
+    assert said() == said(*("model.gan=lsgan", "model.r1_gamma=0", "model.r2_gamma=0")) == []
+    (note,) = said("model.gan=lsgan")
+    assert "model.gan=lsgan under gradient penalties, model.r1_gamma=0.005 and model.r2_gamma=0.005: 0 each" in note
+    (note,) = said("model.r1_gamma=0")
+    assert "without both penalties it need not converge" in note

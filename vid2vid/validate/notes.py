@@ -32,6 +32,11 @@ def notes(config: Vid2VidConfig, networks: Mapping[str, nn.Module], has_perceptu
             f"model.gan=relativistic with model.r1_gamma={model.r1_gamma:g} and model.r2_gamma={model.r2_gamma:g}: "
             "without both penalties it need not converge (Huang et al. 2024); 0.005 each is a start"
         )
+    if model.gan is not Gan.relativistic and (model.r1_gamma > 0 or model.r2_gamma > 0):
+        found.append(
+            f"model.gan={model.gan.value} under gradient penalties, model.r1_gamma={model.r1_gamma:g} and "
+            f"model.r2_gamma={model.r2_gamma:g}: 0 each is without (model=vid2vid_2018 sets both)"
+        )
     for part in unfed(config):
         network, _, rest = part.part.partition(".")
         count = sum(p.numel() for p in networks[network].get_submodule(rest).parameters())
