@@ -47,7 +47,10 @@ def test_every_sample_counts_once(tmp_path: Path, model: str) -> None:
     one = found(tmp_path / "1", 1, model)
     for world in (2, 3, 4) if model == "vit_mu" else (4,):
         several = found(tmp_path / str(world), world, model)
-        assert several == pytest.approx(one, rel=1e-4, abs=1e-5), world  # other batches round elsewhere
+        fine = [several.pop("period_2", 0.0), one.get("period_2", 0.0)]  # of a pattern as weak as rounding to bytes
+        assert fine[0] == pytest.approx(fine[1], rel=1e-3), world
+        without = {name: value for name, value in one.items() if name != "period_2"}
+        assert several == pytest.approx(without, rel=1e-4, abs=1e-5), world  # other batches round elsewhere
     if model == "vit_mu":
         assert one["top1"] * FEW == pytest.approx(round(one["top1"] * FEW))
     else:
