@@ -28,7 +28,7 @@ WORDS = {
     "vid2vid_tiny": [
         *("curriculum.stages.all.batch_size=4", "model.flow_init=0.1"),
         *(f"optim.{phase}.{word}" for phase in ("g", "d_image", "d_video") for word in ("kind=sgd", "momentum=0.5")),
-        *("optim.g.lr=1e-6", "optim.d_image.lr=3e-4", "optim.d_video.lr=3e-4"),
+        *("optim.g.lr=1e-6", "optim.d_image.lr=1e-4", "optim.d_video.lr=1e-4"),
         *("optim.g.clip=100", "optim.d_image.clip=5", "optim.d_video.clip=4"),
     ],
 }
