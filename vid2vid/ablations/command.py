@@ -158,8 +158,8 @@ def run(
     out = Path(arguments.out).resolve()
     check_folder("out", arguments.out, out)
     plan = plan_of(arguments, out)
-    left = [row.name for row in plan.table.variants if row.needs_classes and not has_classes(plan.data)]
-    if left and not arguments.variants:
+    left = [row.name for row in plan.table.variants if row not in plan.variants and not arguments.variants]
+    if left:
         say(f"film={arguments.film} has no label maps: without {', '.join(left)}, which tell their classes apart")
     refuse(own_keys(plan.table, plan.length.on_cpu, arguments.overrides))
     configs: dict[str, Vid2VidConfig] = {}

@@ -102,7 +102,7 @@ def style_contrast(
         if not any(weights_of(host)):
             continue
         batch = {name: value.to(compute.device) for name, value in host.items() if isinstance(value, Tensor)}
-        videos: list[tuple[Tensor, Tensor]] = []
+        videos: list[Tensor] = []
         apart: list[int | None] = []
         for styling in pair:
             styles = styling(batch)
@@ -113,9 +113,9 @@ def style_contrast(
             ids = [encoder.ids[channel] if channel >= 0 else None for channel in channels]
             apart = [label if label in styling.things else None for label in ids]
             frames = [float_to_images(piece["frames"][0]) for piece in pieces]
-            videos.append(_colours(frames, styles.numbers[0], len(apart)))
+            videos.append(_colours(frames, styles.numbers[0], len(apart))[0])
         shown, pixels = _colours([batch["images"][0]], styles.numbers[0], len(apart))
-        colours = torch.stack([shown, *(video[0] for video in videos)])  # (3, T, R, 3)
+        colours = torch.stack([shown, *videos])  # (3, T, R, 3)
         seen = pixels >= SMALLEST * batch["labels"][0, 0].numel()
         seen[:skip] = False
         for region, label in enumerate(apart):
