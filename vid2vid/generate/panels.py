@@ -8,19 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.data.labels.palette import colorize
+from trainer.data.labels.palette import colorize, seem_cityscapes
 from trainer.records.media import label_panel
 from trainer.task import StepContext
 from vid2vid.config import Vid2VidConfig
 from vid2vid.data.sources.look import columns
 from vid2vid.encoding import SourceEncoder, float_to_images
 from vid2vid.generate.clip import generate_segments
+from vid2vid.generate.edit.objects import knows_cityscapes
 from vid2vid.model import Generator
 from vid2vid.styles.pooling import Styling
 
 
 def condition_columns(batch: Mapping[str, Tensor], config: Vid2VidConfig) -> dict[str, Tensor]:
-    """Everything in a condition as a picture, under its name: labels in palette colours, then each of the sources.
+    """Everything in a condition as a picture, under its name: labels in colours, then each of the sources.
+
+    The colours are Cityscapes' where the ids may be its own; of other ids the first ones would all be black.
 
     Args:
         batch: ``labels`` (..., H, W) ids, or ``source`` (..., C, H, W) uint8, or both.
@@ -30,7 +33,9 @@ def condition_columns(batch: Mapping[str, Tensor], config: Vid2VidConfig) -> dic
     """
     found: dict[str, Tensor] = {}
     if "labels" in batch:
-        found["label"] = torch.from_numpy(colorize(batch["labels"].cpu().numpy())).movedim(-3, -1)
+        ids = batch["labels"].cpu().numpy()
+        painted = colorize(ids, cityscapes=knows_cityscapes(config.model) and seem_cityscapes(ids))
+        found["label"] = torch.from_numpy(painted).movedim(-3, -1)
     if "source" in batch:
         pictures = columns(batch["source"].cpu(), config.model, config.data)
         found |= {name: picture.movedim(-3, -1).contiguous() for name, picture in pictures.items()}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from trainer.checkpoint.run_folders import CONFIG
@@ -16,7 +17,7 @@ from trainer.cli import load_run
 from trainer.config.fields import DeviceKind
 from trainer.data.labels.colour_tables import colour_table
 from trainer.data.labels.label_map import ignored_ids
-from trainer.data.labels.palette import CLASSES, PALETTE
+from trainer.data.labels.palette import CLASSES, OWN_PALETTE, PALETTE, seem_cityscapes
 from trainer.errors import UserError
 from trainer.page.canvas import PaintClass
 from trainer.page.shelf import Shelf
@@ -138,9 +139,11 @@ def classes_of(run: LoadedRun) -> list[PaintClass]:
         return []
     names = _names(run)
     ids = list(run.encoder.ids)
-    found = [PaintClass(label, names.get(label, f"class {label}"), _colour(label)) for label in ids]
+    cityscapes = knows_cityscapes(run.config.model) and seem_cityscapes(np.array(ids))
+    palette = PALETTE if cityscapes else OWN_PALETTE
+    found = [PaintClass(label, names.get(label, f"class {label}"), _colour(label, palette)) for label in ids]
     void = [label for label in ignored_ids(run.config.data.ignore_label) if label not in ids and 0 <= label < 1 << 16]
-    return found + [PaintClass(label, "no class", _colour(label)) for label in void]
+    return found + [PaintClass(label, "no class", _colour(label, palette)) for label in void]
 
 
 def _names(run: LoadedRun) -> Mapping[int, str]:
@@ -155,6 +158,6 @@ def _names(run: LoadedRun) -> Mapping[int, str]:
     return {}
 
 
-def _colour(label: int) -> tuple[int, int, int]:
-    red, green, blue = PALETTE[label if label < 256 else 255].tolist()
+def _colour(label: int, palette: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = palette[label if label < 256 else 255].tolist()
     return red, green, blue

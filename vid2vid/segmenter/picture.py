@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.data.labels.palette import colorize
+from trainer.data.labels.palette import colorize, seem_cityscapes
 from trainer.records.confusion import NONE
 from trainer.records.media import label_panel, write_png
 from vid2vid.segmenter.classes import Classes
@@ -37,9 +38,13 @@ def write_readings(path: Path, readings: Sequence[Reading], classes: Classes) ->
     """Write frames below each other, each beside its labels and what was read, in the colours of the classes."""
     ids = torch.tensor([*classes.ids, _BLACK])
 
+    def ids_of(found: Tensor) -> np.ndarray:
+        return ids[torch.where(found == NONE, len(classes), found).cpu()].numpy()
+
+    cityscapes = any(seem_cityscapes(ids_of(reading.true)) for reading in readings)
+
     def painted(found: Tensor) -> Tensor:
-        labels = ids[torch.where(found == NONE, len(classes), found).cpu()]
-        return torch.from_numpy(colorize(labels.numpy()))
+        return torch.from_numpy(colorize(ids_of(found), cityscapes))
 
     rows = []
     for reading in readings:

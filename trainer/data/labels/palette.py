@@ -1,4 +1,5 @@
-"""Colours of the 34 Cityscapes classes (Cordts et al., CVPR 2016; public definition in cityscapesScripts' labels)."""
+"""Colours of classes: of Cityscapes' 34 (Cordts et al., CVPR 2016; public definition in cityscapesScripts' labels), and
+others."""
 
 from __future__ import annotations
 
@@ -43,29 +44,45 @@ CLASSES: dict[int, tuple[str, int, int, int]] = {
 }
 
 
-def _palette() -> np.ndarray:
-    """(256, 3) uint8: the classes' colours; other ids get distinct colours from a fixed hue walk, 255 is black."""
-    ids = np.arange(256)
-    bits = (ids[:, None] * np.array([97, 151, 211])) % 256
-    table = (64 + bits * 3 // 4).astype(np.uint8)
-    for index, (_, *rgb) in CLASSES.items():
+COLOURED = 7  # first id whose colour tells it from the others
+_NO_CLASS = 255  # black in every palette
+
+
+def _walk(first: int) -> np.ndarray:
+    """(256, 3) uint8: distinct colours from a fixed hue walk that begins at ``first``."""
+    bits = ((np.arange(256)[:, None] + first) * np.array([97, 151, 211])) % 256
+    return (64 + bits * 3 // 4).astype(np.uint8)
+
+
+def _palette(cityscapes: bool) -> np.ndarray:
+    """(256, 3) uint8: colours of the hue walk, the classes' own where ids are Cityscapes'; 255 is black."""
+    table = _walk(0 if cityscapes else 100)
+    for index, (_, *rgb) in CLASSES.items() if cityscapes else ():
         table[index] = rgb
-    table[255] = 0
+    table[_NO_CLASS] = 0
     return table
 
 
-PALETTE = _palette()
+PALETTE = _palette(True)
+OWN_PALETTE = _palette(False)  # of other ids, whose first ones would all be black
 
 
-def colorize(labels: np.ndarray) -> np.ndarray:
-    """Paint class ids with the Cityscapes colours.
+def seem_cityscapes(labels: np.ndarray) -> bool:
+    """Whether ids may be Cityscapes': one of them at least is of a class that has a colour there."""
+    ids = np.asarray(labels)
+    return bool(((ids >= COLOURED) & (ids < _NO_CLASS)).any())
+
+
+def colorize(labels: np.ndarray, cityscapes: bool = True) -> np.ndarray:
+    """Paint class ids.
 
     Args:
         labels: (..., H, W) integer ids; ids outside 0..255 (ignore values) become black.
+        cityscapes: with Cityscapes' colours; False: with others, none of which is black.
 
     Returns:
         (..., 3, H, W) uint8 RGB.
     """
     ids = np.asarray(labels)
-    ids = np.where((ids < 0) | (ids > 255), 255, ids).astype(np.uint8)
-    return np.moveaxis(PALETTE[ids], -1, -3)
+    ids = np.where((ids < 0) | (ids > 255), _NO_CLASS, ids).astype(np.uint8)
+    return np.moveaxis((PALETTE if cityscapes else OWN_PALETTE)[ids], -1, -3)

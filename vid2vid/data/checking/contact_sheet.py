@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.checking import spread, write_sheet
-from trainer.data.labels.palette import colorize
+from trainer.data.labels.palette import colorize, seem_cityscapes
 from trainer.errors import DataError
 from vid2vid.config import ModelConfig, Region
 from vid2vid.data.augment import Crop, whole_frame
@@ -18,7 +18,6 @@ from vid2vid.data.sources.look import as_picture
 from vid2vid.model.regions import label_boxes, squares
 
 _ROWS, _COLUMNS = 8, 4
-_COLOURED = 7  # first id whose colour tells it from others
 _CELL = (90, 180)  # (H, W) that a picture covers
 _SQUARE = (180, 180)  # (H, W) of what is shown of it in place of the whole
 _LINE = torch.tensor([[255], [60], [60]], dtype=torch.uint8)  # colour around regions
@@ -85,5 +84,4 @@ def _framed(image: Tensor, boxes: Tensor) -> Tensor:
 
 def _painted(ids: np.ndarray) -> np.ndarray:
     """Ids (H, W) in colours; few of Cityscapes' first classes have one, so data sets that use only those get others."""
-    small = ids[ids < 255]
-    return colorize(ids if small.size and small.max() >= _COLOURED else np.where(ids < 255, ids + 100, ids))
+    return colorize(ids, seem_cityscapes(ids))
