@@ -51,13 +51,25 @@ def replay(trainer: Runtime, path: Path) -> dict[str, float]:
         values = ", ".join(f"{key} {value.item():.6g}" for key, value in told[name].items()) or "nothing to learn from"
         trainer.logger.text(f"replay of step {dump.step}, phase {name}: {values}")
         grads = {key: trainer.parallel.gradient(p) for key, p in trainer.trained[name].items()}
-        broken = [key for key, grad in grads.items() if grad is not None and not bool(torch.isfinite(grad).all())]
-        if broken or not _are_finite(told[name]):
-            gradients = f"; gradients not finite: {few(broken, 8)}" if broken else ""
-            raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{gradients}")
+        problem = _gradient_problem({key: grad for key, grad in grads.items() if grad is not None})
+        if problem or not _are_finite(told[name]):
+            raise NonFiniteError(f"replay of {path}: phase '{name}' is not finite again: {values}{problem}")
     trainer.logger.text(f"replay of {path}: everything was finite this time")
     return {}
 
 
 def _are_finite(losses: Mapping[str, Tensor]) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in losses.values())
+
+
+def _gradient_problem(grads: Mapping[str, Tensor]) -> str:
+    """Which gradients a step cannot be taken with, in words behind the losses; empty where it can."""
+    broken = [key for key, grad in grads.items() if not bool(torch.isfinite(grad).all())]
+    if broken:
+        return f"; gradients not finite: {few(broken, 8)}"
+    norms = [torch.linalg.vector_norm(grad) for grad in grads.values()]
+    if not norms or bool(torch.isfinite(torch.linalg.vector_norm(torch.stack(norms)))):
+        return ""
+    sizes = {key: float(grad.abs().max()) for key, grad in grads.items() if grad.numel()}
+    largest = sorted(sizes, key=lambda key: sizes[key], reverse=True)
+    return f"; gradients so large that their norm is infinite: {few((f'{key} {sizes[key]:.3g}' for key in largest), 8)}"

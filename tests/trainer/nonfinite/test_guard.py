@@ -101,6 +101,22 @@ def test_replay_reproduces(tmp_path: Path, phase: str, capsys: pytest.CaptureFix
     assert "everything was finite this time" in capsys.readouterr().out
 
 
+def test_replay_of_gradients_that_are_finite_but_have_no_norm(tmp_path: Path) -> None:
+    """1e200 squared is no float64, so the step was not taken, though every loss and gradient is finite."""
+
+    class Steep(LinearTask):
+        def losses(self, phase: str, segment: Segment, ctx: StepContext) -> dict[str, Tensor]:
+            return {name: 1e200 * value for name, value in super().losses(phase, segment, ctx).items()}
+
+    with pytest.raises(NonFiniteError, match="step 0 "):
+        Trainer(toy_config("linear"), Steep, tmp_path).fit()
+    again = toy_config("linear", replay=str(tmp_path / "nonfinite" / "step-0"))
+    with pytest.raises(
+        NonFiniteError, match=r"not finite again: .*gradients so large.* model.(weight|bias) \S+e\+(199|200)"
+    ):
+        Trainer(again, Steep, tmp_path / "replay").fit()
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_the_dump_is_what_the_segment_began_with(tmp_path: Path, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No phase has stepped, and buffers are put back: forward passes of this and, with late verdicts, later ones moved
