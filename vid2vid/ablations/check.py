@@ -12,7 +12,7 @@ from trainer.config.schema import show
 from trainer.errors import ConfigError
 from trainer.files import write_json
 from trainer.untrusted import plain_json
-from vid2vid.ablations.variants import Table, Variant
+from vid2vid.ablations.variants import Table, Variant, given_keys
 from vid2vid.config import DataKind, FirstFrame, FlowMethod, SourceKind, Vid2VidConfig
 
 ASKED = "ablations.json"
@@ -20,6 +20,12 @@ PACE = "pace.json"  # variant -> CPU seconds of a batch
 FIGURES = "ablation.json"  # in a run's folder: its figures, so that they are measured once
 SEGMENTER = "segmenter.safetensors"  # that a table trains for itself
 _ROWS = "rows"  # there: name of a row -> its changes
+# What the real frames and the flow of a measured clip come of.
+_FRAMES = (
+    "kind", "root", "val_root", "val_share", "images_dir", "crop", "range", "label_map", "ignore_label", "flow",
+    "flow_weights", "flow_dir", "fps", "cut_threshold", "val_clips", "val_frames", "supersample", "world_seed",
+    "street_houses", "street_detail",
+)  # fmt: skip
 _ALIKE = ("film", "overrides")  # of all runs of one folder, beside table and length
 _MEASURED = ("segmenter", "segmenter_steps")  # of all figures of one folder
 
@@ -40,9 +46,38 @@ def check_counts(arguments: Any) -> None:
 
 def own_keys(table: Table, in_cpu_time: bool, overrides: Sequence[str]) -> list[str]:
     """A line for each setting that is not the user's here."""
-    own = table.own_keys(in_cpu_time)
-    keys = {word: word.partition("=")[0].lstrip("+~") for word in overrides}
-    return [f"{word}: {own[key]}; leave it out" for word, key in keys.items() if key in own]
+    return _refused("", overrides, table.own_keys(in_cpu_time))
+
+
+def given_keys_of_rows(in_cpu_time: bool, variants: Sequence[Variant]) -> list[str]:
+    """The same of the words of rows, where the training's own would win."""
+    own = given_keys(in_cpu_time)
+    return [line for each in variants for line in _refused(f"variant.{each.name}: ", each.changes, own)]
+
+
+def _refused(before: str, words: Sequence[str], own: Mapping[str, str]) -> list[str]:
+    keys = {word: word.partition("=")[0].lstrip("+~") for word in words}
+    return [f"{before}{word}: {own[key]}; leave it out" for word, key in keys.items() if key in own]
+
+
+def measured_alike(configs: Mapping[str, Vid2VidConfig], reference: str) -> list[str]:
+    """A line for each setting with which a row would be measured on other frames than the reference.
+
+    Args:
+        configs: by name of the row.
+        reference: a row's name.
+    """
+    found, first = [], configs[reference]
+    for name, config in configs.items():
+        pairs = {"resolution": (config.resolution, first.resolution)}
+        pairs |= {f"data.{key}": (getattr(config.data, key), getattr(first.data, key)) for key in _FRAMES}
+        found += [
+            f"variant.{name}: {key}={show(own)}, but {reference} has {show(other)}, and all rows are measured on the "
+            f"same frames; give {key} for all rows, or leave it out"
+            for key, (own, other) in pairs.items()
+            if own != other
+        ]
+    return found
 
 
 def not_comparable(config: Vid2VidConfig) -> list[str]:

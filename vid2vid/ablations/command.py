@@ -21,6 +21,8 @@ from trainer.records.progress import Progress
 from vid2vid.ablations.check import (
     check_counts,
     check_segmenter,
+    given_keys_of_rows,
+    measured_alike,
     not_comparable,
     own_keys,
     same_as_before,
@@ -162,11 +164,12 @@ def run(
     if left:
         say(f"film={arguments.film} has no label maps: without {', '.join(left)}, which tell their classes apart")
     refuse(own_keys(plan.table, plan.length.on_cpu, arguments.overrides))
+    refuse(given_keys_of_rows(plan.length.on_cpu, plan.variants))
     configs: dict[str, Vid2VidConfig] = {}
     for job in plan.jobs[: len(plan.variants)]:
         configs[job.variant.name] = config = compose(plan.words(job), schemas)
         refuse([*problems(config), *not_comparable(config)])
-    refuse(styled_alike(configs))
+    refuse([*styled_alike(configs), *measured_alike(configs, plan.table.reference)])
     check_segmenter(arguments.segmenter, next(iter(configs.values())))
     if arguments.pace is not None:
         same_rows(Path(arguments.pace), plan.variants)

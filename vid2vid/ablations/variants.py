@@ -63,19 +63,26 @@ class Table:
         """What the rows differ in, and what each training is given: another value for all would undo it. Key -> why."""
         changes = (change for variant in self.variants for change in (*self.base, *variant.changes))
         keys = {change.partition("=")[0] for change in changes}.difference(self.free)
-        why = "with budget_cpu_s all are trained on one thread of the CPU; give budget=TIME or steps=N in its place"
         return {
             **dict.fromkeys(keys, "the rows of the table differ in it"),
             "model": "the rows of the table stand on the design of 2018",
-            **({word.partition("=")[0]: why for word in ON_CPU} if in_cpu_time else {}),
-            "seed": "each seed is trained; seeds=N or seeds=[0,2] says which",
-            "name": "runs are named after their rows",
             "experiment": f"all rows are trained as {self.experiment}; film=PATH chooses other footage",
-            "hydra.run.dir": "out=FOLDER says where runs lie",
-            "trainer.budget": "give budget=TIME",
-            "trainer.max_samples": "give steps=N, budget=TIME or budget_cpu_s=S",
-            "trainer.max_steps": "give steps=N",
+            **given_keys(in_cpu_time),
         }
+
+
+def given_keys(in_cpu_time: bool) -> dict[str, str]:
+    """What each training of a table is given, so that neither all rows nor one of them can set it. Key -> why."""
+    why = "with budget_cpu_s all are trained on one thread of the CPU; give budget=TIME or steps=N in its place"
+    return {
+        **({word.partition("=")[0]: why for word in ON_CPU} if in_cpu_time else {}),
+        "seed": "each seed is trained; seeds=N or seeds=[0,2] says which",
+        "name": "runs are named after their rows",
+        "hydra.run.dir": "out=FOLDER says where runs lie",
+        "trainer.budget": "give budget=TIME",
+        "trainer.max_samples": "give steps=N, budget=TIME or budget_cpu_s=S",
+        "trainer.max_steps": "give steps=N",
+    }
 
 
 PAPER = Table(

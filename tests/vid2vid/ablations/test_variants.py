@@ -143,6 +143,18 @@ def test_rows_of_the_command_line() -> None:
             "full has 0, no_flow has 0, looks has 3; give all rows the same",
         ),
         (["model.first_frame=real"], "generated from labels alone"),
+        # Else the row would be as it is without, or one of other frames beside the rest.
+        (["variant.other=seed=3"], r"variant\.other: seed=3: each seed is trained; seeds=N .*; leave it out"),
+        (["variant.long=model.ngf=16 trainer.max_steps=9"], r"variant\.long: trainer\.max_steps=9: give steps=N"),
+        (["table=modern", "variant.fast=trainer.threads=2"], r"variant\.fast: trainer\.threads=2: with budget_cpu_s"),
+        (
+            ["variant.large=resolution=[128,256]"],
+            r"variant\.large: resolution=\[128,256\], but full has \[64,128\], .* give resolution for all rows",
+        ),
+        (
+            ["variant.new=data.world_seed=1 data.val_frames=8"],
+            r"data\.val_frames=8, but full has 24(.|\n)*world_seed=1",
+        ),
         (["table=modern", "model.upsample=nearest"], "the rows of the table differ in it"),
         (["table=modern", "trainer.threads=2"], "on one thread of the CPU; give budget=TIME or steps=N"),
         (["table=modern", "trainer.max_samples=2"], "give steps=N, budget=TIME or budget_cpu_s=S"),
