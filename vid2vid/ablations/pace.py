@@ -137,10 +137,12 @@ def timed(
         build: as of `cpu_seconds`.
 
     Raises:
-        ConfigError: as `cpu_seconds`.
+        ConfigError: as `cpu_seconds`; what was kept is damaged.
     """
     path = folder / PACE
     kept: dict[str, float] = stored(path) if path.is_file() else {}
+    if not _are_seconds(kept):
+        raise ConfigError(f"{path} is damaged (no table of variants and seconds): delete it, and all are timed anew")
     missing = {name: config for name, config in configs.items() if name not in kept}
     if missing:
         new = {reference: configs[reference], **missing}
@@ -168,9 +170,7 @@ def read_pace(path: Path, names: Iterable[str]) -> dict[str, float]:
         found = plain_json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"pace={path}: {error}; give the pace.json of a table in CPU time") from error
-    if not isinstance(found, dict) or not all(
-        type(value) in (int, float) and 0 < value < float("inf") for value in found.values()
-    ):
+    if not isinstance(found, dict) or not _are_seconds(found):
         raise ConfigError(
             f"pace={path}: is no table of variants and seconds; give the pace.json of a table in CPU time"
         )
@@ -181,6 +181,10 @@ def read_pace(path: Path, names: Iterable[str]) -> dict[str, float]:
             "time counts: its folder keeps what was timed"
         )
     return {name: float(value) for name, value in found.items()}
+
+
+def _are_seconds(found: Mapping[str, object]) -> bool:
+    return all(type(value) in (int, float) and 0 < value < float("inf") for value in found.values())
 
 
 def laid_out(

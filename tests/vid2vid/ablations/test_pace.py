@@ -111,6 +111,10 @@ def test_a_row_that_comes_later_is_timed_beside_the_reference(tmp_path: Path, mo
         assert laid_out(12, configs, paces, print) == {"base": 3, "fast": 6, "slow": 2}
     assert asked == [["base", "fast"], ["base", "slow"]], "once"
     assert json.loads((tmp_path / "pace.json").read_text()) == {"base": 4.0, "fast": 2.0, "slow": 6.0}
+    for text in ('{"base": "4", "fast": 2, "slow": 6}', '{"base": 0}'):
+        (tmp_path / "pace.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"pace\.json is damaged \(no table of variants and seconds\): delete it"):
+            timed(configs, "base", tmp_path, print)
 
 
 def test_a_pace_of_another_machine(tmp_path: Path) -> None:
