@@ -212,6 +212,7 @@ class ModelConfig:
     gan: Gan = Gan.lsgan  # of all discriminators but image_discriminator=segmenting, which has a loss of its own
     r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
     r2_gamma: float = 0.0  # the same on generated input
+    segmenting_gamma: float | None = None  # both, of image_discriminator=segmenting; null: r1_gamma and r2_gamma
     gamma_ramp: list[float] | None = None  # [from, to, over]: factor of both, half a cosine over that share of the run
     penalty_every: int = 13  # one segment in so many is penalised, drawn for each discriminator, and counts as many
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels
@@ -331,20 +332,18 @@ def image_discriminator(model: ModelConfig) -> ImageDiscriminator | None:
     return ImageDiscriminator(found)
 
 
-def width_divisor(model: ModelConfig) -> int:
-    """What ``model.ngf`` must be a multiple of: each scale has half the width of the one before, H_F half of its own
-    where the encoder is deep (as in the released code)."""
-    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
-    return 2 ** max(model.scales - 1, 0) * narrow
+def gammas(model: ModelConfig, phase: str) -> dict[str, float]:
+    """Weights of R1 and R2 for the discriminators that a phase trains, by name; without those that are 0.
+
+    Args:
+        phase: d_image, d_video or d_region.
+    """
+    segments = phase == "d_image" and model.image_discriminator == ImageDiscriminator.segmenting.name
+    own = model.segmenting_gamma if segments else None
+    weights = {"r1": model.r1_gamma, "r2": model.r2_gamma} if own is None else {"r1": own, "r2": own}
+    return {name: gamma for name, gamma in weights.items() if gamma > 0}
 
 
-def channels_per_group(model: ModelConfig) -> int:
-    """Of the 3x3 convolutions in the generator's residual blocks; 0: all channels, as in plain ones."""
-    return {Block.plain: 0, Block.grouped: model.group_width, Block.depthwise: 1}[model.block]
-
-
-def block_channels(model: ModelConfig) -> list[int]:
-    """Of the residual blocks in the generator, where there are any; smallest first."""
-    narrow = 2 if model.foreground is not ForegroundKind.off and model.downsamplings > 2 else 1
-    widths = [model.ngf * 2**model.downsamplings, *(2 * (model.ngf // 2**i) for i in range(1, model.scales))]
-    return sorted({width // part for width in widths for part in (1, narrow)})
+def penalised(model: ModelConfig) -> bool:
+    """Whether any discriminator has R1 or R2."""
+    return model.r1_gamma > 0 or model.r2_gamma > 0 or bool(gammas(model, "d_image"))

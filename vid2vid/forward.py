@@ -18,7 +18,7 @@ from trainer.seeding import batch_rng
 from trainer.task import Segment, StepContext
 from vid2vid import segments
 from vid2vid.build import Networks
-from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoInput, VideoWindows
+from vid2vid.config import FirstFrame, Region, Vid2VidConfig, VideoInput, VideoWindows, penalised
 from vid2vid.encoding import images_to_float, prepend_context
 from vid2vid.flow.estimate import over_several
 from vid2vid.generate.clip import first_picture
@@ -166,7 +166,7 @@ class ForwardPasses:
         if self.model.diff_augment:
             rng = batch_rng(self.config.seed, ctx.samples_seen, _AUGMENT, start)
             found["augment"] = asdict(DiffAugment.draw(self.model.diff_augment, rng))
-        if self.model.r1_gamma > 0 or self.model.r2_gamma > 0:
+        if penalised(self.model):
             found["penalised"] = self._penalised(start, ctx)
         if self.mixes:
             rng = batch_rng(self.config.seed, ctx.samples_seen, _MIX, start)

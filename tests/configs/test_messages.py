@@ -138,6 +138,8 @@ CROSS_FIELD = [
     (["model.image_discriminator=segmentin"], "give patch, segmenting, or false for none; did you mean 'segmenting'?"),
     (["model.image_discriminator=none"], "model.image_discriminator=none: give patch, segmenting, or false for none"),
     (["model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
+    (["model.segmenting_gamma=1"], "model.segmenting_gamma=1.0 is read with model.image_discriminator=segmenting only"),
+    (["model.image_discriminator=segmenting", "model.segmenting_gamma=-1"], "model.segmenting_gamma=-1.0: "),
     (["model.segmenting_feature_matching=true"], "is read with model.image_discriminator=segmenting only: set that"),
     (
         ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],

@@ -64,6 +64,34 @@ def test_it_minimises_balanced_cross_entropy_and_label_mix_and_penalties_of_its_
     assert found["r2"] == pytest.approx(0.25 * float(gradients[1] + gradients[2]), rel=1e-4)
 
 
+def test_gammas_of_its_own(tmp_path: Path) -> None:
+    """Twice those of D_V for D_I, then none; D_V keeps its own."""
+    found = {}
+    for gamma in ("null", "2", "0"):
+        words = [*WORDS, *PENALISED, "model.gan=relativistic", f"model.segmenting_gamma={gamma}"]
+        trainer, task = make_trainer(configured(*words), tmp_path / gamma)
+        batch, ctx = one_batch(trainer)
+        second = list(task.segments(batch, ctx))[1]
+        task.losses("g", second, ctx)
+        for phase in ("d_image", "d_video"):
+            found[gamma, phase] = {name: float(x.detach()) for name, x in task.losses(phase, second, ctx).items()}
+    for name in ("r1", "r2"):
+        image, video = (found["null", phase][name] for phase in ("d_image", "d_video"))
+        assert image > 0 and found["2", "d_image"][name] == pytest.approx(2 * image, rel=1e-4)
+        assert name not in found["0", "d_image"]
+        assert video > 0 and found["0", "d_video"][name] == pytest.approx(video, rel=1e-4)
+
+
+def test_alone_it_is_penalised_by_its_own_gamma(tmp_path: Path) -> None:
+    words = [*WORDS, "model.gan=lsgan", "model.r1_gamma=0", "model.r2_gamma=0", "model.penalty_every=1"]
+    trainer, task = make_trainer(configured(*words, "model.segmenting_gamma=1"), tmp_path)
+    batch, ctx = one_batch(trainer)
+    first = next(task.segments(batch, ctx))
+    task.losses("g", first, ctx)
+    assert {"r1", "r2"} < set(task.losses("d_image", first, ctx))
+    assert not {"r1", "r2"} & set(task.losses("d_video", first, ctx))
+
+
 def test_the_generator_gets_the_gradient_of_plain_passes(tmp_path: Path) -> None:
     words = [*WORDS, "model.segmenting_feature_matching=true", "model.video_discriminator=false", "model.lambda_l1=0"]
     trainer, task = make_trainer(configured(*words), tmp_path)

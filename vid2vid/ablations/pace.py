@@ -29,7 +29,7 @@ from trainer.records.progress import Progress
 from trainer.task import Task
 from trainer.untrusted import plain_json
 from vid2vid.ablations.check import PACE, stored
-from vid2vid.config import Vid2VidConfig, Vid2VidStage
+from vid2vid.config import Vid2VidConfig, Vid2VidStage, penalised
 from vid2vid.task import Vid2VidTask
 
 Build = Callable[[Vid2VidConfig], Task]
@@ -107,9 +107,9 @@ def turns(configs: Mapping[str, Vid2VidConfig], rounds: int = ROUNDS) -> list[st
 def _parts(name: str, config: Vid2VidConfig) -> dict[str, Vid2VidConfig]:
     """What is timed of a variant: itself, or without its penalties and with all of them."""
     model = config.model
-    if model.penalty_every == 1 or model.r1_gamma == model.r2_gamma == 0:
+    if model.penalty_every == 1 or not penalised(model):
         return {name: config}
-    without = replace(config, model=replace(model, r1_gamma=0.0, r2_gamma=0.0, gamma_ramp=None))
+    without = replace(config, model=replace(model, r1_gamma=0.0, r2_gamma=0.0, segmenting_gamma=None, gamma_ramp=None))
     return {name: without, name + _ALWAYS: replace(config, model=replace(model, penalty_every=1))}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from trainer.schedule.ramp import ramp
 from trainer.task import Segment, StepContext
 from vid2vid import segments
+from vid2vid.config import gammas
 from vid2vid.forward import ForwardPasses, generated_images
 from vid2vid.losses import segmenting, terms
 from vid2vid.losses.distillation import distillation
@@ -79,7 +80,7 @@ def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ct
 
     A D_I that segments minimises what ``segmenting.discriminator`` has, with ``label_mix`` beside it.
     D_region (``d_region``) minimises eq. 6 on the regions that are there. With ``model.r1_gamma`` or ``r2_gamma`` each
-    discriminator's penalties come beside it, zero where they are not due.
+    discriminator's penalties come beside it, zero where they are not due; ``segmenting_gamma`` is for such a D_I alone.
     """
     shared: Sequence[SharedDiscriminator | None]
     weights: Sequence[Tensor | None]
@@ -117,17 +118,17 @@ def _penalties(
     """
     model, due = passes.model, segment.data.get("penalised", {}).get(phase)
     scheduled = 1.0 if model.gamma_ramp is None else ramp(model.gamma_ramp, progress)
-    gammas = {name: gamma for name, gamma in (("r1", model.r1_gamma), ("r2", model.r2_gamma)) if gamma > 0}
-    out = {name: torch.zeros((), device=segments.real(segment).device) for name in gammas}
+    weighed = gammas(model, phase)
+    out = {name: torch.zeros((), device=segments.real(segment).device) for name in weighed}
     for each, weight, now in zip(shared, weights, due or (), strict=bool(due)):
         if each is not None and now:
             real, *fakes = each.inputs
             for name, inputs in (("r1", [real]), ("r2", fakes)):
-                if name in gammas:
+                if name in weighed:
                     squares = torch.stack(
                         [squared_gradient(each.predict, x, weight, each.judged) for x in inputs]
                     ).mean()
-                    out[name] = out[name] + 0.5 * scheduled * gammas[name] * model.penalty_every * squares
+                    out[name] = out[name] + 0.5 * scheduled * weighed[name] * model.penalty_every * squares
     return out
 
 

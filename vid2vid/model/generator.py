@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import refuse
-from vid2vid.config import ForegroundKind, ModelConfig, width_divisor
+from vid2vid.config import ForegroundKind, ModelConfig
 from vid2vid.model.blocks import ResBlock, full, initialise, pyramid
 from vid2vid.model.cpu_kernels import fast_layout, prepared, present_channels, to_fast_layout
 from vid2vid.model.feedback_noise import FeedbackNoise
 from vid2vid.model.scale import EncodedLabels, ScaleFrame, ScaleGenerator
 from vid2vid.model.subnets import FlowMask
+from vid2vid.widths import width_divisor
 
 
 @dataclass

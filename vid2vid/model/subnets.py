@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vid2vid.config import Downsample, ModelConfig, Norm, Upsample, channels_per_group
+from vid2vid.config import Downsample, ModelConfig, Norm, Upsample
 from vid2vid.model.blocks import ConvLayer, DownLayer, ResBlock, UpLayer
 from vid2vid.model.cpu_kernels import FullConv2d, full_conv2d, reflect
+from vid2vid.widths import channels_per_group
 
 
 @dataclass(frozen=True)

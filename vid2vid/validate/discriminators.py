@@ -5,7 +5,16 @@ from __future__ import annotations
 from trainer.config.schema import show
 from trainer.config.suggestions import did_you_mean
 from trainer.schedule.ramp import ramp_problems
-from vid2vid.config import FlowMethod, ImageDiscriminator, ModelConfig, SourceKind, Vid2VidConfig, VideoInput
+from trainer.validate import at_least
+from vid2vid.config import (
+    FlowMethod,
+    ImageDiscriminator,
+    ModelConfig,
+    SourceKind,
+    Vid2VidConfig,
+    VideoInput,
+    penalised,
+)
 
 
 def image_discriminator_problems(model: ModelConfig) -> list[str]:
@@ -16,11 +25,12 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
         return [f"model.image_discriminator={show(value)}: give patch, segmenting, or false for none{near}"]
     if value != ImageDiscriminator.segmenting.name:
         defaults = ModelConfig()
+        idle = {"segmenting_feature_matching": False, "label_mix": defaults.label_mix, "segmenting_gamma": 0.0}
         return [
             f"model.{name}={show(getattr(model, name))} is read with model.image_discriminator=segmenting only: set "
             f"that, or {show(getattr(defaults, name))}"
-            for name in ("segmenting_feature_matching", "label_mix")
-            if getattr(model, name) != getattr(defaults, name)
+            for name, nothing in idle.items()
+            if getattr(model, name) not in (nothing, getattr(defaults, name))
         ]
     found = []
     if model.source is SourceKind.image:
@@ -33,12 +43,13 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
 
 def penalty_problems(model: ModelConfig) -> list[str]:
     """The same of the schedule of R1 and R2."""
-    if model.gamma_ramp is not None and model.r1_gamma == 0 and model.r2_gamma == 0:
+    if model.gamma_ramp is not None and not penalised(model):
         return [
             f"model.gamma_ramp={show(model.gamma_ramp)} is a factor of model.r1_gamma and model.r2_gamma, and both are "
             "0: set one, or model.gamma_ramp=null"
         ]
-    return ramp_problems("model.gamma_ramp", model.gamma_ramp)
+    found = [] if model.segmenting_gamma is None else at_least("model.segmenting_gamma", model.segmenting_gamma, 0.0)
+    return found + ramp_problems("model.gamma_ramp", model.gamma_ramp)
 
 
 def video_discriminator_problems(config: Vid2VidConfig) -> list[str]:

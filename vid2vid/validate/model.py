@@ -16,11 +16,10 @@ from vid2vid.config import (
     PerceptualKind,
     Region,
     SourceKind,
-    block_channels,
-    width_divisor,
 )
 from vid2vid.validate.discriminators import image_discriminator_problems, penalty_problems
 from vid2vid.validate.multiples import nearest_multiples
+from vid2vid.widths import block_channels, width_divisor
 
 LABEL_IDS = 1 << 16  # label maps have at most 16 bits
 

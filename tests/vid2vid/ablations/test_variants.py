@@ -49,10 +49,11 @@ def test_every_modern_variant_adds_its_part() -> None:
     assert (before.ngf, before.downsamplings, before.lambda_mask) == (32, 2, 2.0)
     assert (nearest.gan, nearest.upsample) == (Gan.lsgan, Upsample.nearest)
     assert (wide.ngf, wide.downsamplings, wide.upsample) == (24, 3, Upsample.nearest)
-    for name, gamma in (("relativistic", 0.005), ("both", 0.0003)):
+    for name in ("relativistic", "both"):
         model = models[name]
         assert (model.gan, model.upsample, model.penalty_every) == (Gan.relativistic, Upsample.nearest, 13)
-        assert (model.r1_gamma, model.r2_gamma) == (gamma, gamma)
+        assert (model.r1_gamma, model.r2_gamma) == (0.005, 0.005)
+    assert models["both"].segmenting_gamma == 0
     for name in ("segmenting", "both"):
         assert image_discriminator(models[name]) is ImageDiscriminator.segmenting
         assert models[name].segmenting_feature_matching
