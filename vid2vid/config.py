@@ -201,8 +201,8 @@ class ModelConfig:
     ndf: int = 64
     discriminator_scales: int = 2
     discriminator_layers: int = 3
-    image_discriminator: Any = True  # patch or true; segmenting: each pixel's class, or generated; false: none
-    segmenting_feature_matching: bool = False  # lambda_feature for image_discriminator=segmenting, too
+    image_discriminator: Any = True  # patch, segmenting; auto: segmenting for label maps, else patch; false: none
+    segmenting_feature_matching: bool = True  # lambda_feature for image_discriminator=segmenting, too
     label_mix: float = 10.0  # segmenting: weight of agreeing on frames mixed of real and generated classes (LabelMix)
     video_discriminator: bool = True
     video_discriminator_frames: int = 3  # K: frames of a window
@@ -242,6 +242,8 @@ class ModelConfig:
     weights: str | None = None  # start from these weights (a run, or safetensors); scales and classes may be more here
 
     def __post_init__(self) -> None:
+        if self.image_discriminator == "auto":  # told in the run's configuration as what it comes to
+            self.image_discriminator = True if self.source is SourceKind.image else ImageDiscriminator.segmenting.name
         if self.image_discriminator in ("patch", ImageDiscriminator.patch):
             self.image_discriminator = True  # one word for it, so that runs of either go on by the other
 
@@ -333,11 +335,7 @@ def image_discriminator(model: ModelConfig) -> ImageDiscriminator | None:
 
 
 def gammas(model: ModelConfig, phase: str) -> dict[str, float]:
-    """Weights of R1 and R2 for the discriminators that a phase trains, by name; without those that are 0.
-
-    Args:
-        phase: d_image, d_video or d_region.
-    """
+    """Weights of R1 and R2 for the discriminators that ``phase`` (d_image, d_video, d_region) trains; none that are 0."""
     segments = phase == "d_image" and model.image_discriminator == ImageDiscriminator.segmenting.name
     own = model.segmenting_gamma if segments else None
     weights = {"r1": model.r1_gamma, "r2": model.r2_gamma} if own is None else {"r1": own, "r2": own}

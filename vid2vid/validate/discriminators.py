@@ -19,13 +19,13 @@ from vid2vid.config import (
 
 def image_discriminator_problems(model: ModelConfig) -> list[str]:
     """One line for each setting of D_I that cannot be: key, value, remedy."""
-    value, names = model.image_discriminator, [kind.name for kind in ImageDiscriminator]
+    value, names = model.image_discriminator, [*(kind.name for kind in ImageDiscriminator), "auto"]
     if not isinstance(value, bool) and value not in names:
         near = did_you_mean(show(value), names)
-        return [f"model.image_discriminator={show(value)}: give patch, segmenting, or false for none{near}"]
+        return [f"model.image_discriminator={show(value)}: give patch, segmenting, auto, or false for none{near}"]
     if value != ImageDiscriminator.segmenting.name:
         defaults = ModelConfig()
-        idle = {"segmenting_feature_matching": False, "label_mix": defaults.label_mix, "segmenting_gamma": 0.0}
+        idle = {"segmenting_feature_matching": True, "label_mix": defaults.label_mix, "segmenting_gamma": 0.0}
         return [
             f"model.{name}={show(getattr(model, name))} is read with model.image_discriminator=segmenting only: set "
             f"that, or {show(getattr(defaults, name))}"
