@@ -27,11 +27,9 @@ WORDS = {
         "trainer.max_samples=10",
         *(f"optim.{phase}.{word}" for phase in ("g", "d_image", "d_video") for word in ("kind=sgd", "momentum=0")),
     ],
-    # Classes are weighed by their pixels in a micro-batch, so that is a clip with one process, too.
     "vid2vid_tiny segmenting": [
         "model.image_discriminator=segmenting",
-        "model.r1_gamma=1",
-        "trainer.micro_batch=1",
+        "model.segmenting_gamma=1",
         "model.flow_init=0.1",
         "curriculum.stages.all.batch_size=2",
         "trainer.max_samples=10",

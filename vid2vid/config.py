@@ -335,7 +335,7 @@ def image_discriminator(model: ModelConfig) -> ImageDiscriminator | None:
 
 
 def gammas(model: ModelConfig, phase: str) -> dict[str, float]:
-    """Weights of R1 and R2 for the discriminators that ``phase`` (d_image, d_video, d_region) trains; none that are 0."""
+    """Weights of R1 and R2 for the discriminators that ``phase`` (d_image, d_video, d_region) trains, but for zeros."""
     segments = phase == "d_image" and model.image_discriminator == ImageDiscriminator.segmenting.name
     own = model.segmenting_gamma if segments else None
     weights = {"r1": model.r1_gamma, "r2": model.r2_gamma} if own is None else {"r1": own, "r2": own}

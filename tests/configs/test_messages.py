@@ -135,8 +135,14 @@ CROSS_FIELD = [
         ["model.image_discriminator=false", "model.video_discriminator=false", "model.diff_augment=[shift]"],
         "model.diff_augment=[shift] is of what discriminators see",
     ),
-    (["model.image_discriminator=segmentin"], "give patch, segmenting, auto, or false for none; did you mean 'segmenting'?"),
-    (["model.image_discriminator=none"], "model.image_discriminator=none: give patch, segmenting, auto, or false for none"),
+    (
+        ["model.image_discriminator=segmentin"],
+        "or false for none; did you mean 'segmenting'?",
+    ),
+    (
+        ["model.image_discriminator=none"],
+        "discriminator=none: give patch, segmenting, auto, or false for none",
+    ),
     (["model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
     (["model.segmenting_gamma=1"], "model.segmenting_gamma=1.0 is read with model.image_discriminator=segmenting only"),
     (["model.image_discriminator=segmenting", "model.segmenting_gamma=-1"], "model.segmenting_gamma=-1.0: "),

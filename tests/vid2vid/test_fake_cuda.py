@@ -221,7 +221,7 @@ VARIANTS = {
     "windows of frames": ["model.video_discriminator_input=frames", "data.flow=none", "model.flow=false"],
     "own flow": ["model.video_discriminator_input=flow", "model.r1_gamma=1"],
     "hinge": ["model.gan=hinge", "model.lambda_l1=10", "model.lambda_mask=1"],
-    "segmenting": ["model.image_discriminator=segmenting", "model.r1_gamma=1", "model.r2_gamma=1"],
+    "segmenting": ["model.image_discriminator=segmenting", "model.segmenting_gamma=1"],
     "saturating": ["model.gan=non_saturating", "model.image_discriminator=false", "model.norm=none"],
 }
 

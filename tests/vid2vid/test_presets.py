@@ -5,16 +5,30 @@ from __future__ import annotations
 import yaml
 
 from tests.helpers.made_task import configured
-from trainer.cli import CONFIGS
+from train import SCHEMAS
+from trainer.cli import CONFIGS, compose
 from trainer.config.resolve import plain
+from vid2vid.config import Gan
 from vid2vid.task import Vid2VidTask
 
 
-def test_the_default_differs_from_the_design_of_2018_in_two_parts() -> None:
+def test_the_default_differs_from_the_design_of_2018_in_three_parts() -> None:
     ours, theirs = (plain(configured(model=name)) for name in ("vid2vid", "vid2vid_2018"))
     parts = {"upsample": "nearest", "gan": "relativistic", "r1_gamma": 0.005, "r2_gamma": 0.005}
+    parts |= {"image_discriminator": "segmenting", "segmenting_gamma": 0.0}
     assert ours["model"] == theirs["model"] | parts
     assert {**ours, "model": None} == {**theirs, "model": None}
+
+
+def test_pictures_have_no_classes_to_tell_apart() -> None:
+    """Whether the data, a recipe or the command line says that there are no label maps; and tiny models take any."""
+    for words in (["data=video"], ["data=face"], ["data=folders", "model.source=image", "model.foreground=off"]):
+        assert configured(*words, model="vid2vid").model.image_discriminator is True
+    footage = compose(["experiment=vid2vid/footage", "data.root=PATH"], SCHEMAS).model
+    assert footage.image_discriminator is True and footage.gan is Gan.relativistic
+    assert configured("model.image_discriminator=patch", model="vid2vid").model.image_discriminator is True
+    assert configured("data=video", model="vid2vid_2018").model.image_discriminator is True
+    assert configured().model.image_discriminator is True
 
 
 def test_what_is_the_papers_stands_on_it() -> None:

@@ -22,7 +22,7 @@ WORDS = [
 ]
 
 
-SEGMENTING = ["model.image_discriminator=segmenting", "model.r1_gamma=1", "model.penalty_every=3"]
+SEGMENTING = ["model.image_discriminator=segmenting", "model.segmenting_gamma=1", "model.penalty_every=3"]
 
 
 def trainer_of(folder: Path, *words: str) -> Any:

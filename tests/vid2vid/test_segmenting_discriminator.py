@@ -22,7 +22,7 @@ from vid2vid.task import Vid2VidTask
 from vid2vid.validate import problems
 
 WORDS = ["model.image_discriminator=segmenting", "trainer.max_steps=2", "model.discriminator_layers=2"]
-PENALISED = ["model.r1_gamma=1", "model.r2_gamma=1", "model.penalty_every=1"]
+PENALISED = ["model.r1_gamma=1", "model.r2_gamma=1", "model.segmenting_gamma=null", "model.penalty_every=1"]
 
 
 def ids_of(task: Vid2VidTask, batch: dict[str, Tensor], frames: slice) -> Tensor:

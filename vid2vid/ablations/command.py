@@ -29,7 +29,18 @@ from vid2vid.ablations.check import (
     same_rows,
     styled_alike,
 )
-from vid2vid.ablations.variants import TABLES, Job, Length, Table, Variant, chosen, footage, has_classes, jobs_of
+from vid2vid.ablations.variants import (
+    TABLES,
+    Job,
+    Length,
+    Table,
+    Variant,
+    chosen,
+    footage,
+    has_classes,
+    jobs_of,
+    of_film,
+)
 from vid2vid.config import Vid2VidConfig
 from vid2vid.validate import problems
 
@@ -127,6 +138,7 @@ def plan_of(arguments: Arguments, out: Path) -> Plan:
     added = getattr(arguments, "variant", None)
     rows = {item.name: getattr(added, item.name) for item in fields(added)} if added is not None else {}
     data = footage(arguments.film, table)
+    table = table if arguments.film is None else of_film(table)
     variants = tuple(chosen(table, arguments.variants, rows, has_classes(data)))
     jobs = tuple(jobs_of(out, variants, _seeds(arguments.seeds)))
     return Plan(table, variants, jobs, data, length, tuple(arguments.overrides))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.errors import ConfigError
@@ -221,6 +221,12 @@ def footage(film: str | None, table: Table) -> tuple[str, ...]:
         f"film={film}: has neither labels/ nor landmarks/; make such a folder: "
         "python scripts/prepare.py labels source=FILM out=PATH, or people in place of labels"
     )
+
+
+def of_film(table: Table) -> Table:
+    """The same for other footage than the street: ids are not the street's people and cars there."""
+    titles = {name: f"IoU of id {name.removeprefix('iou_')}" for name in table.columns if name.startswith("iou_")}
+    return replace(table, columns={**table.columns, **titles})
 
 
 def has_classes(data: Iterable[str]) -> bool:

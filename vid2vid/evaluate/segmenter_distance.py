@@ -23,8 +23,8 @@ SCALES = (4, 8)  # the frames' size over that of the features
 class SegmenterDistance:
     """``fd_4`` and ``fd_8``: Fréchet distance between the features of all generated and of all real frames.
 
-    With ``_real``: the distance between the real frames of every other clip and those of the rest, what equal
-    distributions get where there are half as many frames.
+    With ``_real``: the distance between the real frames of every other clip and those of the rest: how far scenes
+    differ. Generated frames are of the same scenes as the real ones, and may come nearer than that.
 
     Args:
         network: in evaluation mode, on the frames' device.

@@ -2,14 +2,14 @@
 
 A clip is generated twice, with two seeds. Where styles work, an instance has another colour in the other video, and one
 colour within a video, as far as the scene lets it: haze, and how much of a car its windows are, change the colour of a
-real car too. What the scene does it does alike in both videos, so their difference shows what else moves.
+real car too. Such things are alike in both videos: what they add falls out of the difference of both, and what they
+scale, as haze does, scales the difference and leaves its hue. So a difference that turns shows what else moves.
 
 Shapes: T frames, H x W pixels, R regions.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +41,9 @@ class StyleContrast:
             RGB in 0..255.
         within: how far its colour in a frame lies from that mean, root mean square over both videos.
         real: the same of the real frames, of which there is one video.
-        apart: how far the difference of both colours in a frame lies from its mean over the frames, root mean square
-            divided by sqrt(2): the part of ``within`` that is not alike in both videos.
+        apart: how far the difference of both colours in a frame lies from the line of its mean over the frames, root
+            mean square divided by sqrt(2): the part of ``within`` that is unlike in both videos, but for looks that
+            near each other or part as a whole.
     """
 
     between: dict[int, list[Tensor]]
@@ -126,7 +127,9 @@ def style_contrast(
             found.between.setdefault(label, []).append(difference.mean(dim=0).norm())
             found.within.setdefault(label, []).append(_spread(*own))
             found.real.setdefault(label, []).append(_spread(real))
-            found.apart.setdefault(label, []).append(_spread(difference) / math.sqrt(2))
+            mean = torch.nn.functional.normalize(difference.mean(dim=0), dim=0)
+            turned = difference - (difference @ mean)[:, None] * mean
+            found.apart.setdefault(label, []).append(turned.square().sum(dim=-1).mean().div(2).sqrt())
     return found
 
 

@@ -35,7 +35,7 @@ def generator_losses(passes: ForwardPasses, segment: Segment, ctx: StepContext) 
     if nets.d_image is not None:
         shared = passes.image_discriminator(segment, ctx)
         if isinstance(nets.d_image, SegmentingDiscriminator):
-            total |= _segmented(passes, shared, passes.classes(segment), ctx)
+            total |= _segmented(passes, shared, passes.classes(segment), len(real), ctx)
         else:
             total |= _adversarial(passes, shared, "", model.lambda_gan, model.lambda_feature, ctx)
     if nets.d_video is not None:
@@ -94,7 +94,7 @@ def discriminator_losses(passes: ForwardPasses, phase: str, segment: Segment, ct
     judged = [(each, weight) for each, weight in zip(shared, weights, strict=True) if each is not None]
     if phase == "d_image" and isinstance(passes.nets.d_image, SegmentingDiscriminator):
         ((one, _),) = judged
-        found = segmenting.discriminator(one.real, one.fakes, passes.classes(segment))
+        found = segmenting.discriminator(one.real, one.fakes, passes.classes(segment), len(segments.real(segment)))
         if passes.mixes:
             found["label_mix"] = passes.model.label_mix * _mixing(passes, one, segment, ctx)
     else:
@@ -154,13 +154,13 @@ def motion_losses(passes: ForwardPasses, segment: Segment, out: GeneratorOutput,
 
 
 def _segmented(
-    passes: ForwardPasses, shared: SharedDiscriminator, classes: Tensor, ctx: StepContext
+    passes: ForwardPasses, shared: SharedDiscriminator, classes: Tensor, clips: int, ctx: StepContext
 ) -> dict[str, Tensor]:
     """The generator's side of a D_I that segments; feature matching where it is asked for."""
     model = passes.model
 
     def objective(real: terms.Features, fakes: list[terms.Features]) -> dict[str, Tensor]:
-        found = {"gan": model.lambda_gan * segmenting.generator(fakes, classes)}
+        found = {"gan": model.lambda_gan * segmenting.generator(fakes, classes, clips)}
         if model.segmenting_feature_matching:
             distances = [terms.feature_matching(fake, real) for fake in fakes]
             found["feature"] = model.lambda_feature * torch.stack(distances).sum()
@@ -176,7 +176,8 @@ def _mixing(passes: ForwardPasses, shared: SharedDiscriminator, segment: Segment
     mask = segmenting.mixing_mask(classes, ctx.generator.manual_seed(segment["mix_seed"]))
     with ctx.amp():
         (features,) = network(segmenting.mixed(mask, shared.inputs[0], shared.inputs[1]))
-    return segmenting.consistency(features[-1], shared.real[-1][-1], shared.fakes[0][-1][-1], mask, classes)
+    clips = len(segments.real(segment))
+    return segmenting.consistency(features[-1], shared.real[-1][-1], shared.fakes[0][-1][-1], mask, classes, clips)
 
 
 def _adversarial(

@@ -59,7 +59,16 @@ def test_every_modern_variant_adds_its_part() -> None:
         assert models[name].segmenting_feature_matching
     assert models["segmenting"].gan is Gan.lsgan
     own = compose(["experiment=vid2vid/demo"], SCHEMAS).model
-    assert models["relativistic"] == own, "the row of the default design"
+    assert models["both"] == own, "the row of the default design"
+
+
+def test_ids_of_a_film_are_not_the_streets(tmp_path: Path) -> None:
+    (tmp_path / "film" / "labels").mkdir(parents=True)
+    of_film, street = (
+        plan_of(Arguments(table=TableName.modern, film=film), tmp_path).table for film in (str(tmp_path / "film"), None)
+    )
+    assert (of_film.columns["iou_24"], street.columns["iou_24"]) == ("IoU of id 24", "people")
+    assert list(of_film.columns) == list(street.columns) and of_film.columns["miou"] == "mIoU"
 
 
 def test_a_film_without_label_maps_has_no_rows_that_tell_classes_apart(tmp_path: Path) -> None:

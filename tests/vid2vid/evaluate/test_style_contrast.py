@@ -34,6 +34,13 @@ def washer(source: Tensor, **_: Any) -> Any:
     return SimpleNamespace(frames=frames, hallucination=None, flow=None, mask=None, past=[])
 
 
+def turner(source: Tensor, **_: Any) -> Any:
+    """The second colour takes a fifth of the first, up and down."""
+    frames = source[:, 2:, -3:].clone()
+    frames[:, :, 1] += 0.2 * source[:, 2:, -3] * signs(frames.shape[1])[:, :, 0]
+    return SimpleNamespace(frames=frames, hallucination=None, flow=None, mask=None, past=[])
+
+
 def clip(small: bool = False) -> dict[str, Tensor]:
     """Road with a car of 16 pixels of 256, or of none, and one of 32 in the last two of four frames."""
     labels = torch.full((1, 4, 16, 16), 7, dtype=torch.int16)
@@ -71,8 +78,15 @@ def test_colours_between_styles_and_over_frames() -> None:
 def test_what_both_videos_have_alike_is_no_drift() -> None:
     assert measured(clip())["style_drift_26"] == pytest.approx(0, abs=0.01)
     paling = measured(clip(), generator=washer)
-    assert paling["style_drift_26"] == pytest.approx(0.1 / 2**0.5, abs=0.01)
+    assert paling["style_drift_26"] == pytest.approx(0, abs=0.01)
     assert paling["style_difference_26"] == pytest.approx(50, abs=1)
+
+
+def test_a_difference_that_turns_is_drift() -> None:
+    """40, 8 and -30 levels, then 40, -8 and -30."""
+    turning = measured(clip(), generator=turner)
+    assert turning["style_drift_26"] == pytest.approx(8 / 50 / 2**0.5, abs=0.01)
+    assert turning["style_difference_26"] == pytest.approx(50, abs=1)
 
 
 def test_the_real_frames_variation_stands_beside() -> None:

@@ -56,6 +56,24 @@ def test_discriminator_and_generator_sum_up_what_they_should() -> None:
     torch.testing.assert_close(segmenting.generator([composed, raw], onehot), both)
 
 
+def test_clips_count_alike_so_that_a_batch_may_be_split() -> None:
+    """Two clips of one frame, with two and three classes and fewer labelled pixels in the second."""
+    _, onehot = labelled()
+    real, fake, of_mixed = (logits(n) for n in (1, 2, 3))
+    mask = segmenting.mixing_mask(onehot, torch.Generator().manual_seed(1))
+    losses = (
+        lambda rows, clips: segmenting.as_labelled(real[rows], onehot[rows], clips),
+        lambda rows, clips: segmenting.as_generated(fake[rows], onehot[rows], clips),
+        lambda rows, clips: segmenting.consistency(
+            of_mixed[rows], real[rows], fake[rows], mask[rows], onehot[rows], clips
+        ),
+    )
+    for loss in losses:
+        halves = (loss(slice(1), 1) + loss(slice(1, 2), 1)) / 2
+        torch.testing.assert_close(loss(slice(2), 2), halves)
+        assert abs(float(loss(slice(2), 1) - halves)) > 1e-3, "as one clip of two frames it is another"
+
+
 def test_pixels_of_no_class_carry_no_loss() -> None:
     ids, onehot = labelled()
     mask = segmenting.mixing_mask(onehot, torch.Generator().manual_seed(0))

@@ -84,6 +84,7 @@ def through(network: nn.Module, x: Tensor) -> list[list[Tensor]]:
 def test_penalties_go_around_the_compiler(tmp_path: Path, traced: None, kind: str) -> None:
     """What is compiled cannot be differentiated twice; penalties take the network as it is, with equal values."""
     words = ["trainer.max_steps=2", "model.video_discriminator_frames=2", *PENALISED]
+    words += [] if kind == "patch" else ["model.segmenting_gamma=null"]
     words += [f"model.image_discriminator={kind}", "model.discriminator_layers=2", "trainer.preflight=false"]
     found: list[dict[str, Tensor]] = []
     for compile in ("true", "false"):
