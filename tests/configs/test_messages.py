@@ -16,6 +16,7 @@ from trainer.cli import CONFIGS, compose
 from trainer.errors import ConfigError, refuse
 from vid2vid.validate import problems
 
+PATCH = "model.image_discriminator=patch"
 MISTAKES = [
     ("modle=vid2vid", "unknown key 'modle'; did you mean 'model'?"),
     ("model=vid2vit", "did you mean 'vid2vid'?"),
@@ -143,10 +144,13 @@ CROSS_FIELD = [
         ["model.image_discriminator=none"],
         "discriminator=none: give patch, segmenting, auto, or false for none",
     ),
-    (["model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
-    (["model.segmenting_gamma=1"], "model.segmenting_gamma=1.0 is read with model.image_discriminator=segmenting only"),
+    ([PATCH, "model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
+    (
+        [PATCH, "model.segmenting_gamma=1"],
+        "segmenting_gamma=1.0 is read with model.image_discriminator=segmenting only",
+    ),
     (["model.image_discriminator=segmenting", "model.segmenting_gamma=-1"], "model.segmenting_gamma=-1.0: "),
-    (["model.segmenting_feature_matching=false"], "is read with model.image_discriminator=segmenting only: set that"),
+    ([PATCH, "model.segmenting_feature_matching=false"], "is read with model.image_discriminator=segmenting only: set"),
     (
         ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],
         "so it must be at least 2048 high and wide, but curriculum.stages.half_short.resolution is [64,128]: lower",
