@@ -147,7 +147,7 @@ CROSS_FIELD = [
     ([PATCH, "model.label_mix=2"], "model.label_mix=2.0 is read with model.image_discriminator=segmenting only"),
     (
         [PATCH, "model.segmenting_gamma=1"],
-        "segmenting_gamma=1.0 is read with model.image_discriminator=segmenting only",
+        "segmenting_gamma=1.0 is read with model.image_discriminator=segmenting",
     ),
     (["model.image_discriminator=segmenting", "model.segmenting_gamma=-1"], "model.segmenting_gamma=-1.0: "),
     ([PATCH, "model.segmenting_feature_matching=false"], "is read with model.image_discriminator=segmenting only: set"),
