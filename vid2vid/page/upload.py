@@ -225,8 +225,8 @@ def _forms(model: Model, raw: Path, lossy: bool) -> Iterator[tuple[str, object, 
         yield ("ids", data.label_map, False) if grey else (f"colors:{_own_table(model, raw.parent)}", None, True)
         return
     yield data.label_format, data.label_map, False
-    if run.colours is not None:
-        yield f"colors:{_own_table(model, raw.parent)}", None, False
+    if run.colours is not None or not knows_cityscapes(model.config.model):
+        yield f"colors:{_own_table(model, raw.parent)}", None, False  # as it learnt them, else as the page shows them
     if knows_cityscapes(model.config.model):
         yield "colors:cityscapes", None, False
     if (data.label_format, data.label_map) != ("auto", None):

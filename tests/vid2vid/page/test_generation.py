@@ -254,6 +254,21 @@ def test_a_film_of_label_maps(model: Model, tmp_path: Path):
     assert found.shape == maps.shape and (found == maps).mean() > 0.98, "but for borders, which compression blurs"
 
 
+def test_classes_of_other_data_in_the_colours_that_the_page_shows(tmp_path: Path):
+    """Three classes from 0 on: pictures and films of them come back as they were painted."""
+    config = street_config()
+    config.model.label_ids, config.model.num_labels, config.model.foreground = None, 3, ForegroundKind.off
+    make_run(tmp_path / "own", config)
+    own = Models().get("own", tmp_path / "own")
+    labels = (scene() == 7) + 2 * (scene() == 26) + 255 * (np.arange(32) < 4)[:, None]
+    shown = {one.id: one.colour for one in own.classes}
+    painted = np.array([[shown[label] for label in row] for row in labels.tolist()], np.uint8)
+    Image.fromarray(painted).save(tmp_path / "x.png")
+    write_video(tmp_path / "x.mp4", torch.from_numpy(painted)[None].repeat_interleave(4, 1).repeat_interleave(4, 2), 8)
+    for name in ("x.png", "x.mp4"):
+        assert np.array_equal(read(own, tmp_path, tmp_path / name)[0], labels), name
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
