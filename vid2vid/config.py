@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from trainer.config.fields import PLACE, OnBadFile, RunConfig, StageConfig
+from trainer.config.fields import PLACE, OnBadFile, RunConfig, StageConfig, only_with
 
 DINO = "vit_small_patch14_dinov2"  # timm's name of the backbone of loss_perceptual=dino where none is chosen
+_SEGMENTS = only_with("image_discriminator", "segmenting")
 PHASES = ("g", "d_image", "d_video", "d_region")
 
 
@@ -202,8 +203,8 @@ class ModelConfig:
     discriminator_scales: int = 2
     discriminator_layers: int = 3
     image_discriminator: Any = True  # patch, segmenting; auto: segmenting for label maps, else patch; false: none
-    segmenting_feature_matching: bool = True  # lambda_feature for image_discriminator=segmenting, too
-    label_mix: float = 10.0  # segmenting: weight of agreeing on frames mixed of real and generated classes (LabelMix)
+    segmenting_feature_matching: bool = field(default=True, metadata=_SEGMENTS)  # segmenting: lambda_feature, too
+    label_mix: float = field(default=10.0, metadata=_SEGMENTS)  # segmenting: agreeing on mixed frames (LabelMix)
     video_discriminator: bool = True
     video_discriminator_frames: int = 3  # K: frames of a window
     temporal_scales: int = 2  # spacings of a window's frames, 1, K, K^2...: with K=3 windows span 3, 7, 19 frames
@@ -212,7 +213,7 @@ class ModelConfig:
     gan: Gan = Gan.lsgan  # of all discriminators but image_discriminator=segmenting, which has a loss of its own
     r1_gamma: float = 0.0  # weight of the discriminators' squared gradient on real input; 0: none
     r2_gamma: float = 0.0  # the same on generated input
-    segmenting_gamma: float | None = None  # both, of image_discriminator=segmenting; null: r1_gamma and r2_gamma
+    segmenting_gamma: float | None = field(default=None, metadata=_SEGMENTS)  # both, of segmenting; null: r1_, r2_gamma
     gamma_ramp: list[float] | None = None  # [from, to, over]: factor of both, half a cosine over that share of the run
     penalty_every: int = 13  # one segment in so many is penalised, drawn for each discriminator, and counts as many
     regions: list[Region] = field(default_factory=list)  # each with a discriminator: face, hands, labels

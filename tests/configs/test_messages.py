@@ -150,7 +150,6 @@ CROSS_FIELD = [
         "segmenting_gamma=1.0 is read with model.image_discriminator=segmenting",
     ),
     (["model.image_discriminator=segmenting", "model.segmenting_gamma=-1"], "model.segmenting_gamma=-1.0: "),
-    ([PATCH, "model.segmenting_feature_matching=false"], "is read with model.image_discriminator=segmenting only: set"),
     (
         ["model.image_discriminator=segmenting", "model.discriminator_layers=9"],
         "so it must be at least 2048 high and wide, but curriculum.stages.half_short.resolution is [64,128]: lower",

@@ -208,6 +208,14 @@ class TrustConfig:
 PLACE = {"place": True}
 
 
+def only_with(name: str, value: Any) -> dict[str, Any]:
+    """Metadata of a key of ``model`` that is read only where its key ``name`` is ``value``.
+
+    Elsewhere a run goes on with any value of it.
+    """
+    return {"only_with": (name, value)}
+
+
 @dataclass
 class RunConfig:
     """What every run has. A task's own root schema inherits from this and types the untyped groups."""

@@ -186,7 +186,17 @@ def changes(before: Mapping[str, Any], config: RunConfig) -> list[str]:
 
 
 def _changed(before: Mapping[str, Any], config: RunConfig) -> list[str]:
-    return config_diff(_with_defaults(before, plain(type(config)())), config)
+    idle = {f"model.{name}" for name in _idle(config.model)}
+    lines = config_diff(_with_defaults(before, plain(type(config)())), config)
+    return [line for line in lines if line.split(":")[0] not in idle]
+
+
+def _idle(model: Any) -> list[str]:
+    """Keys of ``model`` that are not read, because another one has another value (``only_with``)."""
+    if not is_dataclass(model):
+        return []
+    wanted = ((item.name, item.metadata.get("only_with")) for item in fields(model))
+    return [name for name, pair in wanted if pair is not None and getattr(model, pair[0]) != pair[1]]
 
 
 def _matters(key: str) -> bool:

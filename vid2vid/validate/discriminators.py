@@ -25,7 +25,7 @@ def image_discriminator_problems(model: ModelConfig) -> list[str]:
         return [f"model.image_discriminator={show(value)}: give patch, segmenting, auto, or false for none{near}"]
     if value != ImageDiscriminator.segmenting.name:
         defaults = ModelConfig()
-        idle = {"segmenting_feature_matching": True, "label_mix": defaults.label_mix, "segmenting_gamma": 0.0}
+        idle = {"label_mix": defaults.label_mix, "segmenting_gamma": 0.0}
         return [
             f"model.{name}={show(getattr(model, name))} is read with model.image_discriminator=segmenting only: set "
             f"that, or {show(getattr(defaults, name))}"

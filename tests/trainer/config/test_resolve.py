@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.helpers.composed import write_run
-from train import SCHEMAS
+from train import SCHEMAS, TASKS
 from trainer.cli import compose, load_run
 from trainer.config.resolve import check_resume, config_diff, plain, resolve
 from trainer.errors import CheckpointError, ConfigError
@@ -52,6 +52,23 @@ def test_a_run_of_the_former_default_is_told_how_it_goes_on(tmp_path: Path) -> N
     again = load_run(words[2].removeprefix("run="), SCHEMAS, ["trainer.max_steps=9"])
     assert again.model.upsample is Upsample.transposed and again.model.gan is Gan.lsgan
     assert check_resume(again, run_dir) == ["trainer.max_steps: null -> 9"]
+
+
+@pytest.mark.parametrize("kind", ["patch", "false", "segmenting"])
+def test_settings_that_are_not_read_are_of_no_account(kind: str, tmp_path: Path) -> None:
+    """Those of a D_I that segments have had other defaults: runs with another D_I go on by either command."""
+    words = ["model=vid2vid_tiny", f"model.image_discriminator={kind}"]
+    before = [*words, "model.segmenting_feature_matching=false", "model.segmenting_gamma=null"]
+    run_dir = write_run(tmp_path, before)
+    again = load_run(run_dir, SCHEMAS)
+    assert again.model.segmenting_feature_matching is False
+    assert TASKS["vid2vid"].problems(again) == [] and check_resume(again, run_dir) == []
+    if kind != "segmenting":
+        assert check_resume(compose(words, SCHEMAS), run_dir) == []
+        return
+    with pytest.raises(CheckpointError) as refused:
+        check_resume(compose(words, SCHEMAS), run_dir)
+    assert str(refused.value).count("model.segmenting_") == 2
 
 
 def test_a_run_that_is_too_old_for_a_key_has_its_default(tmp_path: Path) -> None:
