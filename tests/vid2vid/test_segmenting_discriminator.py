@@ -9,6 +9,8 @@ import yaml
 from torch import Tensor
 
 from tests.helpers.made_task import configured, make_trainer, one_batch
+from train import SCHEMAS
+from trainer.cli import compose
 from trainer.config.resolve import check_resume, plain
 from trainer.data.splitting import split_batch
 from trainer.errors import CheckpointError
@@ -163,3 +165,11 @@ def test_without_classes_it_is_refused() -> None:
         "model.image_discriminator=segmenting tells the classes of label maps apart, but model.source=image has none: "
         "use patch"
     ]
+
+
+def test_frames_that_are_too_small_name_what_mends_it() -> None:
+    """``model=vid2vid`` has such a D_I of its own accord: who has not asked for it is told of the other one."""
+    words = ["model=vid2vid", "resolution=[32,64]"]  # half of which is 16 high in the curriculum's first stages
+    (line,) = problems(compose(words, SCHEMAS))
+    assert "at least 32 high and wide" in line and line.endswith("or set model.image_discriminator=patch")
+    assert problems(compose([*words, "model.image_discriminator=patch"], SCHEMAS)) == []

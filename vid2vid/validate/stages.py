@@ -111,7 +111,8 @@ def _segmenting_problems(stages: Mapping[str, Vid2VidStage], config: Vid2VidConf
     return [
         f"model.image_discriminator=segmenting halves a frame model.discriminator_layers={model.discriminator_layers} "
         f"+ model.discriminator_scales={model.discriminator_scales} - 1 times, so it must be at least {least} high and "
-        f"wide, but {key}resolution is {show(size)}: lower one of these, or enlarge the frames"
+        f"wide, but {key}resolution is {show(size)}: lower one of these, enlarge the frames, or "
+        "set model.image_discriminator=patch"
     ]
 
 
