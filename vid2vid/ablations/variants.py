@@ -135,9 +135,9 @@ MODERN = Table(
     variants=(
         Variant("2018", "2018"),
         Variant("nearest", "nearest", _NEAREST),
-        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_gammas(0.005))),  # what model=vid2vid is
+        Variant("relativistic", "relativistic", (*_RELATIVISTIC, *_gammas(0.005))),  # model=vid2vid
         Variant("segmenting", "segmenting D_I", (*_NEAREST, *_SEGMENTING)),
-        Variant("both", "segmenting D_I, relativistic D_V", (*_BOTH, *_gammas(0.005))),
+        Variant("both", "segmenting D_I, relativistic D_V", (*_BOTH, *_gammas(0.005))),  # on label maps
         Variant("wide3", "3 halvings, ngf 24", (*_NEAREST, "model.downsamplings=3", "model.ngf=24")),
     ),
     columns={
