@@ -184,7 +184,10 @@ def read_pace(path: Path, names: Iterable[str]) -> dict[str, float]:
 
 
 def _are_seconds(found: Mapping[str, object]) -> bool:
-    return all(type(value) in (int, float) and 0 < value < float("inf") for value in found.values())
+    return all(
+        isinstance(value, int | float) and type(value) is not bool and 0 < value < float("inf")
+        for value in found.values()
+    )
 
 
 def laid_out(
