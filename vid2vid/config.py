@@ -345,4 +345,4 @@ def gammas(model: ModelConfig, phase: str) -> dict[str, float]:
 
 def penalised(model: ModelConfig) -> bool:
     """Whether any discriminator has R1 or R2."""
-    return model.r1_gamma > 0 or model.r2_gamma > 0 or bool(gammas(model, "d_image"))
+    return any(gammas(model, phase) for phase in ("d_image", "d_video", "d_region"))

@@ -10,6 +10,7 @@ Shapes: T frames, H x W pixels, R regions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -128,8 +129,8 @@ def style_contrast(
             found.within.setdefault(label, []).append(_spread(*own))
             found.real.setdefault(label, []).append(_spread(real))
             mean = torch.nn.functional.normalize(difference.mean(dim=0), dim=0)
-            turned = difference - (difference @ mean)[:, None] * mean
-            found.apart.setdefault(label, []).append(turned.square().sum(dim=-1).mean().div(2).sqrt())
+            turned = difference - (difference @ mean)[:, None] * mean  # 0 on average
+            found.apart.setdefault(label, []).append(_spread(turned) / math.sqrt(2))
     return found
 
 
